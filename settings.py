@@ -1,0 +1,179 @@
+"""Settings: everything that can be configured, read once from the environment and frozen.
+
+This module is the only reader of `EVERGRANT_*` variables. Units are in the names. A process asks `current()`;
+`up`, `demo` and the tests hand a changed copy to `adopt()` before anything else is made.
+"""
+
+import os
+import pwd
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, ClassVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "EVERGRANT_"
+
+
+class SettingsError(Exception):
+    """The environment holds a setting that cannot be used; the message lists every one of them."""
+
+
+def _default_home() -> Path:
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "evergrant"
+
+
+def _database_url(value: SecretStr) -> SecretStr:
+    if urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
+        message = "must start with postgresql:// (or postgres://)"
+        raise ValueError(message)
+    return value
+
+
+def _broker_url(value: SecretStr) -> SecretStr:
+    if urlsplit(value.get_secret_value()).scheme not in ("redis", "rediss", "redis+socket"):
+        message = "must start with redis://, rediss:// or redis+socket://"
+        raise ValueError(message)
+    return value
+
+
+Seconds = Annotated[float, Field(gt=0)]
+DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
+BrokerUrl = Annotated[SecretStr, AfterValidator(_broker_url)]
+
+
+class Settings(BaseSettings):
+    """One frozen set of settings; a field `x_seconds` is read from `EVERGRANT_X_SECONDS`."""
+
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore"
+    )
+
+    database_url: DatabaseUrl | None = Field(
+        None, description="PostgreSQL, `postgresql://…`; unset: the embedded one of `evergrant up`."
+    )
+    broker_url: BrokerUrl | None = Field(
+        None, description="Redis or Valkey, `redis://…`; unset: the embedded one of `evergrant up`."
+    )
+    home: Path = Field(
+        default_factory=_default_home,
+        description="Folder of embedded engines, keys and journals; must survive a restart of the machine.",
+    )
+    environment: str | None = Field(
+        None, description="A name such as `production`; required unless the database is embedded."
+    )
+    actor: str | None = Field(None, description="Who is recorded for a change; default: the OS user.")
+    refresh_token_keys: SecretStr | None = Field(
+        None,
+        description="Key ring of refresh tokens and client secrets: `id:base64`, one a line, first is active.",
+    )
+    refresh_token_keys_file: Path | None = Field(None, description="The same ring, read from a file.")
+    access_token_keys: SecretStr | None = Field(
+        None, description="Key ring for access tokens: `id:base64`, one a line, first is active."
+    )
+    access_token_keys_file: Path | None = Field(None, description="The same ring, read from a file.")
+    providers: Path | None = Field(
+        None, description="Folder with your own provider files; default: `providers` under the home."
+    )
+    log_level: str = Field(
+        "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level that is logged."
+    )
+
+    workers: int = Field(1, ge=1, le=64, description="Worker processes that `evergrant up` starts.")
+    concurrency: int = Field(8, ge=1, le=512, description="Celery threads of one worker process.")
+    sheaf_size: int = Field(
+        50, ge=1, le=500, description="Jobs of one client that a message carries at most."
+    )
+    in_flight: int = Field(
+        1000,
+        ge=1,
+        description="Requests that one worker process has under way at once, all clients together.",
+    )
+    database_pool: int = Field(5, ge=1, description="Database connections of one process at most.")
+
+    dispatch_lease_seconds: Seconds = Field(30, description="How long a claim waits for a worker.")
+    attempt_lease_seconds: Seconds = Field(60, description="How long a started attempt is left alone.")
+    http_deadline_seconds: Seconds = Field(30, description="Total time of one request to a provider.")
+    beat_interval_seconds: Seconds = Field(1, description="Longest time between two looks of beat.")
+    min_refresh_age_seconds: Seconds = Field(
+        60, description="A token set younger than this (or a quarter of its life) is not refreshed by a wish."
+    )
+    backoff_first_seconds: Seconds = Field(5, description="First wait of a failing grant; doubles each time.")
+    backoff_cap_seconds: Seconds = Field(300, description="Longest wait of a failing grant.")
+    suspect_wait_seconds: Seconds = Field(
+        600, description="A refused refresh token is asked again after this (or a quarter of its life)."
+    )
+    horizon_hours: Seconds = Field(24, description="A grant that failed this long becomes a dead letter.")
+    dead_token_days: Seconds = Field(30, description="How long the sealed tokens of a dead grant are kept.")
+    journal_hours: Seconds = Field(48, description="How long a settled answer stays in the journal.")
+
+    @cached_property
+    def who(self) -> str:
+        """The name that is recorded with a change."""
+        return self.actor or pwd.getpwuid(os.getuid()).pw_name
+
+    @property
+    def provider_folder(self) -> Path:
+        """Where provider files of the user's own are looked for before the bundled ones."""
+        return self.providers or self.home / "providers"
+
+    @property
+    def dispatch_lease(self) -> timedelta:
+        """How long a claim waits for a worker before it may be claimed again."""
+        return timedelta(seconds=self.dispatch_lease_seconds)
+
+    @property
+    def suspect_wait(self) -> timedelta:
+        """How long a grant whose refresh token was refused waits before it is asked again."""
+        return timedelta(seconds=self.suspect_wait_seconds)
+
+    @property
+    def horizon(self) -> timedelta:
+        """How long a grant may fail before a dead letter is written."""
+        return timedelta(hours=self.horizon_hours)
+
+
+_current: list[Settings] = []
+
+
+def current() -> Settings:
+    """The settings of this process, read from the environment at the first call.
+
+    Raises:
+        SettingsError: a variable cannot be used; every one is named.
+
+    """
+    if not _current:
+        _current.append(load())
+    return _current[0]
+
+
+def adopt(settings: Settings) -> None:
+    """Let this process use `settings` from now on."""
+    _current[:] = [settings]
+
+
+def load() -> Settings:
+    """Read the environment.
+
+    Raises:
+        SettingsError: a variable cannot be used; every one is named.
+
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError(_sentence(error)) from None
+
+
+def _sentence(error: ValidationError) -> str:
+    """Name every bad variable without repeating its value, which may be a secret."""
+    reasons = [
+        f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ')}"
+        for e in error.errors()
+    ]
+    return "; ".join(reasons)
