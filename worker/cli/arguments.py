@@ -1,0 +1,207 @@
+"""The arguments that several commands share, and how they are read."""
+
+import re
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from worker.cli.failures import Failure, misuse
+
+LARGEST_SECRET = 64 * 1024
+LARGEST_REF = 255
+
+UNITS = {
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
+PER_MINUTE = {"second": 60.0, "minute": 1.0, "hour": 1 / 60}
+
+
+class Duration(click.ParamType[timedelta, str | timedelta]):
+    """A length of time: `90s`, `10m`, `2h`, `7d`; a bare number is seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Read the text; a timedelta passes through."""
+        if isinstance(value, timedelta):
+            return value
+        found = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)\s*([smhd]?)", str(value).strip())
+        if found is None:
+            self.fail(f"'{value}' is not a length of time such as 90s, 10m, 2h or 7d", param, ctx)
+        return float(found[1]) * UNITS[found[2] or "s"]
+
+
+class Rate(click.ParamType[float, str | float]):
+    """Requests in a time, `100/minute` or `10/second`, as requests a minute; `none` is no limit: 0."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the text; a number passes through."""
+        if isinstance(value, int | float):
+            return float(value)
+        if str(value).strip() == "none":
+            return 0.0
+        found = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)/(second|minute|hour)", str(value).strip())
+        if found is None or float(found[1]) == 0:
+            self.fail(f"'{value}' is not a rate such as 100/minute, 10/second or none", param, ctx)
+        return float(found[1]) * PER_MINUTE[found[2]]
+
+
+class Label(click.ParamType[tuple[str, str], str]):
+    """`key=value`."""
+
+    name = "key=value"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Read the text."""
+        key, equals, text = str(value).partition("=")
+        if not equals or not key.strip() or "\x00" in text:
+            self.fail(f"'{value}' is not of the form key=value", param, ctx)
+        return key.strip(), text.strip()
+
+
+client_option = click.option("--client", metavar="NAME", help="The client; unneeded where the ref is unique.")
+ref_argument = click.argument("ref")
+refs_argument = click.argument("refs", metavar="REF...", nargs=-1, required=True)
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+label_option = click.option(
+    "--label", "labels", type=Label(), multiple=True, metavar="KEY=VALUE", help="A label; may be repeated."
+)
+
+
+def timeout_option(default: str) -> Callable[[Any], Any]:
+    """`--timeout`: how long `--wait` waits before the command ends with 75."""
+    return click.option(
+        "--timeout", type=Duration(), default=default, show_default=True, help="How long to wait at most."
+    )
+
+
+def read_refs(given: tuple[str, ...]) -> list[str]:
+    """The refs of a command line in order, each once; `-` stands for the lines of standard input.
+
+    Raises:
+        Failure: there is none, or one cannot be a ref.
+
+    """
+    refs: dict[str, None] = {}
+    for item in given:
+        lines = sys.stdin.read().splitlines() if item == "-" else [item]
+        for line in filter(None, map(str.strip, lines)):
+            refs[line] = None
+    if not refs:
+        raise misuse(message="No ref was given", next_step="name one or more")
+    for ref in refs:
+        check_ref(ref)
+    return list(refs)
+
+
+def ref_fault(ref: str) -> str | None:
+    """Why a text cannot be a ref, or None."""
+    if not ref.strip():
+        return "ref is empty"
+    if len(ref) > LARGEST_REF:
+        return f"ref is longer than {LARGEST_REF} characters"
+    if not ref.isprintable() or ref != ref.strip():
+        return "ref has a control character or a space at its ends"
+    return None
+
+
+def check_ref(ref: str) -> str:
+    """Return the ref.
+
+    Raises:
+        Failure: it cannot be one.
+
+    """
+    fault = ref_fault(ref)
+    if fault:
+        raise misuse(message=f"This cannot be a ref: {fault}", next_step="correct it")
+    return ref
+
+
+def grouped(labels: tuple[tuple[str, str], ...]) -> dict[str, list[str]]:
+    """Labels by key, the values of each in the order given and once."""
+    found: dict[str, list[str]] = {}
+    for key, value in labels:
+        values = found.setdefault(key, [])
+        if value and value not in values:
+            values.append(value)
+    return found
+
+
+def read_secret(path: str, *, what: str) -> str:
+    """A secret from a file, or from standard input for `-`, without the newline at its end.
+
+    Raises:
+        Failure: the file cannot be read, is empty, too large, or not text on one line.
+
+    """
+    secret = _text(path, what=what).rstrip("\r\n")
+    if not secret or not secret.isprintable():
+        fault = "not one line of text" if secret else "empty"
+        raise _bad_secret(
+            message=f"The {what} in {_name(path)} is {fault}", next_step="put the secret alone into it"
+        )
+    return secret
+
+
+def _text(path: str, *, what: str) -> str:
+    try:
+        raw = _bytes(path)
+        if len(raw) > LARGEST_SECRET:
+            raise _bad_secret(
+                message=f"The {what} in {_name(path)} is larger than 64 KiB", next_step="name the right file"
+            )
+        return raw.decode()
+    except OSError as error:
+        raise _bad_secret(
+            message=f"The {what} cannot be read from {_name(path)}: {error.strerror}",
+            next_step="name a file that exists and that you may read, or - for standard input",
+        ) from None
+    except UnicodeDecodeError:
+        raise _bad_secret(
+            message=f"The {what} in {_name(path)} is not UTF-8 text", next_step="name the right file"
+        ) from None
+
+
+def _bytes(path: str) -> bytes:
+    """One byte more than the limit at most, so that a huge file is noticed and not loaded."""
+    if path == "-":
+        return sys.stdin.buffer.read(LARGEST_SECRET + 1)
+    with Path(path).open("rb") as file:
+        return file.read(LARGEST_SECRET + 1)
+
+
+def _bad_secret(*, message: str, next_step: str) -> Failure:
+    return misuse(message=message, next_step=next_step, code="secret_file")
+
+
+def _name(path: str) -> str:
+    return "standard input" if path == "-" else path
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something that cannot be undone; without a terminal `--yes` is needed.
+
+    Raises:
+        Failure: there is nobody to ask.
+        click.Abort: the answer was no.
+
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise misuse(
+            message=f"{question} Nobody can be asked here", next_step="add --yes to do it", code="needs_yes"
+        )
+    click.confirm(question, abort=True, err=True)

@@ -1,0 +1,189 @@
+"""How results are printed: JSON for programs, a table on a terminal, plain aligned text in a pipe.
+
+A record is a mapping of field to value. Every time in it is an aware datetime, printed as ISO 8601 in UTC.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+import click
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+Record = Mapping[str, Any]
+
+# Widths are found from this many rows at a time, so that a million rows are printed as they arrive.
+PAGE = 500
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table: the record's field, and how gladly it is given up on a narrow terminal.
+
+    `spare` 0 is never left out; the highest number goes first.
+    """
+
+    field: str
+    heading: str = ""
+    spare: int = 0
+
+    @property
+    def title(self) -> str:
+        """What stands above the column."""
+        return self.heading or self.field.replace("_", " ")
+
+
+def iso(value: datetime) -> str:
+    """A time as users see it: `2026-11-24T07:20:53Z`."""
+    return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def plain(value: Any) -> Any:
+    """Make a value fit for JSON: times as text, enumerations by their value."""
+    match value:
+        case datetime():
+            return iso(value)
+        case Enum():
+            return value.value
+        case UUID():
+            return str(value)
+        case Mapping():
+            return {key: plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [plain(item) for item in value]
+        case _:
+            return value
+
+
+def cell(value: Any) -> str:
+    """A value as one line of text for a human; control characters from outside never reach the terminal."""
+    match plain(value):
+        case None | "" | [] | {}:
+            text = "-"
+        case True | False as flag:
+            text = "yes" if flag else "no"
+        case dict() as items:
+            text = " ".join(f"{key}={_joined(item)}" for key, item in items.items() if item is not None)
+        case list() as items:
+            text = _joined(items)
+        case other:
+            text = str(other)
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _joined(value: Any) -> str:
+    return ",".join(str(item) for item in value) if isinstance(value, list) else str(value)
+
+
+def on_terminal() -> bool:
+    """Whether a human looks at standard output."""
+    return sys.stdout.isatty()
+
+
+def rows(records: Iterable[Record], columns: Sequence[Column], *, as_json: bool, nothing: str) -> int:
+    """Print a list and return how many there were; `nothing` is the sentence for an empty one."""
+    if as_json:
+        return _json_lines(records)
+    count = 0
+    for page in _pages(records):
+        if on_terminal():
+            _rich_table(page, columns)
+        else:
+            _plain_table(page, columns, heading=count == 0)
+        count += len(page)
+    if not count:
+        click.echo(nothing, err=True)
+    return count
+
+
+def one(record: Record, *, as_json: bool) -> None:
+    """Print one record: an object, or a line for each field that has a value."""
+    if as_json:
+        click.echo(json.dumps(plain(record)))
+        return
+    width = max(len(key) for key in record)
+    for key, value in record.items():
+        name = key.replace("_", " ")
+        text = cell(value)
+        click.echo(f"{click.style(name.ljust(width), dim=True)}  {text}")
+
+
+def done(record: Record, sentence: str, *, as_json: bool) -> None:
+    """Tell that a change was made: the record for a program, a sentence for a human."""
+    click.echo(json.dumps(plain(record)) if as_json else sentence)
+
+
+def _json_lines(records: Iterable[Record]) -> int:
+    count = 0
+    for count, record in enumerate(records, start=1):  # noqa: B007 — the count is the result
+        click.echo(json.dumps(plain(record)))
+    return count
+
+
+def _pages(records: Iterable[Record]) -> Iterator[list[Record]]:
+    source = iter(records)
+    while page := list(islice(source, PAGE)):
+        yield page
+
+
+def _plain_table(records: Sequence[Record], columns: Sequence[Column], *, heading: bool) -> None:
+    lines = [[cell(record.get(c.field)) for c in columns] for record in records]
+    if heading:
+        lines.insert(0, [c.title.upper() for c in columns])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    for line in lines:
+        click.echo("  ".join(text.ljust(w) for text, w in zip(line, widths, strict=True)).rstrip())
+
+
+def _rich_table(records: Sequence[Record], columns: Sequence[Column]) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(table(records, columns, width=console.width))
+
+
+def table(records: Sequence[Record], columns: Sequence[Column], *, width: int) -> Any:
+    """A rich table that fits `width` by leaving out the columns that are spared most gladly."""
+    from rich.table import Table
+    from rich.text import Text
+
+    cells = {c.field: [cell(record.get(c.field)) for record in records] for c in columns}
+    shown = _fitting(columns, cells, width)
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in shown:
+        made.add_column(column.title.upper(), no_wrap=column.spare == 0, overflow="fold")
+    for row in zip(*(cells[c.field] for c in shown), strict=True):
+        made.add_row(*(Text(text, style=STYLES.get(text, "")) for text in row))
+    return made
+
+
+def _fitting(columns: Sequence[Column], cells: Mapping[str, list[str]], width: int) -> list[Column]:
+    needs = {c.field: max([len(c.title), *map(len, cells[c.field])]) + 2 for c in columns}
+    shown = list(columns)
+    while sum(needs[c.field] for c in shown) - 2 > width:
+        spare = max(shown, key=lambda c: c.spare)
+        if spare.spare == 0:
+            break
+        shown.remove(spare)
+    return shown
+
+
+STYLES = {
+    "active": "green",
+    "done": "green",
+    "verified": "green",
+    "paused": "yellow",
+    "revoking": "yellow",
+    "queued": "yellow",
+    "waiting": "yellow",
+    "needs_consent": "red",
+    "dead": "red",
+    "revoked": "dim",
+}
