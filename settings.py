@@ -69,11 +69,11 @@ class Settings(BaseSettings):
     actor: str | None = Field(None, description="Who is recorded for a change; default: the OS user.")
     refresh_token_keys: SecretStr | None = Field(
         None,
-        description="Key ring of refresh tokens and client secrets: `id:base64`, one a line, first is active.",
+        description="Key ring of refresh tokens and client secrets: `id:base64` a line, the first is active.",
     )
     refresh_token_keys_file: Path | None = Field(None, description="The same ring, read from a file.")
     access_token_keys: SecretStr | None = Field(
-        None, description="Key ring for access tokens: `id:base64`, one a line, first is active."
+        None, description="Key ring for access tokens: `id:base64` a line, the first is active."
     )
     access_token_keys_file: Path | None = Field(None, description="The same ring, read from a file.")
     providers: Path | None = Field(
@@ -99,9 +99,6 @@ class Settings(BaseSettings):
     attempt_lease_seconds: Seconds = Field(60, description="How long a started attempt is left alone.")
     http_deadline_seconds: Seconds = Field(30, description="Total time of one request to a provider.")
     beat_interval_seconds: Seconds = Field(1, description="Longest time between two looks of beat.")
-    min_refresh_age_seconds: Seconds = Field(
-        60, description="A token set younger than this (or a quarter of its life) is not refreshed by a wish."
-    )
     backoff_first_seconds: Seconds = Field(5, description="First wait of a failing grant; doubles each time.")
     backoff_cap_seconds: Seconds = Field(300, description="Longest wait of a failing grant.")
     suspect_wait_seconds: Seconds = Field(

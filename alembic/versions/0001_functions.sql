@@ -1,0 +1,110 @@
+-- The surface for other applications. SECURITY DEFINER with a pinned search_path; they only insert, so a
+-- caller's open transaction never blocks a claim or a settle.
+
+-- The one live row of a ref, or its newest ended one.
+create function evergrant.find_grant(ref text, client text)
+returns evergrant.grants
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    found_row evergrant.grants;
+    clients_found bigint;
+begin
+    select count(distinct g.client_id) into clients_found
+    from evergrant.grants g join evergrant.clients c on c.id = g.client_id
+    where g.ref = find_grant.ref and (find_grant.client is null or c.name = find_grant.client);
+    if clients_found > 1 then
+        raise exception using errcode = 'P0003',
+            message = format('ref %L belongs to %s clients', find_grant.ref, clients_found),
+            hint = 'Name the client, too.';
+    end if;
+    select g.* into found_row
+    from evergrant.grants g join evergrant.clients c on c.id = g.client_id
+    where g.ref = find_grant.ref and (find_grant.client is null or c.name = find_grant.client)
+    order by (g.status in ('revoking', 'revoked')), g.created_at desc
+    limit 1;
+    return found_row;
+end
+$$;
+
+-- Ask for an early refresh; returns the generation to wait for in the view.
+create function evergrant.request_refresh(ref text, client text default null, if_generation bigint default null)
+returns bigint
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    held evergrant.grants := evergrant.find_grant(ref, client);
+begin
+    if held.id is null then
+        raise exception using errcode = 'P0002', message = format('unknown ref %L', ref);
+    end if;
+    if if_generation is not null and if_generation <> held.generation then
+        return held.generation;
+    end if;
+    if held.refreshed_at > clock_timestamp() - least(interval '60 seconds', held.life / 4) then
+        return held.generation;
+    end if;
+    insert into evergrant.refresh_requests (client_id, grant_id, generation)
+    values (held.client_id, held.id, held.generation)
+    on conflict (grant_id, generation) do nothing;
+    notify evergrant_work;
+    return held.generation + 1;
+end
+$$;
+
+-- Ask for a grant to be killed at the provider; returns the revocation's id.
+create function evergrant.request_revocation(
+    ref text, client text default null, reason text default null, idempotency_key text default null,
+    missing_ok boolean default false, erase boolean default false
+)
+returns bigint
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    held evergrant.grants := evergrant.find_grant(ref, client);
+    made bigint;
+begin
+    if held.id is null then
+        if missing_ok then
+            return null;
+        end if;
+        raise exception using errcode = 'P0002', message = format('unknown ref %L', ref);
+    end if;
+    insert into evergrant.revocations (client_id, grant_id, ref, reason, idempotency_key, erase)
+    values (held.client_id, held.id, held.ref, reason, idempotency_key, erase)
+    on conflict do nothing
+    returning id into made;
+    if made is null then
+        select r.id into made from evergrant.revocations r
+        where r.grant_id = held.id
+            or (r.client_id = held.client_id and r.idempotency_key = request_revocation.idempotency_key)
+        order by (r.grant_id = held.id) desc
+        limit 1;
+    end if;
+    notify evergrant_work;
+    return made;
+end
+$$;
+
+revoke all on function evergrant.find_grant(text, text) from public;
+revoke all on function evergrant.request_refresh(text, text, bigint) from public;
+revoke all on function evergrant.request_revocation(text, text, text, text, boolean, boolean) from public;
+
+-- A token stands here only where it may be handed out: the grant is kept (or merely paused) and nobody asked
+-- for its revocation. A needs_consent grant's access token lived until its end while it was suspect.
+create view evergrant.access_tokens as
+select
+    g.id as grant_id, g.ref, c.name as client, g.labels, g.generation, g.access_expires_at,
+    case
+        when exists (select from evergrant.revocations r where r.grant_id = g.id) and g.status <> 'revoked'
+        then 'revoking' else g.status
+    end as status,
+    case
+        when g.status in ('active', 'paused') and g.access_expires_at > clock_timestamp()
+            and not exists (select from evergrant.revocations r where r.grant_id = g.id)
+        then g.sealed_access_token
+    end as sealed_access_token
+from evergrant.grants g join evergrant.clients c on c.id = g.client_id;

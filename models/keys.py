@@ -1,0 +1,201 @@
+"""Key rings: keys by id, read from text or settings, and what may be wrong with them.
+
+    VaultError
+    ├── KeysError    a ring is absent or cannot be used
+    ├── KeyMissing   a row was sealed with a key that no ring here holds: never send it, never blame it
+    ├── SealBroken   the bytes are damaged, or were sealed for another row or purpose
+    └── NotText      what should be sealed is no Unicode text
+
+No message, repr or traceback of this module repeats key material or plain text.
+"""
+
+import base64
+import binascii
+import hmac
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pydantic import SecretStr
+
+KEY_BYTES = 32
+FINGERPRINT_BYTES = 16
+VARIABLES = {"refresh": "EVERGRANT_REFRESH_TOKEN_KEYS", "access": "EVERGRANT_ACCESS_TOKEN_KEYS"}
+
+_KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+
+
+class VaultError(Exception):
+    """Something cannot be sealed or opened."""
+
+
+class KeysError(VaultError):
+    """A key ring is absent or cannot be used; the message names the setting or the line."""
+
+
+class KeyMissing(VaultError):
+    """A row was sealed with a key that is not in the ring: the row is neither sent nor blamed."""
+
+    def __init__(self, key_id: str, ring: str) -> None:
+        super().__init__(f"the key {key_id!r} is not in the {ring} key ring; add it to {VARIABLES[ring]}")
+        self.key_id = key_id
+        self.ring = ring
+
+
+class SealBroken(VaultError):
+    """Sealed bytes do not open: damaged, or sealed for another row or purpose."""
+
+
+class NotText(VaultError):
+    """The secret holds a lone surrogate and is no Unicode text."""
+
+
+@dataclass(frozen=True, slots=True)
+class RingKey:
+    """One key of a ring, kept as the HKDF pseudo-random keys that are derived from it."""
+
+    key_id: str
+    _prk: bytes = field(repr=False)
+    _fingerprint_key: bytes = field(repr=False)
+
+    @classmethod
+    def from_material(cls, key_id: str, material: bytes) -> Self:
+        """Take 32 random bytes; HKDF's extract step (RFC 5869 §2.2, no salt) is done once, here."""
+        prk = hmac.digest(bytes(32), material, "sha256")
+        return cls(key_id, prk, _expand(prk, b"fingerprint"))
+
+    def cipher(self, info: bytes) -> AESGCM:
+        """The AES-256-GCM key of one row and purpose."""
+        return AESGCM(_expand(self._prk, info))
+
+    def fingerprint(self, token: bytes) -> bytes:
+        """Name the key and give 16 bytes of HMAC-SHA256 of the token."""
+        digest = hmac.digest(self._fingerprint_key, token, "sha256")[:FINGERPRINT_BYTES]
+        return label(self.key_id) + digest
+
+
+def _expand(prk: bytes, info: bytes) -> bytes:
+    """HKDF-SHA256's expand step for 32 bytes (RFC 5869 §2.3).
+
+    One HMAC: half the time of the library's HKDF object, and this runs for every token that is sealed or opened.
+    """
+    return hmac.digest(prk, info + b"\x01", "sha256")
+
+
+def label(key_id: str) -> bytes:
+    return bytes((len(key_id),)) + key_id.encode("ascii")
+
+
+class KeyRing:
+    """Keys by id; the first one seals, all of them open."""
+
+    def __init__(self, keys: list[RingKey]) -> None:
+        self._keys = {key.key_id: key for key in keys}
+        self.active = keys[0]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `id:base64` lines, 32 bytes a key, the active one first; blank lines and `#` lines are skipped.
+
+        Raises:
+            KeysError: a line cannot be used, an id is there twice, or there is no key at all.
+
+        """
+        keys: dict[str, RingKey] = {}
+        for number, raw in enumerate(text.splitlines(), start=1):
+            line = raw.strip()
+            if line and not line.startswith("#"):
+                key = _parse_line(line, number)
+                if key.key_id in keys:
+                    message = f"line {number} repeats the key id {key.key_id!r}; ids must differ"
+                    raise KeysError(message)
+                keys[key.key_id] = key
+        if not keys:
+            message = "there is no key in it; make one with `evergrant keys generate`"
+            raise KeysError(message)
+        return cls(list(keys.values()))
+
+    @staticmethod
+    def generate_line(key_id: str) -> str:
+        """Make a new random key as the line that `parse` reads.
+
+        Raises:
+            KeysError: the id cannot be used.
+
+        """
+        if not is_key_id(key_id):
+            message = "a key id is 1 to 64 letters, digits, dots, dashes or underscores"
+            raise KeysError(message)
+        return f"{key_id}:{base64.b64encode(os.urandom(KEY_BYTES)).decode('ascii')}"
+
+    @property
+    def ids(self) -> list[str]:
+        """Every key id, the active one first."""
+        return list(self._keys)
+
+    @property
+    def keys(self) -> list[RingKey]:
+        """Every key, the active one first."""
+        return list(self._keys.values())
+
+    def get(self, key_id: str) -> RingKey | None:
+        """The key of that id, where the ring holds it."""
+        return self._keys.get(key_id)
+
+    def __repr__(self) -> str:
+        return f"KeyRing({', '.join(self._keys)})"
+
+
+def _parse_line(line: str, number: int) -> RingKey:
+    key_id, colon, encoded = line.partition(":")
+    # A line without a colon may be a bare key: so nothing of it is repeated.
+    if not colon:
+        message = f"line {number} is not of the form id:base64"
+        raise KeysError(message)
+    if not is_key_id(key_id):
+        message = (
+            f"line {number} has an unusable key id: 1 to 64 letters, digits, dots, dashes or underscores"
+        )
+        raise KeysError(message)
+    try:
+        material = base64.b64decode(encoded.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        message = f"line {number} (key {key_id!r}) is not base64"
+        raise KeysError(message) from None
+    if len(material) != KEY_BYTES:
+        message = f"line {number} (key {key_id!r}) holds {len(material)} bytes instead of {KEY_BYTES}"
+        raise KeysError(message)
+    return RingKey.from_material(key_id, material)
+
+
+def read_ring(variable: str, inline: SecretStr | None, path: Path | None) -> KeyRing | None:
+    if inline is not None and path is not None:
+        message = f"{variable} and {variable}_FILE are both set; keep one of them"
+        raise KeysError(message)
+    if inline is not None:
+        return _parse_ring(variable, inline.get_secret_value())
+    if path is not None:
+        return _parse_ring(f"{variable}_FILE", _read(f"{variable}_FILE", path))
+    return None
+
+
+def _read(variable: str, path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        message = f"{variable}: cannot read {path}: {error.strerror}"
+        raise KeysError(message) from None
+    except UnicodeDecodeError:
+        message = f"{variable}: {path} is not a text file"
+        raise KeysError(message) from None
+
+
+def _parse_ring(variable: str, text: str) -> KeyRing:
+    try:
+        return KeyRing.parse(text)
+    except KeysError as error:
+        message = f"{variable}: {error}"
+        raise KeysError(message) from None

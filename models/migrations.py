@@ -1,0 +1,101 @@
+"""The migrations, run from code: beside this package in a wheel, in `alembic/` in a checkout."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from models import database
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from sqlalchemy import Connection, Engine
+
+HERE = Path(__file__).resolve().parent
+
+
+class NewerDatabase(Exception):
+    """The database was upgraded by a newer release of Evergrant: install that release here, too."""
+
+    def __init__(self, revision: str) -> None:
+        super().__init__(f"{self.__doc__} (It is at revision {revision}.)")
+
+
+class NotUpgraded(Exception):
+    """The database lacks tables of this release: run `evergrant db upgrade`."""
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)
+
+
+def config() -> "Config":
+    """Alembic's configuration, without an ini file."""
+    from alembic.config import Config
+
+    inside = HERE / "_migrations"
+    made = Config()
+    made.set_main_option("script_location", str(inside if inside.is_dir() else HERE.parent / "alembic"))
+    return made
+
+
+def head() -> str:
+    """The newest revision that this release knows."""
+    from alembic.script import ScriptDirectory
+
+    return str(ScriptDirectory.from_config(config()).get_current_head())
+
+
+def current(connection: "Connection") -> str | None:
+    """The revision of the database, None where nothing was ever upgraded."""
+    if connection.execute(text("select to_regclass('evergrant.alembic_version')")).scalar() is None:
+        return None
+    return connection.execute(text("select version_num from evergrant.alembic_version")).scalar()
+
+
+def upgrade(url: str | None = None) -> None:
+    """Bring the database to the newest revision; an advisory lock lets only one process do it.
+
+    Raises:
+        NewerDatabase: a newer release was here.
+
+    """
+    from alembic import command
+
+    engine = database.connect(url) if url else database.engine()
+    try:
+        _refuse_newer(engine)
+        made = config()
+        made.attributes["engine"] = engine
+        command.upgrade(made, "head")
+    finally:
+        if url:
+            engine.dispose()
+
+
+def require(connection: "Connection") -> None:
+    """Check that this release and the database fit.
+
+    Raises:
+        NotUpgraded: `evergrant db upgrade` was not run yet.
+        NewerDatabase: a newer release was here.
+
+    """
+    revision = current(connection)
+    if revision == head():
+        return
+    if revision is None or _known(revision):
+        raise NotUpgraded
+    raise NewerDatabase(revision)
+
+
+def _refuse_newer(engine: "Engine") -> None:
+    with engine.connect() as connection:
+        revision = current(connection)
+    if revision is not None and not _known(revision):
+        raise NewerDatabase(revision)
+
+
+def _known(revision: str) -> bool:
+    from alembic.script import ScriptDirectory
+
+    return revision in {script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()}

@@ -1,0 +1,30 @@
+"""Every table, so that the metadata is whole for alembic."""
+
+from models.chore import Chore
+from models.client import Client, Valve
+from models.connect_request import ConnectRequest
+from models.dead_letter import DeadLetter
+from models.event import Event
+from models.former_token import FormerToken
+from models.grant import Grant
+from models.installation import Installation
+from models.journal import Journal
+from models.process import Process
+from models.refresh_request import RefreshRequest
+from models.revocation import Revocation
+
+__all__ = [
+    "Chore",
+    "Client",
+    "ConnectRequest",
+    "DeadLetter",
+    "Event",
+    "FormerToken",
+    "Grant",
+    "Installation",
+    "Journal",
+    "Process",
+    "RefreshRequest",
+    "Revocation",
+    "Valve",
+]
