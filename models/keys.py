@@ -80,12 +80,18 @@ class RingKey:
 def _expand(prk: bytes, info: bytes) -> bytes:
     """HKDF-SHA256's expand step for 32 bytes (RFC 5869 §2.3).
 
-    One HMAC: half the time of the library's HKDF object, and this runs for every token that is sealed or opened.
+    One HMAC: half the time of the library's HKDF object, and it runs for every token that is sealed or opened.
     """
     return hmac.digest(prk, info + b"\x01", "sha256")
 
 
+def is_key_id(text: str) -> bool:
+    """Whether it may name a key: 1 to 64 ASCII letters, digits, dots, dashes or underscores."""
+    return _KEY_ID.fullmatch(text) is not None
+
+
 def label(key_id: str) -> bytes:
+    """One byte of length, then the key id: how sealed bytes and fingerprints name their key."""
     return bytes((len(key_id),)) + key_id.encode("ascii")
 
 
@@ -98,7 +104,7 @@ class KeyRing:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `id:base64` lines, 32 bytes a key, the active one first; blank lines and `#` lines are skipped.
+        """Read lines `id:base64` of 32 bytes, the active key first; blank lines and `#` lines are skipped.
 
         Raises:
             KeysError: a line cannot be used, an id is there twice, or there is no key at all.
@@ -151,7 +157,7 @@ class KeyRing:
 
 def _parse_line(line: str, number: int) -> RingKey:
     key_id, colon, encoded = line.partition(":")
-    # A line without a colon may be a bare key: so nothing of it is repeated.
+    # A bare key, or id and key in the wrong order: so nothing of a bad line is repeated.
     if not colon:
         message = f"line {number} is not of the form id:base64"
         raise KeysError(message)
@@ -163,15 +169,21 @@ def _parse_line(line: str, number: int) -> RingKey:
     try:
         material = base64.b64decode(encoded.strip(), validate=True)
     except (binascii.Error, ValueError):
-        message = f"line {number} (key {key_id!r}) is not base64"
+        message = f"line {number} holds a key that is not base64"
         raise KeysError(message) from None
     if len(material) != KEY_BYTES:
-        message = f"line {number} (key {key_id!r}) holds {len(material)} bytes instead of {KEY_BYTES}"
+        message = f"line {number} holds a key of {len(material)} bytes instead of {KEY_BYTES}"
         raise KeysError(message)
     return RingKey.from_material(key_id, material)
 
 
 def read_ring(variable: str, inline: SecretStr | None, path: Path | None) -> KeyRing | None:
+    """Read a ring from the value or the file of a setting; neither set: no ring.
+
+    Raises:
+        KeysError: both are set, the file cannot be read, or the ring cannot be used.
+
+    """
     if inline is not None and path is not None:
         message = f"{variable} and {variable}_FILE are both set; keep one of them"
         raise KeysError(message)

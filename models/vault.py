@@ -1,8 +1,8 @@
 """Seal and open secrets: AES-256-GCM, a key for every row, bytes bound to their row and purpose.
 
 Layout and derivation are a promise to applications in any language: docs/reference/sealed-format.md.
-Refresh tokens and other secrets of ours are sealed under the refresh ring, access tokens and codes under the access
-ring; errors are drawn in models/keys.py. Nothing here repeats key material or plain text.
+Refresh tokens and other secrets of ours are sealed under the refresh ring, access tokens and codes under the
+access ring; the errors are drawn in models/keys.py. Nothing here repeats key material or plain text.
 """
 
 import os
