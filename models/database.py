@@ -11,9 +11,7 @@ from sqlalchemy.engine import make_url
 import settings
 
 # Long enough for a claim under load, short enough that a stuck lock is a back-off and not an outage.
-SESSION = (
-    "-c timezone=UTC -c lock_timeout=10s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
-)
+SESSION = "-c timezone=UTC -c lock_timeout=10s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
 
 _lock = threading.Lock()
 _engine: tuple[int, str, Engine] | None = None

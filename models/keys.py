@@ -80,7 +80,7 @@ class RingKey:
 def _expand(prk: bytes, info: bytes) -> bytes:
     """HKDF-SHA256's expand step for 32 bytes (RFC 5869 §2.3).
 
-    One HMAC: half the time of the library's HKDF object, and it runs for every token that is sealed or opened.
+    One HMAC: half the time of the library's HKDF object, and it runs for every token sealed or opened.
     """
     return hmac.digest(prk, info + b"\x01", "sha256")
 
@@ -162,9 +162,7 @@ def _parse_line(line: str, number: int) -> RingKey:
         message = f"line {number} is not of the form id:base64"
         raise KeysError(message)
     if not is_key_id(key_id):
-        message = (
-            f"line {number} has an unusable key id: 1 to 64 letters, digits, dots, dashes or underscores"
-        )
+        message = f"line {number} has an unusable key id: 1 to 64 letters, digits, dots, dashes or underscores"
         raise KeysError(message)
     try:
         material = base64.b64decode(encoded.strip(), validate=True)

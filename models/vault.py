@@ -51,12 +51,8 @@ class Vault:
 
         """
         return cls(
-            refresh=read_ring(
-                VARIABLES["refresh"], settings.refresh_token_keys, settings.refresh_token_keys_file
-            ),
-            access=read_ring(
-                VARIABLES["access"], settings.access_token_keys, settings.access_token_keys_file
-            ),
+            refresh=read_ring(VARIABLES["refresh"], settings.refresh_token_keys, settings.refresh_token_keys_file),
+            access=read_ring(VARIABLES["access"], settings.access_token_keys, settings.access_token_keys_file),
         )
 
     def seal(self, plaintext: str, *, table: str, row_id: object, purpose: str) -> bytes:

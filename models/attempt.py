@@ -1,0 +1,163 @@
+"""Attempts: a worker starts claimed jobs, or gives them back. Compare-and-swap on the claim number."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from models.claim import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A job that is ours: the grant as it was when its attempt began; tokens are sealed."""
+
+    grant_id: UUID
+    client_id: int
+    ref: str
+    status: str
+    generation: int
+    claim_no: int
+    started_at: datetime
+    lease_until: datetime
+    sealed_refresh_token: bytes | None
+    refresh_fingerprint: bytes | None
+    former_token_id: int | None
+    labels: dict[str, list[str]]
+    life: timedelta | None
+    access_expires_at: datetime | None
+    doubt_since: datetime | None
+    journals_undrained: bool
+    suspect_at: datetime | None
+    failures: int
+    failing_since: datetime | None
+    valve_shut: bool
+
+
+# An attempt that nobody ended (started_at is still set) is noted as doubt before it is forgotten, together with
+# the journal that may hold its answer. A suspect presents its newest former token that had no attempt yet.
+START = text("""
+with job as (
+    select * from unnest(cast(:ids as uuid[]), cast(:claim_nos as bigint[])) as job (id, claim_no)
+),
+mine as (
+    select g.id, c.attempt_lease, clock.at
+    from job
+    join evergrant.grants g on g.id = job.id and g.claim_no = job.claim_no
+    join evergrant.clients c on c.id = g.client_id
+    cross join (select coalesce(:now, clock_timestamp()) as at) clock
+    where g.status = cast(:status as text) and (
+        g.status = 'revoking' or not exists (select from evergrant.revocations r where r.grant_id = g.id)
+    )
+    order by g.id
+    for no key update of g
+),
+started as (
+    update evergrant.grants g
+    set claim_no = g.claim_no + 1, claimed_at = null, started_at = mine.at, journal_id = :journal_id,
+        due_at = mine.at + mine.attempt_lease,
+        doubt_since = case
+            when g.started_at is null then g.doubt_since else coalesce(g.doubt_since, g.started_at)
+        end,
+        doubt_journals = case
+            when g.started_at is null or g.journal_id is null or g.journal_id = any (g.doubt_journals)
+            then g.doubt_journals else g.doubt_journals || g.journal_id
+        end
+    from mine where g.id = mine.id
+    returning g.*
+)
+select s.id as grant_id, s.client_id, s.ref, s.status, s.generation, s.claim_no, s.started_at,
+    s.due_at as lease_until,
+    coalesce(f.sealed_refresh_token, s.sealed_refresh_token) as sealed_refresh_token,
+    coalesce(f.refresh_fingerprint, s.refresh_fingerprint) as refresh_fingerprint,
+    f.id as former_token_id,
+    s.labels, s.life, s.access_expires_at, s.doubt_since,
+    exists (
+        select from evergrant.journals j
+        where j.id = any (s.doubt_journals) and j.drained_at is null and j.abandoned_at is null
+    ) as journals_undrained,
+    s.suspect_at, s.failures, s.failing_since,
+    (v.paused_by_operator and s.status <> 'revoking')
+        or coalesce(v.paused_until > s.started_at and v.canary_grant_id is distinct from s.id, false) as valve_shut
+from started s
+join evergrant.valves v on v.client_id = s.client_id
+left join lateral (
+    select t.id, t.sealed_refresh_token, t.refresh_fingerprint
+    from evergrant.former_tokens t
+    where t.grant_id = s.id and s.suspect_at is not null and t.tried_at is null and t.known_dead_at is null
+    order by t.id desc
+    limit 1
+) f on true
+""")
+
+# A COMMIT that was answered by a reset: are these attempts ours?
+BEGUN = text("""
+select g.id as grant_id, job.claim_no
+from unnest(cast(:ids as uuid[]), cast(:claim_nos as bigint[])) as job (id, claim_no)
+join evergrant.grants g on g.id = job.id
+where g.claim_no = job.claim_no + 1 and g.claimed_at is null and g.started_at is not null
+    and g.journal_id = :journal_id
+""")
+
+RELEASE = text("""
+with job as (
+    select * from unnest(
+        cast(:ids as uuid[]), cast(:claim_nos as bigint[]), cast(:waits as interval[])
+    ) as job (id, claim_no, wait)
+),
+mine as (
+    select g.id, job.wait from job
+    join evergrant.grants g on g.id = job.id and g.claim_no = job.claim_no
+    order by g.id
+    for no key update of g
+)
+update evergrant.grants g
+set claimed_at = null, started_at = null, due_at = coalesce(:now, clock_timestamp()) + mine.wait
+from mine where g.id = mine.id
+returning g.id
+""")
+
+
+def start(
+    connection: Connection,
+    jobs: Sequence[Job],
+    *,
+    journal_id: int,
+    status: str = "active",
+    now: datetime | None = None,
+) -> list[Started]:
+    """Begin an attempt for every job whose claim still stands; the others are stale, and silently not returned.
+
+    Args:
+        connection: in a transaction that the caller commits before anything is sent.
+        jobs: (grant_id, claim_no) of one message.
+        journal_id: of this process, the only place where an answer could be.
+        status: `active` for a refresh, `revoking` for a revocation's own work.
+        now: the database clock by default.
+
+    """
+    parameters = {**_arrays(jobs), "journal_id": journal_id, "status": status, "now": now}
+    return [Started(**row) for row in connection.execute(START, parameters).mappings()]
+
+
+def begun(connection: Connection, jobs: Sequence[Job], *, journal_id: int) -> set[Job]:
+    """Those of `jobs` that this process has started already (its COMMIT was answered by a reset)."""
+    rows = connection.execute(BEGUN, {**_arrays(jobs), "journal_id": journal_id})
+    return {(row.grant_id, row.claim_no) for row in rows}
+
+
+def release(connection: Connection, jobs: Sequence[tuple[UUID, int, timedelta]], *, now: datetime | None = None) -> int:
+    """Give jobs back of which nothing was sent; each is due again after its wait. Returns how many were ours."""
+    parameters = {
+        "ids": [job[0] for job in jobs],
+        "claim_nos": [job[1] for job in jobs],
+        "waits": [job[2] for job in jobs],
+        "now": now,
+    }
+    return len(connection.execute(RELEASE, parameters).all())
+
+
+def _arrays(jobs: Sequence[Job]) -> dict[str, list[UUID] | list[int]]:
+    return {"ids": [job[0] for job in jobs], "claim_nos": [job[1] for job in jobs]}

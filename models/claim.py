@@ -1,0 +1,191 @@
+"""Claims: beat takes due rows of one client, within what its valve lets through.
+
+A claim is a committed row with a number, no lock: `due_at` is moved to the end of the dispatch lease, so when
+publishing fails, or the broker forgets, the very same query claims again. `SKIP LOCKED` is the only arbiter
+between any number of beats. FOR NO KEY UPDATE, because an application's open transaction that inserted a
+revocation holds FOR KEY SHARE on the grant: FOR UPDATE would skip, and a refresh would wait for a stranger.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+Job = tuple[UUID, int]  # (grant_id, claim_no): all that a message may say
+
+LOOK = text("""
+select v.client_id
+from evergrant.valves v
+join evergrant.clients c on c.id = v.client_id
+cross join (select coalesce(:now, clock_timestamp()) as at) clock
+where (v.paused_until is null or v.paused_until <= clock.at)
+and (
+    exists (
+        select from evergrant.revocations r
+        where r.client_id = v.client_id and r.status = 'queued' and r.due_at <= clock.at
+    )
+    or not v.paused_by_operator and (
+        exists (
+            select from evergrant.grants g
+            where g.client_id = v.client_id and g.status = 'active' and g.due_at <= clock.at
+        )
+        or exists (select from evergrant.refresh_requests w where w.client_id = v.client_id)
+    )
+)
+order by v.client_id
+""")
+
+LOCK_VALVE = text("""
+select v.*, c.rate_per_minute, c.burst, clock.at,
+    (
+        select count(*) from evergrant.grants g
+        where g.client_id = v.client_id and g.due_at > clock.at
+            and (g.claimed_at is not null or g.started_at is not null)
+    ) as under_way
+from evergrant.valves v
+join evergrant.clients c on c.id = v.client_id
+cross join (select coalesce(:now, clock_timestamp()) as at) clock
+where v.client_id = :client_id
+for no key update of v skip locked
+""")
+
+CLAIM_DUE = """
+with due as (
+    select id from evergrant.grants
+    where client_id = :client_id and status = 'active' and due_at <= :at {condition}
+    order by {order}
+    limit :most
+    for no key update skip locked
+)
+update evergrant.grants g
+set claim_no = g.claim_no + 1, claimed_at = :at, due_at = :at + :lease
+from due where g.id = due.id
+returning g.id, g.claim_no
+"""
+DUE = text(CLAIM_DUE.format(condition="", order="due_at"))
+FAILING = text(CLAIM_DUE.format(condition="and failures > 0", order="due_at"))
+# A canary: not in doubt, without failures first, not the last one unless alone.
+CANARY = text(
+    CLAIM_DUE.format(
+        condition="",
+        order="doubt_since is not null, failures > 0, id is not distinct from cast(:last as uuid), due_at",
+    )
+)
+
+# A wish never shortens a lease nor a back-off: the grant must be idle, well, and of the generation seen.
+WISHED = text("""
+with wished as (
+    select g.id
+    from evergrant.refresh_requests w
+    join evergrant.grants g on g.id = w.grant_id
+    where w.client_id = :client_id and g.status = 'active' and g.generation = w.generation
+        and (g.due_at <= :at or (g.claimed_at is null and g.started_at is null))
+        and g.failures = 0 and g.suspect_at is null and g.doubt_since is null
+        and (g.refreshed_at is null or g.refreshed_at <= :at - least(interval '60 seconds', g.life / 4))
+    order by w.requested_at
+    limit :most
+    for no key update of g skip locked
+)
+update evergrant.grants g
+set claim_no = g.claim_no + 1, claimed_at = :at, due_at = :at + :lease
+from wished where g.id = wished.id
+returning g.id, g.claim_no
+""")
+
+DROP_VOID_WISHES = text("""
+delete from evergrant.refresh_requests w
+using evergrant.grants g
+where w.client_id = :client_id and g.id = w.grant_id
+    and (g.generation <> w.generation or g.status not in ('active', 'paused'))
+""")
+
+# The grant's own claim number fences a revocation, too: a refresh under way ends first.
+REVOCATIONS = text("""
+with queued as (
+    select r.id, r.grant_id
+    from evergrant.revocations r
+    join evergrant.grants g on g.id = r.grant_id
+    where r.client_id = :client_id and r.status = 'queued' and r.due_at <= :at
+        and (g.due_at <= :at or (g.claimed_at is null and g.started_at is null))
+    order by r.due_at
+    limit :most
+    for no key update of r, g skip locked
+)
+update evergrant.grants g
+set status = 'revoking', claim_no = g.claim_no + 1, claimed_at = :at, due_at = :at + :lease
+from queued where g.id = queued.grant_id
+returning g.id, g.claim_no
+""")
+
+SET_VALVE = text("""
+update evergrant.valves set
+    next_slot_at = :next_slot_at, slot_no = :slot_no, paused_until = :paused_until,
+    pause_reason = :pause_reason, pause_seconds = :pause_seconds, changed_at = :changed_at,
+    canary_grant_id = :canary_grant_id, strikes = :strikes, strike_grant_id = :strike_grant_id,
+    minute_at = :minute_at, minute_asked = :minute_asked, minute_bad = :minute_bad
+where client_id = :client_id
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose rows are claimed, as of when, and for how long."""
+
+    client_id: int
+    at: datetime
+    lease: timedelta
+
+    def parameters(self, most: int) -> dict[str, Any]:
+        """The statement's parameters for at most `most` rows."""
+        return {"client_id": self.client_id, "at": self.at, "lease": self.lease, "most": most}
+
+
+def clients_to_look_at(connection: Connection, *, now: datetime | None = None) -> list[int]:
+    """Ids of the clients with something due, wished or to revoke, and an open valve."""
+    return list(connection.execute(LOOK, {"now": now}).scalars())
+
+
+def lock_valve(connection: Connection, client_id: int, *, now: datetime | None = None) -> dict[str, Any] | None:
+    """The valve's row with the client's rate, burst, jobs `under_way` and the clock `at`; None: another beat has it."""
+    row = connection.execute(LOCK_VALVE, {"client_id": client_id, "now": now}).mappings().one_or_none()
+    return None if row is None else dict(row)
+
+
+def set_valve(connection: Connection, client_id: int, values: dict[str, Any]) -> None:
+    """Write what the policy made of a locked valve."""
+    connection.execute(SET_VALVE, {**values, "client_id": client_id})
+
+
+def due(connection: Connection, scope: Scope, most: int) -> list[Job]:
+    """Claim what is due, the longest overdue first."""
+    return _jobs(connection, DUE, scope, most)
+
+
+def failing(connection: Connection, scope: Scope, most: int) -> list[Job]:
+    """Claim grants that are due and failed before."""
+    return _jobs(connection, FAILING, scope, most)
+
+
+def wished(connection: Connection, scope: Scope, most: int) -> list[Job]:
+    """Claim grants that somebody wants refreshed early; void wishes are dropped on the way."""
+    connection.execute(DROP_VOID_WISHES, {"client_id": scope.client_id})
+    return _jobs(connection, WISHED, scope, most)
+
+
+def revocations(connection: Connection, scope: Scope, most: int) -> list[Job]:
+    """Claim grants whose revocation is queued; from here on their status says so."""
+    return _jobs(connection, REVOCATIONS, scope, most)
+
+
+def canary(connection: Connection, scope: Scope, *, last: UUID | None) -> list[Job]:
+    """Claim the one grant whose request may open the valve."""
+    rows = connection.execute(CANARY, {**scope.parameters(1), "last": last})
+    return [(row.id, row.claim_no) for row in rows]
+
+
+def _jobs(connection: Connection, statement: Any, scope: Scope, most: int) -> list[Job]:
+    if most <= 0:
+        return []
+    return [(row.id, row.claim_no) for row in connection.execute(statement, scope.parameters(most))]

@@ -1,0 +1,250 @@
+"""Reading for people: what the lists and the single records show. Nothing here changes anything or opens a seal."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, RowMapping, text
+
+# A list of a million grants is read as it is printed, not at once.
+PAGE = 500
+
+
+class UnknownRef(Exception):
+    """No grant has this ref."""
+
+    def __init__(self, refs: Sequence[str]) -> None:
+        super().__init__(", ".join(refs))
+        self.refs = list(refs)
+
+
+class AmbiguousRef(Exception):
+    """Several clients have a grant of this ref: name the client, too."""
+
+    def __init__(self, ref: str, clients: Sequence[str]) -> None:
+        super().__init__(ref)
+        self.ref = ref
+        self.clients = list(clients)
+
+
+class UnknownClient(Exception):
+    """There is no client of this name."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__(name)
+        self.name = name
+        self.known = list(known)
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where a ref was found."""
+
+    id: UUID
+    ref: str
+    client: str
+    client_id: int
+    status: str
+    generation: int
+
+
+# An open revocation makes a grant revoking from its commit on, before beat has set the status.
+STATUS = """
+    case when g.status <> 'revoked' and exists (
+        select from evergrant.revocations r where r.grant_id = g.id
+    ) then 'revoking' else g.status end"""
+
+GRANTS = f"""
+    select g.id, g.ref, c.name as client, c.provider, {STATUS} as status, g.reason, g.generation, g.scope,
+        g.labels, coalesce(g.keep, c.keep) as keep, g.access_expires_at, g.due_at, g.failures, g.failing_since,
+        g.last_error_code, g.last_error_http_status, g.last_error_at, g.created_at, g.refreshed_at,
+        g.doubt_since, g.suspect_at,
+        coalesce(g.claimed_at, g.started_at) is not null and g.due_at > clock_timestamp() as under_way
+    from evergrant.grants g join evergrant.clients c on c.id = g.client_id"""  # noqa: S608  # constants
+
+LOCATE = f"""
+    select distinct on (g.ref, g.client_id) g.id, g.ref, c.name as client, g.client_id, {STATUS} as status,
+        g.generation
+    from evergrant.grants g join evergrant.clients c on c.id = g.client_id
+    where g.ref = any(:refs) and (cast(:client as text) is null or c.name = :client)
+    order by g.ref, g.client_id, g.status in ('revoking', 'revoked'), g.created_at desc"""  # noqa: S608
+
+
+def locate(connection: Connection, refs: Sequence[str], client: str | None) -> list[Located]:
+    """Find the live row of each ref, or its newest ended one, in the order asked.
+
+    Raises:
+        UnknownClient: there is no client of that name.
+        UnknownRef: names every ref that was not found.
+        AmbiguousRef: more than one client has the ref and none was named.
+
+    """
+    if client is not None:
+        client_by_name(connection, client)
+    found: dict[str, list[Located]] = {}
+    for row in connection.execute(text(LOCATE), {"refs": list(refs), "client": client}).mappings():
+        found.setdefault(row["ref"], []).append(Located(**row))
+    missing = [ref for ref in refs if ref not in found]
+    if missing:
+        raise UnknownRef(missing)
+    for ref in refs:
+        if len(found[ref]) > 1:
+            raise AmbiguousRef(ref, [each.client for each in found[ref]])
+    return [found[ref][0] for ref in refs]
+
+
+def grants(
+    connection: Connection,
+    *,
+    client: str | None = None,
+    status: str | None = None,
+    labels: Mapping[str, Sequence[str]] | None = None,
+    due_within: timedelta | None = None,
+) -> Iterator[RowMapping]:
+    """Stream the grants that match everything given, by client and ref; without a status all but the revoked."""
+    where = f"""
+        where (cast(:client as text) is null or c.name = :client)
+          and case when cast(:status as text) is null then g.status <> 'revoked'
+                   when :status = 'all' then true
+                   else {STATUS} = :status end
+          and g.labels @> cast(:labels as jsonb)
+          and (cast(:within as interval) is null
+               or (g.status = 'active' and g.due_at <= clock_timestamp() + cast(:within as interval)))
+        order by c.name, g.ref, g.created_at"""
+    wanted = {
+        "client": client,
+        "status": status,
+        "labels": json.dumps({key: list(values) for key, values in (labels or {}).items()}),
+        "within": due_within,
+    }
+    return _stream(connection, GRANTS + where, wanted)
+
+
+def grant(connection: Connection, grant_id: UUID) -> RowMapping:
+    """One grant with what hangs on it: open dead letters, former tokens, its revocation."""
+    extra = """
+        (select count(*) from evergrant.former_tokens f where f.grant_id = g.id and f.known_dead_at is null)
+            as former_tokens,
+        (select array_agg(d.id order by d.id) from evergrant.dead_letters d
+            where d.grant_id = g.id and d.resolved_at is null) as dead_letters,
+        (select r.id from evergrant.revocations r where r.grant_id = g.id) as revocation,"""
+    query = GRANTS.replace("select g.id,", f"select {extra} g.id,", 1) + " where g.id = :id"
+    return connection.execute(text(query), {"id": grant_id}).mappings().one()
+
+
+def client_by_name(connection: Connection, name: str) -> RowMapping:
+    """One client and its valve.
+
+    Raises:
+        UnknownClient: there is none of that name.
+
+    """
+    for row in clients(connection):
+        if row["name"] == name:
+            return row
+    raise UnknownClient(name, [row["name"] for row in clients(connection)])
+
+
+def clients(connection: Connection) -> list[RowMapping]:
+    """Every client with its valve and the number of its grants that are kept, by name."""
+    query = """
+        select c.id, c.name, c.provider, c.client_id, c.redirect_uri, c.scopes, c.keep, c.rotation,
+            c.rate_per_minute, c.burst, c.overrides, c.return_to, c.credentials_no, c.created_at, c.updated_at,
+            c.sealed_client_secret is not null as has_secret,
+            v.paused_by_operator, v.paused_until, v.pause_reason, v.deaths_held_at, v.deaths_accepted_at,
+            (select count(*) from evergrant.grants g
+                where g.client_id = c.id and g.status in ('active', 'paused', 'needs_consent')) as grants
+        from evergrant.clients c left join evergrant.valves v on v.client_id = c.id order by c.name"""
+    return list(connection.execute(text(query)).mappings())
+
+
+REVOCATIONS = """
+    select r.id, r.ref, c.name as client, r.reason, r.status, r.evidence, r.attempts, r.requested_at, r.done_at,
+        r.requested_by, r.due_at, r.last_error_code, r.last_error_http_status, r.last_error_at, r.grant_id
+    from evergrant.revocations r join evergrant.clients c on c.id = r.client_id"""
+
+
+def revocations(
+    connection: Connection, *, client: str | None = None, status: str | None = None
+) -> Iterator[RowMapping]:
+    """Stream the revocations, oldest first."""
+    where = """
+        where (cast(:client as text) is null or c.name = :client)
+          and (cast(:status as text) is null or r.status = :status)
+        order by r.id"""
+    return _stream(connection, REVOCATIONS + where, {"client": client, "status": status})
+
+
+def revocation(connection: Connection, revocation_id: int) -> RowMapping | None:
+    """One revocation."""
+    found = connection.execute(text(REVOCATIONS + " where r.id = :id"), {"id": revocation_id})
+    return found.mappings().one_or_none()
+
+
+DEAD_LETTERS = """
+    select d.id, d.kind, d.ref, c.name as client, d.cause, d.detail, d.attempts, d.first_failed_at, d.dead_at,
+        d.resolved_at, d.resolution, d.resolved_by, d.generation, d.grant_id, d.revocation_id,
+        g.status as grant_status
+    from evergrant.dead_letters d
+    join evergrant.clients c on c.id = d.client_id
+    join evergrant.grants g on g.id = d.grant_id"""
+
+
+def dead_letters(
+    connection: Connection, *, client: str | None = None, cause: str | None = None, resolved: bool = False
+) -> Iterator[RowMapping]:
+    """Stream the open dead letters, oldest first; with `resolved` the closed ones as well."""
+    where = """
+        where (cast(:client as text) is null or c.name = :client)
+          and (cast(:cause as text) is null or d.cause = :cause)
+          and (:resolved or d.resolved_at is null)
+        order by d.id"""
+    return _stream(connection, DEAD_LETTERS + where, {"client": client, "cause": cause, "resolved": resolved})
+
+
+def dead_letter(connection: Connection, letter_id: int) -> RowMapping | None:
+    """One dead letter."""
+    found = connection.execute(text(DEAD_LETTERS + " where d.id = :id"), {"id": letter_id})
+    return found.mappings().one_or_none()
+
+
+def journals(connection: Connection) -> list[RowMapping]:
+    """Every journal of the register, and how many grants in doubt wait for it."""
+    query = """
+        select j.id, j.host, j.process, j.opened_at, j.seen_at, j.drained_at, j.abandoned_at, j.abandoned_by,
+            (select count(*) from evergrant.grants g
+                where g.doubt_since is not null and g.doubt_journals @> array[j.id]) as grants_waiting
+        from evergrant.journals j order by j.id"""
+    return list(connection.execute(text(query)).mappings())
+
+
+@dataclass(frozen=True)
+class TokenState:
+    """A grant as a reading application sees it; the token is sealed and there only where it may be used."""
+
+    id: UUID
+    ref: str
+    client: str
+    status: str
+    reason: str | None
+    generation: int
+    access_expires_at: datetime | None
+    left: timedelta | None
+    sealed_access_token: bytes | None
+
+
+def token_state(connection: Connection, grant_id: UUID) -> TokenState:
+    """What the view shows of one grant, and how long its access token has to live."""
+    query = """
+        select t.grant_id as id, t.ref, t.client, t.status, g.reason, t.generation, t.access_expires_at,
+            t.access_expires_at - clock_timestamp() as left, t.sealed_access_token
+        from evergrant.access_tokens t join evergrant.grants g on g.id = t.grant_id where t.grant_id = :id"""
+    return TokenState(**connection.execute(text(query), {"id": grant_id}).mappings().one())
+
+
+def _stream(connection: Connection, query: str, wanted: Mapping[str, Any]) -> Iterator[RowMapping]:
+    found = connection.execute(text(query), wanted, execution_options={"yield_per": PAGE})
+    return iter(found.mappings())

@@ -1,0 +1,303 @@
+"""Settling: what the ended attempts of a group change, in one transaction.
+
+The lease decided who might send; the *generation* decides what is stored. A token set that was received is
+stored or kept as surplus, whatever the claim number says; a judgement is written only by the attempt that
+still owns the claim, on the generation that it asked from.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A locked grant row, as far as settling needs it."""
+
+    grant_id: UUID
+    client_id: int
+    ref: str
+    status: str
+    generation: int
+    claim_no: int
+    refresh_fingerprint: bytes | None
+    former_fingerprints: list[bytes]
+    scope: str | None
+    life: timedelta | None
+    access_expires_at: datetime | None
+    keep: str
+    rotation: str
+    doubt_since: datetime | None
+    journals_undrained: bool
+    suspect_at: datetime | None
+    failures: int
+    failing_since: datetime | None
+    untried_former_tokens: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A token set to be stored as generation `generation + 1`; tokens are sealed already."""
+
+    grant_id: UUID
+    generation: int
+    sealed_refresh_token: bytes | None
+    sealed_access_token: bytes
+    refresh_fingerprint: bytes | None
+    scope: str | None
+    life: timedelta
+    started_at: datetime
+    due_at: datetime
+    credentials_no: int
+
+
+@dataclass(frozen=True, slots=True)
+class Surplus:
+    """A token set for a generation that is stored already."""
+
+    grant_id: UUID
+    generation: int
+    sealed_refresh_token: bytes
+    sealed_access_token: bytes
+    refresh_fingerprint: bytes
+    access_expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt without a token set: what it means for its grant, where the claim is still its own."""
+
+    grant_id: UUID
+    claim_no: int
+    generation: int
+    unknown: bool
+    failed: bool
+    suspect: bool
+    due_at: datetime
+    code: str
+    http_status: int | None
+    reason: str | None  # set: the verdict
+    former_token_id: int | None
+    former_dead: bool
+
+
+LOCK = text("""
+select g.id as grant_id, g.client_id, g.ref, g.status, g.generation, g.claim_no, g.refresh_fingerprint,
+    array(
+        select t.refresh_fingerprint from evergrant.former_tokens t where t.grant_id = g.id
+    ) as former_fingerprints,
+    g.scope, g.life, g.access_expires_at, coalesce(g.keep, c.keep) as keep, c.rotation, g.doubt_since,
+    exists (
+        select from evergrant.journals j
+        where j.id = any (g.doubt_journals) and j.drained_at is null and j.abandoned_at is null
+    ) as journals_undrained,
+    g.suspect_at, g.failures, g.failing_since,
+    (
+        select count(*) from evergrant.former_tokens t
+        where t.grant_id = g.id and t.tried_at is null and t.known_dead_at is null
+    ) as untried_former_tokens,
+    coalesce(:now, clock_timestamp()) as at
+from evergrant.grants g
+join evergrant.clients c on c.id = g.client_id
+where g.id = any (cast(:ids as uuid[]))
+order by g.id
+for no key update of g
+""")
+
+# A pair that was replaced may still live, at on_use until the access token of its direct successor is used.
+KEEP_PREDECESSORS = text("""
+insert into evergrant.former_tokens
+    (grant_id, kind, generation, sealed_refresh_token, sealed_access_token, refresh_fingerprint, access_expires_at)
+select g.id, 'predecessor', g.generation, g.sealed_refresh_token, g.sealed_access_token, g.refresh_fingerprint,
+    g.access_expires_at
+from evergrant.grants g
+join evergrant.clients c on c.id = g.client_id
+join unnest(cast(:ids as uuid[]), cast(:fingerprints as bytea[])) as new (id, fingerprint) on new.id = g.id
+where c.rotation = 'on_use' and g.sealed_refresh_token is not null
+    and new.fingerprint is not null and new.fingerprint <> g.refresh_fingerprint
+on conflict (grant_id, refresh_fingerprint) do nothing
+""")
+
+PREDECESSORS_KEPT = 20
+DROP_OLDEST_PREDECESSORS = text("""
+delete from evergrant.former_tokens t
+using (
+    select id, row_number() over (partition by grant_id order by id desc) as place
+    from evergrant.former_tokens
+    where grant_id = any (cast(:ids as uuid[])) and kind = 'predecessor'
+) ranked
+where t.id = ranked.id and ranked.place > :kept
+""")
+
+STORE = text("""
+with answer as (
+    select * from unnest(
+        cast(:grant_id as uuid[]), cast(:generation as bigint[]), cast(:sealed_refresh_token as bytea[]),
+        cast(:sealed_access_token as bytea[]), cast(:refresh_fingerprint as bytea[]), cast(:scope as text[]),
+        cast(:life as interval[]), cast(:started_at as timestamptz[]), cast(:due_at as timestamptz[]),
+        cast(:credentials_no as integer[])
+    ) as answer (id, generation, sealed_refresh_token, sealed_access_token, refresh_fingerprint, scope, life,
+        started_at, due_at, credentials_no)
+)
+update evergrant.grants g set
+    generation = answer.generation + 1,
+    sealed_refresh_token = coalesce(answer.sealed_refresh_token, g.sealed_refresh_token),
+    sealed_access_token = answer.sealed_access_token,
+    refresh_fingerprint = coalesce(answer.refresh_fingerprint, g.refresh_fingerprint),
+    access_expires_at = answer.started_at + answer.life,
+    life = answer.life,
+    scope = coalesce(answer.scope, g.scope),
+    status = case g.status when 'needs_consent' then 'active' else g.status end,
+    reason = case g.status when 'needs_consent' then null else g.reason end,
+    refreshed_at = answer.started_at, refreshed_credentials_no = answer.credentials_no,
+    asked_at = coalesce(:now, clock_timestamp()),
+    due_at = answer.due_at, claim_no = g.claim_no + 1, claimed_at = null, started_at = null, journal_id = null,
+    doubt_since = null, doubt_journals = '{}', suspect_at = null, failures = 0, failing_since = null,
+    last_error_code = null, last_error_http_status = null, last_error_at = null
+from answer
+where g.id = answer.id and g.generation <= answer.generation
+returning g.id
+""")
+
+ADD_SURPLUS = text("""
+insert into evergrant.former_tokens
+    (grant_id, kind, generation, sealed_refresh_token, sealed_access_token, refresh_fingerprint, access_expires_at)
+select id, 'surplus', generation, refresh, access, fingerprint, expires_at
+from unnest(
+    cast(:grant_id as uuid[]), cast(:generation as bigint[]), cast(:sealed_refresh_token as bytea[]),
+    cast(:sealed_access_token as bytea[]), cast(:refresh_fingerprint as bytea[]),
+    cast(:access_expires_at as timestamptz[])
+) as new (id, generation, refresh, access, fingerprint, expires_at)
+on conflict (grant_id, refresh_fingerprint) do nothing
+returning grant_id
+""")
+
+# A token set that arrived for a grant whose end was asked for must die, too.
+REOPEN = text("""
+update evergrant.revocations set status = 'queued', due_at = coalesce(:now, clock_timestamp()), done_at = null,
+    evidence = null
+where grant_id = any (cast(:ids as uuid[])) and status in ('done', 'waiting')
+returning grant_id
+""")
+REOPEN_GRANTS = text("""
+update evergrant.grants set status = 'revoking'
+where id = any (cast(:ids as uuid[])) and status = 'revoked'
+""")
+
+END = text("""
+with attempt as (
+    select * from unnest(
+        cast(:grant_id as uuid[]), cast(:claim_no as bigint[]), cast(:generation as bigint[]),
+        cast(:unknown as boolean[]), cast(:failed as boolean[]), cast(:suspect as boolean[]),
+        cast(:due_at as timestamptz[]), cast(:code as text[]), cast(:http_status as integer[]),
+        cast(:reason as text[])
+    ) as attempt (id, claim_no, generation, unknown, failed, suspect, due_at, code, http_status, reason)
+),
+judged as (
+    select attempt.*, g.generation = attempt.generation and g.status = 'active' as may_judge,
+        coalesce(:now, clock_timestamp()) as at
+    from attempt join evergrant.grants g on g.id = attempt.id and g.claim_no = attempt.claim_no
+)
+update evergrant.grants g set
+    started_at = null,
+    doubt_since = case when j.unknown then coalesce(g.doubt_since, g.started_at) else g.doubt_since end,
+    asked_at = j.at, last_error_code = j.code, last_error_http_status = j.http_status, last_error_at = j.at,
+    due_at = case when j.may_judge then j.due_at else g.due_at end,
+    failures = case when j.may_judge and j.failed then g.failures + 1 else g.failures end,
+    failing_since = case when j.may_judge and j.failed then coalesce(g.failing_since, j.at) else g.failing_since end,
+    suspect_at = case when j.may_judge and j.suspect then coalesce(g.suspect_at, j.at) else g.suspect_at end,
+    status = case when j.may_judge and j.reason is not null then 'needs_consent' else g.status end,
+    reason = case when j.may_judge and j.reason is not null then j.reason else g.reason end
+from judged j
+where g.id = j.id
+returning g.id, g.ref, g.client_id, g.generation, g.labels, g.status, g.reason, g.failures, g.failing_since, j.at
+""")
+
+# We got no token set, so our journal cannot hold one: nobody needs to wait for it any longer.
+NOT_IN_JOURNAL = text("""
+update evergrant.grants g set doubt_journals = array_remove(g.doubt_journals, cast(:journal_id as bigint))
+from unnest(cast(:ids as uuid[]), cast(:claim_nos as bigint[])) as lost (id, claim_no)
+where g.id = lost.id and g.claim_no <> lost.claim_no and cast(:journal_id as bigint) = any (g.doubt_journals)
+    and not (g.started_at is not null and g.journal_id = cast(:journal_id as bigint))
+""")
+
+TRIED = text("""
+update evergrant.former_tokens t
+set tried_at = coalesce(:now, clock_timestamp()),
+    known_dead_at = case when tried.dead then coalesce(:now, clock_timestamp()) else t.known_dead_at end
+from unnest(cast(:ids as bigint[]), cast(:dead as boolean[])) as tried (id, dead)
+where t.id = tried.id
+""")
+
+
+def lock(connection: Connection, ids: Sequence[UUID], *, now: datetime | None = None) -> dict[UUID, Held]:
+    """Lock the rows in the order of their ids (two groups cannot wait for each other) and read them."""
+    rows = connection.execute(LOCK, {"ids": sorted(set(ids)), "now": now}).mappings()
+    return {row["grant_id"]: Held(**row) for row in rows}
+
+
+def store(connection: Connection, answers: Sequence[Stored], *, now: datetime | None = None) -> None:
+    """Store token sets in rows that the caller has locked and found fit for them."""
+    if not answers:
+        return
+    arrays = _arrays(answers, Stored)
+    connection.execute(KEEP_PREDECESSORS, {"ids": arrays["grant_id"], "fingerprints": arrays["refresh_fingerprint"]})
+    connection.execute(STORE, {**arrays, "now": now})
+    connection.execute(DROP_OLDEST_PREDECESSORS, {"ids": arrays["grant_id"], "kept": PREDECESSORS_KEPT})
+
+
+def keep_surplus(connection: Connection, answers: Sequence[Surplus]) -> list[UUID]:
+    """Record sets that arrived late, once each; returns the grants of those that were new."""
+    if not answers:
+        return []
+    return list(connection.execute(ADD_SURPLUS, _arrays(answers, Surplus)).scalars())
+
+
+def reopen_revocations(connection: Connection, ids: Sequence[UUID], *, now: datetime | None = None) -> list[UUID]:
+    """Queue the revocations of these grants again: something of theirs lives."""
+    if not ids:
+        return []
+    connection.execute(REOPEN_GRANTS, {"ids": list(ids)})
+    return list(connection.execute(REOPEN, {"ids": list(ids), "now": now}).scalars())
+
+
+def end(
+    connection: Connection, attempts: Sequence[Ended], *, journal_id: int, now: datetime | None = None
+) -> list[dict[str, Any]]:
+    """End attempts that brought no token set; returns the rows whose claim was still ours."""
+    if not attempts:
+        return []
+    arrays = _arrays(attempts, Ended)
+    rows = [dict(row) for row in connection.execute(END, {**arrays, "now": now}).mappings()]
+    ours = {row["id"] for row in rows}
+    lost = [attempt for attempt in attempts if attempt.grant_id not in ours]
+    if lost:
+        connection.execute(
+            NOT_IN_JOURNAL,
+            {
+                "ids": [attempt.grant_id for attempt in lost],
+                "claim_nos": [attempt.claim_no for attempt in lost],
+                "journal_id": journal_id,
+            },
+        )
+    tried = [attempt for attempt in attempts if attempt.former_token_id is not None and attempt.grant_id in ours]
+    if tried:
+        connection.execute(
+            TRIED,
+            {
+                "ids": [attempt.former_token_id for attempt in tried],
+                "dead": [attempt.former_dead for attempt in tried],
+                "now": now,
+            },
+        )
+    return rows
+
+
+def _arrays(rows: Sequence[Any], kind: type) -> dict[str, list[Any]]:
+    """Turn rows into one array a column, for `unnest`."""
+    return {field.name: [getattr(row, field.name) for row in rows] for field in fields(kind)}

@@ -1,0 +1,133 @@
+"""What an answer means (a frozen value each), by the table of docs/reference/outcomes.md.
+
+Refreshed      200 with a token set
+NotSent        it provably was not sent: retry freely
+NotNow         429, 503: the client's valve shuts at once; after a 503 we also cannot know
+Refused        400 invalid_grant: one of these proves little
+Misconfigured  any other 4xx, or invalid_grant while nothing ever succeeded under these credentials
+Unknown        we cannot know whether the provider acted: never a verdict
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Final
+
+from tasks.oauth.messages import ErrorAnswer, TokenSet, read_token_answer
+from tasks.oauth.transport import Answer, NotSent, Response, Silence
+
+RETRY_AFTER_CAP: Final = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """The provider issued a token set."""
+
+    token_set: TokenSet
+    code: str = "refreshed"
+    http_status: int | None = HTTPStatus.OK
+
+
+@dataclass(frozen=True, slots=True)
+class NotNow:
+    """The provider asks the whole client to wait."""
+
+    code: str
+    http_status: int
+    retry_after: timedelta | None
+    unknown: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The provider says that the refresh token is invalid (RFC 6749 §5.2)."""
+
+    code: str = "invalid_grant"
+    http_status: int | None = HTTPStatus.BAD_REQUEST
+
+
+@dataclass(frozen=True, slots=True)
+class Misconfigured:
+    """The provider refuses *us*: no grant is blamed."""
+
+    code: str
+    http_status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The request may have been carried out, or not."""
+
+    code: str
+    http_status: int | None
+
+
+Outcome = Refreshed | NotSent | NotNow | Refused | Misconfigured | Unknown
+
+
+def outcome(answer: Answer, *, proven: bool, wall_clock: datetime) -> Outcome:
+    """Read an answer of the token endpoint.
+
+    Args:
+        answer: what the transport brought back.
+        proven: whether anything ever succeeded under the present credentials.
+        wall_clock: for a Retry-After that is a date, where the answer itself has no Date.
+
+    """
+    match answer:
+        case NotSent():
+            return answer
+        case Silence(code=code):
+            return Unknown(code, None)
+        case Response(status=status) if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+            return _success(answer)
+        case Response(status=HTTPStatus.TOO_MANY_REQUESTS | HTTPStatus.SERVICE_UNAVAILABLE as status):
+            unknown = status == HTTPStatus.SERVICE_UNAVAILABLE
+            return NotNow(f"http_{status:d}", int(status), retry_after(answer, wall_clock), unknown)
+        case Response(status=status) if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            return _client_error(answer, proven=proven)
+        case Response(status=status):
+            return Unknown(f"http_{status}", status)
+
+
+def _success(response: Response) -> Outcome:
+    match read_token_answer(response.body):
+        case TokenSet() as token_set:
+            return Refreshed(token_set, http_status=response.status)
+        case ErrorAnswer():
+            return Unknown("error_inside_success", response.status)
+        case _:
+            return Unknown("unreadable", response.status)
+
+
+def _client_error(response: Response, *, proven: bool) -> Outcome:
+    match read_token_answer(response.body):
+        case ErrorAnswer(code="invalid_grant") if response.status == HTTPStatus.BAD_REQUEST:
+            return Refused() if proven else Misconfigured("invalid_grant_unproven", response.status)
+        case ErrorAnswer(code=code):
+            return Misconfigured(code, response.status)
+        case _:
+            return Misconfigured(f"http_{response.status}", response.status)
+
+
+def retry_after(response: Response, wall_clock: datetime) -> timedelta | None:
+    """Read Retry-After (RFC 9110 §10.2.3), seconds or a date, between nothing and five minutes."""
+    value = response.headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    if value.isascii() and value.isdigit():
+        return min(timedelta(seconds=min(int(value[:9]), 10**6)), RETRY_AFTER_CAP)
+    until = _date(value)
+    if until is None:
+        return None
+    answered = _date(response.headers.get("date", "")) or wall_clock
+    return min(max(until - answered, timedelta(0)), RETRY_AFTER_CAP)
+
+
+def _date(value: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(value)
+    except (ValueError, IndexError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)

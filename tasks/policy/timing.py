@@ -1,0 +1,52 @@
+"""When a grant is due, how long a token set lives, and how long a failing one waits."""
+
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+SHARE: Final = 2 / 3  # of the life; cert-manager and certbot renew there, too
+JITTER: Final = 0.1  # of the life, either way, the same for a grant every time
+ON_DEMAND_DEFAULT: Final = timedelta(days=7)
+LEAST_LIFE: Final = timedelta(seconds=60)
+YEAR: Final = timedelta(days=365)
+GAVE_UP_WAIT: Final = timedelta(hours=1)
+RELEASE_FIRST: Final = timedelta(seconds=5)
+RELEASE_SPREAD: Final = timedelta(seconds=10)
+
+
+def life(expires_in: float | None, *, default: timedelta) -> timedelta:
+    """How long an access token lives, from the `expires_in` (seconds) of its answer (RFC 6749 §5.1).
+
+    Absent: the provider's default. Zero or negative: 60 s. Over a year: a year. Anything else as it is.
+    """
+    if expires_in is None:
+        return default
+    if expires_in <= 0:
+        return LEAST_LIFE
+    return timedelta(seconds=min(expires_in, YEAR.total_seconds()))
+
+
+def due_at(started_at: datetime, lifetime: timedelta, grant_id: UUID) -> datetime:
+    """When a fresh token set is renewed: 2/3 ± 1/10 of its life after the request for it began."""
+    return started_at + lifetime * (SHARE + JITTER * stable_jitter(grant_id))
+
+
+def stable_jitter(grant_id: UUID) -> float:
+    """A number in [-1, 1) that is always the same for a grant, so that its rhythm is even."""
+    return (grant_id.int % 2**32) / 2**31 - 1
+
+
+def back_off(failures: int, *, first: timedelta, cap: timedelta, chance: float) -> timedelta:
+    """The wait after the n-th failure: `first * 2^(n-1)` up to `cap`, times 1/2 to 1 by `chance` in [0, 1)."""
+    full = min(first * 2 ** min(max(failures, 1) - 1, 20), cap)
+    return full * (0.5 + chance / 2)
+
+
+def release_wait(chance: float) -> timedelta:
+    """The wait of a job that a guard gave back: 5 to 15 s."""
+    return RELEASE_FIRST + RELEASE_SPREAD * chance
+
+
+def quarter_of(lifetime: timedelta | None, *, at_most: timedelta) -> timedelta:
+    """`at_most`, or a quarter of a shorter life: the wait of a suspect."""
+    return at_most if lifetime is None else min(at_most, lifetime / 4)

@@ -1,0 +1,178 @@
+"""The valve of a client: how much may leave now, and what shuts and opens it.
+
+Rate: GCRA, `next_slot_at` is the theoretical time of the next request. Breaker: three bad requests in a row
+on different grants, or over 5 % (at least three) in a minute. Canary: the one request that may open it again.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
+from math import floor
+from typing import Final
+from uuid import UUID
+
+# A client that was idle may send this much of its rate at once; it also bridges the time between two ticks.
+TOLERANCE: Final = timedelta(seconds=1)
+# A provider counts windows of its own, on arrival: tolerance, first slot and transit must fit under its limit.
+USABLE_SHARE: Final = 0.95
+STRIKES: Final = 3
+MINUTE: Final = timedelta(minutes=1)
+BAD_SHARE: Final = 0.05
+FIRST_PAUSE: Final = 5.0
+LONGEST_PAUSE: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Valve:
+    """A row of `valves` with its client's rate (requests a minute, None: no limit) and burst."""
+
+    rate_per_minute: float | None
+    burst: int
+    next_slot_at: datetime
+    slot_no: int
+    paused_by_operator: bool = False
+    paused_until: datetime | None = None
+    pause_reason: str | None = None
+    pause_seconds: float = 0.0
+    changed_at: datetime | None = None
+    canary_grant_id: UUID | None = None
+    strikes: int = 0
+    strike_grant_id: UUID | None = None
+    minute_at: datetime | None = None
+    minute_asked: int = 0
+    minute_bad: int = 0
+
+
+class Sign(Enum):
+    """What a request's end tells of the provider."""
+
+    GOOD = "good"  # it succeeded
+    NEUTRAL = "neutral"  # the provider decided, about that grant alone
+    BAD = "bad"  # not sent, unknown, or our configuration
+    NOT_NOW = "not_now"  # the provider itself asks to wait
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The end of one request to the client's provider."""
+
+    grant_id: UUID
+    started_at: datetime
+    sign: Sign
+    code: str
+    retry_after: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How many requests may leave now; `canary`: just one, to see whether the provider is well again."""
+
+    count: int
+    canary: bool = False
+
+
+def interval(valve: Valve) -> timedelta:
+    """The time between two requests at the rate that we allow ourselves."""
+    if valve.rate_per_minute is None:
+        return timedelta(0)
+    return MINUTE / (valve.rate_per_minute * USABLE_SHARE)
+
+
+def budget(valve: Valve, *, at: datetime, under_way: int, most: int) -> Budget:
+    """What may be claimed at `at`, with `under_way` jobs claimed or started and not lapsed."""
+    if valve.paused_until is not None:
+        return Budget(0) if at < valve.paused_until else Budget(1, canary=True)
+    room = min(max(valve.burst - under_way, 0), most)
+    if valve.rate_per_minute is None:
+        return Budget(room)
+    earned = floor((at - max(valve.next_slot_at, at) + TOLERANCE) / interval(valve)) + 1
+    return Budget(max(min(room, earned), 0))
+
+
+def take(valve: Valve, *, at: datetime, count: int) -> Valve:
+    """The valve after `count` requests were allowed to leave at `at`."""
+    start = max(valve.next_slot_at, at)
+    return replace(valve, next_slot_at=start + interval(valve) * count, slot_no=valve.slot_no + count)
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """How many slots are offered first to whom; what one side cannot use the others get."""
+
+    revocations: int
+    failing: int
+    wishes: int
+
+
+def shares(slot_no: int, count: int) -> Shares:
+    """Of every four slots one is offered first to revocations, one to failing grants, two to wishes."""
+    kinds = [(slot_no + offset) % 4 for offset in range(count)]
+    return Shares(kinds.count(0), kinds.count(1), count - kinds.count(0) - kinds.count(1))
+
+
+def feed(valve: Valve, results: Iterable[Result], *, at: datetime) -> Valve:
+    """The valve after some requests ended; those begun before its last change do not count."""
+    for result in results:
+        if valve.changed_at is None or result.started_at >= valve.changed_at:
+            valve = _feed_one(valve, result, at)
+    return valve
+
+
+def _feed_one(valve: Valve, result: Result, at: datetime) -> Valve:
+    valve = _count(valve, result, at)
+    match result.sign:
+        case Sign.NOT_NOW:
+            return shut(valve, at=at, reason=result.code, wait=result.retry_after)
+        case Sign.GOOD if valve.paused_until is not None:
+            return reopen(valve, at=at)
+        case Sign.BAD if valve.paused_until is None and _tripped(valve):
+            return shut(valve, at=at, reason=result.code, wait=None)
+        case _:
+            return valve
+
+
+def _count(valve: Valve, result: Result, at: datetime) -> Valve:
+    bad = result.sign in (Sign.BAD, Sign.NOT_NOW)
+    if valve.minute_at is None or at - valve.minute_at >= MINUTE:
+        valve = replace(valve, minute_at=at, minute_asked=0, minute_bad=0)
+    valve = replace(valve, minute_asked=valve.minute_asked + 1, minute_bad=valve.minute_bad + bad)
+    if not bad:
+        return replace(valve, strikes=0, strike_grant_id=None)
+    if valve.strike_grant_id == result.grant_id:
+        return valve
+    return replace(valve, strikes=valve.strikes + 1, strike_grant_id=result.grant_id)
+
+
+def _tripped(valve: Valve) -> bool:
+    in_a_row = valve.strikes >= STRIKES
+    in_a_minute = valve.minute_bad >= STRIKES and valve.minute_bad > BAD_SHARE * valve.minute_asked
+    return in_a_row or in_a_minute
+
+
+def shut(valve: Valve, *, at: datetime, reason: str, wait: timedelta | None) -> Valve:
+    """Shut the valve for `wait`, or for the first back-off where the provider named none."""
+    return replace(
+        valve,
+        paused_until=at + (timedelta(seconds=FIRST_PAUSE) if wait is None else wait),
+        pause_reason=reason,
+        pause_seconds=FIRST_PAUSE if wait is None else 0.0,
+        changed_at=at,
+        strikes=0,
+        strike_grant_id=None,
+    )
+
+
+def reopen(valve: Valve, *, at: datetime) -> Valve:
+    """Open the valve: the backlog leaves at the allowed rate."""
+    return replace(
+        valve,
+        paused_until=None,
+        pause_reason=None,
+        pause_seconds=0.0,
+        changed_at=at,
+        canary_grant_id=None,
+        strikes=0,
+        strike_grant_id=None,
+        minute_at=None,
+    )
