@@ -1,0 +1,58 @@
+"""What can go wrong before a request is made; what a provider answers is a value, never an exception.
+
+OAuthError
+├── UnknownProvider      no provider file has that name
+├── ProviderFileError    a provider file, or a client's override of it, cannot be used
+├── MissingSetting       this request needs a URL or a redirect URI that nobody has set
+├── ProbeNotAllowed      the provider file does not say that a probe is harmless
+└── LabelNotChosen       a label has several values, and a header needs one of them
+"""
+
+from collections.abc import Iterable
+
+
+class OAuthError(Exception):
+    """A request cannot be made as things are set; the message says what to change."""
+
+
+class UnknownProvider(OAuthError):
+    """No provider file has that name; the message lists those that exist."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"there is no provider {name!r}; known are: {', '.join(known)}")
+
+
+class ProviderFileError(OAuthError):
+    """A provider file, or a client's override of it, cannot be used; every reason is named."""
+
+    def __init__(self, where: str, reasons: Iterable[str]) -> None:
+        super().__init__(f"{where}: {'; '.join(reasons)}")
+
+
+class MissingSetting(OAuthError):
+    """This request needs a setting that neither the provider file nor the client has."""
+
+    def __init__(self, provider: str, setting: str) -> None:
+        self.setting = setting
+        option = setting.replace("_", "-")
+        super().__init__(
+            f"provider {provider!r} has no {setting}: write it into the provider file, "
+            f"or set it for this client with --{option}"
+        )
+
+
+class ProbeNotAllowed(OAuthError):
+    """The provider file does not say that a refresh with a never-granted scope consumes nothing."""
+
+    def __init__(self, provider: str) -> None:
+        super().__init__(
+            f"provider {provider!r} does not allow probes: set `probe = true` in its file only where "
+            "a refresh with an unknown scope is known to consume nothing"
+        )
+
+
+class LabelNotChosen(OAuthError):
+    """A label has several values and none was chosen; the message lists them."""
+
+    def __init__(self, label: str, header: str, values: Iterable[str]) -> None:
+        super().__init__(f"header {header} needs one value of the label {label!r}; choose among: {', '.join(values)}")

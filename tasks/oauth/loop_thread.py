@@ -1,0 +1,70 @@
+"""One asyncio loop in one thread of this process, started when it is first needed."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    pid: int
+    loop: asyncio.AbstractEventLoop
+    thread: threading.Thread
+
+
+class LoopThread:
+    """Runs coroutines for synchronous callers; a forked child gets a loop of its own."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._running: _Running | None = None
+        # A parent's loop seen in a forked child: kept, so that its end does not close the parent's sockets.
+        self._inherited: list[_Running] = []
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The loop of this process, if it runs."""
+        running = self._running
+        return running.loop if running is not None and running.pid == os.getpid() else None
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run `coroutine` on the loop and return at once."""
+        with self._lock:
+            loop = self.loop or self._start()
+            return asyncio.run_coroutine_threadsafe(coroutine, loop)
+
+    def _start(self) -> asyncio.AbstractEventLoop:
+        if self._running is not None:
+            self._inherited.append(self._running)
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever, name=self._name, daemon=True)
+        self._running = _Running(os.getpid(), loop, thread)
+        thread.start()
+        return loop
+
+    def close(self, last: Coroutine[Any, Any, None]) -> None:
+        """Cancel what still runs, then run `last`, then end the loop and its thread; harmless where none runs."""
+        with self._lock:
+            loop, running, self._running = self.loop, self._running, None
+        if loop is None or running is None:
+            last.close()
+            return
+        asyncio.run_coroutine_threadsafe(_wind_up(last), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        running.thread.join()
+        loop.close()
+
+
+async def _wind_up(last: Coroutine[Any, Any, None]) -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await last

@@ -1,0 +1,281 @@
+"""Sending: exactly one request, and an answer that says what is known about it.
+
+HTTP runs on one asyncio loop in one thread of the process; everything else is synchronous and hands coroutines to
+`Transport.submit`. `NotSent` is said only where it is proved that no byte of the request left this process; all
+that goes wrong later is `Silence`: nobody can know whether the provider acted.
+"""
+
+import asyncio
+import re
+import ssl
+import zlib
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, TypeVar
+
+import aiohttp
+from yarl import URL
+
+from tasks.oauth.loop_thread import LoopThread
+from tasks.oauth.messages import Request
+
+T = TypeVar("T")
+Guard = Callable[[], None]
+
+BODY_LIMIT = 64 * 1024  # bytes of one answer, as sent and as decoded
+CONNECT_LIMIT = timedelta(seconds=10)  # name, TCP and TLS together
+# A server closes an idle connection when it likes, and a request written into that moment is a grant in doubt.
+# One second is less than the idle limit of the servers we know (gunicorn 2, node and uvicorn 5, Puma 20).
+KEEP_ALIVE = timedelta(seconds=1)
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole answer; header names are in lower case, `body` is at most 64 KiB and decoded."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False, default=NO_HEADERS)
+    body: bytes = field(repr=False, default=b"")
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """The request provably did not leave.
+
+    `code`: dns, connect_refused, connect, connect_timeout, tls, guard or bad_request; `error`: what the guard raised.
+    """
+
+    code: str
+    error: Exception | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Something may have been sent, and no whole answer came.
+
+    `code`: timeout, reset, malformed, truncated, too_large or internal; `status` and `headers` are those of an
+    answer whose head did arrive.
+    """
+
+    code: str
+    status: int | None = None
+    headers: Mapping[str, str] = field(repr=False, default=NO_HEADERS)
+
+
+Answer = Response | NotSent | Silence
+
+
+class _Refused(Exception):
+    """The guard raised, or the library was about to send for a second time."""
+
+
+class _TooLarge(Exception):
+    """The body is longer than the limit."""
+
+
+@dataclass(slots=True)
+class _Flight:
+    """What is known of one request while it is under way."""
+
+    guard: Guard | None
+    has_body: bool
+    begun: bool = False
+    refused_by: Exception | None = None
+    status: int | None = None
+    headers: Mapping[str, str] = NO_HEADERS
+
+    def begin(self) -> None:
+        """Ask the guard; from here on the first byte may have left."""
+        try:
+            if self.guard is not None:
+                self.guard()
+        except Exception as error:
+            self.refused_by = error
+            raise _Refused from error
+        self.begun = True
+
+    def head_arrived(self, response: aiohttp.ClientResponse) -> None:
+        """Keep status and headers, so that they are known also where the body fails."""
+        self.status = response.status
+        self.headers = _headers(response)
+
+    def failed(self, error: Exception) -> NotSent | Silence:
+        """Say what `error` proves, and nothing more."""
+        if self.begun:
+            return Silence(_silence_code(error, head=self.status is not None), self.status, self.headers)
+        if self.refused_by is not None:
+            return NotSent("guard", self.refused_by)
+        if not isinstance(error, aiohttp.ClientError | OSError | ValueError):
+            raise error
+        return NotSent(_not_sent_code(error))
+
+
+class Transport:
+    """Sends requests to providers: one loop thread per process, lazily started, and one connection pool in it."""
+
+    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
+        """`tls` defaults to verification against the system's store."""
+        self._tls = tls
+        self._thread = LoopThread("provider-http")
+        self._session: aiohttp.ClientSession | None = None
+        self._session_loop: asyncio.AbstractEventLoop | None = None
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run `coroutine`, which may await `send`, on the loop thread."""
+        return self._thread.submit(coroutine)
+
+    def close(self) -> None:
+        """End the loop thread; what is under way is cancelled, and its outcome is unknown."""
+        self._thread.close(self._close_session())
+
+    async def send(self, request: Request, *, deadline: timedelta, before_first_byte: Guard | None = None) -> Answer:
+        """Send once, on the loop thread; the deadline spans everything from the name to the answer's last byte.
+
+        `before_first_byte` is called on the open connection, with nothing awaited between it and the first byte; if
+        it raises, nothing is sent. It must not block.
+        """
+        if not _sendable(request):
+            return NotSent("bad_request")
+        flight = _Flight(before_first_byte, has_body=bool(request.body))
+        try:
+            async with asyncio.timeout(deadline.total_seconds()):
+                return await self._exchange(request, flight)
+        except Exception as error:  # noqa: BLE001 (whatever it is: once begun, the outcome is unknown)
+            return flight.failed(error)
+
+    async def _exchange(self, request: Request, flight: _Flight) -> Response:
+        response = await self._open_session().request(
+            request.method,
+            URL(request.url, encoded=True),
+            headers=request.headers,
+            data=request.body or None,
+            allow_redirects=False,
+            trace_request_ctx=flight,
+        )
+        try:
+            flight.head_arrived(response)
+            body = await _read(response)
+            return Response(response.status, flight.headers, _decoded(body, flight.headers))
+        finally:
+            response.close()
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        """Make the pool inside the loop that will use it: sockets and loops do not survive a fork."""
+        loop = asyncio.get_running_loop()
+        if self._session is None or self._session_loop is not loop:
+            self._session, self._session_loop = _session(self._tls or ssl.create_default_context()), loop
+        return self._session
+
+    async def _close_session(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
+def _headers(response: aiohttp.ClientResponse) -> Mapping[str, str]:
+    """Name each header once, in lower case; of a repeated one the first counts."""
+    return MappingProxyType({name.lower(): response.headers[name] for name in response.headers})
+
+
+def _session(tls: ssl.SSLContext) -> aiohttp.ClientSession:
+    hooks = aiohttp.TraceConfig()
+    hooks.on_request_headers_sent.append(_before_head)
+    hooks.on_request_chunk_sent.append(_before_body)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            ssl=tls,
+            limit=0,  # what may be under way is the valve's business
+            keepalive_timeout=KEEP_ALIVE.total_seconds(),
+            resolver=aiohttp.ThreadedResolver(),
+        ),
+        # The deadline is ours. The high threshold keeps aiohttp from rounding the connect limit up.
+        timeout=aiohttp.ClientTimeout(connect=CONNECT_LIMIT.total_seconds(), ceil_threshold=3600),
+        headers={"Accept-Encoding": "identity", "User-Agent": "evergrant"},
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        trace_configs=[hooks],
+    )
+
+
+# aiohttp calls both hooks just *before* it writes, whatever their names say. It keeps the head back until the first
+# piece of the body, so with a body nothing has left before `_before_body` returns, without one before `_before_head`
+# returns; between that and the write there is no await. The hooks of connections would come earlier, and an
+# exception in them leaks the connection. tests/integration/test_transport.py holds aiohttp to all of this.
+
+
+async def _before_head(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+    flight: _Flight = context.trace_request_ctx
+    if flight.begun:  # aiohttp repeats a GET by itself when a kept connection fails; we never send twice
+        raise _Refused
+    if not flight.has_body:
+        flight.begin()
+
+
+async def _before_body(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+    flight: _Flight = context.trace_request_ctx
+    if not flight.begun:
+        flight.begin()
+
+
+def _sendable(request: Request) -> bool:
+    """Whether the request can be written as it is: found out before anything is opened."""
+    texts = [request.method, request.url, *request.headers, *request.headers.values()]
+    return all(re.fullmatch(r"[\x20-\x7e]*", text) for text in texts)
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > BODY_LIMIT:
+            raise _TooLarge
+    return bytes(body)
+
+
+def _decoded(body: bytes, headers: Mapping[str, str]) -> bytes:
+    """Undo a compression that nobody asked for; what cannot be undone stays as it came, so that nothing is lost."""
+    if headers.get("content-encoding", "identity").strip().lower() not in ("gzip", "x-gzip", "deflate"):
+        return body
+    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # 32: gzip or zlib, told by the first bytes
+    try:
+        plain = inflater.decompress(body, BODY_LIMIT + 1)
+    except zlib.error:
+        return body
+    if len(plain) > BODY_LIMIT:
+        raise _TooLarge
+    return plain if inflater.eof else body
+
+
+def _not_sent_code(error: Exception) -> str:
+    match error:
+        case TimeoutError():
+            return "connect_timeout"
+        case aiohttp.ClientConnectorDNSError():
+            return "dns"
+        case aiohttp.ClientSSLError():
+            return "tls"
+        case aiohttp.ClientConnectorError(os_error=ConnectionRefusedError()):
+            return "connect_refused"
+        case ValueError():
+            return "bad_request"
+        case _:
+            return "connect"
+
+
+def _silence_code(error: Exception, *, head: bool) -> str:
+    match error:
+        case TimeoutError():
+            return "timeout"
+        case _TooLarge():
+            return "too_large"
+        case aiohttp.ClientResponseError():
+            return "malformed"
+        case aiohttp.ClientError() | OSError() | _Refused():
+            return "truncated" if head else "reset"
+        case _:
+            return "internal"
