@@ -1,10 +1,12 @@
 """Client: our registration at a provider; and the valve of everything that is sent there."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Double, ForeignKey, Integer
+from sqlalchemy import Connection, Double, ForeignKey, Integer, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, identity
@@ -53,6 +55,80 @@ class Valve(Base):
     minute_at: Mapped[datetime | None]
     minute_asked: Mapped[int] = mapped_column(Integer)
     minute_bad: Mapped[int] = mapped_column(Integer)
+    last_success_at: Mapped[datetime | None]
     credentials_proven_no: Mapped[int | None] = mapped_column(Integer)
     deaths_held_at: Mapped[datetime | None]
     deaths_accepted_at: Mapped[datetime | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A client as a worker needs it; the secret is sealed."""
+
+    id: int
+    name: str
+    provider: str
+    overrides: dict[str, Any]
+    client_id: str
+    sealed_client_secret: bytes | None = field(repr=False)
+    credentials_no: int
+    redirect_uri: str | None
+    attempt_lease: timedelta
+    updated_at: datetime
+    proven: bool
+
+
+KNOWN = text("""
+select c.id, c.name, c.provider, c.overrides, c.client_id, c.sealed_client_secret, c.credentials_no, c.redirect_uri,
+    c.attempt_lease, c.updated_at, coalesce(v.credentials_proven_no = c.credentials_no, false) as proven
+from evergrant.clients c
+join evergrant.valves v on v.client_id = c.id
+where c.id = any (cast(:ids as bigint[]))
+""")
+
+LOCK_FOR_RESULTS = text("""
+select v.*, c.rate_per_minute, c.burst, c.name, coalesce(:now, clock_timestamp()) as at
+from evergrant.valves v
+join evergrant.clients c on c.id = v.client_id
+where v.client_id = any (cast(:ids as bigint[]))
+order by v.client_id
+for no key update of v
+""")
+
+PROVE = text("""
+update evergrant.valves set last_success_at = greatest(last_success_at, :at), credentials_proven_no = :credentials_no
+where client_id = :client_id and exists (
+    select from evergrant.clients c where c.id = :client_id and c.credentials_no = :credentials_no
+)
+""")
+
+# Every request that beat did not budget takes its slot here, before it is sent.
+DEBIT = text("""
+update evergrant.valves v set
+    next_slot_at = greatest(v.next_slot_at, coalesce(:now, clock_timestamp()))
+        + coalesce(interval '1 minute' / (c.rate_per_minute * :usable_share), interval '0'),
+    slot_no = v.slot_no + 1
+from evergrant.clients c
+where v.client_id = :client_id and c.id = v.client_id
+""")
+
+
+def known(connection: Connection, ids: Sequence[int]) -> dict[int, Known]:
+    """Read clients by id, each with whether its present credentials ever had a success."""
+    rows = connection.execute(KNOWN, {"ids": sorted(set(ids))}).mappings()
+    return {row["id"]: Known(**row) for row in rows}
+
+
+def lock_valves(connection: Connection, ids: Sequence[int], *, now: datetime | None = None) -> list[dict[str, Any]]:
+    """Lock the valves of these clients, in order, to feed them results."""
+    return [dict(row) for row in connection.execute(LOCK_FOR_RESULTS, {"ids": sorted(set(ids)), "now": now}).mappings()]
+
+
+def prove(connection: Connection, client_id: int, *, credentials_no: int, at: datetime) -> None:
+    """Note that something succeeded under these credentials, unless others are in force by now."""
+    connection.execute(PROVE, {"client_id": client_id, "credentials_no": credentials_no, "at": at})
+
+
+def debit(connection: Connection, client_id: int, *, usable_share: float, now: datetime | None = None) -> None:
+    """Take one slot of the client's rate for a request that beat did not budget."""
+    connection.execute(DEBIT, {"client_id": client_id, "usable_share": usable_share, "now": now})

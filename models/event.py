@@ -1,10 +1,12 @@
 """Events: the outbox and the history, written in the transaction of the change that they tell of."""
 
+import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Index
+from sqlalchemy import Connection, Index, text
 from sqlalchemy.orm import Mapped
 
 from models.base import Base, identity
@@ -27,3 +29,50 @@ class Event(Base):
     reason: Mapped[str | None]
     data: Mapped[dict[str, Any]]
     actor: Mapped[str | None]
+
+
+OF_GRANTS = text("""
+insert into evergrant.events (type, occurred_at, client_id, grant_id, ref, generation, labels, reason, data, actor)
+select :type, coalesce(:now, clock_timestamp()), g.client_id, g.id, g.ref, g.generation, g.labels,
+    cast(:reason as text), cast(:data as jsonb), cast(:actor as text)
+from evergrant.grants g
+where g.id = any (cast(:grant_ids as uuid[]))
+""")
+
+OF_CLIENT = text("""
+insert into evergrant.events (type, occurred_at, client_id, reason, data, actor)
+values (:type, coalesce(:now, clock_timestamp()), :client_id, cast(:reason as text), cast(:data as jsonb),
+    cast(:actor as text))
+""")
+
+
+def of_grants(
+    connection: Connection,
+    grant_ids: Sequence[UUID],
+    type_: str,
+    *,
+    reason: str | None = None,
+    data: dict[str, Any] | None = None,
+    actor: str | None = None,
+    now: datetime | None = None,
+) -> None:
+    """Record one event of each of these grants, as they are now."""
+    if not grant_ids:
+        return
+    parameters = {"grant_ids": list(grant_ids), "type": type_, "reason": reason, "actor": actor, "now": now}
+    connection.execute(OF_GRANTS, {**parameters, "data": json.dumps(data or {})})
+
+
+def of_client(
+    connection: Connection,
+    client_id: int,
+    type_: str,
+    *,
+    reason: str | None = None,
+    data: dict[str, Any] | None = None,
+    actor: str | None = None,
+    now: datetime | None = None,
+) -> None:
+    """Record one event of a client."""
+    parameters = {"client_id": client_id, "type": type_, "reason": reason, "actor": actor, "now": now}
+    connection.execute(OF_CLIENT, {**parameters, "data": json.dumps(data or {})})

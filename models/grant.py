@@ -73,6 +73,7 @@ class Grant(Base):
     suspect_at: Mapped[datetime | None]
     failures: Mapped[int] = mapped_column(Integer)
     failing_since: Mapped[datetime | None]
+    failing_for: Mapped[timedelta]
     last_error_code: Mapped[str | None]
     last_error_http_status: Mapped[int | None] = mapped_column(Integer)
     last_error_at: Mapped[datetime | None]

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from sqlalchemy import Connection, text
 from sqlalchemy.orm import Mapped
 
 from models.base import Base, identity
@@ -20,3 +21,48 @@ class Journal(Base):
     drained_at: Mapped[datetime | None]
     abandoned_at: Mapped[datetime | None]
     abandoned_by: Mapped[str | None]
+
+
+REGISTER = text("insert into evergrant.journals (host, process) values (:host, :process) returning id")
+SEE = text("update evergrant.journals set seen_at = coalesce(:now, clock_timestamp()) where id = :id")
+
+# Drained: nothing in it is unsettled any more, so nobody in doubt needs to wait for it.
+DRAINED = text("""
+with drained as (
+    update evergrant.journals set drained_at = coalesce(drained_at, coalesce(:now, clock_timestamp()))
+    where id = :id returning id
+)
+update evergrant.grants g set doubt_journals = array_remove(g.doubt_journals, drained.id)
+from drained
+where g.doubt_since is not null and g.doubt_journals @> array[drained.id]
+""")
+ABANDONED = text("""
+with abandoned as (
+    update evergrant.journals
+    set abandoned_at = coalesce(abandoned_at, coalesce(:now, clock_timestamp())), abandoned_by = :by
+    where id = :id and drained_at is null returning id
+)
+update evergrant.grants g set doubt_journals = array_remove(g.doubt_journals, abandoned.id)
+from abandoned
+where g.doubt_since is not null and g.doubt_journals @> array[abandoned.id]
+""")
+
+
+def register(connection: Connection, *, host: str, process: str) -> int:
+    """Give a new journal its number."""
+    return int(connection.execute(REGISTER, {"host": host, "process": process}).scalar_one())
+
+
+def see(connection: Connection, journal_id: int, *, now: datetime | None = None) -> None:
+    """Note that the journal's holder is alive."""
+    connection.execute(SEE, {"id": journal_id, "now": now})
+
+
+def drained(connection: Connection, journal_id: int, *, now: datetime | None = None) -> None:
+    """Note that a journal was settled to its end; no grant in doubt waits for it any longer."""
+    connection.execute(DRAINED, {"id": journal_id, "now": now})
+
+
+def abandon(connection: Connection, journal_id: int, *, by: str, now: datetime | None = None) -> None:
+    """Note that a journal's disk is gone for good; no grant in doubt waits for it any longer."""
+    connection.execute(ABANDONED, {"id": journal_id, "by": by, "now": now})

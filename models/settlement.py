@@ -158,6 +158,7 @@ update evergrant.grants g set
     asked_at = coalesce(:now, clock_timestamp()),
     due_at = answer.due_at, claim_no = g.claim_no + 1, claimed_at = null, started_at = null, journal_id = null,
     doubt_since = null, doubt_journals = '{}', suspect_at = null, failures = 0, failing_since = null,
+    failing_for = '0',
     last_error_code = null, last_error_http_status = null, last_error_at = null
 from answer
 where g.id = answer.id and g.generation <= answer.generation
@@ -200,8 +201,12 @@ with attempt as (
 ),
 judged as (
     select attempt.*, g.generation = attempt.generation and g.status = 'active' as may_judge,
-        coalesce(:now, clock_timestamp()) as at
-    from attempt join evergrant.grants g on g.id = attempt.id and g.claim_no = attempt.claim_no
+        coalesce(:now, clock_timestamp()) as at,
+        -- the client worked for others since the last failure: this time counts against the grant
+        coalesce(v.last_success_at > g.last_error_at, false) as others_succeeded
+    from attempt
+    join evergrant.grants g on g.id = attempt.id and g.claim_no = attempt.claim_no
+    join evergrant.valves v on v.client_id = g.client_id
 )
 update evergrant.grants g set
     started_at = null,
@@ -210,12 +215,17 @@ update evergrant.grants g set
     due_at = case when j.may_judge then j.due_at else g.due_at end,
     failures = case when j.may_judge and j.failed then g.failures + 1 else g.failures end,
     failing_since = case when j.may_judge and j.failed then coalesce(g.failing_since, j.at) else g.failing_since end,
+    failing_for = case
+        when j.may_judge and j.failed and j.others_succeeded
+        then g.failing_for + (j.at - coalesce(g.last_error_at, j.at)) else g.failing_for
+    end,
     suspect_at = case when j.may_judge and j.suspect then coalesce(g.suspect_at, j.at) else g.suspect_at end,
     status = case when j.may_judge and j.reason is not null then 'needs_consent' else g.status end,
     reason = case when j.may_judge and j.reason is not null then j.reason else g.reason end
 from judged j
 where g.id = j.id
-returning g.id, g.ref, g.client_id, g.generation, g.labels, g.status, g.reason, g.failures, g.failing_since, j.at
+returning g.id, g.ref, g.client_id, g.generation, g.labels, g.status, g.reason, g.failures, g.failing_since,
+    g.failing_for, j.may_judge, j.at
 """)
 
 # We got no token set, so our journal cannot hold one: nobody needs to wait for it any longer.

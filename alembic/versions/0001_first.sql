@@ -56,6 +56,7 @@ create table evergrant.valves (
     minute_at timestamptz,             -- start of the minute that the next two count
     minute_asked integer not null default 0,
     minute_bad integer not null default 0,
+    last_success_at timestamptz,
     credentials_proven_no integer,     -- the newest credentials under which something succeeded
     deaths_held_at timestamptz,
     deaths_accepted_at timestamptz,
@@ -100,6 +101,7 @@ create table evergrant.grants (
     suspect_at timestamptz,
     failures integer not null default 0,
     failing_since timestamptz,
+    failing_for interval not null default '0',  -- only time in which other grants of the client succeeded
     last_error_code text,
     last_error_http_status integer,
     last_error_at timestamptz,

@@ -1,0 +1,199 @@
+"""What an operator changes: clients and their pauses, grants' pauses and labels, revocations and wishes.
+
+Each statement writes its event, with the actor, in the same transaction. Work itself is beat's: nothing here
+writes `due_at`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, RowMapping, text
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A client as it is stored: what was said, and what statements need resolved from it."""
+
+    provider: str
+    overrides: Mapping[str, Any]
+    client_id: str
+    redirect_uri: str | None
+    scopes: Sequence[str]
+    return_to: str | None
+    keep: str
+    rotation: str
+    rate_per_minute: float | None
+    burst: int
+    attempt_lease: timedelta
+
+    def row(self) -> dict[str, Any]:
+        """The columns."""
+        return {**vars(self), "overrides": json.dumps(dict(self.overrides)), "scopes": list(self.scopes)}
+
+
+class ClientExists(Exception):
+    """A client of this name exists already."""
+
+
+INSERT_CLIENT = """
+    insert into evergrant.clients (name, provider, overrides, client_id, redirect_uri, scopes, return_to, keep,
+        rotation, rate_per_minute, burst, attempt_lease)
+    values (:name, :provider, cast(:overrides as jsonb), :client_id, :redirect_uri, :scopes, :return_to, :keep,
+        :rotation, :rate_per_minute, :burst, :attempt_lease)
+    on conflict (name) do nothing returning id"""
+
+# New credentials are proven by their first success: until then a refused token proves nothing about a grant.
+UPDATE_CLIENT = """
+    update evergrant.clients set overrides = cast(:overrides as jsonb), redirect_uri = :redirect_uri,
+        scopes = :scopes, return_to = :return_to, keep = :keep, rotation = :rotation,
+        rate_per_minute = :rate_per_minute, burst = :burst, attempt_lease = :attempt_lease,
+        credentials_no = credentials_no + (client_id <> :client_id)::int,
+        client_id = :client_id, updated_at = clock_timestamp()
+    where id = :id"""
+
+
+def add_client(connection: Connection, name: str, registration: Registration, *, who: str) -> int:
+    """Store a client and its open valve; its secret follows, sealed for the id that this returns.
+
+    Raises:
+        ClientExists: the name is taken.
+
+    """
+    made = connection.execute(text(INSERT_CLIENT), {"name": name, **registration.row()}).scalar()
+    if made is None:
+        raise ClientExists(name)
+    connection.execute(text("insert into evergrant.valves (client_id) values (:id)"), {"id": made})
+    _event(connection, "client.added", client_id=made, who=who)
+    return int(made)
+
+
+def set_client(connection: Connection, client_id: int, registration: Registration, *, who: str) -> None:
+    """Replace everything about a client but its name, provider and secret."""
+    connection.execute(text(UPDATE_CLIENT), {"id": client_id, **registration.row()})
+    _event(connection, "client.changed", client_id=client_id, who=who)
+
+
+def set_client_secret(connection: Connection, client_id: int, sealed: bytes, *, who: str) -> None:
+    """Store a sealed client secret; from now on the credentials count as new."""
+    query = """
+        update evergrant.clients set sealed_client_secret = :sealed, updated_at = clock_timestamp(),
+            credentials_no = credentials_no + (sealed_client_secret is not null)::int
+        where id = :id"""
+    connection.execute(text(query), {"id": client_id, "sealed": sealed})
+    _event(connection, "client.secret_changed", client_id=client_id, who=who)
+
+
+def pause_client(connection: Connection, client_id: int, *, who: str) -> None:
+    """Stop everything that is sent for a client, revocations excepted."""
+    query = "update evergrant.valves set paused_by_operator = true where client_id = :id"
+    connection.execute(text(query), {"id": client_id})
+    _event(connection, "client.paused", client_id=client_id, who=who)
+
+
+def resume_client(connection: Connection, client_id: int, *, who: str) -> None:
+    """Lift the operator's pause; a valve that shut by itself opens by its canary only."""
+    query = "update evergrant.valves set paused_by_operator = false where client_id = :id"
+    connection.execute(text(query), {"id": client_id})
+    _event(connection, "client.resumed", client_id=client_id, who=who)
+    _wake(connection)
+
+
+def accept_deaths(connection: Connection, client_id: int, *, who: str) -> bool:
+    """Let held verdicts through; False where none was held."""
+    query = """
+        update evergrant.valves set deaths_accepted_at = clock_timestamp()
+        where client_id = :id and deaths_held_at is not null returning client_id"""
+    held = connection.execute(text(query), {"id": client_id}).scalar() is not None
+    if held:
+        _event(connection, "client.deaths_accepted", client_id=client_id, who=who)
+        _wake(connection)
+    return held
+
+
+def pause_grants(connection: Connection, ids: Sequence[UUID], *, who: str) -> set[UUID]:
+    """Pause those that are active; returns them."""
+    return _set_status(connection, ids, before="active", after="paused", event="grant.paused", who=who)
+
+
+def resume_grants(connection: Connection, ids: Sequence[UUID], *, who: str) -> set[UUID]:
+    """Resume those that are paused, and only those; returns them."""
+    done = _set_status(connection, ids, before="paused", after="active", event="grant.resumed", who=who)
+    _wake(connection)
+    return done
+
+
+def paused_grants(connection: Connection, client_id: int) -> list[UUID]:
+    """Every paused grant of a client."""
+    query = "select id from evergrant.grants where client_id = :id and status = 'paused' order by id"
+    return list(connection.execute(text(query), {"id": client_id}).scalars())
+
+
+def set_grant(connection: Connection, grant_id: UUID, *, labels: Mapping[str, Any], keep: str | None, who: str) -> None:
+    """Merge labels into a grant's own (an empty list takes one away) and say how it is kept."""
+    query = """
+        update evergrant.grants set keep = coalesce(:keep, keep), labels = (
+            select coalesce(jsonb_object_agg(key, value), '{}')
+            from jsonb_each(labels || cast(:labels as jsonb)) where value <> '[]')
+        where id = :id"""
+    connection.execute(text(query), {"id": grant_id, "labels": json.dumps(labels), "keep": keep})
+    _grant_event(connection, "grant.changed", [grant_id], who=who)
+
+
+def wish_refresh(connection: Connection, grant_id: UUID, *, who: str) -> int:
+    """Ask for an early refresh and return the generation to wait for; a wish for each generation at most."""
+    query = """
+        insert into evergrant.refresh_requests (client_id, grant_id, generation, requested_by)
+        select client_id, id, generation, :who from evergrant.grants where id = :id
+        on conflict (grant_id, generation) do nothing"""
+    connection.execute(text(query), {"id": grant_id, "who": who})
+    _wake(connection)
+    generation = connection.execute(
+        text("select generation from evergrant.grants where id = :id"), {"id": grant_id}
+    ).scalar_one()
+    return int(generation) + 1
+
+
+def request_revocation(connection: Connection, grant_id: UUID, *, reason: str | None, who: str) -> RowMapping:
+    """Ask for a grant to be killed; the revocation that was there already stays as it is."""
+    query = """
+        insert into evergrant.revocations (client_id, grant_id, ref, reason, requested_by)
+        select client_id, id, ref, :reason, :who from evergrant.grants where id = :id
+        on conflict do nothing"""
+    connection.execute(text(query), {"id": grant_id, "reason": reason, "who": who})
+    _wake(connection)
+    found = "select id, status, evidence, ref from evergrant.revocations where grant_id = :id"
+    return connection.execute(text(found), {"id": grant_id}).mappings().one()
+
+
+def _set_status(
+    connection: Connection, ids: Sequence[UUID], *, before: str, after: str, event: str, who: str
+) -> set[UUID]:
+    query = """
+        update evergrant.grants g set status = :after where g.id = any(:ids) and g.status = :before
+            and not exists (select from evergrant.revocations r where r.grant_id = g.id)
+        returning g.id"""
+    wanted = {"ids": list(ids), "before": before, "after": after}
+    done = set(connection.execute(text(query), wanted).scalars())
+    _grant_event(connection, event, done, who=who)
+    return done
+
+
+def _event(connection: Connection, kind: str, *, client_id: int, who: str) -> None:
+    query = "insert into evergrant.events (type, client_id, actor) values (:type, :client_id, :who)"
+    connection.execute(text(query), {"type": kind, "client_id": client_id, "who": who})
+
+
+def _grant_event(connection: Connection, kind: str, ids: Sequence[UUID] | set[UUID], *, who: str) -> None:
+    query = """
+        insert into evergrant.events (type, client_id, grant_id, ref, generation, labels, actor)
+        select :type, client_id, id, ref, generation, labels, :who from evergrant.grants where id = any(:ids)"""
+    connection.execute(text(query), {"type": kind, "ids": list(ids), "who": who})
+
+
+def _wake(connection: Connection) -> None:
+    """Tell beat at once; it would see the row by itself within a second."""
+    connection.execute(text("notify evergrant_work"))

@@ -1,0 +1,62 @@
+"""What the database knows of a suspect: its witness, and how many share its fate."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The facts around one suspect; `asked` is counted no further than the mass guard needs."""
+
+    witnessed: bool
+    suspects: int
+    asked: int
+    deaths_accepted_at: datetime | None
+
+
+# A witness is a success of *another* grant, begun after the first refusal, under the credentials in force.
+SURROUNDINGS = text("""
+select
+    exists (
+        select from evergrant.grants w
+        where w.client_id = :client_id and w.id <> :grant_id and w.refreshed_at > :suspect_at
+            and w.refreshed_credentials_no = c.credentials_no
+    ) as witnessed,
+    s.suspects,
+    (
+        select count(*) from (
+            select from evergrant.grants a
+            where a.client_id = :client_id and a.status = 'active' and a.asked_at > :at - cast(:life as interval)
+            limit 100 * s.suspects + 1
+        ) asked
+    ) as asked,
+    v.deaths_accepted_at
+from evergrant.clients c
+join evergrant.valves v on v.client_id = c.id
+cross join lateral (
+    select count(*) as suspects from evergrant.grants g
+    where g.client_id = c.id and g.status = 'active' and g.suspect_at is not null
+) s
+where c.id = :client_id
+""")
+
+HOLD = text("""
+update evergrant.valves set deaths_held_at = :at where client_id = :client_id and deaths_held_at is null
+returning client_id
+""")
+
+
+def surroundings(
+    connection: Connection, *, client_id: int, grant_id: UUID, suspect_at: datetime, at: datetime, life: timedelta
+) -> Surroundings:
+    """Read the facts around a suspect; `life` is that of one access token."""
+    parameters = {"client_id": client_id, "grant_id": grant_id, "suspect_at": suspect_at, "at": at, "life": life}
+    return Surroundings(**connection.execute(SURROUNDINGS, parameters).mappings().one())
+
+
+def hold_deaths(connection: Connection, client_id: int, *, at: datetime) -> bool:
+    """Note that verdicts of this client are held; returns whether that is news."""
+    return connection.execute(HOLD, {"client_id": client_id, "at": at}).scalar() is not None
