@@ -1,0 +1,41 @@
+"""The fsynced file of provider answers, and its replay.
+
+A refresh token that was rotated exists once, in the answer. So every answer with a token set is appended here, sealed,
+and is on the platter before anybody parses it; a mark follows when it is settled. What has no mark is replayed by
+whoever holds the journal's lock next. The register of journals is models/journal.py; no SQL in here.
+
+    journal.py   a process's journal       entry.py    what is kept          frames.py   how it lies in a file
+    writer.py    which segment, what room  segment.py  one file and its key  reading.py  everything read back
+    held.py      journals without owner    replay.py   settle what is left   lock.py     whose it is
+    disk.py      the calls to the disk     errors.py   what may be wrong
+"""
+
+from tasks.journal.entry import End, Entry, Kept, Position, Tick
+from tasks.journal.errors import JournalBroken, JournalError, JournalHeld, JournalUnknown
+from tasks.journal.held import Held, delete_drained, held, journal_ids, take_over
+from tasks.journal.journal import Journal
+from tasks.journal.replay import Replayed, Settle, drain_held, replay
+from tasks.journal.writer import Sizes
+
+__all__ = [
+    "End",
+    "Entry",
+    "Held",
+    "Journal",
+    "JournalBroken",
+    "JournalError",
+    "JournalHeld",
+    "JournalUnknown",
+    "Kept",
+    "Position",
+    "Replayed",
+    "Settle",
+    "Sizes",
+    "Tick",
+    "delete_drained",
+    "drain_held",
+    "held",
+    "journal_ids",
+    "replay",
+    "take_over",
+]

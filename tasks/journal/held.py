@@ -1,0 +1,95 @@
+"""Journals on this disk whose process is gone: find them, take them over, delete what is drained and old."""
+
+import shutil
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+
+from models.vault import Vault, VaultError
+from tasks.journal.disk import sync_folder
+from tasks.journal.errors import JournalHeld, JournalUnknown
+from tasks.journal.journal import DRAINED, Journal
+from tasks.journal.lock import LOCK, FolderLock
+from tasks.journal.segment import log_path, numbers, shred
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A journal that no process holds; `drained` is what its last holder left on this disk."""
+
+    journal_id: int
+    drained: bool
+
+
+def journal_ids(folder: Path) -> list[int]:
+    """Every journal on this disk; a new one must get a number above them all (a restored sequence would not)."""
+    if not folder.is_dir():
+        return []
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal() and path.is_dir())
+
+
+def held(folder: Path) -> list[Held]:
+    """Journals that no process holds: those of killed workers, and those that were closed."""
+    found: list[Held] = []
+    for journal_id in journal_ids(folder):
+        own = folder / str(journal_id)
+        try:
+            FolderLock.take(own, journal_id).release()
+        except (JournalHeld, JournalUnknown):
+            continue
+        found.append(Held(journal_id, (own / DRAINED).exists()))
+    return found
+
+
+def take_over(folder: Path, journal_id: int, *, vault: Vault) -> Journal:
+    """Hold a journal whose process is gone, to replay it and mark what was settled.
+
+    Raises:
+        JournalHeld: a process holds it.
+        JournalUnknown: it is not on this disk.
+        KeyMissing: the ring lacks a key it is sealed with; it stays as it is.
+
+    """
+    own = folder / str(journal_id)
+    lock = FolderLock.take(own, journal_id)
+    try:
+        return Journal(own, journal_id, lock, vault=vault)
+    except (OSError, VaultError):
+        lock.release()
+        raise
+
+
+def delete_drained(folder: Path, *, before: datetime) -> list[int]:
+    """Shred what drained journals without an owner wrote before then; give those that are gone altogether."""
+    drained = [found.journal_id for found in held(folder) if found.drained]
+    gone = [journal_id for journal_id in drained if _delete_old(folder / str(journal_id), journal_id, before)]
+    if gone:
+        sync_folder(folder)
+    return gone
+
+
+def _delete_old(own: Path, journal_id: int, before: datetime) -> bool:
+    try:
+        lock = FolderLock.take(own, journal_id)
+    except (JournalHeld, JournalUnknown):
+        return False
+    try:
+        for number in numbers(own):
+            if log_path(own, number).stat().st_mtime >= before.timestamp():
+                return False
+            shred(own, number)
+        if (own / DRAINED).stat().st_mtime >= before.timestamp():
+            return False
+        # The lock's name goes first: who opened it meanwhile finds that it has no name and turns away.
+        (own / LOCK).unlink()
+        shutil.rmtree(own)
+    except OSError:
+        log.exception("journal.delete_failed", journal_id=journal_id)
+        return False
+    finally:
+        lock.release()
+    return True

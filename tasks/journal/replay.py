@@ -1,0 +1,103 @@
+"""Settle what a journal still holds, by the caller's own rule, and mark it."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from models.vault import KeyMissing, Vault
+from tasks.journal.entry import Kept, Position
+from tasks.journal.errors import JournalHeld, JournalUnknown
+from tasks.journal.held import held, take_over
+from tasks.journal.journal import Journal
+
+log = structlog.get_logger(__name__)
+
+GROUP = 50
+
+# Settles a group of entries, each grant at most once in it, and gives the positions that are done with.
+Settle = Callable[[Sequence[Kept]], Collection[Position]]
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a replay did with one journal; `missing_key` names the ring key for want of which it did nothing."""
+
+    journal_id: int
+    settled: int
+    left: int
+    missing_key: str | None = None
+
+    @property
+    def drained(self) -> bool:
+        """Whether nothing is left in it."""
+        return self.left == 0 and self.missing_key is None
+
+
+def replay(journal: Journal, settle: Settle, *, everything: bool = False, group: int = GROUP) -> Replayed:
+    """Hand a journal's entries to `settle` in order of generation; `everything`: the settled ones too.
+
+    Raises:
+        KeyMissing: the ring lacks the key of a segment.
+
+    """
+    settled = left = 0
+    for kept in grouped(journal.entries() if everything else journal.unsettled(), group):
+        done = set(settle(kept))
+        journal.mark_settled([item.position for item in kept if not item.settled and item.position in done])
+        settled += len(done)
+        left += sum(item.position not in done for item in kept)
+    return Replayed(journal.journal_id, settled, left)
+
+
+def grouped(items: Iterable[Kept], size: int) -> Iterator[list[Kept]]:
+    """Groups in the given order that hold a grant at most once: its later generations build on the earlier."""
+    group: list[Kept] = []
+    grants: set[str] = set()
+    for item in items:
+        if len(group) >= size or item.entry.grant_id in grants:
+            yield group
+            group, grants = [], set()
+        group.append(item)
+        grants.add(item.entry.grant_id)
+    if group:
+        yield group
+
+
+def drain_held(
+    folder: Path,
+    settle: Settle,
+    record_drained: Callable[[int], None],
+    *,
+    vault: Vault,
+    everything: bool = False,
+) -> list[Replayed]:
+    """Drain every journal on this disk whose process is gone; one that fails keeps no other from being drained.
+
+    `record_drained` writes the register, before the journal itself is marked. `everything`, after a restore: the
+    journals that are marked drained as well, and their settled entries.
+    """
+    results: list[Replayed] = []
+    for found in held(folder):
+        if everything or not found.drained:
+            try:
+                with closing(take_over(folder, found.journal_id, vault=vault)) as journal:
+                    results.append(_drain(journal, settle, record_drained, everything=everything))
+            except (JournalHeld, JournalUnknown):
+                continue
+            except KeyMissing as error:
+                log.error("journal.key_missing", journal_id=found.journal_id, key_id=error.key_id)  # noqa: TRY400
+                results.append(Replayed(found.journal_id, settled=0, left=0, missing_key=error.key_id))
+            except Exception:
+                log.exception("journal.drain_failed", journal_id=found.journal_id)
+    return results
+
+
+def _drain(journal: Journal, settle: Settle, record_drained: Callable[[int], None], *, everything: bool) -> Replayed:
+    result = replay(journal, settle, everything=everything)
+    if result.drained:
+        record_drained(journal.journal_id)
+        journal.close(drained=True)
+    return result
