@@ -19,9 +19,7 @@ SECTIONS = {
         "up": Late("worker.cli.processes:up", "Run everything on this machine until Ctrl-C."),
         "worker": Late("worker.cli.processes:worker", "Run one worker: it talks to the providers."),
         "beat": Late("worker.cli.processes:beat", "Run one beat: it claims what is due."),
-        "simulator": Late(
-            "worker.cli.simulator:simulator", "Run the simulated provider, for development and CI."
-        ),
+        "simulator": Late("worker.cli.simulator:simulator", "Run the simulated provider, for development and CI."),
     },
     "Set up": {
         "db": Late("worker.cli.db:db", "The tables in the database: upgrade, check, adopt."),
@@ -37,9 +35,7 @@ SECTIONS = {
     "Watch": {
         "status": Late("worker.cli.status:status", "The fleet at a glance."),
         "journals": Late("worker.cli.journals:journals", "The files that hold the providers' answers."),
-        "completion": Late(
-            "worker.cli.completion:completion", "Print the script that completes commands in a shell."
-        ),
+        "completion": Late("worker.cli.completion:completion", "Print the script that completes commands in a shell."),
     },
 }
 

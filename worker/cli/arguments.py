@@ -20,7 +20,6 @@ UNITS = {
     "h": timedelta(hours=1),
     "d": timedelta(days=1),
 }
-PER_MINUTE = {"second": 60.0, "minute": 1.0, "hour": 1 / 60}
 
 
 class Duration(click.ParamType[timedelta, str | timedelta]):
@@ -38,31 +37,12 @@ class Duration(click.ParamType[timedelta, str | timedelta]):
         return float(found[1]) * UNITS[found[2] or "s"]
 
 
-class Rate(click.ParamType[float, str | float]):
-    """Requests in a time, `100/minute` or `10/second`, as requests a minute; `none` is no limit: 0."""
-
-    name = "rate"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read the text; a number passes through."""
-        if isinstance(value, int | float):
-            return float(value)
-        if str(value).strip() == "none":
-            return 0.0
-        found = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)/(second|minute|hour)", str(value).strip())
-        if found is None or float(found[1]) == 0:
-            self.fail(f"'{value}' is not a rate such as 100/minute, 10/second or none", param, ctx)
-        return float(found[1]) * PER_MINUTE[found[2]]
-
-
 class Label(click.ParamType[tuple[str, str], str]):
     """`key=value`."""
 
     name = "key=value"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
         """Read the text."""
         key, equals, text = str(value).partition("=")
         if not equals or not key.strip() or "\x00" in text:
@@ -149,9 +129,7 @@ def read_secret(path: str, *, what: str) -> str:
     secret = _text(path, what=what).rstrip("\r\n")
     if not secret or not secret.isprintable():
         fault = "not one line of text" if secret else "empty"
-        raise _bad_secret(
-            message=f"The {what} in {_name(path)} is {fault}", next_step="put the secret alone into it"
-        )
+        raise _bad_secret(message=f"The {what} in {_name(path)} is {fault}", next_step="put the secret alone into it")
     return secret
 
 
@@ -201,7 +179,5 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise misuse(
-            message=f"{question} Nobody can be asked here", next_step="add --yes to do it", code="needs_yes"
-        )
+        raise misuse(message=f"{question} Nobody can be asked here", next_step="add --yes to do it", code="needs_yes")
     click.confirm(question, abort=True, err=True)

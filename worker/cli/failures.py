@@ -34,9 +34,7 @@ class Failure(Exception):
     `code` is for programs: lower case, never changed once released.
     """
 
-    def __init__(
-        self, *, code: str, message: str, next_step: str, exit_code: ExitCode = ExitCode.FAILED
-    ) -> None:
+    def __init__(self, *, code: str, message: str, next_step: str, exit_code: ExitCode = ExitCode.FAILED) -> None:
         super().__init__(message)
         self.code = code
         self.message = message.rstrip(".")
@@ -155,6 +153,107 @@ def _interrupted(error: BaseException) -> Failure:
     )
 
 
+def _unknown_ref(error: BaseException) -> Failure:
+    refs = getattr(error, "refs", [])
+    return Failure(
+        code="unknown_ref",
+        message=f"There is no grant {', '.join(map(repr, refs))}",
+        next_step="see `evergrant grants list`",
+        exit_code=ExitCode.NOT_FOUND,
+    )
+
+
+def _ambiguous_ref(error: BaseException) -> Failure:
+    clients = ", ".join(getattr(error, "clients", []))
+    return misuse(
+        code="ambiguous_ref",
+        message=f"The ref {getattr(error, 'ref', '')!r} belongs to several clients: {clients}",
+        next_step="add --client NAME",
+    )
+
+
+def _unknown_client(error: BaseException) -> Failure:
+    known = ", ".join(getattr(error, "known", []))
+    return Failure(
+        code="unknown_client",
+        message=f"There is no client {getattr(error, 'name', '')!r}" + (f"; there are: {known}" if known else ""),
+        next_step="see `evergrant clients list`",
+        exit_code=ExitCode.NOT_FOUND,
+    )
+
+
+def _client_exists(error: BaseException) -> Failure:
+    return Failure(
+        code="client_exists",
+        message=f"There is a client {str(error)!r} already",
+        next_step="choose another name, or change it with `evergrant clients set`",
+    )
+
+
+def _unknown_provider(error: BaseException) -> Failure:
+    return Failure(
+        code="unknown_provider",
+        message=_capital(error),
+        next_step="see `evergrant providers list`",
+        exit_code=ExitCode.NOT_FOUND,
+    )
+
+
+def _oauth(error: BaseException) -> Failure:
+    return misuse(code="provider", message=_capital(error), next_step="correct that and run it again")
+
+
+def _keys(error: BaseException) -> Failure:
+    return Failure(code="keys", message=_capital(error), next_step="see `evergrant keys list` and correct the key ring")
+
+
+def _newer_database(error: BaseException) -> Failure:
+    return Failure(
+        code="database_newer", message=_first_line(error).split(":")[0], next_step="install that release here, too"
+    )
+
+
+def _not_upgraded(error: BaseException) -> Failure:
+    del error
+    return Failure(
+        code="schema_behind",
+        message="The database lacks tables of this release",
+        next_step="run `evergrant db upgrade`",
+    )
+
+
+def _no_database(error: BaseException) -> Failure:
+    del error
+    return misuse(
+        code="no_database",
+        message="No database is known",
+        next_step="start `evergrant up`, or set EVERGRANT_DATABASE_URL",
+    )
+
+
+def _embedded(error: BaseException) -> Failure:
+    return Failure(
+        code=_snake(type(error).__name__),
+        message=getattr(error, "message", str(error)),
+        next_step=getattr(error, "next_step", "start `evergrant up`"),
+    )
+
+
+def _still_starting(error: BaseException) -> Failure:
+    told = _embedded(error)
+    told.exit_code = ExitCode.TRY_AGAIN
+    return told
+
+
+def _capital(error: BaseException) -> str:
+    line = _first_line(error)
+    return line[:1].upper() + line[1:]
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+
+
 def _file(error: BaseException) -> Failure:
     assert isinstance(error, OSError)  # noqa: S101  # for the type checker
     name = f" {error.filename}" if error.filename else ""
@@ -184,6 +283,18 @@ TRANSLATIONS: dict[str, Callable[[BaseException], Failure]] = {
     "builtins.KeyboardInterrupt": _interrupted,
     "builtins.OSError": _file,
     "settings.SettingsError": _settings,
+    "models.reading.UnknownRef": _unknown_ref,
+    "models.reading.AmbiguousRef": _ambiguous_ref,
+    "models.reading.UnknownClient": _unknown_client,
+    "models.operating.ClientExists": _client_exists,
+    "models.keys.VaultError": _keys,
+    "models.database.DatabaseNotConfigured": _no_database,
+    "models.migrations.NewerDatabase": _newer_database,
+    "models.migrations.NotUpgraded": _not_upgraded,
+    "tasks.oauth.errors.UnknownProvider": _unknown_provider,
+    "tasks.oauth.errors.OAuthError": _oauth,
+    "worker.embedded.errors.StillStarting": _still_starting,
+    "worker.embedded.errors.EmbeddedError": _embedded,
     "sqlalchemy.exc.OperationalError": _database_away,
     "sqlalchemy.exc.InterfaceError": _database_away,
     "sqlalchemy.exc.TimeoutError": _database_away,

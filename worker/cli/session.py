@@ -1,0 +1,84 @@
+"""What a command needs before it can work: settings with the engines found, a checked database, the keys."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, text
+
+import settings
+from models import database, migrations
+from models.vault import Vault
+from settings import Settings
+from worker.cli.failures import Failure
+
+# A reader may look at a long list in a pager; the engine's own limit is meant for work, not for people.
+READER_IDLE = "10min"
+
+
+def prepared() -> Settings:
+    """The settings of this process; where no database is set, those of the `evergrant up` of the same home.
+
+    Raises:
+        SettingsError: a variable cannot be used.
+        EmbeddedError: no URL is set and nothing runs in this home.
+
+    """
+    found = settings.current()
+    if found.database_url is None or found.broker_url is None:
+        from worker.embedded import discovery
+
+        found = discovery.resolve(found)
+        settings.adopt(found)
+    return found
+
+
+@contextmanager
+def transaction() -> Iterator[Connection]:
+    """One transaction on a database that fits this release.
+
+    Raises:
+        NotUpgraded: `evergrant db upgrade` was not run yet.
+        NewerDatabase: a newer release was here.
+
+    """
+    prepared()
+    with database.transaction() as connection:
+        migrations.require(connection)
+        yield connection
+
+
+@contextmanager
+def reading() -> Iterator[Connection]:
+    """A transaction that only reads and may be looked at for a while."""
+    with transaction() as connection:
+        connection.execute(text("set transaction read only"))
+        connection.execute(text(f"set local idle_in_transaction_session_timeout = '{READER_IDLE}'"))
+        yield connection
+
+
+def vault() -> Vault:
+    """The key rings of this process.
+
+    Raises:
+        KeysError: a ring cannot be used.
+
+    """
+    return Vault.from_settings(prepared())
+
+
+def keys_needed(vault: Vault, *rings: str) -> Vault:
+    """Return the vault where it holds every ring named.
+
+    Raises:
+        Failure: a ring is absent.
+
+    """
+    for ring in rings:
+        if getattr(vault, ring) is None:
+            variable = f"EVERGRANT_{ring.upper()}_TOKEN_KEYS"
+            raise Failure(
+                code="keys",
+                message=f"This command needs the {ring} key ring",
+                next_step=f"set {variable}_FILE, or make one with `evergrant keys generate --ring {ring}`",
+            )
+    return vault
