@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import timedelta
-from types import MappingProxyType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import aiohttp
@@ -30,7 +30,6 @@ CONNECT_LIMIT = timedelta(seconds=10)  # name, TCP and TLS together
 # A server closes an idle connection when it likes, and a request written into that moment is a grant in doubt.
 # One second is less than the idle limit of the servers we know (gunicorn 2, node and uvicorn 5, Puma 20).
 KEEP_ALIVE = timedelta(seconds=1)
-NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class Response:
     """A whole answer; header names are in lower case, `body` is at most 64 KiB and decoded."""
 
     status: int
-    headers: Mapping[str, str] = field(repr=False, default=NO_HEADERS)
+    headers: Mapping[str, str] = field(repr=False, default_factory=dict)
     body: bytes = field(repr=False, default=b"")
 
 
@@ -63,7 +62,7 @@ class Silence:
 
     code: str
     status: int | None = None
-    headers: Mapping[str, str] = field(repr=False, default=NO_HEADERS)
+    headers: Mapping[str, str] = field(repr=False, default_factory=dict)
 
 
 Answer = Response | NotSent | Silence
@@ -86,7 +85,7 @@ class _Flight:
     begun: bool = False
     refused_by: Exception | None = None
     status: int | None = None
-    headers: Mapping[str, str] = NO_HEADERS
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def begin(self) -> None:
         """Ask the guard; from here on the first byte may have left."""
@@ -121,8 +120,9 @@ class Transport:
         """`tls` defaults to verification against the system's store."""
         self._tls = tls
         self._thread = LoopThread("provider-http")
-        self._session: aiohttp.ClientSession | None = None
-        self._session_loop: asyncio.AbstractEventLoop | None = None
+        # By loop. In a forked child the parent's session stays here untouched: to close or collect it would take
+        # the parent's sockets out of the epoll instance that both share.
+        self._sessions: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run `coroutine`, which may await `send`, on the loop thread."""
@@ -166,19 +166,19 @@ class Transport:
     def _open_session(self) -> aiohttp.ClientSession:
         """Make the pool inside the loop that will use it: sockets and loops do not survive a fork."""
         loop = asyncio.get_running_loop()
-        if self._session is None or self._session_loop is not loop:
-            self._session, self._session_loop = _session(self._tls or ssl.create_default_context()), loop
-        return self._session
+        if loop not in self._sessions:
+            self._sessions[loop] = _session(self._tls or ssl.create_default_context())
+        return self._sessions[loop]
 
     async def _close_session(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        session = self._sessions.pop(asyncio.get_running_loop(), None)
+        if session is not None:
+            await session.close()
 
 
 def _headers(response: aiohttp.ClientResponse) -> Mapping[str, str]:
     """Name each header once, in lower case; of a repeated one the first counts."""
-    return MappingProxyType({name.lower(): response.headers[name] for name in response.headers})
+    return {name.lower(): response.headers[name] for name in response.headers}
 
 
 def _session(tls: ssl.SSLContext) -> aiohttp.ClientSession:
