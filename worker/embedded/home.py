@@ -55,6 +55,10 @@ class Home:
         """Folder of the key rings that were made here."""
         return self.path / "keys"
 
+    def key_ring(self, ring: str) -> Path:
+        """File of the ring `refresh` or `access`."""
+        return self.keys / f"{ring}-token.keys"
+
     @property
     def log(self) -> Path:
         """Where the engines' own lines go unless they are passed through."""

@@ -1,0 +1,220 @@
+"""`evergrant up`: engines, worker and beat on one machine, started, watched and ended together.
+
+Start: PostgreSQL, Valkey, migrations, then workers, then beat. End, at SIGINT, SIGTERM or SIGHUP: the other way
+round, PostgreSQL last. A second signal kills. A child that dies is started again after 1 s, then 2 s … 30 s.
+"""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import structlog
+
+import settings as our_settings
+from settings import Settings, SettingsError
+from worker.embedded import discovery
+from worker.embedded.engines import Engines
+from worker.embedded.errors import EmbeddedError
+from worker.embedded.keys import ensure_keys
+from worker.embedded.process import Process, Program
+from worker.embedded.signals import Signals
+
+ROOT = Path(__file__).resolve().parents[2]
+BACKOFF_FIRST_SECONDS = 1.0
+BACKOFF_CAP_SECONDS = 30.0
+HEALTHY_SECONDS = 60.0
+"""A child that ran this long begins anew with the shortest back-off."""
+_LOOK_SECONDS = 0.5
+_STOP_LOOK_SECONDS = 0.1
+_SETTLE_SECONDS = 15.0
+"""What a worker gets beyond the HTTP deadline to settle the last answers."""
+
+log = structlog.get_logger(process="up")
+
+Stage = Sequence[Program]
+
+
+def stages(settings: Settings, *, workers: int, concurrency: int) -> list[Stage]:
+    """The processes beside the engines, in the order of their start; those of one stage end together."""
+    worker_grace = settings.http_deadline_seconds + _SETTLE_SECONDS
+    return [
+        [
+            evergrant(
+                "worker",
+                name=f"worker-{number}",
+                env={"EVERGRANT_CONCURRENCY": str(concurrency)},
+                grace_seconds=worker_grace,
+            )
+            for number in range(1, workers + 1)
+        ],
+        [evergrant("beat", name="beat")],
+    ]
+
+
+def evergrant(*arguments: str, name: str, env: Mapping[str, str] | None = None, grace_seconds: float = 10) -> Program:
+    """One of our own commands, run by this Python in this environment, whatever folder we are in."""
+    argv = [sys.executable, "-P", "-m", "worker.cli", *arguments]
+    checkout = {"PYTHONPATH": str(ROOT)} if (ROOT / "pyproject.toml").exists() else {}
+    return Program(name=name, argv=argv, env={**checkout, **(env or {})}, grace_seconds=grace_seconds)
+
+
+def run(settings: Settings, *, workers: int, concurrency: int) -> int:
+    """Run everything until a signal; returns the exit code: 0 after a clean stop, 1 after a forced one.
+
+    Call it from the main thread.
+
+    Raises:
+        EmbeddedError: the home is taken, or an engine does not start.
+        SettingsError: a database of the user's own needs the environment's name.
+
+    """
+    if settings.database_url is not None and settings.environment is None:
+        message = "EVERGRANT_ENVIRONMENT: a database of your own needs this name, for example production"
+        raise SettingsError(message)
+    return supervise(settings, stages(settings, workers=workers, concurrency=concurrency))
+
+
+def supervise(settings: Settings, programs: Sequence[Stage]) -> int:
+    """Run the engines that have no URL, and `programs` on them; see `run`."""
+    engines = Engines(
+        settings.home,
+        postgres=settings.database_url is None,
+        valkey=settings.broker_url is None,
+        log=sys.stderr,
+    )
+    with Signals() as signals:
+        engines.start(give_up=lambda: signals.stops > 0)
+        supervisor = Supervisor(engines, signals)
+        try:
+            if not signals.stops:
+                prepare(settings, engines)
+                supervisor.start(programs)
+                supervisor.watch()
+        finally:
+            clean = supervisor.stop()
+    return 0 if clean else 1
+
+
+def prepare(settings: Settings, engines: Engines) -> None:
+    """Make missing keys, adopt the engines' URLs, and bring the tables to this release."""
+    from models import database, migrations
+    from models.installation import observed, remember
+
+    if engines.database_url is not None:
+        ensure_keys(engines.home)
+    found = discovery.resolve(settings, broker_needed=True)
+    our_settings.adopt(found)
+    migrations.upgrade()
+    with database.transaction() as connection:
+        remember(connection, observed(connection, found.environment or ""), who=found.who)
+    database.dispose()
+
+
+@dataclass
+class Watched:
+    """A child and what its restarts depend on."""
+
+    process: Process
+    launched_at: float
+    backoff: float = BACKOFF_FIRST_SECONDS
+    due_at: float | None = None
+    """When to start it again (monotonic); None while it runs."""
+
+
+class Supervisor:
+    """Watches the engines and the processes on them; the caller holds the signals."""
+
+    def __init__(self, engines: Engines, signals: Signals) -> None:
+        self._engines = engines
+        self._signals = signals
+        self._stages: list[list[Watched]] = [[_watched(engine)] for engine in engines.running]
+
+    def start(self, programs: Sequence[Stage]) -> None:
+        """Start `programs`, stage after stage, and publish what runs."""
+        for stage in programs:
+            watched = [_watched(self._process(program)) for program in stage]
+            self._stages.append(watched)
+            for one in watched:
+                one.process.launch()
+        self._publish()
+        log.info("up", home=str(self._engines.home.path), processes=[p.name for p in self._processes()])
+
+    def watch(self) -> None:
+        """Start again what dies, until a stop is asked for."""
+        while not self._signals.stops:
+            changed = [self._look_after(one) for stage in self._stages for one in stage]
+            if True in changed:
+                self._publish()
+            self._signals.wait(_LOOK_SECONDS)
+
+    def stop(self) -> bool:
+        """End everything, the last started first; False if something had to be killed."""
+        asked = self._signals.stops
+        clean = True
+        for stage in reversed(self._stages):
+            clean &= self._stop_stage([one.process for one in stage], asked=asked)
+        self._engines.stop()
+        log.info("down", clean=clean)
+        return clean
+
+    def _stop_stage(self, processes: Sequence[Process], *, asked: int) -> bool:
+        """Ask all of one stage to end and wait; kill at another signal, or when the grace is over."""
+        for process in processes:
+            process.ask_to_stop()
+        deadline = time.monotonic() + max(p.program.grace_seconds for p in processes)
+        while running := [p for p in processes if p.alive()]:
+            if self._signals.stops > max(1, asked) or time.monotonic() > deadline:
+                log.warning("killed", processes=[p.name for p in running])
+                for process in running:
+                    process.kill()
+                return False
+            self._signals.wait(_STOP_LOOK_SECONDS)
+        return True
+
+    def _look_after(self, one: Watched) -> bool:
+        """Notice a death, or start again what is due for it; True if anything changed."""
+        now = time.monotonic()
+        if one.due_at is None and one.process.alive():
+            if now - one.launched_at > HEALTHY_SECONDS:
+                one.backoff = BACKOFF_FIRST_SECONDS
+            return False
+        if one.due_at is None:
+            log.error("died", name=one.process.name, exit_code=one.process.exit_code, again_in_s=one.backoff)
+            _postpone(one, now)
+            return True
+        if now < one.due_at:
+            return False
+        self._launch_again(one, now)
+        return True
+
+    def _launch_again(self, one: Watched, now: float) -> None:
+        try:
+            one.process.launch()
+        except (EmbeddedError, OSError) as error:
+            log.error("not_started", name=one.process.name, reason=str(error), again_in_s=one.backoff)  # noqa: TRY400
+            _postpone(one, now)
+        else:
+            one.launched_at, one.due_at = now, None
+            log.info("restarted", name=one.process.name, pid=one.process.pid)
+
+    def _process(self, program: Program) -> Process:
+        env = {**program.env, "EVERGRANT_HOME": str(self._engines.home.path)}
+        return Process(replace(program, env=env), log=sys.stderr)
+
+    def _processes(self) -> list[Process]:
+        return [one.process for stage in self._stages for one in stage]
+
+    def _publish(self) -> None:
+        engines = self._engines.running
+        self._engines.publish(p for p in self._processes() if p not in engines)
+
+
+def _watched(process: Process) -> Watched:
+    return Watched(process, launched_at=time.monotonic())
+
+
+def _postpone(one: Watched, now: float) -> None:
+    one.due_at = now + one.backoff
+    one.backoff = min(2 * one.backoff, BACKOFF_CAP_SECONDS)
