@@ -13,6 +13,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, text
 
+from models import event
+
 
 @dataclass(frozen=True)
 class Registration:
@@ -67,14 +69,14 @@ def add_client(connection: Connection, name: str, registration: Registration, *,
     if made is None:
         raise ClientExists(name)
     connection.execute(text("insert into evergrant.valves (client_id) values (:id)"), {"id": made})
-    _event(connection, "client.added", client_id=made, who=who)
+    event.of_client(connection, made, "client.added", actor=who)
     return int(made)
 
 
 def set_client(connection: Connection, client_id: int, registration: Registration, *, who: str) -> None:
     """Replace everything about a client but its name, provider and secret."""
     connection.execute(text(UPDATE_CLIENT), {"id": client_id, **registration.row()})
-    _event(connection, "client.changed", client_id=client_id, who=who)
+    event.of_client(connection, client_id, "client.changed", actor=who)
 
 
 def set_client_secret(connection: Connection, client_id: int, sealed: bytes, *, who: str) -> None:
@@ -84,21 +86,21 @@ def set_client_secret(connection: Connection, client_id: int, sealed: bytes, *, 
             credentials_no = credentials_no + (sealed_client_secret is not null)::int
         where id = :id"""
     connection.execute(text(query), {"id": client_id, "sealed": sealed})
-    _event(connection, "client.secret_changed", client_id=client_id, who=who)
+    event.of_client(connection, client_id, "client.secret_changed", actor=who)
 
 
 def pause_client(connection: Connection, client_id: int, *, who: str) -> None:
     """Stop everything that is sent for a client, revocations excepted."""
     query = "update evergrant.valves set paused_by_operator = true where client_id = :id"
     connection.execute(text(query), {"id": client_id})
-    _event(connection, "client.paused", client_id=client_id, who=who)
+    event.of_client(connection, client_id, "client.paused", actor=who)
 
 
 def resume_client(connection: Connection, client_id: int, *, who: str) -> None:
     """Lift the operator's pause; a valve that shut by itself opens by its canary only."""
     query = "update evergrant.valves set paused_by_operator = false where client_id = :id"
     connection.execute(text(query), {"id": client_id})
-    _event(connection, "client.resumed", client_id=client_id, who=who)
+    event.of_client(connection, client_id, "client.resumed", actor=who)
     _wake(connection)
 
 
@@ -109,19 +111,19 @@ def accept_deaths(connection: Connection, client_id: int, *, who: str) -> bool:
         where client_id = :id and deaths_held_at is not null returning client_id"""
     held = connection.execute(text(query), {"id": client_id}).scalar() is not None
     if held:
-        _event(connection, "client.deaths_accepted", client_id=client_id, who=who)
+        event.of_client(connection, client_id, "client.deaths_accepted", actor=who)
         _wake(connection)
     return held
 
 
 def pause_grants(connection: Connection, ids: Sequence[UUID], *, who: str) -> set[UUID]:
     """Pause those that are active; returns them."""
-    return _set_status(connection, ids, before="active", after="paused", event="grant.paused", who=who)
+    return _set_status(connection, ids, before="active", after="paused", kind="grant.paused", who=who)
 
 
 def resume_grants(connection: Connection, ids: Sequence[UUID], *, who: str) -> set[UUID]:
     """Resume those that are paused, and only those; returns them."""
-    done = _set_status(connection, ids, before="paused", after="active", event="grant.resumed", who=who)
+    done = _set_status(connection, ids, before="paused", after="active", kind="grant.resumed", who=who)
     _wake(connection)
     return done
 
@@ -140,21 +142,27 @@ def set_grant(connection: Connection, grant_id: UUID, *, labels: Mapping[str, An
             from jsonb_each(labels || cast(:labels as jsonb)) where value <> '[]')
         where id = :id"""
     connection.execute(text(query), {"id": grant_id, "labels": json.dumps(labels), "keep": keep})
-    _grant_event(connection, "grant.changed", [grant_id], who=who)
+    event.of_grants(connection, [grant_id], "grant.changed", actor=who)
+
+
+WISH = """
+    with held as (
+        select id, client_id, generation, coalesce(
+            refreshed_at > clock_timestamp() - least(interval '60 seconds', life / 4), false) as fresh
+        from evergrant.grants where id = :id
+    ), wish as (
+        insert into evergrant.refresh_requests (client_id, grant_id, generation, requested_by)
+        select client_id, id, generation, :who from held where not fresh
+        on conflict (grant_id, generation) do nothing
+    )
+    select case when fresh then generation else generation + 1 end from held"""
 
 
 def wish_refresh(connection: Connection, grant_id: UUID, *, who: str) -> int:
-    """Ask for an early refresh and return the generation to wait for; a wish for each generation at most."""
-    query = """
-        insert into evergrant.refresh_requests (client_id, grant_id, generation, requested_by)
-        select client_id, id, generation, :who from evergrant.grants where id = :id
-        on conflict (grant_id, generation) do nothing"""
-    connection.execute(text(query), {"id": grant_id, "who": who})
+    """Ask for an early refresh; returns the generation to wait for, the present one where it is fresh enough."""
+    awaited = connection.execute(text(WISH), {"id": grant_id, "who": who}).scalar_one()
     _wake(connection)
-    generation = connection.execute(
-        text("select generation from evergrant.grants where id = :id"), {"id": grant_id}
-    ).scalar_one()
-    return int(generation) + 1
+    return int(awaited)
 
 
 def request_revocation(connection: Connection, grant_id: UUID, *, reason: str | None, who: str) -> RowMapping:
@@ -170,7 +178,7 @@ def request_revocation(connection: Connection, grant_id: UUID, *, reason: str | 
 
 
 def _set_status(
-    connection: Connection, ids: Sequence[UUID], *, before: str, after: str, event: str, who: str
+    connection: Connection, ids: Sequence[UUID], *, before: str, after: str, kind: str, who: str
 ) -> set[UUID]:
     query = """
         update evergrant.grants g set status = :after where g.id = any(:ids) and g.status = :before
@@ -178,20 +186,8 @@ def _set_status(
         returning g.id"""
     wanted = {"ids": list(ids), "before": before, "after": after}
     done = set(connection.execute(text(query), wanted).scalars())
-    _grant_event(connection, event, done, who=who)
+    event.of_grants(connection, sorted(done), kind, actor=who)
     return done
-
-
-def _event(connection: Connection, kind: str, *, client_id: int, who: str) -> None:
-    query = "insert into evergrant.events (type, client_id, actor) values (:type, :client_id, :who)"
-    connection.execute(text(query), {"type": kind, "client_id": client_id, "who": who})
-
-
-def _grant_event(connection: Connection, kind: str, ids: Sequence[UUID] | set[UUID], *, who: str) -> None:
-    query = """
-        insert into evergrant.events (type, client_id, grant_id, ref, generation, labels, actor)
-        select :type, client_id, id, ref, generation, labels, :who from evergrant.grants where id = any(:ids)"""
-    connection.execute(text(query), {"type": kind, "ids": list(ids), "who": who})
 
 
 def _wake(connection: Connection) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -94,6 +94,15 @@ def locate(connection: Connection, refs: Sequence[str], client: str | None) -> l
         if len(found[ref]) > 1:
             raise AmbiguousRef(ref, [each.client for each in found[ref]])
     return [found[ref][0] for ref in refs]
+
+
+def located_by_id(connection: Connection, ids: Sequence[UUID]) -> list[Located]:
+    """Read where grants are now, by client and ref."""
+    query = f"""
+        select g.id, g.ref, c.name as client, g.client_id, {STATUS} as status, g.generation
+        from evergrant.grants g join evergrant.clients c on c.id = g.client_id
+        where g.id = any(:ids) order by c.name, g.ref"""  # noqa: S608  # a constant
+    return [Located(**row) for row in connection.execute(text(query), {"ids": list(ids)}).mappings()]
 
 
 def grants(
@@ -233,14 +242,16 @@ class TokenState:
     generation: int
     access_expires_at: datetime | None
     left: timedelta | None
-    sealed_access_token: bytes | None
+    life: timedelta | None
+    last_error_code: str | None
+    sealed_access_token: bytes | None = field(repr=False)
 
 
 def token_state(connection: Connection, grant_id: UUID) -> TokenState:
     """What the view shows of one grant, and how long its access token has to live."""
     query = """
         select t.grant_id as id, t.ref, t.client, t.status, g.reason, t.generation, t.access_expires_at,
-            t.access_expires_at - clock_timestamp() as left, t.sealed_access_token
+            t.access_expires_at - clock_timestamp() as left, t.sealed_access_token, g.life, g.last_error_code
         from evergrant.access_tokens t join evergrant.grants g on g.id = t.grant_id where t.grant_id = :id"""
     return TokenState(**connection.execute(text(query), {"id": grant_id}).mappings().one())
 

@@ -1,0 +1,87 @@
+"""`evergrant grants`: the group, and how a grant is shown."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from worker.cli.commands import Group, Late
+
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
+
+STATUSES = {
+    "active": "it is kept alive",
+    "paused": "an operator stopped it",
+    "needs_consent": "only its user can mend it",
+    "revoking": "it is on its way to the end",
+    "revoked": "it is dead at the provider",
+}
+
+SECTIONS = {
+    "Connect": {
+        "connect": Late("worker.cli.connect:connect", "Lead a user through the code flow on this machine."),
+        "authorize-url": Late("worker.cli.connect:authorize_url", "Print the URL that a user must visit."),
+        "exchange": Late("worker.cli.connect:exchange", "Finish a code flow with the URL the user came back to."),
+        "import": Late("worker.cli.imports:import_", "Take over grants from JSON Lines."),
+    },
+    "Look": {
+        "list": Late("worker.cli.grant_lists:list_", "List grants."),
+        "show": Late("worker.cli.grant_lists:show", "Show one grant and what to do about it."),
+        "token": Late("worker.cli.grant_token:token", "Print a fresh access token."),
+    },
+    "Change": {
+        "refresh": Late("worker.cli.grant_work:refresh", "Ask for an early refresh."),
+        "pause": Late("worker.cli.grant_work:pause", "Stop refreshing grants."),
+        "resume": Late("worker.cli.grant_work:resume", "Go on refreshing paused grants."),
+        "set": Late("worker.cli.grant_work:set_", "Change a grant's labels, or how it is kept."),
+        "revoke": Late("worker.cli.grant_work:revoke", "Kill grants at the provider, for good."),
+    },
+}
+
+
+@click.group(cls=Group, sections=SECTIONS)
+def grants() -> None:
+    """The grants that are kept alive."""
+
+
+def record(row: "RowMapping") -> dict[str, Any]:
+    """A grant as JSON and tables show it."""
+    return {
+        "ref": row["ref"],
+        "client": row["client"],
+        "status": row["status"],
+        "reason": row["reason"],
+        "next": next_step(row),
+        "generation": row["generation"],
+        "scope": row["scope"],
+        "labels": row["labels"],
+        "access_expires_at": row["access_expires_at"],
+        "due_at": row["due_at"] if row["status"] == "active" else None,
+        "failures": row["failures"],
+        "last_error": last_error(row),
+        "created_at": row["created_at"],
+        "refreshed_at": row["refreshed_at"],
+    }
+
+
+def last_error(row: "RowMapping") -> dict[str, Any] | None:
+    """What went wrong last, or None."""
+    if row["last_error_at"] is None:
+        return None
+    return {
+        "code": row["last_error_code"],
+        "http_status": row["last_error_http_status"],
+        "at": row["last_error_at"],
+    }
+
+
+def next_step(row: "RowMapping") -> str | None:
+    """What a human should do about a grant; None where nothing is to be done."""
+    named = f"{row['ref']} --client {row['client']}"
+    match row["status"]:
+        case "needs_consent":
+            return f"ask the user to connect again: evergrant grants connect {named}"
+        case "paused":
+            return f"evergrant grants resume {named}"
+        case _:
+            return None

@@ -1,0 +1,68 @@
+"""`evergrant revocations`: grants on their way to the end."""
+
+from typing import Any
+
+import click
+from sqlalchemy import RowMapping
+
+from models import reading
+from worker.cli import output, session
+from worker.cli.arguments import client_option
+from worker.cli.commands import Command
+from worker.cli.failures import ExitCode, Failure
+from worker.cli.grants import last_error
+from worker.cli.output import Column, json_option
+
+COLUMNS = [
+    Column("id"),
+    Column("ref"),
+    Column("client", spare=1),
+    Column("status"),
+    Column("evidence", spare=2),
+    Column("attempts", spare=4),
+    Column("requested_at", spare=3),
+    Column("done_at", spare=3),
+    Column("reason", spare=5),
+]
+
+
+@click.group()
+def revocations() -> None:
+    """Grants on their way to the end."""
+
+
+@revocations.command("list", cls=Command, example="evergrant revocations list --status queued")
+@client_option
+@click.option("--status", type=click.Choice(["queued", "waiting", "done", "dead"]))
+@json_option
+def list_(*, client: str | None, status: str | None, as_json: bool) -> None:
+    """List the revocations, oldest first."""
+    with session.reading() as connection:
+        if client:
+            reading.client_by_name(connection, client)
+        found = reading.revocations(connection, client=client, status=status)
+        output.rows(map(record, found), COLUMNS, as_json=as_json, nothing="No revocation matches.")
+
+
+@revocations.command(cls=Command, example="evergrant revocations show 7")
+@click.argument("id", type=int)
+@json_option
+def show(id: int, *, as_json: bool) -> None:  # noqa: A002  # the name that users see
+    """Show one revocation and how it is known to have worked."""
+    with session.reading() as connection:
+        row = reading.revocation(connection, id)
+    if row is None:
+        raise Failure(
+            code="unknown_revocation",
+            message=f"There is no revocation {id}",
+            next_step="see `evergrant revocations list`",
+            exit_code=ExitCode.NOT_FOUND,
+        )
+    more = {"requested_by": row["requested_by"], "due_at": row["due_at"], "last_error": last_error(row)}
+    output.one(record(row) | more, as_json=as_json)
+
+
+def record(row: RowMapping) -> dict[str, Any]:
+    """A revocation as JSON and tables show it."""
+    names = ("id", "ref", "client", "reason", "status", "evidence", "attempts", "requested_at", "done_at")
+    return {name: row[name] for name in names}
