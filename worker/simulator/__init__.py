@@ -1,1 +1,1 @@
-"""The bundled provider: an authorization server with faults and a ledger, over real HTTP. A stand-in for development."""
+"""The bundled provider: an authorization server with faults and a ledger, over HTTP. A stand-in for development."""

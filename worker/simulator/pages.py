@@ -1,0 +1,108 @@
+"""Pages: what the user of a simulated provider sees, the authorize page with its Allow and Deny."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from jinja2 import Environment, FileSystemLoader
+
+from worker.simulator import consent
+from worker.simulator.answers import Answer
+from worker.simulator.consent import Refusal, Wish
+from worker.simulator.faults import Act, FaultBook
+from worker.simulator.provider import Call, SimulatedProvider
+from worker.simulator.routes import Clock
+from worker.simulator.wire import misbehave
+
+_FIELDS = (
+    "client_id",
+    "redirect_uri",
+    "response_type",
+    "scope",
+    "state",
+    "code_challenge",
+    "code_challenge_method",
+)
+
+
+@dataclass(slots=True)
+class Automatic:
+    """Who decides at the authorize page: a user (empty), or the simulator by itself, for tests."""
+
+    decision: str = ""  # allow, deny, or empty
+    user: str = "user-1"
+
+
+class Pages:
+    """The authorize page, as GET and as the form's POST."""
+
+    def __init__(self, provider: SimulatedProvider, faults: FaultBook, clock: Clock, automatic: Automatic) -> None:
+        self._provider = provider
+        self._faults = faults
+        self._clock = clock
+        self._automatic = automatic
+        loader = FileSystemLoader(Path(__file__).parent / "templates")
+        self._templates = Environment(loader=loader, autoescape=True)
+
+    def table(self) -> list[web.RouteDef]:
+        """List the routes."""
+        return [web.get("/oauth/authorize", self.ask), web.post("/oauth/authorize", self.decide)]
+
+    async def ask(self, request: web.Request) -> web.StreamResponse:
+        """Show the page, or decide at once where `auto` in the query or the control setting says so."""
+        decision = request.query.get("auto", "") or self._automatic.decision
+        return await self._serve(request, request.query, decision)
+
+    async def decide(self, request: web.Request) -> web.StreamResponse:
+        """Send the browser back with a code, or with the user's refusal."""
+        form = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+        return await self._serve(request, form, form.get("decision", "deny"))
+
+    async def _serve(self, request: web.Request, params: Mapping[str, str], decision: str) -> web.StreamResponse:
+        call = Call("authorize", params)
+        client_id = self._provider.application(call)
+        fault = self._faults.strike("authorize", "", client_id, params.get("user", ""))
+        if fault is not None and fault.act is not Act.DELAY:
+            entry = self._provider.pass_over(call, self._clock(), "not_processed")
+            entry.fault = fault.number
+            response, _ = await misbehave(request, fault, Answer(200, "not_processed", {}))
+            return response
+        answer, outcome = self._answer(params, decision)
+        self._provider.pass_over(call, self._clock(), outcome).status = answer.status
+        return answer
+
+    def _answer(self, params: Mapping[str, str], decision: str) -> tuple[web.Response, str]:
+        wish = consent.read(self._provider, params)
+        if isinstance(wish, Refusal):
+            return self._refuse(wish), wish.code
+        if not decision:
+            return self._page("authorize.html", **self._facts(params, wish)), "shown"
+        if decision != "allow":
+            return _redirect(consent.deny(wish)), "denied"
+        user = params.get("user", "").strip() or self._automatic.user
+        return _redirect(consent.allow(self._provider, wish, user, self._clock())), "allowed"
+
+    def _refuse(self, refusal: Refusal) -> web.Response:
+        if refusal.redirect_to:
+            return _redirect(refusal.redirect_to)
+        return self._page("error.html", code=refusal.code, text=refusal.text)
+
+    def _facts(self, params: Mapping[str, str], wish: Wish) -> dict[str, object]:
+        client = self._provider.clients[wish.client_id]
+        return {
+            "client_name": client.name or client.client_id,
+            "scopes": wish.scope.split(" "),
+            "fields": {name: params[name] for name in _FIELDS if name in params},
+            "user": params.get("user", self._automatic.user),
+            "destination": urlsplit(wish.redirect_uri).netloc,
+        }
+
+    def _page(self, template: str, **facts: object) -> web.Response:
+        text = self._templates.get_template(template).render(**facts)
+        return web.Response(text=text, content_type="text/html", headers={"Cache-Control": "no-store"})
+
+
+def _redirect(url: str) -> web.Response:
+    return web.Response(status=302, headers={"Location": url, "Cache-Control": "no-store"})

@@ -1,0 +1,95 @@
+"""Traffic: every request with its time, client and outcome, and the ledger's own count of requests in any 60 s.
+
+The count is kept apart from the rate limit (`SlidingWindow`), so that a test can ask whether a client was ever over its
+rate without trusting the thing that limits it.
+"""
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+WINDOW_SECONDS = 60.0
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One request and how it ended."""
+
+    number: int
+    at: float
+    endpoint: str
+    client_id: str
+    grant_type: str = ""
+    ref: str = ""
+    status: int = 0
+    outcome: str = ""
+    consumed: int | None = None  # number of the pair whose refresh token was spent
+    issued: int | None = None  # number of the pair that the answer held
+    fault: int | None = None
+    delivery: str = "sent"  # or why the answer, or its tokens, cannot have arrived
+
+
+@dataclass(slots=True)
+class _Arrivals:
+    total: int = 0
+    most_in_window: int = 0
+    recent: deque[float] = field(default_factory=deque)
+
+    def add(self, now: float) -> None:
+        self.total += 1
+        recent = self.recent
+        recent.append(now)
+        horizon = now - WINDOW_SECONDS
+        while recent[0] <= horizon:
+            recent.popleft()
+        self.most_in_window = max(self.most_in_window, len(recent))
+
+
+class Traffic:
+    """The last `keep` requests in full, and counts of all of them."""
+
+    def __init__(self, *, keep: int | None = None) -> None:
+        self.requests: deque[Request] = deque(maxlen=keep)
+        self.by_endpoint: Counter[str] = Counter()
+        self.by_outcome: Counter[str] = Counter()
+        self.arrivals: dict[str, _Arrivals] = {}
+        self.total = 0
+
+    def arrived(self, endpoint: str, client_id: str, now: float) -> Request:
+        """Number a request that came in, and count it for its client, whatever becomes of it."""
+        self.total += 1
+        arrivals = self.arrivals.get(client_id)
+        if arrivals is None:
+            arrivals = self.arrivals[client_id] = _Arrivals()
+        arrivals.add(now)
+        request = Request(self.total, now, endpoint, client_id)
+        self.requests.append(request)
+        return request
+
+    def ended(self, request: Request) -> None:
+        """Count how a request ended."""
+        self.by_endpoint[request.endpoint] += 1
+        self.by_outcome[request.outcome] += 1
+
+
+class SlidingWindow:
+    """At most `limit` accepted requests in any 60 seconds, per application; refused ones do not count."""
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+        self._accepted: dict[str, deque[float]] = {}
+
+    def take(self, client_id: str, now: float) -> float:
+        """Accept a request, or return the seconds after which one would be accepted (0: accepted)."""
+        if self.limit is None:
+            return 0.0
+        accepted = self._accepted.setdefault(client_id, deque())
+        while accepted and accepted[0] <= now - WINDOW_SECONDS:
+            accepted.popleft()
+        if len(accepted) >= self.limit:
+            return accepted[-self.limit] + WINDOW_SECONDS - now if self.limit else WINDOW_SECONDS
+        accepted.append(now)
+        return 0.0
+
+    def remaining(self, client_id: str) -> int:
+        """Count the requests that an application could still send now."""
+        return max(0, (self.limit or 0) - len(self._accepted.get(client_id, ())))
