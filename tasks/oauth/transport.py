@@ -14,9 +14,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import aiohttp
+from aiohttp.connector import Connection
 from yarl import URL
 
 from tasks.oauth.loop_thread import LoopThread
@@ -76,6 +77,10 @@ class _TooLarge(Exception):
     """The body is longer than the limit."""
 
 
+class _Broken(aiohttp.ClientError):
+    """The connection failed, told in a class that aiohttp does not take as a reason to send again."""
+
+
 @dataclass(slots=True)
 class _Flight:
     """What is known of one request while it is under way."""
@@ -123,6 +128,12 @@ class Transport:
         # By loop. In a forked child the parent's session stays here untouched: to close or collect it would take
         # the parent's sockets out of the epoll instance that both share.
         self._sessions: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run `coroutine`, which may await `send`, on the loop thread."""
@@ -192,25 +203,48 @@ def _session(tls: ssl.SSLContext) -> aiohttp.ClientSession:
             keepalive_timeout=KEEP_ALIVE.total_seconds(),
             resolver=aiohttp.ThreadedResolver(),
         ),
-        # The deadline is ours. The high threshold keeps aiohttp from rounding the connect limit up.
         timeout=aiohttp.ClientTimeout(connect=CONNECT_LIMIT.total_seconds(), ceil_threshold=3600),
         headers={"Accept-Encoding": "identity", "User-Agent": "evergrant"},
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
         trace_configs=[hooks],
+        middlewares=[_once],
+        request_class=_CleanRequest,
     )
 
 
-# aiohttp calls both hooks just *before* it writes, whatever their names say. It keeps the head back until the first
-# piece of the body, so with a body nothing has left before `_before_body` returns, without one before `_before_head`
-# returns; between that and the write there is no await. The hooks of connections would come earlier, and an
-# exception in them leaks the connection. tests/integration/test_transport.py holds aiohttp to all of this.
+# Four of aiohttp's habits that our promise hangs on; tests/integration/test_transport.py holds it to them.
+# 1. It calls both hooks below just *before* it writes, whatever their names say. It keeps the head back until the first
+#    piece of the body: with a body nothing has left before `_before_body` returns, without one before `_before_head`
+#    returns, and nothing is awaited between that and the write. The hooks of connections would come earlier, and an
+#    exception in them leaks the connection.
+# 2. It repeats a GET by itself when a connection breaks: `_once` hides the break from it.
+# 3. It takes what a server said on an idle connection (a 408, say) for the answer to the next request: `_CleanRequest`.
+# 4. It rounds limits over five seconds up to whole ones: the deadline is our own.
+
+
+async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _Broken from error
+
+
+class _CleanRequest(aiohttp.ClientRequest):
+    """A request that is only written to a connection on which nothing was said or closed meanwhile."""
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        if conn.protocol is None or conn.protocol.should_close or not conn.protocol.is_connected():
+            raise _Broken
+        return await super().send(conn)
 
 
 async def _before_head(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
     flight: _Flight = context.trace_request_ctx
-    if flight.begun:  # aiohttp repeats a GET by itself when a kept connection fails; we never send twice
+    if flight.begun:  # no way is known, but a second request is the one thing that must never happen
         raise _Refused
     if not flight.has_body:
         flight.begin()

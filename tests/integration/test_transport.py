@@ -1,0 +1,693 @@
+"""The sender against real sockets on loopback: raw servers that do what no honest server would."""
+
+import asyncio
+import gzip
+import ipaddress
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tasks.oauth.loop_thread import LoopThread
+from tasks.oauth.messages import Request
+from tasks.oauth.transport import BODY_LIMIT, Answer, NotSent, Response, Silence, Transport
+
+LONG = timedelta(seconds=20)
+SHORT = timedelta(seconds=0.4)
+BOUND = 60  # seconds after which a hanging test fails
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+Behaviour = Callable[["Peer"], Awaitable[None]]
+
+
+class Peer:
+    """One accepted connection, as a behaviour sees it."""
+
+    def __init__(self, server: "Server", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.server, self.reader, self.writer = server, reader, writer
+
+    async def request(self) -> bytes:
+        """Read one whole request and count it; empty at the end of the connection."""
+        try:
+            head = await self.reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError as error:
+            self.server.leftovers.append(error.partial)
+            return b""
+        length = 0
+        for line in head.split(b"\r\n"):
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.split(b":")[1])
+        whole = head + await self.reader.readexactly(length)
+        self.server.requests.append(whole)
+        return whole
+
+    async def say(self, *pieces: bytes) -> None:
+        for piece in pieces:
+            self.writer.write(piece)
+            await self.writer.drain()
+
+    def reset(self) -> None:
+        """End the connection with RST instead of FIN."""
+        linger = (1).to_bytes(4, sys.byteorder) + (0).to_bytes(4, sys.byteorder)
+        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.writer.transport.abort()
+
+
+class Server:
+    """A raw server on loopback that counts what it saw."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self.behaviour = behaviour
+        self.connections = 0
+        self.requests: list[bytes] = []
+        self.leftovers: list[bytes] = []
+        self.ended = asyncio.Semaphore(0)
+        self.port = 0
+
+    async def start(self, tls: ssl.SSLContext | None) -> None:
+        self.listener = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=tls, backlog=2048)
+        self.port = self.listener.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        self.listener.close()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            await self.behaviour(Peer(self, reader, writer))
+        except (OSError, asyncio.IncompleteReadError):
+            pass  # the client went away first
+        finally:
+            writer.close()
+            self.ended.release()
+
+    def url(self, scheme: str = "http") -> str:
+        return f"{scheme}://127.0.0.1:{self.port}/oauth/token?x=1"
+
+
+class Bench:
+    """Servers on a loop of their own, and one transport to try on them."""
+
+    def __init__(self) -> None:
+        self.thread = LoopThread("test-servers")
+        self.transport = Transport()
+        self.servers: list[Server] = []
+
+    def serve(self, behaviour: Behaviour, tls: ssl.SSLContext | None = None) -> Server:
+        server = Server(behaviour)
+        self.thread.submit(server.start(tls)).result(BOUND)
+        self.servers.append(server)
+        return server
+
+    def ask(
+        self,
+        url: str,
+        *,
+        method: str = "POST",
+        body: bytes = b"refresh_token=r",
+        deadline: timedelta = LONG,
+        guard: Callable[[], None] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        request = Request(method, url, headers or {}, body if method == "POST" else b"")
+        sending = self.transport.send(request, deadline=deadline, before_first_byte=guard)
+        return self.transport.submit(sending).result(BOUND)
+
+    def until_ended(self, server: Server) -> None:
+        """Wait until the server has seen one more connection end."""
+        self.thread.submit(asyncio.wait_for(server.ended.acquire(), BOUND)).result(BOUND)
+
+    def close(self) -> None:
+        self.transport.close()
+
+        async def stop() -> None:
+            for server in self.servers:
+                await server.stop()
+
+        self.thread.close(stop())
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.close()
+
+
+def answering(*pieces: bytes, then_reset: bool = False) -> Behaviour:
+    """Read one request, say `pieces`, end the connection."""
+
+    async def behave(peer: Peer) -> None:
+        if await peer.request():
+            await peer.say(*pieces)
+            if then_reset:
+                peer.reset()
+
+    return behave
+
+
+async def keep_answering(peer: Peer) -> None:
+    while await peer.request():
+        await peer.say(OK)
+
+
+async def hang(peer: Peer) -> None:
+    await peer.request()
+    await peer.reader.read()
+
+
+# ── what a whole answer is ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_answer_comes_back_whole_with_lower_case_header_names(bench: Bench) -> None:
+    server = bench.serve(
+        answering(b"HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nRETRY-AFTER: 9\r\nContent-Length: 2\r\n\r\n{}")
+    )
+
+    answer = bench.ask(server.url())
+
+    assert isinstance(answer, Response)
+    assert (answer.status, answer.headers["retry-after"], answer.body) == (429, "7", b"{}")
+
+
+def test_the_request_arrives_as_it_was_built_and_asks_for_no_compression(bench: Bench) -> None:
+    server = bench.serve(keep_answering)
+
+    bench.ask(server.url(), body=b"a=%2B", headers={"Content-Type": "application/x-www-form-urlencoded"})
+
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /oauth/token?x=1 HTTP/1.1\r\n")
+    assert b"Accept-Encoding: identity" in head
+    assert b"Content-Type: application/x-www-form-urlencoded" in head
+    assert b"cookie" not in head.lower()
+    assert body == b"a=%2B"
+
+
+def test_a_kept_connection_is_used_again(bench: Bench) -> None:
+    server = bench.serve(keep_answering)
+
+    answers = [bench.ask(server.url()) for _ in range(3)]
+
+    assert answers == [answers[0]] * 3
+    assert (server.connections, len(server.requests)) == (1, 3)
+
+
+def test_cookies_are_never_kept(bench: Bench) -> None:
+    async def behave(peer: Peer) -> None:
+        while await peer.request():
+            await peer.say(b"HTTP/1.1 200 OK\r\nSet-Cookie: session=1; Path=/\r\nContent-Length: 0\r\n\r\n")
+
+    server = bench.serve(behave)
+    bench.ask(server.url())
+    bench.ask(server.url())
+
+    assert b"cookie" not in server.requests[1].lower()
+
+
+def test_a_redirect_is_an_answer_and_is_not_followed(bench: Bench) -> None:
+    elsewhere = bench.serve(keep_answering)
+    location = elsewhere.url().encode()
+    server = bench.serve(answering(b"HTTP/1.1 307 Go\r\nLocation: " + location + b"\r\nContent-Length: 0\r\n\r\n"))
+
+    answer = bench.ask(server.url())
+
+    assert isinstance(answer, Response)
+    assert answer.status == 307
+    assert elsewhere.connections == 0
+
+
+def test_interim_answers_are_passed_over(bench: Bench) -> None:
+    server = bench.serve(answering(b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\n\r\n", OK))
+
+    assert bench.ask(server.url()) == Response(200, {"content-length": "2"}, b"{}")
+
+
+def test_an_answer_that_ends_with_the_connection_is_whole(bench: Bench) -> None:
+    server = bench.serve(answering(b"HTTP/1.0 200 OK\r\n\r\n", b'{"a"', b":1}"))
+
+    answer = bench.ask(server.url())
+
+    assert isinstance(answer, Response)
+    assert answer.body == b'{"a":1}'
+
+
+def test_a_compressed_answer_that_nobody_asked_for_is_still_read(bench: Bench) -> None:
+    squeezed = gzip.compress(b'{"access_token":"a"}')
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(squeezed)
+    server = bench.serve(answering(head + squeezed))
+
+    answer = bench.ask(server.url())
+
+    assert isinstance(answer, Response)
+    assert answer.body == b'{"access_token":"a"}'
+
+
+@pytest.mark.parametrize("encoding", [b"gzip", b"deflate", b"br", b"nonsense"])
+def test_what_cannot_be_decompressed_comes_back_as_it_was_sent(bench: Bench, encoding: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: " + encoding + b"\r\nContent-Length: 5\r\n\r\n"
+    server = bench.serve(answering(head + b"plain"))
+
+    answer = bench.ask(server.url())
+
+    assert isinstance(answer, Response)
+    assert answer.body == b"plain"
+
+
+# ── what provably never left ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_refused_connection_is_not_sent(bench: Bench) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+
+    assert bench.ask(f"http://127.0.0.1:{port}/") == NotSent("connect_refused")
+
+
+def test_a_request_that_cannot_be_written_opens_no_connection(bench: Bench) -> None:
+    server = bench.serve(keep_answering)
+
+    assert bench.ask(server.url(), headers={"X-API-ORG": "1\r\nEvil: yes"}) == NotSent("bad_request")
+    assert bench.ask(server.url() + " HTTP/1.1\r\nEvil: yes") == NotSent("bad_request")
+    assert server.connections == 0
+
+
+class Shut(Exception):
+    """What the guard of these tests raises."""
+
+
+def refuse() -> None:
+    raise Shut
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("kept", [False, True], ids=["new connection", "kept connection"])
+def test_a_guard_that_raises_lets_no_byte_out_and_gives_the_connection_up(
+    bench: Bench, method: str, kept: bool
+) -> None:
+    server = bench.serve(keep_answering)
+    before = int(kept)
+    for _ in range(before):
+        bench.ask(server.url())
+
+    answer = bench.ask(server.url(), method=method, guard=refuse)
+
+    assert isinstance(answer, NotSent)
+    assert (answer.code, type(answer.error)) == ("guard", Shut)
+    bench.until_ended(server)
+    assert (server.connections, len(server.requests), server.leftovers) == (1, before, [b""])
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_the_guard_is_asked_once_on_the_open_connection(bench: Bench, method: str) -> None:
+    server = bench.serve(keep_answering)
+    seen: list[tuple[int, int]] = []
+
+    for _ in range(2):
+        bench.ask(server.url(), method=method, guard=lambda: seen.append((server.connections, len(server.requests))))
+
+    assert [requests for _, requests in seen] == [0, 1]
+    assert len(server.requests) == 2
+
+
+def self_signed(folder: Path) -> tuple[ssl.SSLContext, Path]:
+    """Make a server's TLS with a certificate for 127.0.0.1 that nobody trusts yet."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "provider")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem, secret = folder / "certificate.pem", folder / "key.pem"
+    pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    secret.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(pem, secret)
+    return tls, pem
+
+
+def test_a_certificate_that_the_system_does_not_trust_is_not_sent_to(bench: Bench, tmp_path: Path) -> None:
+    tls, _ = self_signed(tmp_path)
+    server = bench.serve(keep_answering, tls)
+
+    assert bench.ask(server.url("https")) == NotSent("tls")
+    assert server.requests == []
+
+
+def test_a_trusted_certificate_is_sent_to(bench: Bench, tmp_path: Path) -> None:
+    tls, pem = self_signed(tmp_path)
+    server = bench.serve(keep_answering, tls)
+    bench.transport = Transport(tls=ssl.create_default_context(cafile=str(pem)))
+
+    answers = [bench.ask(server.url("https")) for _ in range(2)]
+
+    assert [type(answer) for answer in answers] == [Response, Response]
+    assert server.connections == 1
+
+
+def test_a_certificate_for_another_host_is_not_sent_to(bench: Bench, tmp_path: Path) -> None:
+    tls, pem = self_signed(tmp_path)
+    server = bench.serve(keep_answering, tls)
+    bench.transport = Transport(tls=ssl.create_default_context(cafile=str(pem)))
+
+    assert bench.ask(server.url("https").replace("127.0.0.1", "localhost")) == NotSent("tls")
+
+
+def test_a_server_that_does_not_speak_tls_is_not_sent_to(bench: Bench) -> None:
+    async def behave(peer: Peer) -> None:
+        await peer.reader.read(1)
+        await peer.say(OK)
+
+    server = bench.serve(behave)
+
+    assert bench.ask(server.url("https")) == NotSent("tls")
+
+
+def test_a_handshake_that_hangs_is_not_sent(bench: Bench) -> None:
+    async def behave(peer: Peer) -> None:
+        await peer.reader.read()
+
+    server = bench.serve(behave)
+
+    assert bench.ask(server.url("https"), deadline=SHORT) == NotSent("connect_timeout")
+
+
+def test_a_handshake_that_is_cut_is_not_sent(bench: Bench) -> None:
+    async def behave(peer: Peer) -> None:
+        await peer.reader.read(1)
+        peer.reset()
+
+    server = bench.serve(behave)
+
+    assert isinstance(bench.ask(server.url("https")), NotSent)
+
+
+# ── what nobody can know ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_reset_before_the_request_was_read_is_silence(bench: Bench, method: str) -> None:
+    async def behave(peer: Peer) -> None:
+        await peer.reader.read(1)
+        peer.reset()
+
+    server = bench.serve(behave)
+
+    assert bench.ask(server.url(), method=method) == Silence("reset")
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("rst", [True, False], ids=["RST", "FIN"])
+def test_an_end_after_the_request_was_read_is_silence(bench: Bench, rst: bool, method: str) -> None:
+    server = bench.serve(answering(then_reset=rst))
+
+    assert bench.ask(server.url(), method=method) == Silence("reset")
+    assert (server.connections, len(server.requests)) == (1, 1)
+
+
+def test_half_a_head_is_silence(bench: Bench) -> None:
+    server = bench.serve(answering(b"HTTP/1.1 200 OK\r\nContent-Le"))
+
+    assert bench.ask(server.url()) == Silence("reset")
+
+
+@pytest.mark.parametrize("rst", [True, False], ids=["RST", "FIN"])
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n", b'{"access'),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b'14\r\n{"access'),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"2\r\n{}\r\n"),
+    ],
+    ids=["length", "within a chunk", "between chunks"],
+)
+def test_half_a_body_is_silence_that_knows_the_status(bench: Bench, pieces: tuple[bytes, ...], rst: bool) -> None:
+    server = bench.serve(answering(*pieces, then_reset=rst))
+
+    answer = bench.ask(server.url())
+
+    assert isinstance(answer, Silence)
+    # An RST may throw away the head with the rest before we read it.
+    assert (answer.code, answer.status) in [("truncated", 200)] + [("reset", None)] * rst
+
+
+def test_a_server_that_hangs_ends_with_the_deadline(bench: Bench) -> None:
+    server = bench.serve(hang)
+
+    assert bench.ask(server.url(), deadline=SHORT) == Silence("timeout")
+    bench.until_ended(server)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("start", [b"HTTP/1.1 200 ", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 503 No\r\n\r\n"])
+def test_a_dripping_answer_ends_with_the_deadline(bench: Bench, start: bytes) -> None:
+    async def behave(peer: Peer) -> None:
+        await peer.request()
+        await peer.say(start)
+        while True:
+            await peer.say(b"2")
+            await asyncio.sleep(0.02)
+
+    server = bench.serve(behave)
+
+    answer = bench.ask(server.url(), deadline=SHORT)
+
+    assert isinstance(answer, Silence)
+    assert answer.code == "timeout"
+    assert answer.status == (503 if b"503" in start else None)
+    bench.until_ended(server)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n"],
+    ids=["endless", "announced"],
+)
+def test_a_huge_answer_is_cut_off(bench: Bench, head: bytes) -> None:
+    async def behave(peer: Peer) -> None:
+        await peer.request()
+        await peer.say(head)
+        while True:
+            await peer.say(b"x" * 10_000)
+
+    server = bench.serve(behave)
+
+    answer = bench.ask(server.url())
+
+    assert isinstance(answer, Silence)
+    assert (answer.code, answer.status) == ("too_large", 200)
+    bench.until_ended(server)
+
+
+@pytest.mark.parametrize("size", [BODY_LIMIT, BODY_LIMIT + 1])
+def test_the_limit_is_exact(bench: Bench, size: int) -> None:
+    server = bench.serve(answering(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size, b"x" * size))
+
+    answer = bench.ask(server.url())
+
+    assert isinstance(answer, Response) == (size == BODY_LIMIT)
+
+
+def test_a_gzip_bomb_is_not_blown_up(bench: Bench) -> None:
+    bomb = gzip.compress(b"0" * 20_000_000)
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
+    server = bench.serve(answering(head + bomb))
+    assert len(bomb) < BODY_LIMIT
+
+    answer = bench.ask(server.url())
+
+    assert isinstance(answer, Silence)
+    assert answer.code == "too_large"
+
+
+def test_endless_headers_are_cut_off(bench: Bench) -> None:
+    async def behave(peer: Peer) -> None:
+        await peer.request()
+        await peer.say(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            await peer.say(b"X-Padding: " + b"x" * 1000 + b"\r\n")
+
+    server = bench.serve(behave)
+
+    answer = bench.ask(server.url())
+
+    assert isinstance(answer, Silence)
+    bench.until_ended(server)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    noise=st.binary(max_size=200),
+    head=st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 ", b"HTTP/1.1 101 X\r\n"]),
+)
+def test_whatever_comes_back_is_an_answer(bench: Bench, noise: bytes, head: bytes) -> None:
+    server = bench.serve(answering(head + noise))
+
+    answer = bench.ask(server.url(), deadline=timedelta(seconds=2))
+
+    assert isinstance(answer, Response | Silence)
+    assert len(server.requests) == 1
+
+
+# ── kept connections ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_kept_connection_that_dies_under_a_request_is_silence_and_nothing_is_repeated(
+    bench: Bench, method: str
+) -> None:
+    async def behave(peer: Peer) -> None:
+        await peer.request()
+        await peer.say(OK)
+        await peer.request()  # and then the connection ends without an answer
+
+    server = bench.serve(behave)
+    bench.ask(server.url(), method=method)
+
+    assert bench.ask(server.url(), method=method) == Silence("reset")
+    assert (server.connections, len(server.requests)) == (1, 2)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_connection_closed_at_the_very_moment_of_reuse_never_makes_two_requests(bench: Bench, method: str) -> None:
+    server = bench.serve(answering(OK))  # promises to keep the connection, and closes it
+
+    for sent in range(1, 201):
+        answer = bench.ask(server.url(), method=method)
+        assert len(server.requests) <= sent
+        if isinstance(answer, NotSent):
+            assert answer.code == "connect"
+
+    assert len(server.requests) <= 200
+
+
+def test_an_idle_connection_is_given_up_before_the_server_might(bench: Bench) -> None:
+    server = bench.serve(keep_answering)
+    bench.ask(server.url())
+
+    bench.until_ended(server)
+
+    assert server.leftovers == [b""]
+
+
+def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_one(bench: Bench) -> None:
+    async def behave(peer: Peer) -> None:
+        first = await peer.request()
+        await peer.say(OK)
+        if server.connections == 1:
+            await peer.say(b"HTTP/1.1 408 Idle\r\nContent-Length: 4\r\n\r\nidle")
+            server.ended.release()
+        if await peer.request() and first:
+            await peer.say(OK)
+
+    server = bench.serve(behave)
+    bench.ask(server.url())
+    bench.until_ended(server)
+    # The unasked answer has left the server; one exchange with another server lets our loop read it.
+    bench.ask(bench.serve(keep_answering).url())
+
+    answer = bench.ask(server.url())
+
+    assert not isinstance(answer, Response) or answer.status == 200
+
+
+# ── the thread and the process ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_hundreds_of_requests_are_under_way_at_once(bench: Bench) -> None:
+    many = 300
+    together = asyncio.Barrier(many)
+
+    async def behave(peer: Peer) -> None:
+        await peer.request()
+        await together.wait()
+        await peer.say(OK)
+
+    server = bench.serve(behave)
+    request = Request("POST", server.url(), {}, b"x")
+
+    sending = [bench.transport.submit(bench.transport.send(request, deadline=LONG)) for _ in range(many)]
+
+    assert {type(sent.result(BOUND)) for sent in sending} == {Response}
+
+
+def test_closing_cancels_what_is_under_way_and_may_be_repeated(bench: Bench) -> None:
+    server = bench.serve(hang)
+    sending = bench.transport.submit(bench.transport.send(Request("POST", server.url(), {}, b"x"), deadline=LONG))
+
+    bench.transport.close()
+    bench.transport.close()
+
+    assert sending.cancelled()
+
+
+def test_a_closed_transport_starts_again_when_it_is_asked(bench: Bench) -> None:
+    server = bench.serve(keep_answering)
+    bench.ask(server.url())
+    bench.transport.close()
+
+    assert isinstance(bench.ask(server.url()), Response)
+
+
+FORK = """
+import os, sys
+from datetime import timedelta
+from tasks.oauth.messages import Request
+from tasks.oauth.transport import Response, Transport
+
+transport = Transport()
+
+def ask():
+    sending = transport.send(Request("POST", sys.argv[1], {}, b"x"), deadline=timedelta(seconds=20))
+    return isinstance(transport.submit(sending).result(30), Response)
+
+assert ask()
+child = os.fork()
+if child == 0:
+    os._exit(0 if ask() and ask() else 1)
+assert ask()
+assert os.waitpid(child, 0)[1] == 0
+assert ask()
+transport.close()
+"""
+
+
+def test_a_forked_child_has_a_loop_and_connections_of_its_own(bench: Bench) -> None:
+    server = bench.serve(keep_answering)
+    root = Path(__file__).parents[2]
+
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORK, server.url()],
+        cwd=root,
+        timeout=BOUND,
+        check=False,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(root)},
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(server.requests) == 5
