@@ -94,6 +94,8 @@ class Fault(BaseModel):
 def read_fault(text: str) -> Fault:
     """Read a fault as JSON or in the short form `status,where=token,when=after,status=504,count=3`.
 
+    In the short form `headers.Retry-After=5` and `patch.scope=crm_read` set members of members.
+
     Raises:
         ValueError: the text is neither, or a member is unknown or has a wrong value.
     """
@@ -106,10 +108,16 @@ def read_fault(text: str) -> Fault:
         raise ValueError(message) from None
 
 
-def _read_short(text: str) -> dict[str, str]:
+def _read_short(text: str) -> dict[str, Any]:
     act, *members = text.split(",")
-    pairs = [member.partition("=") for member in members]
-    return {"act": act} | {name.strip(): value for name, _, value in pairs}
+    read: dict[str, Any] = {"act": act.strip()}
+    for name, _, value in (member.partition("=") for member in members):
+        group, _, inner = name.strip().partition(".")
+        if inner:
+            read.setdefault(group, {})[inner] = value
+        else:
+            read[group] = value
+    return read
 
 
 class FaultBook:

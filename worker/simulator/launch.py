@@ -5,11 +5,13 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from worker.simulator.control import SimulatorControl
 from worker.simulator.server import Simulator, listening, make
@@ -31,46 +33,53 @@ def simulator_thread(*, port: int = 0, **options: Any) -> Iterator[SimulatorCont
 
 @contextmanager
 def simulator_process(**options: Any) -> Iterator[SimulatorControl]:
-    """Run `python -m worker.simulator` with options as on its command line (`faults` is a list of texts).
+    """Run `python -m worker.simulator` as a process of its own; `options` are those of `server.make`.
 
     Raises:
         RuntimeError: it ended before it listened; the message holds what it said.
     """
-    process = subprocess.Popen(  # noqa: S603 (our own program)
-        [sys.executable, "-m", "worker.simulator", *_arguments(options)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
-        start_new_session=True,
-    )
-    try:
-        yield SimulatorControl(_printed_url(process))
-    finally:
-        process.terminate()
+    with tempfile.TemporaryFile("w+") as said:  # not a pipe: nobody would read it, and it would fill
+        process = subprocess.Popen(  # noqa: S603 (our own program)
+            [sys.executable, "-m", "worker.simulator", *_arguments(**options)],
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+            start_new_session=True,
+        )
         try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdout:
-            process.stdout.close()
+            yield SimulatorControl(_printed_url(process, said))
+        finally:
+            _stop(process)
 
 
-def _arguments(options: dict[str, Any]) -> list[str]:
-    faults = options.pop("faults", ())
-    named = {"port": 0, **options}
+def _arguments(
+    *, port: int = 0, lifetime: timedelta = timedelta(hours=2), faults: Sequence[str] = (), **more: Any
+) -> list[str]:
+    named = {"port": port, "lifetime": lifetime.total_seconds(), **more}
     return [f"--{name}={value}" for name, value in named.items()] + [f"--fault={text}" for text in faults]
 
 
-def _printed_url(process: "subprocess.Popen[str]") -> str:
+def _printed_url(process: "subprocess.Popen[str]", said: IO[str]) -> str:
     line = process.stdout.readline() if process.stdout else ""
     found = re.search(r"http://[\d.]+:\d+", line)
     if found is None:
-        rest = process.stdout.read() if process.stdout else ""
-        message = f"the simulator did not start: {line}{rest}"
+        process.wait(START_SECONDS)
+        said.seek(0)
+        message = f"the simulator did not start: {line}{said.read()}"
         raise RuntimeError(message)
     return found.group()
+
+
+def _stop(process: "subprocess.Popen[str]") -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout:
+        process.stdout.close()
 
 
 @contextmanager

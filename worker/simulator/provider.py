@@ -72,7 +72,7 @@ class SimulatedProvider:
         rate: int | None = None,
         seed: int = 0,
         compact_after: float | None = None,
-        keep_requests: int | None = None,
+        keep_requests: int | None = 100_000,
     ) -> None:
         self.habits = habits or Habits()
         self.lifetime_seconds = lifetime_seconds
@@ -196,11 +196,13 @@ class SimulatedProvider:
         credentials = self.credentials(call)
         return credentials[0] if credentials else ""
 
-    def grant_of(self, call: Call) -> Grant | None:
-        """Find the grant that a request is about, from whatever token it carries."""
+    def ref_of(self, call: Call) -> str:
+        """Say which ref a request is about, from whatever token or code it carries; empty where nothing tells."""
         token = call.bearer or call.params.get("refresh_token") or call.params.get("token") or ""
-        pair = self.ledger.by_refresh_token.get(token) or self.ledger.by_access_token.get(token)
-        return pair.grant if pair else None
+        if pair := self.ledger.by_refresh_token.get(token) or self.ledger.by_access_token.get(token):
+            return pair.grant.ref
+        code = self.codes.get(call.params.get("code", ""))
+        return code.user if code else ""
 
     def secret_string(self) -> str:
         """Make the next random string, of the shape that Doorkeeper gives its tokens."""

@@ -41,8 +41,8 @@ class Routes:
 
     async def nowhere(self, request: web.Request) -> web.StreamResponse:
         """Answer 404 for any other path or method; a client that follows redirects is found out here."""
-        call = Call(f"{request.method} {request.path[:200]}", {})
-        self._provider.pass_over(call, self._clock(), "not_found")
+        entry = self._provider.pass_over(Call("elsewhere", {}), self._clock(), "not_found")
+        entry.status, entry.path = 404, f"{request.method} {request.path[:200]}"
         return web.Response(status=404)
 
     def _posted(self, endpoint: str) -> Handler:
@@ -104,12 +104,11 @@ class Routes:
     def _strike(self, call: Call) -> Fault | None:
         if not self._faults.set:
             return None
-        grant = self._provider.grant_of(call)
         return self._faults.strike(
             call.endpoint,
             call.params.get("grant_type", ""),
             self._provider.application(call),
-            grant.ref if grant else "",
+            self._provider.ref_of(call),
         )
 
 

@@ -26,6 +26,7 @@ class Request:
     issued: int | None = None  # number of the pair that the answer held
     fault: int | None = None
     delivery: str = "sent"  # or why the answer, or its tokens, cannot have arrived
+    path: str = ""  # only of requests to no endpoint
 
 
 @dataclass(slots=True)
@@ -55,15 +56,22 @@ class Traffic:
         self.total = 0
 
     def arrived(self, endpoint: str, client_id: str, now: float) -> Request:
-        """Number a request that came in, and count it for its client, whatever becomes of it."""
+        """Number a request that came in, and count it for its client, whatever becomes of it.
+
+        Visits to the authorize page are not the client's own requests, so they are no part of its count.
+        """
         self.total += 1
-        arrivals = self.arrivals.get(client_id)
-        if arrivals is None:
-            arrivals = self.arrivals[client_id] = _Arrivals()
-        arrivals.add(now)
+        if endpoint != "authorize":
+            self._arrivals_of(client_id).add(now)
         request = Request(self.total, now, endpoint, client_id)
         self.requests.append(request)
         return request
+
+    def _arrivals_of(self, client_id: str) -> _Arrivals:
+        arrivals = self.arrivals.get(client_id)
+        if arrivals is None:
+            arrivals = self.arrivals[client_id] = _Arrivals()
+        return arrivals
 
     def ended(self, request: Request) -> None:
         """Count how a request ended."""
@@ -79,8 +87,8 @@ class SlidingWindow:
         self._accepted: dict[str, deque[float]] = {}
 
     def take(self, client_id: str, now: float) -> float:
-        """Accept a request, or return the seconds after which one would be accepted (0: accepted)."""
-        if self.limit is None:
+        """Accept a request, or return the seconds until one would be (0: accepted); nobody's requests are free."""
+        if self.limit is None or not client_id:
             return 0.0
         accepted = self._accepted.setdefault(client_id, deque())
         while accepted and accepted[0] <= now - WINDOW_SECONDS:

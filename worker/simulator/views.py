@@ -40,7 +40,7 @@ def _counts(grants: list[Grant], lost: list[Grant], now: float) -> dict[str, int
         "alive": len(grants) - len(lost) - len(revoked),
         "lost": len(lost),
         "revoked": len(revoked),
-        "revoked_but_alive": sum(1 for grant in revoked if any(_living(grant.pairs.values(), now))),
+        "revoked_but_alive": sum(1 for grant in revoked if _living(grant.pairs.values(), now)),
     }
 
 
