@@ -1,0 +1,158 @@
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from models.vault import KeyMissing, KeyRing, Vault
+from tasks.journal import Entry, Journal, Sizes, take_over
+from tasks.journal.frames import Damage, Frame, RecordKind, frame, scan
+
+MakeEntry = Callable[..., Entry]
+EVERY_KIND = list(RecordKind)
+
+
+@pytest.fixture
+def closed(folder: Path, vault: Vault, an_entry: MakeEntry) -> Path:
+    """A journal of two segments with five answers, the last of them in the second."""
+    journal = Journal.open(folder, 1, vault=vault, sizes=Sizes(reserve=100, segment=1500))
+    for number in range(5):
+        journal.append([an_entry(number)])
+    journal.close()
+    own = folder / "1"
+    assert sorted(path.name for path in own.glob("*.log")) == ["00000001.log", "00000002.log"]
+    return own
+
+
+def refs(own: Path, vault: Vault) -> list[str]:
+    journal = take_over(own.parent, 1, vault=vault)
+    found = [kept.entry.ref.removeprefix("customer-") for kept in journal.entries()]
+    assert [kept.position for kept in journal.unsettled()] == sorted(kept.position for kept in journal.entries())
+    journal.close()
+    return found
+
+
+def split(own: Path) -> tuple[list[str], list[str]]:
+    """The answers that a journal's two segments hold, by how long the first is."""
+    first = sum(isinstance(found, Frame) for found in scan((own / "00000001.log").read_bytes()))
+    return [str(n) for n in range(first)], [str(n) for n in range(first, 5)]
+
+
+def test_a_last_record_cut_at_any_byte_costs_only_itself(closed: Path, vault: Vault) -> None:
+    log = closed / "00000002.log"
+    data = log.read_bytes()
+    *whole, last = [found for found in scan(data) if isinstance(found, Frame)]
+    first, second = split(closed)
+    for length in range(last.offset, len(data)):
+        log.write_bytes(data[:length])
+        with capture_logs() as logs:
+            assert refs(closed, vault) == first + second[: len(whole)]
+        torn = [entry for entry in logs if entry["event"] == "journal.record_damaged"]
+        assert all(entry["torn_tail"] for entry in torn)
+        assert bool(torn) == (length > last.offset)
+
+
+def test_a_tail_that_never_reached_the_platter_reads_as_zeros_and_costs_only_itself(closed: Path, vault: Vault) -> None:
+    log = closed / "00000001.log"
+    data = log.read_bytes()
+    last = [found for found in scan(data) if isinstance(found, Frame)][-1]
+    first, second = split(closed)
+    for length in range(last.offset, len(data), 7):
+        log.write_bytes(data[:length] + bytes(len(data) - length + 5000))
+        assert refs(closed, vault) == first[:-1] + second
+
+
+def test_room_that_was_never_used_is_no_damage(closed: Path, vault: Vault) -> None:
+    log = closed / "00000001.log"
+    log.write_bytes(log.read_bytes() + bytes(100_000))
+    with capture_logs() as logs:
+        assert len(refs(closed, vault)) == 5
+    assert logs == []
+
+
+def test_a_flipped_bit_costs_one_answer_and_hides_no_other(closed: Path, vault: Vault) -> None:
+    log = closed / "00000001.log"
+    data = log.read_bytes()
+    frames = [found for found in scan(data) if isinstance(found, Frame)]
+    everything = ["0", "1", "2", "3", "4"]
+    for index in range(0, len(data) * 8, 37):
+        damaged = bytearray(data)
+        damaged[index // 8] ^= 1 << index % 8
+        log.write_bytes(damaged)
+        hit = next(n for n, found in enumerate(frames) if index // 8 < found.end)
+        with capture_logs() as logs:
+            assert refs(closed, vault) == [ref for ref in everything if ref != str(hit)]
+        assert {entry["offset"] for entry in logs} == {frames[hit].offset}
+
+
+def test_a_segment_of_noise_hides_no_other(closed: Path, vault: Vault) -> None:
+    _, second = split(closed)
+    (closed / "00000001.log").write_bytes(b"\xe5EG\x01" * 1000)
+    assert refs(closed, vault) == second
+
+
+def test_a_record_moved_within_the_journal_is_not_believed(closed: Path, vault: Vault) -> None:
+    log = closed / "00000001.log"
+    data = log.read_bytes()
+    first = next(found for found in scan(data) if isinstance(found, Frame))
+    log.write_bytes(data + data[: first.end])
+    assert refs(closed, vault) == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(b"\x01\x02k1 noise")])
+def test_a_segment_whose_key_is_gone_or_damaged_is_told_and_hides_no_other(
+    closed: Path, vault: Vault, change: Callable[[Path], object]
+) -> None:
+    _, second = split(closed)
+    change(closed / "00000001.key")
+    with capture_logs() as logs:
+        assert refs(closed, vault) == second
+    assert {(entry["event"], entry["segment"]) for entry in logs} == {("journal.segment_without_key", 1)}
+
+
+def test_a_missing_ring_key_is_no_damage_and_destroys_nothing(closed: Path) -> None:
+    before = {path.name: path.read_bytes() for path in closed.iterdir() if path.name != "lock"}
+    other = Vault(KeyRing.parse(KeyRing.generate_line("k2")), None)
+    with capture_logs() as logs, pytest.raises(KeyMissing, match="'k1'"):
+        take_over(closed.parent, 1, vault=other)
+    assert logs == []
+    assert {path.name: path.read_bytes() for path in closed.iterdir() if path.name != "lock"} == before
+
+
+def test_a_segment_copied_over_another_does_not_open(closed: Path, vault: Vault) -> None:
+    _, second = split(closed)
+    shutil.copy(closed / "00000002.log", closed / "00000001.log")
+    assert refs(closed, vault) == second
+
+
+@given(st.lists(st.tuples(st.sampled_from(EVERY_KIND), st.binary(max_size=40))))
+def test_every_record_is_found_again(records: list[tuple[RecordKind, bytes]]) -> None:
+    data = b"".join(frame(kind, payload) for kind, payload in records)
+    found = list(scan(data + bytes(50)))
+    assert [(item.kind, item.payload) for item in found if isinstance(item, Frame)] == records
+    assert len(found) == len(records)
+
+
+@given(
+    st.lists(st.binary(min_size=1, max_size=40), min_size=1),
+    st.binary(min_size=1, max_size=60).filter(lambda noise: noise.strip(b"\0") != b""),
+    st.data(),
+)
+def test_noise_between_records_hides_none(payloads: list[bytes], noise: bytes, data: st.DataObject) -> None:
+    frames = [frame(RecordKind.ENTRY, payload) for payload in payloads]
+    place = data.draw(st.integers(0, len(frames)))
+    found = list(scan(b"".join([*frames[:place], noise, *frames[place:]])))
+    assert [item.payload for item in found if isinstance(item, Frame)] == payloads
+    assert sum(isinstance(item, Damage) for item in found) == 1
+
+
+@given(st.binary())
+def test_any_bytes_are_read_without_an_error(data: bytes) -> None:
+    end = 0
+    for item in scan(data):
+        assert item.offset >= end
+        end = item.end
+    assert end <= len(data)

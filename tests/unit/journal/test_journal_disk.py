@@ -1,0 +1,438 @@
+import errno
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from structlog.testing import capture_logs
+
+from models.vault import Vault
+from tasks.journal import End, Entry, Journal, JournalBroken, Position, Sizes, take_over
+from tasks.journal.disk import Disk
+
+MakeEntry = Callable[..., Entry]
+ROOT = Path(__file__).parents[3]
+
+
+class ClockLike(Protocol):
+    def __call__(self) -> object: ...
+    def forward(self, **delta: float) -> None: ...
+
+
+class BadDisk(Disk):
+    """A disk whose next calls fail as told."""
+
+    def __init__(self) -> None:
+        self.write_fails_after: int | None = None
+        self.sync_fails = False
+        self.full = False
+        self.calls: list[str] = []
+
+    def write(self, fd: int, data: bytes, offset: int) -> int:
+        self.calls.append("write")
+        if self.write_fails_after is None:
+            return super().write(fd, data, offset)
+        if self.write_fails_after == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = super().write(fd, data[: self.write_fails_after], offset)
+        self.write_fails_after = 0
+        return written
+
+    def sync(self, fd: int) -> None:
+        self.calls.append("sync")
+        if self.sync_fails:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        super().sync(fd)
+
+    def reserve(self, fd: int, offset: int, length: int) -> None:
+        self.calls.append("reserve")
+        if self.full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        super().reserve(fd, offset, length)
+
+
+@pytest.fixture
+def disk() -> BadDisk:
+    return BadDisk()
+
+
+@pytest.fixture
+def small(folder: Path, vault: Vault, clock: ClockLike, disk: BadDisk) -> Journal:
+    return Journal.open(
+        folder,
+        1,
+        vault=vault,
+        clock=clock,  # type: ignore[arg-type]
+        disk=disk,
+        sizes=Sizes(reserve=4000, segment=1 << 20),
+    )
+
+
+def refs(journal: Journal) -> list[str]:
+    return [kept.entry.ref for kept in journal.entries()]
+
+
+def test_a_group_costs_one_write_and_one_sync(small: Journal, disk: BadDisk, an_entry: MakeEntry) -> None:
+    small.check_writable()
+    disk.calls.clear()
+    small.append([an_entry(n) for n in range(5)])
+    assert disk.calls == ["write", "sync"]
+
+
+def test_a_mark_and_a_tick_cost_no_sync(small: Journal, disk: BadDisk, an_entry: MakeEntry) -> None:
+    positions = small.append([an_entry()])
+    disk.calls.clear()
+    small.mark_settled(positions)
+    small.note_tick("t1", an_entry().started_at)
+    assert disk.calls == ["write", "write"]
+
+
+def test_a_tick_reaches_the_platter_within_seconds(
+    small: Journal, disk: BadDisk, an_entry: MakeEntry, clock: ClockLike
+) -> None:
+    small.append([an_entry()])
+    disk.calls.clear()
+    clock.forward(seconds=6)
+    small.note_tick("t1", an_entry().started_at)
+    assert disk.calls == ["write", "sync"]
+
+
+def test_an_end_is_synced(small: Journal, disk: BadDisk, an_entry: MakeEntry) -> None:
+    small.append([an_entry()])
+    disk.calls.clear()
+    small.note_end(End(grant_id="g", ended_at=an_entry().started_at))
+    assert disk.calls == ["write", "sync"]
+
+
+def test_threads_that_wait_share_a_sync(folder: Path, vault: Vault, an_entry: MakeEntry) -> None:
+    gate = threading.Event()
+    started = threading.Event()
+
+    class SlowDisk(BadDisk):
+        def sync(self, fd: int) -> None:
+            super().sync(fd)
+            started.set()
+            gate.wait(30)
+
+    disk = SlowDisk()
+    journal = Journal.open(folder, 1, vault=vault, disk=disk)
+    threads = [threading.Thread(target=journal.append, args=([an_entry(n)],)) for n in range(9)]
+    threads[0].start()
+    assert started.wait(30)
+    for thread in threads[1:]:
+        thread.start()
+    while disk.calls.count("write") < 9:
+        threading.Event().wait(0.001)
+    gate.set()
+    for thread in threads:
+        thread.join()
+    assert disk.calls.count("sync") == 2
+    assert len(refs(journal)) == 9
+    journal.close()
+
+
+class PlatterDisk(Disk):
+    """Remembers of each file what was in it at its last sync: all that a power cut would leave."""
+
+    def __init__(self) -> None:
+        self.platter: dict[str, bytes] = {}
+
+    def sync(self, fd: int) -> None:
+        length = os.fstat(fd).st_size
+        data = os.pread(fd, length, 0)
+        super().sync(fd)
+        self.platter[Path(f"/proc/self/fd/{fd}").readlink().name] = data
+
+
+def test_what_append_returned_for_outlives_a_power_cut_at_any_moment(
+    folder: Path, tmp_path: Path, vault: Vault, an_entry: MakeEntry
+) -> None:
+    disk = PlatterDisk()
+    journal = Journal.open(folder, 1, vault=vault, disk=disk, sizes=Sizes(reserve=1 << 12, segment=1 << 14))
+    appended: set[Position] = set()
+    stop = threading.Event()
+
+    def work(thread: int) -> None:
+        number = thread * 100_000
+        while not stop.is_set():
+            appended.update(journal.append([an_entry(number), an_entry(number + 1)]))
+            number += 2
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for cut in range(15):
+        while len(appended) < cut * 20:
+            threading.Event().wait(0.001)
+        promised = set(appended.copy())
+        platter = dict(disk.platter)
+        copy = tmp_path / f"cut-{cut}" / "1"
+        shutil.copytree(journal.folder, copy)
+        for log in copy.glob("*.log"):
+            log.write_bytes(platter.get(log.name, b""))
+        taken = take_over(copy.parent, 1, vault=vault)
+        assert promised <= {kept.position for kept in taken.unsettled()}
+        taken.close()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    journal.close()
+
+
+@pytest.mark.parametrize("written", [0, 1, 5, 17, 300, 500, 900])
+def test_a_group_that_fails_half_way_leaves_nothing_that_hides_what_follows(
+    small: Journal, disk: BadDisk, clock: ClockLike, an_entry: MakeEntry, written: int
+) -> None:
+    small.append([an_entry(1)])
+    disk.write_fails_after = written
+    with pytest.raises(JournalBroken, match="No space left on device") as error:
+        small.append([an_entry(2), an_entry(3), an_entry(4)])
+    assert error.value.positions == []
+    disk.write_fails_after = None
+    small.append([an_entry(5)])
+    with capture_logs() as logs:
+        assert refs(small) == ["customer-1", "customer-5"]
+    assert logs == []
+    assert len(list(small.unsettled())) == 2
+    small.close()
+
+
+def test_a_failed_sync_gives_up_the_segment_and_names_what_may_have_reached_it(
+    small: Journal, disk: BadDisk, clock: ClockLike, an_entry: MakeEntry
+) -> None:
+    small.append([an_entry(1)])
+    disk.sync_fails = True
+    with pytest.raises(JournalBroken, match="Input/output error") as error:
+        small.append([an_entry(2)])
+    assert len(error.value.positions) == 1
+    disk.sync_fails = False
+    assert small.check_writable() is None
+    [position] = small.append([an_entry(3)])
+    assert position.segment == 2
+    small.mark_settled(error.value.positions)
+    assert [kept.entry.ref for kept in small.unsettled()] == ["customer-1", "customer-3"]
+    small.close()
+
+
+def test_every_thread_that_waits_is_told_of_a_failed_sync(folder: Path, vault: Vault, an_entry: MakeEntry) -> None:
+    class FailsOnce(BadDisk):
+        def sync(self, fd: int) -> None:
+            first = "sync" not in self.calls
+            super().sync(fd)
+            if first:
+                started.set()
+                gate.wait(30)
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    gate, started = threading.Event(), threading.Event()
+    disk = FailsOnce()
+    journal = Journal.open(folder, 1, vault=vault, disk=disk)
+    told: list[str] = []
+
+    def append(number: int) -> None:
+        try:
+            journal.append([an_entry(number)])
+        except JournalBroken as error:
+            told.append(error.reason)
+
+    threads = [threading.Thread(target=append, args=(n,)) for n in range(4)]
+    threads[0].start()
+    assert started.wait(30)
+    for thread in threads[1:]:
+        thread.start()
+    while disk.calls.count("write") < 4:
+        threading.Event().wait(0.001)
+    gate.set()
+    for thread in threads:
+        thread.join()
+    assert told == ["Input/output error"] * 4
+    journal.close()
+
+
+def test_a_full_disk_stops_the_sending_before_it_stops_the_writing(
+    small: Journal, disk: BadDisk, an_entry: MakeEntry
+) -> None:
+    assert small.check_writable() is None
+    disk.full = True
+    sent = 0
+    while small.check_writable() is None:
+        small.append([an_entry(sent)])
+        sent += 1
+    assert small.check_writable() == "No space left on device"
+    for number in range(sent, sent + 8):  # the answers of what was under way: 4000 bytes were promised
+        small.append([an_entry(number)])
+    assert len(refs(small)) == sent + 8
+    small.close()
+
+
+def test_sending_goes_on_by_itself_when_there_is_room_again(
+    small: Journal, disk: BadDisk, clock: ClockLike, an_entry: MakeEntry
+) -> None:
+    disk.full = True
+    with capture_logs() as logs:
+        assert small.check_writable() == "No space left on device"
+        clock.forward(seconds=2)
+        assert small.check_writable() == "No space left on device"
+    assert [entry["event"] for entry in logs] == ["journal.broken"]
+    disk.full = False
+    clock.forward(seconds=2)
+    assert small.check_writable() is None
+    assert small.append([an_entry()])
+    small.close()
+
+
+def test_in_trouble_the_disk_is_tried_once_a_second_and_not_for_every_request(
+    small: Journal, disk: BadDisk, clock: ClockLike
+) -> None:
+    disk.full = True
+    for _ in range(1000):
+        assert small.check_writable()
+    assert disk.calls == ["reserve"]
+    clock.forward(hours=-1)
+    small.check_writable()
+    assert disk.calls == ["reserve", "reserve"]
+    assert sorted(path.name for path in small.folder.iterdir()) == ["lock"]
+    small.close()
+
+
+def test_while_all_is_well_the_guard_touches_no_disk(small: Journal, disk: BadDisk) -> None:
+    small.check_writable()
+    disk.calls.clear()
+    for _ in range(1000):
+        assert small.check_writable() is None
+    assert disk.calls == []
+    small.close()
+
+
+def test_a_new_segment_that_cannot_be_made_does_not_stop_the_old_one(
+    small: Journal, disk: BadDisk, clock: ClockLike, an_entry: MakeEntry
+) -> None:
+    small.append([an_entry(1)])
+    clock.forward(hours=2)
+    disk.full = True
+    [position] = small.append([an_entry(2)])
+    assert position.segment == 1
+    disk.full = False
+    clock.forward(seconds=2)
+    assert small.append([an_entry(3)])[0].segment == 2
+    assert refs(small) == ["customer-1", "customer-2", "customer-3"]
+    small.close()
+
+
+def test_marks_that_could_not_be_written_are_written_later(
+    small: Journal, disk: BadDisk, folder: Path, vault: Vault, an_entry: MakeEntry
+) -> None:
+    positions = small.append([an_entry(n) for n in range(3)])
+    disk.write_fails_after = 0
+    small.mark_settled(positions[:1])
+    disk.write_fails_after = None
+    small.mark_settled(positions[1:2])
+    small.close()
+    taken = take_over(folder, 1, vault=vault)
+    assert [kept.position for kept in taken.unsettled()] == positions[2:]
+    taken.close()
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, vault: Vault) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(JournalBroken, match="Not a directory"):
+        Journal.open(tmp_path / "file" / "journals", 1, vault=vault)
+
+
+ON_A_SMALL_DISK = """
+import resource, sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from models.vault import KeyRing, Vault
+from tasks.journal import Entry, Journal, JournalBroken, Sizes, take_over
+
+folder, mode = Path(sys.argv[1]), sys.argv[2]
+now = [datetime(2025, 11, 24, tzinfo=UTC)]
+ballast = folder / "ballast"
+
+def shrink():
+    if mode == "tmpfs":
+        ballast.write_bytes(bytes(40_000))
+    else:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, resource.RLIM_INFINITY))
+
+def make_room():
+    if mode == "tmpfs":
+        ballast.unlink()
+    else:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+def entry(n):
+    return Entry(kind="refresh", grant_id=str(n), client="c", ref=str(n), labels={}, generation=1, fingerprint=b"",
+                 credentials_no=1, started_at=now[0], received_at=now[0], status=200, body=bytes(1000))
+
+vault = Vault(KeyRing.parse(KeyRing.generate_line("k")), None)
+journal = Journal.open(folder / "journals", 1, vault=vault, clock=lambda: now[0], sizes=Sizes(reserve=8_000))
+assert journal.check_writable() is None
+shrink()
+kept = 0
+while journal.check_writable() is None:
+    journal.append([entry(kept)])
+    kept += 1
+    assert kept < 1000
+for _ in range(6):
+    journal.append([entry(kept)])
+    kept += 1
+try:
+    for _ in range(1000):
+        journal.append([entry(kept)])
+        kept += 1
+    raise SystemExit("the disk never filled")
+except JournalBroken as error:
+    print(error.reason)
+try:
+    journal.append([entry(n) for n in range(9000, 9003)])
+except JournalBroken:
+    pass
+assert [k.entry.ref for k in journal.entries()] == [str(n) for n in range(kept)]
+assert journal.check_writable()
+make_room()
+now[0] += timedelta(seconds=2)
+assert journal.check_writable() is None, journal.check_writable()
+journal.append([entry(kept)])
+journal.close()
+journal = take_over(folder / "journals", 1, vault=vault)
+assert [k.entry.ref for k in journal.unsettled()] == [str(n) for n in range(kept + 1)]
+print("kept", kept > 20)
+"""
+
+
+def small_disk() -> tuple[list[str], str]:
+    """A real file system of 128 KiB where this user may mount one, else a real limit on the size of a file."""
+    mount = 'mount -t tmpfs -o size=128k none "$0" && exec "$@"'
+    for unshare in (["unshare", "-m"], ["unshare", "-rm"]):
+        prefix = [*unshare, "sh", "-c", mount]
+        probe = subprocess.run([*prefix, "/tmp", "true"], capture_output=True, check=False, timeout=60)  # noqa: S108
+        if probe.returncode == 0:
+            return prefix, "tmpfs"
+    return [], "limit"
+
+
+@pytest.mark.parametrize("kind", ["a full file system", "a file that may not grow"])
+def test_on_a_disk_that_really_fills_up_every_answer_is_kept_and_writing_recovers(tmp_path: Path, kind: str) -> None:
+    prefix, mode = small_disk() if kind == "a full file system" else ([], "limit")
+    command = [*prefix, *([str(tmp_path)] if prefix else [])]
+    result = subprocess.run(
+        [*command, sys.executable, "-c", ON_A_SMALL_DISK, str(tmp_path), mode],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    reason = os.strerror(errno.ENOSPC if mode == "tmpfs" else errno.EFBIG)
+    assert result.stdout.endswith(f"{reason}\nkept True\n")
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
