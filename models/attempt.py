@@ -34,6 +34,7 @@ class Started:
     failures: int
     failing_since: datetime | None
     valve_shut: bool
+    canary: bool
 
 
 # An attempt that nobody ended (started_at is still set) is noted as doubt before it is forgotten, together with
@@ -45,7 +46,7 @@ with job as (
 mine as (
     select g.id, c.attempt_lease, clock.at
     from job
-    join evergrant.grants g on g.id = job.id and g.claim_no = job.claim_no
+    join evergrant.grants g on g.id = job.id and g.claim_no = job.claim_no and g.claimed_at is not null
     join evergrant.clients c on c.id = g.client_id
     cross join (select coalesce(:now, clock_timestamp()) as at) clock
     where g.status = cast(:status as text) and (
@@ -80,7 +81,8 @@ select s.id as grant_id, s.client_id, s.ref, s.status, s.generation, s.claim_no,
     ) as journals_undrained,
     s.suspect_at, s.failures, s.failing_since,
     (v.paused_by_operator and s.status <> 'revoking')
-        or coalesce(v.paused_until > s.started_at and v.canary_grant_id is distinct from s.id, false) as valve_shut
+        or coalesce(v.paused_until > s.started_at and v.canary_grant_id is distinct from s.id, false) as valve_shut,
+    coalesce(v.paused_until > s.started_at and v.canary_grant_id = s.id, false) as canary
 from started s
 join evergrant.valves v on v.client_id = s.client_id
 left join lateral (

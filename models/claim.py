@@ -38,7 +38,7 @@ order by v.client_id
 """)
 
 LOCK_VALVE = text("""
-select v.*, c.rate_per_minute, c.burst, clock.at,
+select v.*, c.rate_per_minute, c.burst, c.attempt_lease, clock.at,
     (
         select count(*) from evergrant.grants g
         where g.client_id = v.client_id and g.due_at > clock.at

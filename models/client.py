@@ -119,6 +119,11 @@ def known(connection: Connection, ids: Sequence[int]) -> dict[int, Known]:
     return {row["id"]: Known(**row) for row in rows}
 
 
+def id_of(connection: Connection, name: str) -> int | None:
+    """The id of the client of this name, if there is one."""
+    return connection.execute(text("select id from evergrant.clients where name = :name"), {"name": name}).scalar()
+
+
 def lock_valves(connection: Connection, ids: Sequence[int], *, now: datetime | None = None) -> list[dict[str, Any]]:
     """Lock the valves of these clients, in order, to feed them results."""
     return [dict(row) for row in connection.execute(LOCK_FOR_RESULTS, {"ids": sorted(set(ids)), "now": now}).mappings()]

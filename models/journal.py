@@ -24,6 +24,11 @@ class Journal(Base):
 
 
 REGISTER = text("insert into evergrant.journals (host, process) values (:host, :process) returning id")
+SKIP = text("""
+select setval(sequence, :above)
+from (select pg_get_serial_sequence('evergrant.journals', 'id') as sequence) found
+where :above >= (select coalesce(max(id), 0) from evergrant.journals) and :above > 0
+""")
 SEE = text("update evergrant.journals set seen_at = coalesce(:now, clock_timestamp()) where id = :id")
 
 # Drained: nothing in it is unsettled any more, so nobody in doubt needs to wait for it.
@@ -48,8 +53,9 @@ where g.doubt_since is not null and g.doubt_journals @> array[abandoned.id]
 """)
 
 
-def register(connection: Connection, *, host: str, process: str) -> int:
-    """Give a new journal its number."""
+def register(connection: Connection, *, host: str, process: str, above: int = 0) -> int:
+    """Give a new journal its number, higher than `above`: a restored sequence would repeat one of this disk."""
+    connection.execute(SKIP, {"above": above})
     return int(connection.execute(REGISTER, {"host": host, "process": process}).scalar_one())
 
 

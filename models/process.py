@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Integer
+from sqlalchemy import Connection, Integer, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base
@@ -20,3 +20,26 @@ class Process(Base):
     pid: Mapped[int] = mapped_column(Integer)
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]
+
+
+SEE = text("""
+insert into evergrant.processes (id, kind, host, pid) values (:id, :kind, :host, :pid)
+on conflict (id) do update set seen_at = clock_timestamp()
+""")
+LEAVE = text("delete from evergrant.processes where id = :id")
+FORGET = text("delete from evergrant.processes where seen_at < clock_timestamp() - interval '1 hour'")
+
+
+def see(connection: Connection, process_id: UUID, *, kind: str, host: str, pid: int) -> None:
+    """Note that a process is alive."""
+    connection.execute(SEE, {"id": process_id, "kind": kind, "host": host, "pid": pid})
+
+
+def leave(connection: Connection, process_id: UUID) -> None:
+    """Note that a process has ended well."""
+    connection.execute(LEAVE, {"id": process_id})
+
+
+def forget_silent(connection: Connection) -> None:
+    """Forget the processes that were not seen for an hour."""
+    connection.execute(FORGET)

@@ -36,6 +36,7 @@ class Held:
     suspect_at: datetime | None
     failures: int
     failing_since: datetime | None
+    failing_for: timedelta
     untried_former_tokens: int
     at: datetime
 
@@ -54,6 +55,7 @@ class Stored:
     started_at: datetime
     due_at: datetime
     credentials_no: int
+    sent: bytes  # fingerprint of the refresh token that was presented
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ select g.id as grant_id, g.client_id, g.ref, g.status, g.generation, g.claim_no,
         select from evergrant.journals j
         where j.id = any (g.doubt_journals) and j.drained_at is null and j.abandoned_at is null
     ) as journals_undrained,
-    g.suspect_at, g.failures, g.failing_since,
+    g.suspect_at, g.failures, g.failing_since, g.failing_for,
     (
         select count(*) from evergrant.former_tokens t
         where t.grant_id = g.id and t.tried_at is null and t.known_dead_at is null
@@ -109,18 +111,29 @@ order by g.id
 for no key update of g
 """)
 
-# A pair that was replaced may still live, at on_use until the access token of its direct successor is used.
-KEEP_PREDECESSORS = text("""
+# A pair that was replaced may still live: at on_use until the access token of its direct successor is used. And
+# where another token than the row's was presented, the row's own pair is no predecessor but a branch of its own.
+KEEP_FORMER = text("""
 insert into evergrant.former_tokens
     (grant_id, kind, generation, sealed_refresh_token, sealed_access_token, refresh_fingerprint, access_expires_at)
-select g.id, 'predecessor', g.generation, g.sealed_refresh_token, g.sealed_access_token, g.refresh_fingerprint,
-    g.access_expires_at
+select g.id, case when new.sent = g.refresh_fingerprint then 'predecessor' else 'surplus' end, g.generation,
+    g.sealed_refresh_token, g.sealed_access_token, g.refresh_fingerprint, g.access_expires_at
 from evergrant.grants g
 join evergrant.clients c on c.id = g.client_id
-join unnest(cast(:ids as uuid[]), cast(:fingerprints as bytea[])) as new (id, fingerprint) on new.id = g.id
-where c.rotation = 'on_use' and g.sealed_refresh_token is not null
-    and new.fingerprint is not null and new.fingerprint <> g.refresh_fingerprint
+join unnest(
+    cast(:grant_id as uuid[]), cast(:generation as bigint[]), cast(:sent as bytea[]),
+    cast(:refresh_fingerprint as bytea[])
+) as new (id, generation, sent, fingerprint) on new.id = g.id
+where g.sealed_refresh_token is not null and new.fingerprint is not null and new.fingerprint <> g.refresh_fingerprint
+    and (c.rotation = 'on_use' or (new.sent <> g.refresh_fingerprint and new.generation = g.generation))
 on conflict (grant_id, refresh_fingerprint) do nothing
+""")
+
+# What is stored in the row now is no former token any longer.
+NO_LONGER_FORMER = text("""
+delete from evergrant.former_tokens t
+using unnest(cast(:grant_id as uuid[]), cast(:refresh_fingerprint as bytea[])) as new (id, fingerprint)
+where t.grant_id = new.id and t.refresh_fingerprint = new.fingerprint
 """)
 
 PREDECESSORS_KEPT = 20
@@ -182,7 +195,7 @@ returning grant_id
 REOPEN = text("""
 update evergrant.revocations set status = 'queued', due_at = coalesce(:now, clock_timestamp()), done_at = null,
     evidence = null
-where grant_id = any (cast(:ids as uuid[])) and status in ('done', 'waiting')
+where grant_id = any (cast(:ids as uuid[])) and status in ('done', 'queued')
 returning grant_id
 """)
 REOPEN_GRANTS = text("""
@@ -205,7 +218,7 @@ judged as (
         -- the client worked for others since the last failure: this time counts against the grant
         coalesce(v.last_success_at > g.last_error_at, false) as others_succeeded
     from attempt
-    join evergrant.grants g on g.id = attempt.id and g.claim_no = attempt.claim_no
+    join evergrant.grants g on g.id = attempt.id and g.claim_no = attempt.claim_no and g.started_at is not null
     join evergrant.valves v on v.client_id = g.client_id
 )
 update evergrant.grants g set
@@ -225,7 +238,7 @@ update evergrant.grants g set
 from judged j
 where g.id = j.id
 returning g.id, g.ref, g.client_id, g.generation, g.labels, g.status, g.reason, g.failures, g.failing_since,
-    g.failing_for, j.may_judge, j.at
+    g.failing_for, g.suspect_at, j.may_judge, j.at
 """)
 
 # We got no token set, so our journal cannot hold one: nobody needs to wait for it any longer.
@@ -256,7 +269,8 @@ def store(connection: Connection, answers: Sequence[Stored], *, now: datetime | 
     if not answers:
         return
     arrays = _arrays(answers, Stored)
-    connection.execute(KEEP_PREDECESSORS, {"ids": arrays["grant_id"], "fingerprints": arrays["refresh_fingerprint"]})
+    connection.execute(KEEP_FORMER, arrays)
+    connection.execute(NO_LONGER_FORMER, arrays)
     connection.execute(STORE, {**arrays, "now": now})
     connection.execute(DROP_OLDEST_PREDECESSORS, {"ids": arrays["grant_id"], "kept": PREDECESSORS_KEPT})
 

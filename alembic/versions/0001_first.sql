@@ -228,10 +228,15 @@ create index ix_events_grant_id_id on evergrant.events (grant_id, id);
 
 create table evergrant.chores (
     name text not null,
+    every interval not null,
     due_at timestamptz not null default clock_timestamp(),
     done_at timestamptz,
     constraint pk_chores primary key (name)
 );
+insert into evergrant.chores (name, every) values
+    ('shred_dead_grants', '1 hour'),      -- sealed tokens of a grant that died long ago
+    ('forget_connect_requests', '1 hour'),
+    ('forget_silent_processes', '10 minutes');
 
 create table evergrant.processes (
     id uuid not null,

@@ -6,7 +6,6 @@ from uuid import UUID
 
 SHARE: Final = 2 / 3  # of the life; cert-manager and certbot renew there, too
 JITTER: Final = 0.1  # of the life, either way, the same for a grant every time
-ON_DEMAND_DEFAULT: Final = timedelta(days=7)
 LEAST_LIFE: Final = timedelta(seconds=60)
 YEAR: Final = timedelta(days=365)
 GAVE_UP_WAIT: Final = timedelta(hours=1)
@@ -31,6 +30,11 @@ def due_at(started_at: datetime, lifetime: timedelta, grant_id: UUID) -> datetim
     return started_at + lifetime * (SHARE + JITTER * stable_jitter(grant_id))
 
 
+def due_on_demand(started_at: datetime, rest: timedelta, grant_id: UUID) -> datetime:
+    """When a grant that nobody reads is renewed so that it does not die: `rest` ± 1/10 after the request began."""
+    return started_at + rest * (1 + JITTER * stable_jitter(grant_id))
+
+
 def stable_jitter(grant_id: UUID) -> float:
     """A number in [-1, 1) that is always the same for a grant, so that its rhythm is even."""
     return (grant_id.int % 2**32) / 2**31 - 1
@@ -38,7 +42,7 @@ def stable_jitter(grant_id: UUID) -> float:
 
 def back_off(failures: int, *, first: timedelta, cap: timedelta, chance: float) -> timedelta:
     """The wait after the n-th failure: `first * 2^(n-1)` up to `cap`, times 1/2 to 1 by `chance` in [0, 1)."""
-    full = min(first * 2 ** min(max(failures, 1) - 1, 20), cap)
+    full = min(first * (1 << min(max(failures, 1) - 1, 20)), cap)
     return full * (0.5 + chance / 2)
 
 

@@ -96,6 +96,17 @@ def take(valve: Valve, *, at: datetime, count: int) -> Valve:
     return replace(valve, next_slot_at=start + interval(valve) * count, slot_no=valve.slot_no + count)
 
 
+def take_canary(valve: Valve, *, at: datetime, grant_id: UUID) -> Valve:
+    """The valve after its canary left: the next one may leave after the back-off, 5 s doubling to 5 min."""
+    seconds = min(max(valve.pause_seconds * 2, FIRST_PAUSE), LONGEST_PAUSE)
+    return replace(
+        take(valve, at=at, count=1),
+        paused_until=at + timedelta(seconds=seconds),
+        pause_seconds=seconds,
+        canary_grant_id=grant_id,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Shares:
     """How many slots are offered first to whom; what one side cannot use the others get."""

@@ -1,0 +1,100 @@
+"""An attempt in this process: a started job with its registration, and how it ended."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from models.attempt import Started
+from tasks import clock
+from tasks.journal import Entry
+from tasks.oauth.provider import Provider
+from tasks.oauth.transport import Answer, Response
+from tasks.policy.guard import Situation
+from tasks.registration import Registered
+
+OK_FIRST, OK_END = 200, 300
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request that we may send for a grant; `begun` is the boot clock just before its start statement."""
+
+    job: Started
+    registered: Registered
+    begun: timedelta
+
+    def situation(self, *, journal_writable: bool, valve_shut: bool, stopping: bool) -> Situation:
+        """What the guard needs to know now."""
+        job, provider, age = self.job, self.registered.provider, clock.boot() - self.begun
+        return Situation(
+            rotation=provider.rotation,
+            age=age,
+            lease=job.lease_until - job.started_at,
+            deadline=self.registered.times.deadline,
+            journal_writable=journal_writable,
+            valve_shut=valve_shut,
+            stopping=stopping,
+            in_doubt_for=None if job.doubt_since is None else job.started_at - job.doubt_since + age,
+            grace=None if provider.grace_seconds is None else timedelta(seconds=provider.grace_seconds),
+            journals_undrained=job.journals_undrained,
+            access_left=None if job.access_expires_at is None else job.access_expires_at - job.started_at - age,
+            life=job.life,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked for a token set: enough to settle it, from a live attempt or from a journal."""
+
+    grant_id: UUID
+    generation: int
+    fingerprint: bytes  # of the token that was sent
+    started_at: datetime
+    provider: Provider
+    credentials_no: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """How an attempt ended, before anybody has read the answer."""
+
+    attempt: Attempt
+    answer: Answer
+    received_at: datetime
+
+    @property
+    def asked(self) -> Asked:
+        """What was asked."""
+        job, registered = self.attempt.job, self.attempt.registered
+        return Asked(
+            grant_id=job.grant_id,
+            generation=job.generation,
+            fingerprint=job.refresh_fingerprint or b"",
+            started_at=job.started_at,
+            provider=registered.provider,
+            credentials_no=registered.known.credentials_no,
+        )
+
+    @property
+    def may_hold_tokens(self) -> bool:
+        """Any 2xx body may: it is journaled before it is parsed."""
+        return isinstance(self.answer, Response) and OK_FIRST <= self.answer.status < OK_END
+
+    def entry(self) -> Entry:
+        """The answer as the journal keeps it."""
+        assert isinstance(self.answer, Response)  # noqa: S101  # asked only where it may hold tokens
+        job, known = self.attempt.job, self.attempt.registered.known
+        return Entry(
+            kind="refresh",
+            grant_id=str(job.grant_id),
+            client=known.name,
+            ref=job.ref,
+            labels=job.labels,
+            generation=job.generation,
+            fingerprint=job.refresh_fingerprint or b"",
+            credentials_no=known.credentials_no,
+            started_at=job.started_at,
+            received_at=self.received_at,
+            status=self.answer.status,
+            body=self.answer.body,
+        )

@@ -1,0 +1,93 @@
+"""Claim: what beat may take of one client now, within its valve, and in whose favour.
+
+Of every four slots one is offered first to revocations, one first to failing grants, and wishes come first in the
+other two; what one side cannot use the others get.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection
+
+from models import claim as claims
+from models.claim import Job, Scope
+from tasks import valves
+from tasks.policy import valve as policy
+from tasks.policy.valve import Valve
+
+MOST: Final = 500  # rows of one client in one transaction
+SOON: Final = timedelta(milliseconds=50)
+
+
+@dataclass(slots=True)
+class Claimed:
+    """Jobs of one client to publish; `again_in`: when to look again because more may be due than could be taken."""
+
+    due: list[Job] = field(default_factory=list)
+    wished: list[Job] = field(default_factory=list)
+    revocations: list[Job] = field(default_factory=list)
+    again_in: timedelta | None = None
+
+    @property
+    def count(self) -> int:
+        """How many jobs were taken."""
+        return len(self.due) + len(self.wished) + len(self.revocations)
+
+
+def claim(
+    connection: Connection, client_id: int, *, lease: timedelta, most: int = MOST, now: datetime | None = None
+) -> Claimed:
+    """Take what one client's valve lets through now; commit before publishing.
+
+    Args:
+        connection: in a transaction of its own.
+        client_id: whose rows; skipped where another beat has the valve.
+        lease: how long a claim waits for a worker, at most the client's attempt lease.
+        most: rows at most.
+        now: the database clock by default.
+
+    """
+    row = claims.lock_valve(connection, client_id, now=now)
+    if row is None:
+        return Claimed()
+    valve, at = valves.of_row(row), row["at"]
+    scope = Scope(client_id, at, min(lease, row["attempt_lease"]))
+    budget = policy.budget(valve, at=at, under_way=row["under_way"], most=most)
+    if budget.canary:
+        return _claim_canary(connection, scope, valve)
+    claimed = Claimed()
+    if budget.count > 0:
+        _claim_shares(connection, scope, claimed, valve, budget.count)
+    if claimed.count:
+        valves.write(connection, client_id, policy.take(valve, at=at, count=claimed.count))
+    if claimed.count >= budget.count:
+        claimed.again_in = max(SOON, policy.interval(valve))
+    return claimed
+
+
+def _claim_shares(connection: Connection, scope: Scope, claimed: Claimed, valve: Valve, count: int) -> None:
+    share = policy.shares(valve.slot_no, count)
+    if valve.paused_by_operator:
+        claimed.revocations += claims.revocations(connection, scope, count)
+        return
+    claimed.revocations += claims.revocations(connection, scope, share.revocations)
+    claimed.due += claims.failing(connection, scope, share.failing)
+    claimed.wished += claims.wished(connection, scope, share.wishes)
+    claimed.due += claims.due(connection, scope, count - claimed.count)
+    claimed.wished += claims.wished(connection, scope, count - claimed.count)
+    claimed.revocations += claims.revocations(connection, scope, count - claimed.count)
+
+
+def _claim_canary(connection: Connection, scope: Scope, valve: Valve) -> Claimed:
+    """One request of any kind may go, and the next one only after the back-off."""
+    claimed = Claimed()
+    if not valve.paused_by_operator:
+        claimed.due = claims.canary(connection, scope, last=valve.canary_grant_id)
+    if not claimed.count:
+        claimed.revocations = claims.revocations(connection, scope, 1)
+    if not claimed.count and not valve.paused_by_operator:
+        claimed.wished = claims.wished(connection, scope, 1)
+    for grant_id, _ in [*claimed.due, *claimed.revocations, *claimed.wished]:
+        valves.write(connection, scope.client_id, policy.take_canary(valve, at=scope.at, grant_id=grant_id))
+    return claimed

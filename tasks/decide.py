@@ -1,0 +1,257 @@
+"""Decide what each answer of a group means for its row, whose lock is held: pure, apart from the sealing.
+
+A token set for generation g is *stored* as g+1 where the row is at g or behind, at g only if the token that was
+sent is the row's or one of its former ones. Any other set is *surplus*: kept, never dropped, unless the pair is
+held already. Everything else ends its attempt, with a judgement that the statement writes only where the claim
+and the generation are still the attempt's own.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from models.client import Known
+from models.settlement import Ended, Held, Stored, Surplus
+from models.suspicion import Surroundings
+from models.vault import Vault
+from settings import Settings
+from tasks.attempt import Arrived, Asked
+from tasks.oauth.messages import TokenSet, scope_set
+from tasks.oauth.transport import NotSent
+from tasks.policy import guard, timing
+from tasks.policy.outcome import Misconfigured, NotNow, Outcome, Refreshed, Refused, Unknown, outcome
+from tasks.policy.valve import Sign
+from tasks.policy.verdict import Evidence, Verdict, Wait, verdict
+
+GAVE_UP = "gave_up"
+OUR_CONFIGURATION = "our_configuration"
+
+
+@dataclass(slots=True)
+class Decisions:
+    """What a group of answers changes."""
+
+    stored: list[Stored] = field(default_factory=list)
+    surplus: list[Surplus] = field(default_factory=list)
+    ended: list[Ended] = field(default_factory=list)
+    released: list[tuple[UUID, int, timedelta]] = field(default_factory=list)
+    recovered: list[UUID] = field(default_factory=list)  # from needs_consent
+    reopened: list[UUID] = field(default_factory=list)  # a token set arrived although its end was asked for
+    letters: dict[UUID, str] = field(default_factory=dict)  # the cause
+    scope_changes: dict[UUID, dict[str, str | None]] = field(default_factory=dict)
+    deaths_held: dict[int, datetime] = field(default_factory=dict)
+
+
+def read(arrived: Arrived, *, proven: bool) -> Outcome:
+    """What an answer means; whatever it is, a value comes back."""
+    try:
+        return outcome(arrived.answer, proven=proven, wall_clock=arrived.received_at)
+    except Exception as error:  # noqa: BLE001  # an answer that we cannot read is no verdict
+        return Unknown(f"unread_{type(error).__name__}", None)
+
+
+def read_all(group: Sequence[Arrived], known: Mapping[int, Known]) -> list[Outcome]:
+    """What the answers of a group mean; a success among them proves its client's credentials for the others."""
+    proven = {client.id for client in known.values() if client.proven}
+    outcomes = [read(arrived, proven=arrived.attempt.job.client_id in proven) for arrived in group]
+    fresh = {
+        arrived.attempt.job.client_id
+        for arrived, end in zip(group, outcomes, strict=True)
+        if isinstance(end, Refreshed)
+    } - proven
+    return [
+        read(arrived, proven=True) if arrived.attempt.job.client_id in fresh else end
+        for arrived, end in zip(group, outcomes, strict=True)
+    ]
+
+
+def sign_of(end: Outcome) -> Sign | None:
+    """What an outcome tells the client's valve; None: nothing was tried."""
+    match end:
+        case Refreshed():
+            return Sign.GOOD
+        case Refused():
+            return Sign.NEUTRAL
+        case NotNow():
+            return Sign.NOT_NOW
+        case NotSent(code="guard"):
+            return None
+        case _:
+            return Sign.BAD
+
+
+class Decider:
+    """Decides a group, row by row."""
+
+    def __init__(
+        self, vault: Vault, settings: Settings, held: Mapping[UUID, Held], around: Mapping[UUID, Surroundings]
+    ) -> None:
+        self.vault = vault
+        self.settings = settings
+        self.held = held
+        self.around = around
+        self.made = Decisions()
+
+    def decide(self, arrived: Arrived, end: Outcome) -> None:
+        """Add what one answer changes."""
+        row = self.held.get(arrived.attempt.job.grant_id)
+        if row is None:
+            return
+        match end:
+            case Refreshed(token_set=token_set):
+                self.token_set(arrived.asked, row, token_set)
+            case NotSent(code="guard", error=error):
+                self._release(arrived, error)
+            case _:
+                self._end(arrived, row, end)
+
+    # A token set
+
+    def token_set(self, asked: Asked, row: Held, token_set: TokenSet) -> None:
+        """Add what a token set changes, whether it arrived just now or was found in a journal."""
+        mine = asked.fingerprint in (row.refresh_fingerprint, *row.former_fingerprints)
+        if row.generation < asked.generation or (row.generation == asked.generation and mine):
+            self.made.stored.append(self._stored(asked, row, token_set))
+            if row.status == "needs_consent":
+                self.made.recovered.append(row.grant_id)
+            if token_set.scope is not None and scope_set(token_set.scope) != scope_set(row.scope) and row.scope:
+                self.made.scope_changes[row.grant_id] = {"before": row.scope, "after": token_set.scope}
+        elif token_set.refresh_token is None or self._is_held(row, token_set.refresh_token):
+            return
+        else:
+            self.made.surplus.append(self._surplus(asked, token_set, token_set.refresh_token))
+        if row.status in ("revoking", "revoked"):
+            self.made.reopened.append(row.grant_id)
+
+    def _is_held(self, row: Held, refresh_token: str) -> bool:
+        known = {row.refresh_fingerprint, *row.former_fingerprints}
+        return not known.isdisjoint(self.vault.fingerprints(refresh_token))
+
+    def _stored(self, asked: Asked, row: Held, token_set: TokenSet) -> Stored:
+        life = _life(asked, token_set)
+        due = timing.due_at(asked.started_at, life, asked.grant_id)
+        if row.keep == "on-demand":
+            rest = timedelta(days=asked.provider.idle_refresh_days)
+            due = timing.due_on_demand(asked.started_at, rest, asked.grant_id)
+        token = token_set.refresh_token
+        return Stored(
+            grant_id=asked.grant_id,
+            generation=asked.generation,
+            sealed_refresh_token=None if token is None else self._seal(asked.grant_id, token, "refresh"),
+            sealed_access_token=self._seal(asked.grant_id, token_set.access_token, "access"),
+            refresh_fingerprint=None if token is None else self.vault.fingerprint(token),
+            scope=token_set.scope,
+            life=life,
+            started_at=asked.started_at,
+            due_at=due,
+            credentials_no=asked.credentials_no,
+            sent=asked.fingerprint,
+        )
+
+    def _surplus(self, asked: Asked, token_set: TokenSet, refresh_token: str) -> Surplus:
+        return Surplus(
+            grant_id=asked.grant_id,
+            generation=asked.generation,
+            sealed_refresh_token=self._seal(asked.grant_id, refresh_token, "refresh"),
+            sealed_access_token=self._seal(asked.grant_id, token_set.access_token, "access"),
+            refresh_fingerprint=self.vault.fingerprint(refresh_token),
+            access_expires_at=asked.started_at + _life(asked, token_set),
+        )
+
+    def _seal(self, grant_id: UUID, token: str, purpose: str) -> bytes:
+        return self.vault.seal(token, table="grants", row_id=grant_id, purpose=purpose)
+
+    # No token set
+
+    def _release(self, arrived: Arrived, error: Exception | None) -> None:
+        job = arrived.attempt.job
+        why = getattr(error, "held", None)
+        wait = why.wait if isinstance(why, guard.Held) else None
+        self.made.released.append((job.grant_id, job.claim_no, wait or timing.release_wait(random.random())))
+
+    def _end(self, arrived: Arrived, row: Held, end: Outcome) -> None:
+        job = arrived.attempt.job
+        refused = isinstance(end, Refused)
+        unknown = isinstance(end, Unknown) or (isinstance(end, NotNow) and end.unknown)
+        death = self._death(arrived, row) if refused else None
+        failed = not refused and not (isinstance(end, NotNow) and not end.unknown)
+        self.made.ended.append(
+            Ended(
+                grant_id=job.grant_id,
+                claim_no=job.claim_no,
+                generation=job.generation,
+                unknown=unknown,
+                failed=failed,
+                suspect=refused,
+                due_at=row.at + self._wait(arrived, row, end),
+                code=end.code,
+                http_status=getattr(end, "http_status", None),
+                reason=death.reason if death else None,
+                former_token_id=job.former_token_id,
+                former_dead=refused,
+            )
+        )
+        cause = death.reason if death else self._given_up(row, end) if failed else None
+        if cause is not None:
+            self.made.letters[job.grant_id] = cause
+
+    def _wait(self, arrived: Arrived, row: Held, end: Outcome) -> timedelta:
+        """How long the grant is left alone after an attempt that brought no token set."""
+        job, chance = arrived.attempt.job, random.random()
+        unknown = isinstance(end, Unknown) or (isinstance(end, NotNow) and end.unknown)
+        match end:
+            case Refused() if row.untried_former_tokens > (job.former_token_id is not None) and row.suspect_at:
+                return timing.release_wait(chance)
+            case Refused():
+                return timing.quarter_of(row.life, at_most=self.settings.suspect_wait)
+            case NotNow() if not unknown:
+                return timing.release_wait(chance)
+            case _ if unknown and row.rotation == "grace" and row.doubt_since is None:
+                return timedelta(0)  # the old token lives for seconds only: the first repeat goes at once
+            case _ if row.failing_for >= self.settings.horizon:
+                return timing.GAVE_UP_WAIT
+            case _:
+                return timing.back_off(
+                    row.failures + 1,
+                    first=timedelta(seconds=self.settings.backoff_first_seconds),
+                    cap=timedelta(seconds=self.settings.backoff_cap_seconds),
+                    chance=chance,
+                )
+
+    def _given_up(self, row: Held, end: Outcome) -> str | None:
+        """The cause of a dead letter for a grant that has failed for as long as the horizon."""
+        if row.failing_for >= self.settings.horizon:
+            return GAVE_UP
+        failing = row.at - row.failing_since if row.failing_since else timedelta(0)
+        return OUR_CONFIGURATION if isinstance(end, Misconfigured) and failing >= self.settings.horizon else None
+
+    def _death(self, arrived: Arrived, row: Held) -> Verdict | None:
+        """The verdict on a suspect whose *present* token was refused again; None: it waits."""
+        job, around = arrived.attempt.job, self.around.get(row.grant_id)
+        if row.suspect_at is None or around is None or job.former_token_id is not None:
+            return None
+        judged = verdict(
+            Evidence(
+                at=row.at,
+                suspect_at=row.suspect_at,
+                in_doubt=row.doubt_since is not None,
+                journals_undrained=row.journals_undrained,
+                untried_former_tokens=row.untried_former_tokens,
+                witnessed=around.witnessed,
+                access_expired=row.access_expires_at is None or row.access_expires_at <= row.at,
+                suspects=around.suspects,
+                asked=around.asked,
+                deaths_accepted_at=around.deaths_accepted_at,
+            )
+        )
+        if isinstance(judged, Wait):
+            if judged.why == "the_mass_guard_is_off":
+                self.made.deaths_held[row.client_id] = row.at
+            return None
+        return judged
+
+
+def _life(asked: Asked, token_set: TokenSet) -> timedelta:
+    return timing.life(token_set.expires_in, default=timedelta(seconds=asked.provider.default_life_seconds))

@@ -1,0 +1,94 @@
+"""May we send? Named checks, asked after start and again on the open connection just before the first byte."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+HAND_OUT_LEAST: Final = timedelta(seconds=60)
+WAIT_CAP: Final = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What is known of an attempt at the instant in which it would be sent.
+
+    `age` counts from just before the start statement was sent, on a clock that runs while the machine sleeps.
+    """
+
+    rotation: str
+    age: timedelta
+    lease: timedelta
+    deadline: timedelta
+    journal_writable: bool
+    valve_shut: bool
+    stopping: bool
+    in_doubt_for: timedelta | None
+    grace: timedelta | None
+    journals_undrained: bool
+    access_left: timedelta | None
+    life: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Nothing is sent, because of `why`; the job is given back, for `wait` or for 5 to 15 s."""
+
+    why: str
+    wait: timedelta | None = None
+
+
+def lease_is_too_short(now: Situation) -> Held | None:
+    """The answer might come after somebody else may send."""
+    return Held("lease_is_too_short") if now.age + now.deadline > now.lease else None
+
+
+def journal_cannot_be_written(now: Situation) -> Held | None:
+    """An answer could not be made safe."""
+    return None if now.journal_writable else Held("journal_cannot_be_written")
+
+
+def valve_is_shut(now: Situation) -> Held | None:
+    """The provider, the breaker or an operator said no since the claim."""
+    return Held("valve_is_shut") if now.valve_shut else None
+
+
+def process_is_stopping(now: Situation) -> Held | None:
+    """A worker that was told to stop begins nothing."""
+    return Held("process_is_stopping") if now.stopping else None
+
+
+def profile_forbids(now: Situation) -> Held | None:
+    """A repeat could kill what is alive: at `family`, and at `grace` once the grace is over.
+
+    There a grant in doubt waits until every journal that may hold its answer is drained, and until its access
+    token is too short to be handed out: a lapse can be mended, a killed family cannot.
+    """
+    if now.in_doubt_for is None or now.rotation not in ("family", "grace"):
+        return None
+    if now.grace is not None and now.in_doubt_for + now.deadline <= now.grace:
+        return None
+    usable = (now.access_left or timedelta(0)) - _least(now)
+    if usable > timedelta(0):
+        return Held("access_token_still_serves", min(usable, WAIT_CAP))
+    if now.journals_undrained:
+        return Held("journal_is_not_drained", WAIT_CAP if now.life is None else min(WAIT_CAP, now.life / 4))
+    return None
+
+
+def _least(now: Situation) -> timedelta:
+    return HAND_OUT_LEAST if now.life is None else min(HAND_OUT_LEAST, now.life / 4)
+
+
+CHECKS: Final[tuple[Callable[[Situation], Held | None], ...]] = (
+    process_is_stopping,
+    journal_cannot_be_written,
+    valve_is_shut,
+    profile_forbids,
+    lease_is_too_short,
+)
+
+
+def guard(now: Situation) -> Held | None:
+    """The first check that holds the request back, or None: it may be sent."""
+    return next((held for check in CHECKS if (held := check(now)) is not None), None)

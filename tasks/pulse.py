@@ -1,0 +1,80 @@
+"""The pulse of a worker process: says that it lives, and drains the journals of processes that do not."""
+
+import os
+import socket
+import threading
+from datetime import timedelta
+from uuid import uuid4
+
+import structlog
+
+from models import journal as register
+from models import process
+from models.database import transaction
+from tasks import clock, replay, workplace
+from tasks.settle import settle
+from tasks.workplace import Workplace
+
+log = structlog.get_logger()
+
+BEAT = timedelta(seconds=5)
+DRAIN = timedelta(minutes=1)
+
+
+class Pulse:
+    """One thread of a worker process; what fails is told and tried again at the next beat."""
+
+    def __init__(self, place: Workplace) -> None:
+        self.place = place
+        self.id = uuid4()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop, and say that this process is gone."""
+        self._ended.set()
+        self._thread.join(30)
+        try:
+            with transaction() as connection:
+                process.leave(connection, self.id)
+        except Exception:
+            log.exception("pulse.not_signed_off")
+
+    def _run(self) -> None:
+        drain_at = clock.boot()
+        while True:
+            try:
+                self._say_alive()
+                if clock.boot() >= drain_at:
+                    drain_at = clock.boot() + DRAIN
+                    replay.drain_others(self.place)
+                    replay.shred_old(self.place)
+            except Exception:
+                log.exception("pulse.failed")
+            if self._ended.wait(BEAT.total_seconds()):
+                return
+
+    def _say_alive(self) -> None:
+        with transaction() as connection:
+            process.see(connection, self.id, kind="worker", host=socket.gethostname(), pid=os.getpid())
+            register.see(connection, self.place.journal_id)
+
+
+_pulse: list[Pulse] = []
+
+
+def begin() -> None:
+    """Open the workplace of this process and let it live."""
+    pulse = Pulse(workplace.here(settle))
+    _pulse[:] = [pulse]
+    pulse.start()
+
+
+def end() -> None:
+    """End the pulse of this process, if it has one."""
+    while _pulse:
+        _pulse.pop().end()

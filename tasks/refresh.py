@@ -1,0 +1,179 @@
+"""Refresh: the whole story of a job, from a message to a committed token set.
+
+    start    compare-and-swap on the claim number: mine, or not at all
+    guard    may it be sent? asked again on the open connection, just before the first byte
+    ask      one POST, no transaction open
+    settle   tasks/settle.py: journal the raw answer, decide, write by the generation
+
+Every token is its own job; a message carries one, or a sheaf of them. A message that is duplicated, late or
+forged finds no claim of its number and changes nothing.
+"""
+
+import random
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from celery import shared_task
+from sqlalchemy.exc import OperationalError
+
+from models import attempt as attempts
+from models import client as clients
+from models.attempt import Started
+from models.claim import Job
+from models.database import transaction
+from models.keys import VaultError
+from tasks import clock, retry, workplace
+from tasks.attempt import Arrived, Attempt
+from tasks.oauth import messages
+from tasks.oauth.errors import OAuthError
+from tasks.oauth.messages import Request
+from tasks.oauth.transport import Answer, NotSent
+from tasks.policy.guard import Held, guard
+from tasks.policy.timing import release_wait
+from tasks.settle import settle
+from tasks.workplace import Workplace
+
+log = structlog.get_logger()
+
+MOST_JOBS = 1000  # in one message; ours carry at most a sheaf
+UNUSABLE_WAIT = timedelta(minutes=1)
+
+
+class HeldBack(Exception):
+    """The guard says no: nothing was sent, and the job is given back."""
+
+    def __init__(self, held: Held) -> None:
+        super().__init__(held.why)
+        self.held = held
+
+
+@shared_task(name="evergrant.refresh", ignore_result=True)
+def refresh(jobs: Any = None, **_later: Any) -> None:
+    """Carry out `[[grant_id, claim_no], …]`; returns when all are started, their answers are settled later."""
+    place = workplace.here(settle)
+    wanted = read_jobs(jobs)
+    if wanted and place.wait_for_room(len(wanted)):
+        for attempt in start(place, place.once(wanted)):
+            ask(place, attempt)
+
+
+def read_jobs(jobs: Any) -> list[Job]:
+    """Read what a message says; whatever is no job is passed over, for anybody can write into a broker."""
+    read: list[Job] = []
+    for job in jobs[:MOST_JOBS] if isinstance(jobs, list) else []:
+        match job:
+            case [str(grant_id), int(claim_no)] if 0 < claim_no < 2**63:
+                try:
+                    read.append((UUID(grant_id), claim_no))
+                except ValueError:
+                    log.warning("refresh.not_a_job")
+            case _:
+                log.warning("refresh.not_a_job")
+    return read
+
+
+def start(place: Workplace, jobs: Sequence[Job]) -> list[Attempt]:
+    """Start what is still ours; jobs whose registration cannot be used here are given back, and not blamed."""
+    begun = clock.boot()
+    started, known = _start_rows(place, jobs)
+    usable: list[Attempt] = []
+    unusable: list[tuple[UUID, int, timedelta]] = []
+    for job in started:
+        try:
+            usable.append(Attempt(job, place.registrations.ready(known[job.client_id]), begun))
+        except (VaultError, OAuthError) as error:
+            log.error("refresh.registration_unusable", client=known[job.client_id].name, reason=str(error))  # noqa: TRY400
+            unusable.append((job.grant_id, job.claim_no, UNUSABLE_WAIT))
+    give_back(unusable)
+    return usable
+
+
+def _start_rows(place: Workplace, jobs: Sequence[Job]) -> tuple[list[Started], dict[int, clients.Known]]:
+    if not jobs:
+        return [], {}
+    try:
+        with transaction() as connection:
+            started = attempts.start(connection, jobs, journal_id=place.journal_id)
+            return started, clients.known(connection, [job.client_id for job in started])
+    except OperationalError:
+        # Whether the COMMIT was carried out is unknown. What was begun is given back: nothing was sent for it.
+        retry.while_database_away(lambda: _give_back_begun(place, jobs), give_up=place.stopping)
+        return [], {}
+
+
+def _give_back_begun(place: Workplace, jobs: Sequence[Job]) -> None:
+    with transaction() as connection:
+        mine = attempts.begun(connection, jobs, journal_id=place.journal_id)
+        attempts.release(connection, [(grant_id, no + 1, release_wait(random.random())) for grant_id, no in mine])
+
+
+def give_back(jobs: Sequence[tuple[UUID, int, timedelta]]) -> None:
+    """Release started jobs of which nothing was sent."""
+    if jobs:
+        with transaction() as connection:
+            attempts.release(connection, jobs)
+
+
+def ask(place: Workplace, attempt: Attempt) -> None:
+    """Send the one request of an attempt on the loop thread; whatever becomes of it arrives to be settled."""
+    place.begin(attempt)
+    try:
+        check(place, attempt)
+        request = request_of(place, attempt)
+    except Exception as error:  # noqa: BLE001  # whatever it is, nothing was sent
+        _arrive(place, attempt, NotSent("guard", error))
+        return
+    place.transport.submit(_ask(place, attempt, request))
+
+
+async def _ask(place: Workplace, attempt: Attempt, request: Request) -> None:
+    deadline = attempt.registered.times.deadline
+    try:
+        answer = await retry.send(place.transport, request, deadline=deadline, guard=lambda: check(place, attempt))
+    except BaseException:
+        # Cancelled at the end of the process: the attempt lease lapses and the next one finds it in doubt.
+        log.exception("refresh.abandoned", grant_id=str(attempt.job.grant_id))
+        raise
+    _arrive(place, attempt, answer)
+
+
+def check(place: Workplace, attempt: Attempt) -> None:
+    """Ask the guard.
+
+    Raises:
+        HeldBack: one of its checks says no.
+
+    """
+    client_id = attempt.job.client_id
+    if place.takes_too_much(client_id):
+        raise HeldBack(Held("client_takes_too_much"))
+    held = guard(
+        attempt.situation(
+            journal_writable=place.journal.check_writable() is None,
+            valve_shut=attempt.job.valve_shut or (not attempt.job.canary and place.valve_is_shut(client_id)),
+            stopping=place.stopping.is_set(),
+        )
+    )
+    if held is not None:
+        raise HeldBack(held)
+
+
+def request_of(place: Workplace, attempt: Attempt) -> Request:
+    """Open the refresh token and write the request.
+
+    Raises:
+        KeyMissing, SealBroken: it cannot be opened here; the grant is not blamed.
+
+    """
+    job = attempt.job
+    if job.sealed_refresh_token is None:
+        raise HeldBack(Held("no_refresh_token", UNUSABLE_WAIT))
+    token = place.vault.open(job.sealed_refresh_token, table="grants", row_id=job.grant_id, purpose="refresh")
+    return messages.refresh(attempt.registered.registration, refresh_token=token)
+
+
+def _arrive(place: Workplace, attempt: Attempt, answer: Answer) -> None:
+    place.arrive(Arrived(attempt, answer, clock.wall()))

@@ -1,0 +1,77 @@
+"""Registrations: a client's row made ready to send with: provider file, overrides, opened secret, time limits."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import settings as configuration
+from models.client import Known
+from models.vault import Vault
+from tasks.oauth import provider as providers
+from tasks.oauth.messages import Registration
+from tasks.oauth.provider import AttemptTimes, Provider, attempt_times
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """Who we are at a provider, and how long one attempt may take there."""
+
+    known: Known
+    registration: Registration
+    times: AttemptTimes
+
+    @property
+    def provider(self) -> Provider:
+        """The provider's habits, with this client's overrides."""
+        return self.registration.provider
+
+
+class Registrations:
+    """The registrations that a process has made ready, each until its row changes."""
+
+    def __init__(self, vault: Vault, settings: configuration.Settings) -> None:
+        self._vault = vault
+        self._settings = settings
+        self._ready: dict[int, tuple[datetime, Registered]] = {}
+
+    def ready(self, known: Known) -> Registered:
+        """Make a client's row ready to send with.
+
+        Raises:
+            KeyMissing, SealBroken: the secret cannot be opened here.
+            ProviderFileError, UnknownProvider: the provider file is gone or wrong.
+
+        """
+        cached = self._ready.get(known.id)
+        if cached is not None and cached[0] == known.updated_at:
+            return Registered(known, cached[1].registration, cached[1].times)
+        made = self._make(known)
+        self._ready[known.id] = (known.updated_at, made)
+        return made
+
+    def _make(self, known: Known) -> Registered:
+        provider = resolve(known.provider, known.overrides, self._settings)
+        secret = ""
+        if known.sealed_client_secret is not None:
+            secret = self._vault.open(known.sealed_client_secret, table="clients", row_id=known.id, purpose="secret")
+        registration = Registration(provider, known.client_id, secret, known.redirect_uri)
+        return Registered(known, registration, times_of(provider, self._settings))
+
+
+def resolve(name: str, overrides: dict[str, object], settings: configuration.Settings) -> Provider:
+    """Read a provider file and lay a client's overrides over it.
+
+    Raises:
+        ProviderFileError, UnknownProvider: the file is gone or wrong, or an override does not fit.
+
+    """
+    provider = providers.load(name, folder=settings.provider_folder)
+    return provider.with_overrides(**overrides) if overrides else provider
+
+
+def times_of(provider: Provider, settings: configuration.Settings) -> AttemptTimes:
+    """How long one attempt may take at this provider, and how long it is left alone."""
+    return attempt_times(
+        provider,
+        deadline=timedelta(seconds=settings.http_deadline_seconds),
+        lease=timedelta(seconds=settings.attempt_lease_seconds),
+    )

@@ -1,0 +1,99 @@
+"""Replay: settle what journals still hold, by the same rule as a live answer (tasks/decide.py).
+
+A journal belongs to the process that holds its flock. Those of processes that are gone are taken over by whoever
+shares their disk, at its start and every minute; once settled to its end a journal is *drained*, and no grant in
+doubt waits for it any longer.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Connection
+
+from models import client as clients
+from models import journal as register
+from models import settlement
+from models.database import transaction
+from tasks import clock, consent, journal
+from tasks.attempt import Asked
+from tasks.decide import Decider
+from tasks.journal import Entry, Kept, Position, Replayed
+from tasks.oauth.messages import TokenSet, read_token_answer
+from tasks.oauth.provider import Provider
+from tasks.registration import resolve
+from tasks.settle import write_token_sets
+from tasks.workplace import Workplace
+
+log = structlog.get_logger()
+
+
+def drain_others(place: Workplace) -> list[Replayed]:
+    """Settle and close every journal on this disk whose process is gone."""
+    drained = journal.drain_held(
+        place.settings.home / "journals",
+        lambda kept: replay(place, kept),
+        _record_drained,
+        vault=place.vault,
+    )
+    for result in drained:
+        log.info("journal.replayed", journal_id=result.journal_id, settled=result.settled, left=result.left)
+    return drained
+
+
+def shred_old(place: Workplace) -> None:
+    """Shred what was settled longer ago than journals are kept."""
+    before = clock.wall() - timedelta(hours=place.settings.journal_hours)
+    place.journal.shred(before)
+    journal.delete_drained(place.settings.home / "journals", before=before)
+
+
+def replay(place: Workplace, kept: Sequence[Kept]) -> list[Position]:
+    """Settle journal entries, each grant at most once; returns the positions that are done with."""
+    token_sets = [(item, read_token_answer(item.entry.body)) for item in kept]
+    done = [item.position for item, answer in token_sets if not isinstance(answer, TokenSet)]
+    with transaction() as connection:
+        held = settlement.lock(connection, [UUID(item.entry.grant_id) for item in kept])
+        known = clients.known(connection, [row.client_id for row in held.values()])
+        decider = Decider(place.vault, place.settings, held, {})
+        for item, answer in token_sets:
+            row = held.get(UUID(item.entry.grant_id))
+            if not isinstance(answer, TokenSet):
+                continue
+            if row is not None:
+                client = known[row.client_id]
+                provider = resolve(client.provider, client.overrides, place.settings)
+                decider.token_set(_asked(item.entry, provider), row, answer)
+                done.append(item.position)
+            elif _insert(connection, place, item.entry):
+                done.append(item.position)
+        write_token_sets(connection, decider.made)
+    return done
+
+
+def _insert(connection: Connection, place: Workplace, entry: Entry) -> bool:
+    """Make the row that an entry tells of: its exchange was answered, and nobody stored it. False: no such client."""
+    client_id = clients.id_of(connection, entry.client)
+    if client_id is None:
+        log.error("journal.unknown_client", client=entry.client, grant_id=entry.grant_id)
+        return False
+    registered = place.registrations.ready(clients.known(connection, [client_id])[client_id])
+    consent.replay(connection, entry, registered, vault=place.vault)
+    return True
+
+
+def _asked(entry: Entry, provider: Provider) -> Asked:
+    return Asked(
+        grant_id=UUID(entry.grant_id),
+        generation=entry.generation,
+        fingerprint=entry.fingerprint,
+        started_at=entry.started_at,
+        provider=provider,
+        credentials_no=entry.credentials_no,
+    )
+
+
+def _record_drained(journal_id: int) -> None:
+    with transaction() as connection:
+        register.drained(connection, journal_id)

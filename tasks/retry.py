@@ -1,0 +1,83 @@
+"""The tenacity policies: seconds inside an attempt. Minutes and days of waiting live in `due_at`."""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar
+
+import structlog
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    retry_if_result,
+    stop_after_attempt,
+    stop_before_delay,
+    stop_when_event_set,
+    wait_random_exponential,
+)
+from tenacity.nap import sleep_using_event
+
+from tasks.oauth.messages import Request
+from tasks.oauth.transport import Answer, Guard, NotSent, Transport
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+TRIES = 3
+TRIES_WITHIN = timedelta(seconds=20)
+DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
+
+
+def _worth_a_repeat(answer: Answer) -> bool:
+    """Only what provably was not sent, and what a second try may change: not a guard's no, not a broken URL."""
+    return isinstance(answer, NotSent) and answer.code not in ("guard", "bad_request", "tls")
+
+
+async def send(transport: Transport, request: Request, *, deadline: timedelta, guard: Guard) -> Answer:
+    """Send a request at most three times within 20 s, again only while it provably was not sent.
+
+    Waits: up to 1 s, then up to 2 s, drawn at random. The last answer is returned, whatever it is.
+    """
+    retrying = AsyncRetrying(
+        retry=retry_if_result(_worth_a_repeat),
+        stop=stop_after_attempt(TRIES) | stop_before_delay(TRIES_WITHIN),
+        wait=wait_random_exponential(multiplier=1, max=5),
+        retry_error_callback=_last_answer,
+    )
+    answer: Answer = await retrying(transport.send, request, deadline=deadline, before_first_byte=guard)
+    return answer
+
+
+def _last_answer(state: RetryCallState) -> Answer:
+    assert state.outcome is not None  # noqa: S101  # tenacity calls this only after a try
+    answer: Answer = state.outcome.result()
+    return answer
+
+
+def while_database_away(write: Callable[[], T], *, give_up: threading.Event) -> T:
+    """Run a settling write again and again until the database takes it, or `give_up` is set.
+
+    Waits: up to 0.1 s, doubling to 5 s, drawn at random, cut short by `give_up`.
+
+    Raises:
+        OperationalError, InterfaceError: the last failure, once `give_up` is set. The journal has the answers.
+
+    """
+    retrying = Retrying(
+        retry=retry_if_exception_type(DATABASE_AWAY),
+        stop=stop_when_event_set(give_up),
+        wait=wait_random_exponential(multiplier=0.1, max=5),
+        sleep=sleep_using_event(give_up),
+        before_sleep=_tell,
+        reraise=True,
+    )
+    return retrying(write)
+
+
+def _tell(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    log.warning("settle.database_away", attempt=state.attempt_number, error=type(error).__name__)

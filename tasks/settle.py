@@ -1,0 +1,194 @@
+"""Settle: answers that arrived together are journaled, read, and written, each grant by its generation.
+
+    keep      every 2xx body, sealed and fsynced, before anybody parses it
+    decide    tasks/decide.py: what each answer means for its row, under the row's lock
+    write     one transaction: token sets, surplus, ended attempts, dead letters, events, valves
+    mark      in the journal: settled
+
+While the database is away the write is repeated; the journal has the answers already. A group that the database
+refuses is repeated row by row, so that a poisonous answer fails alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Connection
+
+from models import attempt as attempts
+from models import client as clients
+from models import dead_letter, event, settlement, suspicion
+from models.client import Known
+from models.database import transaction
+from models.settlement import Held
+from models.suspicion import Surroundings
+from tasks import clock, retry, valves
+from tasks.attempt import Arrived
+from tasks.decide import Decider, Decisions, read_all, sign_of
+from tasks.journal import JournalBroken, Position
+from tasks.oauth.transport import NotSent
+from tasks.policy.outcome import Outcome, Refused
+from tasks.policy.valve import Result
+from tasks.workplace import Workplace
+
+log = structlog.get_logger()
+
+ACTOR = "evergrant"
+
+
+def settle(place: Workplace, group: Sequence[Arrived]) -> None:
+    """Settle a group of answers; returns when the database has taken all that it takes."""
+    for part in _once_each(group):
+        positions = keep(place, part)
+        try:
+            _write_patiently(place, part)
+        except Exception:
+            if place.giving_up.is_set():
+                raise
+            log.exception("settle.group_refused", size=len(part))
+            for arrived in part:
+                _settle_alone(place, arrived, positions.pop(id(arrived), None))
+        place.journal.mark_settled(list(positions.values()))
+
+
+def _once_each(group: Sequence[Arrived]) -> list[list[Arrived]]:
+    """Parts in which each grant stands once: two answers of one grant are settled one after the other."""
+    parts: list[dict[UUID, Arrived]] = []
+    for arrived in group:
+        grant_id = arrived.attempt.job.grant_id
+        part = next((part for part in parts if grant_id not in part), None)
+        if part is None:
+            part = {}
+            parts.append(part)
+        part[grant_id] = arrived
+    return [list(part.values()) for part in parts]
+
+
+def _settle_alone(place: Workplace, arrived: Arrived, position: Position | None) -> None:
+    """Settle one answer of a group that the database refused; one that it refuses alone stays in the journal."""
+    try:
+        _write_patiently(place, [arrived])
+    except Exception:
+        log.exception("settle.row_refused", grant_id=str(arrived.attempt.job.grant_id))
+        return
+    if position is not None:
+        place.journal.mark_settled([position])
+
+
+def keep(place: Workplace, group: Sequence[Arrived]) -> dict[int, Position]:
+    """Journal every body that may hold tokens; where that fails the answer goes straight to the database."""
+    holders = [arrived for arrived in group if arrived.may_hold_tokens]
+    try:
+        positions = place.journal.append([arrived.entry() for arrived in holders])
+    except JournalBroken as error:
+        log.error("journal.broken", reason=error.reason)  # noqa: TRY400  # the reason says it all
+        return {}
+    return {id(arrived): position for arrived, position in zip(holders, positions, strict=True)}
+
+
+def _write_patiently(place: Workplace, group: Sequence[Arrived]) -> None:
+    retry.while_database_away(lambda: write(place, group), give_up=place.giving_up)
+
+
+def write(place: Workplace, group: Sequence[Arrived]) -> None:
+    """Carry out what a group of answers means, in one transaction; repeating it changes nothing."""
+    with transaction() as connection:
+        held = settlement.lock(connection, [arrived.attempt.job.grant_id for arrived in group])
+        known = clients.known(connection, [arrived.attempt.job.client_id for arrived in group])
+        outcomes = read_all(group, known)
+        decider = Decider(place.vault, place.settings, held, _around(connection, group, outcomes, held))
+        for arrived, outcome in zip(group, outcomes, strict=True):
+            decider.decide(arrived, outcome)
+        write_token_sets(connection, decider.made)
+        _write_ends(connection, decider.made, place.journal_id)
+        shut = valves.feed(connection, *_results(group, outcomes))
+    for client_id, shut_for in shut.items():
+        place.note_valve(client_id, shut_for)
+    for arrived, outcome in zip(group, outcomes, strict=True):
+        _tell(arrived, outcome, known)
+
+
+def _around(
+    connection: Connection, group: Sequence[Arrived], outcomes: Sequence[Outcome], held: Mapping[UUID, Held]
+) -> dict[UUID, Surroundings]:
+    """The facts around each suspect that was refused again."""
+    found: dict[UUID, Surroundings] = {}
+    for arrived, outcome in zip(group, outcomes, strict=True):
+        row = held.get(arrived.attempt.job.grant_id)
+        if row is not None and isinstance(outcome, Refused) and row.suspect_at is not None and row.life is not None:
+            found[row.grant_id] = suspicion.surroundings(
+                connection,
+                client_id=row.client_id,
+                grant_id=row.grant_id,
+                suspect_at=row.suspect_at,
+                at=row.at,
+                life=row.life,
+            )
+    return found
+
+
+def write_token_sets(connection: Connection, made: Decisions) -> None:
+    """Store what was decided to be stored, keep what is surplus, and tell of recoveries and changed scopes."""
+    settlement.store(connection, made.stored)
+    surplus = settlement.keep_surplus(connection, made.surplus)
+    if surplus:
+        log.warning("settle.surplus", grant_ids=[str(grant_id) for grant_id in surplus])
+    settlement.reopen_revocations(connection, made.reopened)
+    stored = [row.grant_id for row in made.stored]
+    recovered = dead_letter.close(connection, stored, kind="refresh", resolution="recovered", resolved_by=ACTOR)
+    event.of_grants(connection, sorted(recovered | set(made.recovered)), "grant.recovered")
+    for grant_id, change in made.scope_changes.items():
+        event.of_grants(connection, [grant_id], "grant.scope_changed", data=change)
+
+
+def _write_ends(connection: Connection, made: Decisions, journal_id: int) -> None:
+    rows = {row["id"]: row for row in settlement.end(connection, made.ended, journal_id=journal_id)}
+    for ended in made.ended:
+        row, cause = rows.get(ended.grant_id), made.letters.get(ended.grant_id)
+        if row is None or cause is None or not row["may_judge"]:
+            continue
+        new = dead_letter.write(
+            connection,
+            ended.grant_id,
+            kind="refresh",
+            cause=cause,
+            detail=ended.code if ended.http_status is None else f"{ended.code} (HTTP {ended.http_status})",
+            attempts=row["failures"],
+            first_failed_at=row["failing_since"] or row["suspect_at"],
+        )
+        if new and ended.reason is not None:
+            event.of_grants(connection, [ended.grant_id], "grant.needs_consent", reason=ended.reason)
+    if made.released:
+        attempts.release(connection, made.released)
+    for client_id, at in made.deaths_held.items():
+        if suspicion.hold_deaths(connection, client_id, at=at):
+            event.of_client(connection, client_id, "client.deaths_held")
+
+
+def _results(group: Sequence[Arrived], outcomes: Sequence[Outcome]) -> tuple[dict[int, list[Result]], dict[int, int]]:
+    """How the group's requests ended, and under which credentials, by client."""
+    results: dict[int, list[Result]] = {}
+    credentials: dict[int, int] = {}
+    for arrived, outcome in zip(group, outcomes, strict=True):
+        job, sign = arrived.attempt.job, sign_of(outcome)
+        if sign is not None:
+            wait = getattr(outcome, "retry_after", None)
+            results.setdefault(job.client_id, []).append(Result(job.grant_id, job.started_at, sign, outcome.code, wait))
+            credentials[job.client_id] = arrived.attempt.registered.known.credentials_no
+    return results, credentials
+
+
+def _tell(arrived: Arrived, outcome: Outcome, known: Mapping[int, Known]) -> None:
+    job = arrived.attempt.job
+    held = str(outcome.error) if isinstance(outcome, NotSent) and outcome.code == "guard" else None
+    log.info(
+        "refresh.held_back" if held else "refresh",
+        client=known[job.client_id].name,
+        ref=job.ref,
+        grant_id=str(job.grant_id),
+        claim_no=job.claim_no,
+        generation=job.generation,
+        outcome=held or outcome.code,
+        http_status=getattr(outcome, "http_status", None),
+        duration_ms=round((clock.boot() - arrived.attempt.begun).total_seconds() * 1000),
+    )

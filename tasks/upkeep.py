@@ -1,0 +1,82 @@
+"""Upkeep: periodic chores, rows in `chores` that beat hands out, and wishes that arrive over the broker."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from celery import shared_task
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+import settings as configuration
+from models import chore, process
+from models.database import transaction
+
+log = structlog.get_logger()
+
+# Providers have granted amnesties, so a dead grant's tokens are kept for a while before they are shredded.
+SHRED_DEAD = text("""
+update evergrant.grants g set sealed_refresh_token = null, sealed_access_token = null
+where g.status = 'needs_consent' and g.sealed_refresh_token is not null
+    and g.last_error_at < clock_timestamp() - cast(:kept as interval)
+""")
+FORGET_CONNECT_REQUESTS = text("""
+delete from evergrant.connect_requests where expires_at < clock_timestamp() - interval '1 day'
+""")
+
+
+def shred_dead_grants(connection: Connection) -> None:
+    """Shred the sealed tokens of grants that died long ago."""
+    connection.execute(SHRED_DEAD, {"kept": timedelta(days=configuration.current().dead_token_days)})
+
+
+def forget_connect_requests(connection: Connection) -> None:
+    """Forget code flows that ended or were never ended."""
+    connection.execute(FORGET_CONNECT_REQUESTS)
+
+
+CHORES: dict[str, Callable[[Connection], None]] = {
+    "shred_dead_grants": shred_dead_grants,
+    "forget_connect_requests": forget_connect_requests,
+    "forget_silent_processes": process.forget_silent,
+}
+
+
+@shared_task(name="evergrant.upkeep", ignore_result=True)
+def upkeep(name: Any = None, **_later: Any) -> None:
+    """Carry out one chore by its name; an unknown name belongs to another release."""
+    carry_out = CHORES.get(name) if isinstance(name, str) else None
+    if carry_out is None:
+        log.warning("upkeep.unknown_chore")
+        return
+    with transaction() as connection:
+        carry_out(connection)
+        chore.done(connection, name)
+
+
+@shared_task(name="evergrant.request_refresh", ignore_result=True)
+def request_refresh(ref: Any = None, client: Any = None, if_generation: Any = None, **_later: Any) -> None:
+    """Ask for an early refresh by message; the same as the SQL function of this name."""
+    _call("request_refresh", ref=ref, client=client, if_generation=if_generation)
+
+
+@shared_task(name="evergrant.request_revocation", ignore_result=True)
+def request_revocation(
+    ref: Any = None, client: Any = None, reason: Any = None, idempotency_key: Any = None, **_later: Any
+) -> None:
+    """Ask for a grant's end by message; the same as the SQL function of this name."""
+    _call("request_revocation", ref=ref, client=client, reason=reason, idempotency_key=idempotency_key)
+
+
+def _call(function: str, **arguments: Any) -> None:
+    """Call a function of the SQL surface; a message that it refuses is told and dropped."""
+    if not all(value is None or isinstance(value, str | int) for value in arguments.values()):
+        log.warning("upkeep.not_a_request", function=function)
+        return
+    named = ", ".join(f"{name} => :{name}" for name in arguments)
+    try:
+        with transaction() as connection:
+            connection.execute(text(f"select evergrant.{function}({named})"), arguments)
+    except DBAPIError as error:
+        log.warning("upkeep.request_refused", function=function, reason=str(error.orig).splitlines()[0])

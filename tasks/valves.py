@@ -1,0 +1,59 @@
+"""Valves as rows: read one for the policy, write one back, feed it with the ends of requests."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from models import claim, event
+from models import client as clients
+from tasks.policy import valve as policy
+from tasks.policy.valve import Result, Sign, Valve
+
+FIELDS = [field.name for field in fields(Valve)]
+
+
+def of_row(row: Mapping[str, Any]) -> Valve:
+    """The valve of a row that holds the client's rate and burst, too."""
+    return Valve(**{name: row[name] for name in FIELDS})
+
+
+def write(connection: Connection, client_id: int, valve: Valve) -> None:
+    """Write a locked valve back."""
+    claim.set_valve(connection, client_id, {name: getattr(valve, name) for name in FIELDS})
+
+
+def feed(
+    connection: Connection,
+    results: Mapping[int, Sequence[Result]],
+    credentials: Mapping[int, int],
+    *,
+    now: datetime | None = None,
+) -> dict[int, timedelta | None]:
+    """Tell each client's valve how its requests ended; returns for how long each is shut now, None: open.
+
+    `credentials`: the number of the credentials that each client's requests were sent under.
+    """
+    shut: dict[int, timedelta | None] = {}
+    for row in clients.lock_valves(connection, list(results), now=now):
+        client_id, at, ended = row["client_id"], row["at"], results[row["client_id"]]
+        before = of_row(row)
+        after = policy.feed(before, ended, at=at)
+        write(connection, client_id, after)
+        if any(result.sign is Sign.GOOD for result in ended):
+            clients.prove(connection, client_id, credentials_no=credentials[client_id], at=at)
+        _tell(connection, client_id, before, after, now)
+        shut[client_id] = None if after.paused_until is None else max(after.paused_until - at, timedelta(0))
+    return shut
+
+
+def _tell(connection: Connection, client_id: int, before: Valve, after: Valve, now: datetime | None) -> None:
+    if before.paused_until is None and after.paused_until is not None:
+        until = after.paused_until.isoformat()
+        event.of_client(
+            connection, client_id, "client.paused", reason=after.pause_reason, data={"until": until}, now=now
+        )
+    elif before.paused_until is not None and after.paused_until is None:
+        event.of_client(connection, client_id, "client.resumed", reason=before.pause_reason, now=now)

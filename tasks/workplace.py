@@ -1,0 +1,219 @@
+"""A worker process's workplace: its keys, its loop thread, its journal, and what it has under way.
+
+Made lazily, once a process, after any fork. Jobs are handed to the loop thread and their answers come back
+through one queue to one settling thread: so a slow answer holds neither a Celery thread nor its neighbours'
+commit, and answers that arrive together share one fsync and one transaction.
+"""
+
+import os
+import socket
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from queue import Empty, SimpleQueue
+from typing import Self
+
+import structlog
+
+import settings as configuration
+from models import journal as register
+from models.claim import Job
+from models.database import transaction
+from models.vault import Vault
+from tasks import clock
+from tasks.attempt import Arrived, Attempt
+from tasks.journal import Journal, journal_ids
+from tasks.oauth.transport import Transport
+from tasks.registration import Registrations
+
+log = structlog.get_logger()
+
+GROUP = 200  # answers that share a transaction at most
+REMEMBERED = 100_000  # jobs that this process has begun, so that it begins none twice
+WHOLE_DEADLINE = timedelta(seconds=60)  # of a shutdown: longer than any attempt
+
+
+class Workplace:
+    """Everything that a process needs to carry out jobs."""
+
+    def __init__(self, settings: configuration.Settings, journal: Journal, vault: Vault) -> None:
+        self.settings = settings
+        self.vault = vault
+        self.journal = journal
+        self.registrations = Registrations(vault, settings)
+        self.transport = Transport()
+        self.stopping = threading.Event()
+        self.giving_up = threading.Event()
+        self._room = threading.Condition()
+        self._under_way: Counter[int] = Counter()
+        self._begun: OrderedDict[Job, None] = OrderedDict()
+        self._shut: dict[int, timedelta] = {}
+        self._arrivals: SimpleQueue[Arrived | None] = SimpleQueue()
+        self._settler: threading.Thread | None = None
+
+    @classmethod
+    def open(cls, settings: configuration.Settings) -> Self:
+        """Register a journal and hold it.
+
+        Raises:
+            KeysError: a key ring cannot be used.
+            OperationalError: the database is away.
+            JournalBroken: the home cannot be written.
+
+        """
+        vault = Vault.from_settings(settings)
+        folder = settings.home / "journals"
+        with transaction() as connection:
+            journal_id = register.register(
+                connection,
+                host=socket.gethostname(),
+                process=str(os.getpid()),
+                above=max(journal_ids(folder), default=0),
+            )
+        return cls(settings, Journal.open(folder, journal_id, vault=vault), vault)
+
+    @property
+    def journal_id(self) -> int:
+        """The number of this process's journal."""
+        return self.journal.journal_id
+
+    # What is under way
+
+    def once(self, jobs: Sequence[Job]) -> list[Job]:
+        """Those of `jobs` that this process has not begun yet; from now on it has."""
+        with self._room:
+            fresh = [job for job in dict.fromkeys(jobs) if job not in self._begun]
+            self._begun.update(dict.fromkeys(fresh))
+            while len(self._begun) > REMEMBERED:
+                self._begun.popitem(last=False)
+        return fresh
+
+    def wait_for_room(self, count: int) -> bool:
+        """Wait until `count` more requests fit, and the journal can be written; False: the process is stopping.
+
+        A Celery thread that waits here consumes nothing, so the work goes to other processes.
+        """
+        with self._room:
+            while not self.stopping.is_set():
+                fits = self._under_way.total() + count <= max(self.settings.in_flight, count)
+                if fits and self.journal.check_writable() is None:
+                    return True
+                self._room.wait(1)
+        return False
+
+    def takes_too_much(self, client_id: int) -> bool:
+        """Whether a client has half of this process's requests under way: then others must get in."""
+        return self._under_way[client_id] > self.settings.in_flight // 2
+
+    def valve_is_shut(self, client_id: int) -> bool:
+        """Whether this process has learnt since the claim that the client must wait."""
+        until = self._shut.get(client_id)
+        return until is not None and clock.boot() < until
+
+    def note_valve(self, client_id: int, shut_for: timedelta | None) -> None:
+        """Remember what settling made of a client's valve."""
+        if shut_for is None:
+            self._shut.pop(client_id, None)
+        else:
+            self._shut[client_id] = clock.boot() + shut_for
+
+    def begin(self, attempt: Attempt) -> None:
+        """Count an attempt as under way until it is settled."""
+        with self._room:
+            self._under_way[attempt.job.client_id] += 1
+
+    def arrive(self, arrived: Arrived) -> None:
+        """Hand over how an attempt ended; the settling thread takes it from here."""
+        self._arrivals.put(arrived)
+
+    # The settling thread
+
+    def settle_with(self, settle: Callable[["Workplace", list[Arrived]], None]) -> None:
+        """Start the settling thread."""
+        self._settler = threading.Thread(target=self._settle_all, args=(settle,), name="settle", daemon=True)
+        self._settler.start()
+
+    def _settle_all(self, settle: Callable[["Workplace", list[Arrived]], None]) -> None:
+        while (first := self._arrivals.get()) is not None:
+            group = [first, *self._waiting()]
+            try:
+                settle(self, group)
+            except Exception:
+                log.exception("settle.failed", jobs=[str(each.attempt.job.grant_id) for each in group])
+            with self._room:
+                self._under_way.subtract(each.attempt.job.client_id for each in group)
+                self._room.notify_all()
+
+    def _waiting(self) -> list[Arrived]:
+        group: list[Arrived] = []
+        while len(group) < GROUP:
+            try:
+                arrived = self._arrivals.get_nowait()
+            except Empty:
+                break
+            if arrived is None:
+                self._arrivals.put(None)
+                break
+            group.append(arrived)
+        return group
+
+    # The end
+
+    def stop(self) -> None:
+        """Begin nothing any more; what is under way goes on."""
+        self.stopping.set()
+
+    def close(self) -> None:
+        """Wait for what is under way, settle it, and let the journal go."""
+        self.stop()
+        with self._room:
+            quiet = self._room.wait_for(lambda: self._under_way.total() == 0, WHOLE_DEADLINE.total_seconds())
+        if not quiet:
+            log.warning("worker.left_under_way", count=self._under_way.total())
+            self.giving_up.set()
+        self.transport.close()
+        self._arrivals.put(None)
+        if self._settler is not None:
+            self._settler.join(10)
+        self._leave_journal()
+
+    def _leave_journal(self) -> None:
+        if self.journal.close(drained=True):
+            try:
+                with transaction() as connection:
+                    register.drained(connection, self.journal_id)
+            except Exception:
+                log.exception("journal.drained_not_recorded", journal_id=self.journal_id)
+
+
+_here: tuple[int, Workplace] | None = None
+_making = threading.Lock()
+
+
+def here(settle: Callable[[Workplace, list[Arrived]], None]) -> Workplace:
+    """The workplace of this process, made at the first call (after any fork).
+
+    Raises:
+        KeysError, OperationalError, JournalBroken: see `Workplace.open`.
+
+    """
+    global _here  # noqa: PLW0603  # one workplace a process is the point
+    with _making:
+        if _here is None or _here[0] != os.getpid():
+            made = Workplace.open(configuration.current())
+            made.settle_with(settle)
+            _here = (os.getpid(), made)
+        return _here[1]
+
+
+def leave(*, stop_only: bool = False) -> None:
+    """Stop or close the workplace of this process, if it has one."""
+    global _here  # noqa: PLW0603
+    if _here is None or _here[0] != os.getpid():
+        return
+    if stop_only:
+        _here[1].stop()
+        return
+    _here[1].close()
+    _here = None

@@ -1,0 +1,146 @@
+"""Beat: claims what is due, commits, and publishes it. Any number of beats may run; none leads."""
+
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import structlog
+from celery.beat import Scheduler
+from kombu.exceptions import OperationalError as BrokerAway
+
+import settings as configuration
+from models import attempt as attempts
+from models import chore, claim, process
+from models.claim import Job
+from models.database import transaction
+from tasks import clock
+from tasks.claim import Claimed
+from tasks.claim import claim as claim_client
+
+log = structlog.get_logger()
+
+HEARTBEAT = timedelta(seconds=5)
+LONGEST_BACK_OFF = 10.0
+UNPUBLISHED_WAIT = timedelta(seconds=1)
+BROKER_ERRORS = (BrokerAway, ConnectionError, OSError)
+
+
+class GrantScheduler(Scheduler):
+    """Celery's scheduler without a schedule: the database says what is due."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.settings = configuration.current()
+        self.id: UUID = uuid4()
+        self.failures = 0
+        self.seen_at: timedelta | None = None
+        self.broker_failed = False
+        super().__init__(*args, **kwargs)
+
+    def setup_schedule(self) -> None:
+        """There is none: no shelve file, no entry a token."""
+
+    def tick(self, *_: Any, **__: Any) -> float:
+        """Look once; returns the seconds until the next look. An exception here would end beat: it never leaves."""
+        try:
+            again_in = self._look()
+        except Exception:
+            self.failures += 1
+            back_off = min(2.0 ** (self.failures - 1), LONGEST_BACK_OFF)
+            log.exception("beat.tick_failed", again_in_s=back_off)
+            return back_off
+        self.failures = 0
+        return again_in
+
+    def close(self) -> None:
+        """Say that this beat is gone."""
+        try:
+            with transaction() as connection:
+                process.leave(connection, self.id)
+        except Exception:
+            log.exception("beat.not_signed_off")
+        super().close()
+
+    # Steps
+
+    def _look(self) -> float:
+        self._sign_in()
+        # A claim that cannot be published is lost time for its grant: so the broker is asked first once it failed.
+        if self.broker_failed and not self._broker_answers():
+            return self.settings.beat_interval_seconds
+        with transaction() as connection:
+            client_ids = claim.clients_to_look_at(connection)
+        again_in = timedelta(seconds=self.settings.beat_interval_seconds)
+        for client_id in client_ids:
+            claimed = self._claim(client_id)
+            if claimed.again_in is not None:
+                again_in = min(again_in, claimed.again_in)
+        self._publish_chores()
+        return again_in.total_seconds()
+
+    def _claim(self, client_id: int) -> Claimed:
+        with transaction() as connection:
+            claimed = claim_client(connection, client_id, lease=self.settings.dispatch_lease)
+        self._publish("evergrant.refresh", "refresh_urgent", claimed.wished)
+        self._publish("evergrant.refresh", "refresh", claimed.due)
+        self._publish("evergrant.revoke", "revoke", claimed.revocations)
+        return claimed
+
+    def _publish(self, task: str, queue: str, jobs: Sequence[Job]) -> None:
+        """Publish jobs in sheaves; those that the broker does not take are due again at once."""
+        for sheaf in sheaves(jobs, self.settings.sheaf_size):
+            if self.broker_failed or not self._send(task, queue, sheaf):
+                with transaction() as connection:
+                    attempts.release(connection, [(*job, UNPUBLISHED_WAIT) for job in sheaf])
+
+    def _send(self, task: str, queue: str, sheaf: Sequence[Job]) -> bool:
+        message = [[str(grant_id), claim_no] for grant_id, claim_no in sheaf]
+        try:
+            self.app.send_task(task, args=[message], queue=queue, producer=self.producer, retry=False)
+        except BROKER_ERRORS as error:
+            self._note_broker_failure(error)
+            return False
+        return True
+
+    def _publish_chores(self) -> None:
+        with transaction() as connection:
+            due = chore.claim(connection)
+        for name in due:
+            try:
+                self.app.send_task("evergrant.upkeep", args=[name], queue="upkeep", producer=self.producer, retry=False)
+            except BROKER_ERRORS as error:
+                self._note_broker_failure(error)
+
+    def _broker_answers(self) -> bool:
+        try:
+            self.connection.ensure_connection(max_retries=1, timeout=5)
+        except BROKER_ERRORS:
+            return False
+        log.info("beat.broker_is_back")
+        self.broker_failed = False
+        return True
+
+    def _note_broker_failure(self, error: Exception) -> None:
+        log.warning("beat.broker_away", error=type(error).__name__)
+        self.broker_failed = True
+        # The next look connects anew: a dead socket inside a cached producer would fail for ever.
+        self.__dict__.pop("producer", None)
+        connection = self.__dict__.pop("connection", None)
+        if connection is not None:
+            connection.collapse() if hasattr(connection, "collapse") else connection.close()
+
+    def _sign_in(self) -> None:
+        now = clock.boot()
+        if self.seen_at is None or now - self.seen_at >= HEARTBEAT:
+            with transaction() as connection:
+                process.see(connection, self.id, kind="beat", host=socket.gethostname(), pid=os.getpid())
+            self.seen_at = now
+
+
+def sheaves(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
+    """Cut jobs into messages: one a message while few are due, so that all threads get some; else full sheaves."""
+    width = max(1, min(size, len(jobs) // 8))
+    for first in range(0, len(jobs), width):
+        yield jobs[first : first + width]

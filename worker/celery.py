@@ -1,0 +1,47 @@
+"""The Celery application: `celery -A worker worker`, `celery -A worker beat`."""
+
+from typing import Any
+
+from celery import Celery, signals
+
+import settings as configuration
+from tasks import pulse, workplace
+from worker import logs
+from worker.embedded import discovery
+
+
+def _broker_url() -> str:
+    """The broker of the settings, or that of the `evergrant up` which runs in the same home."""
+    resolved = discovery.resolve(configuration.current(), broker_needed=True)
+    configuration.adopt(resolved)
+    assert resolved.broker_url is not None  # noqa: S101  # `broker_needed`
+    return resolved.broker_url.get_secret_value()
+
+
+app = Celery("evergrant", config_source="celeryconfig")
+app.conf.update(broker_url=_broker_url(), worker_concurrency=configuration.current().concurrency)
+
+
+@signals.setup_logging.connect
+def _log(**_: Any) -> None:
+    """Take Celery's place in setting up the logs."""
+    logs.configure("celery", level=configuration.current().log_level)
+
+
+@signals.worker_ready.connect
+def _begin(**_: Any) -> None:
+    """Open the workplace before the first message: a broken key ring is told at the start."""
+    pulse.begin()
+
+
+@signals.worker_shutting_down.connect
+def _stop(**_: Any) -> None:
+    """Begin nothing more; what is under way goes on to its end."""
+    workplace.leave(stop_only=True)
+
+
+@signals.worker_shutdown.connect
+def _leave(**_: Any) -> None:
+    """Settle what is still under way, and let the journal go."""
+    pulse.end()
+    workplace.leave()
