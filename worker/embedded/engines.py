@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Self, TypeVar
 
 from worker.embedded.engine import Engine
 from worker.embedded.home import Home
@@ -19,6 +19,8 @@ from worker.embedded.postgres import Postgres
 from worker.embedded.process import Process
 from worker.embedded.state import RunningProcess, State
 from worker.embedded.valkey import Valkey
+
+E = TypeVar("E", bound=Engine)
 
 
 class Engines:
@@ -40,12 +42,12 @@ class Engines:
     @property
     def postgres(self) -> Postgres:
         """The database server, once started."""
-        return next(e for e in self._running if isinstance(e, Postgres))
+        return self._one(Postgres)
 
     @property
     def valkey(self) -> Valkey:
         """The broker, once started."""
-        return next(e for e in self._running if isinstance(e, Valkey))
+        return self._one(Valkey)
 
     @property
     def running(self) -> tuple[Engine, ...]:
@@ -109,9 +111,17 @@ class Engines:
         if not self._lock.held:
             return  # then the state file is somebody else's
         self.home.state.unlink(missing_ok=True)
+        self.home.leave()
         if self._own_log is not None:
             self._own_log.close()
         self._lock.release()
+
+    def _one(self, kind: type[E]) -> E:
+        for engine in self._running:
+            if isinstance(engine, kind):
+                return engine
+        message = f"{kind.__name__} is not running here"
+        raise RuntimeError(message)
 
     def _open_log(self) -> IO[str]:
         self._own_log = self.home.log.open("w", encoding="utf-8")

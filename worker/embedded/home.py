@@ -1,5 +1,6 @@
 """The home folder of one installation: what lies where, and folders that nobody else can enter."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -89,6 +90,13 @@ class Home:
         """Folder of PostgreSQL's socket where root runs it as nobody."""
         return self.runtime.with_name(f"{self.runtime.name}-nobody")
 
+    def leave(self) -> None:
+        """Remove the short folders outside the home; whatever still holds a socket stays."""
+        for folder in (self.runtime, self.runtime_of_nobody):
+            if folder.parent != self.path:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+
     def make_folders(self) -> None:
         """Make the folders that are missing.
 
@@ -118,7 +126,8 @@ def private_folder(folder: Path, *, home: Path, closed: bool = False) -> None:
         raise HomeUnusable(home=home, reason=f"{folder} belongs to another user")
     if closed and stat.S_IMODE(found.st_mode) & 0o077:
         raise HomeUnusable(home=home, reason=f"others may enter {folder} (`chmod 700` it)")
-    if not os.access(folder, os.W_OK | os.X_OK):
+    effective = os.access in os.supports_effective_ids
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=effective):
         raise HomeUnusable(home=home, reason=f"{folder} cannot be written")
 
 

@@ -6,6 +6,7 @@ only root may enter (its home) still work. `nobody`: a real change of user, wher
 """
 
 import os
+import pwd
 import stat
 import subprocess
 from pathlib import Path
@@ -26,7 +27,8 @@ def choose(data: Path, bin_folder: Path) -> Identity:
 
     """
     if os.geteuid() != 0:
-        return "same"
+        # initdb wants a user with a name; a container may give us a number without one, and nobody has one.
+        return "same" if _has_name(os.geteuid()) or not _works("namespace", bin_folder) else "namespace"
     owner = data.stat().st_uid if data.exists() else None
     if owner != NOBODY and _works("namespace", bin_folder):
         return "namespace"
@@ -50,6 +52,14 @@ def hand_over(path: Path, identity: Identity) -> None:
     """Give a file or folder to the one who will use it."""
     if identity == "nobody":
         os.chown(path, NOBODY, NOBODY)
+
+
+def _has_name(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
 
 
 def _works(identity: Identity, bin_folder: Path) -> bool:

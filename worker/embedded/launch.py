@@ -56,8 +56,10 @@ def _libc(function: str, *arguments: int) -> None:
 
 
 def _write(path: str, text: str) -> None:
-    with open(path, "w", encoding="ascii") as file:  # noqa: PTH123  # pathlib is not loaded here: starts stay quick
-        file.write(text)
+    # Bytes: a text file might import a codec, and in the new namespace Python's own folder may be shut.
+    fd = os.open(path, os.O_WRONLY)
+    os.write(fd, text.encode())
+    os.close(fd)
 
 
 if __name__ == "__main__":
