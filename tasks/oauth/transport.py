@@ -121,9 +121,10 @@ class _Flight:
 class Transport:
     """Sends requests to providers: one loop thread per process, lazily started, and one connection pool in it."""
 
-    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, *, tls: ssl.SSLContext | None = None, keep_alive: timedelta = KEEP_ALIVE) -> None:
         """`tls` defaults to verification against the system's store."""
         self._tls = tls
+        self._keep_alive = keep_alive
         self._thread = LoopThread("provider-http")
         # By loop. In a forked child the parent's session stays here untouched: to close or collect it would take
         # the parent's sockets out of the epoll instance that both share.
@@ -178,7 +179,7 @@ class Transport:
         """Make the pool inside the loop that will use it: sockets and loops do not survive a fork."""
         loop = asyncio.get_running_loop()
         if loop not in self._sessions:
-            self._sessions[loop] = _session(self._tls or ssl.create_default_context())
+            self._sessions[loop] = _session(self._tls or ssl.create_default_context(), self._keep_alive)
         return self._sessions[loop]
 
     async def _close_session(self) -> None:
@@ -192,7 +193,7 @@ def _headers(response: aiohttp.ClientResponse) -> Mapping[str, str]:
     return {name.lower(): response.headers[name] for name in response.headers}
 
 
-def _session(tls: ssl.SSLContext) -> aiohttp.ClientSession:
+def _session(tls: ssl.SSLContext, keep_alive: timedelta) -> aiohttp.ClientSession:
     hooks = aiohttp.TraceConfig()
     hooks.on_request_headers_sent.append(_before_head)
     hooks.on_request_chunk_sent.append(_before_body)
@@ -200,7 +201,7 @@ def _session(tls: ssl.SSLContext) -> aiohttp.ClientSession:
         connector=aiohttp.TCPConnector(
             ssl=tls,
             limit=0,  # what may be under way is the valve's business
-            keepalive_timeout=KEEP_ALIVE.total_seconds(),
+            keepalive_timeout=keep_alive.total_seconds(),
             resolver=aiohttp.ThreadedResolver(),
         ),
         timeout=aiohttp.ClientTimeout(connect=CONNECT_LIMIT.total_seconds(), ceil_threshold=3600),
