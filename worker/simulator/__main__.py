@@ -11,7 +11,7 @@ from worker.simulator.server import DEFAULT_PORT, run
 @click.command(help="The bundled provider alone, for development and tests.")
 @click.option("--port", default=DEFAULT_PORT, help="0: any free one; the line printed tells it.", show_default=True)
 @click.option("--profile", default="on_use", help="none, on_use, grace:SECONDS, immediate or family.")
-@click.option("--dialect", default="doorkeeper", type=click.Choice(list(DIALECTS)))
+@click.option("--dialect", default="event-temple", type=click.Choice(list(DIALECTS)), show_default=True)
 @click.option("--lifetime", default=7200.0, help="Seconds that an access token lives.", show_default=True)
 @click.option("--rate", default=None, help="Requests per minute and application, as in 100/minute.")
 @click.option("--fault", "faults", multiple=True, help="As in status,where=token,when=after,status=504,count=3")

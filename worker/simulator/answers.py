@@ -11,6 +11,8 @@ TEXTS = {
     "unsupported authentication method.",
     "invalid_grant": "The provided authorization grant is invalid, expired, revoked, does not match the redirection "
     "URI used in the authorization request, or was issued to another client.",
+    "invalid_request": "The request is missing a required parameter, includes an unsupported parameter value, or is "
+    "otherwise malformed.",
     "invalid_scope": "The requested scope is invalid, unknown, or malformed.",
     "unsupported_grant_type": "The authorization grant type is not supported by the authorization server.",
     "unsupported_response_type": "The authorization server does not support this response type.",

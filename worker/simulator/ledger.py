@@ -76,8 +76,9 @@ class Grant:
 class Ledger:
     """All grants and pairs of one simulated provider.
 
-    `compact_after`: seconds after which a dead pair is forgotten (its number stays counted); None keeps all. A spent
-    refresh token that was forgotten is as good as unknown, so at `family` keep this longer than any repeat.
+    `compact_after`: seconds after which a dead pair is forgotten (some stay twice as long); it stays counted. None
+    keeps all. A spent refresh token that was forgotten is as good as unknown, so at `family` keep this longer than
+    any repeat.
     """
 
     def __init__(self, *, compact_after: float | None = None) -> None:

@@ -19,7 +19,7 @@ from worker.simulator.provider import Client, SimulatedProvider
 from worker.simulator.routes import Clock, Routes
 
 HOST = "127.0.0.1"
-DEFAULT_PORT = 8765
+DEFAULT_PORT = 9455  # as in tasks/oauth/providers/simulator.toml
 KEPT_REQUESTS = 500_000
 
 # Ready to use, so that trying something needs no control call first.
@@ -54,7 +54,7 @@ class Simulator:
 def make(
     *,
     profile: str = "on_use",
-    dialect: str = "doorkeeper",
+    dialect: str = "event-temple",
     lifetime: timedelta | None = timedelta(hours=2),
     rate: int | str | None = None,
     faults: Sequence[str] = (),
@@ -119,7 +119,7 @@ def run(
     rate: int | str | None = None,
     faults: Sequence[str] = (),
     seed: int = 0,
-    dialect: str = "doorkeeper",
+    dialect: str = "event-temple",
 ) -> None:
     """Serve until SIGINT or SIGTERM; prints one line with the URL as soon as it listens.
 
