@@ -1,9 +1,12 @@
 """Connect requests: state and PKCE of a code flow that was begun and not yet ended."""
 
-from datetime import datetime
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ForeignKey
+from sqlalchemy import Connection, ForeignKey, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base
@@ -26,3 +29,83 @@ class ConnectRequest(Base):
     created_by: Mapped[str]
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A code flow under way; `grant_id` is the id that a new row will have."""
+
+    grant_id: UUID
+    client_id: int
+    ref: str
+    sealed_verifier: bytes = field(repr=False)
+    redirect_uri: str
+    labels: dict[str, list[str]]
+    expired: bool
+    used: bool
+
+
+BEGIN = text("""
+insert into evergrant.connect_requests
+    (id, client_id, ref, state_hash, sealed_verifier, redirect_uri, scopes, labels, created_by, expires_at)
+values (:id, :client_id, :ref, :state_hash, :sealed_verifier, :redirect_uri, cast(:scopes as text[]),
+    cast(:labels as jsonb), :who, clock_timestamp() + :lives)
+""")
+FIND = text("""
+select id as grant_id, client_id, ref, sealed_verifier, redirect_uri, labels,
+    expires_at <= clock_timestamp() as expired, used_at is not null as used
+from evergrant.connect_requests where state_hash = :state_hash
+""")
+
+# Committed before the code is sent: whatever happens then, it is not sent a second time.
+USE = text("""
+update evergrant.connect_requests set used_at = clock_timestamp()
+where id = :id and used_at is null returning used_at
+""")
+GIVE_BACK = text("update evergrant.connect_requests set used_at = null where id = :id")
+
+
+def begin(
+    connection: Connection,
+    *,
+    grant_id: UUID,
+    client_id: int,
+    ref: str,
+    state_hash: bytes,
+    sealed_verifier: bytes,
+    redirect_uri: str,
+    scopes: Sequence[str],
+    labels: Mapping[str, Sequence[str]],
+    lives: timedelta,
+    who: str,
+) -> None:
+    """Remember a code flow that begins; the state itself is only in the URL."""
+    row = {
+        "id": grant_id,
+        "client_id": client_id,
+        "ref": ref,
+        "state_hash": state_hash,
+        "sealed_verifier": sealed_verifier,
+        "redirect_uri": redirect_uri,
+        "scopes": list(scopes),
+        "labels": json.dumps({key: list(values) for key, values in labels.items()}),
+        "lives": lives,
+        "who": who,
+    }
+    connection.execute(BEGIN, row)
+
+
+def find(connection: Connection, state_hash: bytes) -> Begun | None:
+    """The code flow that a state belongs to."""
+    row = connection.execute(FIND, {"state_hash": state_hash}).mappings().one_or_none()
+    return Begun(**row) if row else None
+
+
+def use(connection: Connection, grant_id: UUID) -> datetime | None:
+    """Take the one use of a code flow; returns the database's time, or None where it was used already."""
+    return connection.execute(USE, {"id": grant_id}).scalar()
+
+
+def give_back(connection: Connection, grant_id: UUID) -> None:
+    """Allow another try: the code provably was not sent."""
+    connection.execute(GIVE_BACK, {"id": grant_id})

@@ -10,7 +10,8 @@ import click
 from click.shell_completion import shell_complete
 
 from worker.cli.commands import Group, Late
-from worker.cli.failures import ExitCode, tell, translate
+from worker.cli.failures import ExitCode, tell
+from worker.cli.translations import translate
 
 COMPLETION_VARIABLE = "_EVERGRANT_COMPLETE"
 

@@ -1,7 +1,6 @@
 """`evergrant clients`: our registrations at the providers."""
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import click
@@ -12,6 +11,7 @@ from models.operating import Registration
 from models.vault import Vault
 from settings import Settings
 from tasks.oauth import provider as files
+from tasks.registration import resolve, times_of
 from worker.cli import output, session
 from worker.cli.arguments import Duration, confirm, read_secret, yes_option
 from worker.cli.commands import Command
@@ -221,12 +221,7 @@ def _registration(
         given["grace_seconds"] = given["grace"].total_seconds()
     said = {key: given[key] for key in OVERRIDES if given.get(key) is not None}
     overrides = (before["overrides"] if before else {}) | said
-    resolved = files.load(provider, folder=settings.provider_folder).with_overrides(**overrides)
-    times = files.attempt_times(
-        resolved,
-        deadline=timedelta(seconds=settings.http_deadline_seconds),
-        lease=timedelta(seconds=settings.attempt_lease_seconds),
-    )
+    resolved = resolve(provider, overrides, settings)
     kept = {key: before[key] for key in ("client_id", "redirect_uri", "return_to", "keep")} if before else {}
     kept = {"redirect_uri": None, "return_to": None, "keep": "warm"} | kept
     now = {key: given[key] for key in ("client_id", *kept) if given.get(key) is not None}
@@ -237,7 +232,7 @@ def _registration(
         rotation=resolved.rotation.value,
         rate_per_minute=resolved.rate,
         burst=resolved.allowed_burst,
-        attempt_lease=times.lease,
+        attempt_lease=times_of(resolved, settings).lease,
         **(kept | now),
     )
 
@@ -278,6 +273,6 @@ def _state(row: RowMapping) -> tuple[str, str | None]:
 
 
 def _endpoints(row: RowMapping, settings: Settings) -> dict[str, Any]:
-    resolved = files.load(row["provider"], folder=settings.provider_folder).with_overrides(**row["overrides"])
+    resolved = resolve(row["provider"], row["overrides"], settings)
     names = ("authorize_url", "token_url", "revoke_url", "api_url", "confirm_url", "body", "auth")
     return {name: getattr(resolved, name) for name in names}

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 
 from models import database, migrations
 from models.installation import Identity, adopt, adopted, observed, remember
-from settings import Settings, current
+from settings import Settings
 from worker.cli import output, session
 from worker.cli.arguments import confirm, yes_option
 from worker.cli.commands import Command
@@ -93,16 +93,14 @@ def _named_environment() -> tuple[Settings, str]:
         Failure: there is no name.
 
     """
-    embedded = current().database_url is None
     settings = session.prepared()
-    name = settings.environment or ("embedded" if embedded else None)
-    if name is None:
+    if settings.environment is None:
         raise misuse(
             code="no_environment",
             message="A database of your own needs the name of its environment",
             next_step="set EVERGRANT_ENVIRONMENT, for example to production",
         )
-    return settings, name
+    return settings, settings.environment
 
 
 def _findings(connection: Connection, environment: str) -> list[dict[str, Any]]:

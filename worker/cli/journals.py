@@ -27,12 +27,14 @@ def journals() -> None:
 
 
 @journals.command("list", cls=Command, example="evergrant journals list --json")
+@click.option("--all", "everything", is_flag=True, help="Those that are drained or abandoned as well.")
 @json_option
-def list_(*, as_json: bool) -> None:
-    """List the journals, who holds each, and how many grants in doubt wait for it."""
+def list_(*, everything: bool, as_json: bool) -> None:
+    """List the journals that are not drained, who holds each, and how many grants in doubt wait for it."""
     with session.reading() as connection:
         records = [_record(row) for row in reading.journals(connection)]
-    output.rows(records, COLUMNS, as_json=as_json, nothing="There is no journal yet: no worker ever ran.")
+    shown = [each for each in records if everything or each["state"] == "open"]
+    output.rows(shown, COLUMNS, as_json=as_json, nothing="No journal is open: every one is drained.")
 
 
 def _record(row: RowMapping) -> dict[str, Any]:

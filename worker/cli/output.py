@@ -65,7 +65,9 @@ def plain(value: Any) -> Any:
 def cell(value: Any) -> str:
     """A value as one line of text for a human; control characters from outside never reach the terminal."""
     match plain(value):
-        case None | "" | [] | {}:
+        case None | "":
+            text = "-"
+        case [] | dict() as empty if not empty:
             text = "-"
         case True | False as flag:
             text = "yes" if flag else "no"

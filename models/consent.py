@@ -1,0 +1,190 @@
+"""Consents: grants that come in, by a code flow or an import, and the row that a new consent replaces.
+
+A new consent for a ref is a new row whose generation goes on from the old one's; the old row is on its way to
+the end from then on. Settling a refresh is models/settlement.py.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+
+@dataclass(frozen=True, slots=True)
+class NewGrant:
+    """A row to be made; tokens are sealed already. `asked_at` is null where no provider was asked (import)."""
+
+    id: UUID
+    ref: str
+    status: str
+    generation: int
+    labels: dict[str, list[str]]
+    keep: str | None
+    scope: str | None
+    sealed_refresh_token: bytes = field(repr=False)
+    sealed_access_token: bytes | None = field(repr=False)
+    refresh_fingerprint: bytes
+    access_expires_at: datetime | None
+    life: timedelta | None
+    due_at: datetime | None  # null: now
+    refreshed_at: datetime | None
+    credentials_no: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A grant that holds a pair."""
+
+    fingerprint: bytes
+    grant_id: UUID
+    ref: str
+    client: str
+    client_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRow:
+    """The row that holds a ref now; locked."""
+
+    id: UUID
+    ref: str
+    status: str
+    generation: int
+    labels: dict[str, list[str]]
+    keep: str | None
+    refresh_fingerprint: bytes | None
+
+
+INSERT = text("""
+insert into evergrant.grants (id, client_id, ref, status, generation, labels, keep, scope, sealed_refresh_token,
+    sealed_access_token, refresh_fingerprint, access_expires_at, life, due_at, refreshed_at, asked_at,
+    refreshed_credentials_no)
+select id, :client_id, ref, status, generation, cast(labels as jsonb), keep, scope, sealed_refresh_token,
+    sealed_access_token, refresh_fingerprint, access_expires_at, life, coalesce(due_at, clock_timestamp()),
+    refreshed_at, refreshed_at, credentials_no
+from unnest(
+    cast(:id as uuid[]), cast(:ref as text[]), cast(:status as text[]), cast(:generation as bigint[]),
+    cast(:labels as text[]), cast(:keep as text[]), cast(:scope as text[]),
+    cast(:sealed_refresh_token as bytea[]), cast(:sealed_access_token as bytea[]),
+    cast(:refresh_fingerprint as bytea[]), cast(:access_expires_at as timestamptz[]),
+    cast(:life as interval[]), cast(:due_at as timestamptz[]), cast(:refreshed_at as timestamptz[]),
+    cast(:credentials_no as integer[])
+) as new (id, ref, status, generation, labels, keep, scope, sealed_refresh_token, sealed_access_token,
+    refresh_fingerprint, access_expires_at, life, due_at, refreshed_at, credentials_no)
+on conflict do nothing
+returning id
+""")
+
+HOLDERS = text("""
+select f.fingerprint, g.id as grant_id, g.ref, c.name as client, g.client_id
+from unnest(cast(:fingerprints as bytea[])) as f (fingerprint)
+join evergrant.grants g on g.refresh_fingerprint = f.fingerprint and g.status <> 'revoked'
+join evergrant.clients c on c.id = g.client_id
+""")
+
+LIVE = text("""
+select g.id, g.ref, g.status, g.generation, g.labels, g.keep, g.refresh_fingerprint
+from evergrant.grants g
+where g.client_id = :client_id and g.ref = any (cast(:refs as text[])) and g.status not in ('revoking', 'revoked')
+order by g.id
+for no key update of g
+""")
+
+# Where one revocation kills everything that a user ever gave, a new consent would die with the old one.
+PENDING = text("""
+select r.id from evergrant.revocations r
+where r.client_id = :client_id and r.ref = :ref and r.reason is distinct from 'replaced'
+    and (
+        r.status = 'queued'
+        or r.status = 'dead' and exists (
+            select from evergrant.dead_letters d where d.revocation_id = r.id and d.resolved_at is null)
+    )
+order by r.id limit 1
+""")
+
+RETIRE = text("""
+update evergrant.grants set status = 'revoking', claim_no = claim_no + 1, claimed_at = null where id = :id
+""")
+
+REPLACE = text("""
+insert into evergrant.revocations (client_id, grant_id, ref, reason, status, requested_by)
+select client_id, id, ref, 'replaced', :status, :who from evergrant.grants where id = :id
+on conflict do nothing
+""")
+
+# A set from outside takes the place of the one held. Whoever asks under the old claim has lost it.
+OVERWRITE = text("""
+update evergrant.grants g set
+    generation = g.generation + 1, status = new.status, reason = null,
+    sealed_refresh_token = new.sealed_refresh_token, sealed_access_token = new.sealed_access_token,
+    refresh_fingerprint = new.refresh_fingerprint, access_expires_at = new.access_expires_at, life = new.life,
+    scope = coalesce(new.scope, g.scope), labels = case new.labels when '{}' then g.labels
+        else cast(new.labels as jsonb) end,
+    due_at = coalesce(new.due_at, clock_timestamp()), claim_no = g.claim_no + 1, claimed_at = null,
+    started_at = null, journal_id = null, doubt_since = null, doubt_journals = '{}', suspect_at = null,
+    failures = 0, failing_since = null, failing_for = '0', last_error_code = null,
+    last_error_http_status = null, last_error_at = null, refreshed_at = null, refreshed_credentials_no = null
+from unnest(
+    cast(:id as uuid[]), cast(:status as text[]), cast(:labels as text[]), cast(:scope as text[]),
+    cast(:sealed_refresh_token as bytea[]), cast(:sealed_access_token as bytea[]),
+    cast(:refresh_fingerprint as bytea[]), cast(:access_expires_at as timestamptz[]),
+    cast(:life as interval[]), cast(:due_at as timestamptz[])
+) as new (id, status, labels, scope, sealed_refresh_token, sealed_access_token, refresh_fingerprint,
+    access_expires_at, life, due_at)
+where g.id = new.id and not exists (select from evergrant.revocations r where r.grant_id = g.id)
+returning g.id
+""")
+
+
+def insert(connection: Connection, client_id: int, grants: Sequence[NewGrant]) -> set[UUID]:
+    """Make rows; returns those that were made, not those whose ref or id was there."""
+    if not grants:
+        return set()
+    return set(connection.execute(INSERT, {"client_id": client_id, **_arrays(grants)}).scalars())
+
+
+def overwrite(connection: Connection, grants: Sequence[NewGrant]) -> set[UUID]:
+    """Put token sets in the place of those that rows of the same ids hold; returns the rows changed."""
+    if not grants:
+        return set()
+    return set(connection.execute(OVERWRITE, _arrays(grants)).scalars())
+
+
+def holders(connection: Connection, fingerprints: Sequence[bytes]) -> list[Holder]:
+    """The grants, of any client, that hold one of these pairs and are not revoked."""
+    rows = connection.execute(HOLDERS, {"fingerprints": list(fingerprints)}).mappings()
+    return [Holder(**row) for row in rows]
+
+
+def live_rows(connection: Connection, client_id: int, refs: Sequence[str]) -> dict[str, LiveRow]:
+    """Lock and read the rows that hold these refs, by ref."""
+    rows = connection.execute(LIVE, {"client_id": client_id, "refs": list(refs)}).mappings()
+    return {row["ref"]: LiveRow(**row) for row in rows}
+
+
+def pending_revocation(connection: Connection, client_id: int, ref: str) -> int | None:
+    """The revocation of this ref that was asked for and has not ended, if there is one."""
+    found = connection.execute(PENDING, {"client_id": client_id, "ref": ref}).scalar()
+    return None if found is None else int(found)
+
+
+def retire(connection: Connection, grant_id: UUID, *, at_once: bool, who: str) -> None:
+    """Send a replaced row to its end: at once, or when its successor's end comes."""
+    connection.execute(RETIRE, {"id": grant_id})
+    status = "queued" if at_once else "waiting"
+    connection.execute(REPLACE, {"id": grant_id, "status": status, "who": who})
+
+
+def exists(connection: Connection, grant_id: UUID) -> bool:
+    """Whether there is a row of this id."""
+    query = text("select exists (select from evergrant.grants where id = :id)")
+    return bool(connection.execute(query, {"id": grant_id}).scalar())
+
+
+def _arrays(grants: Sequence[NewGrant]) -> dict[str, list[Any]]:
+    arrays = {each.name: [getattr(grant, each.name) for grant in grants] for each in fields(NewGrant)}
+    return arrays | {"labels": [json.dumps(grant.labels) for grant in grants]}

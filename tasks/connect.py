@@ -1,0 +1,303 @@
+"""Connect: lead one user through the code flow (RFC 6749 §4.1, RFC 7636), once, for one ref.
+
+begin    a state and a PKCE verifier, sealed in the database; the URL for the user
+finish   the callback's state must be one made for this ref; its one use is committed before the code is
+         sent; the answer is journaled before anybody parses it; then tasks/consent.py makes the row
+"""
+
+import hashlib
+import secrets
+import threading
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
+
+from sqlalchemy import Connection
+
+from models import client as clients
+from models import connect_request, consent
+from models.connect_request import Begun
+from models.database import transaction
+from models.vault import Vault
+from tasks import clock, retry, valves
+from tasks.connect_errors import (
+    Denied,
+    ExchangeNotSent,
+    ExchangeRefused,
+    ExchangeUnclear,
+    NoCallback,
+    StateForAnother,
+    StateUnknown,
+    StateUsed,
+    StillRevoking,
+)
+from tasks.consent import Consent, ConsentError, Stored, store
+from tasks.decide import sign_of
+from tasks.journal import Entry, JournalBroken, Position
+from tasks.oauth import messages
+from tasks.oauth.messages import Registration
+from tasks.oauth.provider import Reach
+from tasks.oauth.transport import Answer, NotSent, Response
+from tasks.policy.outcome import Misconfigured, NotNow, Outcome, Refreshed, Refused, Unknown, outcome
+from tasks.policy.valve import USABLE_SHARE, Result, Sign
+from tasks.registration import Registered, Registrations
+from tasks.workplace import Workplace
+
+LIVES = timedelta(minutes=15)
+PATIENCE = timedelta(minutes=1)
+MOST_TEXT = 200
+REFUSED_CODES = frozenset({"invalid_grant", "invalid_grant_unproven"})
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """Where the user must go, until when. The URL holds the state: whoever has it can end this flow."""
+
+    url: str = field(repr=False)
+    redirect_uri: str
+    lives: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """What the provider sent back through the user's browser (RFC 6749 §4.1.2)."""
+
+    state: str = field(repr=False)
+    code: str | None = field(repr=False)
+    error: str | None
+    description: str
+
+
+def begin(
+    registrations: Registrations,
+    vault: Vault,
+    client_id: int,
+    ref: str,
+    *,
+    labels: dict[str, list[str]],
+    scopes: list[str],
+    redirect_uri: str | None,
+    who: str,
+) -> Invitation:
+    """Begin a code flow for a ref.
+
+    Raises:
+        MissingSetting: the provider has no authorize URL, or neither client nor caller a redirect URI.
+        StillRevoking: the ref's old consent must have ended first.
+
+    """
+    registered = _registered(registrations, client_id)
+    registration = _with_redirect(registered.registration, redirect_uri)
+    state, verifier, grant_id = secrets.token_urlsafe(32), messages.code_verifier(secrets.token_bytes(32)), uuid4()
+    url = messages.authorize_url(
+        registration, state=state, code_challenge=messages.code_challenge(verifier), scopes=scopes or None
+    )
+    sealed = vault.seal(verifier, table="connect_requests", row_id=grant_id, purpose="verifier")
+    with transaction() as connection:
+        _refuse_while_revoking(registered, consent.pending_revocation(connection, client_id, ref))
+        connect_request.begin(
+            connection,
+            grant_id=grant_id,
+            client_id=client_id,
+            ref=ref,
+            state_hash=_hash(state),
+            sealed_verifier=sealed,
+            redirect_uri=str(registration.redirect_uri),
+            scopes=scopes,
+            labels=labels,
+            lives=LIVES,
+            who=who,
+        )
+    return Invitation(url, str(registration.redirect_uri), LIVES)
+
+
+def read_callback(url: str) -> Callback:
+    """Read the URL that the user came back to.
+
+    Raises:
+        NoCallback: it holds no state, or neither a code nor an error.
+
+    """
+    members = parse_qs(urlsplit(url.strip()).query, keep_blank_values=True, max_num_fields=50)
+    once = {name: values[0] for name, values in members.items() if len(values) == 1}
+    state, code, error = once.get("state"), once.get("code"), once.get("error")
+    if not state or not (code or error):
+        raise NoCallback
+    return Callback(state, code or None, _cleaned(error), _cleaned(once.get("error_description")) or "")
+
+
+def _cleaned(text: str | None) -> str | None:
+    """Text of a stranger's, fit for one line of a terminal."""
+    return text and "".join(c if c.isprintable() else " " for c in text)[:MOST_TEXT]
+
+
+def finish(place: Workplace, callback: Callback, *, client_id: int, ref: str, who: str) -> Stored:
+    """Exchange the code of a callback and store the grant.
+
+    Raises:
+        ConnectError: see tasks/connect_errors.py; nothing was stored.
+        ConsentError: see tasks/consent.py; nothing was stored.
+        JournalBroken: the answer could not be kept safe, so nothing was sent.
+
+    """
+    begun = _find(callback, client_id=client_id, ref=ref)
+    registered = _registered(place.registrations, client_id)
+    if (reason := place.journal.check_writable()) is not None:
+        raise JournalBroken(reason)
+    started_at = _take(registered, begun)
+    if callback.code is None:
+        raise Denied(callback.error or "unknown", callback.description)
+    answer = _ask(place, registered, begun, callback.code)
+    received_at = clock.wall()
+    position = _keep(place, registered, begun, answer, started_at=started_at, received_at=received_at)
+    end = outcome(answer, proven=registered.known.proven, wall_clock=received_at)
+    stored = _settle(place, registered, begun, end, started_at=started_at, who=who)
+    if position is not None:
+        place.journal.mark_settled([position])
+    if isinstance(stored, Stored):
+        return stored
+    raise stored
+
+
+def _find(callback: Callback, *, client_id: int, ref: str) -> Begun:
+    with transaction() as connection:
+        begun = connect_request.find(connection, _hash(callback.state))
+    if begun is None or begun.client_id != client_id:
+        raise StateUnknown
+    if begun.ref != ref:
+        raise StateForAnother(begun.ref)
+    if begun.used:
+        raise StateUsed
+    if begun.expired:
+        raise StateUnknown
+    return begun
+
+
+def _take(registered: Registered, begun: Begun) -> datetime:
+    """Commit the one use of this flow, and a slot of the client's rate."""
+    with transaction() as connection:
+        pending = consent.pending_revocation(connection, begun.client_id, begun.ref)
+        _refuse_while_revoking(registered, pending)
+        started_at = connect_request.use(connection, begun.grant_id)
+        if started_at is None:
+            raise StateUsed
+        clients.debit(connection, begun.client_id, usable_share=USABLE_SHARE)
+        return started_at
+
+
+def _ask(place: Workplace, registered: Registered, begun: Begun, code: str) -> Answer:
+    verifier = place.vault.open(
+        begun.sealed_verifier, table="connect_requests", row_id=begun.grant_id, purpose="verifier"
+    )
+    registration = _with_redirect(registered.registration, begun.redirect_uri)
+    request = messages.exchange(registration, code=code, code_verifier=verifier)
+    sending = retry.send(place.transport, request, deadline=registered.times.deadline, guard=lambda: None)
+    return place.transport.submit(sending).result()
+
+
+def _keep(
+    place: Workplace,
+    registered: Registered,
+    begun: Begun,
+    answer: Answer,
+    *,
+    started_at: datetime,
+    received_at: datetime,
+) -> Position | None:
+    """Journal a body that may hold tokens; where that fails it goes straight to the database."""
+    if not isinstance(answer, Response) or not 200 <= answer.status < 300:  # noqa: PLR2004
+        return None
+    entry = Entry(
+        kind="exchange",
+        grant_id=str(begun.grant_id),
+        client=registered.known.name,
+        ref=begun.ref,
+        labels=begun.labels,
+        generation=0,
+        fingerprint=b"",
+        credentials_no=registered.known.credentials_no,
+        started_at=started_at,
+        received_at=received_at,
+        status=answer.status,
+        body=answer.body,
+    )
+    try:
+        return place.journal.append([entry])[0]
+    except JournalBroken:
+        return None
+
+
+def _settle(
+    place: Workplace, registered: Registered, begun: Begun, end: Outcome, *, started_at: datetime, who: str
+) -> Stored | Exception:
+    """Write what the exchange came to; what went wrong is returned, for it is settled as well."""
+
+    def write() -> Stored | Exception:
+        with transaction() as connection:
+            _feed_valve(connection, registered, begun, end, started_at)
+            match end:
+                case Refreshed(token_set=token_set):
+                    given = Consent(
+                        begun.grant_id, registered, begun.ref, begun.labels, token_set, started_at=started_at
+                    )
+                    try:
+                        return store(connection, given, vault=place.vault, who=who)
+                    except ConsentError as error:
+                        return error
+                case NotSent(code=code) | NotNow(code=code, unknown=False):
+                    connect_request.give_back(connection, begun.grant_id)
+                    return ExchangeNotSent(code)
+                case _:
+                    return _refusal(end)
+
+    # A human waits: after a minute the command ends, and whoever drains the journal stores the grant.
+    patience = threading.Timer(PATIENCE.total_seconds(), place.giving_up.set)
+    patience.daemon = True
+    patience.start()
+    try:
+        return retry.while_database_away(write, give_up=place.giving_up)
+    finally:
+        patience.cancel()
+
+
+def _refusal(end: Outcome) -> Exception:
+    match end:
+        case Refused(code=code) | Misconfigured(code=code):
+            return ExchangeRefused("invalid_grant" if code in REFUSED_CODES else code)
+        case NotNow(code=code) | Unknown(code=code):
+            return ExchangeUnclear(code)
+        case _:
+            return ExchangeUnclear("unknown")
+
+
+def _feed_valve(
+    connection: Connection, registered: Registered, begun: Begun, end: Outcome, started_at: datetime
+) -> None:
+    """Tell the client's valve; a refused code says nothing about the provider."""
+    sign = Sign.NEUTRAL if getattr(end, "code", None) in REFUSED_CODES else sign_of(end)
+    if sign is None:
+        return
+    wait = getattr(end, "retry_after", None)
+    ended = Result(begun.grant_id, started_at, sign, end.code, wait)
+    numbers = {begun.client_id: registered.known.credentials_no}
+    valves.feed(connection, {begun.client_id: [ended]}, numbers)
+
+
+def _registered(registrations: Registrations, client_id: int) -> Registered:
+    with transaction() as connection:
+        known = clients.known(connection, [client_id])[client_id]
+    return registrations.ready(known)
+
+
+def _with_redirect(registration: Registration, redirect_uri: str | None) -> Registration:
+    return replace(registration, redirect_uri=redirect_uri or registration.redirect_uri)
+
+
+def _refuse_while_revoking(registered: Registered, pending: int | None) -> None:
+    if pending is not None and registered.provider.revocation is Reach.GRANT:
+        raise StillRevoking(pending)
+
+
+def _hash(state: str) -> bytes:
+    return hashlib.sha256(state.encode("utf-8", "replace")).digest()

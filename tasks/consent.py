@@ -1,0 +1,135 @@
+"""A new consent becomes a row: the same rule for a code flow that just ended and for its replay from a journal.
+
+the pair is another ref's    refused, naming that ref
+the pair is the row's own    the row stays (Doorkeeper's `reuse_access_token`)
+the ref has a live row       a new row, generation going on; the old one is on its way to the end
+otherwise                    a new row
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from models import consent, dead_letter, event
+from models.consent import LiveRow, NewGrant
+from models.vault import Vault
+from tasks.journal import Entry
+from tasks.oauth.messages import TokenSet, read_token_answer
+from tasks.oauth.provider import Provider, Reach
+from tasks.policy import timing
+from tasks.registration import Registered
+
+
+class ConsentError(Exception):
+    """A consent was given and cannot become a row."""
+
+
+class PairHeld(ConsentError):
+    """Another ref holds this very pair: two grants that share one refresh token would kill each other."""
+
+    def __init__(self, ref: str, client: str) -> None:
+        super().__init__(f"{ref} of client {client}")
+        self.ref = ref
+        self.client = client
+
+
+class NoRefreshToken(ConsentError):
+    """The provider gave no refresh token, so this grant cannot be kept alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """One consent with its first token set; `grant_id` was chosen before the code was sent."""
+
+    grant_id: UUID
+    registered: Registered
+    ref: str
+    labels: dict[str, list[str]]
+    token_set: TokenSet = field(repr=False)
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a consent became; `how`: connected, reconnected, or unchanged."""
+
+    grant_id: UUID
+    generation: int
+    how: str
+
+
+def store(connection: Connection, given: Consent, *, vault: Vault, who: str) -> Stored:
+    """Store a consent; repeating it changes nothing.
+
+    Raises:
+        NoRefreshToken: it cannot be kept alive.
+        PairHeld: another ref holds the pair.
+
+    """
+    token = given.token_set.refresh_token
+    if token is None:
+        raise NoRefreshToken
+    client_id = given.registered.known.id
+    old = consent.live_rows(connection, client_id, [given.ref]).get(given.ref)
+    fingerprints = vault.fingerprints(token)
+    for holder in consent.holders(connection, fingerprints):
+        if (holder.client_id, holder.ref) != (client_id, given.ref):
+            raise PairHeld(holder.ref, holder.client)
+    if old is not None and (old.refresh_fingerprint in fingerprints or old.id == given.grant_id):
+        return Stored(old.id, old.generation, "unchanged")
+    if consent.exists(connection, given.grant_id):
+        return Stored(given.grant_id, 0, "unchanged")
+    return _new_row(connection, given, old, token, vault=vault, who=who)
+
+
+def replay(connection: Connection, entry: Entry, registered: Registered, *, vault: Vault) -> Stored | None:
+    """Store the consent of a journaled exchange; None where its answer holds no token set that can be kept.
+
+    An entry whose pair another ref holds, or that has no refresh token, was refused to the user's face already.
+    """
+    token_set = read_token_answer(entry.body)
+    if not isinstance(token_set, TokenSet):
+        return None
+    given = Consent(UUID(entry.grant_id), registered, entry.ref, entry.labels, token_set, started_at=entry.started_at)
+    try:
+        return store(connection, given, vault=vault, who="evergrant")
+    except ConsentError:
+        return None
+
+
+def _new_row(
+    connection: Connection, given: Consent, old: LiveRow | None, refresh_token: str, *, vault: Vault, who: str
+) -> Stored:
+    known, provider = given.registered.known, given.registered.provider
+    if old is not None:
+        consent.retire(connection, old.id, at_once=provider.revocation is Reach.TOKEN, who=who)
+        dead_letter.close(connection, [old.id], kind="refresh", resolution="reconnected", resolved_by=who)
+    row = _row(given, old, refresh_token, provider, vault)
+    consent.insert(connection, known.id, [row])
+    how = "connected" if old is None else "reconnected"
+    event.of_grants(connection, [row.id], f"grant.{how}", actor=who)
+    return Stored(row.id, row.generation, how)
+
+
+def _row(given: Consent, old: LiveRow | None, refresh_token: str, provider: Provider, vault: Vault) -> NewGrant:
+    token_set, grant_id = given.token_set, given.grant_id
+    life = timing.life(token_set.expires_in, default=timedelta(seconds=provider.default_life_seconds))
+    return NewGrant(
+        id=grant_id,
+        ref=given.ref,
+        status="active",
+        generation=1 if old is None else old.generation + 1,
+        labels={**(old.labels if old else {}), **given.labels},
+        keep=old.keep if old else None,
+        scope=token_set.scope,
+        sealed_refresh_token=vault.seal(refresh_token, table="grants", row_id=grant_id, purpose="refresh"),
+        sealed_access_token=vault.seal(token_set.access_token, table="grants", row_id=grant_id, purpose="access"),
+        refresh_fingerprint=vault.fingerprint(refresh_token),
+        access_expires_at=given.started_at + life,
+        life=life,
+        due_at=timing.due_at(given.started_at, life, grant_id),
+        refreshed_at=given.started_at,
+        credentials_no=given.registered.known.credentials_no,
+    )
