@@ -1,9 +1,11 @@
 """Revocation: the database-driven queue of grants that must die at the provider."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Integer, UniqueConstraint, text
+from sqlalchemy import Connection, ForeignKey, Index, Integer, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, identity
@@ -36,4 +38,167 @@ class Revocation(Base):
     last_error_code: Mapped[str | None]
     last_error_http_status: Mapped[int | None] = mapped_column(Integer)
     last_error_at: Mapped[datetime | None]
+    current_dead_at: Mapped[datetime | None]
     done_at: Mapped[datetime | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A pair that is not known dead; `former_token_id` is null for the pair that the row holds. Sealed."""
+
+    former_token_id: int | None
+    kind: str
+    sealed_refresh_token: bytes = field(repr=False)
+    sealed_access_token: bytes | None = field(repr=False)
+    refresh_fingerprint: bytes
+    expired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A revocation that was started, with every pair that must die, the newest first."""
+
+    id: int
+    reason: str | None
+    attempts: int
+    failing_since: datetime | None
+    ever_in_doubt: bool
+    predecessors_dropped: bool
+    current_dead: bool
+    branches: list[Branch]
+
+
+TASK = text("""
+select r.id, r.reason, r.attempts, r.failing_since, r.current_dead_at is not null as current_dead,
+    g.doubt_since is not null as ever_in_doubt,
+    (
+        select count(*) from evergrant.former_tokens t where t.grant_id = g.id and t.kind = 'predecessor'
+    ) >= :kept as predecessors_dropped
+from evergrant.revocations r
+join evergrant.grants g on g.id = r.grant_id
+where r.grant_id = :grant_id
+""")
+
+BRANCHES = text("""
+select null as former_token_id, 'current' as kind, g.sealed_refresh_token, g.sealed_access_token,
+    g.refresh_fingerprint, coalesce(g.access_expires_at <= clock_timestamp(), true) as expired
+from evergrant.grants g
+where g.id = :grant_id and g.sealed_refresh_token is not null
+union all
+(
+    select t.id, t.kind, t.sealed_refresh_token, t.sealed_access_token,
+        t.refresh_fingerprint, coalesce(t.access_expires_at <= clock_timestamp(), true)
+    from evergrant.former_tokens t
+    where t.grant_id = :grant_id and t.known_dead_at is null
+    order by t.id desc
+)
+""")
+
+CURRENT_DEAD = text("""
+update evergrant.revocations set current_dead_at = coalesce(:now, clock_timestamp()) where grant_id = :grant_id
+""")
+FORMER_DEAD = text("""
+update evergrant.former_tokens set known_dead_at = coalesce(:now, clock_timestamp())
+where id = any (cast(:ids as bigint[]))
+""")
+
+# What killed a grant is told; what it held is shredded at once. Fingerprints stay while journals are kept: a late
+# answer that a journal still holds must be recognised.
+DONE = text("""
+with done as (
+    update evergrant.revocations
+    set status = 'done', evidence = :evidence, done_at = clock.at, attempts = attempts + 1, failing_since = null,
+        last_error_code = null, last_error_http_status = null, last_error_at = null
+    from (select coalesce(:now, clock_timestamp()) as at) clock
+    where grant_id = :grant_id
+    returning grant_id
+),
+former as (
+    update evergrant.former_tokens t
+    set sealed_refresh_token = '', sealed_access_token = null, known_dead_at = coalesce(known_dead_at, clock.at)
+    from done, (select coalesce(:now, clock_timestamp()) as at) clock
+    where t.grant_id = done.grant_id
+)
+update evergrant.grants g
+set status = 'revoked', sealed_refresh_token = null, sealed_access_token = null, claimed_at = null,
+    started_at = null, claim_no = g.claim_no + 1
+from done where g.id = done.grant_id
+""")
+
+# A replaced consent waited for its successor's end, because there one revocation kills both.
+WAKE_REPLACED = text("""
+update evergrant.revocations w set status = 'queued', due_at = coalesce(:now, clock_timestamp())
+from evergrant.revocations r
+where r.grant_id = :grant_id and w.client_id = r.client_id and w.ref = r.ref and w.status = 'waiting'
+""")
+
+AGAIN = text("""
+update evergrant.revocations r
+set due_at = clock.at + :wait,
+    attempts = r.attempts + case when :failed then 1 else 0 end,
+    failing_since = case when :failed then coalesce(r.failing_since, clock.at) else r.failing_since end,
+    status = case when :dead then 'dead' else r.status end,
+    last_error_code = cast(:code as text), last_error_http_status = cast(:http_status as integer),
+    last_error_at = case when cast(:code as text) is null then r.last_error_at else clock.at end
+from (select coalesce(:now, clock_timestamp()) as at) clock
+where r.grant_id = :grant_id and r.status = 'queued'
+returning r.id, r.attempts, r.failing_since
+""")
+
+FREE = text("""
+update evergrant.grants set claimed_at = null, started_at = null
+where id = :grant_id and claim_no = :claim_no
+""")
+
+
+def task(connection: Connection, grant_id: UUID, *, kept: int) -> Task | None:
+    """Read a revocation with every pair that must die; `kept`: how many predecessors are kept at most."""
+    row = connection.execute(TASK, {"grant_id": grant_id, "kept": kept}).mappings().one_or_none()
+    if row is None:
+        return None
+    branches = [Branch(**each) for each in connection.execute(BRANCHES, {"grant_id": grant_id}).mappings()]
+    return Task(**row, branches=branches)
+
+
+def note_dead(
+    connection: Connection, grant_id: UUID, former_token_ids: Sequence[int | None], *, now: datetime | None = None
+) -> None:
+    """Note pairs that are known dead; null stands for the pair that the row holds."""
+    if None in former_token_ids:
+        connection.execute(CURRENT_DEAD, {"grant_id": grant_id, "now": now})
+    former = [each for each in former_token_ids if each is not None]
+    if former:
+        connection.execute(FORMER_DEAD, {"ids": former, "now": now})
+
+
+def done(connection: Connection, grant_id: UUID, *, evidence: str, now: datetime | None = None) -> None:
+    """End a revocation well: the sealed tokens are shredded in the same transaction."""
+    connection.execute(DONE, {"grant_id": grant_id, "evidence": evidence, "now": now})
+    connection.execute(WAKE_REPLACED, {"grant_id": grant_id, "now": now})
+
+
+def again(
+    connection: Connection,
+    grant_id: UUID,
+    claim_no: int,
+    *,
+    wait: timedelta,
+    failed: bool = False,
+    dead: bool = False,
+    code: str | None = None,
+    http_status: int | None = None,
+    now: datetime | None = None,
+) -> dict[str, object] | None:
+    """Queue a revocation for later, or give it up (`dead`); its attempt on the grant is over."""
+    parameters = {
+        "grant_id": grant_id,
+        "wait": wait,
+        "failed": failed,
+        "dead": dead,
+        "code": code,
+        "http_status": http_status,
+        "now": now,
+    }
+    row = connection.execute(AGAIN, parameters).mappings().one_or_none()
+    connection.execute(FREE, {"grant_id": grant_id, "claim_no": claim_no})
+    return None if row is None else dict(row)

@@ -194,7 +194,7 @@ returning grant_id
 # A token set that arrived for a grant whose end was asked for must die, too.
 REOPEN = text("""
 update evergrant.revocations set status = 'queued', due_at = coalesce(:now, clock_timestamp()), done_at = null,
-    evidence = null
+    evidence = null, current_dead_at = null
 where grant_id = any (cast(:ids as uuid[])) and status in ('done', 'queued')
 returning grant_id
 """)

@@ -1,6 +1,6 @@
 """An attempt in this process: a started job with its registration, and how it ended."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -22,6 +22,16 @@ class Attempt:
     job: Started
     registered: Registered
     begun: timedelta
+
+    def with_token(self, sealed: bytes, fingerprint: bytes, former_token_id: int | None) -> "Attempt":
+        """This attempt, with another of the grant's tokens."""
+        job = replace(
+            self.job,
+            sealed_refresh_token=sealed,
+            refresh_fingerprint=fingerprint,
+            former_token_id=former_token_id,
+        )
+        return replace(self, job=job)
 
     def situation(self, *, journal_writable: bool, valve_shut: bool, stopping: bool) -> Situation:
         """What the guard needs to know now."""

@@ -75,10 +75,10 @@ def read_jobs(jobs: Any) -> list[Job]:
     return read
 
 
-def start(place: Workplace, jobs: Sequence[Job]) -> list[Attempt]:
+def start(place: Workplace, jobs: Sequence[Job], *, status: str = "active") -> list[Attempt]:
     """Start what is still ours; jobs whose registration cannot be used here are given back, and not blamed."""
     begun = clock.boot()
-    started, known = _start_rows(place, jobs)
+    started, known = _start_rows(place, jobs, status)
     usable: list[Attempt] = []
     unusable: list[tuple[UUID, int, timedelta]] = []
     for job in started:
@@ -91,12 +91,12 @@ def start(place: Workplace, jobs: Sequence[Job]) -> list[Attempt]:
     return usable
 
 
-def _start_rows(place: Workplace, jobs: Sequence[Job]) -> tuple[list[Started], dict[int, clients.Known]]:
+def _start_rows(place: Workplace, jobs: Sequence[Job], status: str) -> tuple[list[Started], dict[int, clients.Known]]:
     if not jobs:
         return [], {}
     try:
         with transaction() as connection:
-            started = attempts.start(connection, jobs, journal_id=place.journal_id)
+            started = attempts.start(connection, jobs, journal_id=place.journal_id, status=status)
             return started, clients.known(connection, [job.client_id for job in started])
     except OperationalError:
         # Whether the COMMIT was carried out is unknown. What was begun is given back: nothing was sent for it.

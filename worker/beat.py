@@ -85,12 +85,13 @@ class GrantScheduler(Scheduler):
             claimed = claim_client(connection, client_id, lease=self.settings.dispatch_lease)
         self._publish("evergrant.refresh", "refresh_urgent", claimed.wished)
         self._publish("evergrant.refresh", "refresh", claimed.due)
-        self._publish("evergrant.revoke", "revoke", claimed.revocations)
+        # One a message: a revocation takes several requests, one after the other.
+        self._publish("evergrant.revoke", "revoke", claimed.revocations, sheaf_size=1)
         return claimed
 
-    def _publish(self, task: str, queue: str, jobs: Sequence[Job]) -> None:
+    def _publish(self, task: str, queue: str, jobs: Sequence[Job], *, sheaf_size: int | None = None) -> None:
         """Publish jobs in sheaves; those that the broker does not take are due again at once."""
-        for sheaf in sheaves(jobs, self.settings.sheaf_size):
+        for sheaf in sheaves(jobs, sheaf_size or self.settings.sheaf_size):
             if self.broker_failed or not self._send(task, queue, sheaf):
                 with transaction() as connection:
                     attempts.release(connection, [(*job, UNPUBLISHED_WAIT) for job in sheaf])

@@ -176,6 +176,7 @@ create table evergrant.revocations (
     last_error_code text,
     last_error_http_status integer,
     last_error_at timestamptz,
+    current_dead_at timestamptz,       -- the pair that the grant's row holds is known dead
     done_at timestamptz,
     constraint pk_revocations primary key (id),
     constraint fk_revocations_grant_id foreign key (grant_id) references evergrant.grants (id),

@@ -11,6 +11,7 @@ Unknown        we cannot know whether the provider acted: never a verdict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from enum import Enum
 from http import HTTPStatus
 from typing import Final
 
@@ -63,6 +64,22 @@ class Unknown:
     http_status: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The revocation endpoint took the token (RFC 7009 §2.2); that proves nothing yet."""
+
+    code: str = "accepted"
+    http_status: int | None = HTTPStatus.OK
+
+
+class Life(Enum):
+    """What a look at a token told."""
+
+    ALIVE = "alive"
+    DEAD = "dead"
+    UNTOLD = "untold"  # the answer says nothing about the token
+
+
 Outcome = Refreshed | NotSent | NotNow | Refused | Misconfigured | Unknown
 
 
@@ -89,6 +106,38 @@ def outcome(answer: Answer, *, proven: bool, wall_clock: datetime) -> Outcome:
             return _client_error(answer, proven=proven)
         case Response(status=status):
             return Unknown(f"http_{status}", status)
+
+
+def revocation_outcome(answer: Answer, *, wall_clock: datetime) -> Accepted | Outcome:
+    """Read an answer of the revocation endpoint: 403 means the wrong client, 503 that the token still exists."""
+    if isinstance(answer, Response) and HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+        return Accepted(http_status=answer.status)
+    told = outcome(answer, proven=False, wall_clock=wall_clock)
+    return Misconfigured(told.code, told.http_status or 0) if isinstance(told, Refused) else told
+
+
+def probed(answer: Answer) -> Life:
+    """Read the answer to a refresh with a never-granted scope, where the provider file allows a probe."""
+    match answer:
+        case Response(status=HTTPStatus.BAD_REQUEST, body=body):
+            told = read_token_answer(body)
+            code = told.code if isinstance(told, ErrorAnswer) else None
+            return {"invalid_grant": Life.DEAD, "invalid_scope": Life.ALIVE}.get(code or "", Life.UNTOLD)
+        case Response(status=status) if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+            return Life.ALIVE
+        case _:
+            return Life.UNTOLD
+
+
+def presented(answer: Answer) -> Life:
+    """Read what the API says to an access token (RFC 6750 §3.1)."""
+    match answer:
+        case Response(status=HTTPStatus.UNAUTHORIZED):
+            return Life.DEAD
+        case Response(status=status) if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+            return Life.ALIVE
+        case _:
+            return Life.UNTOLD
 
 
 def _success(response: Response) -> Outcome:

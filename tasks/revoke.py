@@ -1,0 +1,322 @@
+"""Revoke: kill a grant at the provider, every branch of it, and see that it is dead.
+
+A branch is a pair that is not known dead: the one that the row holds, surplus, and at `on_use` predecessors.
+
+    start      compare-and-swap on the grant's claim number, as for a refresh
+    refresh    a branch whose access token has expired: some providers answer 200 to its revocation and do nothing
+    present    the kept access tokens, newest first: at `on_use` any use kills the direct predecessor
+    revoke     each branch by its refresh token
+    look       whether it is dead: a 200 proves nothing
+    end        done with evidence, or again later, or a dead letter
+
+Each step is noted in the database, so an attempt that ends early goes on where it was.
+"""
+
+import random
+from collections.abc import Sequence
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import structlog
+from celery import shared_task
+
+from models import client as clients
+from models import dead_letter, event, revocation
+from models.database import transaction
+from models.keys import VaultError
+from models.revocation import Branch, Task
+from models.settlement import PREDECESSORS_KEPT
+from tasks import clock, retry, valves, workplace
+from tasks.attempt import Arrived, Attempt
+from tasks.decide import read
+from tasks.journal import End, JournalBroken
+from tasks.oauth import messages
+from tasks.oauth.errors import LabelNotChosen
+from tasks.oauth.messages import Request
+from tasks.oauth.transport import Answer, NotSent
+from tasks.policy.outcome import (
+    Accepted,
+    Life,
+    Misconfigured,
+    NotNow,
+    Refreshed,
+    Refused,
+    presented,
+    probed,
+    revocation_outcome,
+)
+from tasks.policy.timing import back_off, release_wait
+from tasks.policy.valve import USABLE_SHARE, Result, Sign
+from tasks.refresh import check, read_jobs, request_of, start
+from tasks.settle import settle
+from tasks.workplace import Workplace
+
+log = structlog.get_logger()
+
+ACTOR = "evergrant"
+
+
+class NotYet(Exception):
+    """This attempt ends here; the revocation is queued again, `failed` where the provider did not play its part."""
+
+    def __init__(self, code: str, *, http_status: int | None = None, failed: bool = True) -> None:
+        super().__init__(code)
+        self.code = code
+        self.http_status = http_status
+        self.failed = failed
+        self.wait: timedelta | None = None
+
+
+@shared_task(name="evergrant.revoke", ignore_result=True)
+def revoke(jobs: Any = None, **_later: Any) -> None:
+    """Carry out `[[grant_id, claim_no], …]` of grants whose revocation beat has claimed."""
+    place = workplace.here(settle)
+    for job in place.once(read_jobs(jobs)):
+        for attempt in start(place, [job], status="revoking"):
+            Ending(place, attempt).carry_out()
+
+
+class Ending:
+    """One attempt to end one grant."""
+
+    def __init__(self, place: Workplace, attempt: Attempt) -> None:
+        self.place = place
+        self.attempt = attempt
+        self.provider = attempt.registered.provider
+        self.requests = 0
+
+    def carry_out(self) -> None:
+        """Do what can be done now, and note how it ended."""
+        job = self.attempt.job
+        with transaction() as connection:
+            task = revocation.task(connection, job.grant_id, kept=PREDECESSORS_KEPT)
+        if task is None:
+            return
+        try:
+            self._done(task, self._kill(task))
+        except NotYet as end:
+            self._again(task, end)
+        except VaultError as error:
+            # Its key is not here: never sent, never blamed, told.
+            log.error("revoke.cannot_open", grant_id=str(job.grant_id), reason=str(error))  # noqa: TRY400
+            self._again(task, NotYet("key_missing", failed=False))
+
+    def _kill(self, task: Task) -> str:
+        """Kill every branch; returns the evidence.
+
+        Raises:
+            NotYet: something must be tried again later.
+
+        """
+        if self.provider.revoke_url is None:
+            return self._let_lapse(task.branches)
+        living = [each for each in task.branches if each.former_token_id is not None or not task.current_dead]
+        for stale in [each for each in living if each.expired and each.kind != "predecessor"]:
+            self._freshen(stale)
+            living.remove(stale)
+        dead = self._present(task.branches)
+        seen = [self._end_branch(each) for each in living if each not in dead]
+        certain = all(seen) and not task.ever_in_doubt and not task.predecessors_dropped
+        return "verified" if certain else "accepted"
+
+    def _let_lapse(self, branches: Sequence[Branch]) -> str:
+        """Nobody can revoke here: the grant stays blocked, and what it held is shredded when it has lapsed."""
+        if any(not each.expired for each in branches) and self.attempt.job.access_expires_at is not None:
+            waiting = NotYet("waits_for_the_end_of_the_access_token", failed=False)
+            waiting.wait = max(self.attempt.job.access_expires_at - self.attempt.job.started_at, timedelta(seconds=1))
+            raise waiting
+        return "unsupported"
+
+    # Steps
+
+    def _freshen(self, branch: Branch) -> None:
+        """Refresh a branch whose access token has expired, as any refresh: journaled, and settled by generation."""
+        answer = self._ask(self._refresh_request(branch))
+        arrived = Arrived(self._attempt_with(branch), answer, clock.wall())
+        match read(arrived, proven=True):
+            case Refreshed():
+                settle(self.place, [arrived])
+                raise NotYet("refreshed_first", failed=False)
+            case Refused():
+                self._note_dead([branch.former_token_id])
+            case NotNow() | Misconfigured() | NotSent() as end:
+                self._feed(end.code, Sign.NOT_NOW if isinstance(end, NotNow) else Sign.BAD, end)
+                raise NotYet(end.code, http_status=getattr(end, "http_status", None))
+            case end:
+                settle(self.place, [arrived])
+                raise NotYet(end.code, http_status=end.http_status)
+
+    def _present(self, branches: Sequence[Branch]) -> list[Branch]:
+        """Use every kept access token once, newest first; returns the predecessors that this has killed."""
+        line = [each for each in branches if each.kind != "surplus"]
+        if len(line) < 2 or (self.provider.confirm_url or self.provider.api_url) is None:  # noqa: PLR2004
+            return []
+        used = {
+            each.former_token_id
+            for each in branches
+            if each.sealed_access_token is not None and self._look_at_access(each) is not Life.UNTOLD
+        }
+        # Branches are sorted newest first, so the one before a predecessor is its direct successor.
+        dead = [each for successor, each in pairwise(line) if successor.former_token_id in used]
+        self._note_dead([each.former_token_id for each in dead])
+        return dead
+
+    def _end_branch(self, branch: Branch) -> bool:
+        """Revoke one branch by its refresh token, and look; returns whether it is seen to be dead.
+
+        Raises:
+            NotYet: it lives, or the provider did not take the revocation.
+
+        """
+        token = self._open(branch.sealed_refresh_token, "refresh")
+        registration = self.attempt.registered.registration
+        answer = self._ask(messages.revoke(registration, token=token, hint="refresh_token"))
+        match revocation_outcome(answer, wall_clock=clock.wall()):
+            case Accepted():
+                self._feed("accepted", Sign.GOOD)
+            case end:
+                self._feed(end.code, Sign.NOT_NOW if isinstance(end, NotNow) else Sign.BAD, end)
+                raise NotYet(end.code, http_status=getattr(end, "http_status", None))
+        life = self._look_at(branch)
+        if life is Life.ALIVE:
+            raise NotYet("still_alive")
+        if life is Life.DEAD:
+            self._note_dead([branch.former_token_id])
+        return life is Life.DEAD
+
+    def _look_at(self, branch: Branch) -> Life:
+        if self.provider.probe:
+            return self._probe(branch)
+        if self.provider.api_url is not None and branch.sealed_access_token is not None and not branch.expired:
+            return self._look_at_access(branch)
+        return Life.UNTOLD
+
+    def _probe(self, branch: Branch) -> Life:
+        """Ask by a refresh that consumes nothing; should it consume the token after all, its answer is settled."""
+        token = self._open(branch.sealed_refresh_token, "refresh")
+        answer = self._ask(messages.probe(self.attempt.registered.registration, refresh_token=token))
+        arrived = Arrived(self._attempt_with(branch), answer, clock.wall())
+        if arrived.may_hold_tokens:
+            settle(self.place, [arrived])
+        return probed(answer)
+
+    def _look_at_access(self, branch: Branch) -> Life:
+        assert branch.sealed_access_token is not None  # noqa: S101  # both callers have looked
+        token = self._open(branch.sealed_access_token, "access")
+        call = messages.confirm if self.provider.confirm_url else messages.api_call
+        try:
+            request = call(self.provider, access_token=token, labels=self.attempt.job.labels)
+        except LabelNotChosen:
+            request = call(self.provider, access_token=token)
+        return presented(self._ask(request))
+
+    # Sending
+
+    def _ask(self, request: Request) -> Answer:
+        """Send one request of this attempt, if the guard lets it.
+
+        Raises:
+            NotYet: it may not be sent now.
+
+        """
+        if self.requests:
+            with transaction() as connection:
+                clients.debit(connection, self.attempt.job.client_id, usable_share=USABLE_SHARE)
+        self.requests += 1
+        deadline = self.attempt.registered.times.deadline
+        sending = retry.send(
+            self.place.transport, request, deadline=deadline, guard=lambda: check(self.place, self.attempt)
+        )
+        answer = self.place.transport.submit(sending).result()
+        if isinstance(answer, NotSent) and answer.code == "guard":
+            raise NotYet(str(answer.error), failed=False)
+        return answer
+
+    def _refresh_request(self, branch: Branch) -> Request:
+        return request_of(self.place, self._attempt_with(branch))
+
+    def _attempt_with(self, branch: Branch) -> Attempt:
+        """This attempt, with the tokens of a branch."""
+        return self.attempt.with_token(branch.sealed_refresh_token, branch.refresh_fingerprint, branch.former_token_id)
+
+    def _open(self, sealed: bytes, purpose: str) -> str:
+        return self.place.vault.open(sealed, table="grants", row_id=self.attempt.job.grant_id, purpose=purpose)
+
+    def _feed(self, code: str, sign: Sign, end: object = None) -> None:
+        job, known = self.attempt.job, self.attempt.registered.known
+        wait = getattr(end, "retry_after", None)
+        with transaction() as connection:
+            results = {job.client_id: [Result(job.grant_id, job.started_at, sign, code, wait)]}
+            shut = valves.feed(connection, results, {job.client_id: known.credentials_no})
+        self.place.note_valve(job.client_id, shut.get(job.client_id))
+
+    # The end
+
+    def _note_dead(self, former_token_ids: Sequence[int | None]) -> None:
+        with transaction() as connection:
+            revocation.note_dead(connection, self.attempt.job.grant_id, former_token_ids)
+
+    def _done(self, task: Task, evidence: str) -> None:
+        job = self.attempt.job
+        self._note_end(task, evidence)
+        with transaction() as connection:
+            revocation.done(connection, job.grant_id, evidence=evidence)
+            for kind in ("refresh", "revoke"):
+                dead_letter.close(connection, [job.grant_id], kind=kind, resolution="revoked", resolved_by=ACTOR)
+            event.of_grants(
+                connection, [job.grant_id], "grant.revoked", reason=task.reason, data={"evidence": evidence}
+            )
+        log.info("revoke", ref=job.ref, grant_id=str(job.grant_id), outcome=evidence, requests=self.requests)
+
+    def _note_end(self, task: Task, evidence: str) -> None:
+        """Note the end in the journal first, so that a restored database does not bring the grant back."""
+        end = End(
+            grant_id=str(self.attempt.job.grant_id), ended_at=clock.wall(), revocation_id=task.id, evidence=evidence
+        )
+        try:
+            self.place.journal.note_end(end)
+        except JournalBroken as error:
+            raise NotYet("journal_cannot_be_written", failed=False) from error
+
+    def _again(self, task: Task, end: NotYet) -> None:
+        job, settings = self.attempt.job, self.place.settings
+        failing = job.started_at - task.failing_since if task.failing_since else timedelta(0)
+        dead = end.failed and failing >= settings.horizon
+        wait = end.wait or release_wait(random.random())
+        if end.failed:
+            wait = back_off(
+                task.attempts + 1,
+                first=timedelta(seconds=settings.backoff_first_seconds),
+                cap=timedelta(seconds=settings.backoff_cap_seconds),
+                chance=random.random(),
+            )
+        elif end.code == "refreshed_first":
+            wait = timedelta(0)
+        with transaction() as connection:
+            row = revocation.again(
+                connection,
+                job.grant_id,
+                job.claim_no,
+                wait=wait,
+                failed=end.failed,
+                dead=dead,
+                code=end.code if end.failed else None,
+                http_status=end.http_status,
+            )
+            if dead and row is not None:
+                self._write_letter(connection, task, end, row)
+        log.info("revoke.again", ref=job.ref, grant_id=str(job.grant_id), outcome=end.code, failed=end.failed)
+
+    def _write_letter(self, connection: Any, task: Task, end: NotYet, row: dict[str, Any]) -> None:
+        dead_letter.write(
+            connection,
+            self.attempt.job.grant_id,
+            kind="revoke",
+            cause=end.code,
+            detail=None if end.http_status is None else f"HTTP {end.http_status}",
+            attempts=row["attempts"],
+            first_failed_at=row["failing_since"],
+            revocation_id=task.id,
+        )
+        event.of_grants(connection, [self.attempt.job.grant_id], "revocation.dead", reason=end.code)
