@@ -96,14 +96,14 @@ for no key update of g
 
 # Where one revocation kills everything that a user ever gave, a new consent would die with the old one.
 PENDING = text("""
-select r.id from evergrant.revocations r
-where r.client_id = :client_id and r.ref = :ref and r.reason is distinct from 'replaced'
+select r.ref, max(r.id) from evergrant.revocations r
+where r.client_id = :client_id and r.ref = any (cast(:refs as text[])) and r.reason is distinct from 'replaced'
     and (
         r.status = 'queued'
         or r.status = 'dead' and exists (
             select from evergrant.dead_letters d where d.revocation_id = r.id and d.resolved_at is null)
     )
-order by r.id limit 1
+group by r.ref
 """)
 
 RETIRE = text("""
@@ -166,10 +166,10 @@ def live_rows(connection: Connection, client_id: int, refs: Sequence[str]) -> di
     return {row["ref"]: LiveRow(**row) for row in rows}
 
 
-def pending_revocation(connection: Connection, client_id: int, ref: str) -> int | None:
-    """The revocation of this ref that was asked for and has not ended, if there is one."""
-    found = connection.execute(PENDING, {"client_id": client_id, "ref": ref}).scalar()
-    return None if found is None else int(found)
+def pending_revocations(connection: Connection, client_id: int, refs: Sequence[str]) -> dict[str, int]:
+    """The revocations of these refs that were asked for and have not ended, by ref."""
+    found = connection.execute(PENDING, {"client_id": client_id, "refs": list(refs)})
+    return {ref: int(revocation_id) for ref, revocation_id in found}
 
 
 def retire(connection: Connection, grant_id: UUID, *, at_once: bool, who: str) -> None:

@@ -95,7 +95,7 @@ def begin(
     )
     sealed = vault.seal(verifier, table="connect_requests", row_id=grant_id, purpose="verifier")
     with transaction() as connection:
-        _refuse_while_revoking(registered, consent.pending_revocation(connection, client_id, ref))
+        _refuse_while_revoking(connection, registered, ref)
         connect_request.begin(
             connection,
             grant_id=grant_id,
@@ -177,8 +177,7 @@ def _find(callback: Callback, *, client_id: int, ref: str) -> Begun:
 def _take(registered: Registered, begun: Begun) -> datetime:
     """Commit the one use of this flow, and a slot of the client's rate."""
     with transaction() as connection:
-        pending = consent.pending_revocation(connection, begun.client_id, begun.ref)
-        _refuse_while_revoking(registered, pending)
+        _refuse_while_revoking(connection, registered, begun.ref)
         started_at = connect_request.use(connection, begun.grant_id)
         if started_at is None:
             raise StateUsed
@@ -294,9 +293,12 @@ def _with_redirect(registration: Registration, redirect_uri: str | None) -> Regi
     return replace(registration, redirect_uri=redirect_uri or registration.redirect_uri)
 
 
-def _refuse_while_revoking(registered: Registered, pending: int | None) -> None:
-    if pending is not None and registered.provider.revocation is Reach.GRANT:
-        raise StillRevoking(pending)
+def _refuse_while_revoking(connection: Connection, registered: Registered, ref: str) -> None:
+    """Where one revocation kills everything of a user, a new consent would die with the old one."""
+    if registered.provider.revocation is Reach.GRANT:
+        pending = consent.pending_revocations(connection, registered.known.id, [ref])
+        if pending:
+            raise StillRevoking(pending[ref])
 
 
 def _hash(state: str) -> bytes:

@@ -1,0 +1,186 @@
+"""`evergrant grants import`: take over grants from JSON Lines, with a progress bar."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import click
+from sqlalchemy import RowMapping
+
+from models import reading
+from tasks.oauth.provider import Provider
+from tasks.registration import resolve
+from worker.cli import output, session
+from worker.cli.commands import Command
+from worker.cli.failures import Failure, misuse
+from worker.cli.import_batches import Intake, Tally
+from worker.cli.import_lines import Bad, Offered, lines
+from worker.cli.output import json_option
+
+BATCH = 500
+# A grant is renewed at two thirds of its access token's life.
+SHARE = 2 / 3
+
+
+@click.command(
+    "import",
+    cls=Command,
+    example="""
+    evergrant grants import grants.jsonl --client temple --dry-run
+    evergrant grants import - --client temple --paused < grants.jsonl
+    """,
+)
+@click.argument("file")
+@click.option("--client", required=True, metavar="NAME", help="The client that they belong to.")
+@click.option("--dry-run", is_flag=True, help="Store nothing; show the load against the client's rate.")
+@click.option("--paused", is_flag=True, help="Store them paused: nothing is sent until `grants resume`.")
+@click.option("--replace", is_flag=True, help="Put the token set in the place of the one that a ref holds.")
+@json_option
+def import_(file: str, *, client: str, dry_run: bool, paused: bool, replace: bool, as_json: bool) -> None:
+    """Take over grants from JSON Lines.
+
+    One object a line: ref and refresh_token; optional access_token, scope, labels, and expires_at, or expires_in
+    with created_at (neither: due now). A ref that exists is skipped and counted; a bad line is named with its
+    number and reason, and the good ones are kept.
+    """
+    settings = session.prepared()
+    vault = session.keys_needed(session.vault(), "refresh", "access")
+    with session.reading() as connection:
+        row = reading.client_by_name(connection, client)
+    provider = resolve(row["provider"], row["overrides"], settings)
+    intake = Intake(row["id"], provider, vault, settings.who, paused=paused, replace=replace, dry_run=dry_run)
+    tally = Tally()
+    with _opened(file) as source, _progress(file, tally) as progress:
+        try:
+            for bad in _take_all(source, intake, tally, progress):
+                _tell_bad(bad, as_json=as_json)
+        except BaseException:
+            click.echo(
+                f"Stopped: {_counted(tally)} so far; run it again to go on, refs that exist are skipped.", err=True
+            )
+            raise
+    _tell(tally, row, provider, dry_run=dry_run, as_json=as_json)
+    if tally.counts["bad"]:
+        raise Failure(
+            code="bad_lines",
+            message=f"{tally.counts['bad']} lines cannot be used",
+            next_step="mend those and import again; refs that exist are skipped",
+        )
+
+
+class _Progress(Protocol):
+    def __call__(self, read: int) -> None:
+        """Show how many bytes were read."""
+
+
+def _take_all(source: BinaryIO, intake: Intake, tally: Tally, progress: _Progress) -> Iterator[Bad]:
+    """Read, check and store everything; yields what could not be used."""
+    first_line_of: dict[bytes, int] = {}
+    batch: list[Offered] = []
+    for _, read, found in lines(source):
+        repeated = _repetition(found, first_line_of, intake) if isinstance(found, Offered) else found
+        if repeated is not None:
+            tally.counts["bad"] += 1
+            yield repeated
+        elif isinstance(found, Offered):
+            batch.append(found)
+        if len(batch) == BATCH:
+            yield from intake.take(batch, tally)
+            batch = []
+            progress(read)
+    if batch:
+        yield from intake.take(batch, tally)
+
+
+def _repetition(found: Offered, first_line_of: dict[bytes, int], intake: Intake) -> Bad | None:
+    """Name the earlier line that has the same ref or the same refresh token."""
+    marks = {
+        "ref": b"ref:" + found.ref.encode(),
+        "refresh token": intake.vault.fingerprint(found.refresh_token),
+    }
+    for what, mark in marks.items():
+        if mark in first_line_of:
+            return Bad(found.line, f"its {what} stands in line {first_line_of[mark]} already", found.ref)
+    first_line_of.update(dict.fromkeys(marks.values(), found.line))
+    return None
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[BinaryIO]:
+    if file == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        source = Path(file).open("rb")  # noqa: SIM115  # closed below
+    except OSError as error:
+        raise misuse(
+            code="file",
+            message=f"{file} cannot be read: {error.strerror}",
+            next_step="name a file that exists, or - for standard input",
+        ) from None
+    with source:
+        yield source
+
+
+@contextmanager
+def _progress(file: str, tally: Tally) -> Iterator[_Progress]:
+    """Show a bar on a terminal, and nothing in a pipe."""
+    if not sys.stderr.isatty():
+        yield lambda read: None  # noqa: ARG005
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    size = Path(file).stat().st_size if file != "-" and os.path.isfile(file) else None  # noqa: PTH113
+    shown = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()]
+    with Progress(*shown, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("importing", total=size)
+        yield lambda read: bar.update(task, completed=read, description=_counted(tally))
+
+
+def _tell_bad(bad: Bad, *, as_json: bool) -> None:
+    named = f" ({bad.ref})" if bad.ref else ""
+    record = {"line": bad.line, "ref": bad.ref, "reason": bad.reason}
+    click.echo(json.dumps(record) if as_json else f"line {bad.line}{named}: {bad.reason}", err=True)
+
+
+def _counted(tally: Tally) -> str:
+    told = [f"{count} {word}" for word, count in tally.record().items() if count or word == "imported"]
+    return ", ".join(told)
+
+
+def _tell(tally: Tally, row: RowMapping, provider: Provider, *, dry_run: bool, as_json: bool) -> None:
+    record: dict[str, object] = dict(tally.record())
+    sentence = f"{row['name']}: {_counted(tally)}."
+    if dry_run:
+        load = _load(row["grants"] + tally.counts["imported"], row, provider)
+        record |= {"dry_run": True, "load": load}
+        sentence = f"Nothing was stored. It would be: {_counted(tally)}.\n{_load_sentence(load)}"
+    output.done(record, sentence, as_json=as_json)
+
+
+def _load(grants: int, row: RowMapping, provider: Provider) -> dict[str, object]:
+    """What keeping so many grants costs of the client's rate, at the provider's usual life."""
+    per_minute = grants / (timedelta(seconds=provider.default_life_seconds) * SHARE / timedelta(minutes=1))
+    rate = row["rate_per_minute"]
+    return {
+        "grants": grants,
+        "life_seconds": provider.default_life_seconds,
+        "requests_per_minute": round(per_minute, 1),
+        "rate_per_minute": rate,
+        "share": round(per_minute / rate, 3) if rate else None,
+        "fits": rate is None or per_minute <= rate,
+    }
+
+
+def _load_sentence(load: dict[str, object]) -> str:
+    told = f"Keeping {load['grants']} grants warm takes {load['requests_per_minute']} requests a minute"
+    if load["rate_per_minute"] is None:
+        return f"{told}; this client has no limit."
+    verdict = "" if load["fits"] else ": too many; keep some on demand, or ask the provider for a higher rate"
+    return f"{told} of {load['rate_per_minute']:g}{verdict}."
