@@ -171,10 +171,12 @@ def test_an_answer_that_never_comes(simulator: SimulatorControl, row: dict[str, 
     assert simulator.summary()["grants"]["lost"] == (1 if when == "after" else 0)
 
 
-def test_a_reset_is_a_real_one(simulator: SimulatorControl, row: dict[str, Any]) -> None:
-    simulator.add_fault("reset", when="after")
-    with pytest.raises(ConnectionResetError):
-        refresh(simulator, row)
+def test_a_reset_is_a_real_one(simulator: SimulatorControl) -> None:
+    simulator.add_fault("reset", where="api")
+    with socket.create_connection(_address(simulator), timeout=20) as client:
+        client.sendall(b"GET /v2/bookings HTTP/1.1\r\nHost: x\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
 
 
 def test_an_answer_cut_in_its_body(simulator: SimulatorControl, row: dict[str, Any]) -> None:

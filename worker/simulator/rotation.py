@@ -96,9 +96,8 @@ class Grace(Rotation):
     def refreshed(self, spent: Pair, fresh: Pair, request: Request) -> None:
         """Let the old refresh token end when the grace does; a repeat does not prolong it."""
         super().refreshed(spent, fresh, request)
-        if spent.spent == 1:
-            why = f"its grace after request {request.number} is over"
-            self._ledger.end_refresh(spent, request.at, why, request.number, after=self._habits.grace_seconds)
+        why = f"its grace after request {request.number} is over"
+        self._ledger.end_refresh(spent, request.at, why, request.number, after=self._habits.grace_seconds)
 
 
 class Family(Rotation):

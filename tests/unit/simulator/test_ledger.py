@@ -90,6 +90,14 @@ def test_a_compacting_ledger_forgets_pairs_long_dead_and_keeps_their_count() -> 
         assert grant.alive(1000.0), profile
 
 
+def test_a_pair_that_was_used_lets_go_of_its_predecessor_so_that_memory_can_be_freed() -> None:
+    desk = Desk("on_use")
+    fresh = desk.refresh(desk.mint())
+    assert desk.pair(fresh).previous is not None
+    desk.use(fresh)
+    assert desk.pair(fresh).previous is None
+
+
 def test_without_compacting_nothing_is_forgotten() -> None:
     desk = Desk("immediate")
     tokens = desk.mint()

@@ -106,6 +106,14 @@ def test_an_access_token_without_a_hint_kills_its_pair_at_doorkeeper() -> None:
     assert not desk.refreshes(tokens)
 
 
+def test_an_expired_access_token_revokes_nothing() -> None:
+    desk = Desk()
+    tokens = desk.mint()
+    desk.pass_time(7201)
+    assert desk.revoke(tokens.access).status == 200
+    assert desk.refreshes(tokens)
+
+
 def test_an_access_token_alone_dies_where_both_are_not_one_row() -> None:
     desk = Desk("family")
     tokens = desk.mint()
