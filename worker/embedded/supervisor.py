@@ -14,6 +14,7 @@ import structlog
 
 import settings as our_settings
 from settings import Settings, SettingsError
+from worker import logs
 from worker.embedded import discovery
 from worker.embedded.engines import Engines
 from worker.embedded.errors import EmbeddedError
@@ -31,7 +32,7 @@ _STOP_LOOK_SECONDS = 0.1
 _SETTLE_SECONDS = 15.0
 """What a worker gets beyond the HTTP deadline to settle the last answers."""
 
-log = structlog.get_logger(process="up")
+log = structlog.get_logger()
 
 Stage = Sequence[Program]
 
@@ -73,6 +74,7 @@ def run(settings: Settings, *, workers: int, concurrency: int) -> int:
     if settings.database_url is not None and settings.environment is None:
         message = "EVERGRANT_ENVIRONMENT: a database of your own needs this name, for example production"
         raise SettingsError(message)
+    logs.configure("up", level=settings.log_level)
     return supervise(settings, stages(settings, workers=workers, concurrency=concurrency))
 
 
@@ -152,6 +154,7 @@ class Supervisor:
     def stop(self) -> bool:
         """End everything, the last started first; False if something had to be killed."""
         asked = self._signals.stops
+        log.info("stopping", again="a second signal kills")
         clean = True
         for stage in reversed(self._stages):
             clean &= self._stop_stage([one.process for one in stage], asked=asked)
