@@ -22,7 +22,7 @@ from worker.cli.providers import rate
 COLUMNS = [
     Column("name"),
     Column("provider", spare=1),
-    Column("grants"),
+    Column("grants", number=True),
     Column("rate", spare=3),
     Column("rotation", spare=4),
     Column("keep", spare=5),
@@ -238,7 +238,7 @@ def _registration(
 
 
 def _record(row: RowMapping) -> dict[str, Any]:
-    state, reason = _state(row)
+    what, reason = state(row)
     return {
         "name": row["name"],
         "provider": row["provider"],
@@ -252,7 +252,7 @@ def _record(row: RowMapping) -> dict[str, Any]:
         "rate": rate(row["rate_per_minute"]),
         "burst": row["burst"],
         "grants": row["grants"],
-        "state": state,
+        "state": what,
         "reason": reason,
         "paused_until": row["paused_until"],
         "deaths_held_at": row["deaths_held_at"],
@@ -261,7 +261,7 @@ def _record(row: RowMapping) -> dict[str, Any]:
     }
 
 
-def _state(row: RowMapping) -> tuple[str, str | None]:
+def state(row: RowMapping) -> tuple[str, str | None]:
     """What the valve lets through, and why not more."""
     if row["paused_by_operator"]:
         return "paused", "by an operator"

@@ -15,12 +15,12 @@ from worker.cli.failures import ExitCode, Failure, misuse
 from worker.cli.output import Column, json_option
 
 COLUMNS = [
-    Column("id"),
+    Column("id", number=True),
     Column("ref"),
     Column("client", spare=2),
     Column("kind", spare=4),
     Column("cause"),
-    Column("attempts", spare=5),
+    Column("attempts", spare=5, number=True),
     Column("dead_at", spare=1),
     Column("detail", spare=6),
     Column("resolution", spare=3),

@@ -19,8 +19,8 @@ COLUMNS = [
     Column("status"),
     Column("access_expires_at", "expires at", spare=1),
     Column("due_at", spare=2),
-    Column("generation", "gen", spare=6),
-    Column("failures", spare=4),
+    Column("generation", "gen", spare=6, number=True),
+    Column("failures", spare=4, number=True),
     Column("error", spare=5),
     Column("labels", spare=7),
 ]

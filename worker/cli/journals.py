@@ -11,11 +11,11 @@ from worker.cli.commands import Command
 from worker.cli.output import Column, json_option
 
 COLUMNS = [
-    Column("id"),
+    Column("id", number=True),
     Column("host", spare=1),
     Column("process", spare=2),
     Column("state"),
-    Column("grants_waiting", "waiting"),
+    Column("grants_waiting", "waiting", number=True),
     Column("seen_at", spare=3),
     Column("opened_at", spare=4),
 ]

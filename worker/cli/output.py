@@ -27,12 +27,13 @@ PAGE = 500
 class Column:
     """One column of a table: the record's field, and how gladly it is given up on a narrow terminal.
 
-    `spare` 0 is never left out; the highest number goes first.
+    `spare` 0 is never left out; the highest number goes first. A `number` stands at the right.
     """
 
     field: str
     heading: str = ""
     spare: int = 0
+    number: bool = False
 
     @property
     def title(self) -> str:
@@ -141,7 +142,12 @@ def _plain_table(records: Sequence[Record], columns: Sequence[Column], *, headin
         lines.insert(0, [c.title.upper() for c in columns])
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     for line in lines:
-        click.echo("  ".join(text.ljust(w) for text, w in zip(line, widths, strict=True)).rstrip())
+        placed = [_placed(text, width, column) for text, width, column in zip(line, widths, columns, strict=True)]
+        click.echo("  ".join(placed).rstrip())
+
+
+def _placed(text: str, width: int, column: Column) -> str:
+    return text.rjust(width) if column.number else text.ljust(width)
 
 
 def _rich_table(records: Sequence[Record], columns: Sequence[Column]) -> None:
@@ -160,7 +166,12 @@ def table(records: Sequence[Record], columns: Sequence[Column], *, width: int) -
     shown = _fitting(columns, cells, width)
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in shown:
-        made.add_column(column.title.upper(), no_wrap=column.spare == 0, overflow="fold")
+        made.add_column(
+            column.title.upper(),
+            no_wrap=column.spare == 0,
+            overflow="fold",
+            justify="right" if column.number else "left",
+        )
     for row in zip(*(cells[c.field] for c in shown), strict=True):
         made.add_row(*(Text(text, style=STYLES.get(text, "")) for text in row))
     return made

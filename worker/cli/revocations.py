@@ -14,12 +14,12 @@ from worker.cli.grants import last_error
 from worker.cli.output import Column, json_option
 
 COLUMNS = [
-    Column("id"),
+    Column("id", number=True),
     Column("ref"),
     Column("client", spare=1),
     Column("status"),
     Column("evidence", spare=2),
-    Column("attempts", spare=4),
+    Column("attempts", spare=4, number=True),
     Column("requested_at", spare=3),
     Column("done_at", spare=3),
     Column("reason", spare=5),

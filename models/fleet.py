@@ -1,0 +1,106 @@
+"""The fleet at a glance: counts, lateness, runway, valves, and who is alive. Reads only."""
+
+from datetime import timedelta
+
+from sqlalchemy import Connection, RowMapping, TextClause, text
+
+# Beats and workers say every five seconds that they live; this allows for a slow machine.
+SILENT_AFTER = timedelta(seconds=30)
+
+# One pass over the grants. Runway: until the first access token that is kept warm lapses, if all stood still.
+BY_CLIENT = text("""
+select c.id, c.name, c.provider, c.rate_per_minute,
+    v.paused_by_operator, v.paused_until, v.pause_reason, v.deaths_held_at, coalesce(n.active, 0) as active,
+    coalesce(n.paused, 0) as paused, coalesce(n.needs_consent, 0) as needs_consent,
+    coalesce(n.revoking, 0) as revoking, coalesce(n.revoked, 0) as revoked, coalesce(n.due, 0) as due,
+    coalesce(n.under_way, 0) as under_way, coalesce(n.failing, 0) as failing,
+    coalesce(n.in_doubt, 0) as in_doubt, coalesce(n.suspect, 0) as suspect, coalesce(n.lapsed, 0) as lapsed,
+    n.lateness, n.runway
+from evergrant.clients c
+left join evergrant.valves v on v.client_id = c.id
+left join (
+    select g.client_id,
+        count(*) filter (where g.active) as active,
+        count(*) filter (where g.status = 'paused' and not g.ending) as paused,
+        count(*) filter (where g.status = 'needs_consent' and not g.ending) as needs_consent,
+        count(*) filter (where g.status = 'revoking' or g.ending and g.status <> 'revoked') as revoking,
+        count(*) filter (where g.status = 'revoked') as revoked,
+        count(*) filter (where g.active and g.due_at <= g.at) as due,
+        count(*) filter (where g.due_at > g.at and (g.claimed_at is not null or g.started_at is not null))
+            as under_way,
+        count(*) filter (where g.active and g.failures > 0) as failing,
+        count(*) filter (where g.active and g.doubt_since is not null) as in_doubt,
+        count(*) filter (where g.active and g.suspect_at is not null) as suspect,
+        count(*) filter (where g.active and g.warm and g.access_expires_at <= g.at) as lapsed,
+        max(g.at - g.due_at) filter (where g.active and g.due_at <= g.at) as lateness,
+        min(g.access_expires_at - g.at) filter (where g.active and g.warm and g.access_expires_at > g.at)
+            as runway
+    from (
+        select g.*, clock.at, g.status = 'active' and r.id is null as active, r.id is not null as ending,
+            coalesce(g.keep, k.keep) = 'warm' as warm
+        from evergrant.grants g
+        join evergrant.clients k on k.id = g.client_id
+        cross join (select clock_timestamp() as at) clock
+        left join evergrant.revocations r on r.grant_id = g.id
+    ) g
+    group by g.client_id
+) n on n.client_id = c.id
+order by c.name
+""")
+
+PROCESSES = text("""
+select kind, host, pid, started_at, seen_at, seen_at > clock_timestamp() - cast(:silent_after as interval) as alive
+from evergrant.processes order by kind, host, pid
+""")
+
+OPEN_LETTERS = text("""
+select cause, count(*) as count from evergrant.dead_letters where resolved_at is null group by cause order by cause
+""")
+
+REVOCATIONS = text("""
+select status, count(*) as count from evergrant.revocations where status in ('queued', 'dead') group by status
+""")
+
+# A journal that nobody holds and that grants wait for needs a human, sooner or later.
+WAITED_FOR = text("""
+select count(*) as count from evergrant.journals j
+where j.drained_at is null and j.abandoned_at is null
+    and j.seen_at < clock_timestamp() - cast(:silent_after as interval)
+    and exists (select from evergrant.grants g where g.doubt_since is not null and g.doubt_journals @> array[j.id])
+""")
+
+
+def by_client(connection: Connection) -> list[RowMapping]:
+    """Counts and valve of each client, by name."""
+    return list(connection.execute(BY_CLIENT).mappings())
+
+
+def processes(connection: Connection) -> list[RowMapping]:
+    """Every beat and worker that did not sign off, and whether it was heard of lately."""
+    return list(connection.execute(PROCESSES, {"silent_after": SILENT_AFTER}).mappings())
+
+
+def open_dead_letters(connection: Connection) -> dict[str, int]:
+    """The open dead letters by cause."""
+    return _counts(connection, OPEN_LETTERS)
+
+
+def open_revocations(connection: Connection) -> dict[str, int]:
+    """The revocations that have not ended, by status: queued or dead."""
+    return _counts(connection, REVOCATIONS)
+
+
+def journals_waited_for(connection: Connection) -> int:
+    """Journals without a living holder that grants in doubt wait for."""
+    return int(connection.execute(WAITED_FOR, {"silent_after": SILENT_AFTER}).scalar_one())
+
+
+def clock(connection: Connection) -> RowMapping:
+    """The database's time and its name for this environment."""
+    query = """
+        select clock_timestamp() as at, (select environment from evergrant.installation) as environment"""
+    return connection.execute(text(query)).mappings().one()
+
+
+def _counts(connection: Connection, query: TextClause) -> dict[str, int]:
+    return {str(what): int(count) for what, count in connection.execute(query)}

@@ -1,0 +1,134 @@
+"""How `evergrant status` looks: one page of rich, still or live; in a pipe the same without colour."""
+
+import time
+from collections.abc import Callable
+from io import StringIO
+from typing import Any
+
+import click
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from worker.cli import output
+from worker.cli.output import Column, iso, table
+
+PIPE_WIDTH = 160
+
+CLIENTS = [
+    Column("name", "client"),
+    Column("state"),
+    Column("active", number=True),
+    Column("due", spare=1, number=True),
+    Column("under_way", spare=4, number=True),
+    Column("failing", spare=2, number=True),
+    Column("needs_consent", spare=3, number=True),
+    Column("lateness", "late by", spare=5),
+    Column("runway", spare=6),
+    Column("rate", spare=7),
+    Column("provider", spare=9),
+    Column("reason", spare=8),
+]
+PROCESSES = [
+    Column("kind", "process"),
+    Column("host", spare=1),
+    Column("pid", number=True),
+    Column("alive"),
+    Column("seen_at", spare=2),
+]
+
+
+def rendered(found: dict[str, Any]) -> None:
+    """Print one snapshot."""
+    if output.on_terminal():
+        console = Console(highlight=False)
+        console.print(page(found, width=console.width))
+        return
+    console = Console(width=PIPE_WIDTH, highlight=False, file=StringIO(), color_system=None)
+    with console.capture() as captured:
+        console.print(page(found, width=PIPE_WIDTH))
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def live(read: Callable[[], dict[str, Any]], *, pause: float) -> None:
+    """Show snapshots on the whole screen until Ctrl-C, which is the usual way to end it."""
+    console = Console(highlight=False)
+    try:
+        with Live(console=console, screen=True, auto_refresh=False) as screen:
+            while True:
+                screen.update(page(read(), width=console.width), refresh=True)
+                time.sleep(pause)
+    except KeyboardInterrupt:
+        return
+
+
+def page(found: dict[str, Any], *, width: int) -> Group:
+    """Everything, top down: what needs a human, the counts, the clients, the processes."""
+    parts: list[Any] = [_title(found), Text(), *_attention(found), Text(), *_numbers(found)]
+    if found["clients"]:
+        shown = [each | {"lateness": length(each["lateness_seconds"])} for each in found["clients"]]
+        shown = [each | {"runway": length(each["runway_seconds"])} for each in shown]
+        parts += [Text(), table(shown, CLIENTS, width=width)]
+    if found["processes"]:
+        parts += [Text(), table(found["processes"], PROCESSES, width=width)]
+    return Group(*parts)
+
+
+def length(seconds: float | None) -> str | None:
+    """A length of time in its two largest units: `1h 52m`, `4m 10s`, `0.4s`."""
+    if seconds is None:
+        return None
+    if seconds < 10:  # noqa: PLR2004
+        return f"{seconds:.1f}s"
+    whole = int(seconds)
+    for big, small, size in (("d", "h", 86400), ("h", "m", 3600), ("m", "s", 60)):
+        if whole >= size:
+            rest = whole % size // (size // (24 if big == "d" else 60))
+            return f"{whole // size}{big} {rest}{small}"
+    return f"{whole}s"
+
+
+def _title(found: dict[str, Any]) -> Text:
+    title = Text("Evergrant", style="bold")
+    title.append(f"  {found['environment'] or '-'}  {iso(found['at'])}", style="dim")
+    return title
+
+
+def _attention(found: dict[str, Any]) -> list[Text]:
+    if not found["attention"]:
+        return [Text("All is well.", style="green")]
+    lines = []
+    for each in found["attention"]:
+        line = Text("! ", style="bold red")
+        line.append(output.cell(each["what"]), style="default")
+        line.append(f"  → {output.cell(each['next'])}", style="dim")
+        lines.append(line)
+    return lines
+
+
+def _numbers(found: dict[str, Any]) -> list[Text]:
+    grants, revocations = found["grants"], found["revocations"]
+    letters = sum(found["dead_letters"].values())
+    facts = [(name, found[name]) for name in ("due", "under_way", "failing", "in_doubt", "suspect", "lapsed")]
+    rows = [
+        ("grants", list(grants.items())),
+        ("now", facts),
+        ("open", [("revocations", revocations["queued"]), ("dead letters", letters)]),
+        (
+            "time",
+            [("late by", length(found["lateness_seconds"])), ("runway", length(found["runway_seconds"]))],
+        ),
+    ]
+    return [_line(name, values) for name, values in rows]
+
+
+ALARMING = {"needs_consent", "failing", "in_doubt", "suspect", "lapsed", "dead letters"}
+
+
+def _line(name: str, values: list[tuple[str, Any]]) -> Text:
+    line = Text(f"{name:<8}", style="bold")
+    for what, value in values:
+        style = "red" if what in ALARMING and value else "default"
+        line.append(what.replace("_", " ") + " ", style="dim")
+        line.append(f"{output.cell(value)}   ", style=style)
+    return line
