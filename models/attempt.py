@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+import settings
 from models.claim import Job
 
 
@@ -52,6 +54,9 @@ mine as (
     where g.status = cast(:status as text) and (
         g.status = 'revoking' or not exists (select from evergrant.revocations r where r.grant_id = g.id)
     )
+    -- A restored or copied database sends nothing: neither one that says so itself, nor one that lacks what we saw.
+    and (select evergrant.database_state(cast(:environment as text))) = 'fit'
+    and (cast(:tick as uuid) is null or exists (select from evergrant.ticks t where t.id = cast(:tick as uuid)))
     order by g.id
     for no key update of g
 ),
@@ -128,6 +133,7 @@ def start(
     *,
     journal_id: int,
     status: str = "active",
+    tick: UUID | None = None,
     now: datetime | None = None,
 ) -> list[Started]:
     """Begin an attempt for every job whose claim still stands; the others are stale, and silently not returned.
@@ -137,10 +143,12 @@ def start(
         jobs: (grant_id, claim_no) of one message.
         journal_id: of this process, the only place where an answer could be.
         status: `active` for a refresh, `revoking` for a revocation's own work.
+        tick: the newest tick that this process has seen; a database that lacks it lost commits.
         now: the database clock by default.
 
     """
-    parameters = {**_arrays(jobs), "journal_id": journal_id, "status": status, "now": now}
+    parameters: dict[str, Any] = {**_arrays(jobs), "journal_id": journal_id, "status": status, "tick": tick, "now": now}
+    parameters["environment"] = settings.current().environment
     return [Started(**row) for row in connection.execute(START, parameters).mappings()]
 
 

@@ -13,6 +13,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+import settings
+
 Job = tuple[UUID, int]  # (grant_id, claim_no): all that a message may say
 
 LOOK = text("""
@@ -20,7 +22,8 @@ select v.client_id
 from evergrant.valves v
 join evergrant.clients c on c.id = v.client_id
 cross join (select coalesce(:now, clock_timestamp()) as at) clock
-where (v.paused_until is null or v.paused_until <= clock.at)
+where (select evergrant.database_state(cast(:environment as text))) = 'fit'
+and (v.paused_until is null or v.paused_until <= clock.at)
 and (
     exists (
         select from evergrant.revocations r
@@ -47,7 +50,7 @@ select v.*, c.rate_per_minute, c.burst, c.attempt_lease, clock.at,
 from evergrant.valves v
 join evergrant.clients c on c.id = v.client_id
 cross join (select coalesce(:now, clock_timestamp()) as at) clock
-where v.client_id = :client_id
+where v.client_id = :client_id and (select evergrant.database_state(cast(:environment as text))) = 'fit'
 for no key update of v skip locked
 """)
 
@@ -144,12 +147,13 @@ class Scope:
 
 def clients_to_look_at(connection: Connection, *, now: datetime | None = None) -> list[int]:
     """Ids of the clients with something due, wished or to revoke, and an open valve."""
-    return list(connection.execute(LOOK, {"now": now}).scalars())
+    return list(connection.execute(LOOK, {"now": now, "environment": settings.current().environment}).scalars())
 
 
 def lock_valve(connection: Connection, client_id: int, *, now: datetime | None = None) -> dict[str, Any] | None:
     """The valve's row with the client's rate, burst, jobs `under_way` and the clock `at`; None: another beat has it."""
-    row = connection.execute(LOCK_VALVE, {"client_id": client_id, "now": now}).mappings().one_or_none()
+    parameters = {"client_id": client_id, "now": now, "environment": settings.current().environment}
+    row = connection.execute(LOCK_VALVE, parameters).mappings().one_or_none()
     return None if row is None else dict(row)
 
 

@@ -21,6 +21,9 @@ class Installation(Base):
     timeline: Mapped[str]
     adopted_at: Mapped[datetime]
     adopted_by: Mapped[str]
+    incident_no: Mapped[int]
+    incident_at: Mapped[datetime | None]
+    incident_reason: Mapped[str | None]
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ REMEMBER = """
 
 REPLACE = """update set environment = excluded.environment,
     system_identifier = excluded.system_identifier, database_name = excluded.database_name,
-    timeline = excluded.timeline, adopted_by = excluded.adopted_by, adopted_at = clock_timestamp()"""
+    timeline = excluded.timeline,
+    incident_at = null, incident_reason = null, adopted_by = excluded.adopted_by, adopted_at = clock_timestamp()"""
 
 
 def observed(connection: Connection, environment: str) -> Identity:
@@ -75,3 +79,40 @@ def remember(connection: Connection, identity: Identity, *, who: str) -> None:
 def adopt(connection: Connection, identity: Identity, *, who: str) -> None:
     """Adopt the identity, whatever was adopted before."""
     connection.execute(text(REMEMBER + REPLACE), {**asdict(identity), "who": who})
+
+
+STATE = text("select evergrant.database_state(cast(:environment as text))")
+RAISE = text("""
+update evergrant.installation
+set incident_no = incident_no + 1, incident_at = clock_timestamp(), incident_reason = :reason
+where incident_at is null
+""")
+# Over when every journal that is not marked drained was replayed for this incident.
+CLOSE = text("""
+update evergrant.installation i
+set incident_at = null, incident_reason = null, timeline = substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)
+where i.incident_at is not null and not exists (
+    select from evergrant.journals j
+    where j.drained_at is null and j.abandoned_at is null and j.replayed_incident is distinct from i.incident_no
+)
+returning i.incident_no
+""")
+
+
+def state(connection: Connection, environment: str | None) -> str:
+    """Whether anything may be claimed and sent here.
+
+    `fit`, `rewound` (commits may be missing), `copied`, `standby` or `not_adopted`.
+    """
+    return str(connection.execute(STATE, {"environment": environment}).scalar_one())
+
+
+def raise_incident(connection: Connection, reason: str) -> int:
+    """Stop all claims and starts until every journal was replayed; returns the incident's number."""
+    connection.execute(RAISE, {"reason": reason})
+    return int(connection.execute(text("select incident_no from evergrant.installation")).scalar_one())
+
+
+def close_incident(connection: Connection) -> bool:
+    """Let work go on if every journal was replayed; returns whether it does."""
+    return connection.execute(CLOSE).scalar() is not None

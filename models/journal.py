@@ -21,6 +21,7 @@ class Journal(Base):
     drained_at: Mapped[datetime | None]
     abandoned_at: Mapped[datetime | None]
     abandoned_by: Mapped[str | None]
+    replayed_incident: Mapped[int | None]
 
 
 REGISTER = text("insert into evergrant.journals (host, process) values (:host, :process) returning id")
@@ -72,3 +73,21 @@ def drained(connection: Connection, journal_id: int, *, now: datetime | None = N
 def abandon(connection: Connection, journal_id: int, *, by: str, now: datetime | None = None) -> None:
     """Note that a journal's disk is gone for good; no grant in doubt waits for it any longer."""
     connection.execute(ABANDONED, {"id": journal_id, "by": by, "now": now})
+
+
+# The row itself may be among the commits that are missing.
+REPLAYED = text("""
+insert into evergrant.journals (id, host, process, replayed_incident, drained_at)
+overriding system value
+values (:id, :host, :process, :incident_no, case when :drained then clock_timestamp() end)
+on conflict (id) do update set replayed_incident = excluded.replayed_incident,
+    drained_at = case when :drained then coalesce(journals.drained_at, clock_timestamp()) end
+""")
+
+
+def replayed(
+    connection: Connection, journal_id: int, *, host: str, process: str, incident_no: int, drained: bool
+) -> None:
+    """Note that a journal was replayed as a whole for an incident; `drained`: nobody writes it any longer."""
+    parameters = {"id": journal_id, "host": host, "process": process, "incident_no": incident_no, "drained": drained}
+    connection.execute(REPLAYED, parameters)

@@ -202,3 +202,23 @@ def again(
     row = connection.execute(AGAIN, parameters).mappings().one_or_none()
     connection.execute(FREE, {"grant_id": grant_id, "claim_no": claim_no})
     return None if row is None else dict(row)
+
+
+# Its end was among the commits that are missing: the tokens are dead at the provider, whatever the row says.
+END_AGAIN = text("""
+with ended as (
+    insert into evergrant.revocations (client_id, grant_id, ref, reason, status, evidence, done_at)
+    select g.client_id, g.id, g.ref, 'restored', 'done', :evidence, :ended_at
+    from evergrant.grants g where g.id = :grant_id and g.status <> 'revoked'
+    on conflict (grant_id) do update set status = 'done', evidence = excluded.evidence, done_at = excluded.done_at
+    returning grant_id
+)
+select grant_id from ended
+""")
+
+
+def end_again(connection: Connection, grant_id: UUID, *, evidence: str, ended_at: datetime) -> None:
+    """End a grant again whose end a journal has noted and the database has forgotten."""
+    parameters = {"grant_id": grant_id, "evidence": evidence, "ended_at": ended_at}
+    if connection.execute(END_AGAIN, parameters).scalar() is not None:
+        connection.execute(DONE, {"grant_id": grant_id, "evidence": evidence, "now": ended_at})

@@ -12,6 +12,7 @@ from models.journal import Journal
 from models.process import Process
 from models.refresh_request import RefreshRequest
 from models.revocation import Revocation
+from models.tick import Tick
 
 __all__ = [
     "Chore",
@@ -26,5 +27,6 @@ __all__ = [
     "Process",
     "RefreshRequest",
     "Revocation",
+    "Tick",
     "Valve",
 ]

@@ -109,8 +109,12 @@ class Decider:
 
     # A token set
 
-    def token_set(self, asked: Asked, row: Held, token_set: TokenSet) -> None:
-        """Add what a token set changes, whether it arrived just now or was found in a journal."""
+    def token_set(self, asked: Asked, row: Held, token_set: TokenSet, *, settled_before: bool = False) -> None:
+        """Add what a token set changes, whether it arrived just now or was found in a journal.
+
+        `settled_before`: the journal says so, and it is read once more because commits may be missing; what has no
+        place in the row was replaced long since, and is no surplus.
+        """
         mine = asked.fingerprint in (row.refresh_fingerprint, *row.former_fingerprints)
         if row.generation < asked.generation or (row.generation == asked.generation and mine):
             self.made.stored.append(self._stored(asked, row, token_set))
@@ -118,7 +122,7 @@ class Decider:
                 self.made.recovered.append(row.grant_id)
             if token_set.scope is not None and scope_set(token_set.scope) != scope_set(row.scope) and row.scope:
                 self.made.scope_changes[row.grant_id] = {"before": row.scope, "after": token_set.scope}
-        elif token_set.refresh_token is None or self._is_held(row, token_set.refresh_token):
+        elif settled_before or token_set.refresh_token is None or self._is_held(row, token_set.refresh_token):
             return
         else:
             self.made.surplus.append(self._surplus(asked, token_set, token_set.refresh_token))

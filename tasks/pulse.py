@@ -1,6 +1,7 @@
 """The pulse of a worker process: says that it lives, and drains the journals of processes that do not."""
 
 import os
+import resource
 import socket
 import threading
 from datetime import timedelta
@@ -11,7 +12,7 @@ import structlog
 from models import journal as register
 from models import process
 from models.database import transaction
-from tasks import clock, replay, workplace
+from tasks import clock, recover, replay, workplace
 from tasks.settle import settle
 from tasks.workplace import Workplace
 
@@ -49,6 +50,7 @@ class Pulse:
         while True:
             try:
                 self._say_alive()
+                recover.look(self.place)
                 if clock.boot() >= drain_at:
                     drain_at = clock.boot() + DRAIN
                     replay.drain_others(self.place)
@@ -69,9 +71,20 @@ _pulse: list[Pulse] = []
 
 def begin() -> None:
     """Open the workplace of this process and let it live."""
-    pulse = Pulse(workplace.here(settle))
+    _raise_open_files()
+    place = workplace.here(settle)
+    state = recover.look(place, thoroughly=True)
+    if state != "fit":
+        log.error("worker.database_unfit", state=state, remedy="evergrant db check")
+    pulse = Pulse(place)
     _pulse[:] = [pulse]
     pulse.start()
+
+
+def _raise_open_files() -> None:
+    """Let this process have as many sockets as it may: each request under way needs one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def end() -> None:

@@ -96,7 +96,7 @@ def _start_rows(place: Workplace, jobs: Sequence[Job], status: str) -> tuple[lis
         return [], {}
     try:
         with transaction() as connection:
-            started = attempts.start(connection, jobs, journal_id=place.journal_id, status=status)
+            started = attempts.start(connection, jobs, journal_id=place.journal_id, status=status, tick=place.tick)
             return started, clients.known(connection, [job.client_id for job in started])
     except OperationalError:
         # Whether the COMMIT was carried out is unknown. What was begun is given back: nothing was sent for it.

@@ -64,7 +64,7 @@ def replay(place: Workplace, kept: Sequence[Kept]) -> list[Position]:
             if row is not None:
                 client = known[row.client_id]
                 provider = resolve(client.provider, client.overrides, place.settings)
-                decider.token_set(_asked(item.entry, provider), row, answer)
+                decider.token_set(_asked(item.entry, provider), row, answer, settled_before=item.settled)
                 done.append(item.position)
             elif _insert(connection, place, item.entry):
                 done.append(item.position)

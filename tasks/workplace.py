@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from queue import Empty, SimpleQueue
 from typing import Self
+from uuid import UUID
 
 import structlog
 
@@ -45,6 +46,7 @@ class Workplace:
         self.transport = Transport()
         self.stopping = threading.Event()
         self.giving_up = threading.Event()
+        self.tick: UUID | None = None  # the newest that this process has seen in the database
         self._room = threading.Condition()
         self._under_way: Counter[int] = Counter()
         self._begun: OrderedDict[Job, None] = OrderedDict()

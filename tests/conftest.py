@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 import settings
 from models import database as models_database
+from models import installation
 from models import migrations
 from models.vault import KeyRing
 from tests import polling, shared_engines
@@ -71,8 +72,18 @@ def empty_postgres_url(shared_servers: SharedServers) -> Iterator[str]:
 
 @pytest.fixture
 def postgres_url(shared_servers: SharedServers) -> Iterator[str]:
-    """URL of a new database with all migrations applied."""
-    yield from _new_database(shared_servers, template=TEMPLATE)
+    """URL of a new database with all migrations applied, adopted under the name `test`."""
+    for url in _new_database(shared_servers, template=TEMPLATE):
+        _adopt(url)
+        yield url
+
+
+def _adopt(url: str) -> None:
+    """Remember which database this is, as `evergrant db upgrade` does; a copy of the template was adopted nowhere."""
+    engine = models_database.connect(url)
+    with engine.begin() as connection:
+        installation.adopt(connection, installation.observed(connection, "test"), who="tests")
+    engine.dispose()
 
 
 def _new_database(servers: SharedServers, *, template: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from kombu.exceptions import OperationalError as BrokerAway
 
 import settings as configuration
 from models import attempt as attempts
-from models import chore, claim, process
+from models import chore, claim, process, tick
 from models.claim import Job
 from models.database import transaction
 from tasks import clock
@@ -137,6 +137,7 @@ class GrantScheduler(Scheduler):
         if self.seen_at is None or now - self.seen_at >= HEARTBEAT:
             with transaction() as connection:
                 process.see(connection, self.id, kind="beat", host=socket.gethostname(), pid=os.getpid())
+                tick.write(connection)
             self.seen_at = now
 
 

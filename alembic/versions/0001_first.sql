@@ -8,9 +8,20 @@ create table evergrant.installation (
     timeline text not null,            -- of its WAL
     adopted_at timestamptz not null default clock_timestamp(),
     adopted_by text not null,
+    incident_no bigint not null default 0,
+    incident_at timestamptz,           -- set: commits may be missing, journals are being replayed
+    incident_reason text,
     constraint pk_installation primary key (id),
     constraint ck_installation_single check (id = 1)
 );
+
+-- Beat writes one every few seconds; a journal that noted one which is not here tells that commits are missing.
+create table evergrant.ticks (
+    id uuid not null,
+    at timestamptz not null default clock_timestamp(),
+    constraint pk_ticks primary key (id)
+);
+create index ix_ticks_at on evergrant.ticks (at);
 
 create table evergrant.clients (
     id bigint generated always as identity,
@@ -73,6 +84,7 @@ create table evergrant.journals (
     drained_at timestamptz,
     abandoned_at timestamptz,
     abandoned_by text,
+    replayed_incident bigint,          -- replayed as a whole for this incident of the installation
     constraint pk_journals primary key (id)
 );
 

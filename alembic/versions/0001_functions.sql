@@ -1,6 +1,28 @@
 -- The surface for other applications. SECURITY DEFINER with a pinned search_path; they only insert, so a
 -- caller's open transaction never blocks a claim or a settle.
 
+-- Whether this is the database that was adopted, and has all its commits: only `fit` lets anything be claimed or sent.
+-- copied: another cluster, name or environment. rewound: another WAL timeline (pg_control_checkpoint() would still
+-- show the old one after a promotion), or a journal knows of commits that are missing here.
+create function evergrant.database_state(environment text default null)
+returns text
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select case
+        when i.id is null then 'not_adopted'
+        when i.system_identifier <> (select system_identifier::text from pg_control_system())
+            or i.database_name <> current_database()
+            or i.environment <> coalesce(database_state.environment, i.environment)
+        then 'copied'
+        when pg_is_in_recovery() then 'standby'
+        when i.incident_at is not null or i.timeline <> substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)
+        then 'rewound'
+        else 'fit'
+    end
+    from (values (1)) one left join evergrant.installation i on true
+$$;
+
 -- The one live row of a ref, or its newest ended one.
 create function evergrant.find_grant(ref text, client text)
 returns evergrant.grants
@@ -104,6 +126,7 @@ select
     end as status,
     case
         when g.status in ('active', 'paused') and g.access_expires_at > clock_timestamp()
+            and (select evergrant.database_state()) in ('fit', 'standby', 'rewound')
             and not exists (select from evergrant.revocations r where r.grant_id = g.id)
         then g.sealed_access_token
     end as sealed_access_token

@@ -1,0 +1,112 @@
+"""Recover: after a restore or a fail-over that lost commits, replay every journal before anything is sent.
+
+The database says that it is on another timeline, or lacks a tick that a journal noted: an incident. Claims and
+starts stop in their own statements. Each worker replays its own journal, settled entries too, and those without an
+owner on its disk. When every journal that is not marked drained was replayed, work goes on by itself; `db adopt`
+goes on without a journal that is gone.
+"""
+
+import os
+import socket
+from contextlib import closing
+from uuid import UUID
+
+import structlog
+
+from models import installation, revocation, tick
+from models import journal as register
+from models.database import transaction
+from tasks import journal, replay
+from tasks.journal import Journal, JournalHeld, JournalUnknown
+from tasks.workplace import Workplace
+
+log = structlog.get_logger()
+
+TICK_MISSING = "tick_missing"
+TIMELINE = "timeline"
+
+
+def look(place: Workplace, *, thoroughly: bool = False) -> str:
+    """See whether commits are missing, and recover if so; returns the database's state.
+
+    Args:
+        place: whose journals are asked.
+        thoroughly: ask every journal on this disk for the ticks that it noted, not only this process's memory.
+
+    """
+    noted = _noted(place) if thoroughly else [] if place.tick is None else [place.tick]
+    with transaction() as connection:
+        lacking = bool(tick.missing(connection, noted))
+        state = installation.state(connection, place.settings.environment)
+        if state in ("fit", "rewound") and (lacking or state == "rewound"):
+            incident_no = installation.raise_incident(connection, TICK_MISSING if lacking else TIMELINE)
+            state = "rewound"
+    if state == "rewound":
+        recover(place, incident_no)
+        with transaction() as connection:
+            state = installation.state(connection, place.settings.environment)
+    if state == "fit":
+        _note_tick(place)
+    return state
+
+
+def recover(place: Workplace, incident_no: int) -> None:
+    """Replay all that this disk has for an incident, and close it if that was the last of it."""
+    log.warning("recover.begins", incident_no=incident_no)
+    _replay_whole(place, place.journal, incident_no, drained=False)
+    for found in journal.held(place.settings.home / "journals"):
+        try:
+            other = journal.take_over(place.settings.home / "journals", found.journal_id, vault=place.vault)
+        except (JournalHeld, JournalUnknown):
+            continue
+        with closing(other):
+            _replay_whole(place, other, incident_no, drained=True)
+    with transaction() as connection:
+        if installation.close_incident(connection):
+            # Only now: until here the old tick keeps this process from starting anything.
+            place.tick = None
+            log.warning("recover.done", incident_no=incident_no)
+
+
+def _replay_whole(place: Workplace, kept: Journal, incident_no: int, *, drained: bool) -> None:
+    """Replay a journal from its first entry, then the ends of revocations that it noted."""
+    result = journal.replay(kept, lambda items: replay.replay(place, items), everything=True)
+    with transaction() as connection:
+        for end in kept.ends():
+            revocation.end_again(connection, UUID(end.grant_id), evidence=end.evidence, ended_at=end.ended_at)
+        if result.drained:
+            register.replayed(
+                connection,
+                kept.journal_id,
+                host=socket.gethostname(),
+                process=str(os.getpid()),
+                incident_no=incident_no,
+                drained=drained,
+            )
+    log.info("recover.replayed", journal_id=kept.journal_id, settled=result.settled, left=result.left)
+
+
+def _noted(place: Workplace) -> list[UUID]:
+    """The newest tick that each journal on this disk has noted."""
+    newest = [_newest(place.journal)]
+    for found in journal.held(place.settings.home / "journals"):
+        try:
+            other = journal.take_over(place.settings.home / "journals", found.journal_id, vault=place.vault)
+        except (JournalHeld, JournalUnknown):
+            continue
+        with closing(other):
+            newest.append(_newest(other))
+    return [each for each in newest if each is not None]
+
+
+def _newest(kept: Journal) -> UUID | None:
+    last = max(kept.ticks(), key=lambda each: each.seen_at, default=None)
+    return None if last is None else UUID(last.tick_id)
+
+
+def _note_tick(place: Workplace) -> None:
+    with transaction() as connection:
+        found = tick.latest(connection)
+    if found is not None and found[0] != place.tick:
+        place.tick = found[0]
+        place.journal.note_tick(str(found[0]), found[1])
