@@ -23,7 +23,14 @@ from evergrant.valves v
 join evergrant.clients c on c.id = v.client_id
 cross join (select coalesce(:now, clock_timestamp()) as at) clock
 where (select evergrant.database_state(cast(:environment as text))) = 'fit'
-and (v.paused_until is null or v.paused_until <= clock.at)
+and (
+    c.rotation = 'grace' and exists (
+        select from evergrant.grants g
+        where g.client_id = v.client_id and g.status = 'active' and g.due_at <= clock.at and g.failures <= 1
+            and coalesce(g.doubt_since, g.started_at) > clock.at - 2 * c.attempt_lease
+    )
+    or (v.paused_until is null or v.paused_until <= clock.at)
+)
 and (
     exists (
         select from evergrant.revocations r
@@ -41,7 +48,7 @@ order by v.client_id
 """)
 
 LOCK_VALVE = text("""
-select v.*, c.rate_per_minute, c.burst, c.attempt_lease, clock.at,
+select v.*, c.rate_per_minute, c.burst, c.attempt_lease, c.rotation, clock.at,
     (
         select count(*) from evergrant.grants g
         where g.client_id = v.client_id and g.due_at > clock.at
@@ -76,6 +83,24 @@ CANARY = text(
         order="doubt_since is not null, failures > 0, id is not distinct from cast(:last as uuid), due_at",
     )
 )
+
+# At `grace` the old refresh token lives for seconds, so the first repeat goes ahead of back-off and valve. The
+# attempt lease is at most half of the grace (tasks/oauth/provider.py); the guard sees to the rest.
+REPEATS = text("""
+with repeats as (
+    select g.id from evergrant.grants g
+    join evergrant.clients c on c.id = g.client_id
+    where g.client_id = :client_id and g.status = 'active' and g.due_at <= :at and g.failures <= 1
+        and c.rotation = 'grace' and coalesce(g.doubt_since, g.started_at) > :at - 2 * c.attempt_lease
+    order by g.due_at
+    limit :most
+    for no key update of g skip locked
+)
+update evergrant.grants g
+set claim_no = g.claim_no + 1, claimed_at = :at, due_at = :at + :lease
+from repeats where g.id = repeats.id
+returning g.id, g.claim_no
+""")
 
 # A wish never shortens a lease nor a back-off: the grant must be idle, well, and of the generation seen.
 WISHED = text("""
@@ -170,6 +195,11 @@ def due(connection: Connection, scope: Scope, most: int) -> list[Job]:
 def failing(connection: Connection, scope: Scope, most: int) -> list[Job]:
     """Claim grants that are due and failed before."""
     return _jobs(connection, FAILING, scope, most)
+
+
+def repeats(connection: Connection, scope: Scope, most: int) -> list[Job]:
+    """Claim grants in doubt whose old refresh token lives for seconds only."""
+    return _jobs(connection, REPEATS, scope, most)
 
 
 def wished(connection: Connection, scope: Scope, most: int) -> list[Job]:

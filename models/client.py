@@ -119,6 +119,17 @@ def known(connection: Connection, ids: Sequence[int]) -> dict[int, Known]:
     return {row["id"]: Known(**row) for row in rows}
 
 
+def has_due(connection: Connection, client_id: int) -> bool:
+    """Whether any grant of the client is due: then nothing less urgent is sent."""
+    query = text("""
+        select exists (
+            select from evergrant.grants
+            where client_id = :client_id and status = 'active' and due_at <= clock_timestamp()
+        )
+    """)
+    return bool(connection.execute(query, {"client_id": client_id}).scalar())
+
+
 def id_of(connection: Connection, name: str) -> int | None:
     """The id of the client of this name, if there is one."""
     return connection.execute(text("select id from evergrant.clients where name = :name"), {"name": name}).scalar()

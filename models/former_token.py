@@ -1,9 +1,10 @@
 """Former tokens: predecessors and surplus, every pair ever received that is not known dead."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy import Connection, ForeignKey, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, identity
@@ -26,3 +27,12 @@ class FormerToken(Base):
     stored_at: Mapped[datetime]
     tried_at: Mapped[datetime | None]
     known_dead_at: Mapped[datetime | None]
+
+
+DROP = text("delete from evergrant.former_tokens where id = any (cast(:ids as bigint[]))")
+
+
+def drop(connection: Connection, ids: Sequence[int]) -> None:
+    """Forget pairs that are dead for certain."""
+    if ids:
+        connection.execute(DROP, {"ids": list(ids)})

@@ -1,6 +1,6 @@
 """Processes: beats and workers that say now and then that they are alive."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import Connection, Integer, text
@@ -43,3 +43,14 @@ def leave(connection: Connection, process_id: UUID) -> None:
 def forget_silent(connection: Connection) -> None:
     """Forget the processes that were not seen for an hour."""
     connection.execute(FORGET)
+
+
+# A claim that is published is started within moments where somebody consumes.
+UNSTARTED = text("""
+select exists (select from evergrant.grants g where g.claimed_at < clock_timestamp() - cast(:wait as interval))
+""")
+
+
+def work_is_unstarted(connection: Connection, *, wait: timedelta) -> bool:
+    """Whether a claim was published longer than `wait` ago, and nobody has started it."""
+    return bool(connection.execute(UNSTARTED, {"wait": wait}).scalar())

@@ -156,8 +156,12 @@ def task(connection: Connection, grant_id: UUID, *, kept: int) -> Task | None:
     row = connection.execute(TASK, {"grant_id": grant_id, "kept": kept}).mappings().one_or_none()
     if row is None:
         return None
-    branches = [Branch(**each) for each in connection.execute(BRANCHES, {"grant_id": grant_id}).mappings()]
-    return Task(**row, branches=branches)
+    return Task(**row, branches=branches(connection, grant_id))
+
+
+def branches(connection: Connection, grant_id: UUID) -> list[Branch]:
+    """Every pair of a grant that is not known dead: the row's own first, then the newest."""
+    return [Branch(**each) for each in connection.execute(BRANCHES, {"grant_id": grant_id}).mappings()]
 
 
 def note_dead(

@@ -49,6 +49,7 @@ class Attempt:
             journals_undrained=job.journals_undrained,
             access_left=None if job.access_expires_at is None else job.access_expires_at - job.started_at - age,
             life=job.life,
+            failures=job.failures,
         )
 
 

@@ -1,7 +1,8 @@
 """Claim: what beat may take of one client now, within its valve, and in whose favour.
 
 Of every four slots one is offered first to revocations, one first to failing grants, and wishes come first in the
-other two; what one side cannot use the others get.
+other two; what one side cannot use the others get. At `grace` a grant in doubt goes before all, whatever the valve
+says: its old refresh token lives for seconds.
 """
 
 from dataclasses import dataclass, field
@@ -53,10 +54,14 @@ def claim(
         return Claimed()
     valve, at = valves.of_row(row), row["at"]
     scope = Scope(client_id, at, min(lease, row["attempt_lease"]))
+    claimed = Claimed(due=claims.repeats(connection, scope, most) if row["rotation"] == "grace" else [])
+    if claimed.count:
+        valves.write(connection, client_id, policy.take(valve, at=at, count=claimed.count))
+        claimed.again_in = SOON
+        return claimed
     budget = policy.budget(valve, at=at, under_way=row["under_way"], most=most)
     if budget.canary:
         return _claim_canary(connection, scope, valve)
-    claimed = Claimed()
     if budget.count > 0:
         _claim_shares(connection, scope, claimed, valve, budget.count)
     if claimed.count:

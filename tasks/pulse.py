@@ -2,6 +2,7 @@
 
 import os
 import resource
+import signal
 import socket
 import threading
 from datetime import timedelta
@@ -9,8 +10,8 @@ from uuid import uuid4
 
 import structlog
 
+from models import installation, process
 from models import journal as register
-from models import process
 from models.database import transaction
 from tasks import clock, recover, replay, workplace
 from tasks.settle import settle
@@ -20,6 +21,8 @@ log = structlog.get_logger()
 
 BEAT = timedelta(seconds=5)
 DRAIN = timedelta(minutes=1)
+UNSTARTED = timedelta(seconds=15)
+DEAF = timedelta(seconds=90)
 
 
 class Pulse:
@@ -28,6 +31,7 @@ class Pulse:
     def __init__(self, place: Workplace) -> None:
         self.place = place
         self.id = uuid4()
+        self.unstarted_since: timedelta | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
 
@@ -51,6 +55,7 @@ class Pulse:
             try:
                 self._say_alive()
                 recover.look(self.place)
+                self._end_if_deaf()
                 if clock.boot() >= drain_at:
                     drain_at = clock.boot() + DRAIN
                     replay.drain_others(self.place)
@@ -59,6 +64,22 @@ class Pulse:
                 log.exception("pulse.failed")
             if self._ended.wait(BEAT.total_seconds()):
                 return
+
+    def _end_if_deaf(self) -> None:
+        """End this process if it consumes nothing while work waits; its supervisor starts it again.
+
+        A worker can stay alive and never consume again after a broker came back (celery issues 8030, 10205, 10502).
+        """
+        with transaction() as connection:
+            unstarted = process.work_is_unstarted(connection, wait=UNSTARTED)
+        if not unstarted:
+            self.unstarted_since = None
+            return
+        since = self.unstarted_since = self.unstarted_since or clock.boot()
+        if clock.boot() - max(since, self.place.consumed_at) >= DEAF:
+            log.error("worker.deaf", remedy="it ends itself, to be started again")
+            os.kill(os.getpid(), signal.SIGTERM)
+            self.unstarted_since = None
 
     def _say_alive(self) -> None:
         with transaction() as connection:
@@ -72,6 +93,7 @@ _pulse: list[Pulse] = []
 def begin() -> None:
     """Open the workplace of this process and let it live."""
     _raise_open_files()
+    _refuse_forgetful_server()
     place = workplace.here(settle)
     state = recover.look(place, thoroughly=True)
     if state != "fit":
@@ -79,6 +101,13 @@ def begin() -> None:
     pulse = Pulse(place)
     _pulse[:] = [pulse]
     pulse.start()
+
+
+def _refuse_forgetful_server() -> None:
+    """Refuse to start on a server that may forget a committed token set."""
+    with transaction() as connection:
+        if names := installation.not_durable(connection):
+            raise installation.NotDurable(names)
 
 
 def _raise_open_files() -> None:

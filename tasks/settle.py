@@ -10,6 +10,7 @@ refuses is repeated row by row, so that a poisonous answer fails alone.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -24,11 +25,14 @@ from models.settlement import Held
 from models.suspicion import Surroundings
 from tasks import clock, retry, valves
 from tasks.attempt import Arrived
+from tasks.confirm import confirm
 from tasks.decide import Decider, Decisions, read_all, sign_of
 from tasks.journal import JournalBroken, Position
+from tasks.oauth.provider import Rotation
 from tasks.oauth.transport import NotSent
 from tasks.policy.outcome import Outcome, Refused
 from tasks.policy.valve import Result
+from tasks.registration import Registered
 from tasks.workplace import Workplace
 
 log = structlog.get_logger()
@@ -104,8 +108,21 @@ def write(place: Workplace, group: Sequence[Arrived]) -> None:
         shut = valves.feed(connection, *_results(group, outcomes))
     for client_id, shut_for in shut.items():
         place.note_valve(client_id, shut_for)
+    _confirm(place, group, {row.grant_id for row in decider.made.stored})
     for arrived, outcome in zip(group, outcomes, strict=True):
         _tell(arrived, outcome, known)
+
+
+def _confirm(place: Workplace, group: Sequence[Arrived], stored: set[UUID]) -> None:
+    """Let the predecessors of what was stored die, where the provider has a place for it."""
+    by_client: dict[int, tuple[Registered, list[UUID]]] = {}
+    for arrived in group:
+        registered, grant_id = arrived.attempt.registered, arrived.attempt.job.grant_id
+        provider = registered.provider
+        if grant_id in stored and provider.rotation is Rotation.ON_USE and provider.confirm_url is not None:
+            by_client.setdefault(registered.known.id, (registered, []))[1].append(grant_id)
+    for registered, grant_ids in by_client.values():
+        place.later(partial(confirm, place, registered, grant_ids))
 
 
 def _around(

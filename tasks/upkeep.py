@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 import settings as configuration
-from models import chore, process
+from models import chore, process, silence
 from models.database import transaction
 
 log = structlog.get_logger()
@@ -37,6 +37,8 @@ def forget_connect_requests(connection: Connection) -> None:
 
 
 CHORES: dict[str, Callable[[Connection], None]] = {
+    "tell_late": silence.tell_late,
+    "tell_waiting": silence.tell_waiting,
     "shred_dead_grants": shred_dead_grants,
     "forget_connect_requests": forget_connect_requests,
     "forget_silent_processes": process.forget_silent,

@@ -10,6 +10,7 @@ import socket
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from queue import Empty, SimpleQueue
 from typing import Self
@@ -46,6 +47,7 @@ class Workplace:
         self.transport = Transport()
         self.stopping = threading.Event()
         self.giving_up = threading.Event()
+        self.consumed_at = clock.boot()
         self.tick: UUID | None = None  # the newest that this process has seen in the database
         self._room = threading.Condition()
         self._under_way: Counter[int] = Counter()
@@ -53,6 +55,7 @@ class Workplace:
         self._shut: dict[int, timedelta] = {}
         self._arrivals: SimpleQueue[Arrived | None] = SimpleQueue()
         self._settler: threading.Thread | None = None
+        self._afterwards = ThreadPoolExecutor(max_workers=2, thread_name_prefix="afterwards")
 
     @classmethod
     def open(cls, settings: configuration.Settings) -> Self:
@@ -84,6 +87,7 @@ class Workplace:
 
     def once(self, jobs: Sequence[Job]) -> list[Job]:
         """Those of `jobs` that this process has not begun yet; from now on it has."""
+        self.consumed_at = clock.boot()
         with self._room:
             fresh = [job for job in dict.fromkeys(jobs) if job not in self._begun]
             self._begun.update(dict.fromkeys(fresh))
@@ -128,6 +132,11 @@ class Workplace:
     def arrive(self, arrived: Arrived) -> None:
         """Hand over how an attempt ended; the settling thread takes it from here."""
         self._arrivals.put(arrived)
+
+    def later(self, work: Callable[[], None]) -> None:
+        """Do something of no haste beside the settling thread, if the process is not stopping."""
+        if not self.stopping.is_set():
+            self._afterwards.submit(_told(work))
 
     # The settling thread
 
@@ -174,6 +183,7 @@ class Workplace:
         if not quiet:
             log.warning("worker.left_under_way", count=self._under_way.total())
             self.giving_up.set()
+        self._afterwards.shutdown(wait=True, cancel_futures=True)
         self.transport.close()
         self._arrivals.put(None)
         if self._settler is not None:
@@ -187,6 +197,16 @@ class Workplace:
                     register.drained(connection, self.journal_id)
             except Exception:
                 log.exception("journal.drained_not_recorded", journal_id=self.journal_id)
+
+
+def _told(work: Callable[[], None]) -> Callable[[], None]:
+    def run() -> None:
+        try:
+            work()
+        except Exception:
+            log.exception("afterwards.failed")
+
+    return run
 
 
 _here: tuple[int, Workplace] | None = None

@@ -247,6 +247,8 @@ create table evergrant.chores (
     constraint pk_chores primary key (name)
 );
 insert into evergrant.chores (name, every) values
+    ('tell_late', '15 seconds'),          -- grants whose access token has ended
+    ('tell_waiting', '1 minute'),         -- grants that wait for a journal
     ('shred_dead_grants', '1 hour'),      -- sealed tokens of a grant that died long ago
     ('forget_connect_requests', '1 hour'),
     ('forget_silent_processes', '10 minutes');

@@ -275,6 +275,7 @@ class Journal:
         try:
             segment.sync(upto)
         except OSError as error:
+            log.error("journal.sync_failed", journal_id=self.journal_id, reason=reason_of(error))  # noqa: TRY400
             raise JournalBroken(reason_of(error), positions) from error
         self._synced_at = self._clock()
 

@@ -28,6 +28,7 @@ class Situation:
     journals_undrained: bool
     access_left: timedelta | None
     life: timedelta | None
+    failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,8 @@ def journal_cannot_be_written(now: Situation) -> Held | None:
 
 
 def valve_is_shut(now: Situation) -> Held | None:
-    """The provider, the breaker or an operator said no since the claim."""
-    return Held("valve_is_shut") if now.valve_shut else None
+    """The provider, the breaker or an operator said no since the claim; a first repeat inside its grace goes on."""
+    return Held("valve_is_shut") if now.valve_shut and not _repeats_in_grace(now) else None
 
 
 def process_is_stopping(now: Situation) -> Held | None:
@@ -66,7 +67,7 @@ def profile_forbids(now: Situation) -> Held | None:
     """
     if now.in_doubt_for is None or now.rotation not in ("family", "grace"):
         return None
-    if now.grace is not None and now.in_doubt_for + now.deadline <= now.grace:
+    if _in_grace(now):
         return None
     usable = (now.access_left or timedelta(0)) - _least(now)
     if usable > timedelta(0):
@@ -74,6 +75,16 @@ def profile_forbids(now: Situation) -> Held | None:
     if now.journals_undrained:
         return Held("journal_is_not_drained", WAIT_CAP if now.life is None else min(WAIT_CAP, now.life / 4))
     return None
+
+
+def _in_grace(now: Situation) -> bool:
+    if now.rotation != "grace" or now.in_doubt_for is None or now.grace is None:
+        return False
+    return now.in_doubt_for + now.deadline <= now.grace
+
+
+def _repeats_in_grace(now: Situation) -> bool:
+    return _in_grace(now) and now.failures <= 1
 
 
 def _least(now: Situation) -> timedelta:

@@ -8,6 +8,7 @@ Misconfigured  any other 4xx, or invalid_grant while nothing ever succeeded unde
 Unknown        we cannot know whether the provider acted: never a verdict
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -83,7 +84,7 @@ class Life(Enum):
 Outcome = Refreshed | NotSent | NotNow | Refused | Misconfigured | Unknown
 
 
-def outcome(answer: Answer, *, proven: bool, wall_clock: datetime) -> Outcome:
+def outcome(answer: Answer, *, proven: bool, wall_clock: datetime) -> Outcome:  # noqa: PLR0911  # one a row of the table
     """Read an answer of the token endpoint.
 
     Args:
@@ -95,13 +96,15 @@ def outcome(answer: Answer, *, proven: bool, wall_clock: datetime) -> Outcome:
     match answer:
         case NotSent():
             return answer
-        case Silence(code=code):
-            return Unknown(code, None)
+        case Silence(status=HTTPStatus.TOO_MANY_REQUESTS | HTTPStatus.SERVICE_UNAVAILABLE as status):
+            return NotNow(f"http_{status:d}", int(status), retry_after(answer.headers, wall_clock), unknown=True)
+        case Silence(code=code, status=status):
+            return Unknown(code, status)
         case Response(status=status) if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             return _success(answer)
         case Response(status=HTTPStatus.TOO_MANY_REQUESTS | HTTPStatus.SERVICE_UNAVAILABLE as status):
             unknown = status == HTTPStatus.SERVICE_UNAVAILABLE
-            return NotNow(f"http_{status:d}", int(status), retry_after(answer, wall_clock), unknown)
+            return NotNow(f"http_{status:d}", int(status), retry_after(answer.headers, wall_clock), unknown)
         case Response(status=status) if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
             return _client_error(answer, proven=proven)
         case Response(status=status):
@@ -160,9 +163,9 @@ def _client_error(response: Response, *, proven: bool) -> Outcome:
             return Misconfigured(f"http_{response.status}", response.status)
 
 
-def retry_after(response: Response, wall_clock: datetime) -> timedelta | None:
+def retry_after(headers: Mapping[str, str], wall_clock: datetime) -> timedelta | None:
     """Read Retry-After (RFC 9110 §10.2.3), seconds or a date, between nothing and five minutes."""
-    value = response.headers.get("retry-after", "").strip()
+    value = headers.get("retry-after", "").strip()
     if not value:
         return None
     if value.isascii() and value.isdigit():
@@ -170,7 +173,7 @@ def retry_after(response: Response, wall_clock: datetime) -> timedelta | None:
     until = _date(value)
     if until is None:
         return None
-    answered = _date(response.headers.get("date", "")) or wall_clock
+    answered = _date(headers.get("date", "")) or wall_clock
     return min(max(until - answered, timedelta(0)), RETRY_AFTER_CAP)
 
 

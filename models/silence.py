@@ -1,0 +1,50 @@
+"""Nothing waits for ever in silence: what waits too long is told, once, as an event."""
+
+from sqlalchemy import Connection, text
+
+# Once for each token set. The three parts use an index each: what is due, what fails, what is suspect.
+LATE = text("""
+with expired as (
+    select g.id from evergrant.grants g
+    where g.status = 'active' and g.due_at < clock_timestamp() and g.access_expires_at < clock_timestamp()
+    union
+    select g.id from evergrant.grants g
+    where g.status = 'active' and g.failures > 0 and g.access_expires_at < clock_timestamp()
+    union
+    select g.id from evergrant.grants g
+    where g.status = 'active' and g.suspect_at is not null and g.access_expires_at < clock_timestamp()
+)
+insert into evergrant.events (type, client_id, grant_id, ref, generation, labels, reason, data)
+select 'grant.late', g.client_id, g.id, g.ref, g.generation, g.labels, g.last_error_code,
+    jsonb_build_object('access_expired_at', g.access_expires_at, 'failures', g.failures)
+from expired join evergrant.grants g using (id)
+where g.generation > 0 and coalesce(g.keep, (select c.keep from evergrant.clients c where c.id = g.client_id)) = 'warm'
+    and not exists (
+        select from evergrant.events e
+        where e.grant_id = g.id and e.type = 'grant.late' and e.generation = g.generation
+    )
+""")
+
+# An answer may lie in a journal that nobody reads: on a machine that is off, or on a disk that is gone.
+WAITING = text("""
+insert into evergrant.events (type, client_id, grant_id, ref, generation, labels, reason, data)
+select 'grant.waiting', g.client_id, g.id, g.ref, g.generation, g.labels, 'journal_not_drained',
+    jsonb_build_object('journal', j.id, 'host', j.host, 'seen_at', j.seen_at)
+from evergrant.grants g
+join evergrant.journals j on j.id = any (g.doubt_journals) and j.drained_at is null and j.abandoned_at is null
+where g.doubt_since < clock_timestamp() - interval '10 minutes' and g.status in ('active', 'revoking')
+    and not exists (
+        select from evergrant.events e
+        where e.grant_id = g.id and e.type = 'grant.waiting' and e.occurred_at > g.doubt_since
+    )
+""")
+
+
+def tell_late(connection: Connection) -> None:
+    """Tell of grants kept warm whose access token has ended."""
+    connection.execute(LATE)
+
+
+def tell_waiting(connection: Connection) -> None:
+    """Tell of grants in doubt that have waited ten minutes for a journal."""
+    connection.execute(WAITING)

@@ -1,0 +1,59 @@
+"""Confirm: present a new access token once after its commit, so that its predecessors die (`on_use`).
+
+At `on_use` an old refresh token lives until the access token of its direct successor is first used. Where the
+provider names a `confirm_url`, we use it ourselves: then nothing but the present pair is alive, and a revocation
+later has one branch only. It takes slots of the client's rate and never delays a refresh: while anything is due it
+is left out, and the next one presents all access tokens that were kept.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from uuid import UUID
+
+import structlog
+
+from models import client as clients
+from models import former_token, revocation
+from models.database import transaction
+from models.revocation import Branch
+from tasks import retry
+from tasks.oauth import messages
+from tasks.policy.outcome import Life, presented
+from tasks.policy.valve import USABLE_SHARE
+from tasks.registration import Registered
+from tasks.workplace import Workplace
+
+log = structlog.get_logger()
+
+
+def confirm(place: Workplace, registered: Registered, grant_ids: Sequence[UUID]) -> None:
+    """Kill the predecessors of grants that were just refreshed; what fails is left for the next time."""
+    for grant_id in grant_ids:
+        with transaction() as connection:
+            if place.stopping.is_set() or clients.has_due(connection, registered.known.id):
+                return
+            branches = [each for each in revocation.branches(connection, grant_id) if each.kind != "surplus"]
+            for _ in branches:
+                clients.debit(connection, registered.known.id, usable_share=USABLE_SHARE)
+        dead = _present(place, registered, grant_id, branches)
+        with transaction() as connection:
+            former_token.drop(connection, dead)
+
+
+def _present(place: Workplace, registered: Registered, grant_id: UUID, branches: Sequence[Branch]) -> list[int]:
+    """Use every access token, newest first; returns the predecessors that this has killed."""
+    dead: list[int] = []
+    for used, predecessor in pairwise(branches):
+        if used.sealed_access_token is None or predecessor.former_token_id is None:
+            break
+        token = place.vault.open(used.sealed_access_token, table="grants", row_id=grant_id, purpose="access")
+        request = messages.confirm(registered.provider, access_token=token)
+        deadline = registered.times.deadline
+        answer = place.transport.submit(
+            retry.send(place.transport, request, deadline=deadline, guard=lambda: None)
+        ).result()
+        if presented(answer) is Life.UNTOLD:
+            log.info("confirm.untold", grant_id=str(grant_id))
+            break
+        dead.append(predecessor.former_token_id)
+    return dead
