@@ -1,6 +1,7 @@
 """The embedded engines, really started."""
 
 import os
+import signal
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from kombu import Connection
 
 from worker.embedded import identity, stale, state
+from worker.embedded.binaries import postgres_bin
 from worker.embedded.engines import Engines
 from worker.embedded.errors import EngineFailed, HomeBusy, HomeUnusable
 from worker.embedded.home import SOCKET_PATH_LIMIT, Home
@@ -23,14 +25,14 @@ def query(url: str, statement: str) -> Any:
 
 
 def test_both_engines_answer_at_the_urls_they_give(own_engines: Engines) -> None:
-    assert query(own_engines.database_url or "", "SELECT current_database()") == "evergrant"
+    assert query(own_engines.postgres.url, "SELECT current_database()") == "evergrant"
     with Connection(own_engines.valkey.url) as connection, connection.SimpleQueue("jobs") as queue:
         queue.put({"grant": 1})
         assert queue.get(timeout=5).payload == {"grant": 1}
 
 
 def test_nothing_listens_on_tcp_and_nobody_else_may_enter_the_sockets_folder(own_engines: Engines) -> None:
-    assert query(own_engines.database_url or "", "SHOW listen_addresses") == ""
+    assert query(own_engines.postgres.url, "SHOW listen_addresses") == ""
     with own_engines.valkey.connect() as client:
         assert client.config_get("port") == {"port": "0"}
     for folder in (own_engines.postgres.sockets, own_engines.valkey.socket.parent, own_engines.home.keys):
@@ -42,7 +44,7 @@ def test_the_database_wants_its_password(own_engines: Engines, tmp_path: Path) -
     other = tmp_path / "other"
     other.write_text("*:*:*:evergrant:guess\n", encoding="utf-8")
     other.chmod(0o600)
-    url = (own_engines.database_url or "").replace(str(own_engines.home.passfile), str(other))
+    url = (own_engines.postgres.url).replace(str(own_engines.home.passfile), str(other))
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         query(url, "SELECT 1")
 
@@ -57,14 +59,14 @@ def test_the_password_is_in_no_command_line_and_in_no_environment(own_engines: E
 
 def test_the_database_is_durable(own_engines: Engines) -> None:
     for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-        assert query(own_engines.database_url or "", f"SHOW {setting}") == "on"
+        assert query(own_engines.postgres.url, f"SHOW {setting}") == "on"
 
 
 def test_what_was_committed_survives_an_immediate_stop(own_engines: Engines) -> None:
     with own_engines.postgres.connect("evergrant") as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
         own_engines.postgres.restart(immediate=True)
-    assert query(own_engines.database_url or "", "SELECT answer FROM kept") == 42
+    assert query(own_engines.postgres.url, "SELECT answer FROM kept") == 42
 
 
 def test_the_broker_keeps_its_data_over_a_restart_unless_it_is_flushed(own_engines: Engines) -> None:
@@ -110,7 +112,7 @@ def test_a_home_is_used_again_with_its_data_and_its_password(tmp_path: Path) -> 
     with Engines(home) as engines, engines.postgres.connect("evergrant") as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
     with Engines(home) as engines:
-        assert query(engines.database_url or "", "SELECT answer FROM kept") == 42
+        assert query(engines.postgres.url, "SELECT answer FROM kept") == 42
 
 
 def test_an_engine_that_is_not_wanted_is_not_started(tmp_path: Path) -> None:
@@ -124,7 +126,7 @@ def test_a_home_whose_path_no_socket_could_have_works_all_the_same(tmp_path: Pat
     with Engines(tmp_path / name) as engines:
         sockets = engines.postgres.sockets
         assert len(os.fsencode(sockets / ".s.PGSQL.5432")) <= SOCKET_PATH_LIMIT
-        assert query(engines.database_url or "", "SELECT 1") == 1
+        assert query(engines.postgres.url, "SELECT 1") == 1
         with Connection(engines.valkey.url) as connection:
             connection.ensure_connection(max_retries=1)
     assert not sockets.exists()  # it was a short one outside of the home
@@ -163,12 +165,28 @@ def test_a_note_of_a_killed_server_whose_number_lives_on_in_another_process_is_c
     for file, rest in left.items():
         file.write_text(f"{os.getppid()}\n{rest}", encoding="utf-8")
     with Engines(home) as engines:
-        assert query(engines.database_url or "", "SELECT 1") == 1
+        assert query(engines.postgres.url, "SELECT 1") == 1
 
 
 def test_a_server_that_still_runs_is_recognised(own_engines: Engines) -> None:
     assert stale.postmaster(own_engines.home.postgres) == own_engines.postgres.pid
-    assert stale.wait_for_end(own_engines.home.postgres, seconds=0.2) == own_engines.postgres.pid
+    left = stale.wait_for_end(own_engines.home.postgres, seconds=0.2)
+    assert left == f"process {own_engines.postgres.pid} of a former run"
+
+
+def test_a_start_waits_for_sessions_that_outlive_a_killed_server(own_engines: Engines) -> None:
+    data = own_engines.home.postgres
+    with own_engines.postgres.connect() as busy:
+        row = busy.execute("SELECT pg_backend_pid()").fetchone()
+        assert row is not None
+        session = int(str(row[0]))
+        os.kill(session, signal.SIGSTOP)
+        os.kill(own_engines.postgres.pid or 0, signal.SIGKILL)
+        assert own_engines.postgres.wait(10)
+        assert stale.wait_for_end(data, seconds=0.2) == "a session of a killed server"
+        os.kill(session, signal.SIGCONT)
+        own_engines.postgres.start()
+    assert query(own_engines.postgres.url, "SELECT 1") == 1
 
 
 def test_a_first_start_that_was_cut_off_is_repeated(tmp_path: Path) -> None:
@@ -176,7 +194,7 @@ def test_a_first_start_that_was_cut_off_is_repeated(tmp_path: Path) -> None:
     (home.path / "postgres.new").mkdir()
     (home.path / "postgres.new" / "PG_VERSION").write_text("18\n", encoding="utf-8")
     with Engines(home.path) as engines:
-        assert query(engines.database_url or "", "SELECT 1") == 1
+        assert query(engines.postgres.url, "SELECT 1") == 1
 
 
 def test_data_of_another_release_is_refused_with_both_numbers(tmp_path: Path) -> None:
@@ -202,6 +220,7 @@ def test_a_failed_start_gives_the_home_back(tmp_path: Path) -> None:
 
 AS_USER = """
 import os, pathlib
+from worker.embedded.binaries import postgres_bin
 from worker.embedded.engines import Engines
 from worker.embedded.errors import EngineFailed
 try:
@@ -241,7 +260,7 @@ def test_where_root_may_make_no_namespace_the_database_runs_as_nobody(
         return
     for _ in ("first start", "second start"):
         with Engines(open_folder / "home") as engines:
-            assert query(engines.database_url or "", "SELECT 1") == 1
+            assert query(engines.postgres.url, "SELECT 1") == 1
             owner = Path(f"/proc/{engines.postgres.pid}").stat().st_uid
             assert owner != 0
             assert owner == engines.home.postgres.stat().st_uid == engines.postgres.sockets.stat().st_uid
@@ -251,6 +270,7 @@ def test_where_nobody_may_not_pass_the_message_names_the_folder(
     without_namespaces: None, tmp_path: Path, as_if_root: None
 ) -> None:
     shut = tmp_path / "shut"
-    shut.mkdir(mode=0o700)
+    (shut / "home").mkdir(parents=True)
+    shut.chmod(0o700)
     with pytest.raises(EngineFailed, match=r"may not enter .*; run this as another user, or set EVERGRANT_HOME"):
-        Engines(shut / "home").start()
+        identity.choose(shut / "home" / "postgres", postgres_bin())

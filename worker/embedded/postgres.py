@@ -68,9 +68,9 @@ class Postgres(Engine):
         if not self._home.postgres.exists():
             cluster.make(self._home, self._bin, self._identity, fail=self.fail)
         cluster.check_version(self._home.postgres, fail=self.fail)
-        running = stale.wait_for_end(self._home.postgres, seconds=_LEFTOVER_SECONDS)
-        if running is not None:
-            self.fail(f"process {running} of a former run still serves {self._home.postgres}")
+        left = stale.wait_for_end(self._home.postgres, seconds=_LEFTOVER_SECONDS)
+        if left is not None:
+            self.fail(f"{left} still uses {self._home.postgres}")
         stale.remove_notes(self._home.postgres, self.sockets)
 
     def ready(self) -> bool:
