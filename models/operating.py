@@ -58,6 +58,13 @@ UPDATE_CLIENT = """
     where id = :id"""
 
 
+# Whoever mends a client wants to see at once whether it is well: its canary need not wait for the back-off.
+CANARY_NOW = text("""
+update evergrant.valves set paused_until = least(paused_until, clock_timestamp()), pause_seconds = 0
+where client_id = :id and paused_until is not null
+""")
+
+
 def add_client(connection: Connection, name: str, registration: Registration, *, who: str) -> int:
     """Store a client and its open valve; its secret follows, sealed for the id that this returns.
 
@@ -76,6 +83,7 @@ def add_client(connection: Connection, name: str, registration: Registration, *,
 def set_client(connection: Connection, client_id: int, registration: Registration, *, who: str) -> None:
     """Replace everything about a client but its name, provider and secret."""
     connection.execute(text(UPDATE_CLIENT), {"id": client_id, **registration.row()})
+    connection.execute(CANARY_NOW, {"id": client_id})
     event.of_client(connection, client_id, "client.changed", actor=who)
 
 
@@ -86,6 +94,7 @@ def set_client_secret(connection: Connection, client_id: int, sealed: bytes, *, 
             credentials_no = credentials_no + (sealed_client_secret is not null)::int
         where id = :id"""
     connection.execute(text(query), {"id": client_id, "sealed": sealed})
+    connection.execute(CANARY_NOW, {"id": client_id})
     event.of_client(connection, client_id, "client.secret_changed", actor=who)
 
 
@@ -107,7 +116,7 @@ def resume_client(connection: Connection, client_id: int, *, who: str) -> None:
 def accept_deaths(connection: Connection, client_id: int, *, who: str) -> bool:
     """Let held verdicts through; False where none was held."""
     query = """
-        update evergrant.valves set deaths_accepted_at = clock_timestamp()
+        update evergrant.valves set deaths_accepted_at = clock_timestamp(), deaths_held_at = null
         where client_id = :id and deaths_held_at is not null returning client_id"""
     held = connection.execute(text(query), {"id": client_id}).scalar() is not None
     if held:
