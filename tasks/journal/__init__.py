@@ -12,7 +12,7 @@ whoever holds the journal's lock next. The register of journals is models/journa
 
 from tasks.journal.entry import End, Entry, Kept, Position, Tick
 from tasks.journal.errors import JournalBroken, JournalError, JournalHeld, JournalUnknown
-from tasks.journal.held import Held, delete_drained, held, journal_ids, take_over
+from tasks.journal.held import Held, delete_drained, held, journal_ids, ring_keys_in_use, take_over
 from tasks.journal.journal import Journal
 from tasks.journal.replay import Replayed, Settle, drain_held, replay
 from tasks.journal.writer import Sizes
@@ -37,5 +37,6 @@ __all__ = [
     "held",
     "journal_ids",
     "replay",
+    "ring_keys_in_use",
     "take_over",
 ]

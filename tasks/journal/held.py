@@ -1,13 +1,14 @@
 """Journals on this disk whose process is gone: find them, take them over, delete what is drained and old."""
 
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import structlog
 
-from models.vault import Vault, VaultError
+from models.vault import SealBroken, Vault, VaultError, key_id
 from tasks.journal.disk import sync_folder
 from tasks.journal.errors import JournalHeld, JournalUnknown
 from tasks.journal.journal import DRAINED, Journal
@@ -61,6 +62,15 @@ def take_over(folder: Path, journal_id: int, *, vault: Vault) -> Journal:
     except (OSError, VaultError):
         lock.release()
         raise
+
+
+def ring_keys_in_use(folder: Path) -> set[str]:
+    """Ids of the ring keys that some journal on this disk cannot be opened without: they must not be retired."""
+    found: set[str] = set()
+    for path in folder.glob("*/[0-9]*.key"):
+        with suppress(SealBroken, FileNotFoundError):
+            found.add(key_id(path.read_bytes()))
+    return found
 
 
 def delete_drained(folder: Path, *, before: datetime) -> list[int]:

@@ -110,6 +110,33 @@ def test_an_end_is_synced(small: Journal, disk: BadDisk, an_entry: MakeEntry) ->
     assert disk.calls == ["write", "sync"]
 
 
+def test_what_an_old_segment_still_holds_is_synced_before_it_is_left(
+    small: Journal, disk: BadDisk, clock: ClockLike, an_entry: MakeEntry
+) -> None:
+    small.mark_settled(small.append([an_entry()]))
+    clock.forward(hours=2)
+    disk.calls.clear()
+    small.append([an_entry()])
+    assert disk.calls == ["reserve", "sync", "write", "sync"]
+    small.close()
+
+
+def test_a_new_segment_is_whole_on_the_platter_with_key_and_names_before_it_is_used(
+    small: Journal, an_entry: MakeEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def record(fd: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{fd}").readlink().name)
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", record)
+    small.append([an_entry()])
+    assert synced == ["00000001.key", "00000001.log", "1"]
+    small.close()
+
+
 def test_threads_that_wait_share_a_sync(folder: Path, vault: Vault, an_entry: MakeEntry) -> None:
     gate = threading.Event()
     started = threading.Event()
@@ -127,7 +154,7 @@ def test_threads_that_wait_share_a_sync(folder: Path, vault: Vault, an_entry: Ma
     assert started.wait(30)
     for thread in threads[1:]:
         thread.start()
-    while disk.calls.count("write") < 9:
+    while len(journal._unsettled) < 9:
         threading.Event().wait(0.001)
     gate.set()
     for thread in threads:
@@ -167,27 +194,29 @@ def test_what_append_returned_for_outlives_a_power_cut_at_any_moment(
     threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
     for thread in threads:
         thread.start()
-    for cut in range(15):
-        while len(appended) < cut * 20:
-            threading.Event().wait(0.001)
-        promised = set(appended.copy())
-        platter = dict(disk.platter)
-        copy = tmp_path / f"cut-{cut}" / "1"
-        shutil.copytree(journal.folder, copy)
-        for log in copy.glob("*.log"):
-            log.write_bytes(platter.get(log.name, b""))
-        taken = take_over(copy.parent, 1, vault=vault)
-        assert promised <= {kept.position for kept in taken.unsettled()}
-        taken.close()
-    stop.set()
-    for thread in threads:
-        thread.join()
+    try:
+        for cut in range(15):
+            while len(appended) < cut * 20:
+                threading.Event().wait(0.001)
+            promised = set(appended.copy())
+            platter = dict(disk.platter)
+            copy = tmp_path / f"cut-{cut}" / "1"
+            shutil.copytree(journal.folder, copy)
+            for log in copy.glob("*.log"):
+                log.write_bytes(platter.get(log.name, b""))
+            taken = take_over(copy.parent, 1, vault=vault)
+            assert promised <= {kept.position for kept in taken.unsettled()}
+            taken.close()
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
     journal.close()
 
 
 @pytest.mark.parametrize("written", [0, 1, 5, 17, 300, 500, 900])
 def test_a_group_that_fails_half_way_leaves_nothing_that_hides_what_follows(
-    small: Journal, disk: BadDisk, clock: ClockLike, an_entry: MakeEntry, written: int
+    small: Journal, disk: BadDisk, vault: Vault, an_entry: MakeEntry, written: int
 ) -> None:
     small.append([an_entry(1)])
     disk.write_fails_after = written
@@ -196,15 +225,18 @@ def test_a_group_that_fails_half_way_leaves_nothing_that_hides_what_follows(
     assert error.value.positions == []
     disk.write_fails_after = None
     small.append([an_entry(5)])
-    with capture_logs() as logs:
-        assert refs(small) == ["customer-1", "customer-5"]
-    assert logs == []
-    assert len(list(small.unsettled())) == 2
-    small.close()
+    killed = shutil.copytree(small.folder.parent, small.folder.parents[1] / "killed")
+    for journal in (small, take_over(killed, 1, vault=vault)):
+        with capture_logs() as logs:
+            assert refs(journal) == ["customer-1", "customer-5"]
+        assert logs == []
+        assert len(list(journal.unsettled())) == 2
+        journal.close()
 
 
+@pytest.mark.parametrize("asked_before_sending", [True, False])
 def test_a_failed_sync_gives_up_the_segment_and_names_what_may_have_reached_it(
-    small: Journal, disk: BadDisk, clock: ClockLike, an_entry: MakeEntry
+    small: Journal, disk: BadDisk, an_entry: MakeEntry, asked_before_sending: bool
 ) -> None:
     small.append([an_entry(1)])
     disk.sync_fails = True
@@ -212,7 +244,8 @@ def test_a_failed_sync_gives_up_the_segment_and_names_what_may_have_reached_it(
         small.append([an_entry(2)])
     assert len(error.value.positions) == 1
     disk.sync_fails = False
-    assert small.check_writable() is None
+    if asked_before_sending:
+        assert small.check_writable() is None
     [position] = small.append([an_entry(3)])
     assert position.segment == 2
     small.mark_settled(error.value.positions)
@@ -246,7 +279,7 @@ def test_every_thread_that_waits_is_told_of_a_failed_sync(folder: Path, vault: V
     assert started.wait(30)
     for thread in threads[1:]:
         thread.start()
-    while disk.calls.count("write") < 4:
+    while len(journal._unsettled) < 4:
         threading.Event().wait(0.001)
     gate.set()
     for thread in threads:

@@ -1,3 +1,4 @@
+import fcntl
 import os
 import select
 import signal
@@ -26,6 +27,7 @@ from tasks.journal import (
     drain_held,
     held,
     journal_ids,
+    ring_keys_in_use,
     take_over,
 )
 
@@ -161,10 +163,12 @@ def test_a_journal_being_made_is_never_taken_for_one_without_an_owner(folder: Pa
     threads = [threading.Thread(target=look) for _ in range(2)]
     for thread in threads:
         thread.start()
-    journals = [Journal.open(folder, number, vault=vault) for number in range(1, 60)]
-    stop.set()
-    for thread in threads:
-        thread.join()
+    try:
+        journals = [Journal.open(folder, number, vault=vault) for number in range(1, 60)]
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
     assert seen == []
     for journal in journals:
         journal.close()
@@ -282,6 +286,40 @@ def test_a_journal_that_a_process_holds_is_not_deleted(folder: Path, vault: Vaul
     assert delete_drained(folder, before=in_days(1)) == []
     assert len(list(taken.entries())) == 1
     taken.close()
+
+
+def test_a_journal_that_is_deleted_while_another_process_opens_it_is_gone_for_that_one(
+    folder: Path, vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_dead_journal(folder, 1, vault, [])
+    flock = fcntl.flock
+
+    def late(fd: int, operation: int) -> None:
+        (folder / "1" / "lock").unlink()
+        flock(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(JournalUnknown):
+        take_over(folder, 1, vault=vault)
+
+
+def test_a_drained_journal_that_is_opened_to_write_again_is_drained_no_more(
+    folder: Path, vault: Vault, an_entry: MakeEntry
+) -> None:
+    a_dead_journal(folder, 1, vault, [an_entry(1)])
+    drain_held(folder, settle_all, lambda _: None, vault=vault)
+    a_dead_journal(folder, 1, vault, [an_entry(2)])
+    assert held(folder) == [Held(1, drained=False)]
+
+
+def test_ring_keys_that_a_journal_still_needs_are_named(folder: Path, vault: Vault, an_entry: MakeEntry) -> None:
+    assert ring_keys_in_use(folder) == set()
+    a_dead_journal(folder, 1, vault, [an_entry(1)], settled=1)
+    a_dead_journal(folder, 2, Vault(KeyRing.parse(KeyRing.generate_line("old")), None), [an_entry(1)])
+    assert ring_keys_in_use(folder) == {"shared", "old"}
+    drain_held(folder, settle_all, lambda _: None, vault=vault)
+    delete_drained(folder, before=in_days(1))
+    assert ring_keys_in_use(folder) == {"old"}
 
 
 def names(journal: Journal) -> list[str]:
