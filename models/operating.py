@@ -113,6 +113,12 @@ def resume_client(connection: Connection, client_id: int, *, who: str) -> None:
     _wake(connection)
 
 
+def is_paused(connection: Connection, client_id: int) -> bool:
+    """Whether an operator has paused the client."""
+    query = "select paused_by_operator from evergrant.valves where client_id = :id"
+    return bool(connection.execute(text(query), {"id": client_id}).scalar())
+
+
 def accept_deaths(connection: Connection, client_id: int, *, who: str) -> bool:
     """Let held verdicts through; False where none was held."""
     query = """

@@ -16,12 +16,13 @@ from uuid import uuid4
 from sqlalchemy import Connection
 
 from models import client as clients
-from models import connect_request, consent
+from models import connect_request, consent, operating
 from models.connect_request import Begun
 from models.database import transaction
 from models.vault import Vault
 from tasks import clock, retry, valves
 from tasks.connect_errors import (
+    ClientPaused,
     Denied,
     ExchangeNotSent,
     ExchangeRefused,
@@ -178,6 +179,8 @@ def _take(registered: Registered, begun: Begun) -> datetime:
     """Commit the one use of this flow, and a slot of the client's rate."""
     with transaction() as connection:
         _refuse_while_revoking(connection, registered, begun.ref)
+        if operating.is_paused(connection, begun.client_id):
+            raise ClientPaused
         started_at = connect_request.use(connection, begun.grant_id)
         if started_at is None:
             raise StateUsed

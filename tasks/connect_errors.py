@@ -5,6 +5,7 @@ ConnectError
 ├── StateUnknown      the state was not made here for this client, or is too old
 ├── StateForAnother   the state was made for another ref
 ├── StateUsed         the callback was used already
+├── ClientPaused      an operator stopped everything that is sent for the client
 ├── StillRevoking     the old consent must have ended first
 ├── Denied            the user or the provider said no (RFC 6749 §4.1.2.1)
 ├── ExchangeRefused   the token endpoint said no (RFC 6749 §5.2)
@@ -35,6 +36,10 @@ class StateForAnother(ConnectError):
 
 class StateUsed(ConnectError):
     """The callback was used already, and a code is exchanged once: begin again."""
+
+
+class ClientPaused(ConnectError):
+    """An operator stopped everything that is sent for this client: resume it first."""
 
 
 class StillRevoking(ConnectError):

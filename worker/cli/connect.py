@@ -51,7 +51,7 @@ def connect(ref: str, *, client: str | None, labels: Labels, timeout: timedelta,
     chosen = _client_of(check_ref(ref), client)
     listening_at = Loopback.of(chosen["redirect_uri"] or LOOPBACK_URI)
     invitation = _invite(chosen, ref, labels, settings)
-    with _workplace(settings) as place:
+    with workplace(settings) as place:
         url = asyncio.run(_callback_of(invitation, listening_at, timeout))
         stored = flow.finish(place, flow.read_callback(url), client_id=chosen["id"], ref=ref, who=settings.who)
     _tell(stored, ref, chosen["name"], as_json=as_json)
@@ -95,13 +95,13 @@ def exchange(ref: str, *, client: str | None, callback_url_file: str, as_json: b
     settings = session.prepared()
     chosen = _client_of(check_ref(ref), client)
     callback = flow.read_callback(read_secret(callback_url_file, what="callback URL"))
-    with _workplace(settings) as place:
+    with workplace(settings) as place:
         stored = flow.finish(place, callback, client_id=chosen["id"], ref=ref, who=settings.who)
     _tell(stored, ref, chosen["name"], as_json=as_json)
 
 
 @contextmanager
-def _workplace(settings: Settings) -> Iterator[Workplace]:
+def workplace(settings: Settings) -> Iterator[Workplace]:
     """Keys, transport and a journal of this process's own."""
     session.keys_needed(session.vault(), "refresh", "access")
     place = Workplace.open(settings)

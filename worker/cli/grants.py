@@ -28,6 +28,9 @@ SECTIONS = {
         "list": Late("worker.cli.grant_lists:list_", "List grants."),
         "show": Late("worker.cli.grant_lists:show", "Show one grant and what to do about it."),
         "token": Late("worker.cli.grant_token:token", "Print a fresh access token."),
+        "probe": Late(
+            "worker.cli.grant_probe:probe_", "Ask the provider whether refresh tokens live, without consuming them."
+        ),
     },
     "Change": {
         "refresh": Late("worker.cli.grant_work:refresh", "Ask for an early refresh."),

@@ -11,7 +11,9 @@ from rich.live import Live
 from rich.text import Text
 
 from worker.cli import output
+from worker.cli.failures import ExitCode
 from worker.cli.output import Column, iso, table
+from worker.cli.translations import translate
 
 PIPE_WIDTH = 160
 
@@ -56,10 +58,21 @@ def live(read: Callable[[], dict[str, Any]], *, pause: float) -> None:
     try:
         with Live(console=console, screen=True, auto_refresh=False) as screen:
             while True:
-                screen.update(page(read(), width=console.width), refresh=True)
+                screen.update(_looked(read, console.width), refresh=True)
                 time.sleep(pause)
     except KeyboardInterrupt:
         return
+
+
+def _looked(read: Callable[[], dict[str, Any]], width: int) -> Group | Text:
+    """The page; or, while the database is away, that it is: whoever watches an outage wants to see its end."""
+    try:
+        return page(read(), width=width)
+    except Exception as error:
+        failure = translate(error)
+        if failure.exit_code is not ExitCode.TRY_AGAIN:
+            raise
+        return Text(failure.sentence(), style="red")
 
 
 def page(found: dict[str, Any], *, width: int) -> Group:

@@ -233,6 +233,11 @@ CONNECT = {
         "begin again with `evergrant grants connect` or `authorize-url`",
         ExitCode.FAILED,
     ),
+    "ClientPaused": (
+        "This client is paused by an operator, so nothing is sent for it",
+        "resume it with `evergrant clients resume`, then use the same callback URL",
+        ExitCode.FAILED,
+    ),
     "StillRevoking": (
         "Revocation {text} of this ref has not ended, and it would kill a new consent, too",
         "wait for it: `evergrant revocations show {text}`",

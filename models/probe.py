@@ -1,0 +1,40 @@
+"""Claiming one grant by hand, for a probe: under the rules of any other claim, and given back as it was."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A grant claimed for a probe, with its own token (a suspect's start would take a former one first)."""
+
+    grant_id: UUID
+    claim_no: int
+    was_due_in: timedelta
+    sealed_refresh_token: bytes | None = field(repr=False)
+    refresh_fingerprint: bytes | None
+
+
+TAKE = text("""
+with idle as (
+    select g.id, greatest(g.due_at - clock_timestamp(), interval '0') as was_due_in
+    from evergrant.grants g
+    where g.id = :id and g.status = 'active'
+        and (g.due_at <= clock_timestamp() or (g.claimed_at is null and g.started_at is null))
+        and not exists (select from evergrant.revocations r where r.grant_id = g.id)
+    for no key update of g skip locked
+)
+update evergrant.grants g
+set claim_no = g.claim_no + 1, claimed_at = clock_timestamp(), due_at = clock_timestamp() + cast(:lease as interval)
+from idle where g.id = idle.id
+returning g.id as grant_id, g.claim_no, idle.was_due_in, g.sealed_refresh_token, g.refresh_fingerprint
+""")
+
+
+def take(connection: Connection, grant_id: UUID, *, lease: timedelta) -> Taken | None:
+    """Claim one grant; None where it is not active, under way, or being revoked."""
+    row = connection.execute(TAKE, {"id": grant_id, "lease": lease}).mappings().one_or_none()
+    return Taken(**row) if row else None

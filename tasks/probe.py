@@ -1,0 +1,125 @@
+"""Probe: ask a provider whether a refresh token lives, by a refresh whose scope was never granted.
+
+Only where the provider file allows it. It runs under its own claim and start, so nothing else of this grant is
+under way, and it is no judgement: the grant is given back as it was. A provider that answers with a token set
+after all has consumed the token, and an answer that never came may have: both are settled like any refresh.
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+from enum import StrEnum
+from uuid import UUID
+
+from models import client as clients
+from models import probe as taking
+from models.database import transaction
+from tasks import clock, refresh, retry
+from tasks.attempt import Arrived, Attempt
+from tasks.oauth import messages
+from tasks.oauth.messages import ErrorAnswer, read_token_answer
+from tasks.oauth.transport import Answer, NotSent, Response
+from tasks.policy.valve import USABLE_SHARE
+from tasks.settle import settle
+from tasks.workplace import Workplace
+
+BAD_REQUEST, SERVER_ERROR = 400, 500
+TOO_MANY = 429
+
+
+class Finding(StrEnum):
+    """What a probe found."""
+
+    ALIVE = "alive"  # the scope was refused, so everything before it was right
+    DEAD = "dead"  # dead, or another client's
+    REFRESHED = "refreshed"  # the provider took it for a refresh; the token set is stored
+    MISCONFIGURED = "misconfigured"  # our credentials were refused, so the token is alive or was not looked at
+    UNCLEAR = "unclear"  # no answer that says anything
+    BUSY = "busy"  # not active, under way, or held back: nothing was sent
+
+
+def probe(place: Workplace, grant_id: UUID, *, client_id: int) -> Finding:
+    """Probe one grant.
+
+    Raises:
+        ProbeNotAllowed: the provider file does not say that a probe is harmless; nothing was sent.
+
+    """
+    with transaction() as connection:
+        known = clients.known(connection, [client_id])[client_id]
+    registration = place.registrations.ready(known).registration
+    messages.probe(registration, refresh_token="none")  # noqa: S106  # refused here, before anything is claimed
+    with transaction() as connection:
+        taken = taking.take(connection, grant_id, lease=place.settings.dispatch_lease)
+        if taken is None:
+            return Finding.BUSY
+        clients.debit(connection, client_id, usable_share=USABLE_SHARE)
+    for started in refresh.start(place, [(taken.grant_id, taken.claim_no)]):
+        return _carry_out(place, _with_own_token(started, taken), taken.was_due_in)
+    return Finding.BUSY
+
+
+def _with_own_token(attempt: Attempt, taken: taking.Taken) -> Attempt:
+    job = replace(
+        attempt.job,
+        sealed_refresh_token=taken.sealed_refresh_token,
+        refresh_fingerprint=taken.refresh_fingerprint,
+        former_token_id=None,
+    )
+    return replace(attempt, job=job)
+
+
+def _carry_out(place: Workplace, attempt: Attempt, was_due_in: timedelta) -> Finding:
+    job = attempt.job
+    try:
+        answer = _ask(place, attempt)
+    except Exception:
+        refresh.give_back([(job.grant_id, job.claim_no, was_due_in)])
+        raise
+    finding = read(answer)
+    if finding in (Finding.REFRESHED, Finding.UNCLEAR) and not isinstance(answer, NotSent):
+        settle(place, [Arrived(attempt, answer, clock.wall())])
+    else:
+        refresh.give_back([(job.grant_id, job.claim_no, was_due_in)])
+    return finding
+
+
+def _ask(place: Workplace, attempt: Attempt) -> Answer:
+    job = attempt.job
+    try:
+        refresh.check(place, attempt)
+        if job.sealed_refresh_token is None:
+            return NotSent("guard")
+        token = place.vault.open(job.sealed_refresh_token, table="grants", row_id=job.grant_id, purpose="refresh")
+        request = messages.probe(attempt.registered.registration, refresh_token=token)
+    except refresh.HeldBack as error:
+        return NotSent("guard", error)
+    sending = retry.send(
+        place.transport,
+        request,
+        deadline=attempt.registered.times.deadline,
+        guard=lambda: refresh.check(place, attempt),
+    )
+    return place.transport.submit(sending).result()
+
+
+def read(answer: Answer) -> Finding:
+    """What an answer to a probe means; pure."""
+    match answer:
+        case NotSent(code="guard"):
+            return Finding.BUSY
+        case Response(status=status) if 200 <= status < 300:  # noqa: PLR2004
+            return Finding.REFRESHED
+        case Response(status=status, body=body) if BAD_REQUEST <= status < SERVER_ERROR and status != TOO_MANY:
+            return _refusal(read_token_answer(body))
+        case _:
+            return Finding.UNCLEAR
+
+
+def _refusal(told: object) -> Finding:
+    match told:
+        case ErrorAnswer(code="invalid_scope"):
+            return Finding.ALIVE
+        case ErrorAnswer(code="invalid_grant"):
+            return Finding.DEAD
+        case _:
+            return Finding.MISCONFIGURED
