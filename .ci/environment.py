@@ -13,7 +13,6 @@ import os
 import shutil
 import subprocess
 import sys
-import venv
 from pathlib import Path
 from typing import NoReturn
 
@@ -66,7 +65,8 @@ def make(folder: Path, locks: list[Path], wanted: str) -> None:
     print(f"Making the environment {folder.name} (once) …", file=sys.stderr, flush=True)
     if not read_stamp(folder).startswith(wanted.partition("\n")[0]):
         shutil.rmtree(folder, ignore_errors=True)
-        venv.create(folder, with_pip=True)
+        # The real interpreter: one that is itself of an environment may take another for its own (3.11 on Debian).
+        install([os.path.realpath(sys.executable), "-m", "venv", str(folder)])
     (folder / "ready").unlink(missing_ok=True)
     python = str(folder / "bin" / "python")
     hashed = ["--require-hashes", "-r"]

@@ -1,9 +1,9 @@
 """What is released is the wheel: it must hold everything and work where no checkout is."""
 
+import os
 import subprocess
 import sys
 import sysconfig
-import venv
 import zipfile
 from pathlib import Path
 
@@ -26,7 +26,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def elsewhere(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new environment outside the checkout with the wheel in it; dependencies are lent from our own."""
     folder = tmp_path_factory.mktemp("elsewhere")
-    venv.create(folder / "venv", with_pip=True)
+    # The real interpreter: one that is itself of an environment may take another for its own (3.11 on Debian).
+    make = [os.path.realpath(sys.executable), "-m", "venv", str(folder / "venv")]
+    subprocess.run(make, timeout=120, check=True)
     install = [str(folder / "venv" / "bin" / "pip"), "install", "-q", "--no-index", "--no-deps", str(wheel)]
     subprocess.run(install, cwd=folder, env={"PATH": "/usr/bin:/bin"}, timeout=120, check=True)
     site = sysconfig.get_path("purelib", vars={"base": str(folder / "venv"), "platbase": str(folder / "venv")})
