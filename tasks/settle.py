@@ -86,8 +86,9 @@ def keep(place: Workplace, group: Sequence[Arrived]) -> dict[int, Position]:
         positions = place.journal.append([arrived.entry() for arrived in holders])
     except JournalBroken as error:
         log.error("journal.broken", reason=error.reason)  # noqa: TRY400  # the reason says it all
-        return {}
-    return {id(arrived): position for arrived, position in zip(holders, positions, strict=True)}
+        # Records that reached the file though perhaps not the disk: marked once they are settled all the same.
+        positions = error.positions
+    return {id(arrived): position for arrived, position in zip(holders, positions, strict=False)}
 
 
 def _write_patiently(place: Workplace, group: Sequence[Arrived]) -> None:
