@@ -1,7 +1,8 @@
 """The valve of a client: how much may leave now, and what shuts and opens it.
 
 Rate: GCRA, `next_slot_at` is the theoretical time of the next request. Breaker: three bad requests in a row
-on different grants, or over 5 % (at least three) in a minute. Canary: the one request that may open it again.
+on different grants, or over 5 % (at least three) in a minute; a grant that is bad again and again counts once, for
+it tells of itself. Canary: the one request that may open it again.
 """
 
 from collections.abc import Iterable
@@ -16,6 +17,9 @@ from uuid import UUID
 TOLERANCE: Final = timedelta(seconds=1)
 # A provider counts windows of its own, on arrival: tolerance, first slot and transit must fit under its limit.
 USABLE_SHARE: Final = 0.95
+# However small or large a rate is: a division by it neither overflows nor becomes a division by nothing.
+SHORTEST_INTERVAL: Final = timedelta(microseconds=1)
+LONGEST_INTERVAL: Final = timedelta(days=30)
 STRIKES: Final = 3
 MINUTE: Final = timedelta(minutes=1)
 BAD_SHARE: Final = 0.05
@@ -76,18 +80,26 @@ def interval(valve: Valve) -> timedelta:
     """The time between two requests at the rate that we allow ourselves."""
     if valve.rate_per_minute is None:
         return timedelta(0)
-    return MINUTE / (valve.rate_per_minute * USABLE_SHARE)
+    least = MINUTE / LONGEST_INTERVAL
+    return max(MINUTE / max(valve.rate_per_minute * USABLE_SHARE, least), SHORTEST_INTERVAL)
 
 
 def budget(valve: Valve, *, at: datetime, under_way: int, most: int) -> Budget:
     """What may be claimed at `at`, with `under_way` jobs claimed or started and not lapsed."""
     if valve.paused_until is not None:
-        return Budget(0) if at < valve.paused_until else Budget(1, canary=True)
+        # A canary takes a slot like any other: at a slow rate it waits for it.
+        may_go = at >= valve.paused_until and _earned(valve, at, most=1) > 0
+        return Budget(1, canary=True) if may_go else Budget(0)
     room = min(max(valve.burst - under_way, 0), most)
+    return Budget(_earned(valve, at, most=room))
+
+
+def _earned(valve: Valve, at: datetime, *, most: int) -> int:
+    """The slots that the rate has for us at `at`."""
     if valve.rate_per_minute is None:
-        return Budget(room)
+        return most
     earned = floor((at - max(valve.next_slot_at, at) + TOLERANCE) / interval(valve)) + 1
-    return Budget(max(min(room, earned), 0))
+    return max(min(most, earned), 0)
 
 
 def take(valve: Valve, *, at: datetime, count: int) -> Valve:
@@ -133,6 +145,8 @@ def feed(valve: Valve, results: Iterable[Result], *, at: datetime) -> Valve:
 def _feed_one(valve: Valve, result: Result, at: datetime) -> Valve:
     valve = _count(valve, result, at)
     match result.sign:
+        case Sign.NOT_NOW if valve.paused_until is not None:
+            return _stay_shut(valve, result, at)
         case Sign.NOT_NOW:
             return shut(valve, at=at, reason=result.code, wait=result.retry_after)
         case Sign.GOOD if valve.paused_until is not None:
@@ -147,12 +161,13 @@ def _count(valve: Valve, result: Result, at: datetime) -> Valve:
     bad = result.sign in (Sign.BAD, Sign.NOT_NOW)
     if valve.minute_at is None or at - valve.minute_at >= MINUTE:
         valve = replace(valve, minute_at=at, minute_asked=0, minute_bad=0)
-    valve = replace(valve, minute_asked=valve.minute_asked + 1, minute_bad=valve.minute_bad + bad)
+    valve = replace(valve, minute_asked=valve.minute_asked + 1)
     if not bad:
-        return replace(valve, strikes=0, strike_grant_id=None)
+        # Whose the last bad one was stays known: else one poisonous grant shuts the valve in every quiet minute.
+        return replace(valve, strikes=0)
     if valve.strike_grant_id == result.grant_id:
-        return valve
-    return replace(valve, strikes=valve.strikes + 1, strike_grant_id=result.grant_id)
+        return replace(valve, strikes=max(valve.strikes, 1), minute_bad=max(valve.minute_bad, 1))
+    return replace(valve, strikes=valve.strikes + 1, minute_bad=valve.minute_bad + 1, strike_grant_id=result.grant_id)
 
 
 def _tripped(valve: Valve) -> bool:
@@ -172,6 +187,13 @@ def shut(valve: Valve, *, at: datetime, reason: str, wait: timedelta | None) -> 
         strikes=0,
         strike_grant_id=None,
     )
+
+
+def _stay_shut(valve: Valve, result: Result, at: datetime) -> Valve:
+    """Wait longer, where the provider says so to a canary; never shorter than the canary's back-off."""
+    assert valve.paused_until is not None  # noqa: S101  # asked only while it is shut
+    wait = timedelta(seconds=FIRST_PAUSE) if result.retry_after is None else result.retry_after
+    return replace(valve, paused_until=max(valve.paused_until, at + wait), pause_reason=result.code)
 
 
 def reopen(valve: Valve, *, at: datetime) -> Valve:
