@@ -8,6 +8,7 @@ Misconfigured  any other 4xx, or invalid_grant while nothing ever succeeded unde
 Unknown        we cannot know whether the provider acted: never a verdict
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from typing import Final
 from tasks.oauth.messages import ErrorAnswer, TokenSet, read_token_answer
 from tasks.oauth.transport import Answer, NotSent, Response, Silence
 
+RETRY_AFTER: Final = "Retry-After"
 RETRY_AFTER_CAP: Final = timedelta(minutes=5)
 
 
@@ -84,45 +86,52 @@ class Life(Enum):
 Outcome = Refreshed | NotSent | NotNow | Refused | Misconfigured | Unknown
 
 
-def outcome(answer: Answer, *, proven: bool, wall_clock: datetime) -> Outcome:  # noqa: PLR0911  # one a row of the table
+def outcome(  # noqa: PLR0911  # one a row of the table
+    answer: Answer, *, proven: bool, wall_clock: datetime, retry_after_header: str = RETRY_AFTER
+) -> Outcome:
     """Read an answer of the token endpoint.
 
     Args:
         answer: what the transport brought back.
         proven: whether anything ever succeeded under the present credentials.
         wall_clock: for a Retry-After that is a date, where the answer itself has no Date.
+        retry_after_header: as the provider file calls it.
 
     """
     match answer:
         case NotSent():
             return answer
         case Silence(status=HTTPStatus.TOO_MANY_REQUESTS | HTTPStatus.SERVICE_UNAVAILABLE as status):
-            return NotNow(f"http_{status:d}", int(status), retry_after(answer.headers, wall_clock), unknown=True)
+            wait = retry_after(answer.headers, wall_clock, header=retry_after_header)
+            return NotNow(f"http_{status:d}", int(status), wait, unknown=True)
         case Silence(code=code, status=status):
             return Unknown(code, status)
         case Response(status=status) if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             return _success(answer)
         case Response(status=HTTPStatus.TOO_MANY_REQUESTS | HTTPStatus.SERVICE_UNAVAILABLE as status):
             unknown = status == HTTPStatus.SERVICE_UNAVAILABLE
-            return NotNow(f"http_{status:d}", int(status), retry_after(answer.headers, wall_clock), unknown)
+            wait = retry_after(answer.headers, wall_clock, header=retry_after_header)
+            return NotNow(f"http_{status:d}", int(status), wait, unknown)
         case Response(status=status) if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
             return _client_error(answer, proven=proven)
         case Response(status=status):
             return Unknown(f"http_{status}", status)
 
 
-def revocation_outcome(answer: Answer, *, wall_clock: datetime) -> Accepted | Outcome:
+def revocation_outcome(
+    answer: Answer, *, wall_clock: datetime, retry_after_header: str = RETRY_AFTER
+) -> Accepted | Outcome:
     """Read an answer of the revocation endpoint: 403 means the wrong client, 503 that the token still exists."""
     if isinstance(answer, Response) and HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
         return Accepted(http_status=answer.status)
-    told = outcome(answer, proven=False, wall_clock=wall_clock)
+    told = outcome(answer, proven=False, wall_clock=wall_clock, retry_after_header=retry_after_header)
     return Misconfigured(told.code, told.http_status or 0) if isinstance(told, Refused) else told
 
 
 def probed(answer: Answer) -> Life:
     """Read the answer to a refresh with a never-granted scope, where the provider file allows a probe."""
     match answer:
-        case Response(status=HTTPStatus.BAD_REQUEST, body=body):
+        case Response(status=HTTPStatus.BAD_REQUEST, body=body) if _is_json(body):
             told = read_token_answer(body)
             code = told.code if isinstance(told, ErrorAnswer) else None
             return {"invalid_grant": Life.DEAD, "invalid_scope": Life.ALIVE}.get(code or "", Life.UNTOLD)
@@ -155,7 +164,7 @@ def _success(response: Response) -> Outcome:
 
 def _client_error(response: Response, *, proven: bool) -> Outcome:
     match read_token_answer(response.body):
-        case ErrorAnswer(code="invalid_grant") if response.status == HTTPStatus.BAD_REQUEST:
+        case ErrorAnswer(code="invalid_grant") if response.status == HTTPStatus.BAD_REQUEST and _is_json(response.body):
             return Refused() if proven else Misconfigured("invalid_grant_unproven", response.status)
         case ErrorAnswer(code=code):
             return Misconfigured(code, response.status)
@@ -163,9 +172,18 @@ def _client_error(response: Response, *, proven: bool) -> Outcome:
             return Misconfigured(f"http_{response.status}", response.status)
 
 
-def retry_after(headers: Mapping[str, str], wall_clock: datetime) -> timedelta | None:
+def _is_json(body: bytes) -> bool:
+    """Whether the token endpoint itself speaks (RFC 6749 §5.2), and no page with a link that looks like a form."""
+    text = body.decode(json.detect_encoding(body), errors="replace").removeprefix("\ufeff")
+    try:
+        return isinstance(json.loads(text, strict=False, parse_int=float), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def retry_after(headers: Mapping[str, str], wall_clock: datetime, *, header: str = RETRY_AFTER) -> timedelta | None:
     """Read Retry-After (RFC 9110 §10.2.3), seconds or a date, between nothing and five minutes."""
-    value = headers.get("retry-after", "").strip()
+    value = headers.get(header.lower(), "").strip()
     if not value:
         return None
     if value.isascii() and value.isdigit():

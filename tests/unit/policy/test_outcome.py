@@ -1,0 +1,392 @@
+"""What an answer means: one table a row of protocol.md §2, and whatever else a server may say."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tasks.oauth.messages import TokenSet
+from tasks.oauth.transport import Answer, NotSent, Response, Silence
+from tasks.policy.outcome import (
+    RETRY_AFTER_CAP,
+    Accepted,
+    Life,
+    Misconfigured,
+    NotNow,
+    Outcome,
+    Refreshed,
+    Refused,
+    Unknown,
+    outcome,
+    presented,
+    probed,
+    revocation_outcome,
+)
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+OUTCOMES = (Refreshed, NotSent, NotNow, Refused, Misconfigured, Unknown)
+INVALID_GRANT = b'{"error":"invalid_grant","error_description":"The provided authorization grant is invalid"}'
+TOKEN_SET = {"access_token": "at", "token_type": "Bearer", "expires_in": 7200, "refresh_token": "rt", "scope": "b a"}
+
+
+def told(answer: Answer, *, proven: bool = True) -> Outcome:
+    return outcome(answer, proven=proven, wall_clock=NOW)
+
+
+def error(status: int, code: str) -> Response:
+    return Response(status, body=json.dumps({"error": code}).encode())
+
+
+# ── the table ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("code", ["dns", "connect", "connect_refused", "connect_timeout", "tls", "guard"])
+def test_what_never_left_is_not_sent(code: str) -> None:
+    assert told(NotSent(code)) == NotSent(code)
+
+
+def test_a_200_with_a_token_set_is_refreshed() -> None:
+    assert told(Response(200, body=json.dumps(TOKEN_SET).encode())) == Refreshed(
+        TokenSet("at", "rt", 7200, "b a", "Bearer")
+    )
+
+
+TOKEN_SETS = {
+    "no refresh token": ({"refresh_token": None}, None, "b a"),
+    "a changed scope": ({"scope": "c"}, "rt", "c"),
+    "no scope": ({"scope": None}, "rt", None),
+    "a scope with a NUL": ({"scope": "a\0b"}, "rt", "a b"),
+    "an error beside the tokens": ({"error": "invalid_grant"}, "rt", "b a"),
+}
+
+
+@pytest.mark.parametrize(("change", "refresh_token", "scope"), TOKEN_SETS.values(), ids=TOKEN_SETS)
+def test_a_token_set_that_is_odd_is_a_token_set(
+    change: dict[str, object], refresh_token: str | None, scope: str | None
+) -> None:
+    end = told(Response(200, body=json.dumps(TOKEN_SET | change).encode()))
+
+    assert isinstance(end, Refreshed)
+    assert (end.token_set.refresh_token, end.token_set.scope) == (refresh_token, scope)
+
+
+@pytest.mark.parametrize("status", [200, 201, 203, 299])
+def test_any_2xx_may_bring_a_token_set(status: int) -> None:
+    end = told(Response(status, body=json.dumps(TOKEN_SET).encode()))
+
+    assert isinstance(end, Refreshed)
+    assert end.http_status == status
+
+
+def test_a_429_is_not_now_and_the_grant_is_not_in_doubt() -> None:
+    assert told(Response(429, {"retry-after": "7"})) == NotNow("http_429", 429, timedelta(seconds=7), unknown=False)
+
+
+def test_a_503_is_not_now_and_unknown_for_routers_say_it_while_the_application_completes() -> None:
+    assert told(Response(503, {"retry-after": "7"})) == NotNow("http_503", 503, timedelta(seconds=7), unknown=True)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_429_or_503_that_broke_off_is_not_now_as_well_and_unknown(status: int) -> None:
+    end = told(Silence("truncated", status, {"retry-after": "7"}))
+
+    assert end == NotNow(f"http_{status}", status, timedelta(seconds=7), unknown=True)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_429_or_503_is_not_now_whatever_its_body_says(status: int) -> None:
+    assert isinstance(told(Response(status, body=INVALID_GRANT)), NotNow)
+
+
+def test_a_400_invalid_grant_is_refused() -> None:
+    assert told(Response(400, body=INVALID_GRANT)) == Refused()
+
+
+REFUSED_BODIES = {
+    "with a BOM": b"\xef\xbb\xbf" + INVALID_GRANT,
+    "in UTF-16": INVALID_GRANT.decode().encode("utf-16"),
+    "with a description in Latin-1": b'{"error":"invalid_grant","error_description":"ung\xfcltig"}',
+    "with a silly number": b'{"error":"invalid_grant","status":' + b"4" * 5000 + b"}",
+    "with line breaks": b'{\r\n "error": "invalid_grant",\r\n "error_description": "a\nb"}\r\n',
+}
+
+
+@pytest.mark.parametrize("body", REFUSED_BODIES.values(), ids=REFUSED_BODIES)
+def test_invalid_grant_is_understood_however_it_is_written(body: bytes) -> None:
+    assert told(Response(400, body=body)) == Refused()
+
+
+NOT_REFUSED_BODIES = {
+    "a page with a link": b'<html><a href="/login?again=1&error=invalid_grant&lang=en">log in</a></html>',
+    "a form": b"error=invalid_grant&error_description=expired",
+    "a cut body": b'{"error":"invalid_grant","error_description":"The prov',
+    "a cut body with a link": b'{"next":"/a?b=1&error=invalid_grant&c=',
+    "a JSON string": b'"invalid_grant"',
+    "a list": b'[{"error":"invalid_grant"}]',
+    "another member": b'{"message":"invalid_grant"}',
+    "another case": b'{"error":"Invalid_Grant"}',
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("body", NOT_REFUSED_BODIES.values(), ids=NOT_REFUSED_BODIES)
+def test_a_400_that_is_no_json_error_invalid_grant_blames_no_grant(body: bytes) -> None:
+    assert isinstance(told(Response(400, body=body)), Misconfigured)
+
+
+def test_invalid_grant_is_our_configuration_while_nothing_ever_succeeded_under_these_credentials() -> None:
+    assert told(Response(400, body=INVALID_GRANT), proven=False) == Misconfigured("invalid_grant_unproven", 400)
+
+
+OURS = {
+    (401, "invalid_client"),
+    (400, "invalid_client"),
+    (400, "unauthorized_client"),
+    (403, "unauthorized_client"),
+    (400, "unsupported_grant_type"),
+    (400, "invalid_request"),
+    (400, "invalid_scope"),
+    (401, "invalid_grant"),
+    (403, "invalid_grant"),
+    (404, "not_found"),
+}
+
+
+@pytest.mark.parametrize(("status", "code"), sorted(OURS))
+@pytest.mark.parametrize("proven", [True, False])
+def test_any_other_4xx_is_our_configuration(status: int, code: str, proven: bool) -> None:
+    assert told(error(status, code), proven=proven) == Misconfigured(code, status)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 408, 410, 413, 415, 418, 451, 499])
+def test_a_4xx_without_an_oauth_error_is_our_configuration_too(status: int) -> None:
+    assert told(Response(status, body=b"<html>no</html>")) == Misconfigured(f"http_{status}", status)
+
+
+@pytest.mark.parametrize("status", [100, 300, 301, 302, 303, 307, 308, 500, 501, 502, 504, 520, 599, 600, 999])
+def test_a_redirect_and_a_5xx_are_unknown_however_oauth_like_the_body(status: int) -> None:
+    assert told(Response(status, body=INVALID_GRANT)) == Unknown(f"http_{status}", status)
+
+
+@pytest.mark.parametrize("code", ["timeout", "reset", "malformed", "truncated", "too_large", "internal"])
+@pytest.mark.parametrize("status", [None, 200, 400, 500])
+def test_an_answer_that_did_not_come_whole_is_unknown(code: str, status: int | None) -> None:
+    assert told(Silence(code, status)) == Unknown(code, status)
+
+
+UNREADABLE = {
+    "an error inside": (INVALID_GRANT, "error_inside_success"),
+    "HTML": (b"<html><body>Welcome</body></html>", "unreadable"),
+    "nothing": (b"", "unreadable"),
+    "a cut token set": (json.dumps(TOKEN_SET).encode()[:-20], "unreadable"),
+    "no access token": (b'{"refresh_token":"rt"}', "unreadable"),
+    "a list": (b"[1]", "unreadable"),
+    "a token with a line break": (b'{"access_token":"a\\nb"}', "unreadable"),
+}
+
+
+@pytest.mark.parametrize(("body", "code"), UNREADABLE.values(), ids=UNREADABLE)
+def test_a_200_without_a_token_set_is_unknown(body: bytes, code: str) -> None:
+    assert told(Response(200, body=body)) == Unknown(code, 200)
+
+
+# ── Retry-After ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+AT = "Sun, 01 Mar 2026 12:00:00 GMT"
+RETRY_AFTERS: dict[str, tuple[dict[str, str], timedelta | None]] = {
+    "absent": ({}, None),
+    "empty": ({"retry-after": "  "}, None),
+    "seconds": ({"retry-after": "30"}, timedelta(seconds=30)),
+    "seconds with spaces": ({"retry-after": " 30 "}, timedelta(seconds=30)),
+    "nothing to wait": ({"retry-after": "0"}, timedelta(0)),
+    "an hour": ({"retry-after": "3600"}, RETRY_AFTER_CAP),
+    "absurd": ({"retry-after": "9" * 400}, RETRY_AFTER_CAP),
+    "negative": ({"retry-after": "-5"}, None),
+    "a fraction": ({"retry-after": "1.5"}, None),
+    "digits of another script": ({"retry-after": "٣٠"}, None),
+    "words": ({"retry-after": "soon"}, None),
+    "a date by our clock": ({"retry-after": "Sun, 01 Mar 2026 12:01:00 GMT"}, timedelta(minutes=1)),
+    "a date by theirs": (
+        {"retry-after": "Sun, 01 Mar 2026 14:00:20 GMT", "date": "Sun, 01 Mar 2026 14:00:00 GMT"},
+        timedelta(seconds=20),
+    ),
+    "a date of another zone": ({"retry-after": "Sun, 01 Mar 2026 14:01:00 +0200"}, timedelta(minutes=1)),
+    "a date without a zone": ({"retry-after": "Sun, 01 Mar 2026 12:01:00 -0000"}, timedelta(minutes=1)),
+    "a date long ago": ({"retry-after": "Thu, 01 Jan 1970 00:00:00 GMT"}, timedelta(0)),
+    "a date far away": ({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"}, RETRY_AFTER_CAP),
+    "a date that never is": ({"retry-after": "Sun, 32 Mar 2026 12:01:00 GMT"}, None),
+    "a year beyond all": ({"retry-after": "Sun, 01 Mar 99999 12:01:00 GMT"}, None),
+    "their clock is no date": ({"retry-after": "Sun, 01 Mar 2026 12:01:00 GMT", "date": "now"}, timedelta(minutes=1)),
+}
+
+
+@pytest.mark.parametrize(("headers", "wait"), RETRY_AFTERS.values(), ids=RETRY_AFTERS)
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_is_read_in_seconds_or_as_a_date_up_to_five_minutes(
+    headers: dict[str, str], wait: timedelta | None, status: int
+) -> None:
+    end = told(Response(status, headers))
+
+    assert isinstance(end, NotNow)
+    assert end.retry_after == wait
+
+
+def test_the_header_is_named_as_the_provider_file_names_it() -> None:
+    answer = Response(429, {"x-ratelimit-reset-after": "9", "retry-after": "60"})
+
+    end = outcome(answer, proven=True, wall_clock=NOW, retry_after_header="X-RateLimit-Reset-After")
+
+    assert isinstance(end, NotNow)
+    assert end.retry_after == timedelta(seconds=9)
+
+
+dates = st.datetimes(timezones=st.timezones()).map(lambda at: at.strftime("%a, %d %b %Y %H:%M:%S %z"))
+scraps = st.lists(
+    st.sampled_from(
+        ["Sun,", "Mon", "01", "31", "32", "Mar", "Feb", "2026", "99999", "12:00:00", "25:61", "GMT", "-9999"]
+    )
+)
+
+
+@given(value=st.one_of(st.text(max_size=40), dates, scraps.map(" ".join)), date=st.one_of(st.text(max_size=20), dates))
+@example(value="Sun, 01 Mar 2026 12:00:00 +9999", date="")
+@example(value="Mon, 01 Jan 0001 00:00:00 +2300", date="Fri, 31 Dec 9999 23:59:59 -2300")
+def test_whatever_retry_after_says_the_wait_is_between_nothing_and_five_minutes(value: str, date: str) -> None:
+    end = told(Response(429, {"retry-after": value, "date": date}))
+
+    assert isinstance(end, NotNow)
+    assert end.retry_after is None or timedelta(0) <= end.retry_after <= RETRY_AFTER_CAP
+
+
+# ── any answer at all ───────────────────────────────────────────────────────────────────────────────────────────
+
+codes = st.sampled_from(["invalid_grant", "invalid_client", "server_error", "temporarily_unavailable", "x"])
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | codes,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=5,
+)
+members = st.dictionaries(
+    st.sampled_from(
+        ["access_token", "refresh_token", "expires_in", "scope", "token_type", "error", "error_description"]
+    ),
+    codes | json_values,
+)
+told_bodies = st.one_of(
+    members.map(lambda found: json.dumps(found).encode()),
+    st.tuples(members, st.integers(0, 60)).map(lambda cut: json.dumps(cut[0]).encode()[: cut[1]]),
+    codes.map(lambda code: f"error={code}&access_token=".encode()),
+    codes.map(lambda code: f'<html><a href="?a=1&error={code}&b=2">{{"error":"{code}"}}</a>'.encode()),
+    st.just(INVALID_GRANT),
+    st.binary(max_size=200),
+    st.sampled_from(
+        [b"[" * 5000, b'{"error":' * 3000, b"\xef\xbb\xbf{}", b"\xff\xfe{\x00}\x00", b"NaN", b"\x00" * 100]
+    ),
+)
+headers = st.dictionaries(
+    st.sampled_from(["retry-after", "date", "content-type", "content-length", "location"]), st.text(max_size=30)
+)
+responses = st.builds(
+    Response, st.integers(0, 999) | st.sampled_from([200, 400, 400, 401, 429, 503]), headers, told_bodies
+)
+answers = st.one_of(
+    responses,
+    st.builds(Silence, st.text(max_size=10), st.none() | st.integers(0, 999), headers),
+    st.builds(NotSent, st.text(max_size=10), st.none()),
+)
+
+
+def says_invalid_grant(answer: Answer) -> bool:
+    """Written anew on purpose: a 400 whose whole body is a JSON object with the error invalid_grant."""
+    if not isinstance(answer, Response) or answer.status != 400:
+        return False
+    try:
+        body = json.loads(
+            answer.body.decode(json.detect_encoding(answer.body), "replace").lstrip("\ufeff"), strict=False
+        )
+    except (ValueError, RecursionError):
+        return False
+    said = body.get("error") if isinstance(body, dict) else None
+    return said == "invalid_grant" or (isinstance(said, dict) and "invalid_grant" in said.values())
+
+
+@given(answer=answers, proven=st.booleans())
+def test_whatever_is_answered_is_an_outcome_and_a_verdict_needs_a_plain_400_invalid_grant(
+    answer: Answer, proven: bool
+) -> None:
+    end = told(answer, proven=proven)
+
+    assert isinstance(end, OUTCOMES)
+    assert isinstance(end.code, str)
+    if isinstance(end, Refused):
+        assert proven
+        assert says_invalid_grant(answer)
+    if isinstance(answer, Response) and answer.status >= 500:
+        assert isinstance(end, Unknown | NotNow)
+
+
+@given(answer=answers)
+def test_whatever_is_answered_to_a_revocation_a_probe_or_a_look_is_a_value(answer: Answer) -> None:
+    end = revocation_outcome(answer, wall_clock=NOW)
+
+    assert isinstance(end, (Accepted, NotSent, NotNow, Misconfigured, Unknown))
+    assert isinstance(probed(answer), Life)
+    assert isinstance(presented(answer), Life)
+
+
+# ── revocation, probe, look ─────────────────────────────────────────────────────────────────────────────────────
+
+
+REVOCATIONS: dict[str, tuple[Answer, type]] = {
+    "200": (Response(200, body=b"{}"), Accepted),
+    "204": (Response(204), Accepted),
+    "the wrong client": (error(403, "unauthorized_client"), Misconfigured),
+    "invalid_grant": (Response(400, body=INVALID_GRANT), Misconfigured),
+    "the token still exists": (Response(503), NotNow),
+    "a 500": (Response(500), Unknown),
+    "a redirect": (Response(302), Unknown),
+    "silence": (Silence("timeout"), Unknown),
+    "not sent": (NotSent("dns"), NotSent),
+}
+
+
+@pytest.mark.parametrize(("answer", "kind"), REVOCATIONS.values(), ids=REVOCATIONS)
+def test_the_answer_to_a_revocation_is_read_for_what_it_is(answer: Answer, kind: type) -> None:
+    assert type(revocation_outcome(answer, wall_clock=NOW)) is kind
+
+
+PROBES: dict[str, tuple[Answer, Life]] = {
+    "invalid_scope": (error(400, "invalid_scope"), Life.ALIVE),
+    "invalid_grant": (error(400, "invalid_grant"), Life.DEAD),
+    "it was consumed": (Response(200, body=json.dumps(TOKEN_SET).encode()), Life.ALIVE),
+    "invalid_client": (error(401, "invalid_client"), Life.UNTOLD),
+    "invalid_grant beside another status": (error(500, "invalid_grant"), Life.UNTOLD),
+    "a page": (Response(400, body=b"<html>"), Life.UNTOLD),
+    "a page with a link": (Response(400, body=b'<a href="?a=1&error=invalid_grant&b=2">'), Life.UNTOLD),
+    "silence": (Silence("reset"), Life.UNTOLD),
+}
+
+
+@pytest.mark.parametrize(("answer", "life"), PROBES.values(), ids=PROBES)
+def test_a_probe_tells_life_or_death_only_where_the_provider_said_so(answer: Answer, life: Life) -> None:
+    assert probed(answer) is life
+
+
+@pytest.mark.parametrize(
+    ("answer", "life"),
+    [
+        (Response(200), Life.ALIVE),
+        (Response(204), Life.ALIVE),
+        (Response(401), Life.DEAD),
+        (Response(403), Life.UNTOLD),
+        (Response(429), Life.UNTOLD),
+        (Response(302), Life.UNTOLD),
+        (Response(500), Life.UNTOLD),
+        (Silence("timeout"), Life.UNTOLD),
+        (NotSent("dns"), Life.UNTOLD),
+    ],
+)
+def test_only_a_401_shows_that_an_access_token_is_dead(answer: Answer, life: Life) -> None:
+    assert presented(answer) is life
