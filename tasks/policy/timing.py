@@ -16,11 +16,12 @@ RELEASE_SPREAD: Final = timedelta(seconds=10)
 def life(expires_in: float | None, *, default: timedelta) -> timedelta:
     """How long an access token lives, from the `expires_in` (seconds) of its answer (RFC 6749 §5.1).
 
-    Absent: the provider's default. Zero or negative: 60 s. Over a year: a year. Anything else as it is.
+    Absent: the provider's default. Zero (a fraction of a second is none) or negative: 60 s. Over a year: a year.
+    Anything else as it is.
     """
     if expires_in is None:
         return default
-    if expires_in <= 0:
+    if expires_in < 1:
         return LEAST_LIFE
     return timedelta(seconds=min(expires_in, YEAR.total_seconds()))
 
@@ -41,7 +42,10 @@ def stable_jitter(grant_id: UUID) -> float:
 
 
 def back_off(failures: int, *, first: timedelta, cap: timedelta, chance: float) -> timedelta:
-    """The wait after the n-th failure: `first * 2^(n-1)` up to `cap`, times 1/2 to 1 by `chance` in [0, 1)."""
+    """The wait after the n-th failure: `first * 2^(n-1)` up to `cap`, times 1/2 to 1 by `chance` in [0, 1).
+
+    With 5 s and a cap of 5 min: 2.5-5 s, 5-10 s, 10-20 s, 20-40 s, 40-80 s, 80-160 s, then 150-300 s.
+    """
     full = min(first * (1 << min(max(failures, 1) - 1, 20)), cap)
     return full * (0.5 + chance / 2)
 
