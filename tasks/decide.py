@@ -47,24 +47,34 @@ class Decisions:
 def read(arrived: Arrived, *, proven: bool) -> Outcome:
     """What an answer means; whatever it is, a value comes back."""
     try:
-        return outcome(arrived.answer, proven=proven, wall_clock=arrived.received_at)
+        return outcome(
+            arrived.answer,
+            proven=proven,
+            wall_clock=arrived.received_at,
+            retry_after_header=arrived.attempt.registered.provider.retry_after_header,
+        )
     except Exception as error:  # noqa: BLE001  # an answer that we cannot read is no verdict
         return Unknown(f"unread_{type(error).__name__}", None)
 
 
 def read_all(group: Sequence[Arrived], known: Mapping[int, Known]) -> list[Outcome]:
-    """What the answers of a group mean; a success among them proves its client's credentials for the others."""
-    proven = {client.id for client in known.values() if client.proven}
-    outcomes = [read(arrived, proven=arrived.attempt.job.client_id in proven) for arrived in group]
+    """What the answers of a group mean; a success among them proves its credentials for the others.
+
+    Proven are the credentials that a request was sent under: they may have been replaced while it was under way.
+    """
+    proven = {(client.id, client.credentials_no) for client in known.values() if client.proven}
+    outcomes = [read(arrived, proven=_credentials(arrived) in proven) for arrived in group]
     fresh = {
-        arrived.attempt.job.client_id
-        for arrived, end in zip(group, outcomes, strict=True)
-        if isinstance(end, Refreshed)
+        _credentials(arrived) for arrived, end in zip(group, outcomes, strict=True) if isinstance(end, Refreshed)
     } - proven
     return [
-        read(arrived, proven=True) if arrived.attempt.job.client_id in fresh else end
+        read(arrived, proven=True) if _credentials(arrived) in fresh else end
         for arrived, end in zip(group, outcomes, strict=True)
     ]
+
+
+def _credentials(arrived: Arrived) -> tuple[int, int]:
+    return arrived.attempt.job.client_id, arrived.attempt.registered.known.credentials_no
 
 
 def sign_of(end: Outcome) -> Sign | None:
@@ -193,7 +203,8 @@ class Decider:
                 code=end.code,
                 http_status=getattr(end, "http_status", None),
                 reason=death.reason if death else None,
-                former_token_id=job.former_token_id,
+                # Only a definite answer is a try: one that was lost, or never sent, must not cost a living pair.
+                former_token_id=job.former_token_id if refused else None,
                 former_dead=refused,
             )
         )

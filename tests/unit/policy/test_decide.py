@@ -1,0 +1,459 @@
+"""What a group of answers means: whose credentials are proven, what an attempt's end makes of its grant."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from pydantic import SecretStr
+
+from models.attempt import Started
+from models.client import Known
+from models.settlement import Ended, Held
+from models.suspicion import Surroundings
+from models.vault import KeyRing, Vault
+from settings import Settings
+from tasks.attempt import Arrived, Attempt
+from tasks.decide import Decider, Decisions, read, read_all, sign_of
+from tasks.oauth.messages import Registration, TokenSet
+from tasks.oauth.provider import AttemptTimes, Provider
+from tasks.oauth.transport import Answer, NotSent, Response, Silence
+from tasks.policy import guard
+from tasks.policy.outcome import Misconfigured, NotNow, Outcome, Refreshed, Refused, Unknown
+from tasks.policy.valve import Sign
+from tasks.registration import Registered
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
+GRANT = UUID(int=42)
+INVALID_GRANT = Response(400, body=b'{"error":"invalid_grant"}')
+TOKENS = Response(200, body=json.dumps({"access_token": "new at", "refresh_token": "new rt"}).encode())
+
+SETTINGS = Settings(
+    refresh_token_keys=SecretStr(KeyRing.generate_line("r1")), access_token_keys=SecretStr(KeyRing.generate_line("a1"))
+)
+VAULT = Vault.from_settings(SETTINGS)
+SENT = VAULT.fingerprint("old rt")
+
+KNOWN = Known(
+    id=1,
+    name="temple",
+    provider="event-temple",
+    overrides={},
+    client_id="id",
+    sealed_client_secret=None,
+    credentials_no=3,
+    redirect_uri=None,
+    attempt_lease=MINUTE,
+    updated_at=NOW,
+    proven=True,
+)
+STARTED = Started(
+    grant_id=GRANT,
+    client_id=1,
+    ref="customer-1",
+    status="active",
+    generation=7,
+    claim_no=12,
+    started_at=NOW - 2 * SECOND,
+    lease_until=NOW + 58 * SECOND,
+    sealed_refresh_token=b"",
+    refresh_fingerprint=SENT,
+    former_token_id=None,
+    labels={},
+    life=timedelta(hours=2),
+    access_expires_at=NOW + 30 * MINUTE,
+    doubt_since=None,
+    journals_undrained=False,
+    suspect_at=None,
+    failures=0,
+    failing_since=None,
+    valve_shut=False,
+    canary=False,
+)
+ROW = Held(
+    grant_id=GRANT,
+    client_id=1,
+    ref="customer-1",
+    status="active",
+    generation=7,
+    claim_no=12,
+    refresh_fingerprint=SENT,
+    former_fingerprints=[],
+    scope="a b",
+    life=timedelta(hours=2),
+    access_expires_at=NOW + 30 * MINUTE,
+    keep="warm",
+    rotation="on_use",
+    doubt_since=None,
+    journals_undrained=False,
+    suspect_at=None,
+    failures=0,
+    failing_since=None,
+    failing_for=timedelta(0),
+    untried_former_tokens=0,
+    at=NOW,
+)
+AROUND = Surroundings(witnessed=True, suspects=1, asked=100, deaths_accepted_at=None)
+
+
+def arrived(answer: Answer, *, job: Started = STARTED, known: Known = KNOWN, **habits: Any) -> Arrived:
+    provider = Provider.model_validate({"name": "temple", "token_url": "https://id.example/token"} | habits)
+    registered = Registered(known, Registration(provider, "id", "secret"), AttemptTimes(30 * SECOND, MINUTE))
+    return Arrived(Attempt(job, registered, timedelta(0)), answer, NOW)
+
+
+def decided(
+    answer: Answer, *, row: Held = ROW, job: Started = STARTED, around: Surroundings | None = AROUND, **habits: Any
+) -> Decisions:
+    one = arrived(answer, job=job, **habits)
+    decider = Decider(VAULT, SETTINGS, {GRANT: row}, {} if around is None else {GRANT: around})
+    decider.decide(one, read(one, proven=True))
+    return decider.made
+
+
+def ended(answer: Answer, *, row: Held = ROW, job: Started = STARTED) -> Ended:
+    [end] = decided(answer, row=row, job=job).ended
+    return end
+
+
+# ── whose credentials are proven ────────────────────────────────────────────────────────────────────────────────
+
+
+def another(answer: Answer, *, known: Known = KNOWN) -> Arrived:
+    return arrived(answer, job=replace(STARTED, grant_id=uuid4()), known=known)
+
+
+UNPROVEN = replace(KNOWN, proven=False)
+
+
+def test_invalid_grant_blames_no_grant_while_the_credentials_are_unproven() -> None:
+    assert read_all([another(INVALID_GRANT)], {1: UNPROVEN}) == [Misconfigured("invalid_grant_unproven", 400)]
+    assert read_all([another(INVALID_GRANT)], {1: KNOWN}) == [Refused()]
+
+
+def test_a_success_in_the_same_group_proves_the_credentials_for_the_others() -> None:
+    refused, refreshed = read_all([another(INVALID_GRANT), another(TOKENS)], {1: UNPROVEN})
+
+    assert refused == Refused()
+    assert isinstance(refreshed, Refreshed)
+
+
+def test_a_success_of_another_client_proves_nothing() -> None:
+    other = replace(UNPROVEN, id=2)
+    success = arrived(TOKENS, job=replace(STARTED, grant_id=uuid4(), client_id=2), known=other)
+
+    refused, _ = read_all([another(INVALID_GRANT), success], {1: UNPROVEN, 2: other})
+
+    assert refused == Misconfigured("invalid_grant_unproven", 400)
+
+
+def test_a_success_under_other_credentials_of_the_client_proves_nothing() -> None:
+    """The secret was replaced while both requests were under way."""
+    refused, _ = read_all(
+        [another(INVALID_GRANT, known=UNPROVEN), another(TOKENS, known=replace(UNPROVEN, credentials_no=2))],
+        {1: UNPROVEN},
+    )
+
+    assert refused == Misconfigured("invalid_grant_unproven", 400)
+
+
+def test_an_answer_to_credentials_that_were_replaced_meanwhile_blames_no_grant() -> None:
+    """Sent under the wrong secret no. 2; the right one, no. 3, has proved itself before the answer was settled."""
+    old = another(INVALID_GRANT, known=replace(KNOWN, credentials_no=2, proven=False))
+
+    assert read_all([old], {1: KNOWN}) == [Misconfigured("invalid_grant_unproven", 400)]
+
+
+class Broken(dict[str, str]):
+    def get(self, *_: object) -> str:
+        raise RuntimeError
+
+
+def test_an_answer_that_breaks_the_reader_is_unknown() -> None:
+    assert read(arrived(Response(429, Broken())), proven=True) == Unknown("unread_RuntimeError", None)
+
+
+def test_the_providers_own_name_of_retry_after_is_honoured() -> None:
+    end = read(arrived(Response(429, {"x-wait": "9"}), retry_after_header="X-Wait"), proven=True)
+
+    assert isinstance(end, NotNow)
+    assert end.retry_after == 9 * SECOND
+
+
+@pytest.mark.parametrize(
+    ("end", "sign"),
+    [
+        (Refreshed(TokenSet("at")), Sign.GOOD),
+        (Refused(), Sign.NEUTRAL),
+        (NotNow("http_429", 429, None, unknown=False), Sign.NOT_NOW),
+        (NotNow("http_503", 503, None, unknown=True), Sign.NOT_NOW),
+        (Misconfigured("invalid_client", 401), Sign.BAD),
+        (Unknown("timeout", None), Sign.BAD),
+        (NotSent("dns"), Sign.BAD),
+        (NotSent("guard"), None),
+    ],
+)
+def test_what_an_outcome_tells_the_valve(end: Outcome, sign: Sign | None) -> None:
+    assert sign_of(end) is sign
+
+
+# ── an attempt that brought no token set ────────────────────────────────────────────────────────────────────────
+
+ENDS: dict[str, tuple[Answer, bool, bool, bool]] = {
+    # answer, unknown, failed, suspect
+    "not sent": (NotSent("dns"), False, True, False),
+    "429": (Response(429), False, False, False),
+    "503": (Response(503), True, True, False),
+    "invalid_grant": (INVALID_GRANT, False, False, True),
+    "invalid_client": (Response(401, body=b'{"error":"invalid_client"}'), False, True, False),
+    "500": (Response(500), True, True, False),
+    "a redirect": (Response(302), True, True, False),
+    "HTML": (Response(200, body=b"<html>"), True, True, False),
+    "silence": (Silence("timeout"), True, True, False),
+}
+
+
+@pytest.mark.parametrize(("answer", "unknown", "failed", "suspect"), ENDS.values(), ids=ENDS)
+def test_only_invalid_grant_makes_a_suspect_and_only_silence_makes_doubt(
+    answer: Answer, unknown: bool, failed: bool, suspect: bool
+) -> None:
+    end = ended(answer)
+
+    assert (end.unknown, end.failed, end.suspect, end.reason) == (unknown, failed, suspect, None)
+    assert (end.grant_id, end.claim_no, end.generation) == (GRANT, 12, 7)
+
+
+@pytest.mark.parametrize("answer", [value[0] for name, value in ENDS.items() if name != "invalid_grant"])
+def test_nothing_but_invalid_grant_is_a_verdict_whatever_is_known(answer: Answer) -> None:
+    row = replace(ROW, suspect_at=NOW - DAY, access_expires_at=NOW - DAY, failures=99, failing_for=9 * DAY)
+
+    assert ended(answer, row=row).reason is None
+
+
+@pytest.mark.parametrize(
+    ("failures", "least", "most"), [(0, 2.5, 5), (1, 5, 10), (5, 80, 160), (6, 150, 300), (999, 150, 300)]
+)
+def test_a_failing_grant_waits_by_the_back_off(failures: int, least: float, most: float) -> None:
+    wait = ended(Response(500), row=replace(ROW, failures=failures)).due_at - NOW
+
+    assert least * SECOND <= wait <= most * SECOND
+
+
+def test_a_grant_whose_client_must_wait_is_due_again_soon_for_the_valve_decides() -> None:
+    assert 5 * SECOND <= ended(Response(429)).due_at - NOW <= 15 * SECOND
+
+
+def test_a_suspect_waits_ten_minutes_or_a_quarter_of_its_life() -> None:
+    assert ended(INVALID_GRANT).due_at - NOW == 10 * MINUTE
+    assert ended(INVALID_GRANT, row=replace(ROW, life=20 * SECOND)).due_at - NOW == 5 * SECOND
+
+
+def test_at_grace_the_first_repeat_goes_at_once_and_later_ones_back_off() -> None:
+    grace = replace(ROW, rotation="grace")
+
+    assert ended(Silence("timeout"), row=grace).due_at == NOW
+    assert ended(Silence("timeout"), row=replace(grace, doubt_since=NOW - SECOND)).due_at > NOW + 2 * SECOND
+    assert ended(Response(401), row=grace).due_at > NOW + 2 * SECOND
+
+
+def test_a_job_that_the_guard_held_back_is_given_back_and_nothing_else() -> None:
+    made = decided(NotSent("guard", RuntimeError("no")))
+
+    [(grant_id, claim_no, wait)] = made.released
+    assert (grant_id, claim_no) == (GRANT, 12)
+    assert 5 * SECOND <= wait <= 15 * SECOND
+    assert made == Decisions(released=made.released)
+
+
+def test_a_wait_of_the_profile_is_kept() -> None:
+    error = RuntimeError("held")
+    error.held = guard.Held("access_token_still_serves", MINUTE)  # type: ignore[attr-defined]
+
+    assert decided(NotSent("guard", error)).released == [(GRANT, 12, MINUTE)]
+
+
+# ── dead letters ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_grant_that_failed_for_a_day_in_which_others_succeeded_is_given_up_and_asked_hourly() -> None:
+    row = replace(ROW, failing_for=DAY, failing_since=NOW - 3 * DAY)
+    made = decided(Response(500), row=row)
+
+    assert made.letters == {GRANT: "gave_up"}
+    assert made.ended[0].due_at == NOW + timedelta(hours=1)
+
+
+def test_silence_alone_is_never_death() -> None:
+    assert decided(Response(500), row=replace(ROW, failing_since=NOW - 30 * DAY)).letters == {}
+
+
+def test_after_a_day_of_our_own_wrong_configuration_a_letter_says_so_and_the_grant_stays_active() -> None:
+    row = replace(ROW, failing_since=NOW - DAY)
+    made = decided(Response(401, body=b'{"error":"invalid_client"}'), row=row)
+
+    assert made.letters == {GRANT: "our_configuration"}
+    assert made.ended[0].reason is None
+    assert decided(Response(401), row=replace(ROW, failing_since=NOW - DAY + SECOND)).letters == {}
+
+
+# ── verdicts ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+SUSPECT = replace(ROW, suspect_at=NOW - 10 * MINUTE)
+
+
+def test_the_first_refusal_is_no_verdict_whatever_is_known() -> None:
+    assert decided(INVALID_GRANT).ended[0].reason is None
+
+
+def test_a_suspect_that_is_refused_again_needs_consent() -> None:
+    made = decided(INVALID_GRANT, row=SUSPECT)
+
+    assert (made.ended[0].reason, made.letters) == ("revoked_or_expired", {GRANT: "revoked_or_expired"})
+
+
+def test_a_grant_that_was_in_doubt_is_told_as_a_lost_response() -> None:
+    assert ended(INVALID_GRANT, row=replace(SUSPECT, doubt_since=NOW - MINUTE)).reason == "response_lost"
+
+
+WAITS: dict[str, tuple[Held, Surroundings | None]] = {
+    "a journal is not drained": (replace(SUSPECT, doubt_since=NOW, journals_undrained=True), AROUND),
+    "former tokens are untried": (replace(SUSPECT, untried_former_tokens=1), AROUND),
+    "no witness": (SUSPECT, replace(AROUND, witnessed=False)),
+    "a mass": (SUSPECT, replace(AROUND, suspects=6)),
+    "nothing is known": (SUSPECT, None),
+}
+
+
+@pytest.mark.parametrize(("row", "around"), WAITS.values(), ids=WAITS)
+def test_a_verdict_waits_for_each_of_its_conditions(row: Held, around: Surroundings | None) -> None:
+    made = decided(INVALID_GRANT, row=row, around=around)
+
+    assert (made.ended[0].reason, made.letters) == (None, {})
+
+
+def test_only_deaths_that_the_mass_guard_holds_are_told_as_held() -> None:
+    assert decided(INVALID_GRANT, row=SUSPECT, around=replace(AROUND, suspects=6)).deaths_held == {1: NOW}
+    assert decided(INVALID_GRANT, row=SUSPECT, around=replace(AROUND, suspects=6, witnessed=False)).deaths_held == {}
+
+
+FORMER = replace(STARTED, former_token_id=5)
+TRYING = replace(SUSPECT, untried_former_tokens=1)
+
+
+def test_a_refused_former_token_is_no_verdict_on_the_grant() -> None:
+    end = ended(INVALID_GRANT, row=TRYING, job=FORMER)
+
+    assert (end.reason, end.former_token_id, end.former_dead) == (None, 5, True)
+
+
+def test_the_next_former_token_is_tried_soon_and_the_present_one_after_the_suspects_wait() -> None:
+    more = ended(INVALID_GRANT, row=replace(TRYING, untried_former_tokens=2), job=FORMER)
+    last = ended(INVALID_GRANT, row=TRYING, job=FORMER)
+
+    assert more.due_at - NOW <= 15 * SECOND
+    assert last.due_at - NOW == 10 * MINUTE
+
+
+@pytest.mark.parametrize("answer", [value[0] for name, value in ENDS.items() if name != "invalid_grant"])
+def test_a_former_token_was_only_tried_where_the_provider_decided_about_it(answer: Answer) -> None:
+    """Else a failed connection or a 504 would cost the one pair that may still live."""
+    assert ended(answer, row=TRYING, job=FORMER).former_token_id is None
+
+
+# ── token sets ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("generation", [3, 6, 7])
+def test_a_token_set_for_the_rows_generation_or_a_later_one_is_stored(generation: int) -> None:
+    made = decided(TOKENS, row=replace(ROW, generation=generation))
+
+    assert (len(made.stored), made.surplus, made.ended) == (1, [], [])
+    assert made.stored[0].generation == 7
+
+
+def test_a_token_set_of_a_grant_that_needed_consent_is_its_recovery() -> None:
+    made = decided(TOKENS, row=replace(ROW, status="needs_consent", claim_no=99))
+
+    assert (len(made.stored), made.recovered) == (1, [GRANT])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        replace(ROW, generation=8, refresh_fingerprint=b"other"),
+        replace(ROW, refresh_fingerprint=b"other"),
+        replace(ROW, generation=8, refresh_fingerprint=b"other", former_fingerprints=[SENT]),
+    ],
+    ids=["an older generation", "a stranger's token at the same generation", "a former token of an older generation"],
+)
+def test_any_other_token_set_is_surplus_and_never_dropped(row: Held) -> None:
+    made = decided(TOKENS, row=row)
+
+    assert (made.stored, len(made.surplus)) == ([], 1)
+
+
+def test_at_the_same_generation_a_former_token_may_bring_the_next_set() -> None:
+    made = decided(TOKENS, row=replace(ROW, refresh_fingerprint=b"other", former_fingerprints=[SENT]))
+
+    assert len(made.stored) == 1
+
+
+def test_a_pair_that_is_held_already_is_no_surplus() -> None:
+    row = replace(ROW, generation=8, refresh_fingerprint=VAULT.fingerprint("new rt"))
+
+    assert decided(TOKENS, row=row) == Decisions()
+
+
+@pytest.mark.parametrize("status", ["revoking", "revoked"])
+@pytest.mark.parametrize("generation", [7, 8])
+def test_a_token_set_for_a_grant_that_must_end_opens_its_revocation_again(status: str, generation: int) -> None:
+    row = replace(ROW, status=status, generation=generation)
+
+    assert decided(TOKENS, row=row).reopened == [GRANT]
+
+
+@pytest.mark.parametrize(("scope", "told"), [("b a", False), ("a,b", False), ("a", True), ("a b c", True)])
+def test_a_changed_scope_is_told_and_a_reordered_one_is_not(scope: str, told: bool) -> None:
+    made = decided(Response(200, body=json.dumps({"access_token": "at", "scope": scope}).encode()))
+
+    assert made.stored[0].scope == scope
+    assert (GRANT in made.scope_changes) is told
+
+
+def test_without_a_new_refresh_token_the_old_one_stays() -> None:
+    [stored] = decided(Response(200, body=b'{"access_token":"at"}')).stored
+
+    assert (stored.sealed_refresh_token, stored.refresh_fingerprint) == (None, None)
+
+
+def test_the_life_counts_from_the_start_of_the_request() -> None:
+    [stored] = decided(Response(200, body=b'{"access_token":"at","expires_in":7200}')).stored
+
+    assert (stored.life, stored.started_at) == (timedelta(hours=2), STARTED.started_at)
+    assert timedelta(minutes=67.9) < stored.due_at - STARTED.started_at < timedelta(minutes=92.1)
+
+
+def test_a_grant_on_demand_rests_for_days() -> None:
+    [stored] = decided(TOKENS, row=replace(ROW, keep="on-demand"), idle_refresh_days=30).stored
+
+    assert timedelta(days=26.9) < stored.due_at - NOW < timedelta(days=33.1)
+
+
+def test_what_is_decided_shows_no_token() -> None:
+    made = decided(TOKENS)
+
+    assert "new rt" not in repr(made)
+    assert "new at" not in repr(made)
+
+
+def test_an_answer_for_a_row_that_is_gone_changes_nothing() -> None:
+    one = arrived(TOKENS)
+    decider = Decider(VAULT, SETTINGS, {}, {})
+    decider.decide(one, read(one, proven=True))
+
+    assert decider.made == Decisions()
