@@ -11,11 +11,13 @@ import psycopg
 import pytest
 from kombu import Connection
 
-from worker.embedded import identity, stale, state
+import settings
+from worker.embedded import discovery, identity, stale, state
 from worker.embedded.binaries import postgres_bin
 from worker.embedded.engines import Engines
-from worker.embedded.errors import EngineFailed, HomeBusy, HomeUnusable
+from worker.embedded.errors import EngineFailed, HomeBusy, HomeUnusable, StillStarting
 from worker.embedded.home import SOCKET_PATH_LIMIT, Home
+from worker.embedded.lock import HomeLock
 
 
 def query(url: str, statement: str) -> Any:
@@ -105,6 +107,20 @@ def test_a_state_file_of_a_killed_process_is_not_believed(own_engines: Engines) 
     own_engines.stop()
     own_engines.home.state.write_text(left, encoding="utf-8")
     assert state.read(own_engines.home) is None
+
+
+def test_while_the_next_one_starts_the_state_file_of_a_killed_one_is_not_believed(own_engines: Engines) -> None:
+    home = own_engines.home
+    left = home.state.read_text(encoding="utf-8")
+    own_engines.stop()
+    home.state.write_text(left.replace(f'"pid": {os.getpid()}', '"pid": 1'), encoding="utf-8")
+    lock = HomeLock(home).acquire()
+    try:
+        assert state.read(home) is None
+        with pytest.raises(StillStarting, match=rf"\(process {os.getpid()}\) is still starting; try again"):
+            discovery.resolve(settings.Settings(home=home.path))
+    finally:
+        lock.release()
 
 
 def test_a_home_is_used_again_with_its_data_and_its_password(tmp_path: Path) -> None:
