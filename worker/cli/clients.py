@@ -1,5 +1,6 @@
 """`evergrant clients`: our registrations at the providers."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,7 @@ COLUMNS = [
     Column("state"),
     Column("reason", spare=2),
 ]
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 # What a client may say differently from its provider's file: option to field.
 OVERRIDES = (
     "authorize_url",
@@ -96,6 +98,12 @@ def clients() -> None:
 @json_option
 def add(name: str, *, provider: str, client_secret_file: str | None, as_json: bool, **given: Any) -> None:
     """Register a client; what the provider's file says already need not be said again."""
+    if NAME.fullmatch(name) is None:
+        raise misuse(
+            code="client_name",
+            message="A client's name is 1 to 63 letters, digits, dots, dashes or underscores",
+            next_step="choose another",
+        )
     if not given["client_id"]:
         raise misuse(message="A client needs its id", next_step="add --client-id ID")
     settings = session.prepared()

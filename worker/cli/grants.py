@@ -21,7 +21,7 @@ SECTIONS = {
     "Connect": {
         "connect": Late("worker.cli.connect:connect", "Lead a user through the code flow on this machine."),
         "authorize-url": Late("worker.cli.connect:authorize_url", "Print the URL that a user must visit."),
-        "exchange": Late("worker.cli.connect:exchange", "Finish a code flow with the URL the user came back to."),
+        "exchange": Late("worker.cli.connect:exchange", "Finish a code flow with the URL that the user came back to."),
         "import": Late("worker.cli.imports:import_", "Take over grants from JSON Lines."),
     },
     "Look": {

@@ -1,0 +1,70 @@
+"""`evergrant db`, and what a database that does not fit gets."""
+
+from typing import Any
+
+from pydantic import SecretStr
+
+import settings
+from models import database as models_database
+from tests.integration.cli.evergrant import Evergrant
+
+
+def _use(url: str, **more: Any) -> None:
+    models_database.dispose()
+    settings.adopt(settings.current().model_copy(update={"database_url": SecretStr(url), **more}))
+
+
+def test_the_first_upgrade_makes_the_tables_and_remembers_the_database(
+    evergrant: Evergrant, empty_postgres_url: str
+) -> None:
+    _use(empty_postgres_url)
+    assert evergrant("grants", "list", "--json").error == "schema_behind"
+    assert "there are none" in evergrant("db", "check").out
+    assert evergrant("db", "upgrade").code == 0
+    assert evergrant("db", "upgrade", "--json").json == evergrant("db", "upgrade", "--json").json
+    found = evergrant("db", "current", "--json").json
+    assert found["revision"] == found["needed"]
+    assert evergrant("db", "check").code == 0
+    assert "already" in evergrant("db", "adopt").out
+
+
+def test_a_database_of_ones_own_needs_the_name_of_its_environment(evergrant: Evergrant) -> None:
+    settings.adopt(settings.current().model_copy(update={"environment": None}))
+    done = evergrant("db", "upgrade", "--json")
+    assert (done.code, done.error) == (2, "no_environment")
+
+
+def test_another_environment_is_found_and_adopted_only_when_told(evergrant: Evergrant, sql: Any) -> None:
+    settings.adopt(settings.current().model_copy(update={"environment": "staging"}))
+    checked = evergrant("db", "check", "--json")
+    assert checked.code == 1
+    assert "environment" in checked.lines[0]["finding"]
+    refused = evergrant("db", "adopt", "--json")
+    assert (refused.code, refused.error) == (2, "needs_yes")
+    assert evergrant("db", "adopt", "--yes").code == 0
+    assert evergrant("db", "check").code == 0
+    assert sql("select environment from evergrant.installation") == [("staging",)]
+
+
+def test_a_database_of_a_newer_release_is_left_alone(evergrant: Evergrant, sql: Any) -> None:
+    sql("update evergrant.alembic_version set version_num = '9999'")
+    for command in ("grants list", "db upgrade", "status"):
+        done = evergrant(*command.split(), "--json")
+        assert (done.code, done.error) == (1, "database_newer"), command
+    assert "newer release" in evergrant("db", "check").out
+
+
+def test_a_database_that_may_lose_commits_is_found(evergrant: Evergrant, sql: Any) -> None:
+    name = sql("select current_database()")[0][0]
+    sql(f"alter database {name} set synchronous_commit = off")
+    models_database.dispose()
+    done = evergrant("db", "check", "--json")
+    assert (done.code, done.lines[0]["check"]) == (1, "synchronous_commit")
+
+
+def test_a_database_that_is_away_means_try_again(evergrant: Evergrant) -> None:
+    _use("postgresql://nobody@127.0.0.1:1/none")
+    for command in ("grants list", "clients list", "db current", "status", "grants pause a", "worker --check"):
+        done = evergrant(*command.split(), "--json")
+        assert (done.code, done.error) == (75, "database_away"), command
+        assert len(done.err.splitlines()) == 1

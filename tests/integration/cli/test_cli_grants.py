@@ -1,0 +1,201 @@
+"""`evergrant grants`: looking at grants, and asking beat for work."""
+
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+import settings
+from models.vault import KeyRing
+from tests.integration.cli.evergrant import Evergrant, use_actor
+
+
+@pytest.fixture
+def fleet(temple: Evergrant, sql: Any) -> Evergrant:
+    """Five grants of `temple` in every status but revoked, and `a` of another client, too."""
+    temple.take_in("a", "b", "c", "d", "e")
+    temple("clients", "add", "shop", "--provider", "generic", "--client-id", "x")
+    temple.take_in("a", client="shop")
+    sql("update evergrant.grants set status = 'needs_consent', reason = 'response_lost' where ref = 'c'")
+    sql(
+        "update evergrant.grants set failures = 2, last_error_code = 'http_504', last_error_http_status = 504,"
+        " last_error_at = clock_timestamp() where ref = 'd'"
+    )
+    temple("grants", "pause", "b")
+    return temple
+
+
+def test_grants_are_listed_by_client_status_label_and_due_time(fleet: Evergrant, sql: Any) -> None:
+    def listed(*words: str) -> list[str]:
+        return [f"{each['client']}/{each['ref']}" for each in fleet("grants", "list", "--json", *words).lines]
+
+    assert listed() == ["shop/a", "temple/a", "temple/b", "temple/c", "temple/d", "temple/e"]
+    assert listed("--client", "shop") == ["shop/a"]
+    assert listed("--status", "paused") == ["temple/b"]
+    assert listed("--status", "needs_consent", "--client", "temple") == ["temple/c"]
+    assert listed("--label", "org=d") == ["temple/d"]
+    assert listed("--label", "org=d", "--label", "org=e") == []
+    sql("update evergrant.grants set due_at = clock_timestamp() + interval '5 minutes' where ref = 'e'")
+    assert listed("--due-within", "10m") == ["temple/e"]
+    fleet("grants", "revoke", "e", "--yes")
+    assert listed("--status", "revoking") == ["temple/e"]
+    sql("update evergrant.grants set status = 'revoked' where ref = 'e'")
+    assert listed("--client", "temple") == ["temple/a", "temple/b", "temple/c", "temple/d"]
+    assert listed("--status", "revoked") == ["temple/e"]
+    assert "temple/e" in listed("--status", "all")
+
+
+def test_a_grant_is_shown_as_the_interface_promises(fleet: Evergrant) -> None:
+    promised = (
+        "ref client status reason next generation scope labels access_expires_at due_at failures last_error"
+        " created_at refreshed_at"
+    )
+    found = fleet("grants", "show", "d", "--json").json
+    assert list(found)[:14] == promised.split()
+    assert (found["status"], found["failures"], found["labels"]) == ("active", 2, {"org": ["d"]})
+    assert found["last_error"].keys() == {"code", "http_status", "at"}
+    lost = fleet("grants", "show", "c", "--json").json
+    assert (lost["reason"], lost["due_at"]) == ("response_lost", None)
+    assert lost["next"].endswith("evergrant grants connect c --client temple")
+
+
+def test_no_output_but_that_of_token_holds_a_token(fleet: Evergrant) -> None:
+    for command in ("grants list", "grants list --json", "grants show d", "status --json", "clients list --json"):
+        told = fleet(*command.split())
+        assert "rt-temple" not in told.out + told.err
+        assert "at-temple" not in told.out + told.err
+
+
+@pytest.mark.parametrize("command", ["show", "token", "pause", "refresh", "set --keep warm", "revoke --yes", "resume"])
+def test_an_unknown_and_an_ambiguous_ref_are_told(fleet: Evergrant, command: str) -> None:
+    verb, *options = command.split()
+    unknown = fleet("grants", verb, "nobody", *options, "--json")
+    assert (unknown.code, unknown.error) == (4, "unknown_ref")
+    ambiguous = fleet("grants", verb, "a", *options, "--json")
+    assert (ambiguous.code, ambiguous.error) == (2, "ambiguous_ref")
+    assert "temple" in ambiguous.err
+
+
+def test_where_one_ref_is_unknown_nothing_is_done_for_the_others(fleet: Evergrant, sql: Any) -> None:
+    assert fleet("grants", "pause", "d", "nobody", "e").code == 4
+    assert fleet("grants", "revoke", "d", "nobody", "--yes").code == 4
+    assert sql("select count(*) from evergrant.grants where status = 'paused'") == [(1,)]
+    assert sql("select count(*) from evergrant.revocations") == [(0,)]
+
+
+def test_refs_come_from_standard_input(fleet: Evergrant) -> None:
+    done = fleet("grants", "pause", "-", "--json", stdin="d\n\ne\n")
+    assert [(each["ref"], each["status"]) for each in done.lines] == [("d", "paused"), ("e", "paused")]
+
+
+def test_only_what_is_active_can_be_paused_and_only_what_is_paused_resumed(fleet: Evergrant) -> None:
+    assert fleet("grants", "pause", "b").code == 0
+    paused = fleet("grants", "pause", "c", "d", "--json")
+    assert (paused.code, paused.error) == (1, "not_changed")
+    assert [each["status"] for each in paused.lines] == ["needs_consent", "paused"]
+    assert fleet("grants", "resume", "c").code == 1
+    resumed = fleet("grants", "resume", "--client", "temple", "--json")
+    assert (resumed.code, [each["ref"] for each in resumed.lines]) == (0, ["b", "d"])
+    assert fleet("grants", "resume", "--json").error == "usage"
+
+
+def test_neither_pausing_nor_resuming_moves_the_due_time(fleet: Evergrant, sql: Any) -> None:
+    before = sql("select due_at from evergrant.grants where ref = 'd'")
+    fleet("grants", "pause", "d")
+    fleet("grants", "resume", "d")
+    assert sql("select due_at from evergrant.grants where ref = 'd'") == before
+
+
+def test_labels_are_merged_and_an_empty_one_goes(fleet: Evergrant) -> None:
+    done = fleet("grants", "set", "d", "--label", "tier=gold", "--label", "org=", "--keep", "on-demand", "--json")
+    assert done.json["labels"] == {"tier": ["gold"]}
+    assert fleet("grants", "show", "d", "--json").json["keep"] == "on-demand"
+    assert fleet("grants", "set", "d", "--json").error == "usage"
+
+
+def test_many_wishes_for_a_grant_are_one_row(fleet: Evergrant, sql: Any) -> None:
+    use_actor("ada")
+    for _ in range(3):
+        done = fleet("grants", "refresh", "e", "--json")
+        assert done.json == {"ref": "e", "client": "temple", "generation": 2, "asked": True}
+    assert sql("select requested_by from evergrant.refresh_requests") == [("ada",)]
+
+
+def test_a_token_set_that_is_fresh_is_not_wished_for(fleet: Evergrant, sql: Any) -> None:
+    sql("update evergrant.grants set refreshed_at = clock_timestamp() where ref = 'e'")
+    assert fleet("grants", "refresh", "e", "--wait", "--json").json["asked"] is False
+    assert sql("select count(*) from evergrant.refresh_requests") == [(0,)]
+
+
+@pytest.mark.parametrize(("ref", "code", "error"), [("b", 1, "paused"), ("c", 3, "needs_consent")])
+def test_what_is_not_active_is_not_refreshed(fleet: Evergrant, ref: str, code: int, error: str) -> None:
+    done = fleet("grants", "refresh", ref, "--json")
+    assert (done.code, done.error) == (code, error)
+
+
+def test_waiting_ends_with_75_when_nobody_works(fleet: Evergrant) -> None:
+    done = fleet("grants", "refresh", "e", "--wait", "--timeout", "0.1s", "--json")
+    assert (done.code, done.error) == (75, "timeout")
+    done = fleet("grants", "revoke", "e", "--wait", "--timeout", "0.1s", "--yes", "--json")
+    assert (done.code, done.error) == (75, "timeout")
+
+
+def test_a_revocation_is_one_row_however_often_it_is_asked_for(fleet: Evergrant, sql: Any) -> None:
+    first = fleet("grants", "revoke", "e", "--reason", "account deleted", "--yes", "--json").json
+    again = fleet("grants", "revoke", "e", "--yes", "--json").json
+    assert first == again
+    assert (first["status"], first["evidence"]) == ("queued", None)
+    assert sql("select reason from evergrant.revocations") == [("account deleted",)]
+    shown = fleet("revocations", "show", str(first["id"]), "--json").json
+    assert (shown["ref"], shown["reason"], shown["status"]) == ("e", "account deleted", "queued")
+    assert [each["id"] for each in fleet("revocations", "list", "--json").lines] == [first["id"]]
+    assert fleet("revocations", "list", "--status", "done", "--json").lines == []
+    assert fleet("revocations", "show", "99", "--json").error == "unknown_revocation"
+
+
+def test_a_revocation_that_died_needs_a_human(fleet: Evergrant, sql: Any) -> None:
+    fleet("grants", "revoke", "e", "--yes")
+    sql("update evergrant.revocations set status = 'dead'")
+    done = fleet("grants", "revoke", "e", "--wait", "--yes", "--json")
+    assert (done.code, done.error) == (3, "dead_letter")
+
+
+def test_a_fresh_token_is_printed_alone(fleet: Evergrant) -> None:
+    assert fleet("grants", "token", "e").out == "at-temple-e\n"
+    found = fleet("grants", "token", "e", "--json").json
+    assert list(found) == ["access_token", "token_type", "expires_at", "generation", "ref", "client"]
+    assert fleet("grants", "token", "d").out == "at-temple-d\n"
+
+
+def test_a_token_that_was_just_renewed_satisfies_any_wish(fleet: Evergrant) -> None:
+    assert fleet("grants", "token", "e", "--min-ttl", "7d").code == 0
+
+
+def test_a_token_that_is_too_old_is_wished_for_and_waited_for(fleet: Evergrant, sql: Any) -> None:
+    sql("update evergrant.grants set access_expires_at = clock_timestamp() + interval '10 s' where ref = 'e'")
+    done = fleet("grants", "token", "e", "--timeout", "0.1s", "--json")
+    assert (done.code, done.error) == (75, "not_fresh_yet")
+    assert sql("select generation from evergrant.refresh_requests") == [(1,)]
+    assert fleet("grants", "token", "e", "--min-ttl", "5s").out == "at-temple-e\n"
+
+
+def test_a_token_that_will_not_come_is_not_waited_for(fleet: Evergrant, sql: Any) -> None:
+    assert fleet("grants", "token", "c", "--json").error == "needs_consent"
+    assert fleet("grants", "token", "c").code == 3
+    fleet("grants", "revoke", "e", "--yes")
+    assert fleet("grants", "token", "e", "--json").error == "revoked"
+    assert fleet("grants", "token", "b").out == "at-temple-b\n"
+    sql("update evergrant.grants set access_expires_at = clock_timestamp() where ref = 'b'")
+    assert fleet("grants", "token", "b", "--json").error == "paused"
+
+
+def test_a_row_whose_key_is_not_here_is_told(fleet: Evergrant) -> None:
+    other = SecretStr(KeyRing.generate_line("a2"))
+    settings.adopt(settings.current().model_copy(update={"access_token_keys": other}))
+    done = fleet("grants", "token", "e", "--json")
+    assert (done.code, done.error) == (1, "keys")
+    assert "a1" in done.err
+    settings.adopt(settings.current().model_copy(update={"access_token_keys": None}))
+    assert fleet("grants", "token", "e", "--json").error == "keys"
+    settings.adopt(settings.current().model_copy(update={"access_token_keys": SecretStr("nonsense")}))
+    assert fleet("grants", "token", "e", "--json").error == "keys"

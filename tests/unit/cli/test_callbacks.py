@@ -1,0 +1,81 @@
+"""Callbacks: what the provider sends back through a browser, and what a probe's answer means."""
+
+import pytest
+
+from tasks.connect import read_callback
+from tasks.connect_errors import NoCallback
+from tasks.oauth.transport import NotSent, Response, Silence
+from tasks.probe import Finding, read
+from worker.cli.callback import Loopback
+from worker.cli.failures import Failure
+
+
+def test_a_callback_holds_state_and_code() -> None:
+    found = read_callback(" https://app.example/cb?code=c%2B1&state=s1&iss=x\n")
+    assert (found.state, found.code, found.error) == ("s1", "c+1", None)
+
+
+def test_a_refusal_is_read_and_cleaned() -> None:
+    found = read_callback("https://app.example/cb?state=s&error=access_denied&error_description=no%0Away%1b")
+    assert (found.code, found.error, found.description) == (None, "access_denied", "no way ")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "nonsense",
+        "https://a/cb",
+        "https://a/cb?code=1",
+        "https://a/cb?state=1",
+        "https://a/cb?code=1&state=1&state=2",
+    ],
+)
+def test_what_is_no_callback_is_refused(url: str) -> None:
+    with pytest.raises(NoCallback):
+        read_callback(url)
+
+
+def test_neither_state_nor_code_is_in_a_callbacks_repr() -> None:
+    told = repr(read_callback("https://a/cb?code=c0de&state=st4te"))
+    assert "c0de" not in told
+    assert "st4te" not in told
+
+
+@pytest.mark.parametrize(
+    ("uri", "place"),
+    [
+        ("http://127.0.0.1:8400/callback", Loopback("127.0.0.1", 8400, "/callback")),
+        ("http://localhost:1234", Loopback("127.0.0.1", 1234, "/")),
+        ("http://[::1]:9/x/y", Loopback("::1", 9, "/x/y")),
+    ],
+)
+def test_a_redirect_uri_on_loopback_can_be_listened_on(uri: str, place: Loopback) -> None:
+    assert Loopback.of(uri) == place
+
+
+@pytest.mark.parametrize("uri", ["https://app.example/cb", "http://10.0.0.1/cb", "https://127.0.0.1/cb"])
+def test_a_redirect_uri_elsewhere_is_told(uri: str) -> None:
+    with pytest.raises(Failure, match="does not lead to this machine"):
+        Loopback.of(uri)
+
+
+@pytest.mark.parametrize(
+    ("answer", "finding"),
+    [
+        (Response(400, {}, b'{"error":"invalid_scope"}'), Finding.ALIVE),
+        (Response(400, {}, b'{"error":"invalid_grant"}'), Finding.DEAD),
+        (Response(401, {}, b'{"error":"invalid_client"}'), Finding.MISCONFIGURED),
+        (Response(404, {}, b"<html>"), Finding.MISCONFIGURED),
+        (Response(200, {}, b'{"access_token":"a","refresh_token":"b"}'), Finding.REFRESHED),
+        (Response(200, {}, b"<html>"), Finding.REFRESHED),
+        (Response(429, {}, b""), Finding.UNCLEAR),
+        (Response(503, {}, b'{"error":"invalid_grant"}'), Finding.UNCLEAR),
+        (Response(302, {}, b""), Finding.UNCLEAR),
+        (Silence("timeout"), Finding.UNCLEAR),
+        (NotSent("dns"), Finding.UNCLEAR),
+        (NotSent("guard"), Finding.BUSY),
+    ],
+)
+def test_an_answer_to_a_probe_is_read(answer: Response | Silence | NotSent, finding: Finding) -> None:
+    assert read(answer) is finding
