@@ -1,6 +1,7 @@
 """Logs: one JSON object a line on stderr, for our own events and for those of the libraries."""
 
 import logging
+import re
 import sys
 from collections.abc import MutableMapping
 from typing import Any
@@ -10,15 +11,55 @@ from structlog.typing import Processor
 
 # Whatever is logged under one of these names is a slip: it never leaves.
 SECRET_NAMES = frozenset(
-    {"access_token", "refresh_token", "client_secret", "code", "code_verifier", "body", "authorization", "password"}
+    {
+        *("access_token", "refresh_token", "id_token", "token", "client_secret", "secret", "code", "code_verifier"),
+        *("body", "authorization", "password", "cookie"),
+    }
 )
+# The same slips inside of text: an exception's message, a library's sentence, a server's or a callback's URL.
+SLIPS = (
+    re.compile(
+        r"""(?i)((?:access_token|refresh_token|id_token|client_secret|code_verifier|password)[\\"']*\s*[:=]\s*[\\"']*)"""
+        r"""[^\s"'\\&,;)}\]]+"""
+    ),
+    re.compile(r"(?i)(\b(?:bearer|basic)\s+)[a-z0-9._~+/=-]{8,}"),
+    re.compile(r"""([?&](?:code|state)=)[^\s"'\\&]+"""),
+    re.compile(r"""(://[^\s/:@"'\\]*:)[^\s/@"'\\]+(?=@)"""),
+)
+BLANK = "***"
 
 
 def redact(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Blank every member that is named like a secret."""
-    for name in SECRET_NAMES & line.keys():
-        line[name] = "***"
+    """Blank every member that is named like a secret, however deep."""
+    for name, value in line.items():
+        line[name] = _redacted(name, value)
     return line
+
+
+def _redacted(name: object, value: Any) -> Any:
+    if isinstance(name, str) and name.lower() in SECRET_NAMES:
+        return BLANK
+    match value:
+        case dict():
+            return {inner: _redacted(inner, each) for inner, each in value.items()}
+        case list() | tuple():
+            return [_redacted(None, each) for each in value]
+        case _:
+            return value
+
+
+def scrub(text: str) -> str:
+    """Blank what looks like a secret inside of a finished line; it stays JSON, as no quote is touched."""
+    for slip in SLIPS:
+        text = slip.sub(rf"\1{BLANK}", text)
+    return text
+
+
+_json = structlog.processors.JSONRenderer()
+
+
+def _render(logger: Any, name: str, line: MutableMapping[str, Any]) -> str:
+    return scrub(str(_json(logger, name, line)))
 
 
 def _reorder(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -51,7 +92,7 @@ def configure(process: str, *, level: str) -> None:
                 _add_process(process),
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _reorder,
-                structlog.processors.JSONRenderer(),
+                _render,
             ],
         )
     )
