@@ -40,7 +40,8 @@ class Started:
 
 
 # An attempt that nobody ended (started_at is still set) is noted as doubt before it is forgotten, together with
-# the journal that may hold its answer. A suspect presents its newest former token that had no attempt yet.
+# the journal that may hold its answer. A suspect presents its newest former token that had no attempt yet; at
+# `family` only once its present token was refused a second time, for there a spent one kills what is alive.
 START = text("""
 with job as (
     select * from unnest(cast(:ids as uuid[]), cast(:claim_nos as bigint[])) as job (id, claim_no)
@@ -54,6 +55,9 @@ mine as (
     where g.status = cast(:status as text) and (
         g.status = 'revoking' or not exists (select from evergrant.revocations r where r.grant_id = g.id)
     )
+    -- A claim whose lease has lapsed no longer counts against rate and burst, so its message begins nothing: else
+    -- all that beat ever published while no worker was there would leave at once.
+    and g.due_at > clock.at
     -- A restored or copied database sends nothing: neither one that says so itself, nor one that lacks what we saw.
     and (select evergrant.database_state(cast(:environment as text))) = 'fit'
     and (cast(:tick as uuid) is null or exists (select from evergrant.ticks t where t.id = cast(:tick as uuid)))
@@ -90,10 +94,12 @@ select s.id as grant_id, s.client_id, s.ref, s.status, s.generation, s.claim_no,
     coalesce(v.paused_until > s.started_at and v.canary_grant_id = s.id, false) as canary
 from started s
 join evergrant.valves v on v.client_id = s.client_id
+join evergrant.clients c on c.id = s.client_id
 left join lateral (
     select t.id, t.sealed_refresh_token, t.refresh_fingerprint
     from evergrant.former_tokens t
     where t.grant_id = s.id and s.suspect_at is not null and t.tried_at is null and t.known_dead_at is null
+        and (c.rotation <> 'family' or s.asked_at > s.suspect_at and s.last_error_code = 'invalid_grant')
     order by t.id desc
     limit 1
 ) f on true
@@ -108,6 +114,8 @@ where g.claim_no = job.claim_no + 1 and g.claimed_at is null and g.started_at is
     and g.journal_id = :journal_id
 """)
 
+# A claim that is given back before anybody started it may stand on an attempt that nobody ended: that one is kept,
+# for the next start to note as doubt.
 RELEASE = text("""
 with job as (
     select * from unnest(
@@ -121,7 +129,8 @@ mine as (
     for no key update of g
 )
 update evergrant.grants g
-set claimed_at = null, started_at = null, due_at = coalesce(:now, clock_timestamp()) + mine.wait
+set claimed_at = null, started_at = case when g.claimed_at is null then null else g.started_at end,
+    due_at = coalesce(:now, clock_timestamp()) + mine.wait
 from mine where g.id = mine.id
 returning g.id
 """)

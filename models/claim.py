@@ -61,26 +61,29 @@ where v.client_id = :client_id and (select evergrant.database_state(cast(:enviro
 for no key update of v skip locked
 """)
 
+# A grant whose revocation is open would be refused at start, and its revocation would wait for the lease to lapse.
 CLAIM_DUE = """
 with due as (
-    select id from evergrant.grants
-    where client_id = :client_id and status = 'active' and due_at <= :at {condition}
+    select g.id from evergrant.grants g
+    where g.client_id = :client_id and g.status = 'active' and g.due_at <= :at {condition}
+        and not exists (select from evergrant.revocations r where r.grant_id = g.id)
     order by {order}
     limit :most
-    for no key update skip locked
+    for no key update of g skip locked
 )
 update evergrant.grants g
 set claim_no = g.claim_no + 1, claimed_at = :at, due_at = :at + :lease
 from due where g.id = due.id
 returning g.id, g.claim_no
 """
-DUE = text(CLAIM_DUE.format(condition="", order="due_at"))
-FAILING = text(CLAIM_DUE.format(condition="and failures > 0", order="due_at"))
-# A canary: not in doubt, without failures first, not the last one unless alone.
+DUE = text(CLAIM_DUE.format(condition="", order="g.due_at"))
+FAILING = text(CLAIM_DUE.format(condition="and g.failures > 0", order="g.due_at"))
+# A canary: not in doubt, not the last one unless alone, without failures first.
 CANARY = text(
     CLAIM_DUE.format(
         condition="",
-        order="doubt_since is not null, failures > 0, id is not distinct from cast(:last as uuid), due_at",
+        order="coalesce(g.doubt_since, g.started_at) is not null, g.id is not distinct from cast(:last as uuid), "
+        "g.failures > 0, g.due_at",
     )
 )
 
@@ -92,6 +95,7 @@ with repeats as (
     join evergrant.clients c on c.id = g.client_id
     where g.client_id = :client_id and g.status = 'active' and g.due_at <= :at and g.failures <= 1
         and c.rotation = 'grace' and coalesce(g.doubt_since, g.started_at) > :at - 2 * c.attempt_lease
+        and not exists (select from evergrant.revocations r where r.grant_id = g.id)
     order by g.due_at
     limit :most
     for no key update of g skip locked
@@ -102,7 +106,8 @@ from repeats where g.id = repeats.id
 returning g.id, g.claim_no
 """)
 
-# A wish never shortens a lease nor a back-off: the grant must be idle, well, and of the generation seen.
+# A wish never shortens a lease nor a back-off: the grant must be idle, well, and of the generation seen. It is used
+# up by the claim, for from then on the grant is due by itself; kept, it would cut short the wait after a release.
 WISHED = text("""
 with wished as (
     select g.id
@@ -112,9 +117,13 @@ with wished as (
         and (g.due_at <= :at or (g.claimed_at is null and g.started_at is null))
         and g.failures = 0 and g.suspect_at is null and g.doubt_since is null
         and (g.refreshed_at is null or g.refreshed_at <= :at - least(interval '60 seconds', g.life / 4))
+        and not exists (select from evergrant.revocations r where r.grant_id = g.id)
     order by w.requested_at
     limit :most
     for no key update of g skip locked
+),
+used as (
+    delete from evergrant.refresh_requests w using wished where w.grant_id = wished.id
 )
 update evergrant.grants g
 set claim_no = g.claim_no + 1, claimed_at = :at, due_at = :at + :lease

@@ -125,7 +125,8 @@ update evergrant.grants g set
     scope = coalesce(new.scope, g.scope), labels = case new.labels when '{}' then g.labels
         else cast(new.labels as jsonb) end,
     due_at = coalesce(new.due_at, clock_timestamp()), claim_no = g.claim_no + 1, claimed_at = null,
-    started_at = null, journal_id = null, doubt_since = null, doubt_journals = '{}', suspect_at = null,
+    started_at = null, journal_id = null, ever_in_doubt = g.ever_in_doubt or g.doubt_since is not null,
+    doubt_since = null, doubt_journals = '{}', suspect_at = null,
     failures = 0, failing_since = null, failing_for = '0', last_error_code = null,
     last_error_http_status = null, last_error_at = null, refreshed_at = null, refreshed_credentials_no = null
 from unnest(

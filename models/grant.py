@@ -70,6 +70,7 @@ class Grant(Base):
     journal_id: Mapped[int | None]
     doubt_since: Mapped[datetime | None]
     doubt_journals: Mapped[list[int]]
+    ever_in_doubt: Mapped[bool]
     suspect_at: Mapped[datetime | None]
     failures: Mapped[int] = mapped_column(Integer)
     failing_since: Mapped[datetime | None]

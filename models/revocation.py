@@ -70,7 +70,7 @@ class Task:
 
 TASK = text("""
 select r.id, r.reason, r.attempts, r.failing_since, r.current_dead_at is not null as current_dead,
-    g.doubt_since is not null as ever_in_doubt,
+    g.ever_in_doubt or g.doubt_since is not null as ever_in_doubt,
     (
         select count(*) from evergrant.former_tokens t where t.grant_id = g.id and t.kind = 'predecessor'
     ) >= :kept as predecessors_dropped

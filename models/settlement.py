@@ -112,11 +112,13 @@ for no key update of g
 """)
 
 # A pair that was replaced may still live: at on_use until the access token of its direct successor is used. And
-# where another token than the row's was presented, the row's own pair is no predecessor but a branch of its own.
+# where another token than the row's was presented, the row's own pair is no predecessor but a branch of its own: a
+# sibling of the one presented, so, like any surplus, of the generation that it was asked from.
 KEEP_FORMER = text("""
 insert into evergrant.former_tokens
     (grant_id, kind, generation, sealed_refresh_token, sealed_access_token, refresh_fingerprint, access_expires_at)
-select g.id, case when new.sent = g.refresh_fingerprint then 'predecessor' else 'surplus' end, g.generation,
+select g.id, case when new.sent = g.refresh_fingerprint then 'predecessor' else 'surplus' end,
+    case when new.sent = g.refresh_fingerprint then g.generation else g.generation - 1 end,
     g.sealed_refresh_token, g.sealed_access_token, g.refresh_fingerprint, g.access_expires_at
 from evergrant.grants g
 join evergrant.clients c on c.id = g.client_id
@@ -127,6 +129,23 @@ join unnest(
 where g.sealed_refresh_token is not null and new.fingerprint is not null and new.fingerprint <> g.refresh_fingerprint
     and (c.rotation = 'on_use' or (new.sent <> g.refresh_fingerprint and new.generation = g.generation))
 on conflict (grant_id, refresh_fingerprint) do nothing
+""")
+
+# A former token that was presented with success is the predecessor of what is stored now; where it does not outlive
+# that, it is dead.
+NOW_PREDECESSOR = text("""
+update evergrant.former_tokens t
+set kind = 'predecessor', generation = g.generation,
+    known_dead_at = case
+        when c.rotation in ('immediate', 'family') and new.fingerprint is not null then clock_timestamp()
+        else t.known_dead_at
+    end
+from unnest(
+    cast(:grant_id as uuid[]), cast(:sent as bytea[]), cast(:refresh_fingerprint as bytea[])
+) as new (id, sent, fingerprint)
+join evergrant.grants g on g.id = new.id
+join evergrant.clients c on c.id = g.client_id
+where t.grant_id = new.id and t.refresh_fingerprint = new.sent and new.fingerprint is distinct from new.sent
 """)
 
 # What is stored in the row now is no former token any longer.
@@ -170,6 +189,7 @@ update evergrant.grants g set
     refreshed_at = answer.started_at, refreshed_credentials_no = answer.credentials_no,
     asked_at = coalesce(:now, clock_timestamp()),
     due_at = answer.due_at, claim_no = g.claim_no + 1, claimed_at = null, started_at = null, journal_id = null,
+    ever_in_doubt = g.ever_in_doubt or g.doubt_since is not null,
     doubt_since = null, doubt_journals = '{}', suspect_at = null, failures = 0, failing_since = null,
     failing_for = '0',
     last_error_code = null, last_error_http_status = null, last_error_at = null
@@ -191,11 +211,13 @@ on conflict (grant_id, refresh_fingerprint) do nothing
 returning grant_id
 """)
 
-# A token set that arrived for a grant whose end was asked for must die, too.
+# A token set that arrived for a grant whose end was asked for must die, too. One that was given up stays so, for a
+# human has it; but what it knew of the row's pair is no longer true.
 REOPEN = text("""
-update evergrant.revocations set status = 'queued', due_at = coalesce(:now, clock_timestamp()), done_at = null,
-    evidence = null, current_dead_at = null
-where grant_id = any (cast(:ids as uuid[])) and status in ('done', 'queued')
+update evergrant.revocations
+set status = case status when 'done' then 'queued' else status end, due_at = coalesce(:now, clock_timestamp()),
+    done_at = null, evidence = null, current_dead_at = null
+where grant_id = any (cast(:ids as uuid[]))
 returning grant_id
 """)
 REOPEN_GRANTS = text("""
@@ -270,9 +292,19 @@ def store(connection: Connection, answers: Sequence[Stored], *, now: datetime | 
         return
     arrays = _arrays(answers, Stored)
     connection.execute(KEEP_FORMER, arrays)
+    connection.execute(NOW_PREDECESSOR, arrays)
     connection.execute(NO_LONGER_FORMER, arrays)
     connection.execute(STORE, {**arrays, "now": now})
     connection.execute(DROP_OLDEST_PREDECESSORS, {"ids": arrays["grant_id"], "kept": PREDECESSORS_KEPT})
+
+
+NOTIFY = text("select pg_notify('evergrant_token_set', id::text) from unnest(cast(:ids as uuid[])) as stored (id)")
+
+
+def notify(connection: Connection, ids: Sequence[UUID]) -> None:
+    """Tell those who listen, at the commit, which grants hold a new token set."""
+    if ids:
+        connection.execute(NOTIFY, {"ids": list(ids)})
 
 
 def keep_surplus(connection: Connection, answers: Sequence[Surplus]) -> list[UUID]:

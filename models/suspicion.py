@@ -17,13 +17,13 @@ class Surroundings:
     deaths_accepted_at: datetime | None
 
 
-# A witness is a success of *another* grant, begun after the first refusal, under the credentials in force.
+# A witness is a success of *another* grant, begun after the first refusal, under the credentials that were refused.
 SURROUNDINGS = text("""
 select
     exists (
         select from evergrant.grants w
         where w.client_id = :client_id and w.id <> :grant_id and w.refreshed_at > :suspect_at
-            and w.refreshed_credentials_no = c.credentials_no
+            and w.refreshed_credentials_no = :credentials_no
     ) as witnessed,
     s.suspects,
     (
@@ -43,17 +43,33 @@ cross join lateral (
 where c.id = :client_id
 """)
 
+# News once a day for as long as it lasts, and again when it happens again.
 HOLD = text("""
-update evergrant.valves set deaths_held_at = :at where client_id = :client_id and deaths_held_at is null
+update evergrant.valves set deaths_held_at = :at
+where client_id = :client_id and (deaths_held_at is null or deaths_held_at <= :at - interval '1 day')
 returning client_id
 """)
 
 
 def surroundings(
-    connection: Connection, *, client_id: int, grant_id: UUID, suspect_at: datetime, at: datetime, life: timedelta
+    connection: Connection,
+    *,
+    client_id: int,
+    grant_id: UUID,
+    suspect_at: datetime,
+    at: datetime,
+    life: timedelta,
+    credentials_no: int,
 ) -> Surroundings:
-    """Read the facts around a suspect; `life` is that of one access token."""
-    parameters = {"client_id": client_id, "grant_id": grant_id, "suspect_at": suspect_at, "at": at, "life": life}
+    """Read the facts around a suspect; `life` is that of one access token, the credentials those it was sent under."""
+    parameters = {
+        "client_id": client_id,
+        "grant_id": grant_id,
+        "suspect_at": suspect_at,
+        "at": at,
+        "life": life,
+        "credentials_no": credentials_no,
+    }
     return Surroundings(**connection.execute(SURROUNDINGS, parameters).mappings().one())
 
 

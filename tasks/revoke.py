@@ -244,11 +244,10 @@ class Ending:
         return self.place.vault.open(sealed, table="grants", row_id=self.attempt.job.grant_id, purpose=purpose)
 
     def _feed(self, code: str, sign: Sign, end: object = None) -> None:
-        job, known = self.attempt.job, self.attempt.registered.known
-        wait = getattr(end, "retry_after", None)
+        job, wait = self.attempt.job, getattr(end, "retry_after", None)
         with transaction() as connection:
             results = {job.client_id: [Result(job.grant_id, job.started_at, sign, code, wait)]}
-            shut = valves.feed(connection, results, {job.client_id: known.credentials_no})
+            shut = valves.feed(connection, results, {})
         self.place.note_valve(job.client_id, shut.get(job.client_id))
 
     # The end

@@ -10,6 +10,7 @@ refuses is repeated row by row, so that a poisonous answer fails alone.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
@@ -31,7 +32,7 @@ from tasks.journal import JournalBroken, Position
 from tasks.oauth.provider import Rotation
 from tasks.oauth.transport import NotSent
 from tasks.policy.outcome import Outcome, Refused
-from tasks.policy.valve import Result
+from tasks.policy.valve import Result, Sign
 from tasks.registration import Registered
 from tasks.workplace import Workplace
 
@@ -107,6 +108,7 @@ def write(place: Workplace, group: Sequence[Arrived]) -> None:
         write_token_sets(connection, decider.made)
         _write_ends(connection, decider.made, place.journal_id)
         shut = valves.feed(connection, *_results(group, outcomes))
+        _hold_deaths(connection, decider.made)
     for client_id, shut_for in shut.items():
         place.note_valve(client_id, shut_for)
     _confirm(place, group, {row.grant_id for row in decider.made.stored})
@@ -133,14 +135,17 @@ def _around(
     found: dict[UUID, Surroundings] = {}
     for arrived, outcome in zip(group, outcomes, strict=True):
         row = held.get(arrived.attempt.job.grant_id)
-        if row is not None and isinstance(outcome, Refused) and row.suspect_at is not None and row.life is not None:
+        if row is not None and isinstance(outcome, Refused) and row.suspect_at is not None:
+            registered = arrived.attempt.registered
             found[row.grant_id] = suspicion.surroundings(
                 connection,
                 client_id=row.client_id,
                 grant_id=row.grant_id,
                 suspect_at=row.suspect_at,
                 at=row.at,
-                life=row.life,
+                # An imported grant that never answered has no life of its own yet.
+                life=row.life or timedelta(seconds=registered.provider.default_life_seconds),
+                credentials_no=registered.known.credentials_no,
             )
     return found
 
@@ -153,6 +158,7 @@ def write_token_sets(connection: Connection, made: Decisions) -> None:
         log.warning("settle.surplus", grant_ids=[str(grant_id) for grant_id in surplus])
     settlement.reopen_revocations(connection, made.reopened)
     stored = [row.grant_id for row in made.stored]
+    settlement.notify(connection, stored)
     recovered = dead_letter.close(connection, stored, kind="refresh", resolution="recovered", resolved_by=ACTOR)
     event.of_grants(connection, sorted(recovered | set(made.recovered)), "grant.recovered")
     for grant_id, change in made.scope_changes.items():
@@ -178,13 +184,17 @@ def _write_ends(connection: Connection, made: Decisions, journal_id: int) -> Non
             event.of_grants(connection, [ended.grant_id], "grant.needs_consent", reason=ended.reason)
     if made.released:
         attempts.release(connection, made.released)
+
+
+def _hold_deaths(connection: Connection, made: Decisions) -> None:
+    """Tell that verdicts are held; after the valves were locked in order, lest two groups wait for each other."""
     for client_id, at in made.deaths_held.items():
         if suspicion.hold_deaths(connection, client_id, at=at):
             event.of_client(connection, client_id, "client.deaths_held")
 
 
 def _results(group: Sequence[Arrived], outcomes: Sequence[Outcome]) -> tuple[dict[int, list[Result]], dict[int, int]]:
-    """How the group's requests ended, and under which credentials, by client."""
+    """How the group's requests ended, and the newest credentials under which one succeeded, by client."""
     results: dict[int, list[Result]] = {}
     credentials: dict[int, int] = {}
     for arrived, outcome in zip(group, outcomes, strict=True):
@@ -192,7 +202,9 @@ def _results(group: Sequence[Arrived], outcomes: Sequence[Outcome]) -> tuple[dic
         if sign is not None:
             wait = getattr(outcome, "retry_after", None)
             results.setdefault(job.client_id, []).append(Result(job.grant_id, job.started_at, sign, outcome.code, wait))
-            credentials[job.client_id] = arrived.attempt.registered.known.credentials_no
+        if sign is Sign.GOOD:
+            proven = arrived.attempt.registered.known.credentials_no
+            credentials[job.client_id] = max(proven, credentials.get(job.client_id, proven))
     return results, credentials
 
 

@@ -34,7 +34,7 @@ def feed(
 ) -> dict[int, timedelta | None]:
     """Tell each client's valve how its requests ended; returns for how long each is shut now, None: open.
 
-    `credentials`: the number of the credentials that each client's requests were sent under.
+    `credentials`: the number of those that each client's success proves; a revocation's 200 proves none.
     """
     shut: dict[int, timedelta | None] = {}
     for row in clients.lock_valves(connection, list(results), now=now):
@@ -42,7 +42,7 @@ def feed(
         before = of_row(row)
         after = policy.feed(before, ended, at=at)
         write(connection, client_id, after)
-        if any(result.sign is Sign.GOOD for result in ended):
+        if client_id in credentials and any(result.sign is Sign.GOOD for result in ended):
             clients.prove(connection, client_id, credentials_no=credentials[client_id], at=at)
         _tell(connection, client_id, before, after, now)
         shut[client_id] = None if after.paused_until is None else max(after.paused_until - at, timedelta(0))

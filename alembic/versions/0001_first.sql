@@ -110,6 +110,7 @@ create table evergrant.grants (
     journal_id bigint,
     doubt_since timestamptz,
     doubt_journals bigint[] not null default '{}',
+    ever_in_doubt boolean not null default false,  -- since it was connected: a lost answer may hold a living pair
     suspect_at timestamptz,
     failures integer not null default 0,
     failing_since timestamptz,

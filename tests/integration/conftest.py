@@ -6,11 +6,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
+from pydantic import SecretStr
+from sqlalchemy import text
 
+import settings
+from models import database as models_database
+from models import installation
+from models.vault import KeyRing
+from tasks.workplace import Workplace
+from tests.heart import Heart
 from worker.embedded.binaries import postgres_bin
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,3 +95,46 @@ def open_folder() -> Iterator[Path]:
 def as_if_root(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the choice of identity believe that we are root; for others than root it can then only refuse."""
     monkeypatch.setattr("os.geteuid", lambda: 0)
+
+
+@pytest.fixture(scope="session")
+def heart_url(shared_servers: Any) -> Iterator[str]:
+    """URL of one database for all tests of the heart; each finds it empty, which costs less than one of its own."""
+    name = f"heart_{shared_servers.worker_number}_{time.monotonic_ns()}"
+    with shared_servers.postgres.connect() as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE evergrant_template")
+    yield shared_servers.postgres.url_of(name)
+    with shared_servers.postgres.connect() as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def heart(heart_url: str, tmp_path: Path) -> Iterator[Heart]:
+    """A workplace of its own on an empty database."""
+    before = list(settings._current)
+    settings.adopt(
+        settings.Settings(
+            database_url=SecretStr(heart_url),
+            home=tmp_path / "home",
+            environment="test",
+            refresh_token_keys=SecretStr(KeyRing.generate_line("r1")),
+            access_token_keys=SecretStr(KeyRing.generate_line("a1")),
+            database_pool=12,
+        )
+    )
+    settings.current().home.mkdir(mode=0o700)
+    with models_database.transaction() as connection:
+        connection.execute(
+            text("""truncate evergrant.clients, evergrant.valves, evergrant.grants, evergrant.former_tokens,
+                evergrant.refresh_requests, evergrant.revocations, evergrant.dead_letters, evergrant.events,
+                evergrant.journals, evergrant.ticks, evergrant.connect_requests restart identity""")
+        )
+        installation.adopt(connection, installation.observed(connection, "test"), who="tests")
+    # Plain lines: the pretty tracebacks that structlog starts with take seconds.
+    structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()])
+    place = Workplace.open(settings.current())
+    yield Heart(place)
+    place.close()
+    structlog.reset_defaults()
+    models_database.dispose()
+    settings._current[:] = before

@@ -1,0 +1,150 @@
+"""Claims: beat takes due rows by number, within a lease, and nobody else's."""
+
+from datetime import timedelta
+
+from models.database import transaction
+from tests.heart import BUSY, HELD_BACK, LEASE, LOST, Heart, token_set
+
+
+def test_a_due_grant_is_claimed_with_the_next_number_for_the_dispatch_lease(heart: Heart) -> None:
+    client = heart.client()
+    grant = heart.grant(client)
+    (job,) = heart.claim(client).due
+    row = heart.row(grant)
+    assert job == (grant, 1) == (row["id"], row["claim_no"])
+    assert row["due_at"] - row["claimed_at"] == LEASE
+    assert row["started_at"] is None
+
+
+def test_a_grant_that_is_not_due_is_left_alone(heart: Heart) -> None:
+    client = heart.client()
+    heart.grant(client, due_in=timedelta(seconds=60))
+    assert heart.claim(client).count == 0
+    assert client not in heart.looks_at()
+
+
+def test_the_longest_overdue_go_first(heart: Heart) -> None:
+    client = heart.client()
+    grants = heart.grants(client, 5)
+    assert {grant for grant, _ in heart.claim(client, most=3).due} == set(grants[:3])
+    assert {grant for grant, _ in heart.claim(client, most=2).due} == set(grants[3:])
+
+
+def test_a_claimed_grant_is_not_claimed_again_within_its_lease(heart: Heart) -> None:
+    client = heart.client()
+    heart.grant(client)
+    assert heart.claim(client).count == 1
+    heart.later(seconds=29)
+    assert heart.claim(client).count == 0
+
+
+def test_a_claim_that_nobody_starts_is_claimed_again_when_its_lease_is_over(heart: Heart) -> None:
+    client = heart.client()
+    grant = heart.grant(client)
+    first = heart.claim(client).due
+    heart.later(seconds=31)
+    assert heart.claim(client).due == [(grant, 2)]
+    assert heart.start(first) == []
+
+
+def test_an_orphaned_attempt_is_claimed_again_when_its_lease_is_over(heart: Heart) -> None:
+    client = heart.client()
+    grant = heart.grant(client)
+    attempt = heart.begin(client)
+    lease = attempt.job.lease_until - attempt.job.started_at
+    heart.later(seconds=lease.total_seconds() - 0.5)
+    assert heart.claim(client).count == 0
+    heart.later(seconds=1)
+    assert heart.claim(client).due == [(grant, 3)]
+
+
+def test_a_row_that_a_stranger_has_locked_is_skipped_and_the_others_are_claimed(heart: Heart) -> None:
+    client = heart.client()
+    first, second = heart.grants(client, 2)
+    with transaction() as stranger:
+        stranger.exec_driver_sql(f"select from evergrant.grants where id = '{first}' for update")
+        assert [grant for grant, _ in heart.claim(client).due] == [second]
+
+
+def test_a_paused_or_dead_grant_is_not_claimed(heart: Heart) -> None:
+    client = heart.client()
+    for status in ("paused", "needs_consent", "revoking", "revoked"):
+        heart.grant(client, status, status=status)
+    assert heart.claim(client).count == 0
+
+
+def test_a_grant_whose_revocation_was_asked_for_is_claimed_for_that_alone(heart: Heart) -> None:
+    """As a refresh it would fail at start, and keep the revocation waiting for the lease to lapse."""
+    client = heart.client(rate=60)
+    grant = heart.grant(client)
+    heart.run("select evergrant.request_revocation('customer')")
+    heart.run("update evergrant.valves set slot_no = 1")  # the slot that is offered first to failing grants
+    claimed = heart.claim(client)
+    assert (claimed.due, claimed.revocations) == ([], [(grant, 1)])
+    assert heart.row(grant)["status"] == "revoking"
+
+
+def test_a_revocation_waits_while_a_refresh_is_under_way(heart: Heart) -> None:
+    client = heart.client()
+    grant = heart.grant(client)
+    attempt = heart.begin(client)
+    heart.run("select evergrant.request_revocation('customer')")
+    assert heart.claim(client).count == 0
+    heart.settle((attempt, token_set("2")))
+    assert heart.token(grant) == "rt-2"
+    assert [job[0] for job in heart.claim(client).revocations] == [grant]
+
+
+def test_a_claim_that_could_not_be_published_does_not_forget_an_attempt_that_nobody_ended(heart: Heart) -> None:
+    """Else the doubt would be lost, and with it the reason to wait for the journal that may hold the answer."""
+    client = heart.client()
+    grant = heart.grant(client)
+    begun = heart.begin(client).job.started_at
+    heart.until_due(grant)
+    begun = heart.row(grant)["started_at"]
+    (job,) = heart.claim(client).due
+    heart.release(job)
+    assert heart.row(grant)["started_at"] == begun
+    heart.until_due(grant)
+    attempt = heart.begin(client)
+    assert attempt.job.doubt_since is not None
+    assert heart.row(grant)["doubt_journals"] == [heart.place.journal_id]
+
+
+def test_beat_looks_again_at_once_while_more_is_due_than_it_took(heart: Heart) -> None:
+    client = heart.client()
+    heart.grants(client, 3)
+    assert heart.claim(client, most=2).again_in == timedelta(milliseconds=50)
+    assert heart.claim(client, most=2).again_in is None
+
+
+def test_a_grace_repeat_goes_at_once_although_the_valve_is_shut(heart: Heart) -> None:
+    client = heart.client(rotation="grace")
+    grant = heart.grant(client)
+    heart.ask(client, BUSY)
+    assert heart.valve(client)["paused_until"] is not None
+    assert client in heart.looks_at()
+    assert heart.claim(client).due == [(grant, 3)]
+
+
+def test_a_second_grace_repeat_waits_for_the_back_off_and_the_valve(heart: Heart) -> None:
+    client = heart.client(rotation="grace")
+    grant = heart.grant(client)
+    heart.ask(client, LOST)
+    heart.ask(client, BUSY)
+    assert heart.claim(client).count == 0
+    heart.until_due(grant)
+    heart.run("update evergrant.valves set paused_until = clock_timestamp() + interval '1 minute'")
+    assert heart.claim(client).count == 0
+
+
+def test_what_the_guard_gave_back_is_due_again_within_seconds(heart: Heart) -> None:
+    client = heart.client()
+    grant = heart.grant(client)
+    heart.ask(client, HELD_BACK)
+    row = heart.row(grant)
+    assert (row["started_at"], row["doubt_since"], row["failures"]) == (None, None, 0)
+    heart.later(seconds=4.9)
+    assert heart.claim(client).count == 0
+    heart.later(seconds=10.2)
+    assert heart.claim(client).due == [(grant, 3)]
