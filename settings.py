@@ -41,7 +41,8 @@ def _broker_url(value: SecretStr) -> SecretStr:
     return value
 
 
-Seconds = Annotated[float, Field(gt=0)]
+# The bound keeps sums with dates in range: a million seconds is 11 days, a million days 27 centuries.
+Seconds = Annotated[float, Field(gt=0, le=10**6)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 BrokerUrl = Annotated[SecretStr, AfterValidator(_broker_url)]
 

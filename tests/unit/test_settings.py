@@ -1,0 +1,164 @@
+"""Settings: read once from the environment, frozen, every error named, no secret repeated."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+import settings
+from settings import Settings, SettingsError
+
+
+@pytest.fixture(autouse=True)
+def _nothing_adopted() -> Iterator[None]:
+    before = list(settings._current)
+    settings._current.clear()
+    yield
+    settings._current[:] = before
+
+
+def test_a_bare_machine_needs_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/home/somebody")
+    made = settings.load()
+
+    assert (made.database_url, made.broker_url, made.environment) == (None, None, None)
+    assert made.home == Path("/home/somebody/.local/state/evergrant")
+    assert made.provider_folder == made.home / "providers"
+
+
+def test_the_home_follows_the_state_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/var/state")
+
+    assert settings.load().home == Path("/var/state/evergrant")
+
+
+def test_a_field_is_read_from_its_variable_with_the_unit_in_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVERGRANT_DISPATCH_LEASE_SECONDS", "7.5")
+    monkeypatch.setenv("EVERGRANT_HORIZON_HOURS", "48")
+    monkeypatch.setenv("EVERGRANT_SUSPECT_WAIT_SECONDS", "60")
+    made = settings.load()
+
+    assert (made.dispatch_lease, made.horizon) == (timedelta(seconds=7.5), timedelta(days=2))
+    assert made.suspect_wait == timedelta(minutes=1)
+
+
+def test_the_numbers_of_the_protocol_are_the_defaults() -> None:
+    made = Settings()
+
+    assert made.http_deadline_seconds == 30
+    assert made.attempt_lease_seconds == 60
+    assert made.http_deadline_seconds < made.attempt_lease_seconds
+    assert made.backoff_cap_seconds == 5 * 60
+    assert made.suspect_wait == timedelta(minutes=10)
+    assert made.horizon == timedelta(hours=24)
+    assert made.journal_hours == 48
+    assert made.dead_token_days == 30
+    assert made.sheaf_size == 50
+
+
+def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVERGRANT_DATABASE_URL", "")
+    monkeypatch.setenv("EVERGRANT_WORKERS", "")
+    made = settings.load()
+
+    assert (made.database_url, made.workers) == (None, 1)
+
+
+def test_an_unknown_variable_belongs_to_somebody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVERGRANT_CLIENT_DSN", "postgresql://db/app")
+
+    settings.load()
+
+
+@pytest.mark.parametrize("url", ["postgresql://db/app", "postgres://u:p@h:5432/d", "postgresql:///d?host=/run/pg"])
+def test_both_names_of_postgresql_are_understood(url: str) -> None:
+    assert Settings.model_validate({"database_url": url}).database_url is not None
+
+
+@pytest.mark.parametrize("url", ["redis://h", "rediss://h:6380/1", "redis+socket:///run/valkey.sock?virtual_host=1"])
+def test_a_broker_is_redis_by_network_or_socket(url: str) -> None:
+    assert Settings.model_validate({"broker_url": url}).broker_url is not None
+
+
+WRONG = {
+    "DATABASE_URL": ["mysql://u:hunter2@h/d", "h/d", "sqlite:///hunter2"],
+    "BROKER_URL": ["amqp://u:hunter2@h", "localhost:6379"],
+    "WORKERS": ["0", "-1", "65", "many", "1.5"],
+    "CONCURRENCY": ["0", "513"],
+    "SHEAF_SIZE": ["0", "501"],
+    "IN_FLIGHT": ["0"],
+    "HTTP_DEADLINE_SECONDS": ["0", "-1", "nan", "soon", "inf", "1e300"],
+    "LOG_LEVEL": ["LOUD", "info "],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_a_wrong_value_is_one_sentence_that_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"EVERGRANT_{name}", value)
+
+    with pytest.raises(SettingsError) as caught:
+        settings.load()
+
+    assert f"EVERGRANT_{name}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_wrong_variable_is_named_at_once_and_no_value_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVERGRANT_DATABASE_URL", "mysql://u:hunter2@h/d")
+    monkeypatch.setenv("EVERGRANT_BROKER_URL", "amqp://u:hunter2@h")
+    monkeypatch.setenv("EVERGRANT_WORKERS", "hunter2")
+
+    with pytest.raises(SettingsError) as caught:
+        settings.load()
+
+    for name in ("DATABASE_URL", "BROKER_URL", "WORKERS"):
+        assert f"EVERGRANT_{name}" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def test_settings_are_read_once_and_never_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVERGRANT_WORKERS", "3")
+    first = settings.current()
+    monkeypatch.setenv("EVERGRANT_WORKERS", "4")
+
+    assert settings.current() is first
+    with pytest.raises(ValidationError):
+        first.workers = 5  # type: ignore[misc]
+
+
+def test_a_process_may_adopt_others_before_it_begins() -> None:
+    other = Settings(workers=2)
+    settings.adopt(other)
+
+    assert settings.current() is other
+
+
+def test_no_secret_is_in_the_repr() -> None:
+    made = Settings.model_validate(
+        {
+            "database_url": "postgresql://u:hunter2@h/d",
+            "broker_url": "redis://:hunter2@h",
+            "refresh_token_keys": "r1:hunter2",
+            "access_token_keys": "a1:hunter2",
+        }
+    )
+
+    assert "hunter2" not in repr(made)
+    assert "hunter2" not in str(made.model_dump())
+
+
+def test_whoever_changes_something_is_the_actor_or_the_user_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().who
+    monkeypatch.setenv("EVERGRANT_ACTOR", "deploy-bot")
+
+    assert settings.load().who == "deploy-bot"
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
