@@ -1,0 +1,120 @@
+"""Imports go down only: worker → tasks → models → settings; the protocol and the policy know none of them."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+OURS = {"worker", "tasks", "models", "settings", "celeryconfig", "alembic", "evergrant_client", "tests"}
+# What decides must be free of clocks, chance, input and output: times and facts are handed in.
+PURE = {
+    *("collections", "dataclasses", "datetime", "email", "enum", "http", "json", "math", "typing", "uuid"),
+    *("tasks",),
+}
+
+
+def imported(path: Path) -> set[str]:
+    """The whole names of all modules that a file imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Import(names=names):
+                found |= {alias.name for alias in names}
+            case ast.ImportFrom(module=str(module), level=0):
+                found |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+            case ast.ImportFrom():
+                pytest.fail(f"{path} imports relatively: the contracts would not see it")
+    return found
+
+
+def roots(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imported(path)}
+
+
+def files(folder: str) -> list[Path]:
+    found = sorted((PROJECT / folder).rglob("*.py"))
+    assert found
+    return found
+
+
+def test_the_import_contracts_hold() -> None:
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    answer = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=120)
+
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "0 broken" in answer.stdout
+
+
+@pytest.mark.parametrize("name", ["settings.py", "celeryconfig.py"])
+def test_settings_and_celerys_settings_import_nothing_of_ours(name: str) -> None:
+    assert not roots(PROJECT / name) & OURS
+
+
+def test_models_import_nothing_of_ours_but_settings() -> None:
+    for path in files("models"):
+        assert roots(path) & OURS <= {"models", "settings", "alembic"}, path
+
+
+def test_tasks_never_import_what_runs_them() -> None:
+    for path in files("tasks"):
+        assert "worker" not in roots(path), path
+
+
+def test_the_policy_imports_only_what_cannot_act() -> None:
+    for path in files("tasks/policy"):
+        assert roots(path) <= PURE, path
+        ours = {name for name in imported(path) if name.startswith("tasks.")}
+        assert all(name.startswith(("tasks.policy", "tasks.oauth.")) for name in ours), path
+
+
+def test_the_policy_reads_no_clock() -> None:
+    for path in files("tasks/policy"):
+        calls = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+        assert not calls & {"now", "utcnow", "today", "time", "monotonic"}, path
+
+
+@pytest.mark.parametrize("package", ["tasks.policy", "tasks.oauth"])
+def test_importing_the_protocol_or_the_policy_brings_no_database_no_queue_and_no_settings(package: str) -> None:
+    """Indirectly neither: what the import linter's contract does not look at."""
+    program = f"""
+import importlib, pkgutil, sys
+package = importlib.import_module({package!r})
+for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+    importlib.import_module(module.name)
+print(*sorted(set(sys.modules) & {{"sqlalchemy", "psycopg", "celery", "kombu", "models", "settings", "worker"}}))
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert answer.stdout.strip() == ""
+
+
+def reads_environment(node: ast.AST) -> bool:
+    """Whether this is `os.environ.get("EVERGRANT_…")`, `os.getenv(…)` or `os.environ["…"]` in an expression."""
+    match node:
+        case ast.Call(func=func, args=[ast.Constant(value=str(name)), *_]):
+            return name.startswith("EVERGRANT_") and ast.unparse(func).endswith(("environ.get", "getenv"))
+        case ast.Subscript(value=value, slice=ast.Constant(value=str(name)), ctx=ast.Load()):
+            return name.startswith("EVERGRANT_") and ast.unparse(value).endswith("environ")
+        case _:
+            return False
+
+
+def test_only_settings_reads_the_variables_that_configure_us() -> None:
+    paths = [path for folder in ("worker", "tasks", "models") for path in files(folder)]
+    readers = {
+        str(path.relative_to(PROJECT))
+        for path in paths
+        if any(reads_environment(node) for node in ast.walk(ast.parse(path.read_text())))
+    }
+
+    # The command line asks for EVERGRANT_LOG_LEVEL where the settings themselves may be what is broken.
+    assert readers <= {"worker/cli/__init__.py"}
+
+
+def test_the_folder_of_migrations_is_no_package_or_it_would_hide_the_library() -> None:
+    assert not list((PROJECT / "alembic").rglob("__init__.py"))
