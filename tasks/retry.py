@@ -12,7 +12,7 @@ from tenacity import (
     AsyncRetrying,
     RetryCallState,
     Retrying,
-    retry_if_exception_type,
+    retry_if_exception,
     retry_if_result,
     stop_after_attempt,
     stop_before_delay,
@@ -30,6 +30,8 @@ T = TypeVar("T")
 TRIES = 3
 TRIES_WITHIN = timedelta(seconds=20)
 DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
+READ_ONLY = "25006"  # SQLSTATE: this server has become a standby; the pool will find the new primary
+TOO_MUCH = "54"  # class "program limit exceeded": an OperationalError, too, but the row's own, for ever
 
 
 def _worth_a_repeat(answer: Answer) -> bool:
@@ -68,7 +70,7 @@ def while_database_away(write: Callable[[], T], *, give_up: threading.Event) -> 
 
     """
     retrying = Retrying(
-        retry=retry_if_exception_type(DATABASE_AWAY),
+        retry=retry_if_exception(database_is_away),
         stop=stop_when_event_set(give_up),
         wait=wait_random_exponential(multiplier=0.1, max=5),
         sleep=sleep_using_event(give_up),
@@ -76,6 +78,12 @@ def while_database_away(write: Callable[[], T], *, give_up: threading.Event) -> 
         reraise=True,
     )
     return retrying(write)
+
+
+def database_is_away(error: BaseException) -> bool:
+    """Whether a repeat may help: the server is gone, full, busy or no primary, and not refusing what we wrote."""
+    state: str = getattr(getattr(error, "orig", None), "sqlstate", None) or ""
+    return state == READ_ONLY or (isinstance(error, DATABASE_AWAY) and not state.startswith(TOO_MUCH))
 
 
 def _tell(state: RetryCallState) -> None:
