@@ -133,8 +133,12 @@ def _cleaned(text: str | None) -> str | None:
     return text and "".join(c if c.isprintable() else " " for c in text)[:MOST_TEXT]
 
 
-def finish(place: Workplace, callback: Callback, *, client_id: int, ref: str, who: str) -> Stored:
+def finish(
+    place: Workplace, callback: Callback, *, client_id: int, ref: str, who: str, patience: timedelta = PATIENCE
+) -> Stored:
     """Exchange the code of a callback and store the grant.
+
+    `patience`: how long a human waits for a database that is away; then whoever drains the journal stores it.
 
     Raises:
         ConnectError: see tasks/connect_errors.py; nothing was stored.
@@ -153,7 +157,7 @@ def finish(place: Workplace, callback: Callback, *, client_id: int, ref: str, wh
     received_at = clock.wall()
     position = _keep(place, registered, begun, answer, started_at=started_at, received_at=received_at)
     end = outcome(answer, proven=registered.known.proven, wall_clock=received_at)
-    stored = _settle(place, registered, begun, end, started_at=started_at, who=who)
+    stored = _settle(place, registered, begun, end, started_at=started_at, who=who, patience=patience)
     if position is not None:
         place.journal.mark_settled([position])
     if isinstance(stored, Stored):
@@ -231,7 +235,14 @@ def _keep(
 
 
 def _settle(
-    place: Workplace, registered: Registered, begun: Begun, end: Outcome, *, started_at: datetime, who: str
+    place: Workplace,
+    registered: Registered,
+    begun: Begun,
+    end: Outcome,
+    *,
+    started_at: datetime,
+    who: str,
+    patience: timedelta,
 ) -> Stored | Exception:
     """Write what the exchange came to; what went wrong is returned, for it is settled as well."""
 
@@ -253,14 +264,13 @@ def _settle(
                 case _:
                     return _refusal(end)
 
-    # A human waits: after a minute the command ends, and whoever drains the journal stores the grant.
-    patience = threading.Timer(PATIENCE.total_seconds(), place.giving_up.set)
-    patience.daemon = True
-    patience.start()
+    alarm = threading.Timer(patience.total_seconds(), place.giving_up.set)
+    alarm.daemon = True
+    alarm.start()
     try:
         return retry.while_database_away(write, give_up=place.giving_up)
     finally:
-        patience.cancel()
+        alarm.cancel()
 
 
 def _refusal(end: Outcome) -> Exception:

@@ -1,8 +1,11 @@
 """What a command needs before it can work: settings with the engines found, a checked database, the keys."""
 
+import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import structlog
 from sqlalchemy import Connection, text
 
 import settings
@@ -10,6 +13,7 @@ from models import database, migrations
 from models.vault import Vault
 from settings import Settings
 from worker.cli.failures import Failure
+from worker.logs import redact
 
 # A reader may look at a long list in a pager; the engine's own limit is meant for work, not for people.
 READER_IDLE = "10min"
@@ -24,12 +28,23 @@ def prepared() -> Settings:
 
     """
     found = settings.current()
+    _hush(found)
     if found.database_url is None or found.broker_url is None:
         from worker.embedded import discovery
 
         found = discovery.resolve(found)
         settings.adopt(found)
     return found
+
+
+def _hush(found: Settings) -> None:
+    """A command speaks in sentences: what the tasks log is written to standard error at DEBUG only."""
+    least = logging.DEBUG if found.log_level == "DEBUG" else logging.CRITICAL
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, redact, structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(least),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
 
 
 @contextmanager

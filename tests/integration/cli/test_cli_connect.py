@@ -1,0 +1,305 @@
+"""`evergrant grants authorize-url | exchange | probe` against a simulated provider over real HTTP."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import OperationalError
+
+import settings
+from models import client as clients
+from models.database import transaction
+from models.vault import Vault
+from tasks import connect as flow
+from tasks import consent
+from tasks.journal import held, take_over
+from tasks.registration import Registrations
+from tasks.workplace import Workplace
+from tests.integration.cli.evergrant import Done, Evergrant
+from worker.simulator.control import SimulatorControl
+
+
+def visit(url: str) -> str:
+    """Follow a link as a browser would, as far as the first redirect."""
+    parts = urlsplit(url)
+    connection = HTTPConnection(parts.netloc, timeout=30)
+    connection.request("GET", f"{parts.path}?{parts.query}")
+    location = connection.getresponse().getheader("Location")
+    connection.close()
+    assert location is not None
+    return location
+
+
+@pytest.fixture
+def invite(connected: Evergrant) -> Callable[..., str]:
+    """The callback URL that a user of this ref came back to."""
+
+    def come_back(ref: str, *options: str) -> str:
+        done = connected("grants", "authorize-url", ref, *options)
+        assert done.code == 0, done.err
+        return visit(done.out.strip())
+
+    return come_back
+
+
+@pytest.fixture
+def exchange(connected: Evergrant) -> Callable[[str, str], Done]:
+    def carry_out(ref: str, callback: str) -> Done:
+        return connected("grants", "exchange", ref, "--callback-url-file", "-", "--json", stdin=callback)
+
+    return carry_out
+
+
+def test_a_user_is_connected_and_the_tokens_work(
+    connected: Evergrant, invite: Any, exchange: Any, provider: SimulatorControl, sql: Any
+) -> None:
+    done = exchange("a", invite("a", "--label", "org=8f2"))
+    assert done.json == {"ref": "a", "client": "sim", "generation": 1, "how": "connected"}
+    token = connected("grants", "token", "a").out.strip()
+    assert provider.dead_refs({"user-1": token}) == []
+    shown = connected("grants", "show", "a", "--json").json
+    assert (shown["status"], shown["labels"]) == ("active", {"org": ["8f2"]})
+    assert sql("select type, actor is not null from evergrant.events where grant_id is not null") == [
+        ("grant.connected", True)
+    ]
+    assert sql("select count(*) from evergrant.journals where drained_at is null") == [(0,)]
+
+
+def test_neither_state_nor_verifier_is_readable_in_the_database(invite: Any, sql: Any) -> None:
+    callback = invite("a")
+    state = callback.partition("state=")[2]
+    assert state not in str(sql("select * from evergrant.connect_requests"))
+
+
+def test_a_state_made_for_another_ref_is_refused_and_stays_good_for_its_own(
+    invite: Any, exchange: Any, provider: SimulatorControl
+) -> None:
+    callback = invite("a")
+    done = exchange("b", callback)
+    assert (done.code, done.error) == (2, "state_for_another")
+    assert provider.requests(endpoint="token") == []
+    assert exchange("a", callback).code == 0
+
+
+def test_a_code_is_exchanged_once(invite: Any, exchange: Any, provider: SimulatorControl) -> None:
+    callback = invite("a")
+    assert exchange("a", callback).code == 0
+    done = exchange("a", callback)
+    assert (done.code, done.error) == (1, "state_used")
+    assert len(provider.requests(endpoint="token")) == 1
+
+
+def test_a_code_is_not_sent_again_after_an_answer_that_never_came(
+    invite: Any, exchange: Any, provider: SimulatorControl
+) -> None:
+    provider.add_fault("drop", where="token", when="after", count=1)
+    callback = invite("a")
+    done = exchange("a", callback)
+    assert (done.code, done.error) == (75, "exchange_unclear")
+    assert exchange("a", callback).error == "state_used"
+    assert len(provider.requests(endpoint="token")) == 1
+
+
+def test_a_code_that_provably_was_not_sent_may_be_tried_again(connected: Evergrant, invite: Any, exchange: Any) -> None:
+    callback = invite("a")
+    url = connected("clients", "show", "sim", "--json").json["token_url"]
+    connected("clients", "set", "sim", "--token-url", "http://127.0.0.1:1/oauth/token")
+    done = exchange("a", callback)
+    assert (done.code, done.error) == (75, "exchange_not_sent")
+    connected("clients", "set", "sim", "--token-url", url)
+    assert exchange("a", callback).code == 0
+
+
+@pytest.mark.parametrize(
+    ("callback", "code", "error"),
+    [
+        ("https://app.example/cb?state=made-up&code=c", 2, "state_unknown"),
+        ("https://app.example/cb?code=c", 2, "no_callback"),
+        ("nonsense", 2, "no_callback"),
+    ],
+)
+def test_a_callback_that_was_not_asked_for_is_refused(
+    exchange: Any, provider: SimulatorControl, callback: str, code: int, error: str
+) -> None:
+    done = exchange("a", callback)
+    assert (done.code, done.error) == (code, error)
+    assert provider.requests(endpoint="token") == []
+
+
+def test_a_callback_that_is_too_old_is_refused(invite: Any, exchange: Any, sql: Any) -> None:
+    callback = invite("a")
+    sql("update evergrant.connect_requests set expires_at = clock_timestamp()")
+    assert exchange("a", callback).error == "state_unknown"
+
+
+def test_a_user_who_says_no_is_told_as_such(invite: Any, exchange: Any, provider: SimulatorControl, sql: Any) -> None:
+    provider.decide_automatically("deny")
+    done = exchange("a", invite("a"))
+    assert (done.code, done.error) == (3, "denied")
+    assert "access_denied" in done.err
+    assert sql("select count(*) from evergrant.grants") == [(0,)]
+
+
+def test_a_wrong_secret_is_told_and_nothing_is_stored(
+    connected: Evergrant, invite: Any, exchange: Any, sql: Any
+) -> None:
+    connected("clients", "set-secret", "sim", "--client-secret-file", "-", stdin="wrong")
+    done = exchange("a", invite("a"))
+    assert (done.code, done.error) == (1, "exchange_refused")
+    assert "invalid_client" in done.err
+    assert sql("select count(*) from evergrant.grants") == [(0,)]
+
+
+def test_an_answer_without_a_refresh_token_is_told(
+    invite: Any, exchange: Any, provider: SimulatorControl, sql: Any
+) -> None:
+    provider.add_fault("patch", where="token", remove=["refresh_token"])
+    assert exchange("a", invite("a")).error == "no_refresh_token"
+    assert sql("select count(*) from evergrant.grants") == [(0,)]
+
+
+def test_nothing_is_sent_for_a_client_that_an_operator_paused(
+    connected: Evergrant, invite: Any, exchange: Any, provider: SimulatorControl
+) -> None:
+    callback = invite("a")
+    connected("clients", "pause", "sim")
+    assert exchange("a", callback).error == "client_paused"
+    assert provider.requests(endpoint="token") == []
+    connected("clients", "resume", "sim")
+    assert exchange("a", callback).code == 0
+
+
+def test_a_new_consent_is_a_new_row_and_the_old_one_goes_to_its_end(
+    connected: Evergrant, invite: Any, exchange: Any, sql: Any
+) -> None:
+    exchange("a", invite("a", "--label", "org=1"))
+    connected("grants", "set", "a", "--keep", "on-demand")
+    sql("update evergrant.grants set generation = 41, status = 'needs_consent', reason = 'response_lost'")
+    done = exchange("a", invite("a", "--label", "tier=x"))
+    assert done.json == {"ref": "a", "client": "sim", "generation": 42, "how": "reconnected"}
+    rows = sql("select status, generation, labels, keep from evergrant.grants order by generation")
+    assert [row[:2] for row in rows] == [("revoking", 41), ("active", 42)]
+    assert rows[1][2:] == ({"org": ["1"], "tier": ["x"]}, "on-demand")
+    assert sql("select reason, status from evergrant.revocations") == [("replaced", "queued")]
+
+
+def test_where_one_revocation_kills_all_the_old_row_waits_for_its_successor(
+    connected: Evergrant, invite: Any, exchange: Any, sql: Any
+) -> None:
+    folder = settings.current().provider_folder
+    folder.mkdir(parents=True)
+    (folder / "simulator.toml").write_text('revocation = "grant"\nbody = "json"\nscopes = ["crm_read"]')
+    exchange("a", invite("a"))
+    exchange("a", invite("a"))
+    assert sql("select reason, status from evergrant.revocations") == [("replaced", "waiting")]
+    callback = invite("a")
+    connected("grants", "revoke", "a", "--yes")
+    done = exchange("a", callback)
+    assert (done.code, done.error) == (75, "still_revoking")
+    assert connected("grants", "authorize-url", "a", "--json").error == "still_revoking"
+
+
+def test_the_very_pair_again_leaves_the_row_as_it_is(
+    invite: Any, exchange: Any, provider: SimulatorControl, sql: Any
+) -> None:
+    exchange("a", invite("a"))
+    before = sql("select * from evergrant.grants")
+    tokens = sql("select sealed_refresh_token, id from evergrant.grants")[0]
+    same = Vault.from_settings(settings.current()).open(tokens[0], table="grants", row_id=tokens[1], purpose="refresh")
+    provider.add_fault("patch", where="token", patch={"refresh_token": same})
+    assert exchange("a", invite("a")).json["how"] == "unchanged"
+    assert sql("select * from evergrant.grants") == before
+    assert sql("select count(*) from evergrant.revocations") == [(0,)]
+    held_by_a = exchange("b", invite("b"))
+    assert (held_by_a.code, held_by_a.error) == (1, "pair_held")
+    assert "a of client sim" in held_by_a.err
+    assert sql("select * from evergrant.grants") == before
+
+
+def test_an_answer_that_the_database_did_not_take_is_stored_from_the_journal(
+    connected: Evergrant, invite: Any, database: Engine, sql: Any
+) -> None:
+    callback = flow.read_callback(invite("a"))
+
+    def cut(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "insert into evergrant.grants" in statement:
+            connection.connection.driver_connection.close()
+
+    event.listen(database, "before_cursor_execute", cut)
+    place = Workplace.open(settings.current())
+    with pytest.raises(OperationalError):
+        flow.finish(place, callback, client_id=1, ref="a", who="ada", patience=timedelta(seconds=0.3))
+    place.close()
+    event.remove(database, "before_cursor_execute", cut)
+    assert sql("select count(*) from evergrant.grants") == [(0,)]
+    _replay(settings.current().home / "journals")
+    assert connected("grants", "show", "a", "--json").json["status"] == "active"
+    _replay(settings.current().home / "journals")
+    assert sql("select count(*) from evergrant.grants") == [(1,)]
+
+
+def _replay(folder: Path) -> None:
+    """Store what journals hold of exchanges, as a worker on this disk does."""
+    vault = Vault.from_settings(settings.current())
+    for found in held(folder):
+        journal = take_over(folder, found.journal_id, vault=vault)
+        for kept in journal.entries():
+            with transaction() as connection:
+                client_id = clients.id_of(connection, kept.entry.client)
+                assert client_id is not None
+                known = clients.known(connection, [client_id])[client_id]
+                registered = Registrations(vault, settings.current()).ready(known)
+                stored = consent.replay(connection, kept.entry, registered, vault=vault)
+                assert stored is not None
+                assert stored.grant_id == UUID(kept.entry.grant_id)
+        journal.close()
+
+
+def test_a_probe_tells_who_lives_and_consumes_nothing(
+    connected: Evergrant, invite: Any, exchange: Any, provider: SimulatorControl, sql: Any
+) -> None:
+    for ref in ("a", "b"):
+        provider.decide_automatically("allow", user=ref)
+        exchange(ref, invite(ref))
+    before = sql("select ref, generation, due_at, failures from evergrant.grants order by ref")
+    provider.revoke_as_user("b")
+    done = connected("grants", "probe", "a", "b", "--json")
+    assert [each["finding"] for each in done.lines] == ["alive", "dead"]
+    assert (done.code, done.error) == (3, "probe_dead")
+    after = sql("select ref, generation, due_at, failures from evergrant.grants order by ref")
+    assert [row[:2] for row in after] == [row[:2] for row in before]
+    assert all(abs(new[2] - old[2]).total_seconds() < 5 for new, old in zip(after, before, strict=True))
+    assert sql("select count(*) from evergrant.grants where started_at is not null") == [(0,)]
+    assert [each["consumed"] for each in provider.requests(outcome="invalid_scope")] == [None]
+
+
+def test_a_probe_that_the_provider_takes_for_a_refresh_is_settled(
+    connected: Evergrant, invite: Any, exchange: Any, provider: SimulatorControl, sql: Any
+) -> None:
+    exchange("a", invite("a"))
+    body = '{"access_token":"at2","refresh_token":"rt2","expires_in":60}'
+    provider.add_fault("status", where="token", when="before", status=200, body=body, count=1)
+    assert connected("grants", "probe", "a", "--json").json["finding"] == "refreshed"
+    assert connected("grants", "token", "a").out == "at2\n"
+    assert sql("select generation from evergrant.grants") == [(2,)]
+
+
+def test_a_probe_is_never_sent_where_the_provider_file_does_not_allow_it(temple: Evergrant, sql: Any) -> None:
+    temple("clients", "add", "shop", "--provider", "generic", "--client-id", "x", "--token-url", "http://127.0.0.1:1/")
+    temple.take_in("a", client="shop")
+    done = temple("grants", "probe", "a", "--json")
+    assert (done.code, done.error) == (2, "provider")
+    assert sql("select claim_no from evergrant.grants") == [(0,)]
+
+
+def test_a_grant_under_way_is_not_probed(connected: Evergrant, invite: Any, exchange: Any, sql: Any) -> None:
+    exchange("a", invite("a"))
+    sql("update evergrant.grants set started_at = clock_timestamp()")
+    done = connected("grants", "probe", "a", "--json")
+    assert (done.code, done.json["finding"]) == (75, "busy")

@@ -1,0 +1,225 @@
+"""The CLI as a process of its own: signals, pipes, the loopback listener, and a bare environment."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from pydantic import SecretStr
+
+import settings
+from tests.integration.cli.evergrant import Evergrant
+from tests.integration.cli.test_cli_connect import visit
+from worker.simulator.control import SimulatorControl
+
+ROOT = Path(__file__).resolve().parents[3]
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+def _environment(found: settings.Settings) -> dict[str, str]:
+    values = {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in found.model_dump(exclude_unset=True).items()
+        if value is not None
+    }
+    return {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]} | {
+        f"EVERGRANT_{name.upper()}": value for name, value in values.items()
+    }
+
+
+@pytest.fixture
+def start(adopted: settings.Settings) -> Iterator[Start]:
+    """Start `evergrant …` as a process; it is ended with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def launch(*words: str, **more: Any) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, "-m", "worker.cli", *words],
+            cwd="/",
+            env=more.pop("env", _environment(adopted)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            **more,
+        )
+        started.append(process)
+        return process
+
+    yield launch
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _url_in(process: "subprocess.Popen[str]") -> str:
+    """The authorize URL, once the command listens."""
+    assert process.stderr is not None
+    told = ""
+    for line in process.stderr:
+        told += line
+        if line.startswith("Waiting"):
+            break
+    found = re.search(r"http://\S+/oauth/authorize\S+", told)
+    assert found is not None, told
+    return found.group()
+
+
+def _get(url: str) -> str:
+    parts = urlsplit(url)
+    connection = HTTPConnection(parts.netloc, timeout=30)
+    connection.request("GET", f"{parts.path}?{parts.query}")
+    page = connection.getresponse().read().decode()
+    connection.close()
+    return page
+
+
+@pytest.fixture
+def own_port(connected: Evergrant, provider: SimulatorControl) -> Evergrant:
+    """The CLI with a client whose redirect URI is a port of this test alone."""
+    uri = f"http://127.0.0.1:{_free_port()}/back"
+    provider.create_client("mine", "secret", redirect_uri=uri)
+    provider.decide_automatically("allow", user="user-9")
+    connected("clients", "set", "sim", "--client-id", "mine", "--redirect-uri", uri)
+    connected("clients", "set-secret", "sim", "--client-secret-file", "-", stdin="secret")
+    return connected
+
+
+def test_connect_listens_for_the_browser_and_stores_the_grant(own_port: Evergrant, start: Start) -> None:
+    process = start("grants", "connect", "a", "--json")
+    page = _get(visit(_url_in(process)))
+    assert "You can close this window" in page
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert '"how": "connected"' in out
+    assert own_port("grants", "show", "a", "--json").json["status"] == "active"
+
+
+def test_a_port_that_is_in_use_is_told(own_port: Evergrant, start: Start) -> None:
+    uri = own_port("clients", "show", "sim", "--json").json["redirect_uri"]
+    with socket.create_server(("127.0.0.1", urlsplit(uri).port or 0)):
+        process = start("grants", "connect", "a", "--json")
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert '"error": "port_in_use"' in err
+
+
+def test_nobody_comes_back_in_time(own_port: Evergrant, start: Start) -> None:
+    process = start("grants", "connect", "a", "--timeout", "0.2s", "--json")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert '"error": "timeout"' in err
+
+
+def test_ctrl_c_ends_a_waiting_command_in_one_sentence(own_port: Evergrant, start: Start) -> None:
+    process = start("grants", "connect", "a")
+    _url_in(process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1].startswith("evergrant: Interrupted;")
+    assert "Traceback" not in err
+
+
+def test_a_reader_that_leaves_ends_a_list_quietly(temple: Evergrant, start: Start) -> None:
+    temple.take_in(*(f"g{number}" for number in range(3000)))
+    process = start("grants", "list", "--json")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(60) == 141
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+
+
+def test_status_follows_the_fleet_in_a_pipe_until_it_is_ended(temple: Evergrant, start: Start) -> None:
+    process = start("status", "--watch", "--interval", "0.2s", "--json")
+    assert process.stdout is not None
+    first, second = process.stdout.readline(), process.stdout.readline()
+    assert '"active": 0' in first
+    assert '"active": 0' in second
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) in (0, 130)
+
+
+def test_a_bare_environment_is_told_what_to_start(start: Start, tmp_path: Path) -> None:
+    bare = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    process = start("grants", "list", env=bare)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err.count("\n") == 1
+    assert "start `evergrant up`, or set EVERGRANT_DATABASE_URL" in err
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "part"),
+    [
+        ("EVERGRANT_DATABASE_URL", "mysql://x", "must start with postgresql://"),
+        ("EVERGRANT_BROKER_URL", "amqp://x", "must start with redis://"),
+        ("EVERGRANT_CONCURRENCY", "many", "EVERGRANT_CONCURRENCY"),
+        ("EVERGRANT_REFRESH_TOKEN_KEYS_FILE", "/nowhere/ring", "/nowhere/ring"),
+    ],
+)
+def test_a_wrong_setting_is_named(
+    adopted: settings.Settings, start: Start, variable: str, value: str, part: str
+) -> None:
+    found = {k: v for k, v in _environment(adopted).items() if k != "EVERGRANT_REFRESH_TOKEN_KEYS"}
+    process = start("keys", "list", env={**found, variable: value})
+    _, err = process.communicate(timeout=60)
+    assert process.returncode in (1, 2)
+    assert part in err
+    assert "Traceback" not in err
+
+
+def test_a_worker_and_a_beat_start_anywhere_and_end_well(
+    temple: Evergrant, start: Start, eventually: Any, sql: Any
+) -> None:
+    running = {kind: start(kind) for kind in ("worker", "beat")}
+    for kind in running:
+        eventually(lambda kind=kind: temple(kind, "--check").code == 0, timeout=60)
+    for kind, process in running.items():
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, (kind, err)
+    assert sql("select count(*) from evergrant.processes where kind = 'worker'") == [(0,)]
+    assert sql("select count(*) from evergrant.journals where drained_at is null") == [(0,)]
+
+
+def test_a_worker_without_its_keys_does_not_start(adopted: settings.Settings, start: Start) -> None:
+    found = {k: v for k, v in _environment(adopted).items() if k != "EVERGRANT_REFRESH_TOKEN_KEYS"}
+    process = start("worker", env=found)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "needs the refresh key ring" in err
+
+
+def test_the_simulator_runs_alone_and_tells_a_port_in_use(start: Start) -> None:
+    process = start("simulator", "--port", "0", "--lifetime", "20s", "--rate", "100/minute")
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    port = re.search(r"127\.0\.0\.1:(\d+)", line)
+    assert port is not None
+    assert "tokens of 20 s" in line
+    second = start("simulator", "--port", port.group(1), "--rate", "100/minute")
+    _, err = second.communicate(timeout=60)
+    assert (second.returncode, "cannot be listened on" in err) == (1, True)
+    wrong = start("simulator", "--profile", "sometimes")
+    _, err = wrong.communicate(timeout=60)
+    assert (wrong.returncode, "sometimes" in err) == (2, True)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
