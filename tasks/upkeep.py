@@ -17,9 +17,15 @@ log = structlog.get_logger()
 
 # Providers have granted amnesties, so a dead grant's tokens are kept for a while before they are shredded.
 SHRED_DEAD = text("""
-update evergrant.grants g set sealed_refresh_token = null, sealed_access_token = null
-where g.status = 'needs_consent' and g.sealed_refresh_token is not null
-    and g.last_error_at < clock_timestamp() - cast(:kept as interval)
+with dead as (
+    update evergrant.grants g set sealed_refresh_token = null, sealed_access_token = null
+    where g.status = 'needs_consent' and g.sealed_refresh_token is not null
+        and g.last_error_at < clock_timestamp() - cast(:kept as interval)
+    returning g.id
+)
+update evergrant.former_tokens t
+set sealed_refresh_token = '', sealed_access_token = null, known_dead_at = coalesce(known_dead_at, clock_timestamp())
+from dead where t.grant_id = dead.id
 """)
 FORGET_CONNECT_REQUESTS = text("""
 delete from evergrant.connect_requests where expires_at < clock_timestamp() - interval '1 day'
