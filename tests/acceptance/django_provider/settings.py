@@ -1,0 +1,37 @@
+"""Django's settings of a provider that nobody of us wrote: django-oauth-toolkit, rotating, with reuse protection."""
+
+import os
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+_database = urlsplit(os.environ["PROVIDER_DATABASE_URL"])
+_options = dict(parse_qsl(_database.query))
+
+SECRET_KEY = "not-a-secret-it-serves-tests-on-loopback"
+DEBUG = False
+USE_TZ = True
+ALLOWED_HOSTS = ["127.0.0.1"]
+ROOT_URLCONF = "tests.acceptance.django_provider.urls"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "oauth2_provider"]
+MIDDLEWARE = ["tests.acceptance.django_provider.ledger.LedgerMiddleware"]
+LOGGING_CONFIG = None
+
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(_database.path.removeprefix("/")),
+        "USER": _database.username,
+        "HOST": _options["host"],
+        # A pool: each kept connection of a worker is a thread here, and PostgreSQL takes a hundred in all.
+        "OPTIONS": {"passfile": _options["passfile"], "pool": {"min_size": 1, "max_size": 8, "timeout": 20}},
+    }
+}
+
+OAUTH2_PROVIDER = {
+    "ACCESS_TOKEN_EXPIRE_SECONDS": int(os.environ["PROVIDER_LIFETIME_SECONDS"]),
+    "ROTATE_REFRESH_TOKEN": True,
+    "REFRESH_TOKEN_REUSE_PROTECTION": True,
+    "REFRESH_TOKEN_GRACE_PERIOD_SECONDS": 0,
+    "SCOPES": {"read": "Read", "write": "Write"},
+    "PKCE_REQUIRED": False,
+}

@@ -1,0 +1,163 @@
+"""One installation as an operator has it: settings in the environment, a worker, a beat, and the command line."""
+
+import itertools
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import dict_row
+from pydantic import SecretStr
+
+from models.vault import KeyRing, Vault
+from settings import Settings
+from tests.acceptance.programs import ROOT, Running, environment
+from tests.polling import eventually
+
+READY = {"worker": "ready.", "beat": "beat: Starting..."}
+
+
+class Installation:
+    """Processes and commands of one database and one broker, which belong to somebody else."""
+
+    def __init__(self, folder: Path, *, database_url: str, broker_url: str, **settings: str) -> None:
+        self.folder = folder
+        self.database_url = database_url
+        self._rings = {"refresh": KeyRing.generate_line("r1"), "access": KeyRing.generate_line("a1")}
+        self.vault = Vault.from_settings(
+            Settings(
+                refresh_token_keys=SecretStr(self._rings["refresh"]), access_token_keys=SecretStr(self._rings["access"])
+            )
+        )
+        self.env = {
+            "EVERGRANT_DATABASE_URL": database_url,
+            "EVERGRANT_BROKER_URL": broker_url,
+            "EVERGRANT_HOME": str(folder / "home"),
+            "EVERGRANT_ENVIRONMENT": "acceptance",
+            **{f"EVERGRANT_{name.upper()}": value for name, value in settings.items()},
+        }
+        self.processes: list[Running] = []
+        self._numbers = itertools.count(1)
+        self._make_home()
+
+    def _make_home(self) -> None:
+        (self.folder / "home").mkdir(mode=0o700, parents=True)
+        for ring, line in self._rings.items():
+            file = self.folder / f"{ring}.keys"
+            file.touch(mode=0o600)
+            file.write_text(line + "\n", encoding="utf-8")
+            self.env[f"EVERGRANT_{ring.upper()}_TOKEN_KEYS_FILE"] = str(file)
+        self.command("db", "upgrade")
+
+    # Commands
+
+    def command(self, *arguments: str, exit_code: int = 0, stdin: str = "") -> str:
+        """Carry out one command line; returns what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "worker.cli", *arguments],
+            cwd=ROOT,
+            env=environment(self.env),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == exit_code, (arguments, done.returncode, done.stdout, done.stderr)
+        return done.stdout
+
+    def listed(self, *arguments: str) -> list[dict[str, Any]]:
+        """What a reading command prints with --json."""
+        return [json.loads(line) for line in self.command(*arguments, "--json").splitlines()]
+
+    def register(self, name: str, registration: Sequence[str], secret: str) -> None:
+        """Add a client."""
+        self.command("clients", "add", name, *registration, "--client-secret-file", "-", stdin=secret)
+
+    def import_grants(self, client: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Take over grants."""
+        self.command("grants", "import", "-", "--client", client, stdin="".join(json.dumps(row) + "\n" for row in rows))
+
+    # Processes
+
+    def worker(self, *, wait: bool = True) -> Running:
+        return self._start("worker", wait=wait)
+
+    def beat(self, *, wait: bool = True) -> Running:
+        return self._start("beat", wait=wait)
+
+    def _start(self, kind: str, *, wait: bool) -> Running:
+        log = self.folder / f"{kind}-{next(self._numbers)}.log"
+        # Plain Celery, as the project promises; `-n` because two workers of one host must not share a name.
+        argv = [str(Path(sys.executable).with_name("celery")), "-A", "worker", kind]
+        argv += ["-n", f"{log.stem}@localhost"] if kind == "worker" else []
+        running = Running(log.stem, argv, env=self.env, log=log)
+        self.processes.append(running)
+        if wait:
+            eventually(lambda: running.said(READY[kind]), timeout=60)
+        return running
+
+    def close(self) -> None:
+        """Kill whatever still runs."""
+        for running in self.processes:
+            running.kill()
+
+    def logged(self, *words: str) -> list[str]:
+        """Every line of every process that holds one of the words."""
+        lines = (line for each in self.processes for line in each.log.read_text(errors="replace").splitlines())
+        return [line for line in lines if any(word in line for word in words)]
+
+    # What the database says
+
+    def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """Carry out a statement, in a connection of its own."""
+        with (
+            psycopg.connect(self.database_url, connect_timeout=5, row_factory=dict_row) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(statement.encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def statuses(self, client: str) -> dict[str, int]:
+        """How many grants of a client have which status."""
+        statement = """
+            select g.status, count(*) as n from evergrant.grants g join evergrant.clients c on c.id = g.client_id
+            where c.name = %s group by g.status
+        """
+        return {row["status"]: row["n"] for row in self.rows(statement, [client])}
+
+    def fresh(self) -> Counter[str]:
+        """How many access tokens are handed out now, by client."""
+        statement = """
+            select client, count(*) as n from evergrant.access_tokens where sealed_access_token is not null group by 1
+        """
+        return Counter({row["client"]: row["n"] for row in self.rows(statement)})
+
+    def handed_out(self) -> dict[str, str]:
+        """Every access token that the view hands out now, by ref."""
+        found = self.rows(
+            "select grant_id, ref, sealed_access_token from evergrant.access_tokens"
+            " where sealed_access_token is not null"
+        )
+        return {row["ref"]: self.open(row["grant_id"], row["sealed_access_token"]) for row in found}
+
+    def refresh_tokens(self) -> dict[str, str]:
+        """Every refresh token that is stored, by ref: for the provider to judge."""
+        found = self.rows(
+            "select id, ref, sealed_refresh_token from evergrant.grants where sealed_refresh_token is not null"
+        )
+        return {
+            row["ref"]: self.vault.open(
+                row["sealed_refresh_token"], table="grants", row_id=row["id"], purpose="refresh"
+            )
+            for row in found
+        }
+
+    def open(self, grant_id: UUID, sealed: bytes) -> str:
+        """Open an access token as a reading application does."""
+        return self.vault.open(sealed, table="grants", row_id=grant_id, purpose="access")

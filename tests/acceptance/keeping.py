@@ -1,0 +1,176 @@
+"""Keeping grants alive: import them into a running installation, use them all the while, and ask the provider.
+
+The tests run it for some lives of a few grants, `soak.py` with larger numbers for as long as one likes.
+"""
+
+import time
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import psycopg
+
+from tests.acceptance.installation import Installation
+from tests.acceptance.programs import Running
+from tests.acceptance.providers import Provider
+from tests.acceptance.sampling import Sampler, Samples
+from tests.polling import eventually
+
+EARLIEST = 0.5
+"""A grant is renewed at 2/3 ± 1/10 of its life: never before a half, and never after its end."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the provider, the database and the applications saw."""
+
+    grants: int
+    lifetime: float
+    statuses: dict[str, int]
+    lost: list[str]
+    presented_twice: int
+    refreshes: int
+    waits: list[float] = field(repr=False)
+    """The seconds between two token sets of a grant, each."""
+    answers: Counter[str]
+    refused: list[dict[str, Any]]
+    least_fresh: int
+    """The fewest access tokens that were handed out at one time."""
+    errors: list[str] = field(repr=False)
+
+    def faults(self, *, disturbed: bool = False) -> list[str]:
+        """Name whatever is not as promised; `disturbed`: tokens may have been sent twice, and lapsed for a while."""
+        found = []
+        if self.statuses != {"active": self.grants}:
+            found.append(f"not every grant is active: {self.statuses}")
+        if self.lost:
+            found.append(f"lost: {self.lost[:5]}")
+        if self.refused:
+            found.append(f"{len(self.refused)} access tokens were refused: {self.refused[:5]}")
+        if not self.answers["200"]:
+            found.append(f"no access token was served: {dict(self.answers)}")
+        return found if disturbed else found + self._undisturbed_faults()
+
+    def _undisturbed_faults(self) -> list[str]:
+        found = []
+        if self.presented_twice:
+            found.append(f"{self.presented_twice} refresh tokens were presented twice")
+        if self.least_fresh < self.grants:
+            found.append(f"only {self.least_fresh} of {self.grants} access tokens were fresh at one time")
+        if min(self.waits) < EARLIEST * self.lifetime or max(self.waits) > self.lifetime:
+            found.append(f"renewed after {min(self.waits):.1f} to {max(self.waits):.1f} s")
+        if self.errors:
+            found.append(f"errors were logged: {self.errors[:3]}")
+        return found
+
+    def told(self) -> str:
+        """In a few lines."""
+        waits = sorted(self.waits)
+        return (
+            f"{self.grants} grants, tokens of {self.lifetime:g} s: {self.statuses}; lost {len(self.lost)}\n"
+            f"refreshes {self.refreshes}, the next one after {waits[len(waits) // 2]:.1f} s in the middle"
+            f" ({waits[0]:.1f} to {waits[-1]:.1f} s)\n"
+            f"refresh tokens presented twice {self.presented_twice}; fresh at the least {self.least_fresh}\n"
+            f"answers to sampled access tokens {dict(self.answers)}; refused {len(self.refused)}"
+        )
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """Something that happens `at` seconds after the import."""
+
+    at: float
+    name: str
+    act: Callable[[], None]
+
+
+def keep(
+    installation: Installation,
+    providers: Mapping[str, Provider],
+    *,
+    grants: int,
+    lifetime: float,
+    seconds: float,
+    disturbances: Sequence[Disturbance] = (),
+) -> dict[str, Report]:
+    """Keep `grants` of a client at each provider alive for `seconds`; returns a report for each client.
+
+    Worker and beat run already. A client's name is its key in `providers`.
+    """
+    minted_at = {name: _begin(installation, name, provider, grants) for name, provider in providers.items()}
+    samplers = {name: Sampler(installation, name, provider) for name, provider in providers.items()}
+    with ExitStack() as sampling:
+        for sampler in samplers.values():
+            sampling.enter_context(sampler)
+        least_fresh = _watch(installation, seconds, list(disturbances), dict.fromkeys(providers, grants))
+    everything = dict.fromkeys(providers, grants)
+    eventually(lambda: installation.fresh() == everything, timeout=6 * lifetime if disturbances else 5)
+    errors = installation.logged('"level": "error"', '"level": "critical"', "Traceback")
+    return {
+        name: _report(installation, name, provider, samplers[name].samples, minted_at[name])(
+            grants=grants, lifetime=lifetime, least_fresh=least_fresh[name], errors=errors
+        )
+        for name, provider in providers.items()
+    }
+
+
+def _begin(installation: Installation, name: str, provider: Provider, grants: int) -> float:
+    """Register a client and take over its grants; returns when they were minted."""
+    installation.register(name, provider.registration(), provider.secret)
+    minted_at = time.time()
+    installation.import_grants(name, provider.mint(grants, f"{name}-"))
+    return minted_at
+
+
+def _report(
+    installation: Installation, name: str, provider: Provider, samples: Samples, minted_at: float
+) -> Callable[..., Report]:
+    """What is known of one client."""
+    refreshes = provider.refreshes()
+    return partial(
+        Report,
+        statuses=installation.statuses(name),
+        lost=provider.lost(),
+        presented_twice=provider.presented_twice(),
+        refreshes=sum(map(len, refreshes.values())),
+        waits=[later - earlier for times in refreshes.values() for earlier, later in pairwise([minted_at, *times])],
+        answers=samples.answers,
+        refused=samples.refused,
+    )
+
+
+def _watch(
+    installation: Installation, seconds: float, disturbances: list[Disturbance], least: dict[str, int]
+) -> dict[str, int]:
+    """Let time pass and disturb; returns the fewest access tokens that were handed out at one time, by client."""
+    begun = time.monotonic()
+    while (passed := time.monotonic() - begun) < seconds:
+        if disturbances and passed >= disturbances[0].at:
+            disturbances.pop(0).act()
+        try:
+            fresh = installation.fresh()
+        except psycopg.OperationalError:
+            fresh = Counter()
+        least = {name: min(count, fresh[name]) for name, count in least.items()}
+        time.sleep(0.25)
+    return least
+
+
+def begin(installation: Installation, provider: Provider, *, grants: int, options: Sequence[str] = ()) -> Running:
+    """Start a worker and a beat, and take over grants of one client, `app`; returns the worker."""
+    worker = installation.worker()
+    installation.beat()
+    installation.register("app", [*provider.registration(), *options], provider.secret)
+    installation.import_grants("app", provider.mint(grants, "app-"))
+    return worker
+
+
+def most_within(times: Sequence[float], seconds: float) -> int:
+    """The most events within any so many seconds."""
+    ordered = sorted(times)
+    return max((bisect_left(ordered, first + seconds) - n for n, first in enumerate(ordered)), default=0)
