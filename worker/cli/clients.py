@@ -48,9 +48,9 @@ OVERRIDES = (
 OPTIONS = (
     click.option("--client-id", help="The id that the provider gave us."),
     click.option("--redirect-uri", metavar="URL", help="Where the provider sends users back to."),
-    click.option("--authorize-url", metavar="URL"),
-    click.option("--token-url", metavar="URL"),
-    click.option("--revoke-url", metavar="URL"),
+    click.option("--authorize-url", metavar="URL", help="Where the user is sent to consent."),
+    click.option("--token-url", metavar="URL", help="Where codes are exchanged and tokens refreshed."),
+    click.option("--revoke-url", metavar="URL", help="Where tokens are revoked."),
     click.option("--api-url", metavar="URL", help="Answers 401 to a dead access token."),
     click.option("--confirm-url", metavar="URL", help="Where a new access token is presented once."),
     click.option("--scope", "scopes", multiple=True, metavar="S", help="Asked for; may be repeated."),
@@ -62,8 +62,8 @@ OPTIONS = (
         help="What the provider does to the old refresh token.",
     ),
     click.option("--grace", type=Duration(), help="How long it lives at --rotation grace."),
-    click.option("--body", type=click.Choice([each.value for each in files.Body])),
-    click.option("--auth", type=click.Choice([each.value for each in files.Auth])),
+    click.option("--body", type=click.Choice([each.value for each in files.Body]), help="How requests are written."),
+    click.option("--auth", type=click.Choice([each.value for each in files.Auth]), help="Where the credentials go."),
     click.option("--keep", type=click.Choice(["warm", "on-demand"]), help="Renew always, or when it is read."),
     click.option("--return-to", metavar="PREFIX", help="Where users may be sent after connecting."),
 )

@@ -33,7 +33,7 @@ def revocations() -> None:
 
 @revocations.command("list", cls=Command, example="evergrant revocations list --status queued")
 @client_option
-@click.option("--status", type=click.Choice(["queued", "waiting", "done", "dead"]))
+@click.option("--status", type=click.Choice(["queued", "waiting", "done", "dead"]), help="Only these.")
 @json_option
 def list_(*, client: str | None, status: str | None, as_json: bool) -> None:
     """List the revocations, oldest first."""

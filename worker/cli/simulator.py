@@ -26,7 +26,13 @@ from worker.simulator.server import DEFAULT_PORT, run
     show_default=True,
     help="What happens to the old refresh token: none, on_use, grace:SECONDS, immediate or family.",
 )
-@click.option("--dialect", type=click.Choice(list(DIALECTS)), default="event-temple", show_default=True)
+@click.option(
+    "--dialect",
+    type=click.Choice(list(DIALECTS)),
+    default="event-temple",
+    show_default=True,
+    help="Whose habits it has.",
+)
 @click.option("--lifetime", type=Duration(), default="2h", show_default=True, help="How long an access token lives.")
 @click.option("--rate", metavar="N/minute", help="Requests a minute and application; without it no limit.")
 @click.option("--fault", "faults", multiple=True, metavar="…", help="What goes wrong; may be repeated.")

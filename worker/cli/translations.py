@@ -187,7 +187,7 @@ def _no_database(error: BaseException) -> Failure:
 
 def _embedded(error: BaseException) -> Failure:
     return Failure(
-        code=_snake(type(error).__name__),
+        code=snake(type(error).__name__),
         message=getattr(error, "message", str(error)),
         next_step=getattr(error, "next_step", "start `evergrant up`"),
     )
@@ -205,7 +205,7 @@ def _connect(error: BaseException) -> Failure:
     message, next_step, exit_code = CONNECT[type(error).__name__]
     facts = {"code": code, "text": str(error)}
     return Failure(
-        code=_snake(type(error).__name__),
+        code=snake(type(error).__name__),
         message=message.format(**facts),
         next_step=next_step.format(**facts),
         exit_code=exit_code,
@@ -289,7 +289,8 @@ def _capital(error: BaseException) -> str:
     return line[:1].upper() + line[1:]
 
 
-def _snake(name: str) -> str:
+def snake(name: str) -> str:
+    """A class's name as an error code: `StateUsed` is `state_used`."""
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
 
 

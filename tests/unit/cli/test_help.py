@@ -33,6 +33,12 @@ def test_every_command_shows_an_example_that_begins_with_its_own_name(name: str,
     assert "Example" in text
 
 
+@pytest.mark.parametrize(("name", "command"), [(n, c) for n, c in COMMANDS if not isinstance(c, click.Group)])
+def test_every_option_says_what_it_is_for(name: str, command: click.Command) -> None:
+    silent = [each.name for each in command.params if isinstance(each, click.Option) and not each.help]
+    assert silent == [], name
+
+
 def _examples() -> list[str]:
     return [
         line.strip()
