@@ -1,5 +1,6 @@
 """The register of journals: who holds which, drained or not."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, text
@@ -52,6 +53,17 @@ update evergrant.grants g set doubt_journals = array_remove(g.doubt_journals, ab
 from abandoned
 where g.doubt_since is not null and g.doubt_journals @> array[abandoned.id]
 """)
+
+
+UNDRAINED = text("""
+select id from evergrant.journals
+where id = any (cast(:ids as bigint[])) and drained_at is null and abandoned_at is null
+""")
+
+
+def undrained(connection: Connection, journal_ids: Sequence[int]) -> list[int]:
+    """Those of these journals that the register does not know to be drained."""
+    return list(connection.execute(UNDRAINED, {"ids": list(journal_ids)}).scalars())
 
 
 def register(connection: Connection, *, host: str, process: str, above: int = 0) -> int:

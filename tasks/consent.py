@@ -49,6 +49,7 @@ class Consent:
     labels: dict[str, list[str]]
     token_set: TokenSet = field(repr=False)
     started_at: datetime
+    generation: int = 0  # that was asked from: more than 0 only where a replay meets a refresh before its exchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,15 @@ def replay(connection: Connection, entry: Entry, registered: Registered, *, vaul
     token_set = read_token_answer(entry.body)
     if not isinstance(token_set, TokenSet):
         return None
-    given = Consent(UUID(entry.grant_id), registered, entry.ref, entry.labels, token_set, started_at=entry.started_at)
+    given = Consent(
+        UUID(entry.grant_id),
+        registered,
+        entry.ref,
+        entry.labels,
+        token_set,
+        started_at=entry.started_at,
+        generation=entry.generation,
+    )
     try:
         return store(connection, given, vault=vault, who="evergrant")
     except ConsentError:
@@ -120,7 +129,7 @@ def _row(given: Consent, old: LiveRow | None, refresh_token: str, provider: Prov
         id=grant_id,
         ref=given.ref,
         status="active",
-        generation=1 if old is None else old.generation + 1,
+        generation=max(given.generation, 0 if old is None else old.generation) + 1,
         labels={**(old.labels if old else {}), **given.labels},
         keep=old.keep if old else None,
         scope=token_set.scope,

@@ -58,6 +58,7 @@ class Pulse:
                 self._end_if_deaf()
                 if clock.boot() >= drain_at:
                     drain_at = clock.boot() + DRAIN
+                    replay.settle_left(self.place)
                     replay.drain_others(self.place)
                     replay.shred_old(self.place)
             except Exception:

@@ -16,7 +16,7 @@ from models import client as clients
 from models import journal as register
 from models import settlement
 from models.database import transaction
-from tasks import clock, consent, journal
+from tasks import clock, consent, journal, retry
 from tasks.attempt import Asked
 from tasks.decide import Decider
 from tasks.journal import Entry, Kept, Position, Replayed
@@ -28,18 +28,25 @@ from tasks.workplace import Workplace
 
 log = structlog.get_logger()
 
+LEFT_FOR = timedelta(minutes=1)  # younger answers are still on their way through the settling thread
+
 
 def drain_others(place: Workplace) -> list[Replayed]:
     """Settle and close every journal on this disk whose process is gone."""
-    drained = journal.drain_held(
-        place.settings.home / "journals",
-        lambda kept: replay(place, kept),
-        _record_drained,
-        vault=place.vault,
-    )
+    folder = place.settings.home / "journals"
+    drained = journal.drain_held(folder, lambda kept: replay(place, kept), _record_drained, vault=place.vault)
     for result in drained:
         log.info("journal.replayed", journal_id=result.journal_id, settled=result.settled, left=result.left)
+    _record_forgotten([found.journal_id for found in journal.held(folder) if found.drained])
     return drained
+
+
+def settle_left(place: Workplace) -> None:
+    """Settle what this process's own journal still holds: answers that the database refused when they came."""
+    before = clock.wall() - LEFT_FOR
+    journal.replay(
+        place.journal, lambda kept: replay(place, [item for item in kept if item.entry.received_at < before])
+    )
 
 
 def shred_old(place: Workplace) -> None:
@@ -50,7 +57,26 @@ def shred_old(place: Workplace) -> None:
 
 
 def replay(place: Workplace, kept: Sequence[Kept]) -> list[Position]:
-    """Settle journal entries, each grant at most once; returns the positions that are done with."""
+    """Settle journal entries, each grant at most once; returns the positions that are done with.
+
+    A group that fails is repeated one by one: an entry that cannot be settled is left, and keeps no other back.
+
+    Raises:
+        OperationalError, InterfaceError: the database is away.
+
+    """
+    try:
+        return _replay(place, kept) if kept else []
+    except Exception as error:
+        if retry.database_is_away(error):
+            raise
+        if len(kept) == 1:
+            log.exception("journal.entry_refused", grant_id=kept[0].entry.grant_id)
+            return []
+    return [position for item in kept for position in replay(place, [item])]
+
+
+def _replay(place: Workplace, kept: Sequence[Kept]) -> list[Position]:
     token_sets = [(item, read_token_answer(item.entry.body)) for item in kept]
     done = [item.position for item, answer in token_sets if not isinstance(answer, TokenSet)]
     with transaction() as connection:
@@ -97,3 +123,11 @@ def _asked(entry: Entry, provider: Provider) -> Asked:
 def _record_drained(journal_id: int) -> None:
     with transaction() as connection:
         register.drained(connection, journal_id)
+
+
+def _record_forgotten(journal_ids: Sequence[int]) -> None:
+    """Record journals that say on this disk that they are drained, and whose end the database never heard of."""
+    with transaction() as connection:
+        forgotten = register.undrained(connection, journal_ids)
+    for journal_id in forgotten:
+        _record_drained(journal_id)

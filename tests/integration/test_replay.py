@@ -1,0 +1,293 @@
+"""Replay: what a journal still holds is settled by the same rule as a live answer, any number of times."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from models import journal as register
+from models.database import transaction
+from tasks import clock, journal, replay
+from tasks.journal import Entry, Journal
+from tests.heart import LOST, Heart, token_set
+
+Write = Callable[..., Journal]
+
+
+@pytest.fixture
+def folder(heart: Heart) -> Path:
+    return heart.settings.home / "journals"
+
+
+@pytest.fixture
+def gone(heart: Heart, folder: Path) -> Write:
+    """Write a journal of a process that is gone."""
+
+    def write(*entries: Entry, settled: bool = False) -> Journal:
+        with transaction() as connection:
+            journal_id = register.register(connection, host="here", process="1", above=max(journal.journal_ids(folder)))
+        made = Journal.open(folder, journal_id, vault=heart.place.vault)
+        positions = made.append(entries)
+        if settled:
+            made.mark_settled(positions)
+        made.close()
+        return made
+
+    return write
+
+
+def entry(
+    heart: Heart, grant: UUID, generation: int, name: str, *, sent: str | None = None, kind: str = "refresh"
+) -> Entry:
+    """What a process kept of an answer; `sent` is the refresh token that was presented."""
+    return Entry(
+        kind=kind,  # type: ignore[arg-type]
+        grant_id=str(grant),
+        client="demo",
+        ref="customer",
+        labels={"org": ["8f2"]},
+        generation=generation,
+        fingerprint=heart.place.vault.fingerprint(f"rt-{sent}") if sent else b"",
+        credentials_no=1,
+        started_at=clock.wall() - timedelta(minutes=2),
+        received_at=clock.wall() - timedelta(minutes=2),
+        status=200,
+        body=token_set(name).body,
+    )
+
+
+def drained(heart: Heart, journal_id: int) -> bool:
+    row = heart.one("select drained_at from evergrant.journals where id = :id", id=journal_id)
+    return row["drained_at"] is not None
+
+
+def test_a_set_that_a_killed_worker_has_kept_is_stored(heart: Heart, gone: Write) -> None:
+    client = heart.client()
+    grant = heart.grant(client, token="1")
+    journal_id = gone(entry(heart, grant, 1, "2", sent="1")).journal_id
+    replay.drain_others(heart.place)
+    assert (heart.token(grant), heart.row(grant)["generation"]) == ("rt-2", 2)
+    assert drained(heart, journal_id)
+
+
+def test_generations_are_replayed_in_order_whatever_the_order_in_the_file(heart: Heart, gone: Write) -> None:
+    client = heart.client(rotation="immediate")
+    grant = heart.grant(client, token="1")
+    chain = [entry(heart, grant, n, str(n + 1), sent=str(n)) for n in range(1, 6)]
+    gone(chain[3], chain[0], chain[4], chain[2], chain[1])
+    replay.drain_others(heart.place)
+    assert (heart.token(grant), heart.row(grant)["generation"]) == ("rt-6", 6)
+    assert heart.formers(grant) == {}
+
+
+def test_a_restored_row_several_generations_behind_ends_at_the_newest(heart: Heart, gone: Write) -> None:
+    client = heart.client(rotation="immediate")
+    grant = heart.grant(client, token="1")
+    gone(entry(heart, grant, 7, "8", sent="7"))
+    replay.drain_others(heart.place)
+    assert (heart.token(grant), heart.row(grant)["generation"]) == ("rt-8", 8)
+
+
+def test_replaying_again_changes_nothing(heart: Heart, gone: Write, folder: Path) -> None:
+    client = heart.client()
+    grant = heart.grant(client, token="1")
+    gone(*[entry(heart, grant, n, str(n + 1), sent=str(n)) for n in range(1, 4)])
+    replay.drain_others(heart.place)
+    before = heart.picture(grant)
+    for _ in range(2):
+        journal.drain_held(
+            folder,
+            lambda kept: replay.replay(heart.place, kept),
+            lambda _: None,
+            vault=heart.place.vault,
+            everything=True,
+        )
+    assert heart.picture(grant) == before
+
+
+def test_a_set_for_a_generation_that_is_stored_is_surplus_unless_the_journal_says_that_it_was_settled(
+    heart: Heart, gone: Write, folder: Path
+) -> None:
+    client = heart.client(rotation="immediate")
+    grant = heart.grant(client, token="5", generation=5)
+    gone(entry(heart, grant, 2, "late", sent="2"))
+    gone(entry(heart, grant, 2, "settled", sent="2"), settled=True)
+    journal.drain_held(
+        folder, lambda kept: replay.replay(heart.place, kept), lambda _: None, vault=heart.place.vault, everything=True
+    )
+    assert (heart.token(grant), heart.formers(grant)) == ("rt-5", {"rt-late": "surplus"})
+
+
+def test_an_attempt_under_way_loses_nothing_to_a_replay_that_comes_between(heart: Heart, gone: Write) -> None:
+    client = heart.client()
+    grant = heart.grant(client, token="1")
+    attempt = heart.begin(client)
+    gone(entry(heart, grant, 1, "2", sent="1"))
+    replay.drain_others(heart.place)
+    heart.settle((attempt, token_set("sibling")))
+    assert heart.token(grant) == "rt-2"
+    assert heart.formers(grant) == {"rt-1": "predecessor", "rt-sibling": "surplus"}
+
+
+def test_a_drained_journal_leaves_every_doubt(heart: Heart, gone: Write) -> None:
+    client = heart.client(rotation="family")
+    waiting, other = heart.grants(client, 2)
+    journal_id = gone().journal_id
+    for grant in (waiting, other):
+        heart.set(grant, doubt_since=clock.wall(), doubt_journals=[journal_id, 999])
+    replay.drain_others(heart.place)
+    assert [heart.row(grant)["doubt_journals"] for grant in (waiting, other)] == [[999], [999]]
+
+
+def test_a_drained_journal_whose_end_was_not_recorded_is_recorded_later(
+    heart: Heart, gone: Write, folder: Path
+) -> None:
+    """Its worker ended well while the database was away; without this a family would wait for it for ever."""
+    client = heart.client(rotation="family")
+    grant = heart.grant(client)
+    journal_id = gone().journal_id
+    heart.set(grant, doubt_since=clock.wall(), doubt_journals=[journal_id])
+    journal.take_over(folder, journal_id, vault=heart.place.vault).close(drained=True)
+    replay.drain_others(heart.place)
+    assert drained(heart, journal_id)
+    assert heart.row(grant)["doubt_journals"] == []
+
+
+def test_the_journal_of_a_living_process_is_left_alone(heart: Heart, gone: Write, folder: Path) -> None:
+    client = heart.client()
+    grant = heart.grant(client, token="1")
+    journal_id = gone(entry(heart, grant, 1, "2", sent="1")).journal_id
+    held = journal.take_over(folder, journal_id, vault=heart.place.vault)
+    assert replay.drain_others(heart.place) == []
+    assert not drained(heart, journal_id)
+    held.close()
+    replay.drain_others(heart.place)
+    assert heart.token(grant) == "rt-2"
+
+
+def test_a_row_that_is_missing_is_made_from_its_exchange_and_refreshed_from_what_followed(
+    heart: Heart, gone: Write
+) -> None:
+    heart.client()
+    grant = uuid4()
+    gone(
+        entry(heart, grant, 2, "3", sent="2"),
+        entry(heart, grant, 1, "2", sent="1"),
+        entry(heart, grant, 0, "1", kind="exchange"),
+    )
+    replay.drain_others(heart.place)
+    row = heart.row(grant)
+    assert (row["status"], row["generation"], heart.token(grant)) == ("active", 3, "rt-3")
+    assert (row["ref"], row["labels"]) == ("customer", {"org": ["8f2"]})
+
+
+def test_a_row_that_is_missing_is_made_from_a_refresh_at_the_generation_that_it_says(heart: Heart, gone: Write) -> None:
+    heart.client()
+    grant = uuid4()
+    gone(entry(heart, grant, 6, "7", sent="6"))
+    replay.drain_others(heart.place)
+    assert (heart.token(grant), heart.row(grant)["generation"]) == ("rt-7", 7)
+
+
+def test_a_consent_that_replaced_another_is_replayed_as_a_new_row_and_the_old_one_ends(
+    heart: Heart, gone: Write
+) -> None:
+    client = heart.client(revocation="token")
+    old = heart.grant(client, token="old", generation=4)
+    new = uuid4()
+    gone(entry(heart, new, 0, "new", kind="exchange"))
+    for _ in range(2):
+        replay.drain_others(heart.place)
+    assert (heart.row(new)["generation"], heart.token(new)) == (5, "rt-new")
+    assert heart.row(old)["status"] == "revoking"
+    assert heart.one("select reason, status from evergrant.revocations") == {"reason": "replaced", "status": "queued"}
+
+
+def test_what_is_no_token_set_is_done_with(heart: Heart, gone: Write) -> None:
+    client = heart.client()
+    grant = heart.grant(client)
+    broken = entry(heart, grant, 1, "2", sent="customer-1")
+    object.__setattr__(broken, "body", b"<html>200 but no token</html>")
+    journal_id = gone(broken).journal_id
+    replay.drain_others(heart.place)
+    assert drained(heart, journal_id)
+    assert heart.row(grant)["generation"] == 1
+
+
+def test_an_entry_that_the_database_refuses_keeps_no_other_back(heart: Heart, gone: Write) -> None:
+    client = heart.client()
+    first, poisoned, last = heart.grants(client, 3)
+    heart.run(
+        """create function evergrant.poison() returns trigger language plpgsql as
+            $$ begin if new.ref = 'customer-1' and new.generation > 1 then raise 'poison'; end if; return new; end $$;
+        create trigger poison before update on evergrant.grants for each row execute function evergrant.poison()"""
+    )
+    journal_id = gone(
+        *[entry(heart, grant, 1, f"{n}", sent=f"customer-{n}-1") for n, grant in enumerate((first, poisoned, last))]
+    ).journal_id
+    replay.drain_others(heart.place)
+    heart.run("drop trigger poison on evergrant.grants; drop function evergrant.poison()")
+    assert [heart.row(grant)["generation"] for grant in (first, poisoned, last)] == [2, 1, 2]
+    assert not drained(heart, journal_id)
+    replay.drain_others(heart.place)
+    assert heart.token(poisoned) == "rt-1"
+    assert drained(heart, journal_id)
+
+
+def test_a_client_whose_provider_file_is_gone_keeps_no_other_client_back(heart: Heart, gone: Write) -> None:
+    good, broken = heart.client(), heart.client("broken")
+    kept, left = heart.grant(good, token="a"), heart.grant(broken, token="b")
+    heart.run("update evergrant.clients set provider = 'gone' where name = 'broken'")
+    journal_id = gone(entry(heart, left, 1, "b2", sent="b"), entry(heart, kept, 1, "a2", sent="a")).journal_id
+    replay.drain_others(heart.place)
+    assert (heart.token(kept), heart.token(left)) == ("rt-a2", "rt-b")
+    heart.run("update evergrant.clients set provider = 'simulator'")
+    replay.drain_others(heart.place)
+    assert heart.token(left) == "rt-b2"
+    assert drained(heart, journal_id)
+
+
+def test_an_answer_that_the_database_refused_is_settled_by_its_own_process_later(heart: Heart) -> None:
+    client = heart.client()
+    grant = heart.grant(client, token="1")
+    heart.place.journal.append([entry(heart, grant, 1, "2", sent="1")])
+    replay.settle_left(heart.place)
+    assert heart.token(grant) == "rt-2"
+    assert list(heart.place.journal.unsettled()) == []
+
+
+def test_a_family_waits_for_the_journal_and_is_saved_by_its_replay(heart: Heart, gone: Write) -> None:
+    client = heart.client(rotation="family")
+    grant = heart.grant(client, token="1", access_left=timedelta(seconds=-1))
+    with transaction() as connection:
+        elsewhere = register.register(connection, host="here", process="2")
+    heart.set(grant, started_at=clock.wall() - timedelta(minutes=5), journal_id=elsewhere)
+    attempt = heart.begin(client)
+    assert attempt.job.journals_undrained
+    heart.settle((attempt, LOST))
+    gone(entry(heart, grant, 1, "2", sent="1"))
+    replay.drain_others(heart.place)
+    row = heart.row(grant)
+    assert (heart.token(grant), row["doubt_since"], row["doubt_journals"]) == ("rt-2", None, [])
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_journals_replayed_in_any_order_end_at_the_newest_set_and_lose_none(
+    heart: Heart, gone: Write, data: st.DataObject
+) -> None:
+    """A chain of refreshes spread over several journals, some of them replayed before others are found."""
+    client = heart.client(f"c-{uuid4()}", rotation="immediate")
+    length = data.draw(st.integers(1, 4))
+    start = data.draw(st.integers(1, length))
+    grant = heart.grant(client, token=str(start), generation=start)
+    for n in data.draw(st.permutations(range(1, length + 1))):
+        gone(entry(heart, grant, n, str(n + 1), sent=str(n)))
+        if data.draw(st.booleans()):
+            replay.drain_others(heart.place)
+    replay.drain_others(heart.place)
+    assert (heart.token(grant), heart.row(grant)["generation"]) == (f"rt-{length + 1}", length + 1)
