@@ -6,10 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from worker.cli.import_lines import LONGEST_LINE, Bad, Offered, lines, read_line
+
+# How long an example takes says nothing on a machine that others use, too.
+AT_EASE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 GOOD = {"ref": "a", "refresh_token": "rt-secret"}
 
@@ -129,6 +132,7 @@ def test_a_huge_line_is_passed_over_without_being_held() -> None:
     assert found[-1][1] == len(source.getvalue())
 
 
+@AT_EASE
 @given(st.binary(max_size=200))
 def test_whatever_the_bytes_are_a_value_comes_back(raw: bytes) -> None:
     assert isinstance(read_line(1, raw), Offered | Bad)
@@ -142,11 +146,13 @@ JSON = st.recursive(
 NAMES = ("ref", "refresh_token", "access_token", "scope", "expires_at", "expires_in", "created_at", "labels")
 
 
+@AT_EASE
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(NAMES, JSON)))
 def test_whatever_the_members_are_a_value_comes_back(members: dict[str, Any]) -> None:
     assert isinstance(read(members), Offered | Bad)
 
 
+@AT_EASE
 @given(st.lists(st.sampled_from([b"", b"{}", b"x" * 50, json.dumps(GOOD).encode()]), max_size=10))
 def test_lines_are_numbered_as_an_editor_numbers_them(written: list[bytes]) -> None:
     found = [number for number, _, _ in lines(io.BytesIO(b"\n".join(written)))]
