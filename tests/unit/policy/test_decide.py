@@ -7,6 +7,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from models.attempt import Started
@@ -277,6 +279,22 @@ def test_a_wait_of_the_profile_is_kept() -> None:
     assert decided(NotSent("guard", error)).released == [(GRANT, 12, MINUTE)]
 
 
+bodies = st.binary(max_size=100) | st.sampled_from([INVALID_GRANT.body, TOKENS.body, TOKENS.body[:-9], b"[" * 9999])
+
+
+@given(
+    status=st.integers(0, 999) | st.just(400), body=bodies, row=st.sampled_from(["active", "needs_consent", "revoked"])
+)
+def test_whatever_is_answered_is_decided_and_only_a_plain_refusal_is_a_verdict(
+    status: int, body: bytes, row: str
+) -> None:
+    made = decided(Response(status, body=body), row=replace(ROW, status=row, suspect_at=NOW - DAY))
+
+    assert len(made.stored) + len(made.surplus) + len(made.ended) == 1
+    if any(end.reason for end in made.ended):
+        assert (status, body) == (400, INVALID_GRANT.body)
+
+
 # ── dead letters ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -349,6 +367,7 @@ def test_a_refused_former_token_is_no_verdict_on_the_grant() -> None:
     end = ended(INVALID_GRANT, row=TRYING, job=FORMER)
 
     assert (end.reason, end.former_token_id, end.former_dead) == (None, 5, True)
+    assert ended(INVALID_GRANT, row=SUSPECT, job=FORMER).reason is None
 
 
 def test_the_next_former_token_is_tried_soon_and_the_present_one_after_the_suspects_wait() -> None:

@@ -93,6 +93,15 @@ def test_three_bad_requests_in_a_row_on_different_grants_shut_the_valve() -> Non
     assert (three.paused_until, three.pause_reason) == (NOW + 5 * SECOND, "http_502")
 
 
+def test_three_in_a_row_shut_it_however_long_they_took() -> None:
+    valve = OPEN
+    for n in range(3):
+        at = NOW + n * timedelta(minutes=5)
+        valve = fed(valve, result(BAD, n, at=at), at=at)
+
+    assert is_shut(valve)
+
+
 @pytest.mark.parametrize("between", [GOOD, NEUTRAL])
 def test_a_provider_that_decides_anything_in_between_is_not_down(between: Sign) -> None:
     valve = OPEN
