@@ -80,15 +80,11 @@ class Settings(BaseSettings):
     providers: Path | None = Field(
         None, description="Folder with your own provider files; default: `providers` under the home."
     )
-    log_level: str = Field(
-        "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level that is logged."
-    )
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level that is logged.")
 
     workers: int = Field(1, ge=1, le=64, description="Worker processes that `evergrant up` starts.")
     concurrency: int = Field(8, ge=1, le=512, description="Celery threads of one worker process.")
-    sheaf_size: int = Field(
-        50, ge=1, le=500, description="Jobs of one client that a message carries at most."
-    )
+    sheaf_size: int = Field(50, ge=1, le=500, description="Jobs of one client that a message carries at most.")
     in_flight: int = Field(
         1000,
         ge=1,
@@ -111,8 +107,11 @@ class Settings(BaseSettings):
 
     @cached_property
     def who(self) -> str:
-        """The name that is recorded with a change."""
-        return self.actor or pwd.getpwuid(os.getuid()).pw_name
+        """The name that is recorded with a change; a container's user may be a mere number."""
+        try:
+            return self.actor or pwd.getpwuid(os.getuid()).pw_name
+        except KeyError:
+            return f"uid {os.getuid()}"
 
     @property
     def provider_folder(self) -> Path:
@@ -170,8 +169,5 @@ def load() -> Settings:
 
 def _sentence(error: ValidationError) -> str:
     """Name every bad variable without repeating its value, which may be a secret."""
-    reasons = [
-        f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ')}"
-        for e in error.errors()
-    ]
+    reasons = [f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
     return "; ".join(reasons)
