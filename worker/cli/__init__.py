@@ -17,6 +17,7 @@ COMPLETION_VARIABLE = "_EVERGRANT_COMPLETE"
 
 SECTIONS = {
     "Run": {
+        "demo": Late("worker.cli.demo:demo", "Show the whole system at work on this machine."),
         "up": Late("worker.cli.processes:up", "Run everything on this machine until Ctrl-C."),
         "worker": Late("worker.cli.processes:worker", "Run one worker: it talks to the providers."),
         "beat": Late("worker.cli.processes:beat", "Run one beat: it claims what is due."),

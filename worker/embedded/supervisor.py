@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 import structlog
 
@@ -126,11 +127,15 @@ class Watched:
 
 
 class Supervisor:
-    """Watches the engines and the processes on them; the caller holds the signals."""
+    """Watches the engines and the processes on them; the caller holds the signals.
 
-    def __init__(self, engines: Engines, signals: Signals) -> None:
+    `lines_to` takes the processes' own lines (a file with a descriptor); None: our standard error.
+    """
+
+    def __init__(self, engines: Engines, signals: Signals, *, lines_to: IO[str] | None = None) -> None:
         self._engines = engines
         self._signals = signals
+        self._lines_to = lines_to
         self._stages: list[list[Watched]] = [[_watched(engine)] for engine in engines.running]
 
     def start(self, programs: Sequence[Stage]) -> None:
@@ -146,10 +151,18 @@ class Supervisor:
     def watch(self) -> None:
         """Start again what dies, until a stop is asked for."""
         while not self._signals.stops:
-            changed = [self._look_after(one) for stage in self._stages for one in stage]
-            if True in changed:
-                self._publish()
+            self.look()
             self._signals.wait(_LOOK_SECONDS)
+
+    def look(self) -> None:
+        """Look once after everything."""
+        changed = [self._look_after(one) for stage in self._stages for one in stage]
+        if True in changed:
+            self._publish()
+
+    def process(self, name: str) -> Process:
+        """One of the processes on the engines, by its name."""
+        return next(process for process in self._processes() if process.name == name)
 
     def stop(self) -> bool:
         """End everything, the last started first; False if something had to be killed."""
@@ -204,7 +217,7 @@ class Supervisor:
 
     def _process(self, program: Program) -> Process:
         env = {**program.env, "EVERGRANT_HOME": str(self._engines.home.path)}
-        return Process(replace(program, env=env), log=sys.stderr)
+        return Process(replace(program, env=env), log=self._lines_to or sys.stderr)
 
     def _processes(self) -> list[Process]:
         return [one.process for stage in self._stages for one in stage]

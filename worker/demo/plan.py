@@ -1,0 +1,58 @@
+"""What a demo is made of: how many grants, how long they live, how long the story takes. Values only."""
+
+from dataclasses import dataclass
+
+DEFAULT_SECONDS = 75
+LEAST_SECONDS = 45
+DEFAULT_GRANTS = 60
+
+LIFE_SECONDS = (20, 21, 22, 23, 24, 25, 26)
+"""Lives of access tokens, one grant after the other: else all would be renewed in the same second."""
+LEFT_LIFE_SECONDS = 8
+LEFT = tuple(f"left-{number}" for number in (1, 2, 3))
+"""Customers who left before the demo begins: their grants are paused, and their access tokens have expired."""
+REVOKING_USERS = 2
+
+OURS, USUAL = "evergrant", "usual-job"
+"""The client_ids of the two sides at the provider."""
+
+# Waits that fit lives of hours must be shorter where a token lives 20 s; everything else is at its default.
+DEADLINE_SECONDS = 2.5
+STRICT_DEADLINE_SECONDS = 10
+"""At the strict provider no worker is killed, so nobody waits for a lease, but a request that a busy machine cuts off
+costs the grant. The usual job has as much."""
+WAITS = {
+    "EVERGRANT_DISPATCH_LEASE_SECONDS": "3",
+    "EVERGRANT_BACKOFF_FIRST_SECONDS": "1",
+}
+WAITS_SENTENCE = (
+    "Lives of 20 s need shorter waits than lives of hours: a request may take 2.5 s (default 30), an attempt is left"
+    " alone for 5.5 s (60), a claim for 3 s (30), the first back-off is 1 s (5)."
+)
+
+# Both sides renew at about two thirds of a life. The usual job looks every second: in tokens of 2 h that is every
+# 5 minutes, and its margin 40 minutes. Most look less often, with less margin.
+USUAL_SCAN_SECONDS = "1"
+USUAL_MARGIN_SECONDS = "8"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One demo; faults take as long as they do, the calm between them is stretched to fill `seconds`."""
+
+    seconds: int = DEFAULT_SECONDS
+    grants: int = DEFAULT_GRANTS
+
+    @property
+    def lives(self) -> dict[str, int]:
+        """The life of each customer's access tokens, in seconds, by ref."""
+        return {f"customer-{n + 1}": LIFE_SECONDS[n % len(LIFE_SECONDS)] for n in range(self.grants)}
+
+    @property
+    def revoking_users(self) -> list[str]:
+        """The customers who revoke their consent at the provider."""
+        return list(self.lives)[:REVOKING_USERS]
+
+    def stretched(self, mark: float) -> float:
+        """When something happens that happens at `mark` seconds in a demo of the usual length."""
+        return mark * self.seconds / DEFAULT_SECONDS

@@ -1,0 +1,249 @@
+"""The story: what befalls both sides at the same time, each fault announced before it happens.
+
+First the provider keeps a replaced refresh token until the new access token is used, as Doorkeeper does: there no
+answer that got lost costs anything, if one asks again and blames nobody. Then it turns strict, as RFC 9700 (section
+4.14.2) wants it: a refresh token works once, and its reuse ends the grant. Answers lost on the wire, and kills
+between the provider's act and the first write to a disk, are what no client can save there: they come first, where
+they can be survived.
+"""
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+from worker.demo.applications import Applications
+from worker.demo.installation import Installation
+from worker.demo.plan import LEFT, OURS, STRICT_DEADLINE_SECONDS, USUAL, Plan
+from worker.demo.preparations import write_provider_file
+from worker.demo.sides import State, Watcher
+from worker.simulator.control import SimulatorControl
+
+PATIENCE_SECONDS = 20.0
+OUTAGE_SECONDS = 4.0
+WRONG_SECRET_SECONDS = 2.0
+MOST_REQUESTS = 100_000
+SLOW_SECONDS = 1.2
+"""How late answers are while something is killed, so that it hits requests in flight; within every deadline."""
+
+LEAST_IN_FLIGHT = 3
+LEAST_CALM_SECONDS = 1.5
+
+
+@dataclass
+class Story:
+    """One telling; `announce` shows a sentence."""
+
+    installation: Installation
+    plan: Plan
+    watcher: Watcher
+    applications: Applications
+    announce: Callable[[str], None]
+    wrong_secret: dict[str, int] = field(default_factory=dict)
+    spent_before: dict[str, set[int]] = field(default_factory=dict)
+    """What was spent before the provider turned strict: another use of that is no harm."""
+    _began: float = field(default_factory=time.monotonic)
+
+    @property
+    def provider(self) -> SimulatorControl:
+        """The provider of both sides."""
+        return self.installation.provider
+
+    def tell(self) -> None:
+        """Let everything happen.
+
+        Raises:
+            Stopped: a signal came.
+            NotReady: a command of ours failed.
+
+        """
+        self.all_is_well()
+        self.users_revoke()
+        self.killed_worker()
+        self.outage()
+        self.lost_broker()
+        self.wrong_client_secret()
+        self.hollow_revocation()
+        self.provider_turns_strict()
+        self.database_restart()
+        self.settle()
+
+    # The acts
+
+    def all_is_well(self) -> None:
+        """Let both sides renew in peace."""
+        self.announce(f"All is well: each side keeps {self.plan.grants} grants alive.")
+        self._calm_until(3)
+
+    def users_revoke(self) -> None:
+        """Let two users take their consent back: here giving up is right."""
+        refs = self.plan.revoking_users
+        self.announce(f"{len(refs)} users revoke their consent at the provider: these grants are to be given up.")
+        self.watcher.ended = self.applications.ended = frozenset(refs)
+        self.provider.revoke_as_user(*refs)
+        self._calm_until(13)
+
+    def killed_worker(self) -> None:
+        """Kill a worker of each side while answers are on their way to it."""
+        self.announce(
+            "kill -9 of both workers in mid-refresh. They start again; what was cut off is left alone for its lease."
+        )
+        with self._slow_answers() as answers:
+            self.installation.wait_until(answers.are_on_their_way, seconds=PATIENCE_SECONDS)
+            self._kill("worker-1", "usual-worker")
+        self._calm_until(23)
+
+    def outage(self) -> None:
+        """Let the provider do what it is asked, and answer 503, then 504."""
+        self.announce("The provider answers 503, then 504, after it has issued the new tokens.")
+        for status, headers in ((503, {"Retry-After": "2"}), (504, {})):
+            with self._fault("status", status=status, when="after", headers=headers):
+                self.installation.rest(OUTAGE_SECONDS / 2)
+        self._calm_until(34)
+
+    def lost_broker(self) -> None:
+        """Kill the broker and delete its data."""
+        self.announce("The broker is killed, its data is deleted, and it starts empty.")
+        self._kill("valkey")
+        shutil.rmtree(self.installation.engines.home.valkey)
+        self._calm_until(39)
+
+    def wrong_client_secret(self) -> None:
+        """Change the secret at the provider and back."""
+        self.announce("For a few seconds the client secret is wrong.")
+        before = self.provider.summary()["requests"]["total"]
+        with self._wrong_secrets():
+            self.installation.wait_until(lambda: all(self._refused_since(before).values()), seconds=PATIENCE_SECONDS)
+            self.installation.rest(WRONG_SECRET_SECONDS)
+        self.wrong_secret = self._refused_since(before)
+        self._calm_until(48)
+
+    def hollow_revocation(self) -> None:
+        """Revoke the grants of customers whose access tokens have expired."""
+        self.announce(
+            f"{len(LEFT)} customers who left are to be revoked. The provider answers 200 and does nothing where the"
+            " access token has expired (so does Doorkeeper before 5.8.1)."
+        )
+        self.installation.usual_job("revoke", *LEFT)
+        self.installation.command("grants", "revoke", *LEFT, "--reason", "the customer left", "--yes")
+        self.installation.wait_until(self._revoked, seconds=PATIENCE_SECONDS)
+        alive = {side: self.provider.summary(side)["grants"]["revoked_but_alive"] for side in (USUAL, OURS)}
+        self.announce(f"Revoked, and still alive at the provider: usual job {alive[USUAL]}, Evergrant {alive[OURS]}.")
+        self._calm_until(54)
+
+    def provider_turns_strict(self) -> None:
+        """Let a refresh token work only once from now on."""
+        self.installation.wait_until(self._nothing_in_doubt, seconds=PATIENCE_SECONDS)
+        self.announce("From here on the provider is strict: a refresh token works once, its reuse ends the grant.")
+        # The file first: workers read it anew once the client has changed.
+        write_provider_file(self.provider.url, deadline_seconds=STRICT_DEADLINE_SECONDS)
+        self.installation.command("clients", "set", "demo", "--rotation", "family")
+        self.provider.configure(profile="family")
+        self.spent_before = spent_pairs(self.provider, list(self.plan.lives), times=1)
+        self._calm_until(58)
+
+    def database_restart(self) -> None:
+        """Stop the database as a crash would, while answers are on their way."""
+        self.announce("The database is killed while new tokens are on their way, and starts again.")
+        with self._slow_answers() as answers:
+            self.installation.wait_until(answers.are_on_their_way, seconds=PATIENCE_SECONDS)
+            self._kill("postgres")
+            self.installation.rest(SLOW_SECONDS)
+        self.installation.wait_until(self._database_answers, seconds=PATIENCE_SECONDS)
+        self._calm_until(70)
+
+    def settle(self) -> None:
+        """Wait until nothing is open any more."""
+        self.installation.wait_until(lambda: self._nothing_in_doubt() and self._given_up(), seconds=PATIENCE_SECONDS)
+
+    # How
+
+    def _calm_until(self, mark: float) -> None:
+        """Rest until `mark`, in seconds of a demo of the usual length; on a slow machine there is less rest."""
+        left = self._began + self.plan.stretched(mark) - time.monotonic()
+        self.installation.rest(max(left, LEAST_CALM_SECONDS))
+
+    def _kill(self, *names: str) -> None:
+        for name in names:
+            self.installation.supervisor.process(name).kill()
+
+    @contextmanager
+    def _fault(self, act: str, **members: object) -> Iterator[int]:
+        number = self.provider.add_fault(act, where="token", **members)
+        try:
+            yield number
+        finally:
+            self.provider.clear_faults(number)
+
+    @contextmanager
+    def _slow_answers(self) -> Iterator["SlowAnswers"]:
+        with ExitStack() as faults:
+            yield SlowAnswers(
+                self.provider,
+                {
+                    side: faults.enter_context(
+                        self._fault("delay", delay_seconds=SLOW_SECONDS, when="after", client_id=side)
+                    )
+                    for side in (USUAL, OURS)
+                },
+            )
+
+    @contextmanager
+    def _wrong_secrets(self) -> Iterator[None]:
+        for side in (USUAL, OURS):
+            self.provider.set_secret(side, "another secret")
+        try:
+            yield
+        finally:
+            for side, secret in self.installation.secrets.items():
+                self.provider.set_secret(side, secret)
+
+    def _refused_since(self, number: int) -> dict[str, int]:
+        """How many requests of each side after that one came with a wrong secret."""
+        asked = self.provider.requests(after=number, limit=MOST_REQUESTS, outcome="invalid_client")
+        return {side: sum(request["client_id"] == side for request in asked) for side in (USUAL, OURS)}
+
+    def _sample_shows(self, *states: State) -> int:
+        sample = self.watcher.samples.get(OURS)
+        return sample.count(*states) if sample is not None else 0
+
+    def _nothing_in_doubt(self) -> bool:
+        return self._sample_shows(State.IN_DOUBT, State.SUSPECT, State.LATE) == 0
+
+    def _given_up(self) -> bool:
+        return self._sample_shows(State.NEEDS_CONSENT) >= len(self.plan.revoking_users)
+
+    def _revoked(self) -> bool:
+        return self._sample_shows(State.REVOKED) >= len(LEFT)
+
+    def _database_answers(self) -> bool:
+        return self.installation.engines.postgres.ready()
+
+
+class SlowAnswers:
+    """Answers that come late, and how many of each side's are on their way just now; `faults`: by side."""
+
+    def __init__(self, provider: SimulatorControl, faults: Mapping[str, int]) -> None:
+        self._provider = provider
+        self._faults = faults
+        self._seen: list[tuple[float, Counter[str]]] = []
+
+    def are_on_their_way(self) -> bool:
+        """Whether a fault would hit some requests of both sides in flight."""
+        now = time.monotonic()
+        fired = {fault["number"]: fault["fired"] for fault in self._provider.faults()}
+        begun = Counter({side: fired[number] for side, number in self._faults.items()})
+        self._seen.append((now, begun))
+        # What began in the last moments is not sampled again soon enough to be trusted: half of the delay is.
+        before = next((count for at, count in self._seen if now - at < SLOW_SECONDS / 2), begun)
+        return all(begun[side] - before[side] >= LEAST_IN_FLIGHT for side in self._faults)
+
+
+def spent_pairs(provider: SimulatorControl, refs: list[str], *, times: int) -> dict[str, set[int]]:
+    """Numbers of the pairs of each side whose refresh token was spent, or presented after that, `times` or more."""
+    found: dict[str, set[int]] = {USUAL: set(), OURS: set()}
+    for grant in [grant for ref in refs for grant in provider.grants(ref)]:
+        found[grant["client_id"]] |= {pair["pair"] for pair in grant["pairs"] if pair["spent"] >= times}
+    return found
