@@ -11,7 +11,17 @@ from sqlalchemy.engine import make_url
 import settings
 
 # Long enough for a claim under load, short enough that a stuck lock is a back-off and not an outage.
-SESSION = "-c timezone=UTC -c lock_timeout=10s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
+# The search path: a role that is called evergrant would have our schema as its default, and alembic miss the tables.
+SESSION = " -c ".join(
+    (
+        "",
+        "timezone=UTC",
+        "search_path=public",
+        "lock_timeout=10s",
+        "statement_timeout=60s",
+        "idle_in_transaction_session_timeout=60s",
+    )
+)
 
 _lock = threading.Lock()
 _engine: tuple[int, str, Engine] | None = None
