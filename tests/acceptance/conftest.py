@@ -1,4 +1,4 @@
-"""Fixtures: an installation on the engines that the whole run shares, or on engines that the test may kill."""
+"""Fixtures: an installation on the engines that the whole run shares, or an `up` of its own."""
 
 import os
 import time
@@ -9,30 +9,25 @@ from typing import Any
 import pytest
 
 from tests.acceptance.installation import Installation
+from tests.acceptance.one_machine import OneMachine
 from tests.acceptance.providers import Toolkit, toolkit
-from worker.embedded.engines import Engines
 
 # Lives are seconds here, so a failing grant is asked again after seconds.
-QUICK = {"backoff_first_seconds": "1", "backoff_cap_seconds": "5", "dispatch_lease_seconds": "8"}
+QUICK = {"backoff_first_seconds": "1", "backoff_cap_seconds": "5", "dispatch_lease_seconds": "5"}
 
 
 @pytest.fixture
 def installation(tmp_path: Path, empty_postgres_url: str, broker_url: str) -> Iterator[Installation]:
     """An installation without any process yet."""
-    made = Installation(tmp_path / "installation", database_url=empty_postgres_url, broker_url=broker_url, **QUICK)
+    made = Installation.made(tmp_path / "installation", database_url=empty_postgres_url, broker_url=broker_url, **QUICK)
     yield made
     made.close()
 
 
 @pytest.fixture
-def lone_installation(tmp_path: Path, own_engines: Engines) -> Iterator[Installation]:
-    """One on engines of its own (`own_engines`), which the test may kill and flush."""
-    made = Installation(
-        tmp_path / "installation",
-        database_url=own_engines.database_url or "",
-        broker_url=own_engines.broker_url or "",
-        **QUICK,
-    )
+def one_machine(tmp_path: Path) -> Iterator[OneMachine]:
+    """An installation that `evergrant up` runs with two workers, on engines which the test may kill and flush."""
+    made = OneMachine.up(tmp_path / "one-machine", workers=2, **QUICK)
     yield made
     made.close()
 

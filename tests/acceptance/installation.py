@@ -5,14 +5,13 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 import psycopg
 from psycopg.rows import dict_row
-from pydantic import SecretStr
 
 from models.vault import KeyRing, Vault
 from settings import Settings
@@ -23,36 +22,35 @@ READY = {"worker": "ready.", "beat": "beat: Starting..."}
 
 
 class Installation:
-    """Processes and commands of one database and one broker, which belong to somebody else."""
+    """What commands and processes do with one database; `env` says which."""
 
-    def __init__(self, folder: Path, *, database_url: str, broker_url: str, **settings: str) -> None:
+    def __init__(self, folder: Path, *, database_url: str, vault: Vault, env: Mapping[str, str]) -> None:
         self.folder = folder
         self.database_url = database_url
-        self._rings = {"refresh": KeyRing.generate_line("r1"), "access": KeyRing.generate_line("a1")}
-        self.vault = Vault.from_settings(
-            Settings(
-                refresh_token_keys=SecretStr(self._rings["refresh"]), access_token_keys=SecretStr(self._rings["access"])
-            )
-        )
-        self.env = {
+        self.vault = vault
+        self.env = dict(env)
+        self.processes: list[Running] = []
+        self._numbers = itertools.count(1)
+
+    @classmethod
+    def made(cls, folder: Path, *, database_url: str, broker_url: str, **settings: str) -> Self:
+        """Make one on servers that belong to somebody else, with key rings of its own."""
+        (folder / "home").mkdir(mode=0o700, parents=True)
+        env = {
             "EVERGRANT_DATABASE_URL": database_url,
             "EVERGRANT_BROKER_URL": broker_url,
             "EVERGRANT_HOME": str(folder / "home"),
             "EVERGRANT_ENVIRONMENT": "acceptance",
-            **{f"EVERGRANT_{name.upper()}": value for name, value in settings.items()},
+            **variables(settings),
         }
-        self.processes: list[Running] = []
-        self._numbers = itertools.count(1)
-        self._make_home()
-
-    def _make_home(self) -> None:
-        (self.folder / "home").mkdir(mode=0o700, parents=True)
-        for ring, line in self._rings.items():
-            file = self.folder / f"{ring}.keys"
+        files = {ring: folder / f"{ring}.keys" for ring in ("refresh", "access")}
+        for ring, file in files.items():
             file.touch(mode=0o600)
-            file.write_text(line + "\n", encoding="utf-8")
-            self.env[f"EVERGRANT_{ring.upper()}_TOKEN_KEYS_FILE"] = str(file)
-        self.command("db", "upgrade")
+            file.write_text(KeyRing.generate_line(f"{ring}-1") + "\n", encoding="utf-8")
+            env[f"EVERGRANT_{ring.upper()}_TOKEN_KEYS_FILE"] = str(file)
+        new = cls(folder, database_url=database_url, vault=vault_of(**files), env=env)
+        new.command("db", "upgrade")
+        return new
 
     # Commands
 
@@ -92,14 +90,19 @@ class Installation:
         return self._start("beat", wait=wait)
 
     def _start(self, kind: str, *, wait: bool) -> Running:
-        log = self.folder / f"{kind}-{next(self._numbers)}.log"
+        name = f"{kind}-{next(self._numbers)}"
         # Plain Celery, as the project promises; `-n` because two workers of one host must not share a name.
         argv = [str(Path(sys.executable).with_name("celery")), "-A", "worker", kind]
-        argv += ["-n", f"{log.stem}@localhost"] if kind == "worker" else []
-        running = Running(log.stem, argv, env=self.env, log=log)
-        self.processes.append(running)
+        argv += ["-n", f"{name}@localhost"] if kind == "worker" else []
+        running = self.run(name, argv)
         if wait:
             eventually(lambda: running.said(READY[kind]), timeout=60)
+        return running
+
+    def run(self, name: str, argv: Sequence[str]) -> Running:
+        """Start a program in this installation's environment."""
+        running = Running(name, argv, env=self.env, log=self.folder / f"{name}.log")
+        self.processes.append(running)
         return running
 
     def close(self) -> None:
@@ -161,3 +164,13 @@ class Installation:
     def open(self, grant_id: UUID, sealed: bytes) -> str:
         """Open an access token as a reading application does."""
         return self.vault.open(sealed, table="grants", row_id=grant_id, purpose="access")
+
+
+def variables(settings: Mapping[str, str]) -> dict[str, str]:
+    """Settings as the environment names them."""
+    return {f"EVERGRANT_{name.upper()}": value for name, value in settings.items()}
+
+
+def vault_of(*, refresh: Path, access: Path) -> Vault:
+    """Opens what an installation sealed, as an application does."""
+    return Vault.from_settings(Settings(refresh_token_keys_file=refresh, access_token_keys_file=access))

@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 
 from tests.acceptance.installation import Installation
+from tests.acceptance.one_machine import OneMachine
 from tests.acceptance.programs import Running
 from tests.acceptance.providers import Provider
 from tests.acceptance.sampling import Sampler, Samples
@@ -168,6 +169,22 @@ def begin(installation: Installation, provider: Provider, *, grants: int, option
     installation.register("app", [*provider.registration(), *options], provider.secret)
     installation.import_grants("app", provider.mint(grants, "app-"))
     return worker
+
+
+def due_now(provider: Provider, count: int) -> list[dict[str, Any]]:
+    """New consents without an access token, so that all are due as soon as they are taken over."""
+    return [{"ref": row["ref"], "refresh_token": row["refresh_token"]} for row in provider.mint(count, "due-")]
+
+
+def trouble(machine: OneMachine, *, first: float, every: float) -> list[Disturbance]:
+    """A killed worker, a broker without its data, a database that stops at once, and the other worker killed."""
+    acts = {
+        "kill -9 of a worker": lambda: machine.kill_part("worker-1"),
+        "Valkey loses its data": machine.flush_broker,
+        "PostgreSQL stops at once": machine.stop_database_at_once,
+        "kill -9 of the other worker": lambda: machine.kill_part("worker-2"),
+    }
+    return [Disturbance(first + every * n, name, act) for n, (name, act) in enumerate(acts.items())]
 
 
 def most_within(times: Sequence[float], seconds: float) -> int:

@@ -3,8 +3,8 @@
 import time
 
 from tests.acceptance.installation import Installation
-from tests.acceptance.keeping import begin, most_within
-from tests.acceptance.providers import Simulated, simulated
+from tests.acceptance.keeping import begin, due_now, most_within
+from tests.acceptance.providers import simulated
 from tests.polling import eventually
 
 RATE = 600  # a minute; a tenth of a second between two
@@ -16,7 +16,7 @@ def test_a_client_with_2000_due_grants_is_never_over_its_rate_and_recovers_from_
 ) -> None:
     with simulated("on_use", lifetime=7200, rate=RATE) as provider:
         begin(installation, provider, grants=0, options=["--rate", f"{RATE}/minute"])
-        installation.import_grants("app", due_now(provider))
+        installation.import_grants("app", due_now(provider, DUE))
         eventually(provider.asked, timeout=60)
         begun = time.time()
         eventually(lambda: len(provider.asked()) > 100, timeout=60)
@@ -35,7 +35,3 @@ def test_a_client_with_2000_due_grants_is_never_over_its_rate_and_recovers_from_
         assert len(times) > 0.7 * RATE  # and what may be sent is sent
         assert provider.presented_twice() == 0
         assert installation.statuses("app") == {"active": DUE}
-
-
-def due_now(provider: Simulated) -> list[dict[str, object]]:
-    return [{"ref": row["ref"], "refresh_token": row["refresh_token"]} for row in provider.mint(DUE, "due-")]
