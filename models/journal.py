@@ -25,6 +25,8 @@ class Journal(Base):
     replayed_incident: Mapped[int | None]
 
 
+# One registration at a time: else the sequence might be set back below a number that is given but not committed.
+ALONE = text("select pg_advisory_xact_lock(hashtext('evergrant.journals'))")
 REGISTER = text("insert into evergrant.journals (host, process) values (:host, :process) returning id")
 SKIP = text("""
 select setval(sequence, :above)
@@ -68,6 +70,7 @@ def undrained(connection: Connection, journal_ids: Sequence[int]) -> list[int]:
 
 def register(connection: Connection, *, host: str, process: str, above: int = 0) -> int:
     """Give a new journal its number, higher than `above`: a restored sequence would repeat one of this disk."""
+    connection.execute(ALONE)
     connection.execute(SKIP, {"above": above})
     return int(connection.execute(REGISTER, {"host": host, "process": process}).scalar_one())
 
