@@ -42,7 +42,6 @@ class Begun:
     redirect_uri: str
     labels: dict[str, list[str]]
     expired: bool
-    used: bool
 
 
 BEGIN = text("""
@@ -53,7 +52,7 @@ values (:id, :client_id, :ref, :state_hash, :sealed_verifier, :redirect_uri, cas
 """)
 FIND = text("""
 select id as grant_id, client_id, ref, sealed_verifier, redirect_uri, labels,
-    expires_at <= clock_timestamp() as expired, used_at is not null as used
+    expires_at <= clock_timestamp() as expired
 from evergrant.connect_requests where state_hash = :state_hash
 """)
 

@@ -172,8 +172,6 @@ def _find(callback: Callback, *, client_id: int, ref: str) -> Begun:
         raise StateUnknown
     if begun.ref != ref:
         raise StateForAnother(begun.ref)
-    if begun.used:
-        raise StateUsed
     if begun.expired:
         raise StateUnknown
     return begun

@@ -1,9 +1,11 @@
 """`evergrant grants authorize-url | exchange | probe` against a simulated provider over real HTTP."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from http.client import HTTPConnection
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -18,6 +20,7 @@ from models.database import transaction
 from models.vault import Vault
 from tasks import connect as flow
 from tasks import consent
+from tasks.connect_errors import StateUsed
 from tasks.journal import held, take_over
 from tasks.registration import Registrations
 from tasks.workplace import Workplace
@@ -92,6 +95,25 @@ def test_a_code_is_exchanged_once(invite: Any, exchange: Any, provider: Simulato
     assert exchange("a", callback).code == 0
     done = exchange("a", callback)
     assert (done.code, done.error) == (1, "state_used")
+    assert len(provider.requests(endpoint="token")) == 1
+
+
+def test_of_two_who_come_with_one_callback_at_once_one_may_send(invite: Any, provider: SimulatorControl) -> None:
+    callback = flow.read_callback(invite("a"))
+    places = [Workplace.open(settings.current()) for _ in range(2)]
+    together = Barrier(2)
+
+    def finish(place: Workplace) -> str:
+        together.wait()
+        try:
+            return flow.finish(place, callback, client_id=1, ref="a", who="ada").how
+        except StateUsed:
+            return "used"
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(finish, places)) == ["connected", "used"]
+    for place in places:
+        place.close()
     assert len(provider.requests(endpoint="token")) == 1
 
 
