@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import click
 from sqlalchemy import RowMapping
@@ -58,7 +58,7 @@ def import_(file: str, *, client: str, dry_run: bool, paused: bool, replace: boo
     with _opened(file) as source, _progress(file, tally) as progress:
         try:
             for bad in _take_all(source, intake, tally, progress):
-                _tell_bad(bad, as_json=as_json)
+                progress.say(_told(bad, as_json=as_json))
         except BaseException:
             click.echo(
                 f"Stopped: {_counted(tally)} so far; run it again to go on, refs that exist are skipped.", err=True
@@ -68,14 +68,20 @@ def import_(file: str, *, client: str, dry_run: bool, paused: bool, replace: boo
     if tally.counts["bad"]:
         raise Failure(
             code="bad_lines",
-            message=f"{tally.counts['bad']} lines cannot be used",
+            message=f"{_lines(tally.counts['bad'])} cannot be used",
             next_step="mend those and import again; refs that exist are skipped",
         )
 
 
-class _Progress(Protocol):
-    def __call__(self, read: int) -> None:
+class _Progress:
+    """What is shown meanwhile: in a pipe only the bad lines."""
+
+    def show(self, read: int) -> None:
         """Show how many bytes were read."""
+
+    def say(self, text: str) -> None:
+        """Write a line to standard error."""
+        click.echo(text, err=True)
 
 
 def _take_all(source: BinaryIO, intake: Intake, tally: Tally, progress: _Progress) -> Iterator[Bad]:
@@ -92,7 +98,7 @@ def _take_all(source: BinaryIO, intake: Intake, tally: Tally, progress: _Progres
         if len(batch) == BATCH:
             yield from intake.take(batch, tally)
             batch = []
-            progress(read)
+            progress.show(read)
     if batch:
         yield from intake.take(batch, tally)
 
@@ -131,7 +137,7 @@ def _opened(file: str) -> Iterator[BinaryIO]:
 def _progress(file: str, tally: Tally) -> Iterator[_Progress]:
     """Show a bar on a terminal, and nothing in a pipe."""
     if not sys.stderr.isatty():
-        yield lambda read: None  # noqa: ARG005
+        yield _Progress()
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -140,13 +146,25 @@ def _progress(file: str, tally: Tally) -> Iterator[_Progress]:
     shown = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()]
     with Progress(*shown, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("importing", total=size)
-        yield lambda read: bar.update(task, completed=read, description=_counted(tally))
+
+        class Bar(_Progress):
+            def show(self, read: int) -> None:
+                bar.update(task, completed=read, description=_counted(tally))
+
+            def say(self, text: str) -> None:
+                bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+        yield Bar()
 
 
-def _tell_bad(bad: Bad, *, as_json: bool) -> None:
-    named = f" ({bad.ref})" if bad.ref else ""
+def _told(bad: Bad, *, as_json: bool) -> str:
+    named = f" ({output.cell(bad.ref)})" if bad.ref else ""
     record = {"line": bad.line, "ref": bad.ref, "reason": bad.reason}
-    click.echo(json.dumps(record) if as_json else f"line {bad.line}{named}: {bad.reason}", err=True)
+    return json.dumps(record) if as_json else f"line {bad.line}{named}: {bad.reason}"
+
+
+def _lines(count: int) -> str:
+    return "1 line" if count == 1 else f"{count} lines"
 
 
 def _counted(tally: Tally) -> str:
