@@ -41,7 +41,7 @@ class Started:
 
 # An attempt that nobody ended (started_at is still set) is noted as doubt before it is forgotten, together with
 # the journal that may hold its answer. A suspect presents its newest former token that had no attempt yet; at
-# `family` only once its present token was refused a second time, for there a spent one kills what is alive.
+# `grace` and `family` only once its present token was refused a second time, for there a spent one kills what is alive.
 START = text("""
 with job as (
     select * from unnest(cast(:ids as uuid[]), cast(:claim_nos as bigint[])) as job (id, claim_no)
@@ -99,7 +99,7 @@ left join lateral (
     select t.id, t.sealed_refresh_token, t.refresh_fingerprint
     from evergrant.former_tokens t
     where t.grant_id = s.id and s.suspect_at is not null and t.tried_at is null and t.known_dead_at is null
-        and (c.rotation <> 'family' or s.asked_at > s.suspect_at and s.last_error_code = 'invalid_grant')
+        and (c.rotation not in ('grace', 'family') or s.asked_at > s.suspect_at and s.last_error_code = 'invalid_grant')
     order by t.id desc
     limit 1
 ) f on true

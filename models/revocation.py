@@ -44,19 +44,31 @@ class Revocation(Base):
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A pair that is not known dead; `former_token_id` is null for the pair that the row holds. Sealed."""
+    """A pair of a grant; `former_token_id` is null for the pair that the row holds. Tokens are sealed.
+
+    `generation`: that it is or was; of a surplus pair that it was asked from.
+    """
 
     former_token_id: int | None
     kind: str
+    generation: int
     sealed_refresh_token: bytes = field(repr=False)
     sealed_access_token: bytes | None = field(repr=False)
     refresh_fingerprint: bytes
+    access_expires_at: datetime | None
     expired: bool
+    dead: bool  # for certain
+
+    def precedes(self, other: "Branch") -> bool:
+        """Whether `other` came of a refresh with this pair: then, at `on_use`, any use of it kills this one."""
+        if self.kind != "predecessor":
+            return False
+        return other.generation == self.generation + (other.kind != "surplus")
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A revocation that was started, with every pair that must die, the newest first."""
+    """A revocation that was started, with every pair of its grant, the newest first."""
 
     id: int
     reason: str | None
@@ -64,12 +76,11 @@ class Task:
     failing_since: datetime | None
     ever_in_doubt: bool
     predecessors_dropped: bool
-    current_dead: bool
     branches: list[Branch]
 
 
 TASK = text("""
-select r.id, r.reason, r.attempts, r.failing_since, r.current_dead_at is not null as current_dead,
+select r.id, r.reason, r.attempts, r.failing_since,
     g.ever_in_doubt or g.doubt_since is not null as ever_in_doubt,
     (
         select count(*) from evergrant.former_tokens t where t.grant_id = g.id and t.kind = 'predecessor'
@@ -79,17 +90,20 @@ join evergrant.grants g on g.id = r.grant_id
 where r.grant_id = :grant_id
 """)
 
+# Dead ones are told, too, until they are shredded: their access tokens still kill their predecessors.
 BRANCHES = text("""
-select null as former_token_id, 'current' as kind, g.sealed_refresh_token, g.sealed_access_token,
-    g.refresh_fingerprint, coalesce(g.access_expires_at <= clock_timestamp(), true) as expired
+select null as former_token_id, 'current' as kind, g.generation, g.sealed_refresh_token, g.sealed_access_token,
+    g.refresh_fingerprint, g.access_expires_at, coalesce(g.access_expires_at <= clock_timestamp(), true) as expired,
+    exists (select from evergrant.revocations r where r.grant_id = g.id and r.current_dead_at is not null) as dead
 from evergrant.grants g
 where g.id = :grant_id and g.sealed_refresh_token is not null
 union all
 (
-    select t.id, t.kind, t.sealed_refresh_token, t.sealed_access_token,
-        t.refresh_fingerprint, coalesce(t.access_expires_at <= clock_timestamp(), true)
+    select t.id, t.kind, t.generation, t.sealed_refresh_token, t.sealed_access_token,
+        t.refresh_fingerprint, t.access_expires_at, coalesce(t.access_expires_at <= clock_timestamp(), true),
+        t.known_dead_at is not null
     from evergrant.former_tokens t
-    where t.grant_id = :grant_id and t.known_dead_at is null
+    where t.grant_id = :grant_id and t.sealed_refresh_token <> ''
     order by t.id desc
 )
 """)
@@ -100,6 +114,15 @@ update evergrant.revocations set current_dead_at = coalesce(:now, clock_timestam
 FORMER_DEAD = text("""
 update evergrant.former_tokens set known_dead_at = coalesce(:now, clock_timestamp())
 where id = any (cast(:ids as bigint[]))
+""")
+
+# Asked before the end is written: whose claim is it, and did a pair arrive that this attempt has not seen?
+OURS = text("select claim_no = :claim_no from evergrant.grants where id = :grant_id for no key update")
+UNSEEN = text("""
+select exists (
+    select from evergrant.former_tokens t
+    where t.grant_id = :grant_id and t.known_dead_at is null and t.refresh_fingerprint <> all (:seen)
+)
 """)
 
 # What killed a grant is told; what it held is shredded at once. Fingerprints stay while journals are kept: a late
@@ -152,7 +175,7 @@ where id = :grant_id and claim_no = :claim_no
 
 
 def task(connection: Connection, grant_id: UUID, *, kept: int) -> Task | None:
-    """Read a revocation with every pair that must die; `kept`: how many predecessors are kept at most."""
+    """Read a revocation with every pair of its grant; `kept`: how many predecessors are kept at most."""
     row = connection.execute(TASK, {"grant_id": grant_id, "kept": kept}).mappings().one_or_none()
     if row is None:
         return None
@@ -160,7 +183,7 @@ def task(connection: Connection, grant_id: UUID, *, kept: int) -> Task | None:
 
 
 def branches(connection: Connection, grant_id: UUID) -> list[Branch]:
-    """Every pair of a grant that is not known dead: the row's own first, then the newest."""
+    """Every pair of a grant that is not shredded: the row's own first, then the newest."""
     return [Branch(**each) for each in connection.execute(BRANCHES, {"grant_id": grant_id}).mappings()]
 
 
@@ -173,6 +196,17 @@ def note_dead(
     former = [each for each in former_token_ids if each is not None]
     if former:
         connection.execute(FORMER_DEAD, {"ids": former, "now": now})
+
+
+def is_ours(connection: Connection, grant_id: UUID, claim_no: int) -> bool:
+    """Lock the grant, before its revocation as settling does, and see whether the claim is still ours."""
+    return bool(connection.execute(OURS, {"grant_id": grant_id, "claim_no": claim_no}).scalar())
+
+
+def has_unseen(connection: Connection, grant_id: UUID, seen: Sequence[Branch]) -> bool:
+    """Whether a pair that may live is none of those seen; the grant is locked, so none arrives meanwhile."""
+    fingerprints = [each.refresh_fingerprint for each in seen]
+    return bool(connection.execute(UNSEEN, {"grant_id": grant_id, "seen": fingerprints}).scalar())
 
 
 def done(connection: Connection, grant_id: UUID, *, evidence: str, now: datetime | None = None) -> None:
@@ -193,7 +227,13 @@ def again(
     http_status: int | None = None,
     now: datetime | None = None,
 ) -> dict[str, object] | None:
-    """Queue a revocation for later, or give it up (`dead`); its attempt on the grant is over."""
+    """Queue a revocation for later, or give it up (`dead`); its attempt on the grant is over.
+
+    Nothing is written, and None returned, where the claim has moved on: another attempt, or a token set that was
+    stored meanwhile, has queued it already.
+    """
+    if not is_ours(connection, grant_id, claim_no):
+        return None
     parameters = {
         "grant_id": grant_id,
         "wait": wait,

@@ -126,33 +126,39 @@ join unnest(
     cast(:grant_id as uuid[]), cast(:generation as bigint[]), cast(:sent as bytea[]),
     cast(:refresh_fingerprint as bytea[])
 ) as new (id, generation, sent, fingerprint) on new.id = g.id
-where g.sealed_refresh_token is not null and new.fingerprint is not null and new.fingerprint <> g.refresh_fingerprint
+where g.sealed_refresh_token is not null and coalesce(new.fingerprint, new.sent) <> g.refresh_fingerprint
+    and (
+        new.fingerprint is not null
+        or exists (
+            select from evergrant.former_tokens t where t.grant_id = g.id and t.refresh_fingerprint = new.sent
+        )
+    )
     and (c.rotation = 'on_use' or (new.sent <> g.refresh_fingerprint and new.generation = g.generation))
 on conflict (grant_id, refresh_fingerprint) do nothing
 """)
 
-# A former token that was presented with success is the predecessor of what is stored now; where it does not outlive
-# that, it is dead.
-NOW_PREDECESSOR = text("""
+# A former token that was presented with success is the predecessor of what is stored now, or dead by that, or, where
+# refresh tokens stay, a branch as before.
+SPEND_FORMER = text("""
 update evergrant.former_tokens t
-set kind = 'predecessor', generation = g.generation,
+set kind = case when c.rotation = 'on_use' then 'predecessor' else t.kind end,
+    generation = case when c.rotation = 'on_use' then g.generation else t.generation end,
     known_dead_at = case
-        when c.rotation in ('immediate', 'family') and new.fingerprint is not null then clock_timestamp()
-        else t.known_dead_at
+        when c.rotation in ('grace', 'immediate', 'family') then clock_timestamp() else t.known_dead_at
     end
 from unnest(
     cast(:grant_id as uuid[]), cast(:sent as bytea[]), cast(:refresh_fingerprint as bytea[])
 ) as new (id, sent, fingerprint)
 join evergrant.grants g on g.id = new.id
 join evergrant.clients c on c.id = g.client_id
-where t.grant_id = new.id and t.refresh_fingerprint = new.sent and new.fingerprint is distinct from new.sent
+where t.grant_id = new.id and t.refresh_fingerprint = new.sent and new.fingerprint <> new.sent
 """)
 
 # What is stored in the row now is no former token any longer.
 NO_LONGER_FORMER = text("""
 delete from evergrant.former_tokens t
-using unnest(cast(:grant_id as uuid[]), cast(:refresh_fingerprint as bytea[])) as new (id, fingerprint)
-where t.grant_id = new.id and t.refresh_fingerprint = new.fingerprint
+using evergrant.grants g
+where g.id = any (cast(:ids as uuid[])) and t.grant_id = g.id and t.refresh_fingerprint = g.refresh_fingerprint
 """)
 
 PREDECESSORS_KEPT = 20
@@ -172,15 +178,15 @@ with answer as (
         cast(:grant_id as uuid[]), cast(:generation as bigint[]), cast(:sealed_refresh_token as bytea[]),
         cast(:sealed_access_token as bytea[]), cast(:refresh_fingerprint as bytea[]), cast(:scope as text[]),
         cast(:life as interval[]), cast(:started_at as timestamptz[]), cast(:due_at as timestamptz[]),
-        cast(:credentials_no as integer[])
+        cast(:credentials_no as integer[]), cast(:sent as bytea[])
     ) as answer (id, generation, sealed_refresh_token, sealed_access_token, refresh_fingerprint, scope, life,
-        started_at, due_at, credentials_no)
+        started_at, due_at, credentials_no, sent)
 )
 update evergrant.grants g set
     generation = answer.generation + 1,
-    sealed_refresh_token = coalesce(answer.sealed_refresh_token, g.sealed_refresh_token),
+    sealed_refresh_token = coalesce(answer.sealed_refresh_token, kept.sealed_refresh_token, g.sealed_refresh_token),
     sealed_access_token = answer.sealed_access_token,
-    refresh_fingerprint = coalesce(answer.refresh_fingerprint, g.refresh_fingerprint),
+    refresh_fingerprint = coalesce(answer.refresh_fingerprint, kept.refresh_fingerprint, g.refresh_fingerprint),
     access_expires_at = answer.started_at + answer.life,
     life = answer.life,
     scope = coalesce(answer.scope, g.scope),
@@ -194,6 +200,8 @@ update evergrant.grants g set
     failing_for = '0',
     last_error_code = null, last_error_http_status = null, last_error_at = null
 from answer
+left join evergrant.former_tokens kept  -- where the answer names no refresh token the one that was sent stays
+    on kept.grant_id = answer.id and kept.refresh_fingerprint = answer.sent and kept.sealed_refresh_token <> ''
 where g.id = answer.id and g.generation <= answer.generation
 returning g.id
 """)
@@ -292,9 +300,9 @@ def store(connection: Connection, answers: Sequence[Stored], *, now: datetime | 
         return
     arrays = _arrays(answers, Stored)
     connection.execute(KEEP_FORMER, arrays)
-    connection.execute(NOW_PREDECESSOR, arrays)
-    connection.execute(NO_LONGER_FORMER, arrays)
+    connection.execute(SPEND_FORMER, arrays)
     connection.execute(STORE, {**arrays, "now": now})
+    connection.execute(NO_LONGER_FORMER, {"ids": arrays["grant_id"]})
     connection.execute(DROP_OLDEST_PREDECESSORS, {"ids": arrays["grant_id"], "kept": PREDECESSORS_KEPT})
 
 

@@ -33,6 +33,10 @@ class Attempt:
         )
         return replace(self, job=job)
 
+    def without_doubt(self) -> "Attempt":
+        """This attempt, for a request that uses up no refresh token and so need not wait for an answer in doubt."""
+        return replace(self, job=replace(self.job, doubt_since=None))
+
     def situation(self, *, journal_writable: bool, valve_shut: bool, stopping: bool) -> Situation:
         """What the guard needs to know now."""
         job, provider, age = self.job, self.registered.provider, clock.boot() - self.begun

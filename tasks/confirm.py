@@ -7,7 +7,6 @@ is left out, and the next one presents all access tokens that were kept.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from uuid import UUID
 
 import structlog
@@ -32,18 +31,35 @@ def confirm(place: Workplace, registered: Registered, grant_ids: Sequence[UUID])
         with transaction() as connection:
             if place.stopping.is_set() or clients.has_due(connection, registered.known.id):
                 return
-            branches = [each for each in revocation.branches(connection, grant_id) if each.kind != "surplus"]
-            for _ in branches:
+            steps = _steps(revocation.branches(connection, grant_id))
+            for _ in steps:
                 clients.debit(connection, registered.known.id, usable_share=USABLE_SHARE)
-        dead = _present(place, registered, grant_id, branches)
+        dead = _present(place, registered, grant_id, steps)
         with transaction() as connection:
             former_token.drop(connection, dead)
 
 
-def _present(place: Workplace, registered: Registered, grant_id: UUID, branches: Sequence[Branch]) -> list[int]:
-    """Use every access token, newest first; returns the predecessors that this has killed."""
+def _steps(branches: Sequence[Branch]) -> list[tuple[Branch, Branch]]:
+    """Each living predecessor with the pair whose use kills it, the oldest first.
+
+    So no pair is dropped whose access token is still needed: only its own use kills a direct predecessor.
+    """
+    successors = [each for each in branches if each.kind != "surplus" and each.sealed_access_token is not None]
+    found = [
+        (used, predecessor)
+        for predecessor in branches
+        for used in successors
+        if predecessor.precedes(used) and not predecessor.dead
+    ]
+    return sorted(found, key=lambda step: step[1].generation)
+
+
+def _present(
+    place: Workplace, registered: Registered, grant_id: UUID, steps: Sequence[tuple[Branch, Branch]]
+) -> list[int]:
+    """Use access tokens, and stop where an answer tells nothing; returns the predecessors that this has killed."""
     dead: list[int] = []
-    for used, predecessor in pairwise(branches):
+    for used, predecessor in steps:
         if used.sealed_access_token is None or predecessor.former_token_id is None:
             break
         token = place.vault.open(used.sealed_access_token, table="grants", row_id=grant_id, purpose="access")

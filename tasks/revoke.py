@@ -15,7 +15,6 @@ Each step is noted in the database, so an attempt that ends early goes on where 
 import random
 from collections.abc import Sequence
 from datetime import timedelta
-from itertools import pairwise
 from typing import Any
 
 import structlog
@@ -34,27 +33,30 @@ from tasks.journal import End, JournalBroken
 from tasks.oauth import messages
 from tasks.oauth.errors import LabelNotChosen
 from tasks.oauth.messages import Request
-from tasks.oauth.transport import Answer, NotSent
+from tasks.oauth.provider import Rotation
+from tasks.oauth.transport import Answer, NotSent, Response
 from tasks.policy.outcome import (
     Accepted,
     Life,
-    Misconfigured,
     NotNow,
     Refreshed,
     Refused,
+    Unknown,
     presented,
     probed,
     revocation_outcome,
 )
 from tasks.policy.timing import back_off, release_wait
 from tasks.policy.valve import USABLE_SHARE, Result, Sign
-from tasks.refresh import check, read_jobs, request_of, start
+from tasks.refresh import HeldBack, check, read_jobs, request_of, start
 from tasks.settle import settle
 from tasks.workplace import Workplace
 
 log = structlog.get_logger()
 
 ACTOR = "evergrant"
+# A look that is answered so, and says nothing of the token, will say nothing the next time either.
+DECIDED = frozenset(range(300, 500)) - {408, 425, 429}
 
 
 class NotYet(Exception):
@@ -111,7 +113,7 @@ class Ending:
         """
         if self.provider.revoke_url is None:
             return self._let_lapse(task.branches)
-        living = [each for each in task.branches if each.former_token_id is not None or not task.current_dead]
+        living = [each for each in task.branches if not each.dead]
         for stale in [each for each in living if each.expired and each.kind != "predecessor"]:
             self._freshen(stale)
             living.remove(stale)
@@ -122,9 +124,10 @@ class Ending:
 
     def _let_lapse(self, branches: Sequence[Branch]) -> str:
         """Nobody can revoke here: the grant stays blocked, and what it held is shredded when it has lapsed."""
-        if any(not each.expired for each in branches) and self.attempt.job.access_expires_at is not None:
+        ends = [each.access_expires_at for each in branches if each.access_expires_at and not each.expired]
+        if ends:
             waiting = NotYet("waits_for_the_end_of_the_access_token", failed=False)
-            waiting.wait = max(self.attempt.job.access_expires_at - self.attempt.job.started_at, timedelta(seconds=1))
+            waiting.wait = max(max(ends) - self.attempt.job.started_at, timedelta(seconds=1))
             raise waiting
         return "unsupported"
 
@@ -132,34 +135,36 @@ class Ending:
 
     def _freshen(self, branch: Branch) -> None:
         """Refresh a branch whose access token has expired, as any refresh: journaled, and settled by generation."""
-        answer = self._ask(self._refresh_request(branch))
+        answer = self._ask(self._refresh_request(branch), spends=True)
         arrived = Arrived(self._attempt_with(branch), answer, clock.wall())
-        match read(arrived, proven=True):
+        # Under credentials that never succeeded, or another client's, a living token looks dead.
+        match read(arrived, proven=self.attempt.registered.known.proven):
             case Refreshed():
                 settle(self.place, [arrived])
                 raise NotYet("refreshed_first", failed=False)
             case Refused():
                 self._note_dead([branch.former_token_id])
-            case NotNow() | Misconfigured() | NotSent() as end:
-                self._feed(end.code, Sign.NOT_NOW if isinstance(end, NotNow) else Sign.BAD, end)
-                raise NotYet(end.code, http_status=getattr(end, "http_status", None))
-            case end:
+            case Unknown() | NotNow(unknown=True) as end:
                 settle(self.place, [arrived])
                 raise NotYet(end.code, http_status=end.http_status)
+            case end:
+                self._feed(end.code, Sign.NOT_NOW if isinstance(end, NotNow) else Sign.BAD, end)
+                raise NotYet(end.code, http_status=getattr(end, "http_status", None))
 
     def _present(self, branches: Sequence[Branch]) -> list[Branch]:
-        """Use every kept access token once, newest first; returns the predecessors that this has killed."""
-        line = [each for each in branches if each.kind != "surplus"]
-        if len(line) < 2 or (self.provider.confirm_url or self.provider.api_url) is None:  # noqa: PLR2004
+        """Use the access tokens that came of living predecessors, newest first; returns those that this has killed."""
+        if (
+            self.provider.rotation is not Rotation.ON_USE
+            or (self.provider.confirm_url or self.provider.api_url) is None
+        ):
             return []
-        used = {
-            each.former_token_id
-            for each in branches
-            if each.sealed_access_token is not None and self._look_at_access(each) is not Life.UNTOLD
-        }
-        # Branches are sorted newest first, so the one before a predecessor is its direct successor.
-        dead = [each for successor, each in pairwise(line) if successor.former_token_id in used]
-        self._note_dead([each.former_token_id for each in dead])
+        predecessors = [each for each in branches if each.kind == "predecessor" and not each.dead]
+        dead: list[Branch] = []
+        for used in branches:
+            killed = [each for each in predecessors if each.precedes(used)]
+            if killed and used.sealed_access_token and self._look_at_access(used) is not Life.UNTOLD:
+                self._note_dead([each.former_token_id for each in killed])
+                dead += killed
         return dead
 
     def _end_branch(self, branch: Branch) -> bool:
@@ -172,7 +177,8 @@ class Ending:
         token = self._open(branch.sealed_refresh_token, "refresh")
         registration = self.attempt.registered.registration
         answer = self._ask(messages.revoke(registration, token=token, hint="refresh_token"))
-        match revocation_outcome(answer, wall_clock=clock.wall()):
+        header = self.provider.retry_after_header
+        match revocation_outcome(answer, wall_clock=clock.wall(), retry_after_header=header):
             case Accepted():
                 self._feed("accepted", Sign.GOOD)
             case end:
@@ -195,11 +201,11 @@ class Ending:
     def _probe(self, branch: Branch) -> Life:
         """Ask by a refresh that consumes nothing; should it consume the token after all, its answer is settled."""
         token = self._open(branch.sealed_refresh_token, "refresh")
-        answer = self._ask(messages.probe(self.attempt.registered.registration, refresh_token=token))
+        answer = self._ask(messages.probe(self.attempt.registered.registration, refresh_token=token), spends=True)
         arrived = Arrived(self._attempt_with(branch), answer, clock.wall())
         if arrived.may_hold_tokens:
             settle(self.place, [arrived])
-        return probed(answer)
+        return self._told(answer, probed(answer))
 
     def _look_at_access(self, branch: Branch) -> Life:
         assert branch.sealed_access_token is not None  # noqa: S101  # both callers have looked
@@ -209,12 +215,26 @@ class Ending:
             request = call(self.provider, access_token=token, labels=self.attempt.job.labels)
         except LabelNotChosen:
             request = call(self.provider, access_token=token)
-        return presented(self._ask(request))
+        answer = self._ask(request)
+        return self._told(answer, presented(answer))
+
+    def _told(self, answer: Answer, life: Life) -> Life:
+        """What a look told; one that was not answered is made again, and is no way to end without having looked.
+
+        Raises:
+            NotYet: it was not answered.
+
+        """
+        if life is Life.UNTOLD and not (isinstance(answer, Response) and answer.status in DECIDED):
+            raise NotYet("look_unanswered", http_status=getattr(answer, "status", None))
+        return life
 
     # Sending
 
-    def _ask(self, request: Request) -> Answer:
-        """Send one request of this attempt, if the guard lets it.
+    def _ask(self, request: Request, *, spends: bool = False) -> Answer:
+        """Send one request of this attempt, if the guard lets it; `spends`: it may use up a refresh token.
+
+        What a grant in doubt must not do, at `family` above all, is to use its refresh token: to revoke it is safe.
 
         Raises:
             NotYet: it may not be sent now.
@@ -224,13 +244,14 @@ class Ending:
             with transaction() as connection:
                 clients.debit(connection, self.attempt.job.client_id, usable_share=USABLE_SHARE)
         self.requests += 1
+        asking = self.attempt if spends else self.attempt.without_doubt()
         deadline = self.attempt.registered.times.deadline
-        sending = retry.send(
-            self.place.transport, request, deadline=deadline, guard=lambda: check(self.place, self.attempt)
-        )
+        sending = retry.send(self.place.transport, request, deadline=deadline, guard=lambda: check(self.place, asking))
         answer = self.place.transport.submit(sending).result()
         if isinstance(answer, NotSent) and answer.code == "guard":
-            raise NotYet(str(answer.error), failed=False)
+            held = NotYet(str(answer.error), failed=False)
+            held.wait = answer.error.held.wait if isinstance(answer.error, HeldBack) else None
+            raise held
         return answer
 
     def _refresh_request(self, branch: Branch) -> Request:
@@ -257,9 +278,20 @@ class Ending:
             revocation.note_dead(connection, self.attempt.job.grant_id, former_token_ids)
 
     def _done(self, task: Task, evidence: str) -> None:
+        """Write the end, unless the claim has moved on or a pair arrived that was not killed.
+
+        Raises:
+            NotYet: one did, or the end cannot be noted in the journal.
+
+        """
         job = self.attempt.job
-        self._note_end(task, evidence)
         with transaction() as connection:
+            if not revocation.is_ours(connection, job.grant_id, job.claim_no):
+                log.warning("revoke.claim_lost", ref=job.ref, grant_id=str(job.grant_id))
+                return
+            if revocation.has_unseen(connection, job.grant_id, task.branches):
+                raise NotYet("another_pair_arrived", failed=False)
+            self._note_end(task, evidence)
             revocation.done(connection, job.grant_id, evidence=evidence)
             for kind in ("refresh", "revoke"):
                 dead_letter.close(connection, [job.grant_id], kind=kind, resolution="revoked", resolved_by=ACTOR)
@@ -290,7 +322,7 @@ class Ending:
                 cap=timedelta(seconds=settings.backoff_cap_seconds),
                 chance=random.random(),
             )
-        elif end.code == "refreshed_first":
+        elif end.code in ("refreshed_first", "another_pair_arrived"):
             wait = timedelta(0)
         with transaction() as connection:
             row = revocation.again(

@@ -5,7 +5,7 @@ into the past, so the real clock and the real statements are what is tried.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -98,23 +98,27 @@ class Heart:
         due_in: timedelta = timedelta(0),
         life: timedelta | None = LIFE,
         access_left: timedelta | None = timedelta(minutes=40),
-        access_token: str | None = None,
+        pair: Mapping[str, Any] | None = None,
+        labels: dict[str, list[str]] | None = None,
         **more: Any,
     ) -> UUID:
-        """Make a grant that was refreshed once, due now; `more` are columns."""
+        """Make a grant that was refreshed once, due now; `pair`: as the simulator mints it; `more` are columns."""
         grant_id, at, name = uuid4(), clock.wall(), token or f"{ref}-1"
+        refresh_token, access_token = f"rt-{name}", f"at-{name}"
+        if pair is not None:
+            refresh_token, access_token = pair["refresh_token"], pair["access_token"]
         seal = self.place.vault.seal
         row = NewGrant(
             id=grant_id,
             ref=ref,
             status="active",
             generation=1,
-            labels={},
+            labels=labels or {},
             keep=None,
             scope="crm_read",
-            sealed_refresh_token=seal(f"rt-{name}", table="grants", row_id=grant_id, purpose="refresh"),
-            sealed_access_token=seal(access_token or f"at-{name}", table="grants", row_id=grant_id, purpose="access"),
-            refresh_fingerprint=self.place.vault.fingerprint(f"rt-{name}"),
+            sealed_refresh_token=seal(refresh_token, table="grants", row_id=grant_id, purpose="refresh"),
+            sealed_access_token=seal(access_token, table="grants", row_id=grant_id, purpose="access"),
+            refresh_fingerprint=self.place.vault.fingerprint(refresh_token),
             access_expires_at=None if access_left is None else at + access_left,
             life=life,
             due_at=at + due_in,

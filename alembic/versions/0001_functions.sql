@@ -88,6 +88,7 @@ as $$
 declare
     held evergrant.grants := evergrant.find_grant(ref, client);
     made bigint;
+    made_for text;
 begin
     if held.id is null then
         if missing_ok then
@@ -100,11 +101,15 @@ begin
     on conflict do nothing
     returning id into made;
     if made is null then
-        select r.id into made from evergrant.revocations r
+        select r.id, r.ref into made, made_for from evergrant.revocations r
         where r.grant_id = held.id
             or (r.client_id = held.client_id and r.idempotency_key = request_revocation.idempotency_key)
         order by (r.grant_id = held.id) desc
         limit 1;
+        if made_for <> held.ref then
+            raise exception using errcode = '22023',
+                message = format('idempotency key %L belongs to the revocation of ref %L', idempotency_key, made_for);
+        end if;
     end if;
     notify evergrant_work;
     return made;

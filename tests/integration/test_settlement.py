@@ -119,7 +119,36 @@ def test_a_set_got_with_a_former_token_is_stored_and_the_present_pair_stays_a_br
     attempt = heart.ask(client, token_set("2"))
     assert heart.sent(attempt) == "rt-other"
     assert (heart.token(grant), heart.row(grant)["generation"]) == ("rt-2", 2)
-    assert heart.formers(grant) == {"rt-other": "predecessor", "rt-customer-1": "surplus"}
+    assert heart.formers(grant) == {"rt-other": "surplus", "rt-customer-1": "surplus"}
+    dead = heart.all("select refresh_fingerprint as f from evergrant.former_tokens where known_dead_at is not null")
+    assert [bytes(row["f"]) for row in dead] == [heart.place.vault.fingerprint("rt-other")]
+
+
+def test_at_on_use_a_former_token_that_works_becomes_the_predecessor_and_the_present_pair_its_sibling(
+    heart: Heart,
+) -> None:
+    client = heart.client(rotation="on_use")
+    heart.run("update evergrant.valves set credentials_proven_no = (select credentials_no from evergrant.clients)")
+    grant = heart.grant(client, generation=5)
+    heart.former(grant, "other", kind="surplus", generation=3)
+    heart.ask(client, INVALID_GRANT)
+    heart.until_due(grant)
+    heart.ask(client, token_set("2"))
+    rows = heart.all("select kind, generation from evergrant.former_tokens order by id")
+    assert [(row["kind"], row["generation"]) for row in rows] == [("predecessor", 5), ("surplus", 4)]
+
+
+def test_a_former_token_that_works_and_is_answered_without_a_new_one_becomes_the_present_one(heart: Heart) -> None:
+    client = heart.client(rotation="none")
+    heart.run("update evergrant.valves set credentials_proven_no = (select credentials_no from evergrant.clients)")
+    grant = heart.grant(client)
+    heart.former(grant, "other", kind="surplus")
+    heart.ask(client, INVALID_GRANT)
+    heart.until_due(grant)
+    heart.ask(client, token_set("2", refresh_token=...))
+    assert heart.token(grant) == "rt-other"
+    assert heart.row(grant)["refresh_fingerprint"] == heart.place.vault.fingerprint("rt-other")
+    assert heart.formers(grant) == {"rt-customer-1": "surplus"}
 
 
 def test_a_set_for_a_grant_that_was_declared_dead_recovers_it_and_closes_its_letter(heart: Heart) -> None:

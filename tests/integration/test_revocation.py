@@ -1,0 +1,463 @@
+"""Revocation over HTTP: what was revoked is really dead at the provider, and the evidence says no more than that."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from models import client as clients
+from models.database import transaction
+from tasks import clock, confirm, refresh, replay, retry
+from tasks.journal import Entry
+from tasks.revoke import Ending
+from tests.heart import GATEWAY, Heart, token_set
+from worker.simulator.control import SimulatorControl
+from worker.simulator.launch import simulator_thread
+
+Eventually = Callable[..., Any]
+ORG = {"org": ["o1"]}
+
+
+@pytest.fixture
+def simulator() -> Iterator[SimulatorControl]:
+    with simulator_thread(profile="on_use", dialect="doorkeeper") as control:
+        control.create_client("app", "s3cret")
+        yield control
+
+
+def client_of(heart: Heart, simulator: SimulatorControl, *, proven: bool = True, **more: Any) -> int:
+    """A client whose endpoints are the simulator's."""
+    url = simulator.url
+    urls = {
+        "token_url": f"{url}/oauth/token",
+        "revoke_url": f"{url}/oauth/revoke",
+        "api_url": f"{url}/v2/bookings",
+    }
+    client = heart.client(**{"rotation": "on_use", **urls, **more})
+    if proven:
+        heart.run("update evergrant.valves set credentials_proven_no = 1 where client_id = :id", id=client)
+    return client
+
+
+def mint(simulator: SimulatorControl, ref: str = "customer", **more: Any) -> dict[str, Any]:
+    return simulator.mint("app", refs=[ref], orgs=["o1"], **more)[0]
+
+
+def ask(heart: Heart, client: int) -> None:
+    """One real refresh of the grant that is due."""
+    attempt = heart.begin(client)
+    request = refresh.request_of(heart.place, attempt)
+    sending = retry.send(heart.place.transport, request, deadline=timedelta(seconds=5), guard=lambda: None)
+    heart.settle((attempt, heart.place.transport.submit(sending).result()))
+
+
+def end(heart: Heart, client: int) -> None:
+    """One look of beat, and what a worker makes of the revocations it finds."""
+    for job in heart.claim(client).revocations:
+        for attempt in heart.start([job], status="revoking"):
+            Ending(heart.place, attempt).carry_out()
+
+
+def revoke(heart: Heart, client: int, *, looks: int = 6, apart: float = 20) -> dict[str, Any]:
+    """Ask for the revocation and carry it out, `apart` seconds going by between the looks."""
+    heart.run("select evergrant.request_revocation('customer')")
+    for _ in range(looks):
+        end(heart, client)
+        heart.later(seconds=apart)
+    return found(heart)
+
+
+def found(heart: Heart) -> dict[str, Any]:
+    return dict(heart.one("select * from evergrant.revocations"))
+
+
+def living(simulator: SimulatorControl, ref: str = "customer") -> list[int]:
+    """The pairs of which anything is alive at the provider."""
+    (grant,) = simulator.grants(ref)
+    return [each["pair"] for each in grant["pairs"] if each["access_alive"] or each["refresh_alive"]]
+
+
+def test_a_grant_is_dead_at_the_provider_and_shredded_here(heart: Heart, simulator: SimulatorControl) -> None:
+    client = client_of(heart, simulator)
+    grant = heart.grant(client, pair=mint(simulator), labels=ORG)
+    assert revoke(heart, client)["evidence"] == "verified"
+    assert living(simulator) == []
+    row = heart.row(grant)
+    assert (row["status"], row["sealed_refresh_token"], row["sealed_access_token"]) == ("revoked", None, None)
+    assert row["refresh_fingerprint"] is not None
+    assert heart.events(grant_id=grant) == ["grant.revoked"]
+    assert [each.grant_id for each in heart.place.journal.ends()] == [str(grant)]
+
+
+def test_the_current_token_is_revoked_by_its_refresh_token_and_looked_at(
+    heart: Heart, simulator: SimulatorControl
+) -> None:
+    client = client_of(heart, simulator)
+    heart.grant(client, pair=mint(simulator), labels=ORG)
+    revoke(heart, client)
+    assert [(r["endpoint"], r["outcome"]) for r in simulator.requests(ref="customer")] == [
+        ("revoke", "revoked"),
+        ("token", "invalid_grant"),
+    ]
+
+
+def test_a_pair_whose_access_token_has_expired_is_refreshed_before_it_is_revoked(
+    heart: Heart, simulator: SimulatorControl, eventually: Eventually
+) -> None:
+    """Doorkeeper up to 5.8.0 answers 200 and does nothing otherwise."""
+    client = client_of(heart, simulator)
+    pair = mint(simulator, lifetime=2)
+    heart.grant(client, pair=pair, labels=ORG, access_left=timedelta(seconds=-1))
+    eventually(lambda: not simulator.judge({"customer": pair["access_token"]})["customer"]["alive"])
+    assert revoke(heart, client, apart=0)["evidence"] == "verified"
+    assert living(simulator) == []
+
+
+@pytest.mark.parametrize("profile", ["immediate", "on_use", "none", "family"])
+def test_surplus_pairs_are_branches_of_their_own(
+    heart: Heart, simulator: SimulatorControl, profile: str, eventually: Eventually
+) -> None:
+    simulator.configure(profile=profile)
+    client = client_of(heart, simulator, rotation=profile)
+    first, second = mint(simulator, lifetime=3), mint(simulator, "second", lifetime=3)
+    grant = heart.grant(client, pair=first, labels=ORG, access_left=timedelta(seconds=-1))
+    stray(heart, grant, second, expired=True)
+    eventually(lambda: len(simulator.dead_refs({"a": first["access_token"], "b": second["access_token"]})) == 2)
+    assert revoke(heart, client, looks=8, apart=0)["status"] == "done"
+    assert living(simulator) == []
+    assert living(simulator, "second") == []
+    refreshes = simulator.requests(outcome="refreshed")
+    assert len(refreshes) == 2, "each branch is freshened once, not again and again"
+
+
+def stray(heart: Heart, grant: UUID, pair: dict[str, Any], *, expired: bool = False) -> None:
+    """Keep a pair as surplus."""
+    heart.former(grant, "x", kind="surplus")
+    seal = heart.place.vault.seal
+    heart.run(
+        """update evergrant.former_tokens set sealed_refresh_token = :refresh, sealed_access_token = :access,
+            refresh_fingerprint = :fingerprint, access_expires_at = clock_timestamp() + make_interval(secs => :left)
+        where refresh_fingerprint = :before""",
+        refresh=seal(pair["refresh_token"], table="grants", row_id=grant, purpose="refresh"),
+        access=seal(pair["access_token"], table="grants", row_id=grant, purpose="access"),
+        fingerprint=heart.place.vault.fingerprint(pair["refresh_token"]),
+        left=-1 if expired else 3600,
+        before=heart.place.vault.fingerprint("rt-x"),
+    )
+
+
+def chain(heart: Heart, simulator: SimulatorControl, client: int, length: int) -> UUID:
+    """A grant whose access tokens nobody ever used: at `on_use` all its pairs are alive."""
+    grant = heart.grant(client, pair=mint(simulator), labels=ORG)
+    for _ in range(length - 1):
+        heart.until_due(grant)
+        ask(heart, client)
+    assert len(living(simulator)) == length
+    return grant
+
+
+def test_a_chain_of_five_pairs_that_nobody_used_is_dead_to_the_last(heart: Heart, simulator: SimulatorControl) -> None:
+    client = client_of(heart, simulator)
+    chain(heart, simulator, client, 5)
+    assert revoke(heart, client)["evidence"] == "verified"
+    assert living(simulator) == []
+
+
+@pytest.mark.parametrize("probe", [True, False])
+@pytest.mark.parametrize("unanswered", [1, 2, 3, 4])
+def test_a_chain_is_not_called_dead_where_one_of_its_tokens_was_not_seen_to_be_used(
+    heart: Heart, simulator: SimulatorControl, unanswered: int, *, probe: bool
+) -> None:
+    """Only the use of a *direct* successor kills: a look that was not answered must be made again."""
+    client = client_of(heart, simulator, probe=probe)
+    chain(heart, simulator, client, 5)
+    for _ in range(unanswered - 1):
+        simulator.add_fault("delay", where="api", count=1)
+    simulator.add_fault("status", where="api", when="before", status=502, count=1)
+    result = revoke(heart, client, looks=12)
+    assert result["status"] == "done"
+    assert living(simulator) == []
+    assert result["evidence"] == "verified"
+
+
+def test_a_chain_longer_than_what_is_kept_is_at_most_accepted(heart: Heart, simulator: SimulatorControl) -> None:
+    client = client_of(heart, simulator)
+    grant = chain(heart, simulator, client, 3)
+    for n in range(20):
+        heart.former(grant, f"predecessor-{n}", generation=-n)
+    heart.run("update evergrant.former_tokens set known_dead_at = now() where generation <= 0")
+    assert revoke(heart, client)["evidence"] == "accepted"
+
+
+def test_a_confirmed_token_leaves_one_pair_alive_and_one_branch(heart: Heart, simulator: SimulatorControl) -> None:
+    client = client_of(heart, simulator)
+    grant = chain(heart, simulator, client, 4)
+    registered = confirm_registration(heart, simulator, client)
+    heart.later(minutes=1)
+    heart.set(grant, due_at=clock.wall() + timedelta(hours=1))
+    confirm.confirm(heart.place, registered, [grant])
+    assert len(living(simulator)) == 1
+    assert heart.formers(grant) == {}
+
+
+def test_a_confirmation_that_was_not_answered_forgets_no_pair_that_may_live(
+    heart: Heart, simulator: SimulatorControl
+) -> None:
+    client = client_of(heart, simulator)
+    grant = chain(heart, simulator, client, 4)
+    registered = confirm_registration(heart, simulator, client)
+    heart.set(grant, due_at=clock.wall() + timedelta(hours=1))
+    for n in range(3):
+        simulator.add_fault("delay", where="api", count=n + 1)
+        simulator.add_fault("status", where="api", when="before", status=502, count=1)
+        confirm.confirm(heart.place, registered, [grant])
+        assert len(heart.formers(grant)) + 1 >= len(living(simulator))
+        simulator.clear_faults()
+    confirm.confirm(heart.place, registered, [grant])
+    assert (len(living(simulator)), heart.formers(grant)) == (1, {})
+
+
+def confirm_registration(heart: Heart, simulator: SimulatorControl, client: int) -> Any:
+    url = f"{simulator.url}/oauth/token/info"
+    heart.run(
+        """update evergrant.clients set updated_at = clock_timestamp(),
+            overrides = overrides || jsonb_build_object('confirm_url', cast(:url as text))""",
+        url=url,
+    )
+    with transaction() as connection:
+        return heart.place.registrations.ready(clients.known(connection, [client])[client])
+
+
+def test_a_grant_that_was_ever_in_doubt_is_accepted_and_not_verified(heart: Heart, simulator: SimulatorControl) -> None:
+    """The answer that was lost may have held a pair that nobody can revoke any more."""
+    client = client_of(heart, simulator)
+    grant = heart.grant(client, pair=mint(simulator), labels=ORG)
+    heart.ask(client, GATEWAY)
+    heart.until_due(grant)
+    ask(heart, client)
+    assert heart.row(grant)["doubt_since"] is None
+    assert revoke(heart, client)["evidence"] == "accepted"
+
+
+def test_where_nothing_can_be_looked_at_the_end_is_accepted(heart: Heart, simulator: SimulatorControl) -> None:
+    client = client_of(heart, simulator, probe=False, api_url=None)
+    heart.grant(client, pair=mint(simulator))
+    assert revoke(heart, client)["evidence"] == "accepted"
+    assert living(simulator) == []
+
+
+def test_where_nobody_can_revoke_the_grant_is_blocked_and_lapses(heart: Heart, simulator: SimulatorControl) -> None:
+    client = client_of(heart, simulator, revoke_url=None)
+    grant = heart.grant(client, pair=mint(simulator), access_left=timedelta(seconds=90))
+    stray(heart, grant, mint(simulator, "second"))
+    heart.run("update evergrant.former_tokens set access_expires_at = now() + interval '150 s'")
+    heart.run("select evergrant.request_revocation('customer')")
+    end(heart, client)
+    waits = found(heart)
+    assert waits["status"] == "queued"
+    assert waits["due_at"] - clock.wall() > timedelta(seconds=140)
+    assert heart.claim(client).count == 0
+    heart.later(seconds=151)
+    end(heart, client)
+    assert (found(heart)["evidence"], heart.row(grant)["status"]) == ("unsupported", "revoked")
+    assert heart.row(grant)["sealed_refresh_token"] is None
+    assert simulator.requests() == []
+
+
+def test_a_403_means_the_wrong_client_and_is_tried_again_until_a_human_is_told(
+    heart: Heart, simulator: SimulatorControl
+) -> None:
+    client = client_of(heart, simulator)
+    grant = heart.grant(client, pair=mint(simulator), labels=ORG, access_left=timedelta(days=3))
+    simulator.set_secret("app", "another")
+    heart.run("select evergrant.request_revocation('customer')")
+    for _ in range(4):
+        end(heart, client)
+        heart.later(hours=7)
+        heart.run("update evergrant.valves set paused_until = null")
+    end(heart, client)
+    result = found(heart)
+    assert (result["status"], result["last_error_http_status"]) == ("dead", 403)
+    assert heart.letters(grant) == ["unauthorized_client"]
+    assert heart.row(grant)["status"] == "revoking"
+    assert "revocation.dead" in heart.events(grant_id=grant)
+    assert len(living(simulator)) == 1
+    assert heart.claim(client).count == 0
+
+
+def test_a_503_means_that_the_token_lives(heart: Heart, simulator: SimulatorControl) -> None:
+    client = client_of(heart, simulator)
+    heart.grant(client, pair=mint(simulator), labels=ORG)
+    simulator.add_fault("status", where="revoke", status=503, count=1)
+    heart.run("select evergrant.request_revocation('customer')")
+    end(heart, client)
+    assert (found(heart)["status"], found(heart)["last_error_code"]) == ("queued", "http_503")
+    assert heart.valve(client)["paused_until"] is not None
+    heart.later(minutes=6)
+    end(heart, client)
+    assert found(heart)["evidence"] == "verified"
+
+
+def test_a_200_that_did_nothing_is_seen_through(heart: Heart, simulator: SimulatorControl) -> None:
+    client = client_of(heart, simulator)
+    heart.grant(client, pair=mint(simulator), labels=ORG)
+    simulator.add_fault("status", where="revoke", when="before", status=200, body="{}", count=2)
+    heart.run("select evergrant.request_revocation('customer')")
+    end(heart, client)
+    assert (found(heart)["status"], found(heart)["last_error_code"]) == ("queued", "still_alive")
+    heart.later(minutes=1)
+    end(heart, client)
+    heart.later(minutes=1)
+    end(heart, client)
+    assert found(heart)["evidence"] == "verified"
+    assert living(simulator) == []
+
+
+def test_an_expired_token_that_is_refused_to_unproven_credentials_is_not_taken_for_dead(
+    heart: Heart, simulator: SimulatorControl, eventually: Eventually
+) -> None:
+    """Another client's credentials get the same `invalid_grant`, and the token lives."""
+    simulator.create_client("stranger", "s3cret")
+    client = client_of(heart, simulator, proven=False)
+    pair = mint(simulator, lifetime=1)
+    heart.grant(client, pair=pair, labels=ORG, access_left=timedelta(seconds=-1))
+    heart.run("update evergrant.clients set client_id = 'stranger', updated_at = clock_timestamp()")
+    eventually(lambda: not simulator.judge({"customer": pair["access_token"]})["customer"]["alive"])
+    result = revoke(heart, client, looks=2)
+    assert (result["status"], result["last_error_code"]) == ("queued", "invalid_grant_unproven")
+    assert len(living(simulator)) == 1
+
+
+def test_an_answer_that_is_lost_while_freshening_leaves_a_doubt(
+    heart: Heart, simulator: SimulatorControl, eventually: Eventually
+) -> None:
+    client = client_of(heart, simulator)
+    pair = mint(simulator, lifetime=2)
+    heart.grant(client, pair=pair, labels=ORG, access_left=timedelta(seconds=-1))
+    eventually(lambda: not simulator.judge({"customer": pair["access_token"]})["customer"]["alive"])
+    simulator.add_fault("status", where="token", when="after", status=503, count=1)
+    heart.run("select evergrant.request_revocation('customer')")
+    end(heart, client)
+    assert heart.one("select doubt_since from evergrant.grants")["doubt_since"] is not None
+    heart.later(minutes=6)
+    for _ in range(3):
+        end(heart, client)
+    assert found(heart)["evidence"] == "accepted"
+
+
+def test_a_family_in_doubt_is_revoked_without_waiting_for_the_journal(
+    heart: Heart, simulator: SimulatorControl
+) -> None:
+    """Only the use of its refresh token could do harm; to revoke it is what was asked for."""
+    simulator.configure(profile="family")
+    client = client_of(heart, simulator, rotation="family", probe=False)
+    grant = heart.grant(client, pair=mint(simulator), labels=ORG)
+    heart.set(grant, doubt_since=clock.wall(), doubt_journals=[heart.place.journal_id])
+    assert revoke(heart, client)["evidence"] == "accepted"
+    assert living(simulator) == []
+
+
+def test_a_pair_that_arrives_while_the_others_are_being_killed_is_killed_too(
+    heart: Heart, simulator: SimulatorControl
+) -> None:
+    client = client_of(heart, simulator)
+    grant = heart.grant(client, pair=mint(simulator), labels=ORG)
+    late = heart.begin(client)
+    heart.until_due(grant)
+    heart.run("select evergrant.request_revocation('customer')")
+    (job,) = heart.claim(client).revocations
+    (attempt,) = heart.start([job], status="revoking")
+    ending = Ending(heart.place, attempt)
+    kill = ending._kill
+
+    def kill_and_let_another_arrive(task: Any) -> str:
+        evidence = kill(task)
+        second = mint(simulator, "second")
+        heart.set(grant, generation=2)
+        heart.settle((late, token_set("x", refresh_token=second["refresh_token"], access_token=second["access_token"])))
+        return evidence
+
+    ending._kill = kill_and_let_another_arrive  # type: ignore[method-assign]
+    ending.carry_out()
+    assert found(heart)["status"] == "queued"
+    end(heart, client)
+    assert found(heart)["status"] == "done"
+    assert living(simulator, "second") == []
+
+
+def test_an_attempt_that_lost_its_claim_neither_ends_nor_delays_the_revocation(
+    heart: Heart, simulator: SimulatorControl
+) -> None:
+    client = client_of(heart, simulator)
+    grant = heart.grant(client, pair=mint(simulator), labels=ORG)
+    heart.run("select evergrant.request_revocation('customer')")
+    (job,) = heart.claim(client).revocations
+    (frozen,) = heart.start([job], status="revoking")
+    heart.later(minutes=2)
+    (again,) = heart.claim(client).revocations
+    (attempt,) = heart.start([again], status="revoking")
+    said = ("status", "due_at", "attempts", "evidence", "last_error_code")
+    before = [found(heart)[name] for name in said], heart.row(grant)
+    Ending(heart.place, frozen).carry_out()
+    assert ([found(heart)[name] for name in said], heart.row(grant)) == before
+    Ending(heart.place, attempt).carry_out()
+    assert found(heart)["status"] == "done"
+
+
+def test_the_job_waits_while_a_refresh_is_under_way_and_takes_its_set_with_it(
+    heart: Heart, simulator: SimulatorControl
+) -> None:
+    client = client_of(heart, simulator)
+    heart.grant(client, pair=mint(simulator), labels=ORG)
+    attempt = heart.begin(client)
+    heart.run("select evergrant.request_revocation('customer')")
+    end(heart, client)
+    assert simulator.requests() == []
+    request = refresh.request_of(heart.place, attempt)
+    sending = retry.send(heart.place.transport, request, deadline=timedelta(seconds=5), guard=lambda: None)
+    heart.settle((attempt, heart.place.transport.submit(sending).result()))
+    for _ in range(3):
+        end(heart, client)
+        heart.later(seconds=20)
+    assert found(heart)["evidence"] == "verified"
+    assert living(simulator) == []
+
+
+def test_a_set_that_is_found_in_a_journal_after_the_end_reopens_it(heart: Heart, simulator: SimulatorControl) -> None:
+    client = client_of(heart, simulator)
+    grant = heart.grant(client, pair=mint(simulator), labels=ORG)
+    assert revoke(heart, client)["status"] == "done"
+    second = mint(simulator, "second")
+    entry = Entry(
+        kind="refresh",
+        grant_id=str(grant),
+        client="demo",
+        ref="customer",
+        labels={},
+        generation=0,
+        fingerprint=b"",
+        credentials_no=1,
+        started_at=clock.wall() - timedelta(minutes=5),
+        received_at=clock.wall() - timedelta(minutes=5),
+        status=200,
+        body=token_set("x", refresh_token=second["refresh_token"], access_token=second["access_token"]).body,
+    )
+    heart.place.journal.append([entry])
+    replay.settle_left(heart.place)
+    assert (found(heart)["status"], heart.row(grant)["status"]) == ("queued", "revoking")
+    end(heart, client)
+    assert found(heart)["status"] == "done"
+    assert living(simulator, "second") == []
+
+
+def test_every_request_of_a_revocation_takes_a_slot_of_the_rate(heart: Heart, simulator: SimulatorControl) -> None:
+    client = client_of(heart, simulator, rate=6)
+    chain(heart, simulator, client, 1)
+    heart.run("select evergrant.request_revocation('customer')")
+    end(heart, client)
+    sent = len(simulator.requests())
+    wait = (heart.valve(client)["next_slot_at"] - clock.wall()).total_seconds()
+    assert sent == 2
+    assert wait > 10
