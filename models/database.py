@@ -12,16 +12,14 @@ import settings
 
 # Long enough for a claim under load, short enough that a stuck lock is a back-off and not an outage.
 # The search path: a role that is called evergrant would have our schema as its default, and alembic miss the tables.
-SESSION = " -c ".join(
-    (
-        "",
-        "timezone=UTC",
-        "search_path=public",
-        "lock_timeout=10s",
-        "statement_timeout=60s",
-        "idle_in_transaction_session_timeout=60s",
-    )
-)
+OPTIONS = {
+    "timezone": "UTC",
+    "search_path": "public",
+    "lock_timeout": "10s",
+    "statement_timeout": "60s",
+    "idle_in_transaction_session_timeout": "60s",
+}
+SESSION = " ".join(f"-c {name}={value}" for name, value in OPTIONS.items())
 
 _lock = threading.Lock()
 _engine: tuple[int, str, Engine] | None = None
