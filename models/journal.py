@@ -35,25 +35,36 @@ where :above >= (select coalesce(max(id), 0) from evergrant.journals) and :above
 """)
 SEE = text("update evergrant.journals set seen_at = coalesce(:now, clock_timestamp()) where id = :id")
 
-# Drained: nothing in it is unsettled any more, so nobody in doubt needs to wait for it.
+# Drained: nothing in it is unsettled any more, so nobody in doubt needs to wait for it. Rows are locked in the order
+# of their ids, as settling does.
 DRAINED = text("""
 with drained as (
     update evergrant.journals set drained_at = coalesce(drained_at, coalesce(:now, clock_timestamp()))
     where id = :id returning id
+),
+waiting as (
+    select g.id, drained.id as journal_id from evergrant.grants g, drained
+    where g.doubt_since is not null and g.doubt_journals @> array[drained.id]
+    order by g.id
+    for no key update of g
 )
-update evergrant.grants g set doubt_journals = array_remove(g.doubt_journals, drained.id)
-from drained
-where g.doubt_since is not null and g.doubt_journals @> array[drained.id]
+update evergrant.grants g set doubt_journals = array_remove(g.doubt_journals, waiting.journal_id)
+from waiting where g.id = waiting.id
 """)
 ABANDONED = text("""
 with abandoned as (
     update evergrant.journals
     set abandoned_at = coalesce(abandoned_at, coalesce(:now, clock_timestamp())), abandoned_by = :by
     where id = :id and drained_at is null returning id
+),
+waiting as (
+    select g.id, abandoned.id as journal_id from evergrant.grants g, abandoned
+    where g.doubt_since is not null and g.doubt_journals @> array[abandoned.id]
+    order by g.id
+    for no key update of g
 )
-update evergrant.grants g set doubt_journals = array_remove(g.doubt_journals, abandoned.id)
-from abandoned
-where g.doubt_since is not null and g.doubt_journals @> array[abandoned.id]
+update evergrant.grants g set doubt_journals = array_remove(g.doubt_journals, waiting.journal_id)
+from waiting where g.id = waiting.id
 """)
 
 

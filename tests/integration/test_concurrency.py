@@ -1,0 +1,248 @@
+"""Several beats and workers at once: no row is claimed twice, no attempt begun twice, and nobody waits in a circle."""
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import pytest
+from sqlalchemy import event, text
+
+from models import attempt as attempt_rows
+from models import claim as claims
+from models import journal as register
+from models import revocation
+from models.claim import Job, Scope
+from models.database import engine, transaction
+from tasks import clock
+from tasks.attempt import Attempt
+from tests.heart import LOST, Heart, token_set
+
+T = TypeVar("T")
+
+
+def at_once(*work: Callable[[], T]) -> list[T]:
+    """Do things at the same time, each in a thread of its own; returns what they returned."""
+    ready = threading.Barrier(len(work))
+
+    def run(each: Callable[[], T]) -> T:
+        ready.wait(30)
+        return each()
+
+    with ThreadPoolExecutor(len(work)) as pool:
+        return [done.result(60) for done in [pool.submit(run, each) for each in work]]
+
+
+@contextmanager
+def no_deadlock() -> Iterator[None]:
+    """Fail where PostgreSQL had to break a circle of waiting transactions, also where it was tried again."""
+    seen: list[str] = []
+
+    def note(context: Any) -> None:
+        seen.append(type(context.original_exception).__name__)
+
+    event.listen(engine(), "handle_error", note)
+    try:
+        yield
+    finally:
+        event.remove(engine(), "handle_error", note)
+    assert "DeadlockDetected" not in seen
+
+
+def scope(client: int) -> Scope:
+    return Scope(client, clock.wall() + timedelta(seconds=1), timedelta(seconds=30))
+
+
+def test_two_beats_never_claim_the_same_row(heart: Heart) -> None:
+    client = heart.client()
+    grants = heart.grants(client, 120)
+
+    def beat() -> list[Job]:
+        taken: list[Job] = []
+        for _ in range(60):
+            taken += heart.claim(client, most=7).due
+        return taken
+
+    taken = [job for jobs in at_once(*[beat] * 4) for job in jobs]
+    assert Counter(grant for grant, _ in taken) == Counter(grants)
+
+
+def test_a_claim_waits_for_no_other_claim_and_takes_what_that_leaves(heart: Heart) -> None:
+    client = heart.client()
+    grants = heart.grants(client, 6)
+    with transaction() as first:
+        taken = claims.due(first, scope(client), 3)
+        with transaction() as second:
+            second.execute(text("set local lock_timeout = '1s'"))
+            others = claims.due(second, scope(client), 6)
+    assert {grant for grant, _ in taken} == set(grants[:3])
+    assert {grant for grant, _ in others} == set(grants[3:])
+
+
+@pytest.mark.parametrize("claim", [claims.wished, claims.revocations, claims.failing, claims.repeats])
+def test_no_kind_of_claim_waits_for_a_row_that_is_locked(heart: Heart, claim: Callable[..., list[Job]]) -> None:
+    client = heart.client(rotation="grace")
+    grant = heart.grant(client, failures=1, doubt_since=clock.wall())
+    if claim is claims.wished:
+        heart.set(grant, failures=0, doubt_since=None)
+        heart.run("select evergrant.request_refresh('customer')")
+    if claim is claims.revocations:
+        heart.run("select evergrant.request_revocation('customer')")
+    with transaction() as other:
+        other.execute(text("select from evergrant.grants for no key update"))
+        with transaction() as connection:
+            connection.execute(text("set local lock_timeout = '1s'"))
+            assert claim(connection, scope(client), 5) == []
+    with transaction() as connection:
+        assert [job[0] for job in claim(connection, scope(client), 5)] == [grant]
+
+
+def test_a_message_that_many_workers_take_at_once_begins_each_attempt_once(heart: Heart) -> None:
+    client = heart.client()
+    grants = heart.grants(client, 20)
+    jobs = heart.claim(client).due
+
+    def worker() -> list[Attempt]:
+        return heart.start(random.sample(jobs, len(jobs)))
+
+    with no_deadlock():
+        begun = [attempt.job.grant_id for attempts in at_once(*[worker] * 6) for attempt in attempts]
+    assert Counter(begun) == Counter(grants)
+
+
+def test_overlapping_groups_that_settle_at_once_wait_in_no_circle(heart: Heart) -> None:
+    client, other = heart.client(), heart.client("other")
+    grants = [*heart.grants(client, 8), *heart.grants(other, 8)]
+    rounds: list[Sequence[Attempt]] = []
+    for _ in range(4):
+        rounds.append(heart.start([*heart.claim(client).due, *heart.claim(other).due]))
+        heart.later(minutes=2)
+
+    arrived: set[str] = set()
+
+    def settle(n: int, attempts: Sequence[Attempt]) -> Callable[[], None]:
+        mixed = random.sample(attempts, len(attempts))
+        answers = [token_set(f"{n}-{attempt.job.grant_id}") if k % 3 else LOST for k, attempt in enumerate(mixed)]
+        arrived.update(f"rt-{n}-{attempt.job.grant_id}" for k, attempt in enumerate(mixed) if k % 3)
+        return lambda: heart.settle(*zip(mixed, answers, strict=True))
+
+    with no_deadlock():
+        at_once(*[settle(n, attempts) for n, attempts in enumerate(rounds)])
+    held = {heart.token(grant) for grant in grants}
+    assert held.union(*[heart.formers(grant) for grant in grants]) >= arrived
+
+
+def test_settling_starting_draining_and_revoking_the_same_grants_wait_in_no_circle(heart: Heart) -> None:
+    client = heart.client()
+    grants = heart.grants(client, 10)
+    with transaction() as connection:
+        journals = [register.register(connection, host="elsewhere", process="1") for _ in range(6)]
+    late = heart.start(heart.claim(client).due)
+    heart.later(minutes=2)
+    fresh = heart.start(heart.claim(client).due)
+    heart.run("update evergrant.grants set doubt_since = now(), doubt_journals = :journals", journals=journals)
+    heart.run("select evergrant.request_revocation(ref) from evergrant.grants")
+    shuffled = random.sample(grants, len(grants))
+
+    def drain() -> None:
+        for journal in journals:
+            with transaction() as connection:
+                register.drained(connection, journal)
+
+    def end() -> None:
+        for grant in shuffled:
+            with transaction() as connection:
+                number = connection.execute(text("select claim_no from evergrant.grants where id = :g"), {"g": grant})
+                revocation.again(connection, grant, number.scalar_one(), wait=timedelta(0), failed=True, code="x")
+
+    def done() -> None:
+        for grant in reversed(shuffled):
+            with transaction() as connection:
+                if revocation.is_ours(connection, grant, 4):
+                    revocation.done(connection, grant, evidence="accepted")
+
+    def look() -> None:
+        for _ in range(10):
+            heart.claim(client)
+
+    with no_deadlock():
+        at_once(
+            drain,
+            end,
+            done,
+            lambda: heart.settle(*[(attempt, token_set(f"l-{attempt.job.ref}")) for attempt in late]),
+            lambda: heart.settle(*[(attempt, LOST) for attempt in fresh]),
+            look,
+        )
+    assert all(heart.row(grant)["doubt_journals"] == [] for grant in grants)
+
+
+def test_a_start_that_is_not_committed_makes_the_other_wait_and_then_find_nothing(heart: Heart) -> None:
+    client = heart.client()
+    heart.grant(client)
+    jobs = heart.claim(client).due
+    begun = threading.Event()
+
+    def start() -> list[Attempt]:
+        begun.set()
+        return heart.start(jobs)
+
+    with ThreadPoolExecutor(1) as pool, transaction() as first:
+        mine = attempt_rows.start(first, jobs, journal_id=heart.place.journal_id)
+        other = pool.submit(start)
+        begun.wait(10)
+        first.commit()
+        assert other.result(30) == []
+    assert len(mine) == 1
+
+
+def test_many_applications_that_report_one_401_at_once_make_one_wish(heart: Heart) -> None:
+    client = heart.client()
+    heart.grant(client, due_in=timedelta(hours=1))
+
+    def report() -> None:
+        for _ in range(5):
+            heart.run("select evergrant.request_refresh('customer', if_generation => 1)")
+
+    with no_deadlock():
+        at_once(*[report] * 6)
+    assert len(heart.all("select id from evergrant.refresh_requests")) == 1
+
+
+def test_many_applications_that_revoke_one_grant_at_once_get_one_id(heart: Heart) -> None:
+    client = heart.client()
+    heart.grant(client)
+
+    def ask() -> int:
+        return int(heart.one("select evergrant.request_revocation('customer') as id")["id"])
+
+    assert len(set(at_once(*[ask] * 8))) == 1
+
+
+def test_wishes_settles_and_claims_at_once_lose_nothing(heart: Heart) -> None:
+    client = heart.client()
+    grants = heart.grants(client, 10)
+    stop = threading.Event()
+    stored: Counter[Any] = Counter()
+
+    def applications() -> None:
+        while not stop.is_set():
+            heart.run(f"select evergrant.request_refresh('customer-{random.randrange(10)}')")
+
+    def work(name: str) -> None:
+        for n in range(12):
+            claimed = heart.claim(client)
+            started = heart.start([*claimed.due, *claimed.wished])
+            heart.settle(*[(attempt, token_set(f"{name}-{n}-{attempt.job.ref}")) for attempt in started])
+            stored.update(attempt.job.grant_id for attempt in started)
+            heart.run("update evergrant.grants set refreshed_at = refreshed_at - interval '2 minutes'")
+        stop.set()
+
+    with no_deadlock():
+        at_once(applications, lambda: work("a"), lambda: work("b"))
+    for grant in grants:
+        assert heart.row(grant)["generation"] == 1 + stored[grant]
