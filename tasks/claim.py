@@ -51,7 +51,8 @@ def claim(
     """
     row = claims.lock_valve(connection, client_id, now=now)
     if row is None:
-        return Claimed()
+        # Another beat has it, or settled answers are being counted: for milliseconds.
+        return Claimed(again_in=SOON)
     valve, at = valves.of_row(row), row["at"]
     scope = Scope(client_id, at, min(lease, row["attempt_lease"]))
     claimed = Claimed(due=claims.repeats(connection, scope, most) if row["rotation"] == "grace" else [])

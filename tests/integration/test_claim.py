@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from models.client import lock_valves
 from models.database import transaction
 from tests.heart import BUSY, HELD_BACK, LEASE, LOST, Heart, token_set
 
@@ -28,6 +29,17 @@ def test_the_longest_overdue_go_first(heart: Heart) -> None:
     grants = heart.grants(client, 5)
     assert {grant for grant, _ in heart.claim(client, most=3).due} == set(grants[:3])
     assert {grant for grant, _ in heart.claim(client, most=2).due} == set(grants[3:])
+
+
+def test_a_client_whose_valve_is_held_by_a_settle_is_looked_at_again_at_once(heart: Heart) -> None:
+    client = heart.client()
+    heart.grant(client)
+    with transaction() as settling:
+        lock_valves(settling, [client])
+        claimed = heart.claim(client)
+    assert claimed.count == 0
+    assert claimed.again_in == timedelta(milliseconds=50)
+    assert heart.claim(client).count == 1
 
 
 def test_a_claimed_grant_is_not_claimed_again_within_its_lease(heart: Heart) -> None:
