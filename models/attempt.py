@@ -35,6 +35,7 @@ class Started:
     suspect_at: datetime | None
     failures: int
     failing_since: datetime | None
+    client_paused: bool
     valve_shut: bool
     canary: bool
 
@@ -89,8 +90,8 @@ select s.id as grant_id, s.client_id, s.ref, s.status, s.generation, s.claim_no,
         where j.id = any (s.doubt_journals) and j.drained_at is null and j.abandoned_at is null
     ) as journals_undrained,
     s.suspect_at, s.failures, s.failing_since,
-    (v.paused_by_operator and s.status <> 'revoking')
-        or coalesce(v.paused_until > s.started_at and v.canary_grant_id is distinct from s.id, false) as valve_shut,
+    v.paused_by_operator and s.status <> 'revoking' as client_paused,
+    coalesce(v.paused_until > s.started_at and v.canary_grant_id is distinct from s.id, false) as valve_shut,
     coalesce(v.paused_until > s.started_at and v.canary_grant_id = s.id, false) as canary
 from started s
 join evergrant.valves v on v.client_id = s.client_id

@@ -58,6 +58,7 @@ def connect(url: str) -> Engine:
         max_overflow=0,
         pool_pre_ping=True,  # after a restart of the database each pooled connection is dead: ask before use
         pool_timeout=30,
+        hide_parameters=True,  # an error's text would repeat refs, labels and sealed bytes
         connect_args={
             "application_name": "evergrant",
             "connect_timeout": 10,

@@ -46,6 +46,7 @@ class Attempt:
             lease=job.lease_until - job.started_at,
             deadline=self.registered.times.deadline,
             journal_writable=journal_writable,
+            client_paused=job.client_paused,
             valve_shut=valve_shut,
             stopping=stopping,
             in_doubt_for=None if job.doubt_since is None else job.started_at - job.doubt_since + age,

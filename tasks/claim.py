@@ -55,7 +55,8 @@ def claim(
         return Claimed(again_in=SOON)
     valve, at = valves.of_row(row), row["at"]
     scope = Scope(client_id, at, min(lease, row["attempt_lease"]))
-    claimed = Claimed(due=claims.repeats(connection, scope, most) if row["rotation"] == "grace" else [])
+    may_repeat = row["rotation"] == "grace" and not valve.paused_by_operator
+    claimed = Claimed(due=claims.repeats(connection, scope, most) if may_repeat else [])
     if claimed.count:
         valves.write(connection, client_id, policy.take(valve, at=at, count=claimed.count))
         claimed.again_in = SOON

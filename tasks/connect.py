@@ -156,7 +156,12 @@ def finish(
     answer = _ask(place, registered, begun, callback.code)
     received_at = clock.wall()
     position = _keep(place, registered, begun, answer, started_at=started_at, received_at=received_at)
-    end = outcome(answer, proven=registered.known.proven, wall_clock=received_at)
+    end = outcome(
+        answer,
+        proven=registered.known.proven,
+        wall_clock=received_at,
+        retry_after_header=registered.provider.retry_after_header,
+    )
     stored = _settle(place, registered, begun, end, started_at=started_at, who=who, patience=patience)
     if position is not None:
         place.journal.mark_settled([position])

@@ -19,6 +19,7 @@ from models.database import transaction
 from tasks import clock
 from tasks.claim import Claimed
 from tasks.claim import claim as claim_client
+from tasks.retry import DATABASE_AWAY
 
 log = structlog.get_logger()
 
@@ -74,11 +75,21 @@ class GrantScheduler(Scheduler):
             client_ids = claim.clients_to_look_at(connection)
         again_in = timedelta(seconds=self.settings.beat_interval_seconds)
         for client_id in client_ids:
-            claimed = self._claim(client_id)
+            claimed = self._claim_or_tell(client_id)
             if claimed.again_in is not None:
                 again_in = min(again_in, claimed.again_in)
         self._publish_chores()
         return again_in.total_seconds()
+
+    def _claim_or_tell(self, client_id: int) -> Claimed:
+        """Claim for one client; what fails there keeps no other client waiting."""
+        try:
+            return self._claim(client_id)
+        except DATABASE_AWAY:
+            raise
+        except Exception:
+            log.exception("beat.client_failed", client_id=client_id)
+            return Claimed()
 
     def _claim(self, client_id: int) -> Claimed:
         with transaction() as connection:

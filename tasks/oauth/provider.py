@@ -118,7 +118,7 @@ def _header_value(value: str) -> str:
 
 
 Url = Annotated[str, AfterValidator(_url)]
-PerMinute = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+PerMinute = Annotated[float, Field(ge=1 / 1440, le=1e6, allow_inf_nan=False)]  # one a day, to 16 666 a second
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 HeaderValue = Annotated[str, AfterValidator(_header_value)]

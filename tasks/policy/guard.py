@@ -21,6 +21,7 @@ class Situation:
     lease: timedelta
     deadline: timedelta
     journal_writable: bool
+    client_paused: bool
     valve_shut: bool
     stopping: bool
     in_doubt_for: timedelta | None
@@ -49,8 +50,13 @@ def journal_cannot_be_written(now: Situation) -> Held | None:
     return None if now.journal_writable else Held("journal_cannot_be_written")
 
 
+def client_is_paused(now: Situation) -> Held | None:
+    """An operator said no since the claim: that stops everything but revocations."""
+    return Held("client_is_paused") if now.client_paused else None
+
+
 def valve_is_shut(now: Situation) -> Held | None:
-    """The provider, the breaker or an operator said no since the claim; a first repeat inside its grace goes on."""
+    """The provider or the breaker said no since the claim; a first repeat inside its grace goes on."""
     return Held("valve_is_shut") if now.valve_shut and not _repeats_in_grace(now) else None
 
 
@@ -94,6 +100,7 @@ def _least(now: Situation) -> timedelta:
 CHECKS: Final[tuple[Callable[[Situation], Held | None], ...]] = (
     process_is_stopping,
     journal_cannot_be_written,
+    client_is_paused,
     valve_is_shut,
     profile_forbids,
     lease_is_too_short,

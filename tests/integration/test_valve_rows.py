@@ -241,12 +241,12 @@ def test_an_operators_pause_stops_everything_but_revocations(heart: Heart) -> No
     heart.run("select evergrant.request_refresh('wished'), evergrant.request_revocation('ending')")
     heart.run("update evergrant.valves set paused_by_operator = true")
     (held,) = heart.start(early)
-    assert held.job.valve_shut
+    assert held.job.client_paused
     assert client in heart.looks_at()
     claimed = heart.claim(client)
     assert (claimed.due, claimed.wished) == ([], [])
     assert [grant for grant, _ in claimed.revocations] == [ending]
-    assert not heart.start(claimed.revocations, status="revoking")[0].job.valve_shut
+    assert not heart.start(claimed.revocations, status="revoking")[0].job.client_paused
 
 
 def test_of_four_slots_one_is_for_revocations_one_for_failing_grants_and_wishes_come_first_in_the_others(

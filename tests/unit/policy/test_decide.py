@@ -74,6 +74,7 @@ STARTED = Started(
     suspect_at=None,
     failures=0,
     failing_since=None,
+    client_paused=False,
     valve_shut=False,
     canary=False,
 )

@@ -19,6 +19,7 @@ IDLE = Situation(
     lease=60 * SECOND,
     deadline=30 * SECOND,
     journal_writable=True,
+    client_paused=False,
     valve_shut=False,
     stopping=False,
     in_doubt_for=None,
@@ -38,6 +39,11 @@ def test_what_is_not_sent_for_a_reason_of_this_process_says_so() -> None:
     assert guard(replace(IDLE, stopping=True)) == Held("process_is_stopping")
     assert guard(replace(IDLE, journal_writable=False)) == Held("journal_cannot_be_written")
     assert guard(replace(IDLE, valve_shut=True)) == Held("valve_is_shut")
+
+
+def test_an_operators_pause_holds_also_a_first_repeat_inside_its_grace() -> None:
+    paused = replace(GRACE, in_doubt_for=SECOND, client_paused=True)
+    assert guard(paused) == Held("client_is_paused")
 
 
 @pytest.mark.parametrize(("age", "held"), [(0, False), (30, False), (30.001, True), (60, True), (3600, True)])
@@ -140,6 +146,7 @@ situations = st.builds(
     lease=times,
     deadline=times,
     journal_writable=st.booleans(),
+    client_paused=st.booleans(),
     valve_shut=st.booleans(),
     stopping=st.booleans(),
     in_doubt_for=st.none() | times,
