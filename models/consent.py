@@ -33,6 +33,7 @@ class NewGrant:
     due_at: datetime | None  # null: now
     refreshed_at: datetime | None
     credentials_no: int | None
+    created_at: datetime | None = None  # null: now
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +58,25 @@ class LiveRow:
     labels: dict[str, list[str]]
     keep: str | None
     refresh_fingerprint: bytes | None
+    created_at: datetime
 
 
 INSERT = text("""
 insert into evergrant.grants (id, client_id, ref, status, generation, labels, keep, scope, sealed_refresh_token,
     sealed_access_token, refresh_fingerprint, access_expires_at, life, due_at, refreshed_at, asked_at,
-    refreshed_credentials_no)
+    refreshed_credentials_no, created_at)
 select id, :client_id, ref, status, generation, cast(labels as jsonb), keep, scope, sealed_refresh_token,
     sealed_access_token, refresh_fingerprint, access_expires_at, life, coalesce(due_at, clock_timestamp()),
-    refreshed_at, refreshed_at, credentials_no
+    refreshed_at, refreshed_at, credentials_no, coalesce(created_at, clock_timestamp())
 from unnest(
     cast(:id as uuid[]), cast(:ref as text[]), cast(:status as text[]), cast(:generation as bigint[]),
     cast(:labels as text[]), cast(:keep as text[]), cast(:scope as text[]),
     cast(:sealed_refresh_token as bytea[]), cast(:sealed_access_token as bytea[]),
     cast(:refresh_fingerprint as bytea[]), cast(:access_expires_at as timestamptz[]),
     cast(:life as interval[]), cast(:due_at as timestamptz[]), cast(:refreshed_at as timestamptz[]),
-    cast(:credentials_no as integer[])
+    cast(:credentials_no as integer[]), cast(:created_at as timestamptz[])
 ) as new (id, ref, status, generation, labels, keep, scope, sealed_refresh_token, sealed_access_token,
-    refresh_fingerprint, access_expires_at, life, due_at, refreshed_at, credentials_no)
+    refresh_fingerprint, access_expires_at, life, due_at, refreshed_at, credentials_no, created_at)
 on conflict do nothing
 returning id
 """)
@@ -87,7 +89,7 @@ join evergrant.clients c on c.id = g.client_id
 """)
 
 LIVE = text("""
-select g.id, g.ref, g.status, g.generation, g.labels, g.keep, g.refresh_fingerprint
+select g.id, g.ref, g.status, g.generation, g.labels, g.keep, g.refresh_fingerprint, g.created_at
 from evergrant.grants g
 where g.client_id = :client_id and g.ref = any (cast(:refs as text[])) and g.status not in ('revoking', 'revoked')
 order by g.id

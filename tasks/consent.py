@@ -6,7 +6,7 @@ the ref has a live row       a new row, generation going on; the old one is on i
 otherwise                    a new row
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -54,15 +54,15 @@ class Consent:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a consent became; `how`: connected, reconnected, or unchanged."""
+    """What a consent became; `how`: connected, reconnected, unchanged, or replaced by a newer one."""
 
     grant_id: UUID
     generation: int
     how: str
 
 
-def store(connection: Connection, given: Consent, *, vault: Vault, who: str) -> Stored:
-    """Store a consent; repeating it changes nothing.
+def store(connection: Connection, given: Consent, *, vault: Vault, who: str, replayed: bool = False) -> Stored:
+    """Store a consent; repeating it changes nothing. `replayed`: it is an old one, perhaps older than what is there.
 
     Raises:
         NoRefreshToken: it cannot be kept alive.
@@ -82,12 +82,30 @@ def store(connection: Connection, given: Consent, *, vault: Vault, who: str) -> 
         return Stored(old.id, old.generation, "unchanged")
     if consent.exists(connection, given.grant_id):
         return Stored(given.grant_id, 0, "unchanged")
+    if replayed and old is not None and _was_replaced_by(old, given):
+        return _replaced_row(connection, given, token, vault=vault, who=who)
     return _new_row(connection, given, old, token, vault=vault, who=who)
 
 
-def replay(connection: Connection, entry: Entry, registered: Registered, *, vault: Vault) -> Stored | None:
-    """Store the consent of a journaled exchange; None where its answer holds no token set that can be kept.
+def _was_replaced_by(other: LiveRow, given: Consent) -> bool:
+    """Whether `other` is the newer consent: generations go on from one consent of a ref to the next."""
+    return other.created_at > given.started_at or 0 < given.generation <= other.generation
 
+
+def _replaced_row(connection: Connection, given: Consent, refresh_token: str, *, vault: Vault, who: str) -> Stored:
+    """Make the row of a consent that was replaced: its pairs must die, if their end is not noted anyway."""
+    provider = given.registered.provider
+    row = replace(_row(given, None, refresh_token, provider, vault), status="revoking")
+    consent.insert(connection, given.registered.known.id, [row])
+    consent.retire(connection, row.id, at_once=provider.revocation is Reach.TOKEN, who=who)
+    return Stored(row.id, row.generation, "replaced")
+
+
+def replay(connection: Connection, entry: Entry, registered: Registered, *, vault: Vault) -> Stored | None:
+    """Store the consent that a journaled answer tells of; None where it holds no token set that can be kept.
+
+    It may be the answer to an exchange that nobody stored, or to any request for a row whose making is among the
+    commits that are missing. Journals come in any order: a consent that was replaced since is on its way to the end.
     An entry whose pair another ref holds, or that has no refresh token, was refused to the user's face already.
     """
     token_set = read_token_answer(entry.body)
@@ -103,7 +121,7 @@ def replay(connection: Connection, entry: Entry, registered: Registered, *, vaul
         generation=entry.generation,
     )
     try:
-        return store(connection, given, vault=vault, who="evergrant")
+        return store(connection, given, vault=vault, who="evergrant", replayed=True)
     except ConsentError:
         return None
 
@@ -141,4 +159,5 @@ def _row(given: Consent, old: LiveRow | None, refresh_token: str, provider: Prov
         due_at=timing.due_at(given.started_at, life, grant_id),
         refreshed_at=given.started_at,
         credentials_no=given.registered.known.credentials_no,
+        created_at=given.started_at,
     )

@@ -99,7 +99,7 @@ def _replay(place: Workplace, kept: Sequence[Kept]) -> list[Position]:
 
 
 def _insert(connection: Connection, place: Workplace, entry: Entry) -> bool:
-    """Make the row that an entry tells of: its exchange was answered, and nobody stored it. False: no such client."""
+    """Make the row that an entry tells of: nobody stored it, or that commit is missing. False: no such client."""
     client_id = clients.id_of(connection, entry.client)
     if client_id is None:
         log.error("journal.unknown_client", client=entry.client, grant_id=entry.grant_id)

@@ -197,7 +197,7 @@ def test_a_consent_that_replaced_another_is_replayed_as_a_new_row_and_the_old_on
     heart: Heart, gone: Write
 ) -> None:
     client = heart.client(revocation="token")
-    old = heart.grant(client, token="old", generation=4)
+    old = heart.grant(client, token="old", generation=4, created_at=clock.wall() - timedelta(days=1))
     new = uuid4()
     gone(entry(heart, new, 0, "new", kind="exchange"))
     for _ in range(2):

@@ -1,0 +1,93 @@
+"""Consents that a restored database lacks: journals tell of them, in whatever order they are read."""
+
+import itertools
+from collections.abc import Callable
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from models import journal as register
+from models.database import transaction
+from tasks import clock, journal, replay
+from tasks.journal import Entry, Journal
+from tests.heart import Heart, token_set
+
+Tell = Callable[..., None]
+
+
+@pytest.fixture
+def tell(heart: Heart) -> Tell:
+    """Leave a journal of a process that is gone, with one answer in it."""
+    folder = heart.settings.home / "journals"
+
+    def write(grant: UUID, generation: int, name: str, *, minutes_ago: float, sent: str | None = None) -> None:
+        with transaction() as connection:
+            journal_id = register.register(connection, host="here", process="1", above=max(journal.journal_ids(folder)))
+        kept = Journal.open(folder, journal_id, vault=heart.place.vault)
+        at = clock.wall() - timedelta(minutes=minutes_ago)
+        kept.append(
+            [
+                Entry(
+                    kind="exchange" if generation == 0 else "refresh",
+                    grant_id=str(grant),
+                    client="demo",
+                    ref="customer",
+                    labels={},
+                    generation=generation,
+                    fingerprint=heart.place.vault.fingerprint(f"rt-{sent}") if sent else b"",
+                    credentials_no=1,
+                    started_at=at,
+                    received_at=at,
+                    status=200,
+                    body=token_set(name).body,
+                )
+            ]
+        )
+        kept.close()
+
+    return write
+
+
+def test_an_imported_grant_that_the_backup_lacks_comes_back_by_its_refresh(heart: Heart, tell: Tell) -> None:
+    heart.client()
+    grant = uuid4()
+    tell(grant, 1, "b", minutes_ago=20, sent="imported")
+    tell(grant, 2, "c", minutes_ago=10, sent="b")
+    replay.drain_others(heart.place)
+    row = heart.row(grant)
+    assert (row["ref"], row["status"], row["generation"]) == ("customer", "active", 3)
+    assert heart.token(grant) == "rt-c"
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_of_two_consents_of_one_ref_the_newer_one_stays_in_whatever_order_they_are_read(
+    heart: Heart, tell: Tell, order: tuple[int, ...]
+) -> None:
+    heart.client()
+    older, newer = uuid4(), uuid4()
+    entries: list[Callable[[], None]] = [
+        lambda: tell(older, 0, "a", minutes_ago=40),
+        lambda: tell(older, 1, "b", minutes_ago=30, sent="a"),
+        lambda: tell(newer, 0, "x", minutes_ago=20),
+        lambda: tell(newer, 3, "y", minutes_ago=10, sent="x"),
+    ]
+    for number in order:
+        entries[number]()
+    replay.drain_others(heart.place)
+    assert heart.row(newer)["status"] == "active"
+    assert heart.token(newer) == "rt-y"
+    assert heart.row(older)["status"] == "revoking"
+    reasons = heart.all("select grant_id, reason from evergrant.revocations")
+    assert [(row["grant_id"], row["reason"]) for row in reasons] == [(older, "replaced")]
+
+
+def test_a_consent_newer_than_the_backup_takes_the_place_of_the_old_one(heart: Heart, tell: Tell) -> None:
+    client = heart.client()
+    old = heart.grant(client)
+    heart.run("update evergrant.grants set created_at = created_at - interval '1 day'")
+    newer = uuid4()
+    tell(newer, 0, "x", minutes_ago=20)
+    replay.drain_others(heart.place)
+    assert (heart.row(old)["status"], heart.row(newer)["status"]) == ("revoking", "active")
+    assert heart.row(newer)["generation"] == heart.row(old)["generation"] + 1
