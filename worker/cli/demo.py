@@ -26,15 +26,21 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--seconds",
+    metavar="N",
     type=click.IntRange(LEAST_SECONDS, 3600),
     default=DEFAULT_SECONDS,
     show_default=True,
     help="How long the story takes, after the set-up.",
 )
 @click.option(
-    "--grants", type=click.IntRange(10, 2000), default=DEFAULT_GRANTS, show_default=True, help="Grants of each side."
+    "--grants",
+    metavar="N",
+    type=click.IntRange(10, 2000),
+    default=DEFAULT_GRANTS,
+    show_default=True,
+    help="Grants of each side.",
 )
-@click.option("--keep", is_flag=True, help="Leave the folder with every log, and say where it is.")
+@click.option("--keep", is_flag=True, help="Leave the folder with every log, and say where.")
 @json_option
 def demo(*, seconds: int, grants: int, keep: bool, as_json: bool) -> None:
     """Show the whole system at work on this machine.

@@ -34,18 +34,21 @@ _TIME_WIDTH = 7
 
 
 class LiveScreen(Screen):
-    """A page that is drawn again and again; `on_frame` is given each one, for a recording."""
+    """A page that is drawn again and again; a recording is given each one, and the last with the conclusion."""
 
     def __init__(
         self,
         plan: Plan,
         console: Console | None = None,
-        on_frame: Callable[[float, RenderableType], None] | None = None,
+        *,
+        on_frame: Callable[[float, RenderableType], None] = lambda _at, _page: None,
+        on_conclusion: Callable[[RenderableType], None] = lambda _page: None,
     ) -> None:
         self.console = console or Console(highlight=False)
         super().__init__(lambda line: self.console.print(line, markup=False))
         self._plan = plan
         self._on_frame = on_frame
+        self._on_conclusion = on_conclusion
         self._events: list[tuple[float, str]] = []
         self._samples: Mapping[str, Sample] = {}
         self._drawn_at = -FRAME_SECONDS
@@ -85,8 +88,7 @@ class LiveScreen(Screen):
         lines.highlight_regex(r"(?m)^grants lost .*$", "bold")
         for part in (Text(), summary, lines):
             self.console.print(part)
-        if self._on_frame is not None:
-            self._on_frame(self.at, Group(self._page(), Text(), summary, lines))
+        self._on_conclusion(Group(*self._page(events=False).renderables, summary, lines))
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -99,15 +101,16 @@ class LiveScreen(Screen):
         page = self._page()
         if self._live is not None:
             self._live.update(page, refresh=True)
-        if self._on_frame is not None:
-            self._on_frame(self.at, page)
+        self._on_frame(self.at, page)
 
-    def _page(self) -> Group:
+    def _page(self, *, events: bool = True) -> Group:
         width = self.console.width
         parts: list[RenderableType] = [self._title(), Text()]
         if self._samples:
             parts += [counts_table(self._samples), Text(), *marks(self._samples, list(self._plan.lives), width), Text()]
-        return Group(*parts, self._events_that_fit(width, self.console.height - _FIXED_LINES))
+        if events:
+            parts.append(self._events_that_fit(width, self.console.height - _FIXED_LINES))
+        return Group(*parts)
 
     def _title(self) -> Text:
         title = Text("Evergrant demo", style="bold", no_wrap=True)

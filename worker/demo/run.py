@@ -33,6 +33,8 @@ def run(wanted: Plan, screen: Screen, *, commands: Sequence[str], keep: bool) ->
                 " job that most teams write (worker/demo/naive.py)."
             )
             screen.prepare(plan.WAITS_SENTENCE)
+            if keep:
+                screen.prepare(f"Everything lies, and stays, in {installation.home}.")
             prepare(installation, wanted)
             vault = Vault.from_settings(current())
             watcher = Watcher(installation.provider, vault)

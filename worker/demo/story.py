@@ -22,7 +22,8 @@ from worker.demo.sides import State, Watcher
 from worker.simulator.control import SimulatorControl
 
 PATIENCE_SECONDS = 20.0
-OUTAGE_SECONDS = 4.0
+OUTAGE: tuple[tuple[int, dict[str, str], float], ...] = ((504, {}, 1.5), (503, {"Retry-After": "1"}, 2.5))
+"""Status, headers, and how many seconds it lasts."""
 WRONG_SECRET_SECONDS = 2.0
 MOST_REQUESTS = 100_000
 SLOW_SECONDS = 1.2
@@ -96,11 +97,14 @@ class Story:
         self._calm_until(23)
 
     def outage(self) -> None:
-        """Let the provider do what it is asked, and answer 503, then 504."""
-        self.announce("The provider answers 503, then 504, after it has issued the new tokens.")
-        for status, headers in ((503, {"Retry-After": "2"}), (504, {})):
+        """Let the provider do what it is asked, and answer 504, then 503."""
+        self.announce(
+            "The provider issues the new tokens, but answers 504, then 503. Evergrant stops, and asks with single"
+            " requests whether it is well again."
+        )
+        for status, headers, seconds in OUTAGE:
             with self._fault("status", status=status, when="after", headers=headers):
-                self.installation.rest(OUTAGE_SECONDS / 2)
+                self.installation.rest(seconds)
         self._calm_until(34)
 
     def lost_broker(self) -> None:
