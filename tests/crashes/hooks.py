@@ -1,0 +1,212 @@
+"""Hooks: wraps the named functions of tasks, models and worker at their boundaries, so that fail-points lie there.
+
+Nothing of this exists where the programs run for real: only the entries of the crash loop import it.
+"""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+from importlib import import_module
+from typing import Any
+
+from celery.worker.request import Request
+
+from models import attempt, revocation, settlement
+from tasks import confirm, connect, journal, refresh, replay, revoke
+from tasks.journal import segment
+from tasks.oauth.transport import Response, Transport
+from tasks.workplace import Workplace
+from tests.crashes import commits, wire
+from tests.crashes.strike import Striker
+from tests.crashes.trace import mark_of
+from worker import beat
+
+Wrapped = Callable[..., Any]
+
+
+def around(owner: Any, name: str, *, before: Wrapped | None = None, after: Wrapped | None = None) -> None:
+    """Wrap a function where it is looked up: `before(*arguments)`, `after(result, *arguments)`."""
+    function = getattr(owner, name)
+
+    @wraps(function)
+    async def awaited(*arguments: Any, **named: Any) -> Any:
+        if before is not None:
+            before(*arguments)
+        return await function(*arguments, **named)
+
+    @wraps(function)
+    def wrapped(*arguments: Any, **named: Any) -> Any:
+        if before is not None:
+            before(*arguments)
+        result = function(*arguments, **named)
+        if after is not None:
+            after(result, *arguments)
+        return result
+
+    setattr(owner, name, awaited if asyncio.iscoroutinefunction(function) else wrapped)
+
+
+def install(striker: Striker) -> None:
+    """Lay every fail-point into this process."""
+    commits.install(striker)
+    wire.install(striker)
+    for lay in (_beat, _start, _guard, _journal, _settle, _ack, _drain, _shred, _revoke, _exchange):
+        lay(striker)
+
+
+def _point(striker: Striker, name: str) -> Wrapped:
+    return lambda *_: striker.hit(name)
+
+
+def _transaction_of(step: str) -> Wrapped:
+    return lambda *_: commits.begin(step)
+
+
+def _beat(striker: Striker) -> None:
+    def claimed(result: Any, *_: Any) -> None:
+        if result.count:
+            commits.begin("claim")
+
+    def publishing(_: Any, __: Any, ___: Any, jobs: Any, **____: Any) -> None:
+        if jobs:
+            striker.hit("claim.committed")
+
+    around(beat, "claim_client", after=claimed)
+    around(beat.GrantScheduler, "_publish", before=publishing)
+    around(beat.GrantScheduler, "_send", after=_point(striker, "publish.sent"))
+
+
+def _start(striker: Striker) -> None:
+    def started(result: Any, *_: Any) -> None:
+        if result:
+            commits.begin("start")
+
+    def committed(result: Any, *_: Any) -> None:
+        if result[0]:
+            striker.hit("start.committed")
+
+    around(attempt, "start", after=started)
+    around(refresh, "_start_rows", after=committed)
+    around(Transport, "send", before=_point(striker, "connect.before"))
+
+
+def _guard(striker: Striker) -> None:
+    """The guard on the open connection; what passed it is on its way, and the trace says so."""
+
+    def passed(_: Any, __: Any, ours: Any) -> None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return  # the guard before connecting, in a Celery thread
+        job = ours.job
+        striker.trace.say(
+            "sending",
+            grant=str(job.grant_id),
+            claim_no=job.claim_no,
+            generation=job.generation,
+            lease_until=job.lease_until.timestamp(),
+        )
+        striker.hit("guard.passed")
+        striker.trace.say("sent", grant=str(job.grant_id), claim_no=job.claim_no)
+
+    around(refresh, "check", after=passed)
+    around(revoke, "check", after=passed)
+
+
+def _journal(striker: Striker) -> None:
+    def arrived(_: Any, arrival: Any) -> None:
+        job, answer = arrival.attempt.job, arrival.answer
+        said = answer.status if isinstance(answer, Response) else f"{type(answer).__name__} {answer.code}"
+        striker.trace.say("ended", grant=str(job.grant_id), claim_no=job.claim_no, how=said)
+
+    def reading(_: Any, entries: Any) -> None:
+        if entries:
+            striker.hit("answer.read")
+
+    def kept(_: Any, __: Any, entries: Any) -> None:
+        for entry in entries:
+            with suppress(ValueError, KeyError, TypeError):
+                mark = mark_of(json.loads(entry.body)["access_token"])
+                striker.trace.say("kept", grant=entry.grant_id, kind=entry.kind, mark=mark)
+        if entries:
+            striker.hit("journal.synced")
+
+    def syncing(_: Any, __: Any, ___: Any, positions: Any) -> None:
+        if positions:
+            striker.hit("journal.written")
+
+    around(Workplace, "arrive", before=arrived)
+    around(journal.Journal, "append", before=reading, after=kept)
+    around(journal.Journal, "_sync", before=syncing)
+    around(journal.Journal, "mark_settled", after=_point(striker, "mark.written"))
+
+
+def _settle(striker: Striker) -> None:
+    def storing(_: Any, answers: Any) -> None:
+        if answers and commits.doing() != "drain":
+            striker.hit("settle.before")
+
+    def stored(_: Any, __: Any, answers: Any) -> None:
+        for answer in answers:
+            striker.trace.say("storing", grant=str(answer.grant_id))
+        if answers and commits.doing() != "drain":
+            commits.begin("settle")
+
+    def marking(_: Any, positions: Any) -> None:
+        if positions:
+            striker.hit("settle.committed")
+
+    around(settlement, "store", before=storing, after=stored)
+    around(journal.Journal, "mark_settled", before=marking)
+    around(confirm, "_present", before=_point(striker, "confirm.before"), after=_point(striker, "confirm.used"))
+
+
+def _ack(striker: Striker) -> None:
+    around(Request, "acknowledge", before=_point(striker, "ack.before"), after=_point(striker, "ack.after"))
+
+
+def _drain(striker: Striker) -> None:
+    replaying = threading.local()
+
+    def begin(*_: Any) -> None:
+        striker.hit("drain.before")
+        replaying.now = True
+
+    def locked(*_: Any) -> None:
+        if getattr(replaying, "now", False):
+            commits.begin("drain")
+            replaying.now = False
+
+    around(replay, "_replay", before=begin, after=_point(striker, "drain.replayed"))
+    around(settlement, "lock", after=locked)
+    around(replay, "_record_drained", after=_point(striker, "drain.recorded"))
+
+
+def _shred(striker: Striker) -> None:
+    held = import_module("tasks.journal.held")  # the package exports a function of this name
+    around(held, "shred", before=_point(striker, "shred.before"), after=_point(striker, "shred.after"))
+    around(segment, "shred_file", after=_point(striker, "shred.between"))
+
+
+def _revoke(striker: Striker) -> None:
+    ending = revoke.Ending
+    around(ending, "carry_out", before=_point(striker, "revoke.begun"))
+    around(ending, "_freshen", before=_point(striker, "revoke.freshen"))
+    around(ending, "_present", before=_point(striker, "revoke.present"))
+    around(ending, "_end_branch", before=_point(striker, "revoke.branch"), after=_point(striker, "revoke.looked"))
+    around(ending, "_look_at", before=_point(striker, "revoke.revoked"))
+    around(ending, "_note_end", after=_point(striker, "revoke.end_noted"))
+    around(ending, "_again", before=_point(striker, "revoke.again"))
+    around(ending, "_done", after=_point(striker, "revoke.ended"))
+    around(revocation, "done", after=_transaction_of("revoke"))
+
+
+def _exchange(striker: Striker) -> None:
+    around(connect, "_take", before=_point(striker, "exchange.before"), after=_point(striker, "exchange.taken"))
+    around(connect, "_ask", after=_point(striker, "exchange.answered"))
+    around(connect, "_keep", after=_point(striker, "exchange.kept"))
+    around(connect, "store", after=_transaction_of("exchange"))
+    around(connect, "_settle", after=_point(striker, "exchange.committed"))
