@@ -7,7 +7,7 @@ import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -42,6 +42,7 @@ class Report:
     refused: list[dict[str, Any]]
     least_fresh: int
     """The fewest access tokens that were handed out at one time."""
+    fresh_at_the_end: int
     errors: list[str] = field(repr=False)
 
     def faults(self, *, disturbed: bool = False) -> list[str]:
@@ -53,6 +54,8 @@ class Report:
             found.append(f"lost: {self.lost[:5]}")
         if self.refused:
             found.append(f"{len(self.refused)} access tokens were refused: {self.refused[:5]}")
+        if self.fresh_at_the_end < self.grants:
+            found.append(f"only {self.fresh_at_the_end} access tokens are fresh at the end")
         if not self.answers["200"]:
             found.append(f"no access token was served: {dict(self.answers)}")
         return found if disturbed else found + self._undisturbed_faults()
@@ -109,12 +112,17 @@ def keep(
         for sampler in samplers.values():
             sampling.enter_context(sampler)
         least_fresh = _watch(installation, seconds, list(disturbances), dict.fromkeys(providers, grants))
-    everything = dict.fromkeys(providers, grants)
-    eventually(lambda: installation.fresh() == everything, timeout=6 * lifetime if disturbances else 5)
+    fresh_at_the_end = _wait_for_all(
+        installation, dict.fromkeys(providers, grants), seconds=6 * lifetime if disturbances else 5
+    )
     errors = installation.logged('"level": "error"', '"level": "critical"', "Traceback")
     return {
         name: _report(installation, name, provider, samplers[name].samples, minted_at[name])(
-            grants=grants, lifetime=lifetime, least_fresh=least_fresh[name], errors=errors
+            grants=grants,
+            lifetime=lifetime,
+            least_fresh=least_fresh[name],
+            fresh_at_the_end=fresh_at_the_end[name],
+            errors=errors,
         )
         for name, provider in providers.items()
     }
@@ -160,6 +168,13 @@ def _watch(
         least = {name: min(count, fresh[name]) for name, count in least.items()}
         time.sleep(0.25)
     return least
+
+
+def _wait_for_all(installation: Installation, everything: dict[str, int], *, seconds: float) -> Counter[str]:
+    """Wait until every access token is handed out, or the time is over; returns how many are, by client."""
+    with suppress(AssertionError):  # the report tells what is missing
+        eventually(lambda: installation.fresh() == everything, timeout=seconds)
+    return installation.fresh()
 
 
 def begin(installation: Installation, provider: Provider, *, grants: int, options: Sequence[str] = ()) -> Running:
