@@ -28,10 +28,14 @@ class Journal(Base):
 # One registration at a time: else the sequence might be set back below a number that is given but not committed.
 ALONE = text("select pg_advisory_xact_lock(hashtext('evergrant.journals'))")
 REGISTER = text("insert into evergrant.journals (host, process) values (:host, :process) returning id")
+# A restored sequence would repeat numbers: those on this disk, and those that a replay has put back into the table.
 SKIP = text("""
-select setval(sequence, :above)
-from (select pg_get_serial_sequence('evergrant.journals', 'id') as sequence) found
-where :above >= (select coalesce(max(id), 0) from evergrant.journals) and :above > 0
+select setval(sequence, above)
+from (
+    select pg_get_serial_sequence('evergrant.journals', 'id') as sequence,
+        greatest(cast(:above as bigint), (select max(id) from evergrant.journals)) as above
+) found
+where above > coalesce(pg_sequence_last_value(cast(sequence as regclass)), 0)
 """)
 SEE = text("update evergrant.journals set seen_at = coalesce(:now, clock_timestamp()) where id = :id")
 

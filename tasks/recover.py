@@ -8,7 +8,8 @@ goes on without a journal that is gone.
 
 import os
 import socket
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, suppress
 from uuid import UUID
 
 import structlog
@@ -53,14 +54,15 @@ def look(place: Workplace, *, thoroughly: bool = False) -> str:
 def recover(place: Workplace, incident_no: int) -> None:
     """Replay all that this disk has for an incident, and close it if that was the last of it."""
     log.warning("recover.begins", incident_no=incident_no)
-    _replay_whole(place, place.journal, incident_no, drained=False)
-    for found in journal.held(place.settings.home / "journals"):
-        try:
-            other = journal.take_over(place.settings.home / "journals", found.journal_id, vault=place.vault)
-        except (JournalHeld, JournalUnknown):
-            continue
-        with closing(other):
-            _replay_whole(place, other, incident_no, drained=True)
+    with ExitStack() as closing_all:
+        others = [closing_all.enter_context(closing(other)) for other in _others(place)]
+        replayed = [(each, _replay_whole(place, each)) for each in (place.journal, *others)]
+        # Ends after all entries: the row that one of them ends may stand in another journal.
+        for each in (place.journal, *others):
+            _end_again(each)
+        for each, whole in replayed:
+            if whole:
+                _note_replayed(each, incident_no, drained=each is not place.journal)
     with transaction() as connection:
         if installation.close_incident(connection):
             # Only now: until here the old tick keeps this process from starting anything.
@@ -68,32 +70,44 @@ def recover(place: Workplace, incident_no: int) -> None:
             log.warning("recover.done", incident_no=incident_no)
 
 
-def _replay_whole(place: Workplace, kept: Journal, incident_no: int, *, drained: bool) -> None:
-    """Replay a journal from its first entry, then the ends of revocations that it noted."""
+def _others(place: Workplace) -> Iterator[Journal]:
+    """Every journal on this disk without an owner, drained or not; from now on it is ours."""
+    folder = place.settings.home / "journals"
+    for found in journal.held(folder):
+        with suppress(JournalHeld, JournalUnknown):
+            yield journal.take_over(folder, found.journal_id, vault=place.vault)
+
+
+def _replay_whole(place: Workplace, kept: Journal) -> bool:
+    """Replay a journal from its first entry, the settled ones too; returns whether nothing is left in it."""
     result = journal.replay(kept, lambda items: replay.replay(place, items), everything=True)
+    log.info("recover.replayed", journal_id=kept.journal_id, settled=result.settled, left=result.left)
+    return result.drained
+
+
+def _end_again(kept: Journal) -> None:
+    """End the grants whose ends a journal has noted and the database has forgotten."""
     with transaction() as connection:
         for end in kept.ends():
             revocation.end_again(connection, UUID(end.grant_id), evidence=end.evidence, ended_at=end.ended_at)
-        if result.drained:
-            register.replayed(
-                connection,
-                kept.journal_id,
-                host=socket.gethostname(),
-                process=str(os.getpid()),
-                incident_no=incident_no,
-                drained=drained,
-            )
-    log.info("recover.replayed", journal_id=kept.journal_id, settled=result.settled, left=result.left)
+
+
+def _note_replayed(kept: Journal, incident_no: int, *, drained: bool) -> None:
+    with transaction() as connection:
+        register.replayed(
+            connection,
+            kept.journal_id,
+            host=socket.gethostname(),
+            process=str(os.getpid()),
+            incident_no=incident_no,
+            drained=drained,
+        )
 
 
 def _noted(place: Workplace) -> list[UUID]:
     """The newest tick that each journal on this disk has noted."""
     newest = [_newest(place.journal)]
-    for found in journal.held(place.settings.home / "journals"):
-        try:
-            other = journal.take_over(place.settings.home / "journals", found.journal_id, vault=place.vault)
-        except (JournalHeld, JournalUnknown):
-            continue
+    for other in _others(place):
         with closing(other):
             newest.append(_newest(other))
     return [each for each in newest if each is not None]

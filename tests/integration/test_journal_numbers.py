@@ -30,3 +30,10 @@ def test_two_workers_that_register_at_the_same_moment_get_two_numbers(database: 
         second.join(0.3)
     second.join(10)
     assert sorted(numbers) == [last + 1, last + 2]
+
+
+def test_a_restored_sequence_passes_over_the_numbers_that_are_taken(database: Engine) -> None:
+    last = register(0)
+    with transaction() as connection:
+        journal.replayed(connection, last + 1, host="there", process="1", incident_no=1, drained=False)
+    assert register(0) == last + 2
