@@ -53,6 +53,11 @@ class Plan:
         """The customers who revoke their consent at the provider."""
         return list(self.lives)[:REVOKING_USERS]
 
+    @property
+    def least_in_flight(self) -> int:
+        """How many requests of each side a fault should hit; few grants are seldom renewed at the same time."""
+        return max(1, min(self.grants // 20, 3))
+
     def stretched(self, mark: float) -> float:
         """When something happens that happens at `mark` seconds in a demo of the usual length."""
         return mark * self.seconds / DEFAULT_SECONDS

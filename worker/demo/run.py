@@ -47,6 +47,6 @@ def run(wanted: Plan, screen: Screen, *, commands: Sequence[str], keep: bool) ->
                 screen.announce("Counting, by what the provider's ledger says of the tokens that each side holds.")
                 counted = result.count(story)
                 screen.sample(watcher.samples)
-            screen.announce("Stopping everything; nothing of it is left behind.")
+            screen.announce("Stopping everything." if keep else "Stopping everything; nothing of it is left behind.")
     screen.conclude(counted, commands)
     return counted

@@ -29,7 +29,6 @@ MOST_REQUESTS = 100_000
 SLOW_SECONDS = 1.2
 """How late answers are while something is killed, so that it hits requests in flight; within every deadline."""
 
-LEAST_IN_FLIGHT = 3
 LEAST_CALM_SECONDS = 1.5
 
 
@@ -186,6 +185,7 @@ class Story:
         with ExitStack() as faults:
             yield SlowAnswers(
                 self.provider,
+                self.plan.least_in_flight,
                 {
                     side: faults.enter_context(
                         self._fault("delay", delay_seconds=SLOW_SECONDS, when="after", client_id=side)
@@ -227,10 +227,11 @@ class Story:
 
 
 class SlowAnswers:
-    """Answers that come late, and how many of each side's are on their way just now; `faults`: by side."""
+    """Answers that come late; tells when some of each side's are on their way. `faults`: number by side."""
 
-    def __init__(self, provider: SimulatorControl, faults: Mapping[str, int]) -> None:
+    def __init__(self, provider: SimulatorControl, least: int, faults: Mapping[str, int]) -> None:
         self._provider = provider
+        self._least = least
         self._faults = faults
         self._seen: list[tuple[float, Counter[str]]] = []
 
@@ -242,7 +243,7 @@ class SlowAnswers:
         self._seen.append((now, begun))
         # What began in the last moments is not sampled again soon enough to be trusted: half of the delay is.
         before = next((count for at, count in self._seen if now - at < SLOW_SECONDS / 2), begun)
-        return all(begun[side] - before[side] >= LEAST_IN_FLIGHT for side in self._faults)
+        return all(begun[side] - before[side] >= self._least for side in self._faults)
 
 
 def spent_pairs(provider: SimulatorControl, refs: list[str], *, times: int) -> dict[str, set[int]]:
