@@ -7,7 +7,6 @@ This module is the only reader of `EVERGRANT_*` variables. Units are in the name
 import os
 import pwd
 from datetime import timedelta
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
@@ -105,7 +104,7 @@ class Settings(BaseSettings):
     dead_token_days: Seconds = Field(30, description="How long the sealed tokens of a dead grant are kept.")
     journal_hours: Seconds = Field(48, description="How long a settled answer stays in the journal.")
 
-    @cached_property
+    @property
     def who(self) -> str:
         """The name that is recorded with a change; a container's user may be a mere number."""
         try:
