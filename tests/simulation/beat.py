@@ -1,0 +1,122 @@
+"""A beat process: the real scheduler, with the simulated broker in Celery's place."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import settings as configuration
+from tests.simulation.world import Killed, Process
+from worker.beat import GrantScheduler
+
+if TYPE_CHECKING:
+    from tests.simulation.broker import Broker
+    from tests.simulation.episode import Episode
+
+LONGEST_SLEEP = 240.0
+
+
+class _Connection:
+    """Celery's connection, as far as beat asks it something."""
+
+    def __init__(self, broker: "Broker") -> None:
+        self._broker = broker
+
+    def ensure_connection(self, **_: Any) -> None:
+        if self._broker.away:
+            raise ConnectionError("the broker is away")
+
+    def collapse(self) -> None:
+        """Forget the socket."""
+
+
+class Scheduler(GrantScheduler):
+    """The real one, without Celery's own state."""
+
+    producer = None
+    connection = None
+
+    def __init__(self, broker: "Broker", number: UUID, told: Callable[[Exception], None]) -> None:
+        self.told = told
+        self.settings = configuration.current()
+        self.id = number
+        self.failures = 0
+        self.seen_at = None
+        self.broker_failed = False
+        self.app = broker
+        self._connection = _Connection(broker)
+
+    def _look(self) -> float:
+        try:
+            return super()._look()
+        except Exception as error:
+            self.told(error)
+            raise
+
+    def _broker_answers(self) -> bool:
+        self.__dict__["connection"] = self._connection
+        return super()._broker_answers()
+
+
+class Beat(Process):
+    """Looks whenever there is something to see; looks that could claim nothing are left out."""
+
+    def __init__(self, episode: "Episode", name: str) -> None:
+        super().__init__(episode.world, name)
+        self.episode = episode
+        self.scheduler = Scheduler(episode.broker, UUID(int=episode.world.random.getrandbits(128)), self._failed)
+        self.next_at = float("inf")
+        self._turn = 0
+        self._busy = False
+        self._wanted = LONGEST_SLEEP
+        self.wake(episode.world.random.random())
+
+    def _failed(self, error: Exception) -> None:
+        self.episode.failed(self, "beat", error)
+
+    def wake(self, seconds: float) -> None:
+        """Look in so many seconds, if not earlier anyhow."""
+        at = self.world.seconds + seconds
+        if self._busy:
+            self._wanted = min(self._wanted, seconds)
+        elif at < self.next_at:
+            self._turn += 1
+            turn, self.next_at = self._turn, at
+            self.world.after(seconds, lambda: self._tick(turn), owner=self)
+
+    def _tick(self, turn: int) -> None:
+        if turn != self._turn:
+            return
+
+        def look() -> None:
+            again_in = self.scheduler.tick()
+            self._busy, self.next_at = False, float("inf")
+            self.wake(max(again_in, min(self._nothing_before(), self._wanted)))
+
+        self._busy, self._wanted = True, LONGEST_SLEEP
+        share = self.episode.weather.strand
+        self._run(look, strand=bool(share) and self.world.random.random() < share)
+
+    def _run(self, work: Callable[[], None], *, strand: bool) -> None:
+        if strand:
+            self.world.spawn(self, work)
+        else:
+            work()
+
+    def _nothing_before(self) -> float:
+        """Seconds until a look could find something; a look a second would find nothing till then."""
+        idle = self.episode.next_due() - self.world.seconds
+        return min(max(idle, 0.0), LONGEST_SLEEP) + self.world.random.random() * 0.5
+
+    def step(self, name: str) -> None:
+        world, weather = self.world, self.episode.weather
+        if weather.kill and world.random.random() < weather.kill:
+            world.log("kill at", self.name, name.replace(" ", "_"))
+            raise Killed
+        if weather.freeze and world.strand is not None and world.random.random() < weather.freeze:
+            if world.strand.process is self and self.episode.tables.undo is None:
+                self.frozen_until = world.seconds + world.random.choice((1, 20, 70, 200))
+                world.log("frozen", self.name)
+                world.strand.sleep(0)
+
+    def died(self) -> None:
+        self.episode.beat_died()

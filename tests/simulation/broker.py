@@ -1,0 +1,70 @@
+"""The broker: messages that may be doubled, lost, late, out of order, forged, or gone altogether."""
+
+from typing import Any, Protocol
+
+from tests.simulation.weather import Weather
+from tests.simulation.world import World
+
+CONSUMER_LOOKS_AGAIN = 1.0
+
+
+class Consumer(Protocol):
+    """A worker, as far as the broker knows it."""
+
+    alive: bool
+    name: str
+
+    def has_room(self, task: str, arguments: list[Any]) -> bool: ...
+
+    def consume(self, task: str, arguments: list[Any]) -> None: ...
+
+
+class Broker:
+    """One queue after another does not matter here: a message goes to any consumer that lives."""
+
+    def __init__(self, world: World, weather: Weather) -> None:
+        self.world = world
+        self.weather = weather
+        self.consumers: list[Consumer] = []
+        self.away = False
+        self._epoch = 0
+
+    def send_task(self, name: str, *, args: list[Any], **_: Any) -> None:
+        """Publish, as Celery's app does.
+
+        Raises:
+            ConnectionError: the broker is away.
+
+        """
+        if self.away:
+            raise ConnectionError("the broker is away")
+        random, weather = self.world.random, self.weather
+        if random.random() < weather.lose:
+            self.world.log("message lost", name, len(args))
+            return
+        while True:
+            late = random.random() * 600 if random.random() < weather.delay else random.random() * 0.02
+            epoch = self._epoch
+            self.world.after(late, lambda: self._deliver(epoch, name, args))
+            if random.random() >= weather.duplicate:
+                return
+
+    def flush(self) -> None:
+        """FLUSHALL."""
+        self._epoch += 1
+
+    def _deliver(self, epoch: int, name: str, args: list[Any]) -> None:
+        if epoch != self._epoch:
+            return
+        ready = [each for each in self.consumers if each.alive]
+        if not ready or self.away:
+            self.world.after(CONSUMER_LOOKS_AGAIN, lambda: self._deliver(epoch, name, args))
+            return
+        chosen = self.world.random.choice(ready)
+        self.world.after(0, lambda: self._hand_over(chosen, epoch, name, args), owner=chosen)  # type: ignore[arg-type]
+
+    def _hand_over(self, chosen: Consumer, epoch: int, name: str, args: list[Any]) -> None:
+        if chosen.has_room(name, args):
+            chosen.consume(name, args)
+        else:
+            self.world.after(CONSUMER_LOOKS_AGAIN, lambda: self._deliver(epoch, name, args))

@@ -1,0 +1,75 @@
+"""The disk under the journals: real files in memory, writes that fail, and a power switch for one process."""
+
+import errno
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from tasks.journal import Entry, Journal, Position
+from tasks.journal.disk import Disk
+
+if TYPE_CHECKING:
+    from tests.simulation.worker import Worker
+
+
+class FaultyDisk(Disk):
+    """The disk of one process."""
+
+    def __init__(self, process: "Worker") -> None:
+        self.process = process
+        self.full = False
+        self.written = 0
+
+    def write(self, fd: int, data: bytes, offset: int) -> int:
+        self._check("journal write")
+        if self.full or self._fails():
+            raise OSError(errno.ENOSPC, "no space left on device")
+        written = super().write(fd, data, offset)
+        self.written += 1
+        self.process.step("journal written")
+        return written
+
+    def sync(self, fd: int) -> None:
+        self._check("journal sync")
+        if self._fails():
+            raise OSError(errno.EIO, "input/output error")
+
+    def reserve(self, fd: int, offset: int, length: int) -> None:
+        self._check("journal reserve")
+        if self.full:
+            raise OSError(errno.ENOSPC, "no space left on device")
+        super().reserve(fd, offset, length)
+
+    def _check(self, name: str) -> None:
+        if not self.process.alive:
+            raise OSError(errno.EIO, "the process is dead")
+        self.process.step(name)
+
+    def _fails(self) -> bool:
+        share = self.process.weather.disk
+        return bool(share) and self.process.world.random.random() < share
+
+
+class WatchedJournal(Journal):
+    """A journal that tells which answers are safe from a kill."""
+
+    worker: "Worker"
+
+    def append(self, entries: Sequence[Entry]) -> list[Position]:
+        disk = self.worker.disk
+        before = disk.written
+        try:
+            return super().append(entries)
+        finally:
+            if disk.written > before:
+                self.worker.made_durable(entries)
+
+
+def power_off(journal: Journal) -> None:
+    """Let go of the files as the kernel does when a process is killed."""
+    segment = journal._writer._segment
+    if segment is not None:
+        with suppress(OSError):
+            os.close(segment._fd)
+    journal._flock.release()

@@ -1,0 +1,352 @@
+"""An episode: one provider, our clients and grants, workers and beats, a weather; from a seed to a verdict.
+
+After the wanted number of refreshes all faults end; then everything must come to rest: what lives is fresh, what is
+lost is attributed and told, nothing waits in silence.
+"""
+
+import shutil
+import tempfile
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.exc import OperationalError
+
+import settings as configuration
+from models.database import transaction
+from tasks import consent
+from tasks.consent import Consent
+from tasks.journal import JournalError
+from tasks.oauth.messages import TokenSet
+from tasks.registration import Registrations
+from tests.simulation import actors, edges
+from tests.simulation.beat import Beat
+from tests.simulation.broker import Broker
+from tests.simulation.database import Engine, away
+from tests.simulation.flight import pause
+from tests.simulation.judge import Judge, Violation
+from tests.simulation.keys import OpenVault
+from tests.simulation.network import Network, Sent
+from tests.simulation.profiles import PROFILES, Profile
+from tests.simulation.tables import WHOLE, Row, Tables, Undo
+from tests.simulation.weather import Weather, draw
+from tests.simulation.worker import SIZES, Worker
+from tests.simulation.world import Killed, Process, World
+from worker.simulator.provider import Client, SimulatedProvider
+
+LIFE = 7200.0
+SECRET = "right"
+REST = 60 * 3600.0
+REST_STEP = 3 * 3600.0
+MEMORY = Path("/dev/shm")
+
+
+@dataclass
+class Result:
+    """What an episode came to."""
+
+    seed: str
+    profile: str
+    refreshes: int = 0
+    hours: float = 0.0
+    events: int = 0
+    requests: int = 0
+    losses: dict[str, int] = field(default_factory=dict)
+    digest: str = ""
+    violation: str = ""
+    story: list[str] = field(default_factory=list)
+    counted: dict[str, int] = field(default_factory=dict)
+
+
+class Episode:
+    """Everything of one run."""
+
+    def __init__(self, seed: str, profile: Profile, home: Path, *, weather: Weather | None = None, tell: Any = None) -> None:
+        self.seed = seed
+        self.profile = profile
+        self.home = home
+        self.world = World(f"{seed}/{profile.name}", tell=tell)
+        self.weather = draw(self.world.random) if weather is None else weather
+        self.tables = Tables(now=self.world.now)
+        self.engine = Engine(self.tables, self._database_step)
+        self.engine.on_commit = self._committed
+        self.world.on_time = self._time_passed
+        self.provider = SimulatedProvider(profile.habits, lifetime_seconds=LIFE, seed=self.world.random.getrandbits(32))
+        self.settings = edges.settings_of(home)
+        self.judge = Judge(
+            self.world,
+            self.tables,
+            self.provider,
+            may_lose=profile.may_lose,
+            dispatch_lease=self.settings.dispatch_lease,
+        )
+        self.network = Network(self.world, self.provider, self.weather)
+        self.broker = Broker(self.world, self.weather)
+        self.workers: list[Worker] = []
+        self.beats: list[Beat] = []
+        self.database_is_away = False
+        self.registrations = Registrations(OpenVault(), self.settings)  # type: ignore[arg-type]
+        self.no_workers_until = 0.0
+        self.no_beats_until = 0.0
+        self.calm = False
+        self._made = 0
+
+    # Edges
+
+    @property
+    def edges(self) -> edges.Edges:
+        """What the product is given."""
+        made = edges.Edges()
+        made.settings, made.engine, made.sizes = self.settings, self.engine, SIZES
+        made.boot, made.wall, made.seed = self.world.boot, self.world.wall, self.seed
+        made.here = lambda _settle: self._place()
+        made.sleep = self._sleep
+        return made
+
+    def _place(self) -> Any:
+        worker = self.world.current
+        assert isinstance(worker, Worker)
+        return worker.place
+
+    async def _sleep(self, seconds: float) -> None:
+        assert self.world.current is not None
+        await pause(self.world.current, seconds)
+
+    def _time_passed(self, now: Any) -> None:
+        self.tables.now = now
+
+    # The database's faults
+
+    def _database_step(self, name: str) -> None:
+        if name == "begin" and self.database_is_away:
+            raise away("it is away")
+        process = self.world.current
+        if not isinstance(process, Worker | Beat):
+            return
+        process.step(f"database {name}")
+        strand = self.world.strand
+        if strand is None or strand.process is not process or name == "begin":
+            return
+        if self.weather.commit_reset and self.world.random.random() < self.weather.commit_reset / 2:
+            self.world.log("commit answered by a reset", process.name, name)
+            raise away("connection reset")
+
+    def _committed(self, undo: Undo) -> None:
+        self.judge.committed(undo)
+        due = [row["due_at"] for row, key, _ in undo if key is WHOLE and row.get("status") in ("active", "queued")]
+        new_work = (self.tables.revocations, self.tables.wishes, self.tables.grants)
+        if any(any(row is each for each in new_work) if key is not WHOLE else _opened(row, before) for row, key, before in undo):
+            due.append(self.world.now + timedelta(seconds=self.next_due() - self.world.seconds))
+        if due:
+            wait = max((min(due) - self.world.now).total_seconds(), 0.0)
+            for beat in self.beats:
+                if beat.next_at > self.world.seconds + wait:
+                    beat.wake(wait + 0.5 * self.world.random.random())
+
+    def failed(self, process: Process, what: str, error: Exception) -> None:
+        """Something that the product logs and lives with; what no fault of ours explains is a violation."""
+        self.world.log("failed", process.name, what, type(error).__name__)
+        if not isinstance(error, OperationalError | JournalError | ConnectionError):
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            self.judge.fail("exception", f"{what}: {error!r} at {where.filename}:{where.lineno}", process.name)
+
+    def next_due(self) -> float:
+        """When a look of beat could find something, in seconds of the world."""
+        tables, soonest = self.tables, []
+        for client_id, valve in tables.valves.items():
+            open_at = max(valve["paused_until"] or tables.now, tables.now)
+            due = [r["due_at"] for r in tables.revocations.values() if r["client_id"] == client_id and r["status"] == "queued"]
+            if not valve["paused_by_operator"]:
+                due += [g["due_at"] for g in tables.grants.values() if g["client_id"] == client_id and g["status"] == "active"]
+                if any(wish["client_id"] == client_id for wish in tables.wishes.values()):
+                    due.append(tables.now + timedelta(seconds=1))
+            if due:
+                soonest.append(max(min(due), open_at))
+        if not soonest:
+            return self.world.seconds + 3600
+        return self.world.seconds + (min(soonest) - tables.now).total_seconds()
+
+    # Processes
+
+    def start_worker(self) -> None:
+        """Start another worker, on one of two machines."""
+        if self.world.seconds < self.no_workers_until:
+            self.world.after(self.no_workers_until - self.world.seconds + 1, self.start_worker)
+            return
+        self._made += 1
+        worker = Worker(self, f"worker{self._made}", self.home / f"host{self._made % 2}")
+        self.workers.append(worker)
+        self.world.after(0.5 + self.world.random.random() * 3, worker.start, owner=worker)
+
+    def worker_died(self, worker: Worker, sent: list[Sent]) -> None:
+        """The kernel has closed what it held; its supervisor starts another."""
+        self.judge.killed(sent)
+        for other in self.workers:
+            other.pulse_within(60)
+        self.worker_ended(worker)
+
+    def worker_ended(self, worker: Worker) -> None:
+        """A worker is gone, however it went."""
+        self.workers.remove(worker)
+        self.start_worker()
+
+    def start_beat(self) -> None:
+        """Start another beat."""
+        if self.world.seconds < self.no_beats_until:
+            self.world.after(self.no_beats_until - self.world.seconds + 1, self.start_beat)
+            return
+        self._made += 1
+        self.beats.append(Beat(self, f"beat{self._made}"))
+
+    def beat_died(self) -> None:
+        """Its supervisor starts another."""
+        self.beats[:] = [each for each in self.beats if each.alive]
+        self.world.after(2, self.start_beat)
+
+    # The beginning
+
+    def prepare(self, *, grants: int, workers: int, beats: int, clients: int = 2) -> None:
+        """Make rows and processes."""
+        tables, now = self.tables, self.world.now
+        tables.installation[1] = {
+            "id": 1,
+            "environment": "simulation",
+            "timeline": tables.timeline,
+            "incident_no": 0,
+            "incident_at": None,
+            "incident_reason": None,
+        }
+        for name, every in (("tell_late", 15), ("tell_waiting", 60)):
+            tables.chores[name] = {"name": name, "every": timedelta(seconds=every * 8), "due_at": now, "done_at": None}
+        for _ in range(clients):
+            actors.add_client(self)
+        for number in range(grants):
+            spread = self.world.random.random() * LIFE if number % 2 else 0.0
+            self.world.after(spread, lambda number=number: actors.connect(self, f"ref{number}"))  # type: ignore[misc]
+        for _ in range(workers):
+            self.start_worker()
+        for _ in range(beats):
+            self.start_beat()
+
+    def client_of(self, ref: str) -> int:
+        """Every fifth ref belongs to the second client."""
+        return 2 if int(ref.removeprefix("ref")) % 5 == 4 and 2 in self.tables.clients else 1
+
+    def store(self, ref: str, token_set: TokenSet, grant_id: UUID, started_at: Any) -> consent.Stored:
+        """Store a consent, as an exchange does."""
+        registered = self.registrations.ready(actors.known(self, self.client_of(ref)))
+        with transaction() as connection:
+            given = Consent(grant_id, registered, ref, {"org": ["org-1"]}, token_set, started_at)
+            return consent.store(connection, given, vault=OpenVault(), who="simulation")  # type: ignore[arg-type]
+
+    # The run
+
+    def run(self, refreshes: int) -> None:
+        """Until so many refreshes were stored, then until everything is at rest."""
+        actors.let_things_happen(self)
+        while self.judge.refreshes < refreshes and self.world.step():
+            if self.world.seconds > refreshes * 3600:
+                self.judge.fail("progress", "the refreshes do not get on", "-")
+        self._come_to_rest()
+        self._judge_the_end()
+
+    def _come_to_rest(self) -> None:
+        """Let all faults end, and wait until nothing is left to say, or for long enough to say it."""
+        self.world.log("calm")
+        self.calm = True
+        actors.heal(self)
+        end = self.world.seconds + REST
+        while self.world.seconds < end:
+            until = self.world.seconds + REST_STEP
+            while self.world.seconds < until and self.world.step():
+                pass
+            if not any(self._unrest(row) for row in self.tables.grants.values()):
+                return
+
+    def _judge_the_end(self) -> None:
+        self.judge.count_losses()
+        self.judge.check_held()
+        for row in self.tables.grants.values():
+            if unrest := self._unrest(row):
+                self.judge.fail(*unrest, row["ref"])
+
+    def _unrest(self, row: Row) -> tuple[str, str] | None:
+        """Invariants 13 and 16: a grant is alive and fresh, or somebody was told."""
+        consent, now = self.judge.consents[row["id"]], self.world.now
+        gone = consent.lost(self.world.seconds) or consent.revoked_at is not None
+        revocation = self.tables.revocations.get(row["id"])
+        if revocation is not None:
+            ended = revocation["status"] != "queued" or self._told(row)
+            return None if ended else ("16", f"a revocation does not end ({revocation['last_error_code']})")
+        if gone:
+            suspect = f"suspect since {row['suspect_at']}"
+            return None if self._told(row) else ("16", f"it is dead and nobody was told ({suspect})")
+        if row["status"] != "active":
+            return ("13", f"it lives, and is {row['status']} in calm weather")
+        if row["access_expires_at"] is None or row["access_expires_at"] < now:
+            return ("13", "in calm weather its access token has ended")
+        return None
+
+    def _told(self, row: Row) -> bool:
+        grant_id, tables = row["id"], self.tables
+        letter = any(each["grant_id"] == grant_id and each["resolved_at"] is None for each in tables.letters.values())
+        held = tables.valves[row["client_id"]]["deaths_held_at"] is not None
+        waits = any(each["type"] == "grant.waiting" and each["grant_id"] == grant_id for each in tables.events.values())
+        return letter or held or waits
+
+
+def _opened(row: Any, before: Any) -> bool:
+    """Whether a valve lets through what it did not before."""
+    pauses = ("paused_until", "paused_by_operator")
+    return "paused_until" in row and any(row[name] != before[name] for name in pauses)
+
+
+@contextmanager
+def a_home() -> Iterator[Path]:
+    """A folder for journals, in memory."""
+    home = Path(tempfile.mkdtemp(prefix="evergrant-simulation-", dir=MEMORY if MEMORY.is_dir() else None))
+    try:
+        yield home
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def play(seed: str, profile: str, *, refreshes: int, weather: Weather | None = None, tell: Any = None, grants: int = 60) -> Result:
+    """Play one episode; what went wrong is in the result."""
+    with a_home() as home:
+        for host in ("host0", "host1"):
+            (home / host).mkdir()
+        episode = Episode(seed, PROFILES[profile], home, weather=weather, tell=tell)
+        result = Result(seed, profile)
+        with edges.installed(episode.edges):
+            random = episode.world.random
+            try:
+                episode.prepare(grants=grants, workers=random.choice((1, 2, 3)), beats=random.choice((1, 2, 3)))
+                episode.run(refreshes)
+            except Violation as error:
+                result.violation = str(error)
+                result.story = episode.world.story_of(error.ref)
+            finally:
+                for worker in list(episode.workers):
+                    worker.alive = False
+                    worker._leave()
+                    for strand in list(worker.strands):
+                        strand.kill()
+                for beat in list(episode.beats):
+                    for strand in list(beat.strands):
+                        strand.kill()
+        judge = episode.judge
+        result.refreshes, result.losses = judge.refreshes, dict(judge.losses)
+        result.hours, result.events = episode.world.seconds / 3600, episode.world.steps
+        result.requests = len(episode.network.sent)
+        result.digest = episode.world.digest()
+        result.counted = dict(judge.frozen)
+        return result
+
+
+__all__ = ["Episode", "Killed", "Result", "play", "Client", "configuration", "SECRET"]

@@ -1,0 +1,252 @@
+"""The judge: the provider's ledger against what we hold, and the invariants of the protocol, at every event.
+
+What is checked when is told in docs/explanation/simulation.md. A violation ends the episode.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from tests.simulation.keys import token_of
+from tests.simulation.network import Sent
+from tests.simulation.tables import ABSENT, WHOLE, Row, Tables, Undo
+from tests.simulation.world import World
+from worker.simulator.ledger import Grant as LedgerGrant
+from worker.simulator.ledger import Pair
+from worker.simulator.provider import SimulatedProvider
+
+WALKS_BACK = "an older token set replaced a newer one"
+
+
+class Violation(BaseException):
+    """An invariant does not hold."""
+
+    def __init__(self, invariant: str, told: str, ref: str) -> None:
+        super().__init__(f"{invariant}: {told}")
+        self.invariant = invariant
+        self.ref = ref
+
+
+class Judge:
+    """Sees every request, every answer and every commit."""
+
+    def __init__(
+        self, world: World, tables: Tables, provider: SimulatedProvider, *, may_lose: bool, dispatch_lease: timedelta
+    ) -> None:
+        self.world = world
+        self.tables = tables
+        self.provider = provider
+        self.may_lose = may_lose
+        self.dispatch_lease = dispatch_lease
+        self.consents: dict[UUID, LedgerGrant] = {}  # our row → the consent that it stands for
+        self.running: dict[int, list[Sent]] = {}
+        self.by_pair: dict[int, Sent] = {}
+        self.recorded: set[int] = set()  # pairs that a commit has stored
+        self.frozen: Counter[str] = Counter()
+        self.losses: Counter[str] = Counter()
+        self.refreshes = 0
+        self.rewound_at: float | None = None
+        self.forgives_rewinding = False
+        self.unfit_since: float | None = None
+        self.frozen_consents: set[int] = set()  # with a request whose process froze after its last guard
+
+    # Requests
+
+    def first_byte(self, sent: Sent) -> None:
+        """Invariants 1, 5 and 15, at the instant at which a request leaves."""
+        pair = self._pair(sent.token)
+        ref = pair.grant.ref if pair else "-"
+        self.world.log("sent", ref, sent.process.name, sent.endpoint, f"no={sent.number}", sent.fate)
+        if sent.endpoint != "token" or pair is None or sent.attempt is None:
+            return
+        now = self.world.seconds
+        others = self.running.setdefault(pair.grant.number, [])
+        others[:] = [each for each in others if not each.ended and (each.lease_until or 0) > now]
+        for other in others:
+            if not self._excused(other, sent):
+                self.fail("1", f"requests {other.number} and {sent.number} of one grant are under way at once", ref)
+        others.append(sent)
+        began = sent.attempt.begun.total_seconds()
+        self._check_revocation(sent, began, ref)
+        if self.unfit_since is not None and began >= self.unfit_since:
+            self.fail("15", f"request {sent.number} was begun while commits may be missing", ref)
+
+    def _excused(self, other: Sent, sent: Sent) -> bool:
+        if other.frozen or sent.frozen:
+            self.frozen["overlapped"] += 1
+            return True
+        if self.rewound_at is not None and (other.at < self.rewound_at):
+            # The row that said so was among the commits that are gone.
+            self.frozen["overlapped a fail-over"] += 1
+            return self.forgives_rewinding
+        # The revocation's own requests follow one another within one attempt.
+        return other.attempt is sent.attempt
+
+    def _check_revocation(self, sent: Sent, began: float, ref: str) -> None:
+        assert sent.attempt is not None
+        job = sent.attempt.job
+        revocation = self.tables.revocations.get(job.grant_id)
+        if revocation is None or job.status == "revoking":
+            return
+        asked = (revocation["requested_at"] - self.world.now).total_seconds() + self.world.seconds
+        if began > asked + 1e-6:
+            self.fail("5", f"request {sent.number} was begun after the grant's revocation was asked for", ref)
+
+    def lost(self, sent: Sent, why: str) -> None:
+        """A token set that the provider issued is gone."""
+        sent.lost = why
+        if sent.pair is not None and sent.seen is not None:
+            self.by_pair[sent.pair] = sent
+            self.provider.withhold(sent.seen, self.world.seconds, why)
+
+    def made_durable(self, held: list[Sent], bodies: Sequence[bytes]) -> None:
+        """Answers were journaled: whatever dies now, they are not lost."""
+        for sent in [each for each in held if each.body in bodies]:
+            sent.durable = True
+            held.remove(sent)
+
+    def killed(self, held: Iterable[Sent]) -> None:
+        """A process died with these requests; what it had not journaled nor committed is gone."""
+        for sent in held:
+            if sent.pair is not None and not sent.durable and sent.pair not in self.recorded and not sent.lost:
+                self.lost(sent, "killed between the provider's act and our fsync")
+
+    # Commits
+
+    def committed(self, undo: Undo) -> None:
+        """Look at every row that a transaction changed."""
+        seen: set[int] = set()
+        for table, key, before in undo:
+            if key is WHOLE and id(table) not in seen:
+                seen.add(id(table))
+                if "sealed_access_token" in table and "claim_no" in table:
+                    self._grant_changed(before, table)  # type: ignore[arg-type]
+                elif "evidence" in table and table["status"] == "done" and before["status"] != "done":
+                    self._revoked(table)  # type: ignore[arg-type]
+            elif before is ABSENT and key in table and isinstance(row := table[key], dict) and "kind" in row:
+                if "refresh_fingerprint" in row:
+                    self._record(row["refresh_fingerprint"])
+
+    def _record(self, fingerprint: bytes | None) -> None:
+        if fingerprint is not None and (pair := self._pair(token_of(fingerprint))) is not None:
+            self.recorded.add(pair.number)
+
+    def _grant_changed(self, before: Row, after: Row) -> None:
+        self._check_lease(after)
+        if before["generation"] != after["generation"] or before["refresh_fingerprint"] != after["refresh_fingerprint"]:
+            self._stored(before, after)
+        if before["status"] != after["status"] or before["doubt_since"] != after["doubt_since"]:
+            doubt = "doubt" if after["doubt_since"] else "-"
+            self.world.log("row", after["ref"], after["status"], f"g={after['generation']}", doubt, after["reason"])
+        if before["status"] != "needs_consent" and after["status"] == "needs_consent":
+            self._verdict(after)
+
+    def _stored(self, before: Row, after: Row) -> None:
+        ref = after["ref"]
+        self._record(after["refresh_fingerprint"])
+        old, new = (
+            self._pair(token_of(row["refresh_fingerprint"])) if row["refresh_fingerprint"] else None
+            for row in (before, after)
+        )
+        number = new.number if new else None
+        self.world.log("stored", ref, f"g={after['generation']}", f"pair={number}", f"claim={after['claim_no']}")
+        if after["generation"] < before["generation"]:
+            self.fail("3", f"the generation went back from {before['generation']} to {after['generation']}", ref)
+        if old and new and new.number < old.number:
+            self.fail("3", f"pair {new.number} replaced pair {old.number}: {WALKS_BACK}", ref)
+        if after["generation"] > before["generation"]:
+            self.refreshes += 1
+
+    def _check_lease(self, row: Row) -> None:
+        """Invariant 11: whatever was claimed or begun is due again within its lease."""
+        since = row["started_at"] or row["claimed_at"]
+        if since is None or row["status"] not in ("active", "revoking"):
+            return
+        lease = max(self.tables.clients[row["client_id"]]["attempt_lease"], self.dispatch_lease)
+        if row["due_at"] > max(since, self.world.now) + lease and row["claimed_at"] is not None:
+            self.fail("11", "a claim outlives its lease", row["ref"])
+
+    def _verdict(self, row: Row) -> None:
+        """Invariant 4: only a grant whose every known token is dead at the provider needs consent."""
+        consent, now = self.consents[row["id"]], self.world.seconds
+        alive = [pair for pair in consent.pairs.values() if pair.refresh_alive(now) and not pair.undelivered]
+        if alive and consent.revoked_at is None:
+            numbers = [pair.number for pair in alive]
+            self.fail("4", f"declared dead ({row['reason']}) though pairs {numbers} live", row["ref"])
+        if consent.revoked_at is None and row["reason"] != "response_lost":
+            self.fail("attribution", f"a lost answer was told as {row['reason']}", row["ref"])
+
+    def _revoked(self, row: Row) -> None:
+        """Invariant 6: `verified` only when every token ever received is dead."""
+        consent, now = self.consents[row["grant_id"]], self.world.seconds
+        known = [pair for pair in consent.pairs.values() if not pair.undelivered]
+        alive = [pair.number for pair in known if pair.refresh_alive(now)]
+        self.world.log("revoked", row["ref"], row["evidence"], f"alive={alive}")
+        if alive and row["evidence"] == "verified":
+            self.fail("6", f"verified, though pairs {alive} live", row["ref"])
+
+    # The end
+
+    def lost_now(self) -> Iterable[LedgerGrant]:
+        """Consents of which we know no living refresh token, though nobody asked for their end."""
+        return self.provider.ledger.lost(self.world.seconds)
+
+    def count_losses(self) -> None:
+        """Attribute every loss; one that cannot be attributed, or must not be, is a violation."""
+        for grant in self.lost_now():
+            why = self._why_lost(grant)
+            if why is None:
+                self.fail("lost", f"lost by us: {grant.lost_why} (request {grant.lost_request})", grant.ref)
+            elif not self.may_lose:
+                self.fail("lost", f"lost where nothing may be lost: {why}", grant.ref)
+            else:
+                self.losses[why] += 1
+
+    def _why_lost(self, grant: LedgerGrant) -> str | None:
+        """The first token set of the consent that was lost on its way: all that follows comes from that."""
+        lost = [pair for pair in grant.pairs.values() if pair.undelivered and pair.number in self.by_pair]
+        if not lost:
+            return "frozen after the last guard" if grant.number in self.frozen_consents else None
+        first = min(lost, key=lambda pair: pair.number)
+        return self.by_pair[first.number].lost
+
+    def check_held(self) -> None:
+        """Invariant 2 and the promise: every living pair that reached us is in its row, or recorded beside it."""
+        now = self.world.seconds
+        for grant_id, consent in self.consents.items():
+            row = self.tables.grants.get(grant_id)
+            if row is None or consent.revoked_at is not None or grant_id in self.tables.revocations:
+                continue
+            held = {row["refresh_fingerprint"]}
+            held |= {each["refresh_fingerprint"] for each in self.tables.former_of(grant_id).values()}
+            tokens = {token_of(each) for each in held if each}
+            alive = [
+                pair for pair in consent.pairs.values()
+                if pair.refresh_alive(now) and not pair.undelivered and not pair.shares_refresh_token
+            ]  # fmt: skip
+            for pair in alive:
+                if pair.refresh_token not in tokens and not self._is_predecessor(pair, consent):
+                    self.fail("2", f"pair {pair.number} lives and is held nowhere", row["ref"])
+            if alive and not any(pair.refresh_token in tokens for pair in alive):
+                self.fail("lost", "nothing that we hold lives", row["ref"])
+
+    def _is_predecessor(self, pair: Pair, consent: LedgerGrant) -> bool:
+        """At `grace` an old pair lives on for seconds, and nobody needs it."""
+        return pair.spent > 0 and any(each.parent == pair.number for each in consent.pairs.values())
+
+    # Steps
+
+    def froze(self, sent: Sent) -> None:
+        """A process froze after its last guard and before the first byte: the one exception."""
+        self.frozen["after the last guard"] += 1
+        if (pair := self._pair(sent.token)) is not None:
+            self.frozen_consents.add(pair.grant.number)
+
+    def _pair(self, token: str) -> Pair | None:
+        ledger = self.provider.ledger
+        return ledger.by_refresh_token.get(token) or ledger.by_access_token.get(token)
+
+    def fail(self, invariant: str, told: str, ref: str) -> None:
+        """End the episode."""
+        raise Violation(invariant, told, ref)

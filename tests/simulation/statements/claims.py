@@ -1,0 +1,177 @@
+"""The twin of models/claim.py."""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from models import claim
+from tests.simulation.statements.installation import state
+from tests.simulation.statements.registry import Parameters, at_of, carries_out
+from tests.simulation.tables import Row, Tables
+
+MINUTE = timedelta(seconds=60)
+
+
+def is_due(grant: Row, at: datetime) -> bool:
+    """An active grant whose lease or wait is over."""
+    return bool(grant["status"] == "active" and grant["due_at"] <= at)
+
+
+def is_under_way(grant: Row, at: datetime) -> bool:
+    """A live lease."""
+    return grant["due_at"] > at and (grant["claimed_at"] is not None or grant["started_at"] is not None)
+
+
+def repeats_in_grace(grant: Row, client: Row, at: datetime) -> bool:
+    """In doubt where the old refresh token lives for seconds."""
+    since = grant["doubt_since"] or grant["started_at"]
+    if client["rotation"] != "grace" or since is None:
+        return False
+    return bool(is_due(grant, at) and grant["failures"] <= 1 and since > at - 2 * client["attempt_lease"])
+
+
+@carries_out(claim.LOOK)
+def look(tables: Tables, p: Parameters) -> list[Row]:
+    at = at_of(tables, p)
+    if state(tables, p["environment"]) != "fit":
+        return []
+    return [{"client_id": client_id} for client_id in sorted(tables.valves) if _worth_a_look(tables, client_id, at)]
+
+
+def _worth_a_look(tables: Tables, client_id: int, at: datetime) -> bool:
+    valve, client = tables.valves[client_id], tables.clients[client_id]
+    grants = [grant for grant in tables.grants.values() if grant["client_id"] == client_id]
+    shut = valve["paused_until"] is not None and valve["paused_until"] > at
+    if shut and not any(repeats_in_grace(grant, client, at) for grant in grants):
+        return False
+    if any(_queued(row, client_id, at) for row in tables.revocations.values()):
+        return True
+    if valve["paused_by_operator"]:
+        return False
+    return any(is_due(grant, at) for grant in grants) or any(
+        wish["client_id"] == client_id for wish in tables.wishes.values()
+    )
+
+
+def _queued(revocation: Row, client_id: int, at: datetime) -> bool:
+    return bool(
+        revocation["client_id"] == client_id and revocation["status"] == "queued" and revocation["due_at"] <= at
+    )
+
+
+@carries_out(claim.LOCK_VALVE)
+def lock_valve(tables: Tables, p: Parameters) -> list[Row]:
+    client_id, at = p["client_id"], at_of(tables, p)
+    valve, client = tables.valves.get(client_id), tables.clients.get(client_id)
+    if valve is None or client is None or state(tables, p["environment"]) != "fit":
+        return []
+    under_way = sum(g["client_id"] == client_id and is_under_way(g, at) for g in tables.grants.values())
+    of_client = {name: client[name] for name in ("rate_per_minute", "burst", "attempt_lease", "rotation")}
+    return [{**valve, **of_client, "at": at, "under_way": under_way}]
+
+
+def _take(tables: Tables, p: Parameters, chosen: Iterable[Row], **also: Any) -> list[Row]:
+    taken = []
+    for grant in chosen:
+        number = grant["claim_no"] + 1
+        tables.change(grant, claim_no=number, claimed_at=p["at"], due_at=p["at"] + p["lease"], **also)
+        taken.append({"id": grant["id"], "claim_no": number})
+    return taken
+
+
+def _take_due(
+    tables: Tables, p: Parameters, order: Callable[[Row], Any], condition: Callable[[Row], bool]
+) -> list[Row]:
+    client_id, at = p["client_id"], p["at"]
+    found = [
+        g
+        for g in tables.grants.values()
+        if g["client_id"] == client_id and is_due(g, at) and condition(g) and g["id"] not in tables.revocations
+    ]
+    return _take(tables, p, sorted(found, key=order)[: p["most"]])
+
+
+def _due_at(grant: Row) -> datetime:
+    due: datetime = grant["due_at"]
+    return due
+
+
+@carries_out(claim.DUE)
+def due(tables: Tables, p: Parameters) -> list[Row]:
+    return _take_due(tables, p, _due_at, lambda _: True)
+
+
+@carries_out(claim.FAILING)
+def failing(tables: Tables, p: Parameters) -> list[Row]:
+    return _take_due(tables, p, _due_at, lambda grant: grant["failures"] > 0)
+
+
+@carries_out(claim.CANARY)
+def canary(tables: Tables, p: Parameters) -> list[Row]:
+    def order(grant: Row) -> tuple[bool, bool, bool, datetime]:
+        in_doubt = grant["doubt_since"] is not None or grant["started_at"] is not None
+        return in_doubt, grant["id"] == p["last"], grant["failures"] > 0, grant["due_at"]
+
+    return _take_due(tables, p, order, lambda _: True)
+
+
+@carries_out(claim.REPEATS)
+def repeats(tables: Tables, p: Parameters) -> list[Row]:
+    client = tables.clients[p["client_id"]]
+    return _take_due(tables, p, _due_at, lambda grant: repeats_in_grace(grant, client, p["at"]))
+
+
+@carries_out(claim.WISHED)
+def wished(tables: Tables, p: Parameters) -> list[Row]:
+    wishes = sorted(
+        (wish for wish in tables.wishes.values() if wish["client_id"] == p["client_id"]),
+        key=lambda wish: wish["requested_at"],
+    )
+    found = [(wish, tables.grants[wish["grant_id"]]) for wish in wishes]
+    chosen = [
+        grant
+        for wish, grant in found
+        if _may_be_early(wish, grant, p["at"]) and grant["id"] not in tables.revocations
+    ][: p["most"]]
+    used = {grant["id"] for grant in chosen}
+    for wish in [wish for wish in tables.wishes.values() if wish["grant_id"] in used]:
+        tables.drop(tables.wishes, wish["id"])
+    return _take(tables, p, chosen)
+
+
+def _may_be_early(wish: Row, grant: Row, at: datetime) -> bool:
+    idle = grant["due_at"] <= at or (grant["claimed_at"] is None and grant["started_at"] is None)
+    well = grant["failures"] == 0 and grant["suspect_at"] is None and grant["doubt_since"] is None
+    youngest = MINUTE if grant["life"] is None else min(MINUTE, grant["life"] / 4)
+    old_enough = grant["refreshed_at"] is None or grant["refreshed_at"] <= at - youngest
+    meant = grant["status"] == "active" and grant["generation"] == wish["generation"]
+    return bool(meant and idle and well and old_enough)
+
+
+@carries_out(claim.DROP_VOID_WISHES)
+def drop_void_wishes(tables: Tables, p: Parameters) -> None:
+    for wish in [wish for wish in tables.wishes.values() if wish["client_id"] == p["client_id"]]:
+        grant = tables.grants[wish["grant_id"]]
+        if grant["generation"] != wish["generation"] or grant["status"] not in ("active", "paused"):
+            tables.drop(tables.wishes, wish["id"])
+
+
+@carries_out(claim.REVOCATIONS)
+def revocations(tables: Tables, p: Parameters) -> list[Row]:
+    at = p["at"]
+    queued = [row for row in tables.revocations.values() if _queued(row, p["client_id"], at)]
+    ready = []
+    for row in sorted(queued, key=lambda row: row["due_at"]):
+        grant = tables.grants[row["grant_id"]]
+        if grant["due_at"] <= at or (grant["claimed_at"] is None and grant["started_at"] is None):
+            ready.append(grant)
+    return _take(tables, p, ready[: p["most"]], status="revoking")
+
+
+@carries_out(claim.SET_VALVE)
+def set_valve(tables: Tables, p: Parameters) -> None:
+    names = (
+        "next_slot_at", "slot_no", "paused_until", "pause_reason", "pause_seconds", "changed_at", "canary_grant_id",
+        "strikes", "strike_grant_id", "minute_at", "minute_asked", "minute_bad",
+    )  # fmt: skip
+    tables.change(tables.valves[p["client_id"]], **{name: p[name] for name in names})

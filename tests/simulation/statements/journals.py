@@ -1,0 +1,122 @@
+"""The twin of models/journal.py and models/silence.py."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from models import journal, silence
+from tests.simulation.statements.letters import add_event
+from tests.simulation.statements.registry import Parameters, at_of, carries_out
+from tests.simulation.tables import Row, Tables
+
+PATIENCE = timedelta(minutes=10)
+
+
+def _new(tables: Tables, number: int, p: Parameters, **values: Any) -> None:
+    nothing = dict.fromkeys(("drained_at", "abandoned_at", "abandoned_by", "replayed_incident"))
+    names = {"id": number, "host": p["host"], "process": p["process"]}
+    tables.put(tables.journals, number, {**names, "opened_at": tables.now, "seen_at": tables.now, **nothing, **values})
+
+
+@carries_out(journal.SKIP)
+def skip(tables: Tables, p: Parameters) -> None:
+    if p["above"] > 0 and p["above"] >= max(tables.journals, default=0):
+        tables.sequences["journals"] = p["above"]
+
+
+@carries_out(journal.ALONE)
+def alone(_: Tables, __: Parameters) -> None:
+    """Transactions are carried out one after the other anyhow."""
+
+
+@carries_out(journal.REGISTER)
+def register(tables: Tables, p: Parameters) -> list[Row]:
+    number = tables.next_id("journals")
+    assert number not in tables.journals, "a journal's number was given twice"
+    _new(tables, number, p)
+    return [{"id": number}]
+
+
+@carries_out(journal.SEE)
+def see(tables: Tables, p: Parameters) -> None:
+    if p["id"] in tables.journals:
+        tables.change(tables.journals[p["id"]], seen_at=at_of(tables, p))
+
+
+def _leave_doubts(tables: Tables, number: int) -> None:
+    for grant in tables.grants.values():
+        if grant["doubt_since"] is not None and number in grant["doubt_journals"]:
+            tables.change(grant, doubt_journals=[each for each in grant["doubt_journals"] if each != number])
+
+
+@carries_out(journal.DRAINED)
+def drained(tables: Tables, p: Parameters) -> None:
+    row = tables.journals.get(p["id"])
+    if row is not None:
+        tables.change(row, drained_at=row["drained_at"] or at_of(tables, p))
+        _leave_doubts(tables, p["id"])
+
+
+@carries_out(journal.ABANDONED)
+def abandoned(tables: Tables, p: Parameters) -> None:
+    row = tables.journals.get(p["id"])
+    if row is not None and row["drained_at"] is None:
+        tables.change(row, abandoned_at=row["abandoned_at"] or at_of(tables, p), abandoned_by=p["by"])
+        _leave_doubts(tables, p["id"])
+
+
+@carries_out(journal.REPLAYED)
+def replayed(tables: Tables, p: Parameters) -> None:
+    row, drained_at = tables.journals.get(p["id"]), tables.now if p["drained"] else None
+    if row is None:
+        _new(tables, p["id"], p, replayed_incident=p["incident_no"], drained_at=drained_at)
+        return
+    before = row["drained_at"] if p["drained"] else None
+    tables.change(row, replayed_incident=p["incident_no"], drained_at=before or drained_at)
+
+
+def _told(tables: Tables, grant: Row, type_: str, **same: Any) -> bool:
+    return any(
+        event["grant_id"] == grant["id"]
+        and event["type"] == type_
+        and all(event[name] == value for name, value in same.items())
+        for event in tables.events.values()
+    )
+
+
+@carries_out(silence.LATE)
+def tell_late(tables: Tables, _: Parameters) -> None:
+    for grant in tables.grants.values():
+        if grant["status"] != "active" or grant["generation"] == 0 or not _expired(grant, tables.now):
+            continue
+        behind = grant["due_at"] < tables.now or grant["failures"] > 0 or grant["suspect_at"] is not None
+        warm = (grant["keep"] or tables.clients[grant["client_id"]]["keep"]) == "warm"
+        if behind and warm and not _told(tables, grant, "grant.late", generation=grant["generation"]):
+            add_event(tables, grant, "grant.late", reason=grant["last_error_code"])
+
+
+def _expired(grant: Row, at: datetime) -> bool:
+    return grant["access_expires_at"] is not None and grant["access_expires_at"] < at
+
+
+@carries_out(silence.WAITING)
+def tell_waiting(tables: Tables, _: Parameters) -> None:
+    for grant in tables.grants.values():
+        since = grant["doubt_since"]
+        if since is None or since >= tables.now - PATIENCE or grant["status"] not in ("active", "revoking"):
+            continue
+        waits_for = [tables.journals[each] for each in grant["doubt_journals"] if each in tables.journals]
+        told = any(
+            event["grant_id"] == grant["id"] and event["type"] == "grant.waiting" and event["occurred_at"] > since
+            for event in tables.events.values()
+        )
+        for row in waits_for:
+            if row["drained_at"] is None and row["abandoned_at"] is None and not told:
+                add_event(tables, grant, "grant.waiting", reason="journal_not_drained")
+
+
+@carries_out(journal.UNDRAINED)
+def undrained(tables: Tables, p: Parameters) -> list[Row]:
+    found = (tables.journals.get(each) for each in p["ids"])
+    return [
+        {"id": row["id"]} for row in found if row and row["drained_at"] is None and row["abandoned_at"] is None
+    ]

@@ -1,0 +1,310 @@
+"""The twin of models/settlement.py and models/suspicion.py."""
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from models import settlement, suspicion
+from tests.simulation.statements.attempts import undrained, untried
+from tests.simulation.statements.registry import Parameters, at_of, carries_out, transposed
+from tests.simulation.tables import Row, Tables
+
+AS_HELD = (
+    "client_id", "ref", "status", "generation", "claim_no", "refresh_fingerprint", "scope", "life",
+    "access_expires_at", "doubt_since", "suspect_at", "failures", "failing_since", "failing_for",
+)  # fmt: skip
+NO_FACTS: dict[str, Any] = {
+    "claimed_at": None,
+    "started_at": None,
+    "journal_id": None,
+    "doubt_since": None,
+    "doubt_journals": [],
+    "suspect_at": None,
+    "failures": 0,
+    "failing_since": None,
+    "last_error_code": None,
+    "last_error_http_status": None,
+    "last_error_at": None,
+}
+
+
+@carries_out(settlement.LOCK)
+def lock(tables: Tables, p: Parameters) -> list[Row]:
+    at = at_of(tables, p)
+    return [_held(tables, tables.grants[each], at) for each in sorted(set(p["ids"])) if each in tables.grants]
+
+
+def _held(tables: Tables, grant: Row, at: datetime) -> Row:
+    client = tables.clients[grant["client_id"]]
+    return {
+        "grant_id": grant["id"],
+        **{name: grant[name] for name in AS_HELD},
+        "former_fingerprints": [row["refresh_fingerprint"] for row in tables.former_of(grant["id"]).values()],
+        "keep": grant["keep"] or client["keep"],
+        "rotation": client["rotation"],
+        "journals_undrained": undrained(tables, grant["doubt_journals"]),
+        "untried_former_tokens": len(untried(tables, grant)),
+        "at": at,
+    }
+
+
+def _insert_former(tables: Tables, grant_id: UUID, row: Row) -> bool:
+    # As in PostgreSQL a number is used up even where the row is there already.
+    number = tables.next_id("former_tokens")
+    fingerprints = {each["refresh_fingerprint"] for each in tables.former_of(grant_id).values()}
+    if row["refresh_fingerprint"] in fingerprints:
+        return False
+    marks = {"id": number, "grant_id": grant_id, "stored_at": tables.now, "tried_at": None, "known_dead_at": None}
+    tables.add_former({**row, **marks})
+    return True
+
+
+@carries_out(settlement.KEEP_FORMER)
+def keep_former(tables: Tables, p: Parameters) -> None:
+    for grant_id, generation, sent, fingerprint in transposed(
+        p, "grant_id", "generation", "sent", "refresh_fingerprint"
+    ):
+        grant = tables.grants.get(grant_id)
+        if grant is None or grant["sealed_refresh_token"] is None:
+            continue
+        held = grant["refresh_fingerprint"]
+        if held is None or (sent if fingerprint is None else fingerprint) == held:
+            continue
+        former = {row["refresh_fingerprint"] for row in tables.former_of(grant_id).values()}
+        if fingerprint is None and sent not in former:
+            continue
+        on_use = tables.clients[grant["client_id"]]["rotation"] == "on_use"
+        if on_use or (sent != held and generation == grant["generation"]):
+            names = ("generation", "sealed_refresh_token", "sealed_access_token", "access_expires_at")
+            kind = "predecessor" if sent == held else "surplus"
+            kept = {name: grant[name] for name in names}
+            kept["generation"] -= sent != held
+            _insert_former(tables, grant_id, {**kept, "kind": kind, "refresh_fingerprint": held})
+
+
+@carries_out(settlement.SPEND_FORMER)
+def spend_former(tables: Tables, p: Parameters) -> None:
+    for grant_id, sent, fingerprint in transposed(p, "grant_id", "sent", "refresh_fingerprint"):
+        grant = tables.grants.get(grant_id)
+        if grant is None or fingerprint is None or fingerprint == sent:
+            continue
+        rotation = tables.clients[grant["client_id"]]["rotation"]
+        for row in tables.former_of(grant_id).values():
+            if row["refresh_fingerprint"] != sent:
+                continue
+            if rotation == "on_use":
+                tables.change(row, kind="predecessor", generation=grant["generation"])
+            elif rotation in ("grace", "immediate", "family"):
+                tables.change(row, known_dead_at=tables.now)
+
+
+@carries_out(settlement.NOTIFY)
+def notify(_: Tables, __: Parameters) -> None:
+    """Nobody listens here."""
+
+
+@carries_out(settlement.NO_LONGER_FORMER)
+def no_longer_former(tables: Tables, p: Parameters) -> None:
+    for grant_id in dict.fromkeys(p["ids"]):
+        former, grant = tables.former_of(grant_id), tables.grants.get(grant_id)
+        held = None if grant is None else grant["refresh_fingerprint"]
+        for row in [row for row in former.values() if row["refresh_fingerprint"] == held]:
+            tables.drop(former, row["id"])
+
+
+@carries_out(settlement.DROP_OLDEST_PREDECESSORS)
+def drop_oldest_predecessors(tables: Tables, p: Parameters) -> None:
+    for grant_id in p["ids"]:
+        former = tables.former_of(grant_id)
+        predecessors = sorted(row["id"] for row in former.values() if row["kind"] == "predecessor")
+        for number in predecessors[: -p["kept"]]:
+            tables.drop(former, number)
+
+
+@carries_out(settlement.STORE)
+def store(tables: Tables, p: Parameters) -> list[Row]:
+    at, stored = at_of(tables, p), []
+    for *values, life, started_at, due_at, credentials, sent in transposed(
+        p, "grant_id", "generation", "sealed_refresh_token", "sealed_access_token", "refresh_fingerprint", "scope",
+        "life", "started_at", "due_at", "credentials_no", "sent",
+    ):  # fmt: skip
+        grant_id, generation, refresh, access, fingerprint, scope = values
+        grant = tables.grants.get(grant_id)
+        if grant is None or grant["generation"] > generation:
+            continue
+        kept = _sent(tables, grant, sent)
+        dead = grant["status"] == "needs_consent"
+        tables.change(
+            grant,
+            **NO_FACTS,
+            generation=generation + 1,
+            sealed_refresh_token=kept["sealed_refresh_token"] if refresh is None else refresh,
+            sealed_access_token=access,
+            refresh_fingerprint=kept["refresh_fingerprint"] if fingerprint is None else fingerprint,
+            access_expires_at=started_at + life,
+            life=life,
+            scope=grant["scope"] if scope is None else scope,
+            status="active" if dead else grant["status"],
+            reason=None if dead else grant["reason"],
+            refreshed_at=started_at,
+            refreshed_credentials_no=credentials,
+            asked_at=at,
+            due_at=due_at,
+            claim_no=grant["claim_no"] + 1,
+            failing_for=timedelta(0),
+            ever_in_doubt=grant["ever_in_doubt"] or grant["doubt_since"] is not None,
+        )
+        stored.append({"id": grant_id})
+    return stored
+
+
+def _sent(tables: Tables, grant: Row, sent: bytes) -> Row:
+    """What stays where the answer names no refresh token: the one that was sent."""
+    former = tables.former_of(grant["id"]).values()
+    return next(
+        (row for row in former if row["refresh_fingerprint"] == sent and row["sealed_refresh_token"] != b""), grant
+    )
+
+
+@carries_out(settlement.ADD_SURPLUS)
+def add_surplus(tables: Tables, p: Parameters) -> list[Row]:
+    new = []
+    for grant_id, generation, refresh, access, fingerprint, expires_at in transposed(
+        p, "grant_id", "generation", "sealed_refresh_token", "sealed_access_token", "refresh_fingerprint",
+        "access_expires_at",
+    ):  # fmt: skip
+        row = {
+            "kind": "surplus",
+            "generation": generation,
+            "sealed_refresh_token": refresh,
+            "sealed_access_token": access,
+            "refresh_fingerprint": fingerprint,
+            "access_expires_at": expires_at,
+        }
+        if _insert_former(tables, grant_id, row):
+            new.append({"grant_id": grant_id})
+    return new
+
+
+@carries_out(settlement.REOPEN_GRANTS)
+def reopen_grants(tables: Tables, p: Parameters) -> None:
+    for grant_id in p["ids"]:
+        grant = tables.grants.get(grant_id)
+        if grant is not None and grant["status"] == "revoked":
+            tables.change(grant, status="revoking")
+
+
+@carries_out(settlement.REOPEN)
+def reopen(tables: Tables, p: Parameters) -> list[Row]:
+    at, reopened = at_of(tables, p), []
+    for grant_id in dict.fromkeys(p["ids"]):
+        row = tables.revocations.get(grant_id)
+        if row is not None:
+            status = "queued" if row["status"] == "done" else row["status"]
+            tables.change(row, status=status, due_at=at, done_at=None, evidence=None, current_dead_at=None)
+            reopened.append({"grant_id": grant_id})
+    return reopened
+
+
+@carries_out(settlement.END)
+def end(tables: Tables, p: Parameters) -> list[Row]:
+    at, ended = at_of(tables, p), []
+    names = ("grant_id", "claim_no", "generation", "unknown", "failed", "suspect", "due_at", "code", "http_status")
+    for values in transposed(p, *names, "reason"):
+        attempt = dict(zip((*names, "reason"), values, strict=True))
+        grant = tables.grants.get(attempt["grant_id"])
+        if grant is not None and grant["claim_no"] == attempt["claim_no"] and grant["started_at"] is not None:
+            ended.append(_end(tables, grant, attempt, at))
+    return ended
+
+
+def _end(tables: Tables, grant: Row, attempt: Row, at: datetime) -> Row:
+    may_judge = grant["generation"] == attempt["generation"] and grant["status"] == "active"
+    since = grant["doubt_since"]
+    if attempt["unknown"] and since is None:
+        since = grant["started_at"]
+    changed: Row = {
+        "started_at": None,
+        "doubt_since": since,
+        "asked_at": at,
+        "last_error_code": attempt["code"],
+        "last_error_http_status": attempt["http_status"],
+        "last_error_at": at,
+    }
+    if may_judge:
+        changed |= _judgement(tables, grant, attempt, at)
+    tables.change(grant, **changed)
+    told = (
+        "id", "ref", "client_id", "generation", "labels", "status", "reason", "failures", "failing_since",
+        "failing_for", "suspect_at",
+    )  # fmt: skip
+    return {**{name: grant[name] for name in told}, "may_judge": may_judge, "at": at}
+
+
+def _judgement(tables: Tables, grant: Row, attempt: Row, at: datetime) -> Row:
+    judged: Row = {"due_at": attempt["due_at"]}
+    if attempt["failed"]:
+        judged["failures"] = grant["failures"] + 1
+        judged["failing_since"] = grant["failing_since"] or at
+        last, success = grant["last_error_at"], tables.valves[grant["client_id"]]["last_success_at"]
+        if last is not None and success is not None and success > last:
+            judged["failing_for"] = grant["failing_for"] + (at - last)
+    if attempt["suspect"]:
+        judged["suspect_at"] = grant["suspect_at"] or at
+    if attempt["reason"] is not None:
+        judged |= {"status": "needs_consent", "reason": attempt["reason"]}
+    return judged
+
+
+@carries_out(settlement.NOT_IN_JOURNAL)
+def not_in_journal(tables: Tables, p: Parameters) -> None:
+    journal_id = p["journal_id"]
+    for grant_id, claim_no in transposed(p, "ids", "claim_nos"):
+        grant = tables.grants.get(grant_id)
+        if grant is None or grant["claim_no"] == claim_no or journal_id not in grant["doubt_journals"]:
+            continue
+        if grant["started_at"] is None or grant["journal_id"] != journal_id:
+            left = [each for each in grant["doubt_journals"] if each != journal_id]
+            tables.change(grant, doubt_journals=left)
+
+
+@carries_out(settlement.TRIED)
+def tried(tables: Tables, p: Parameters) -> None:
+    at, dead = at_of(tables, p), dict(transposed(p, "ids", "dead"))
+    for rows in tables.former.values():
+        for number in rows.keys() & dead.keys():
+            row = rows[number]
+            tables.change(row, tried_at=at, known_dead_at=at if dead[number] else row["known_dead_at"])
+
+
+@carries_out(suspicion.SURROUNDINGS)
+def surroundings(tables: Tables, p: Parameters) -> list[Row]:
+    grants = [grant for grant in tables.grants.values() if grant["client_id"] == p["client_id"]]
+    active = [grant for grant in grants if grant["status"] == "active"]
+    suspects = sum(grant["suspect_at"] is not None for grant in active)
+    horizon = p["at"] - p["life"]
+    asked = sum(grant["asked_at"] is not None and grant["asked_at"] > horizon for grant in active)
+    witnessed = any(
+        grant["id"] != p["grant_id"]
+        and grant["refreshed_at"] is not None
+        and grant["refreshed_at"] > p["suspect_at"]
+        and grant["refreshed_credentials_no"] == p["credentials_no"]
+        for grant in grants
+    )
+    return [
+        {
+            "witnessed": witnessed,
+            "suspects": suspects,
+            "asked": min(asked, 100 * suspects + 1),
+            "deaths_accepted_at": tables.valves[p["client_id"]]["deaths_accepted_at"],
+        }
+    ]
+
+
+@carries_out(suspicion.HOLD)
+def hold_deaths(tables: Tables, p: Parameters) -> list[Row]:
+    valve = tables.valves[p["client_id"]]
+    if valve["deaths_held_at"] is not None and valve["deaths_held_at"] > p["at"] - timedelta(days=1):
+        return []
+    tables.change(valve, deaths_held_at=p["at"])
+    return [{"client_id": p["client_id"]}]

@@ -1,0 +1,67 @@
+"""The twin of models/client.py."""
+
+from datetime import timedelta
+
+from models import client
+from tests.simulation.statements.claims import is_due
+from tests.simulation.statements.registry import Parameters, at_of, carries_out, carries_out_words
+from tests.simulation.tables import Row, Tables
+
+KNOWN = (
+    "id", "name", "provider", "overrides", "client_id", "sealed_client_secret", "credentials_no", "redirect_uri",
+    "attempt_lease", "updated_at",
+)  # fmt: skip
+
+
+@carries_out(client.KNOWN)
+def known(tables: Tables, p: Parameters) -> list[Row]:
+    return [
+        {
+            **{name: tables.clients[each][name] for name in KNOWN},
+            "proven": tables.valves[each]["credentials_proven_no"] == tables.clients[each]["credentials_no"],
+        }
+        for each in p["ids"]
+        if each in tables.clients
+    ]
+
+
+@carries_out(client.LOCK_FOR_RESULTS)
+def lock_for_results(tables: Tables, p: Parameters) -> list[Row]:
+    at = at_of(tables, p)
+    of_client = ("rate_per_minute", "burst", "name")
+    return [
+        {**tables.valves[each], **{name: tables.clients[each][name] for name in of_client}, "at": at}
+        for each in sorted(p["ids"])
+        if each in tables.valves
+    ]
+
+
+@carries_out(client.PROVE)
+def prove(tables: Tables, p: Parameters) -> None:
+    if tables.clients[p["client_id"]]["credentials_no"] == p["credentials_no"]:
+        valve = tables.valves[p["client_id"]]
+        last = valve["last_success_at"]
+        tables.change(
+            valve,
+            last_success_at=p["at"] if last is None else max(last, p["at"]),
+            credentials_proven_no=p["credentials_no"],
+        )
+
+
+@carries_out(client.DEBIT)
+def debit(tables: Tables, p: Parameters) -> None:
+    valve, rate = tables.valves[p["client_id"]], tables.clients[p["client_id"]]["rate_per_minute"]
+    step = timedelta(0) if rate is None else timedelta(minutes=1) / (rate * p["usable_share"])
+    next_slot_at = max(valve["next_slot_at"], at_of(tables, p)) + step
+    tables.change(valve, next_slot_at=next_slot_at, slot_no=valve["slot_no"] + 1)
+
+
+@carries_out_words("where client_id = :client_id and status = 'active' and due_at <= clock_timestamp()")
+def has_due(tables: Tables, p: Parameters) -> list[Row]:
+    grants = tables.grants.values()
+    return [{"exists": any(g["client_id"] == p["client_id"] and is_due(g, tables.now) for g in grants)}]
+
+
+@carries_out_words("select id from evergrant.clients where name = :name")
+def id_of(tables: Tables, p: Parameters) -> list[Row]:
+    return [{"id": row["id"]} for row in tables.clients.values() if row["name"] == p["name"]]

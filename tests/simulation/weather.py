@@ -1,0 +1,106 @@
+"""Weather: which faults an episode has, and how often; drawn from the seed, or calm."""
+
+from dataclasses import dataclass, field, replace
+from random import Random
+
+# What may become of one request, by what the client sees; `after`: the provider has acted by then.
+FATES = (
+    "refused",  # no connection: provably not sent
+    "lost_before",
+    "lost_after",
+    "timeout_before",
+    "timeout_after",
+    "truncated",  # the answer is cut at byte k
+    "html_before",
+    "html_after",
+    "http_429",
+    "http_503_before",
+    "http_503_after",
+    "http_504_after",
+    "http_500_before",
+    "http_403",
+    "error_inside",  # 200 with an error
+    "bad_oauth_500",  # 500 whose body says invalid_grant
+    "huge",  # beyond the size cap, after the provider acted
+    "redirect",
+    "silly",  # the right answer with a NUL in the scope, or a life of 10^18 seconds
+    "late",  # slow to connect, and an answer near the deadline
+)
+OUTAGES = ("refused", "timeout_before", "http_503_before", "http_503_after", "http_504_after", "lost_after", "http_429")
+
+
+@dataclass(frozen=True)
+class Weather:
+    """Probabilities: of a request for its fate, of a step for a kill, of an hour for what happens in the large."""
+
+    fates: dict[str, float] = field(default_factory=dict)
+    kill: float = 0.0  # at each step of a process
+    freeze: float = 0.0  # at each step that may wait
+    freeze_last: float = 0.0  # between the last guard and the first byte: nobody can defend against it
+    strand: float = 0.0  # how much of the work runs so that every step may fail
+    commit_reset: float = 0.0  # of transactions in such work
+    disk: float = 0.0  # of writes and syncs
+    duplicate: float = 0.0
+    lose: float = 0.0
+    delay: float = 0.0
+    hourly: dict[str, float] = field(default_factory=dict)
+
+    def calmed(self) -> "Weather":
+        """No faults any more."""
+        return Weather()
+
+    def for_profile(self, rotation: str) -> "Weather":
+        """The same faults; nothing differs by profile but what they cost."""
+        return replace(self) if rotation else self
+
+
+HOURLY = (
+    "outage",
+    "database_away",
+    "fail_over",
+    "restore",
+    "broker_flush",
+    "broker_away",
+    "disk_full",
+    "wrong_secret",
+    "pause",
+    "pause_client",
+    "user_revokes",
+    "revoke",
+    "reconsent",
+    "wish",
+    "redrive",
+    "clock_jump",
+    "no_beat",
+    "no_worker",
+    "rolling_restart",
+    "forge",
+    "use",
+)
+RARE = {"fail_over": 0.05, "restore": 0.05, "no_worker": 0.1, "no_beat": 0.2, "wrong_secret": 0.2, "outage": 0.3}
+
+
+def draw(random: Random) -> Weather:
+    """Draw a weather: each kind of fault is there or not, and often or seldom."""
+
+    def maybe(chance: float, low: float, high: float) -> float:
+        return low * (high / low) ** random.random() if random.random() < chance else 0.0
+
+    often = maybe(0.7, 0.002, 0.15)
+    fates = {name: often * random.random() ** 2 for name in FATES if random.random() < 0.6}
+    hourly = {
+        name: maybe(0.5, 0.02, 1.0) * RARE.get(name, 1.0) * (8 if name in ("wish", "use") else 1) for name in HOURLY
+    }
+    return Weather(
+        fates=fates,
+        kill=maybe(0.6, 0.00003, 0.002),
+        freeze=maybe(0.4, 0.0005, 0.02),
+        freeze_last=maybe(0.1, 0.0002, 0.005),
+        strand=random.choice((0.0, 0.02, 0.1, 0.3)),
+        commit_reset=maybe(0.5, 0.001, 0.05),
+        disk=maybe(0.3, 0.0005, 0.02),
+        duplicate=maybe(0.5, 0.01, 0.5),
+        lose=maybe(0.5, 0.005, 0.2),
+        delay=maybe(0.5, 0.01, 0.3),
+        hourly=hourly,
+    )

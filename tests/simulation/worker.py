@@ -1,0 +1,329 @@
+"""A worker process: the real tasks on a real workplace, with the edges of the simulation around it."""
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from queue import Empty
+from typing import TYPE_CHECKING, Any, cast
+
+import settings as configuration
+from models import journal as register
+from models.database import transaction
+from models.vault import Vault
+from tasks import recover, refresh, replay, revoke, upkeep
+from tasks.attempt import Arrived
+from tasks.journal import Entry, Journal, Sizes, journal_ids
+from tasks.journal.lock import FolderLock
+from tasks.oauth.transport import Answer, Response
+from tasks.settle import settle
+from tasks.workplace import Workplace
+from tests.simulation.disk import FaultyDisk, WatchedJournal, power_off
+from tests.simulation.keys import OpenVault
+from tests.simulation.network import Network, Sender, Sent, SimulatedTransport
+from tests.simulation.weather import Weather
+from tests.simulation.world import Killed
+
+if TYPE_CHECKING:
+    from tests.simulation.episode import Episode
+
+SIZES = Sizes(reserve=1 << 16, segment=1 << 20)
+MINUTE = 60.0
+QUIET = 1800.0  # a pulse with nothing to do changes nothing: most are left out
+SOON = 5.0
+SETTLE_LAG = 0.003
+TASKS: dict[str, Callable[..., Any]] = {
+    "evergrant.refresh": refresh.refresh.run,
+    "evergrant.revoke": revoke.revoke.run,
+    "evergrant.upkeep": upkeep.upkeep.run,
+}
+
+
+class PatientEvent(threading.Event):
+    """An event whose `wait` lets virtual time pass."""
+
+    def __init__(self, worker: "Worker") -> None:
+        super().__init__()
+        self._worker = worker
+
+    def wait(self, timeout: float | None = None) -> bool:
+        strand = self._worker.world.strand
+        assert strand is not None, "only a strand may wait"
+        strand.sleep(timeout or 0.0)
+        return self.is_set()
+
+
+class Place(Workplace):
+    """The workplace, without its threads."""
+
+    def __init__(self, worker: "Worker", settings: configuration.Settings, journal: Journal) -> None:
+        super().__init__(settings, journal, cast("Vault", OpenVault()))
+        self.worker = worker
+        self.stopping = PatientEvent(worker)
+        self.giving_up = PatientEvent(worker)
+        self.transport = SimulatedTransport(worker, worker.network)  # type: ignore[assignment]
+
+    def wait_for_room(self, count: int) -> bool:
+        return self.has_room(count)
+
+    def has_room(self, count: int) -> bool:
+        """Whether a thread that asked for room would get it now."""
+        fits = self._under_way.total() + count <= max(self.settings.in_flight, count)
+        return fits and not self.stopping.is_set() and self.journal.check_writable() is None
+
+    def arrive(self, arrived: Arrived) -> None:
+        super().arrive(arrived)
+        self.worker.settle_soon()
+
+    def later(self, work: Callable[[], None]) -> None:
+        if not self.stopping.is_set():
+            self.worker.do_later(work)
+
+    def group(self) -> list[Arrived]:
+        """What the settling thread would take now."""
+        try:
+            first = self._arrivals.get_nowait()
+        except Empty:
+            return []
+        return [] if first is None else [first, *self._waiting()]
+
+    def settled(self, group: Sequence[Arrived]) -> None:
+        """What the settling thread does after a group."""
+        self._under_way.subtract(each.attempt.job.client_id for each in group)
+
+
+class Worker(Sender):
+    """One worker process, from its start to its end."""
+
+    def __init__(self, episode: "Episode", name: str, home: Path) -> None:
+        super().__init__(episode.world, name)
+        self.episode = episode
+        self.network: Network = episode.network
+        self.weather: Weather = episode.weather
+        self.home = home
+        self.disk = FaultyDisk(self)
+        self.place: Place | None = None
+        self._settling = False
+        self._sent: list[Sent] = []
+
+    # Its life
+
+    def start(self) -> None:
+        """Register a journal and hold it, as `Workplace.open` and the pulse's `begin` do."""
+        try:
+            self._open()
+        except Killed:
+            raise
+        except Exception as error:  # noqa: BLE001  # its supervisor starts it again
+            self.episode.failed(self, "start", error)
+            self._leave()
+            self.world.after(2, self.start, owner=self)
+            return
+        self._pulse()
+
+    def _open(self) -> None:
+        folder = self.home / "journals"
+        with transaction() as connection:
+            journal_id = register.register(
+                connection, host=self.home.name, process=self.name, above=max(journal_ids(folder), default=0)
+            )
+        lock = FolderLock.make(folder / str(journal_id), journal_id)
+        journal = WatchedJournal(
+            folder / str(journal_id),
+            journal_id,
+            lock,
+            vault=cast("Vault", OpenVault()),
+            sizes=SIZES,
+            clock=self.clock,
+            disk=self.disk,
+        )
+        journal.worker = self
+        settings = configuration.current().model_copy(update={"home": self.home})
+        self.place = Place(self, settings, journal)
+        self.world.log("started", self.name, f"journal={journal_id}")
+        recover.look(self.place, thoroughly=True)
+        self.episode.broker.consumers.append(self)
+
+    def clock(self) -> datetime:
+        """For the journal's segments."""
+        return self.world.now
+
+    def died(self) -> None:
+        self.episode.worker_died(self, self._sent)
+        self._leave()
+
+    def _leave(self) -> None:
+        if self in self.episode.broker.consumers:
+            self.episode.broker.consumers.remove(self)
+        if self.place is not None:
+            power_off(self.place.journal)
+            self.place = None
+
+    def stop(self) -> None:
+        """SIGTERM: begin nothing, finish what is under way, let the journal go."""
+        if self.place is None or self.place.stopping.is_set():
+            return
+        self.place.stop()
+        if self in self.episode.broker.consumers:
+            self.episode.broker.consumers.remove(self)
+        self.world.after(0.1, self._close, owner=self)
+
+    def _close(self) -> None:
+        assert self.place is not None
+        if self.place._under_way.total() or self._settling:
+            self.world.after(0.5, self._close, owner=self)
+            return
+        place = self.place
+
+        def close() -> None:
+            place._leave_journal()
+            self.world.log("stopped", self.name)
+            self.place = None
+            self.alive = False
+            self.episode.worker_ended(self)
+
+        self._run(close, strand=True)
+
+    # Its pulse
+
+    def pulse_within(self, seconds: float) -> None:
+        """A beat of the pulse within the time in which it really comes."""
+        self.world.after(self.world.random.random() * seconds, self._pulse_once, owner=self)
+
+    def _pulse(self) -> None:
+        self._pulse_once()
+        self.world.after(QUIET * (0.5 + self.world.random.random()), self._pulse, owner=self)
+
+    def _pulse_once(self) -> None:
+        place = self.place
+        if place is None:
+            return
+
+        def beat() -> None:
+            try:
+                with transaction() as connection:
+                    register.see(connection, place.journal_id)
+                if recover.look(place) != "fit":
+                    self.pulse_within(2 * SOON)
+                replay.settle_left(place)
+                drained = replay.drain_others(place)
+                replay.shred_old(place)
+            except Exception as error:  # noqa: BLE001  # as the pulse does
+                self.episode.failed(self, "pulse", error)
+                self.pulse_within(2 * SOON)
+                return
+            self._age([result.journal_id for result in drained])
+
+        self._run(beat)
+
+    def _age(self, drained: list[int]) -> None:
+        """Give drained journals the virtual time as theirs, so that they are deleted when they are old."""
+        stamp = self.world.now.timestamp()
+        for number in drained:
+            folder = self.home / "journals" / str(number)
+            for path in folder.iterdir() if folder.is_dir() else ():
+                os.utime(path, (stamp, stamp))
+
+    # Its work
+
+    def has_room(self, task: str, arguments: list[Any]) -> bool:
+        if self.place is None:
+            return False
+        jobs = arguments[0] if arguments and isinstance(arguments[0], list) else []
+        return task != "evergrant.refresh" or self.place.has_room(len(jobs))
+
+    def consume(self, task: str, arguments: list[Any]) -> None:
+        if self.place is None:
+            return
+        run = TASKS[task]
+
+        def carry_out() -> None:
+            try:
+                run(*arguments)
+            except Exception as error:  # noqa: BLE001  # Celery logs it and goes on
+                self.episode.failed(self, task, error)
+
+        self._run(carry_out, strand=task == "evergrant.revoke")
+
+    def do_later(self, work: Callable[[], None]) -> None:
+        """Beside the settling thread."""
+
+        def told() -> None:
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001  # as the workplace does
+                self.episode.failed(self, "afterwards", error)
+
+        self.world.after(0.01, lambda: self._run(told, strand=True), owner=self)
+
+    def settle_soon(self) -> None:
+        self.world.after(SETTLE_LAG * self.world.random.random(), self._settle, owner=self)
+
+    def _settle(self) -> None:
+        if self._settling or self.place is None:
+            return
+        place, group = self.place, self.place.group()
+        if not group:
+            return
+        self._settling = True
+
+        def work() -> None:
+            try:
+                settle(place, group)
+            except Exception as error:  # noqa: BLE001  # as the settling thread does
+                self.episode.failed(self, "settle", error)
+            place.settled(group)
+            self._settling = False
+            self.settle_soon()
+
+        self._run(work)
+
+    def _run(self, work: Callable[[], None], *, strand: bool = False) -> None:
+        """Run it at once where nothing can go wrong in the middle, else in a strand."""
+        share = self.weather.strand
+        if strand or self.episode.database_is_away or (share and self.world.random.random() < share):
+            self.world.spawn(self, work)
+        else:
+            work()
+
+    # What can happen to it
+
+    def step(self, name: str) -> None:
+        world, weather = self.world, self.weather
+        if weather.kill and world.random.random() < weather.kill:
+            world.log("kill at", self.name, name.replace(" ", "_"))
+            raise Killed
+        if weather.freeze and world.strand is not None and world.random.random() < weather.freeze:
+            if world.strand.process is self and self.episode.tables.undo is None:
+                self.freeze(world.random.choice((1, 20, 70, 200)) * (0.5 + world.random.random()))
+                world.strand.sleep(0)
+
+    def freeze(self, seconds: float) -> None:
+        self.world.log("frozen", self.name, round(seconds, 1))
+        self.frozen_until = max(self.frozen_until, self.world.seconds + seconds)
+
+    # What the judge is told
+
+    def first_byte(self, sent: Sent) -> None:
+        self._sent.append(sent)
+        self.episode.judge.first_byte(sent)
+
+    def arrived(self, sent: Sent, answer: Answer) -> None:
+        if sent.pair is not None:
+            if isinstance(answer, Response) and answer.status == 200 and b"access_token" in answer.body:
+                sent.delivered, sent.body = True, answer.body
+            else:
+                self.episode.judge.lost(sent, f"on the wire ({sent.fate})")
+        if not sent.delivered:
+            self._sent.remove(sent)
+
+    def answered_too_late(self, sent: Sent) -> None:
+        self.episode.judge.lost(sent, "killed before the answer came")
+
+    def frozen_at_last(self, sent: Sent) -> None:
+        self.episode.judge.froze(sent)
+
+    def made_durable(self, entries: Sequence[Entry]) -> None:
+        bodies = [entry.body for entry in entries]
+        self.episode.judge.made_durable(self._sent, bodies)
