@@ -128,8 +128,10 @@ def test_the_journals_of_several_attempts_in_doubt_are_kept_once_each(heart: Hea
         with transaction() as connection:
             attempts.start(connection, _claimed(heart, client), journal_id=journal)
     heart.until_due(grant)
+    doubted = heart.row(grant)["doubt_since"]
     heart.begin(client)
     assert heart.row(grant)["doubt_journals"] == [elsewhere, heart.place.journal_id]
+    assert heart.row(grant)["doubt_since"] == doubted
 
 
 def test_a_worker_that_lost_its_claim_and_got_no_tokens_takes_its_journal_out_of_the_doubt(heart: Heart) -> None:

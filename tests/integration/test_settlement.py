@@ -392,7 +392,7 @@ def test_each_stored_token_set_notifies_those_who_wait_for_it(heart: Heart) -> N
     assert told == {str(attempt.job.grant_id) for attempt in started}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_the_order_in_which_sets_arrive_each_is_stored_or_kept(heart: Heart, data: st.DataObject) -> None:
     """Several attempts on one generation, each answered, settled in any order, alone or together, some twice."""

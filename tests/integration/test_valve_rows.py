@@ -8,7 +8,7 @@ import pytest
 
 from models import client as clients
 from models.database import transaction
-from tasks import clock
+from tasks import clock, refresh
 from tasks.claim import claim
 from tasks.policy.valve import USABLE_SHARE
 from tests.heart import BUSY, GATEWAY, INVALID_CLIENT, INVALID_GRANT, TOO_MANY, UNREACHABLE, Heart, token_set
@@ -164,8 +164,9 @@ def test_the_canary_may_be_sent_and_others_that_were_claimed_before_may_not(hear
     canary = heart.claim(client).due
     (held,) = heart.start(waiting)
     (free,) = heart.start(canary)
-    assert (held.job.valve_shut, held.job.canary) == (True, False)
-    assert (free.job.valve_shut, free.job.canary) == (False, True)
+    refresh.check(heart.place, free)
+    with pytest.raises(refresh.HeldBack):
+        refresh.check(heart.place, held)
 
 
 def test_a_success_of_the_canary_opens_the_valve(heart: Heart) -> None:
