@@ -105,6 +105,12 @@ update evergrant.installation
 set incident_no = incident_no + 1, incident_at = clock_timestamp(), incident_reason = :reason
 where incident_at is null
 """)
+NOT_REPLAYED = text("""
+select j.id, j.host, j.seen_at
+from evergrant.journals j cross join evergrant.installation i
+where j.drained_at is null and j.abandoned_at is null and j.replayed_incident is distinct from i.incident_no
+order by j.id
+""")
 # Over when every journal that is not marked drained was replayed for this incident.
 CLOSE = text("""
 update evergrant.installation i
@@ -129,6 +135,20 @@ def raise_incident(connection: Connection, reason: str) -> int:
     """Stop all claims and starts until every journal was replayed; returns the incident's number."""
     connection.execute(RAISE, {"reason": reason})
     return int(connection.execute(text("select incident_no from evergrant.installation")).scalar_one())
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """A journal that an incident waits for."""
+
+    id: int
+    host: str
+    seen_at: datetime
+
+
+def not_replayed(connection: Connection) -> list[Awaited]:
+    """The journals that the present incident waits for."""
+    return [Awaited(**row) for row in connection.execute(NOT_REPLAYED).mappings()]
 
 
 def close_incident(connection: Connection) -> bool:

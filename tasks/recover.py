@@ -32,10 +32,11 @@ def look(place: Workplace, *, thoroughly: bool = False) -> str:
 
     Args:
         place: whose journals are asked.
-        thoroughly: ask every journal on this disk for the ticks that it noted, not only this process's memory.
+        thoroughly: ask every journal on this disk for the ticks that it noted, not only this process's memory; so does
+            a process that has not worked with this database yet, for it may have been adopted just now.
 
     """
-    noted = _noted(place) if thoroughly else [] if place.tick is None else [place.tick]
+    noted = _noted(place) if thoroughly or place.tick is None else [place.tick]
     with transaction() as connection:
         lacking = bool(tick.missing(connection, noted))
         state = installation.state(connection, place.settings.environment)
@@ -48,6 +49,7 @@ def look(place: Workplace, *, thoroughly: bool = False) -> str:
             state = installation.state(connection, place.settings.environment)
     if state == "fit":
         _note_tick(place)
+    place.fit = state == "fit"
     return state
 
 

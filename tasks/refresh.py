@@ -92,7 +92,7 @@ def start(place: Workplace, jobs: Sequence[Job], *, status: str = "active") -> l
 
 
 def _start_rows(place: Workplace, jobs: Sequence[Job], status: str) -> tuple[list[Started], dict[int, clients.Known]]:
-    if not jobs:
+    if not jobs or not place.fit:
         return [], {}
     try:
         with transaction() as connection:

@@ -49,6 +49,9 @@ class Workplace:
         self.giving_up = threading.Event()
         self.consumed_at = clock.boot()
         self.tick: UUID | None = None  # the newest that this process has seen in the database
+        # Whether the last look found a database that may be worked with (tasks/recover.py). One that was unfit may be
+        # adopted at any moment: until this process has looked again it starts nothing.
+        self.fit = True
         self._room = threading.Condition()
         self._under_way: Counter[int] = Counter()
         self._begun: OrderedDict[Job, None] = OrderedDict()

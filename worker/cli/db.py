@@ -6,7 +6,7 @@ from typing import Any
 import click
 from sqlalchemy import Connection, text
 
-from models import database, migrations
+from models import database, installation, journal, migrations
 from models.installation import Identity, adopt, adopted, observed, remember
 from settings import Settings
 from worker.cli import output, session
@@ -67,14 +67,35 @@ def adopt_(*, yes: bool, as_json: bool) -> None:
     settings, environment = _named_environment()
     with session.transaction() as connection:
         here, before = observed(connection, environment), adopted(connection)
-    if before == here:
+        state = installation.state(connection, environment)
+    if state == "fit":
         output.done(asdict(here), "This database is adopted already; nothing to do.", as_json=as_json)
+        return
+    if state == "rewound":
+        _go_on_without(settings, here, yes=yes, as_json=as_json)
         return
     _show_both(before, here)
     confirm("Is every other copy stopped, and shall work go on in this one?", yes=yes)
     with session.transaction() as connection:
         adopt(connection, here, who=settings.who)
     output.done(asdict(here), f"Adopted as '{environment}'.", as_json=as_json)
+
+
+def _go_on_without(settings: Settings, here: Identity, *, yes: bool, as_json: bool) -> None:
+    """Give up the journals that an incident still waits for; the next look of a worker lets work go on."""
+    with session.transaction() as connection:
+        installation.raise_incident(connection, "timeline")
+        awaited = installation.not_replayed(connection)
+    for each in awaited:
+        line = f"journal {each.id} of {each.host}, last seen {each.seen_at:%Y-%m-%d %H:%M:%SZ}, was not replayed"
+        click.echo(line, err=True)
+    if awaited:
+        confirm("Commits may be missing. Are these journals gone for good, and shall work go on without?", yes=yes)
+    with session.transaction() as connection:
+        for each in awaited:
+            journal.abandon(connection, each.id, by=settings.who)
+    told = f"{len(awaited)} journals are given up; work goes on as soon as a worker has looked."
+    output.done({**asdict(here), "abandoned": [each.id for each in awaited]}, told, as_json=as_json)
 
 
 def _show_both(before: Identity | None, here: Identity) -> None:
@@ -132,6 +153,10 @@ def _foreign(connection: Connection, environment: str) -> list[dict[str, Any]]:
     here, before = observed(connection, environment), adopted(connection)
     if before is None:
         return [_finding("adopted", "no database was adopted", "evergrant db upgrade")]
+    if installation.state(connection, environment) == "rewound":
+        awaited = ", ".join(f"{each.id} of {each.host}" for each in installation.not_replayed(connection))
+        remedy = "start a worker where they are; where one is gone for good: evergrant db adopt"
+        return [_finding("commits", f"some may be missing; not replayed yet: journals {awaited or 'none'}", remedy)]
     different = before.differs_from(here)
     if not different:
         return []

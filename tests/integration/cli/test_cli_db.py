@@ -6,6 +6,7 @@ from pydantic import SecretStr
 
 import settings
 from models import database as models_database
+from models import installation
 from tests.integration.cli.evergrant import Evergrant
 
 
@@ -68,3 +69,19 @@ def test_a_database_that_is_away_means_try_again(evergrant: Evergrant) -> None:
         done = evergrant(*command.split(), "--json")
         assert (done.code, done.error) == (75, "database_away"), command
         assert len(done.err.splitlines()) == 1
+
+
+def test_an_incident_is_found_and_adopt_goes_on_without_the_journals_that_are_gone(
+    evergrant: Evergrant, sql: Any
+) -> None:
+    sql("insert into evergrant.journals (host, process) values ('elsewhere', '1')")
+    sql("update evergrant.installation set incident_no = 1, incident_at = clock_timestamp()")
+    assert "not replayed yet: journals 1 of elsewhere" in evergrant("db", "check", "--json").lines[0]["finding"]
+    refused = evergrant("db", "adopt", "--json")
+    assert (refused.code, refused.error) == (2, "needs_yes")
+    assert evergrant("db", "adopt", "--yes", "--json").json["abandoned"] == [1]
+    assert sql("select abandoned_at is not null, abandoned_by is not null from evergrant.journals") == [(True, True)]
+    # The next look of a worker closes it.
+    with models_database.transaction() as connection:
+        assert installation.close_incident(connection)
+    assert evergrant("db", "check").code == 0
