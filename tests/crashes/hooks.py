@@ -201,6 +201,9 @@ def _revoke(striker: Striker) -> None:
     around(ending, "_note_end", after=_point(striker, "revoke.end_noted"))
     around(ending, "_again", before=_point(striker, "revoke.again"))
     around(ending, "_done", after=_point(striker, "revoke.ended"))
+    # Both end the grant's lease, as a stored token set does.
+    for end in ("done", "again"):
+        around(revocation, end, after=lambda _, __, grant_id, *___: striker.trace.say("storing", grant=str(grant_id)))
     around(revocation, "done", after=_transaction_of("revoke"))
 
 
