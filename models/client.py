@@ -112,6 +112,27 @@ from evergrant.clients c
 where v.client_id = :client_id and c.id = v.client_id
 """)
 
+# The same for those who can wait: taken where the rate has one now, or within the tolerance; else how long to wait.
+TAKE_SLOT = text("""
+with found as (
+    select v.client_id, clock.at, greatest(v.next_slot_at - clock.at, interval '0') as wait
+    from evergrant.valves v
+    cross join (select coalesce(:now, clock_timestamp()) as at) clock
+    where v.client_id = :client_id
+    for no key update of v
+),
+taken as (
+    update evergrant.valves v set
+        next_slot_at = greatest(v.next_slot_at, found.at)
+            + coalesce(interval '1 minute' / (c.rate_per_minute * :usable_share), interval '0'),
+        slot_no = v.slot_no + 1
+    from found
+    join evergrant.clients c on c.id = found.client_id
+    where v.client_id = found.client_id and found.wait <= :tolerance
+)
+select wait from found
+""")
+
 
 def known(connection: Connection, ids: Sequence[int]) -> dict[int, Known]:
     """Read clients by id, each with whether its present credentials ever had a success."""
@@ -148,3 +169,17 @@ def prove(connection: Connection, client_id: int, *, credentials_no: int, at: da
 def debit(connection: Connection, client_id: int, *, usable_share: float, now: datetime | None = None) -> None:
     """Take one slot of the client's rate for a request that beat did not budget."""
     connection.execute(DEBIT, {"client_id": client_id, "usable_share": usable_share, "now": now})
+
+
+def take_slot(
+    connection: Connection,
+    client_id: int,
+    *,
+    usable_share: float,
+    tolerance: timedelta,
+    now: datetime | None = None,
+) -> timedelta | None:
+    """Take one slot of the client's rate if there is one now; else returns how long until the next, taking none."""
+    parameters = {"client_id": client_id, "usable_share": usable_share, "tolerance": tolerance, "now": now}
+    wait: timedelta = connection.execute(TAKE_SLOT, parameters).scalar_one()
+    return None if wait <= tolerance else wait

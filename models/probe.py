@@ -1,5 +1,6 @@
 """Claiming one grant by hand, for a probe: under the rules of any other claim, and given back as it was."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
@@ -13,6 +14,7 @@ class Taken:
 
     grant_id: UUID
     claim_no: int
+    status: str
     was_due_in: timedelta
     sealed_refresh_token: bytes | None = field(repr=False)
     refresh_fingerprint: bytes | None
@@ -22,7 +24,7 @@ TAKE = text("""
 with idle as (
     select g.id, greatest(g.due_at - clock_timestamp(), interval '0') as was_due_in
     from evergrant.grants g
-    where g.id = :id and g.status = 'active'
+    where g.id = :id and g.status = any (cast(:statuses as text[]))
         and (g.due_at <= clock_timestamp() or (g.claimed_at is null and g.started_at is null))
         and not exists (select from evergrant.revocations r where r.grant_id = g.id)
     for no key update of g skip locked
@@ -30,11 +32,14 @@ with idle as (
 update evergrant.grants g
 set claim_no = g.claim_no + 1, claimed_at = clock_timestamp(), due_at = clock_timestamp() + cast(:lease as interval)
 from idle where g.id = idle.id
-returning g.id as grant_id, g.claim_no, idle.was_due_in, g.sealed_refresh_token, g.refresh_fingerprint
+returning g.id as grant_id, g.claim_no, g.status, idle.was_due_in, g.sealed_refresh_token, g.refresh_fingerprint
 """)
 
 
-def take(connection: Connection, grant_id: UUID, *, lease: timedelta) -> Taken | None:
-    """Claim one grant; None where it is not active, under way, or being revoked."""
-    row = connection.execute(TAKE, {"id": grant_id, "lease": lease}).mappings().one_or_none()
+def take(
+    connection: Connection, grant_id: UUID, *, lease: timedelta, statuses: Sequence[str] = ("active",)
+) -> Taken | None:
+    """Claim one grant; None where it has another status, is under way, or being revoked."""
+    parameters = {"id": grant_id, "lease": lease, "statuses": list(statuses)}
+    row = connection.execute(TAKE, parameters).mappings().one_or_none()
     return Taken(**row) if row else None

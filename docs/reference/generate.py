@@ -20,12 +20,14 @@ import click  # noqa: E402
 from pydantic.fields import FieldInfo  # noqa: E402
 
 from settings import PREFIX, Settings  # noqa: E402
+from tasks.policy.rotation import RotationFinding  # noqa: E402
 from tasks.probe import Finding  # noqa: E402
 from worker.cli import cli  # noqa: E402
 from worker.cli.commands import Command, Group  # noqa: E402
 from worker.cli.failures import ExitCode  # noqa: E402
 from worker.cli.grant_probe import EXIT_CODES as EXIT_CODES_OF_PROBES  # noqa: E402
 from worker.cli.grants import STATUSES  # noqa: E402
+from worker.cli.rotation_probe import FAILED as FAILED_ROTATION_PROBES  # noqa: E402
 from worker.cli.translations import CONNECT, snake  # noqa: E402
 from worker.embedded.errors import EmbeddedError  # noqa: E402
 
@@ -106,6 +108,16 @@ ENUMERATIONS: dict[str, Mapping[str, str]] = {
         Finding.UNCLEAR: "no answer that says anything",
         Finding.BUSY: "nothing was sent: not active, under way, or held back",
     },
+    "finding of a rotation probe": {
+        RotationFinding.NONE: "the refresh token stays as it is",
+        RotationFinding.ON_USE: "the old one lives until the access token of its successor is used",
+        RotationFinding.GRACE: "the old one lives on for a while",
+        RotationFinding.IMMEDIATE: "the old one dies at once",
+        RotationFinding.FAMILY: "the old one dies at once, and using it again kills its successor, too",
+        RotationFinding.ON_USE_OR_GRACE: "the old one works again, and there is no address to tell the two apart",
+        RotationFinding.DEAD: "the first refresh was refused already",
+        RotationFinding.UNCLEAR: "it was broken off: no answer, or somebody else has the grant",
+    },
 }
 
 
@@ -131,6 +143,7 @@ def error_codes() -> list[str]:
     }
     classes = [*CONNECT, *(kind.__name__ for kind in EmbeddedError.__subclasses__())]
     made = {snake(name) for name in classes} | {f"probe_{each}" for each in EXIT_CODES_OF_PROBES} | set(STATUSES)
+    made |= {f"rotation_{each}" for each in FAILED_ROTATION_PROBES}
     return sorted((written | made) - {"active"})
 
 

@@ -19,6 +19,7 @@ from worker.cli.commands import Command
 from worker.cli.failures import misuse
 from worker.cli.output import Column, json_option
 from worker.cli.providers import rate
+from worker.cli.rotation_probe import probe_rotation
 
 COLUMNS = [
     Column("name"),
@@ -199,6 +200,9 @@ def accept_deaths(name: str, *, yes: bool, as_json: bool) -> None:
         record = _record(reading.client_by_name(connection, name))
     told = "Held verdicts go through." if held else "No verdict was held; nothing to do."
     output.done(record, told, as_json=as_json)
+
+
+clients.add_command(probe_rotation)
 
 
 def _turn(name: str, change: Callable[..., None], told: str, *, as_json: bool) -> None:

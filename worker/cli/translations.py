@@ -276,6 +276,14 @@ CONNECT = {
 }
 
 
+def _pair_shared(error: BaseException) -> Failure:
+    return Failure(
+        code="pair_shared",
+        message=f"Another ref holds this very pair, {error}, and would be lost with it",
+        next_step="choose a grant of its own; nothing was sent",
+    )
+
+
 def _journal(error: BaseException) -> Failure:
     return Failure(
         code="journal",
@@ -335,6 +343,7 @@ TRANSLATIONS: dict[str, Callable[[BaseException], Failure]] = {
     "tasks.oauth.errors.OAuthError": _oauth,
     "tasks.connect_errors.ConnectError": _connect,
     "tasks.consent.ConsentError": _connect,
+    "tasks.probe_rotation.PairShared": _pair_shared,
     "tasks.journal.errors.JournalError": _journal,
     "worker.embedded.errors.StillStarting": _still_starting,
     "worker.embedded.errors.EmbeddedError": _embedded,
