@@ -134,7 +134,7 @@ def test_stopped_at_any_time_it_says_so_and_leaves_nothing_behind(
 
 def test_it_leaves_nothing_behind_when_its_reader_goes_away(tmp_path: Path) -> None:
     with demo(tmp_path, "--grants", "10") as running:
-        read_until(running, "Lives of 20 s")
+        read_until(running, "Lives of seconds")
         assert running.stdout is not None
         running.stdout.close()
         running.wait(timeout=120)

@@ -143,7 +143,7 @@ def installed(signals: Signals, *, keep: bool) -> Iterator[Installation]:
         stack.enter_context(_logging_into(lines))
         stack.callback(database.dispose)
         simulator = Process(
-            supervisor.evergrant("simulator", "--port=0", "--lifetime=20s", name="simulator"),
+            supervisor.evergrant("simulator", "--port=0", "--lifetime=25s", name="simulator"),
             log=stack.enter_context((home / "simulator.log").open("w", encoding="utf-8")),
         )
         simulator.launch()

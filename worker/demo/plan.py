@@ -6,7 +6,7 @@ DEFAULT_SECONDS = 75
 LEAST_SECONDS = 45
 DEFAULT_GRANTS = 60
 
-LIFE_SECONDS = (20, 21, 22, 23, 24, 25, 26)
+LIFE_SECONDS = (22, 23, 24, 25, 26, 27, 28)
 """Lives of access tokens, one grant after the other: else all would be renewed in the same second."""
 LEFT_LIFE_SECONDS = 8
 LEFT = tuple(f"left-{number}" for number in (1, 2, 3))
@@ -16,7 +16,7 @@ REVOKING_USERS = 2
 OURS, USUAL = "evergrant", "usual-job"
 """The client_ids of the two sides at the provider."""
 
-# Waits that fit lives of hours must be shorter where a token lives 20 s; everything else is at its default.
+# Waits that fit lives of hours must be shorter where a token lives 25 s; everything else is at its default.
 DEADLINE_SECONDS = 2.5
 STRICT_DEADLINE_SECONDS = 10
 """At the strict provider no worker is killed, so nobody waits for a lease, but a request that a busy machine cuts off
@@ -26,14 +26,14 @@ WAITS = {
     "EVERGRANT_BACKOFF_FIRST_SECONDS": "1",
 }
 WAITS_SENTENCE = (
-    "Lives of 20 s need shorter waits than lives of hours: a request may take 2.5 s (default 30), an attempt is left"
+    "Lives of seconds need shorter waits than lives of hours: a request may take 2.5 s (default 30), an attempt is left"
     " alone for 5.5 s (60), a claim for 3 s (30), the first back-off is 1 s (5)."
 )
 
 # Both sides renew at about two thirds of a life. The usual job looks every second: in tokens of 2 h that is every
-# 5 minutes, and its margin 40 minutes. Most look less often, with less margin.
+# 5 minutes, and its margin 43 minutes. Most look less often, with less margin.
 USUAL_SCAN_SECONDS = "1"
-USUAL_MARGIN_SECONDS = "8"
+USUAL_MARGIN_SECONDS = "9"
 
 
 @dataclass(frozen=True)

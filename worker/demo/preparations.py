@@ -29,7 +29,7 @@ rotation = "on_use"
 probe = true
 revocation = "token"
 deadline_seconds = {deadline}
-default_life_seconds = 20
+default_life_seconds = 25
 """
 # So quick that all grants may be due at once; a demo of many grants would wait for itself otherwise.
 BURST = 2000

@@ -29,7 +29,7 @@ def run(wanted: Plan, screen: Screen, *, commands: Sequence[str], keep: bool) ->
         screen.prepare("Starting PostgreSQL, Valkey and the simulated provider in a throw-away folder.")
         with installed(signals, keep=keep) as installation:
             screen.prepare(
-                f"Giving {wanted.grants} grants whose access tokens live some 20 s to each side: Evergrant, and the"
+                f"Giving {wanted.grants} grants whose access tokens live some 25 s to each side: Evergrant, and the"
                 " job that most teams write (worker/demo/naive.py)."
             )
             screen.prepare(plan.WAITS_SENTENCE)

@@ -22,11 +22,11 @@ from worker.demo.sides import State, Watcher
 from worker.simulator.control import SimulatorControl
 
 PATIENCE_SECONDS = 20.0
-OUTAGE: tuple[tuple[int, dict[str, str], float], ...] = ((504, {}, 1.5), (503, {"Retry-After": "1"}, 2.5))
+OUTAGE: tuple[tuple[int, dict[str, str], float], ...] = ((504, {}, 1.0), (503, {"Retry-After": "1"}, 2.5))
 """Status, headers, and how many seconds it lasts."""
 WRONG_SECRET_SECONDS = 2.0
 MOST_REQUESTS = 100_000
-SLOW_SECONDS = 1.2
+SLOW_SECONDS = 1.4
 """How late answers are while something is killed, so that it hits requests in flight; within every deadline."""
 
 LEAST_CALM_SECONDS = 1.5
@@ -241,8 +241,8 @@ class SlowAnswers:
         fired = {fault["number"]: fault["fired"] for fault in self._provider.faults()}
         begun = Counter({side: fired[number] for side, number in self._faults.items()})
         self._seen.append((now, begun))
-        # What began in the last moments is not sampled again soon enough to be trusted: half of the delay is.
-        before = next((count for at, count in self._seen if now - at < SLOW_SECONDS / 2), begun)
+        # Of what began earlier the answer may be through before anything is killed.
+        before = next((count for at, count in self._seen if now - at < SLOW_SECONDS * 3 / 4), begun)
         return all(begun[side] - before[side] >= self._least for side in self._faults)
 
 
