@@ -148,6 +148,18 @@ def test_every_former_token_is_tried_once_newest_first_before_the_verdict(heart:
     assert all(row["dead"] for row in dead)
 
 
+def test_at_family_no_verdict_is_spoken_while_a_surplus_pair_has_not_been_tried(heart: Heart) -> None:
+    client = proven(heart, heart.client(rotation="family"))
+    grant = heart.grant(client)
+    heart.former(grant, "surplus", kind="surplus")
+    heart.ask(client, INVALID_GRANT)
+    witness(heart, client)
+    assert refuse(heart, client, grant) == ["rt-customer-1"]
+    assert heart.row(grant)["status"] == "active"
+    assert refuse(heart, client, grant, times=2) == ["rt-surplus", "rt-customer-1"]
+    assert heart.row(grant)["status"] == "needs_consent"
+
+
 @pytest.mark.parametrize("answer", [LOST, UNREACHABLE, GATEWAY, TOO_MANY, INVALID_CLIENT])
 def test_a_former_token_whose_try_was_not_answered_is_tried_again(heart: Heart, client: int, answer: Any) -> None:
     grant = heart.grant(client)
