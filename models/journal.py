@@ -1,7 +1,8 @@
 """The register of journals: who holds which, drained or not."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 from sqlalchemy.orm import Mapped
@@ -76,6 +77,43 @@ UNDRAINED = text("""
 select id from evergrant.journals
 where id = any (cast(:ids as bigint[])) and drained_at is null and abandoned_at is null
 """)
+
+# Locked, so that what a human was told of it is still true when it is abandoned.
+STANDING = text("""
+select j.id, j.host, j.process, j.seen_at, j.drained_at, j.abandoned_at, j.abandoned_by,
+    j.seen_at > coalesce(:now, clock_timestamp()) - cast(:silent_after as interval) as alive,
+    (
+        select count(*) from evergrant.grants g
+        where g.doubt_since is not null and g.doubt_journals @> array[j.id]
+    ) as grants_waiting
+from evergrant.journals j
+where j.id = :id
+for no key update of j
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A journal as the register knows it; `alive`: its process said so lately."""
+
+    id: int
+    host: str
+    process: str
+    seen_at: datetime
+    drained_at: datetime | None
+    abandoned_at: datetime | None
+    abandoned_by: str | None
+    alive: bool
+    grants_waiting: int
+
+
+def standing(
+    connection: Connection, journal_id: int, *, silent_after: timedelta, now: datetime | None = None
+) -> Standing | None:
+    """Lock a journal's row and read it; None where there is no such number."""
+    parameters = {"id": journal_id, "silent_after": silent_after, "now": now}
+    row = connection.execute(STANDING, parameters).mappings().one_or_none()
+    return None if row is None else Standing(**row)
 
 
 def undrained(connection: Connection, journal_ids: Sequence[int]) -> list[int]:
