@@ -22,10 +22,19 @@ app = Celery("evergrant", config_source="celeryconfig")
 app.conf.update(broker_url=_broker_url(), worker_concurrency=configuration.current().concurrency)
 
 
+# What Celery runs here: it says so of a worker before it sets up the logs, and of a beat never.
+_kinds = ["beat"]
+
+
+@signals.celeryd_init.connect
+def _be_a_worker(**_: Any) -> None:
+    _kinds.append("worker")
+
+
 @signals.setup_logging.connect
 def _log(**_: Any) -> None:
     """Take Celery's place in setting up the logs."""
-    logs.configure("celery", level=configuration.current().log_level)
+    logs.configure(_kinds[-1], level=configuration.current().log_level)
 
 
 @signals.worker_ready.connect

@@ -105,10 +105,11 @@ def _refuse_what_is_not_gone(found: Standing, settings: Settings) -> None:
     folder = settings.home / "journals"
     here = found.id in journal_ids(folder)
     holder_gone = found.id in {each.journal_id for each in held(folder)}
+    holder = f"{output.cell(found.process)} on {output.cell(found.host)}"
     if found.alive or (here and not holder_gone):
         raise Failure(
             code="journal_alive",
-            message=f"Journal {found.id} has a living process, {output.cell(found.process)} on {output.cell(found.host)}",
+            message=f"Journal {found.id} is held by a living process, {holder}",
             next_step="it drains the journal itself; if you are about to take it away, stop it first",
         )
     if here:

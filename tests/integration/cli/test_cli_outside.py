@@ -1,5 +1,6 @@
 """The CLI as a process of its own: signals, pipes, the loopback listener, and a bare environment."""
 
+import json
 import os
 import re
 import signal
@@ -223,3 +224,36 @@ def test_the_simulator_runs_alone_and_tells_a_port_in_use(start: Start) -> None:
     assert (wrong.returncode, "sometimes" in err) == (2, True)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize("kind", ["worker", "beat"])
+@pytest.mark.parametrize("program", ["worker.cli", "celery"])
+def test_every_log_line_names_its_kind_of_process_however_it_was_started(
+    adopted: settings.Settings, kind: str, program: str
+) -> None:
+    words = [kind] if program == "worker.cli" else ["-A", "worker", kind]
+    process = subprocess.Popen(
+        [sys.executable, "-m", program, *words],
+        cwd=ROOT,
+        env=_environment(adopted),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    lines = _log_lines(process, until={"worker": "ready", "beat": "Starting"}[kind])
+    assert lines
+    assert {line["process"] for line in lines} == {kind}
+
+
+def _log_lines(process: "subprocess.Popen[str]", *, until: str) -> list[dict[str, Any]]:
+    """What a process logs until it says that it is up, and at its end."""
+    assert process.stderr is not None
+    with process:
+        told: list[str] = []
+        for line in process.stderr:
+            told.append(line)
+            if until in line:
+                break
+        process.terminate()
+        told += process.stderr
+    return [json.loads(line) for line in told if line.startswith("{")]
