@@ -103,8 +103,8 @@ def _show_both(before: Identity | None, here: Identity) -> None:
     records = [{"what": name, "adopted": was.get(name), "here": value} for name, value in asdict(here).items()]
     for record in records:
         mark = " " if record["adopted"] == record["here"] else "*"
-        line = f"{mark} {record['what']:<18} {record['adopted'] or '-'}  →  {record['here']}"
-        click.echo(line.replace("_", " "), err=True)
+        what = str(record["what"]).replace("_", " ")
+        click.echo(f"{mark} {what:<18} {record['adopted'] or '-'}  →  {record['here']}", err=True)
 
 
 def _named_environment() -> tuple[Settings, str]:
