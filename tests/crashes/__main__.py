@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tests.crashes.brood import Brood
@@ -38,10 +39,11 @@ def main() -> int:
         sys.exit(f"no step begins with {asked.step!r}; they are: {', '.join(POINTS)}")
     chance = random.Random(asked.seed)
     folder = Path(tempfile.mkdtemp(prefix="evergrant-crashes-"))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(f"ended; seed {asked.seed}"))  # and leave nothing behind
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: leave nothing behind, and tell
     with (
         Fleet(folder, profiles=asked.profile or PROFILES, seed=asked.seed) as fleet,
         Brood(fleet.home, chance, frozen_for=FROZEN_FOR) as brood,
+        suppress(KeyboardInterrupt),  # what was struck since the last verdict is not judged
     ):
         Loop(fleet, brood, chance, steps, report).run(asked.rounds, epoch=asked.epoch)
     sys.stdout.write("\n".join(told(report, steps)) + "\n")

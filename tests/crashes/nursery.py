@@ -5,6 +5,7 @@ forked process is a Celery worker or beat like any other from its first instruct
 """
 
 import ctypes
+import gc
 import json
 import os
 import random
@@ -26,6 +27,7 @@ EVERY = 0.02
 def main() -> None:
     """Fork what is asked for until standard input ends."""
     entries.preload()
+    gc.freeze()  # so that no child copies what it only inherited
     say(ready=os.getpid())
     asked = b""
     while True:
