@@ -133,6 +133,19 @@ taken as (
 select wait from found
 """)
 
+# For what is sent without a grant's start, which asks all this in its own statement.
+MAY_SEND = text("""
+select clock.at,
+    case
+        when (select evergrant.database_state(cast(:environment as text))) <> 'fit' then 'database_unfit'
+        when v.paused_by_operator then 'client_is_paused'
+        when v.paused_until > clock.at then 'valve_is_shut'
+    end as held
+from evergrant.valves v
+cross join (select coalesce(:now, clock_timestamp()) as at) clock
+where v.client_id = :client_id
+""")
+
 
 def known(connection: Connection, ids: Sequence[int]) -> dict[int, Known]:
     """Read clients by id, each with whether its present credentials ever had a success."""
@@ -183,3 +196,12 @@ def take_slot(
     parameters = {"client_id": client_id, "usable_share": usable_share, "tolerance": tolerance, "now": now}
     wait: timedelta = connection.execute(TAKE_SLOT, parameters).scalar_one()
     return None if wait <= tolerance else wait
+
+
+def may_send(
+    connection: Connection, client_id: int, *, environment: str | None, now: datetime | None = None
+) -> tuple[datetime, str | None]:
+    """The database's time, and what forbids to send anything for a client, if something does."""
+    parameters = {"client_id": client_id, "environment": environment, "now": now}
+    row = connection.execute(MAY_SEND, parameters).one()
+    return row.at, row.held

@@ -65,6 +65,13 @@ class Intake:
         tally.counts.update(counts)
         return list(held.values())
 
+    def wanted(self, offered: Sequence[Offered]) -> set[int]:
+        """The lines that would be stored: neither skipped nor refused."""
+        with session.transaction() as connection:
+            live = consent.live_rows(connection, self.client_id, [each.ref for each in offered])
+            held = self._held(connection, offered) | self._dying(connection, offered)
+        return {each.line for each in offered if each.line not in held and (self.replace or each.ref not in live)}
+
     def _store(
         self, connection: Connection, new: Sequence[Offered], known: Sequence[Offered], live: dict[str, LiveRow]
     ) -> Counter[str]:

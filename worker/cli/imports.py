@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
@@ -20,9 +20,11 @@ from worker.cli.commands import Command
 from worker.cli.failures import Failure, misuse
 from worker.cli.import_batches import Intake, Tally
 from worker.cli.import_lines import Bad, Offered, lines
+from worker.cli.import_probe import Sieve, sieve_of
 from worker.cli.output import json_option
 
 BATCH = 500
+BATCH_PROBED = 20  # each takes a slot of the client's rate: what was paid for is stored soon
 # A grant is renewed at two thirds of its access token's life.
 SHARE = 2 / 3
 
@@ -33,20 +35,26 @@ SHARE = 2 / 3
     example="""
     evergrant grants import grants.jsonl --client temple --dry-run
     evergrant grants import - --client temple --paused < grants.jsonl
+    evergrant grants import grants.jsonl --client temple --probe
     """,
 )
 @click.argument("file")
 @click.option("--client", required=True, metavar="NAME", help="The client that they belong to.")
 @click.option("--dry-run", is_flag=True, help="Store nothing; show the load against the client's rate.")
 @click.option("--paused", is_flag=True, help="Store them paused: nothing is sent until `grants resume`.")
+@click.option(
+    "--probe", is_flag=True, help="Ask the provider first whether each refresh token lives; leave out the dead."
+)
 @click.option("--replace", is_flag=True, help="Put the token set in the place of the one that a ref holds.")
 @json_option
-def import_(file: str, *, client: str, dry_run: bool, paused: bool, replace: bool, as_json: bool) -> None:
+def import_(file: str, *, client: str, dry_run: bool, paused: bool, probe: bool, replace: bool, as_json: bool) -> None:
     """Take over grants from JSON Lines.
 
     One object a line: ref and refresh_token; optional access_token, scope, labels, and expires_at, or expires_in
     with created_at (neither: due now). A ref that exists is skipped and counted; a bad line is named with its
     number and reason, and the good ones are kept.
+
+    --probe needs the client's secret and a provider whose file allows it; it keeps to the client's rate.
     """
     settings = session.prepared()
     vault = session.keys_needed(session.vault(), "refresh", "access")
@@ -55,9 +63,10 @@ def import_(file: str, *, client: str, dry_run: bool, paused: bool, replace: boo
     provider = resolve(row["provider"], row["overrides"], settings)
     intake = Intake(row["id"], provider, vault, settings.who, paused=paused, replace=replace, dry_run=dry_run)
     tally = Tally()
-    with _opened(file) as source, _progress(file, tally) as progress:
+    with ExitStack() as closing, _opened(file) as source, _progress(file, tally) as progress:
+        sieve = closing.enter_context(sieve_of(row, settings)) if probe else None
         try:
-            for bad in _take_all(source, intake, tally, progress):
+            for bad in _take_all(source, intake, sieve, tally, progress):
                 progress.say(_told(bad, as_json=as_json))
         except BaseException:
             click.echo(
@@ -69,7 +78,7 @@ def import_(file: str, *, client: str, dry_run: bool, paused: bool, replace: boo
         raise Failure(
             code="bad_lines",
             message=f"{_lines(tally.counts['bad'])} cannot be used",
-            next_step="mend those and import again; refs that exist are skipped",
+            next_step=sieve.advice() if sieve else "mend those and import again; refs that exist are skipped",
         )
 
 
@@ -84,10 +93,13 @@ class _Progress:
         click.echo(text, err=True)
 
 
-def _take_all(source: BinaryIO, intake: Intake, tally: Tally, progress: _Progress) -> Iterator[Bad]:
+def _take_all(
+    source: BinaryIO, intake: Intake, sieve: Sieve | None, tally: Tally, progress: _Progress
+) -> Iterator[Bad]:
     """Read, check and store everything; yields what could not be used."""
     first_line_of: dict[bytes, int] = {}
     batch: list[Offered] = []
+    size = BATCH if sieve is None else BATCH_PROBED
     for _, read, found in lines(source):
         repeated = _repetition(found, first_line_of, intake) if isinstance(found, Offered) else found
         if repeated is not None:
@@ -95,12 +107,32 @@ def _take_all(source: BinaryIO, intake: Intake, tally: Tally, progress: _Progres
             yield repeated
         elif isinstance(found, Offered):
             batch.append(found)
-        if len(batch) == BATCH:
-            yield from intake.take(batch, tally)
+        if len(batch) == size:
+            yield from _take(batch, intake, sieve, tally)
             batch = []
             progress.show(read)
     if batch:
+        yield from _take(batch, intake, sieve, tally)
+
+
+def _take(batch: list[Offered], intake: Intake, sieve: Sieve | None, tally: Tally) -> Iterator[Bad]:
+    """Store a batch, or of it what lives.
+
+    Raises:
+        Failure: the provider must not be asked on; what was found to live before is stored.
+
+    """
+    if sieve is None:
         yield from intake.take(batch, tally)
+        return
+    sifted = sieve.sift(batch, intake.wanted(batch))
+    tally.counts["bad"] += len(sifted.bad)
+    yield from sifted.bad
+    yield from intake.take(sifted.kept, tally)
+    if sifted.refreshed is not None:
+        yield from sieve.keep(sifted.refreshed, intake, tally)
+    if sifted.stop is not None:
+        raise sifted.stop
 
 
 def _repetition(found: Offered, first_line_of: dict[bytes, int], intake: Intake) -> Bad | None:

@@ -1,0 +1,162 @@
+"""Vet: ask whether refresh tokens that come from outside live, before they become grants.
+
+A probe as in tasks/probe.py, for a token without a row. Only where the provider file allows it, within the client's
+rate, and never against an operator's pause or a shut valve; where grants are due, they get every other slot. A
+provider that takes the question for a refresh has consumed the token: its answer is journaled before it is read,
+under the id of the grant that it is to become.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+from models import client as clients
+from models.database import transaction
+from tasks import clock, pacing, retry, valves
+from tasks.decide import sign_of
+from tasks.journal import Entry, JournalBroken, Position
+from tasks.oauth import messages
+from tasks.oauth.messages import TokenSet, read_token_answer
+from tasks.oauth.transport import Answer, Response
+from tasks.policy.outcome import outcome
+from tasks.policy.valve import USABLE_SHARE, Result, Sign
+from tasks.probe import Finding, read
+from tasks.registration import Registered
+from tasks.workplace import Workplace
+
+PATIENCE = timedelta(minutes=5)  # for one slot
+# A provider that decides is well, though a probe's usual answer is an error.
+SIGNS = {Finding.ALIVE: Sign.GOOD, Finding.DEAD: Sign.NEUTRAL, Finding.REFRESHED: Sign.GOOD}
+
+
+class VettingHeld(Exception):
+    """Nothing may be sent for this client now; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vetted:
+    """What was found of one refresh token; `token_set` where the provider refreshed it, under `grant_id`."""
+
+    finding: Finding
+    code: str
+    started_at: datetime
+    grant_id: UUID
+    token_set: TokenSet | None = field(default=None, repr=False)
+    position: Position | None = None
+
+
+class Vetting:
+    """Asks one client's provider."""
+
+    def __init__(self, place: Workplace, client_id: int) -> None:
+        """Make ready to ask.
+
+        Raises:
+            ProbeNotAllowed: the provider file does not say that a probe is harmless.
+            OAuthError, VaultError: the registration cannot be used here.
+
+        """
+        with transaction() as connection:
+            known = clients.known(connection, [client_id])[client_id]
+        self.place = place
+        self.registered: Registered = place.registrations.ready(known)
+        messages.probe(self.registered.registration, refresh_token="none")  # noqa: S106  # refused here, if at all
+
+    def ask(self, refresh_token: str, *, ref: str, labels: dict[str, list[str]]) -> Vetted:
+        """Ask about one refresh token, as soon as the client's rate has a slot.
+
+        Raises:
+            VettingHeld: the client is paused, its valve shut, or nothing may be sent from this database.
+            JournalBroken: an answer could not be kept safe, so nothing was sent.
+
+        """
+        started_at, grant_id = self._wait(), uuid4()
+        request = messages.probe(self.registered.registration, refresh_token=refresh_token)
+        sending = retry.send(self.place.transport, request, deadline=self.registered.times.deadline, guard=lambda: None)
+        answer = self.place.transport.submit(sending).result()
+        finding = read(answer)
+        if finding is not Finding.REFRESHED or not isinstance(answer, Response):
+            return Vetted(finding, self._feed(answer, finding, started_at), started_at, grant_id)
+        position = self._keep(answer, refresh_token, grant_id=grant_id, ref=ref, labels=labels, started_at=started_at)
+        token_set = read_token_answer(answer.body)
+        if not isinstance(token_set, TokenSet):
+            return Vetted(Finding.UNCLEAR, self._feed(answer, Finding.UNCLEAR, started_at), started_at, grant_id)
+        return Vetted(finding, self._feed(answer, finding, started_at), started_at, grant_id, token_set, position)
+
+    def settled(self, vetted: Vetted) -> None:
+        """Note that a token set was stored."""
+        if vetted.position is not None:
+            self.place.journal.mark_settled([vetted.position])
+
+    def _wait(self) -> datetime:
+        """Take a slot; returns the database's time."""
+        client_id = self.registered.known.id
+        if (reason := self.place.journal.check_writable()) is not None:
+            raise JournalBroken(reason)
+        self._may_send()
+        with transaction() as connection:
+            due = clients.has_due(connection, client_id)
+        if due:
+            self.place.stopping.wait(self._interval().total_seconds())
+        if not pacing.wait_for_slot(self.place, client_id, patience=PATIENCE):
+            message = "no_slot"
+            raise VettingHeld(message)
+        return self._may_send()
+
+    def _may_send(self) -> datetime:
+        with transaction() as connection:
+            environment = self.place.settings.environment
+            at, held = clients.may_send(connection, self.registered.known.id, environment=environment)
+        if held is not None:
+            raise VettingHeld(held)
+        return at
+
+    def _interval(self) -> timedelta:
+        rate = self.registered.provider.rate
+        return timedelta(0) if rate is None else min(timedelta(minutes=1) / (rate * USABLE_SHARE), PATIENCE)
+
+    def _feed(self, answer: Answer, finding: Finding, started_at: datetime) -> str:
+        """Tell the client's valve how a question ended; returns what the answer was."""
+        end = outcome(
+            answer,
+            proven=True,
+            wall_clock=clock.wall(),
+            retry_after_header=self.registered.provider.retry_after_header,
+        )
+        sign = SIGNS.get(finding) or sign_of(end)
+        if sign is not None:
+            ended = Result(uuid4(), started_at, sign, end.code, getattr(end, "retry_after", None))
+            with transaction() as connection:
+                valves.feed(connection, {self.registered.known.id: [ended]}, {})
+        return end.code
+
+    def _keep(
+        self,
+        answer: Response,
+        refresh_token: str,
+        *,
+        grant_id: UUID,
+        ref: str,
+        labels: dict[str, list[str]],
+        started_at: datetime,
+    ) -> Position | None:
+        """Journal a token set that nobody asked for; where that fails it goes straight to the database."""
+        known = self.registered.known
+        entry = Entry(
+            kind="exchange",
+            grant_id=str(grant_id),
+            client=known.name,
+            ref=ref,
+            labels=labels,
+            generation=0,
+            fingerprint=self.place.vault.fingerprint(refresh_token),
+            credentials_no=known.credentials_no,
+            started_at=started_at,
+            received_at=clock.wall(),
+            status=answer.status,
+            body=answer.body,
+        )
+        try:
+            return self.place.journal.append([entry])[0]
+        except JournalBroken:
+            return None
