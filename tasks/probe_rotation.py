@@ -102,7 +102,7 @@ class Experiment:
         self.requests = 0
         self.lived = timedelta(0)
         self.dead_after = timedelta(0)
-        self.usable: bool | None = True
+        self.usable: bool | None = None
         self.why: str | None = None
         self._generation: int | None = None
         self._was_due_in = timedelta(0)
@@ -150,6 +150,7 @@ class Experiment:
                 self._spent.append(Old(job.sealed_refresh_token, job.refresh_fingerprint, job.generation, sent_at))
                 self._access_tokens.append(token_set.access_token)
                 self._generation = job.generation + 1
+                self.usable = True
                 return self._kept_or_rotated(token_set.refresh_token, job)
             case Refused():
                 self.usable = False

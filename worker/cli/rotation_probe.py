@@ -79,8 +79,8 @@ def _tell(found: "Probed", name: str, ref: str, configured: str, *, as_json: boo
         "next": command,
     }
     if found.finding not in FAILED:
-        told = f"{name}: {found.finding}: {told}.\n{_setting(found, configured, command)}"
-    output.done(record, f"{told}\n{_left(found, name, ref)}", as_json=as_json)
+        told = f"{told}.\n{_setting(found, configured, command)}"
+    output.done(record, f"{name}: {found.finding}: {told}\n{_left(found, name, ref)}", as_json=as_json)
     if found.finding in FAILED:
         next_step, exit_code = FAILED[found.finding]
         raise Failure(
@@ -114,5 +114,7 @@ def _left(found: "Probed", name: str, ref: str) -> str:
             return f"{ref} is usable as before."
         case False:
             return f"{ref} is lost; its user must connect again: evergrant grants connect {ref} --client {name}"
+        case None if not found.requests:
+            return f"Nothing was sent: {ref} is as it was."
         case None:
             return f"Whether {ref} still lives will be seen at its next refresh."
