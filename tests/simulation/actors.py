@@ -108,7 +108,10 @@ def _some_row(episode: "Episode", *statuses: str) -> Row | None:
     return episode.world.random.choice(rows) if rows and not episode.database_is_away else None
 
 
-def _for_a_while(episode: "Episode", begin: Callable[[], None], end: Callable[[], None], seconds: float) -> None:
+def _for_a_while(
+    episode: "Episode", kind: str, begin: Callable[[], None], end: Callable[[], None], seconds: float
+) -> None:
+    episode.judge.trouble(kind, seconds + 10)
     begin()
     episode.world.after(seconds, end)
 
@@ -124,6 +127,7 @@ def outage(episode: "Episode") -> None:
     episode.world.log("outage", kind)
     _for_a_while(
         episode,
+        "an outage",
         lambda: setattr(episode.network, "outage", kind),
         lambda: setattr(episode.network, "outage", ""),
         _duration(episode),
@@ -133,8 +137,14 @@ def outage(episode: "Episode") -> None:
 def database_away(episode: "Episode") -> None:
     """PostgreSQL is away, and comes back as it was."""
     episode.world.log("database away")
-    episode.database_is_away = True
-    episode.world.after(_duration(episode) / 6, lambda: setattr(episode, "database_is_away", False))
+    seconds = _duration(episode) / 6
+    _for_a_while(
+        episode,
+        "the database was away",
+        lambda: setattr(episode, "database_is_away", True),
+        lambda: setattr(episode, "database_is_away", False),
+        seconds,
+    )
 
 
 def broker_flush(episode: "Episode") -> None:
@@ -149,6 +159,7 @@ def broker_away(episode: "Episode") -> None:
     episode.broker.flush()
     _for_a_while(
         episode,
+        "the broker was away",
         lambda: setattr(episode.broker, "away", True),
         lambda: setattr(episode.broker, "away", False),
         _duration(episode) / 6,
@@ -162,6 +173,7 @@ def disk_full(episode: "Episode") -> None:
         episode.world.log("disk full", worker.name)
         _for_a_while(
             episode,
+            "a disk was full",
             lambda: setattr(worker.disk, "full", True),
             lambda: setattr(worker.disk, "full", False),
             _duration(episode),
@@ -175,6 +187,7 @@ def wrong_secret(episode: "Episode") -> None:
     register = episode.provider.register
     _for_a_while(
         episode,
+        "the secret was wrong",
         lambda: register(Client(f"id{client_id}", "another")),
         lambda: register(Client(f"id{client_id}", SECRET)),
         _duration(episode),
@@ -188,7 +201,9 @@ def pause(episode: "Episode") -> None:
     grant_id = row["id"]
     with transaction() as connection:
         operating.pause_grants(connection, [grant_id], who=WHO)
-    episode.world.after(_duration(episode), lambda: resume(episode, grant_id))
+    seconds = _duration(episode)
+    episode.judge.trouble("an operator's pause", seconds + 60)
+    episode.world.after(seconds, lambda: resume(episode, grant_id))
 
 
 def resume(episode: "Episode", grant_id: UUID) -> None:
@@ -207,7 +222,9 @@ def pause_client(episode: "Episode") -> None:
     client_id = episode.world.random.choice(list(episode.tables.clients))
     with transaction() as connection:
         operating.pause_client(connection, client_id, who=WHO)
-    episode.world.after(_duration(episode), lambda: resume_client(episode, client_id))
+    seconds = _duration(episode)
+    episode.judge.trouble("an operator's pause", seconds + 60)
+    episode.world.after(seconds, lambda: resume_client(episode, client_id))
 
 
 def resume_client(episode: "Episode", client_id: int) -> None:
@@ -248,6 +265,17 @@ def reconsent(episode: "Episode") -> None:
         if row["id"] in tables.revocations and row["status"] != "revoked":
             return  # protocol §1: it waits where revocation is not per token
         connect(episode, ref)
+
+
+def come_back(episode: "Episode", ref: str) -> None:
+    """A customer whose grant is gone consents again, hours later."""
+
+    def consent() -> None:
+        newest = [row for row in episode.tables.grants.values() if row["ref"] == ref][-1]
+        if not episode.calm and newest["status"] in ("needs_consent", "revoked"):
+            connect(episode, ref)
+
+    episode.world.after(episode.world.random.random() * 6 * 3600, consent)
 
 
 def wish(episode: "Episode") -> None:
@@ -345,6 +373,7 @@ def _come_back_rewound(episode: "Episode", *, away_for: float) -> None:
     tables.timeline = f"{int(tables.timeline, 16) + 1:08X}"
     episode.database_is_away = True
     episode.judge.rewound_at = world.seconds
+    episode.judge.trouble("the database was away", away_for + 30)
 
     def back() -> None:
         episode.database_is_away = False

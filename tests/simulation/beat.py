@@ -1,7 +1,7 @@
 """A beat process: the real scheduler, with the simulated broker in Celery's place."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 import settings as configuration
@@ -23,7 +23,7 @@ class _Connection:
 
     def ensure_connection(self, **_: Any) -> None:
         if self._broker.away:
-            raise ConnectionError("the broker is away")
+            raise ConnectionRefusedError
 
     def collapse(self) -> None:
         """Forget the socket."""
@@ -32,8 +32,8 @@ class _Connection:
 class Scheduler(GrantScheduler):
     """The real one, without Celery's own state."""
 
-    producer = None
-    connection = None
+    producer = cast("Any", None)
+    connection = cast("Any", None)
 
     def __init__(self, broker: "Broker", number: UUID, told: Callable[[Exception], None]) -> None:
         self.told = told
@@ -42,7 +42,7 @@ class Scheduler(GrantScheduler):
         self.failures = 0
         self.seen_at = None
         self.broker_failed = False
-        self.app = broker
+        self.app = cast("Any", broker)
         self._connection = _Connection(broker)
 
     def _look(self) -> float:
@@ -108,15 +108,18 @@ class Beat(Process):
         return min(max(idle, 0.0), LONGEST_SLEEP) + self.world.random.random() * 0.5
 
     def step(self, name: str) -> None:
+        """A step at which it may be killed, or frozen outside of a transaction."""
         world, weather = self.world, self.episode.weather
         if weather.kill and world.random.random() < weather.kill:
             world.log("kill at", self.name, name.replace(" ", "_"))
             raise Killed
-        if weather.freeze and world.strand is not None and world.random.random() < weather.freeze:
-            if world.strand.process is self and self.episode.tables.undo is None:
-                self.frozen_until = world.seconds + world.random.choice((1, 20, 70, 200))
-                world.log("frozen", self.name)
-                world.strand.sleep(0)
+        strand = world.strand
+        may_freeze = strand is not None and strand.process is self and self.episode.tables.undo is None
+        if strand is not None and may_freeze and world.random.random() < weather.freeze:
+            self.frozen_until = world.seconds + world.random.choice((1, 20, 70, 200))
+            world.log("frozen", self.name)
+            self.episode.judge.trouble("a beat was frozen", self.frozen_until - world.seconds)
+            strand.sleep(0)
 
     def died(self) -> None:
         self.episode.beat_died()

@@ -1,5 +1,6 @@
 """The broker: messages that may be doubled, lost, late, out of order, forged, or gone altogether."""
 
+from functools import partial
 from typing import Any, Protocol
 
 from tests.simulation.weather import Weather
@@ -37,15 +38,14 @@ class Broker:
 
         """
         if self.away:
-            raise ConnectionError("the broker is away")
+            raise ConnectionRefusedError
         random, weather = self.world.random, self.weather
         if random.random() < weather.lose:
             self.world.log("message lost", name, len(args))
             return
         while True:
             late = random.random() * 600 if random.random() < weather.delay else random.random() * 0.02
-            epoch = self._epoch
-            self.world.after(late, lambda: self._deliver(epoch, name, args))
+            self.world.after(late, partial(self._deliver, self._epoch, name, args))
             if random.random() >= weather.duplicate:
                 return
 

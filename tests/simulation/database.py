@@ -140,17 +140,29 @@ class Engine:
         undo: Undo = []
         self.tables.undo = undo
         try:
-            yield Connection(self.tables, handlers=self.handlers)
+            yield self.connect()
             self.hook("commit")
         except BaseException:
             self.tables.undo = None
             self.tables.take_back(undo)
+            self.roll_back()
             raise
         self.tables.undo = None
+        self.commit()
         if undo:
             self.commits.append((self.tables.now, undo))
             self.on_commit(undo)
         self.hook("committed")
+
+    def connect(self) -> Connection:
+        """Begin a transaction."""
+        return Connection(self.tables, handlers=self.handlers)
+
+    def commit(self) -> None:
+        """The transaction is durable from here on."""
+
+    def roll_back(self) -> None:
+        """The transaction never was."""
 
     def lose_commits(self, count: int) -> int:
         """Forget the last commits, as a fail-over to an asynchronous standby does; returns how many there were."""
@@ -164,6 +176,6 @@ class Engine:
         """Nothing is open."""
 
 
-def away(reason: str) -> OperationalError:
+def away() -> OperationalError:
     """What SQLAlchemy raises when the server is gone."""
-    return OperationalError("", {}, ConnectionError(reason))
+    return OperationalError("", {}, ConnectionResetError())

@@ -30,7 +30,7 @@ class FaultyDisk(Disk):
         self.process.step("journal written")
         return written
 
-    def sync(self, fd: int) -> None:
+    def sync(self, fd: int) -> None:  # noqa: ARG002  # memory needs none
         self._check("journal sync")
         if self._fails():
             raise OSError(errno.EIO, "input/output error")

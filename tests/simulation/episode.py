@@ -10,14 +10,14 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy.exc import OperationalError
 
-import settings as configuration
 from models.database import transaction
 from tasks import consent
 from tasks.consent import Consent
@@ -36,14 +36,16 @@ from tests.simulation.profiles import PROFILES, Profile
 from tests.simulation.tables import WHOLE, Row, Tables, Undo
 from tests.simulation.weather import Weather, draw
 from tests.simulation.worker import SIZES, Worker
-from tests.simulation.world import Killed, Process, World
-from worker.simulator.provider import Client, SimulatedProvider
+from tests.simulation.world import Process, World
+from worker.simulator.provider import SimulatedProvider
 
 LIFE = 7200.0
-SECRET = "right"
+MACHINES = ("machine0", "machine1")
+MILD = 0.2  # share of the lost answers where each costs a grant
+GONE = ("needs_consent", "revoked")
 REST = 60 * 3600.0
 REST_STEP = 3 * 3600.0
-MEMORY = Path("/dev/shm")
+MEMORY = Path("/dev/shm")  # noqa: S108  # the folder in it is our own
 
 
 @dataclass
@@ -52,7 +54,9 @@ class Result:
 
     seed: str
     profile: str
+    wanted: int = 0
     refreshes: int = 0
+    cpu: float = 0.0
     hours: float = 0.0
     events: int = 0
     requests: int = 0
@@ -66,12 +70,16 @@ class Result:
 class Episode:
     """Everything of one run."""
 
-    def __init__(self, seed: str, profile: Profile, home: Path, *, weather: Weather | None = None, tell: Any = None) -> None:
+    def __init__(
+        self, seed: str, profile: Profile, home: Path, *, weather: Weather | None = None, tell: Any = None
+    ) -> None:
         self.seed = seed
         self.profile = profile
         self.home = home
         self.world = World(f"{seed}/{profile.name}", tell=tell)
         self.weather = draw(self.world.random) if weather is None else weather
+        if profile.may_lose:
+            self.weather = self.weather.milder(MILD)
         self.tables = Tables(now=self.world.now)
         self.engine = Engine(self.tables, self._database_step)
         self.engine.on_commit = self._committed
@@ -85,6 +93,8 @@ class Episode:
             may_lose=profile.may_lose,
             dispatch_lease=self.settings.dispatch_lease,
         )
+        if profile.name == "grace":
+            self.judge.grace = profile.habits.grace_seconds
         self.network = Network(self.world, self.provider, self.weather)
         self.broker = Broker(self.world, self.weather)
         self.workers: list[Worker] = []
@@ -124,7 +134,7 @@ class Episode:
 
     def _database_step(self, name: str) -> None:
         if name == "begin" and self.database_is_away:
-            raise away("it is away")
+            raise away()
         process = self.world.current
         if not isinstance(process, Worker | Beat):
             return
@@ -134,13 +144,19 @@ class Episode:
             return
         if self.weather.commit_reset and self.world.random.random() < self.weather.commit_reset / 2:
             self.world.log("commit answered by a reset", process.name, name)
-            raise away("connection reset")
+            raise away()
 
     def _committed(self, undo: Undo) -> None:
         self.judge.committed(undo)
+        for row, key, before in undo:
+            if key is WHOLE and "claim_no" in row and row["status"] != before["status"] and row["status"] in GONE:
+                actors.come_back(self, row["ref"])
         due = [row["due_at"] for row, key, _ in undo if key is WHOLE and row.get("status") in ("active", "queued")]
         new_work = (self.tables.revocations, self.tables.wishes, self.tables.grants)
-        if any(any(row is each for each in new_work) if key is not WHOLE else _opened(row, before) for row, key, before in undo):
+        if any(
+            any(row is each for each in new_work) if key is not WHOLE else _opened(row, before)
+            for row, key, before in undo
+        ):
             due.append(self.world.now + timedelta(seconds=self.next_due() - self.world.seconds))
         if due:
             wait = max((min(due) - self.world.now).total_seconds(), 0.0)
@@ -157,35 +173,45 @@ class Episode:
 
     def next_due(self) -> float:
         """When a look of beat could find something, in seconds of the world."""
-        tables, soonest = self.tables, []
-        for client_id, valve in tables.valves.items():
-            open_at = max(valve["paused_until"] or tables.now, tables.now)
-            due = [r["due_at"] for r in tables.revocations.values() if r["client_id"] == client_id and r["status"] == "queued"]
-            if not valve["paused_by_operator"]:
-                due += [g["due_at"] for g in tables.grants.values() if g["client_id"] == client_id and g["status"] == "active"]
-                if any(wish["client_id"] == client_id for wish in tables.wishes.values()):
-                    due.append(tables.now + timedelta(seconds=1))
-            if due:
-                soonest.append(max(min(due), open_at))
+        soonest = [due for client_id in self.tables.valves for due in self._due_of(client_id)]
         if not soonest:
             return self.world.seconds + 3600
-        return self.world.seconds + (min(soonest) - tables.now).total_seconds()
+        return self.world.seconds + (min(soonest) - self.tables.now).total_seconds()
+
+    def _due_of(self, client_id: int) -> Iterator[datetime]:
+        tables, valve = self.tables, self.tables.valves[client_id]
+        open_at = max(valve["paused_until"] or tables.now, tables.now)
+        for row in tables.revocations.values():
+            if row["client_id"] == client_id and row["status"] == "queued":
+                yield max(row["due_at"], open_at)
+        if valve["paused_by_operator"]:
+            return
+        # A repeat in its grace goes ahead of the valve.
+        hurries = tables.clients[client_id]["rotation"] == "grace"
+        for grant in tables.grants.values():
+            if grant["client_id"] == client_id and grant["status"] == "active":
+                in_doubt = hurries and (grant["doubt_since"] or grant["started_at"])
+                yield grant["due_at"] if in_doubt else max(grant["due_at"], open_at)
+        if any(wish["client_id"] == client_id for wish in tables.wishes.values()):
+            yield max(tables.now + timedelta(seconds=1), open_at)
 
     # Processes
 
-    def start_worker(self) -> None:
-        """Start another worker, on one of two machines."""
+    def start_worker(self, machine: str) -> None:
+        """Start another worker on a machine."""
         if self.world.seconds < self.no_workers_until:
-            self.world.after(self.no_workers_until - self.world.seconds + 1, self.start_worker)
+            self.judge.trouble("no worker", self.no_workers_until - self.world.seconds + 10)
+            self.world.after(self.no_workers_until - self.world.seconds + 1, partial(self.start_worker, machine))
             return
         self._made += 1
-        worker = Worker(self, f"worker{self._made}", self.home / f"host{self._made % 2}")
+        worker = Worker(self, f"worker{self._made}", self.home / machine)
         self.workers.append(worker)
         self.world.after(0.5 + self.world.random.random() * 3, worker.start, owner=worker)
 
     def worker_died(self, worker: Worker, sent: list[Sent]) -> None:
         """The kernel has closed what it held; its supervisor starts another."""
         self.judge.killed(sent)
+        self.judge.trouble("a worker was killed", 5)
         for other in self.workers:
             other.pulse_within(60)
         self.worker_ended(worker)
@@ -193,11 +219,12 @@ class Episode:
     def worker_ended(self, worker: Worker) -> None:
         """A worker is gone, however it went."""
         self.workers.remove(worker)
-        self.start_worker()
+        self.start_worker(worker.home.name)
 
     def start_beat(self) -> None:
         """Start another beat."""
         if self.world.seconds < self.no_beats_until:
+            self.judge.trouble("no beat", self.no_beats_until - self.world.seconds + 10)
             self.world.after(self.no_beats_until - self.world.seconds + 1, self.start_beat)
             return
         self._made += 1
@@ -205,6 +232,7 @@ class Episode:
 
     def beat_died(self) -> None:
         """Its supervisor starts another."""
+        self.judge.trouble("a beat was killed", 5)
         self.beats[:] = [each for each in self.beats if each.alive]
         self.world.after(2, self.start_beat)
 
@@ -228,8 +256,8 @@ class Episode:
         for number in range(grants):
             spread = self.world.random.random() * LIFE if number % 2 else 0.0
             self.world.after(spread, lambda number=number: actors.connect(self, f"ref{number}"))  # type: ignore[misc]
-        for _ in range(workers):
-            self.start_worker()
+        for number in range(workers):
+            self.start_worker(MACHINES[number % len(MACHINES)])
         for _ in range(beats):
             self.start_beat()
 
@@ -249,11 +277,20 @@ class Episode:
     def run(self, refreshes: int) -> None:
         """Until so many refreshes were stored, then until everything is at rest."""
         actors.let_things_happen(self)
-        while self.judge.refreshes < refreshes and self.world.step():
+        while self.judge.refreshes < refreshes and len(self.network.sent) < 2 * refreshes and self.world.step():
             if self.world.seconds > refreshes * 3600:
                 self.judge.fail("progress", "the refreshes do not get on", "-")
         self._come_to_rest()
         self._judge_the_end()
+
+    def end(self) -> None:
+        """Let go of files and threads."""
+        for worker in list(self.workers):
+            worker.alive = False
+            worker._leave()
+        for process in [*self.workers, *self.beats]:
+            for strand in list(process.strands):
+                strand.kill()
 
     def _come_to_rest(self) -> None:
         """Let all faults end, and wait until nothing is left to say, or for long enough to say it."""
@@ -316,13 +353,15 @@ def a_home() -> Iterator[Path]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def play(seed: str, profile: str, *, refreshes: int, weather: Weather | None = None, tell: Any = None, grants: int = 60) -> Result:
+def play(
+    seed: str, profile: str, *, refreshes: int, weather: Weather | None = None, tell: Any = None, grants: int = 60
+) -> Result:
     """Play one episode; what went wrong is in the result."""
     with a_home() as home:
-        for host in ("host0", "host1"):
-            (home / host).mkdir()
+        for machine in MACHINES:
+            (home / machine).mkdir()
         episode = Episode(seed, PROFILES[profile], home, weather=weather, tell=tell)
-        result = Result(seed, profile)
+        result = Result(seed, profile, wanted=refreshes)
         with edges.installed(episode.edges):
             random = episode.world.random
             try:
@@ -332,14 +371,7 @@ def play(seed: str, profile: str, *, refreshes: int, weather: Weather | None = N
                 result.violation = str(error)
                 result.story = episode.world.story_of(error.ref)
             finally:
-                for worker in list(episode.workers):
-                    worker.alive = False
-                    worker._leave()
-                    for strand in list(worker.strands):
-                        strand.kill()
-                for beat in list(episode.beats):
-                    for strand in list(beat.strands):
-                        strand.kill()
+                episode.end()
         judge = episode.judge
         result.refreshes, result.losses = judge.refreshes, dict(judge.losses)
         result.hours, result.events = episode.world.seconds / 3600, episode.world.steps
@@ -347,6 +379,3 @@ def play(seed: str, profile: str, *, refreshes: int, weather: Weather | None = N
         result.digest = episode.world.digest()
         result.counted = dict(judge.frozen)
         return result
-
-
-__all__ = ["Episode", "Killed", "Result", "play", "Client", "configuration", "SECRET"]

@@ -34,7 +34,11 @@ class Landing:
         self._value: Any = None
         self._error: Exception | None = None
         self._waiting: list[Callable[[], None]] = []
-        self._advance(None)
+        # All coroutines run in one thread, as on the loop: tenacity keeps its counts by thread.
+        if process.world.strand is None:
+            self._advance(None)
+        else:
+            process.world.after(0, lambda: self._advance(None), owner=process)
 
     def result(self) -> Any:
         """The value of the coroutine; only a strand may have to wait for it."""

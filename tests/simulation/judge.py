@@ -3,7 +3,7 @@
 What is checked when is told in docs/explanation/simulation.md. A violation ends the episode.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from uuid import UUID
@@ -16,7 +16,17 @@ from worker.simulator.ledger import Grant as LedgerGrant
 from worker.simulator.ledger import Pair
 from worker.simulator.provider import SimulatedProvider
 
+MINUTE, HOUR = 60.0, 3600.0
+MOST_AN_HOUR = 150
 WALKS_BACK = "an older token set replaced a newer one"
+
+
+def _within(times: deque[float], now: float, span: float) -> int:
+    """Count an instant, and how many lie within the span that ends now."""
+    times.append(now)
+    while times[0] <= now - span:
+        times.popleft()
+    return len(times)
 
 
 class Violation(BaseException):
@@ -45,7 +55,13 @@ class Judge:
         self.recorded: set[int] = set()  # pairs that a commit has stored
         self.frozen: Counter[str] = Counter()
         self.losses: Counter[str] = Counter()
+        self.over_rate: Counter[str] = Counter()
+        self.grace: float | None = None
+        self.troubles: list[tuple[float, float, str]] = []
+        self.asked: dict[int, list[Sent]] = {}
         self.refreshes = 0
+        self.by_client: dict[str, deque[float]] = {}
+        self.by_consent: dict[int, deque[float]] = {}
         self.rewound_at: float | None = None
         self.forgives_rewinding = False
         self.unfit_since: float | None = None
@@ -58,9 +74,12 @@ class Judge:
         pair = self._pair(sent.token)
         ref = pair.grant.ref if pair else "-"
         self.world.log("sent", ref, sent.process.name, sent.endpoint, f"no={sent.number}", sent.fate)
+        if pair is not None:
+            self._check_storm(pair, ref)
         if sent.endpoint != "token" or pair is None or sent.attempt is None:
             return
-        now = self.world.seconds
+        now, sent.consent = self.world.seconds, pair.grant.number
+        self.asked.setdefault(sent.consent, []).append(sent)
         others = self.running.setdefault(pair.grant.number, [])
         others[:] = [each for each in others if not each.ended and (each.lease_until or 0) > now]
         for other in others:
@@ -71,6 +90,19 @@ class Judge:
         self._check_revocation(sent, began, ref)
         if self.unfit_since is not None and began >= self.unfit_since:
             self.fail("15", f"request {sent.number} was begun while commits may be missing", ref)
+
+    def _check_storm(self, pair: Pair, ref: str) -> None:
+        """Invariant 12: no grant is hammered, and no client beyond its rate and what may be under way."""
+        now, name = self.world.seconds, pair.grant.client_id
+        if _within(self.by_consent.setdefault(pair.grant.number, deque()), now, HOUR) > MOST_AN_HOUR:
+            self.fail("12", f"more than {MOST_AN_HOUR} requests for one grant in an hour", ref)
+        client = next(row for row in self.tables.clients.values() if row["client_id"] == name)
+        if client["rate_per_minute"] is None or self.rewound_at is not None:
+            return
+        sent = _within(self.by_client.setdefault(name, deque()), now, MINUTE)
+        self.over_rate[name] = max(self.over_rate[name], sent - client["rate_per_minute"])
+        if sent > client["rate_per_minute"] + client["burst"]:
+            self.fail("12", f"{sent} requests of {name} in a minute", ref)
 
     def _excused(self, other: Sent, sent: Sent) -> bool:
         if other.frozen or sent.frozen:
@@ -124,9 +156,8 @@ class Judge:
                     self._grant_changed(before, table)  # type: ignore[arg-type]
                 elif "evidence" in table and table["status"] == "done" and before["status"] != "done":
                     self._revoked(table)  # type: ignore[arg-type]
-            elif before is ABSENT and key in table and isinstance(row := table[key], dict) and "kind" in row:
-                if "refresh_fingerprint" in row:
-                    self._record(row["refresh_fingerprint"])
+            elif before is ABSENT and isinstance(row := table.get(key), dict) and "stored_at" in row:
+                self._record(row["refresh_fingerprint"])
 
     def _record(self, fingerprint: bytes | None) -> None:
         if fingerprint is not None and (pair := self._pair(token_of(fingerprint))) is not None:
@@ -198,10 +229,25 @@ class Judge:
             why = self._why_lost(grant)
             if why is None:
                 self.fail("lost", f"lost by us: {grant.lost_why} (request {grant.lost_request})", grant.ref)
-            elif not self.may_lose:
-                self.fail("lost", f"lost where nothing may be lost: {why}", grant.ref)
+            elif not self.may_lose and (why := self._why_not_repeated(grant)) is None:
+                self.fail("lost", f"lost where nothing may be lost: {grant.lost_why}", grant.ref)
             else:
                 self.losses[why] += 1
+
+    def trouble(self, kind: str, seconds: float) -> None:
+        """Something of ours is away for so long: what must be done within seconds may be impossible."""
+        self.troubles.append((self.world.seconds, self.world.seconds + seconds, kind))
+
+    def _why_not_repeated(self, grant: LedgerGrant) -> str | None:
+        """At `grace`: why no answer arrived while the old refresh token lived; None: one could have."""
+        first = min((s.at for s in self.by_pair.values() if s.consent == grant.number), default=None)
+        if self.grace is None or first is None:
+            return None
+        asked = [s for s in self.asked.get(grant.number, ()) if first <= s.at <= first + self.grace]
+        if len(asked) > 1 and all(s.lost for s in asked):
+            return "every answer within its grace was lost"
+        kinds = sorted({kind for begin, end, kind in self.troubles if begin < first + self.grace and end > first})
+        return f"no repeat within its grace: {', '.join(kinds)}" if kinds else None
 
     def _why_lost(self, grant: LedgerGrant) -> str | None:
         """The first token set of the consent that was lost on its way: all that follows comes from that."""

@@ -11,16 +11,15 @@ from tasks.attempt import Attempt
 from tasks.oauth.messages import Request
 from tasks.oauth.transport import Answer, Guard, NotSent, Response, Silence
 from tests.simulation.flight import Landing, Until, pause
-from tests.simulation.weather import Weather
+from tests.simulation.weather import FATES, Weather
 from tests.simulation.world import Process, World
 from worker.simulator.provider import Call, SimulatedProvider
 from worker.simulator.traffic import Request as Seen
 
 ENDPOINTS = {"/oauth/token": "token", "/oauth/revoke": "revoke", "/v2/bookings": "api"}
 ACTS_FIRST = frozenset(
-    {"ok", "late", "silly", "truncated", "huge", "lost_after", "timeout_after", "html_after", "http_503_after", "http_504_after"}
-)  # fmt: skip
-CHANGES = frozenset({"ok", "late", "silly"})  # the answer with its tokens does arrive
+    {"ok", "late", "silly", "truncated", "huge", *(name for name in FATES if name.endswith("_after"))}
+)
 PAGE = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
 RETRY_AFTER = ("1", "30", "120", "99999999999", "Wed, 01 Jan 2020 05:00:00 GMT", "soon", "")
 
@@ -40,6 +39,7 @@ class Sent:
     frozen: bool = False  # between its last guard and its first byte
     seen: Seen | None = None  # as the provider entered it
     pair: int | None = None  # that the provider issued
+    consent: int = 0  # whose token was sent
     ended: bool = False  # the sender knows the outcome, whatever it is
     delivered: bool = False  # its token set reached a living process
     body: bytes = b""  # of the answer that held it
@@ -211,7 +211,9 @@ def _call(request: Request, sent: Sent) -> Call:
     return Call(sent.endpoint, body, bearer=bearer, org=request.headers.get("X-API-ORG", "org-1"))
 
 
-def distorted(fate: str, response: Response | None, random: Any) -> Answer | None:  # noqa: PLR0911, C901  # one a fate
+def distorted(  # noqa: C901, PLR0911, PLR0912  # one a fate
+    fate: str, response: Response | None, random: Any
+) -> Answer | None:
     """What the client sees; None: nothing at all."""
     match fate:
         case "ok" | "late":
@@ -253,5 +255,7 @@ def silly(response: Response | None, random: Any) -> Response | None:
         return response
     body = json.loads(response.body)
     if "access_token" in body:
-        body |= random.choice(({"scope": "crm_read\u0000 x"}, {"expires_in": 10**18}, {"expires_in": -5}, {"scope": ["a", 1]}))
+        body |= random.choice(
+            ({"scope": "crm_read\u0000 x"}, {"expires_in": 10**18}, {"expires_in": -5}, {"scope": ["a", 1]})
+        )
     return Response(response.status, response.headers, json.dumps(body).encode())

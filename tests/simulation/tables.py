@@ -16,6 +16,21 @@ ABSENT = object()
 SEQUENCES = ("clients", "journals", "former_tokens", "refresh_requests", "revocations", "dead_letters")
 
 
+PLAIN = (
+    "installation",
+    "clients",
+    "valves",
+    "grants",
+    "wishes",
+    "revocations",
+    "letters",
+    "events",
+    "journals",
+    "ticks",
+    "chores",
+)
+
+
 class Tables:
     """Everything that PostgreSQL would hold for us, and the identity of that server."""
 
@@ -87,13 +102,7 @@ class Tables:
 
     def snapshot(self) -> dict[str, Any]:
         """A copy of all rows, as a backup holds them."""
-        flat = {
-            name: {key: row.copy() for key, row in getattr(self, name).items()}
-            for name in (
-                "installation", "clients", "valves", "grants", "wishes", "revocations",
-                "letters", "events", "journals", "ticks", "chores",
-            )  # fmt: skip
-        }
+        flat = {name: {key: row.copy() for key, row in getattr(self, name).items()} for name in PLAIN}
         former = {grant_id: {key: row.copy() for key, row in rows.items()} for grant_id, rows in self.former.items()}
         return {**flat, "former": former, "sequences": dict(self.sequences)}
 

@@ -45,13 +45,9 @@ class Weather:
     delay: float = 0.0
     hourly: dict[str, float] = field(default_factory=dict)
 
-    def calmed(self) -> "Weather":
-        """No faults any more."""
-        return Weather()
-
-    def for_profile(self, rotation: str) -> "Weather":
-        """The same faults; nothing differs by profile but what they cost."""
-        return replace(self) if rotation else self
+    def milder(self, share: float) -> "Weather":
+        """Fewer lost answers: where each costs a grant, a storm would only leave dead ones."""
+        return replace(self, fates={name: chance * share for name, chance in self.fates.items()})
 
 
 HOURLY = (

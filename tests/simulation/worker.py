@@ -294,13 +294,15 @@ class Worker(Sender):
         if weather.kill and world.random.random() < weather.kill:
             world.log("kill at", self.name, name.replace(" ", "_"))
             raise Killed
-        if weather.freeze and world.strand is not None and world.random.random() < weather.freeze:
-            if world.strand.process is self and self.episode.tables.undo is None:
-                self.freeze(world.random.choice((1, 20, 70, 200)) * (0.5 + world.random.random()))
-                world.strand.sleep(0)
+        strand = world.strand
+        may_freeze = strand is not None and strand.process is self and self.episode.tables.undo is None
+        if strand is not None and may_freeze and world.random.random() < weather.freeze:
+            self.freeze(world.random.choice((1, 20, 70, 200)) * (0.5 + world.random.random()))
+            strand.sleep(0)
 
     def freeze(self, seconds: float) -> None:
         self.world.log("frozen", self.name, round(seconds, 1))
+        self.episode.judge.trouble("a worker was frozen", seconds)
         self.frozen_until = max(self.frozen_until, self.world.seconds + seconds)
 
     # What the judge is told

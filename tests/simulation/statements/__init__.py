@@ -1,7 +1,17 @@
 """What each statement of models does, in Python: one module for each of theirs."""
 
-from tests.simulation.statements import attempts, claims, consents, installation, journals, letters  # noqa: F401
-from tests.simulation.statements import operators, revocations, settlement, valves  # noqa: F401
+from tests.simulation.statements import (  # noqa: F401  # noqa: F401
+    attempts,
+    claims,
+    consents,
+    installation,
+    journals,
+    letters,
+    operators,
+    revocations,
+    settlement,
+    valves,
+)
 from tests.simulation.statements.registry import HANDLERS, Handler, by_words
 
 __all__ = ["HANDLERS", "Handler", "by_words"]

@@ -129,9 +129,7 @@ def wished(tables: Tables, p: Parameters) -> list[Row]:
     )
     found = [(wish, tables.grants[wish["grant_id"]]) for wish in wishes]
     chosen = [
-        grant
-        for wish, grant in found
-        if _may_be_early(wish, grant, p["at"]) and grant["id"] not in tables.revocations
+        grant for wish, grant in found if _may_be_early(wish, grant, p["at"]) and grant["id"] not in tables.revocations
     ][: p["most"]]
     used = {grant["id"] for grant in chosen}
     for wish in [wish for wish in tables.wishes.values() if wish["grant_id"] in used]:

@@ -28,9 +28,7 @@ def read_state(tables: Tables, p: Parameters) -> list[Row]:
 def raise_incident(tables: Tables, p: Parameters) -> None:
     row = tables.installation[1]
     if row["incident_at"] is None:
-        tables.change(
-            row, incident_no=row["incident_no"] + 1, incident_at=tables.now, incident_reason=p["reason"]
-        )
+        tables.change(row, incident_no=row["incident_no"] + 1, incident_at=tables.now, incident_reason=p["reason"])
 
 
 @carries_out_words("select incident_no from evergrant.installation")

@@ -117,6 +117,4 @@ def tell_waiting(tables: Tables, _: Parameters) -> None:
 @carries_out(journal.UNDRAINED)
 def undrained(tables: Tables, p: Parameters) -> list[Row]:
     found = (tables.journals.get(each) for each in p["ids"])
-    return [
-        {"id": row["id"]} for row in found if row and row["drained_at"] is None and row["abandoned_at"] is None
-    ]
+    return [{"id": row["id"]} for row in found if row and row["drained_at"] is None and row["abandoned_at"] is None]

@@ -51,7 +51,9 @@ def wish(tables: Tables, p: Parameters) -> list[Row]:
     return [{"awaited": grant["generation"] + 1}]
 
 
-@carries_out_words("insert into evergrant.revocations (client_id, grant_id, ref, reason, requested_by) select client_id")
+@carries_out_words(
+    "insert into evergrant.revocations (client_id, grant_id, ref, reason, requested_by) select client_id"
+)
 def request_revocation(tables: Tables, p: Parameters) -> None:
     if p["id"] in tables.grants:
         add_revocation(tables, tables.grants[p["id"]], reason=p["reason"])

@@ -1,0 +1,43 @@
+"""The twin of the simulation does what PostgreSQL does: statement by statement, row by row."""
+
+from random import Random
+
+import pytest
+from sqlalchemy import Engine
+
+from tests.simulation import edges
+from tests.simulation.episode import MACHINES, Episode, a_home
+from tests.simulation.lockstep import Lockstep
+from tests.simulation.profiles import PROFILES
+from tests.simulation.weather import draw
+
+REWINDING = ("restore", "fail_over")
+
+
+def play_beside_postgres(seed: str, profile: str, engine: Engine, refreshes: int) -> Lockstep:
+    weather = draw(Random(seed))
+    for name in REWINDING:
+        weather.hourly.pop(name, None)
+    with a_home() as home:
+        for machine in MACHINES:
+            (home / machine).mkdir()
+        episode = Episode(seed, PROFILES[profile], home, weather=weather)
+        both = Lockstep(episode.tables, episode.engine.hook, engine)
+        both.on_commit = episode.engine.on_commit
+        episode.engine = both
+        with edges.installed(episode.edges):
+            episode.prepare(grants=20, workers=2, beats=2)
+            both.prepare()
+            try:
+                episode.run(refreshes)
+            finally:
+                episode.end()
+            both.compare()
+            both.theirs.close()
+    return both
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_statement_of_an_episode_does_the_same_in_postgresql(profile: str, database: Engine) -> None:
+    both = play_beside_postgres(f"twin/{profile}", profile, database, refreshes=60)
+    assert both.statements > 1000
