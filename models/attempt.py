@@ -126,6 +126,7 @@ with job as (
 mine as (
     select g.id, job.wait from job
     join evergrant.grants g on g.id = job.id and g.claim_no = job.claim_no
+    where g.claimed_at is not null or g.started_at is not null
     order by g.id
     for no key update of g
 )

@@ -16,7 +16,7 @@ from models.database import engine, transaction
 from tasks import clock
 from tasks.attempt import Arrived
 from tasks.settle import settle
-from tests.heart import GATEWAY, INVALID_GRANT, LOST, TOO_MANY, UNREACHABLE, Heart, token_set
+from tests.heart import GATEWAY, HELD_BACK, INVALID_GRANT, LOST, TOO_MANY, UNREACHABLE, Heart, token_set
 
 
 def test_a_token_set_is_stored_as_the_next_generation_and_nulls_every_fact(heart: Heart) -> None:
@@ -249,7 +249,7 @@ def test_an_attempt_that_ends_while_its_grant_is_paused_is_ended_and_not_judged(
     assert row["doubt_since"] is not None
 
 
-@pytest.mark.parametrize("answer", [token_set("2"), LOST, INVALID_GRANT, UNREACHABLE, TOO_MANY])
+@pytest.mark.parametrize("answer", [token_set("2"), LOST, INVALID_GRANT, UNREACHABLE, TOO_MANY, HELD_BACK])
 def test_a_settling_that_is_repeated_changes_nothing(heart: Heart, answer: Any) -> None:
     client = heart.client()
     grant = heart.grant(client)
