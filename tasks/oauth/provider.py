@@ -24,6 +24,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 OURS = frozenset(
     {"response_type", "client_id", "redirect_uri", "scope", "state", "code_challenge", "code_challenge_method"}
 )
+MOST_PER_MINUTE = 1_000_000
 MINUTES = {"second": 1 / 60, "minute": 1.0, "hour": 60.0, "day": 1440.0}
 
 
@@ -103,6 +104,14 @@ def requests_per_minute(value: object) -> object:
         raise ValueError(message) from None
 
 
+def _plausible_rate(value: float) -> float:
+    """Let pass what can be counted: intervals of microseconds, or of years, are typing errors."""
+    if not 1 / MINUTES["day"] <= value <= MOST_PER_MINUTE:
+        message = "must be between 1/day and 1000000/minute, or none"
+        raise ValueError(message)
+    return value
+
+
 def _header_name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", value):
         message = f"{value!r} is no header name"
@@ -118,7 +127,7 @@ def _header_value(value: str) -> str:
 
 
 Url = Annotated[str, AfterValidator(_url)]
-PerMinute = Annotated[float, Field(ge=1 / 1440, le=1e6, allow_inf_nan=False)]  # one a day, to 16 666 a second
+PerMinute = Annotated[float, AfterValidator(_plausible_rate)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 HeaderValue = Annotated[str, AfterValidator(_header_value)]
