@@ -76,7 +76,7 @@ BAD_FILES = {
     "no rate": ('rate = "often"', "rate: 'often' is no rate"),
     "a rate of another unit": ('rate = "5/fortnight"', "is no rate"),
     "a rate of zero": ('rate = "0/minute"', "rate: must be between 1/day"),
-    "an infinite rate": ('rate = "inf/minute"', "finite"),
+    "an infinite rate": ('rate = "inf/minute"', "rate: must be between 1/day"),
     "no burst at all": ("burst = 0", "burst: Input should be greater than or equal to 1"),
     "a header's name": ('headers = { "X Y" = "{org}" }', "is no header name"),
     "a header's value": ('headers = { X = "a\\nb" }', "printable ASCII"),
