@@ -16,13 +16,14 @@ from uuid import uuid4
 from sqlalchemy import Connection
 
 from models import client as clients
-from models import connect_request, consent, operating
+from models import connect_request, consent, installation, operating
 from models.connect_request import Begun
 from models.database import transaction
 from models.vault import Vault
 from tasks import clock, retry, valves
 from tasks.connect_errors import (
     ClientPaused,
+    DatabaseUnfit,
     Denied,
     ExchangeNotSent,
     ExchangeRefused,
@@ -150,7 +151,7 @@ def finish(
     registered = _registered(place.registrations, client_id)
     if (reason := place.journal.check_writable()) is not None:
         raise JournalBroken(reason)
-    started_at = _take(registered, begun)
+    started_at = _take(registered, begun, place.settings.environment)
     if callback.code is None:
         raise Denied(callback.error or "unknown", callback.description)
     answer = _ask(place, registered, begun, callback.code)
@@ -182,12 +183,14 @@ def _find(callback: Callback, *, client_id: int, ref: str) -> Begun:
     return begun
 
 
-def _take(registered: Registered, begun: Begun) -> datetime:
+def _take(registered: Registered, begun: Begun, environment: str | None) -> datetime:
     """Commit the one use of this flow, and a slot of the client's rate."""
     with transaction() as connection:
         _refuse_while_revoking(connection, registered, begun.ref)
         if operating.is_paused(connection, begun.client_id):
             raise ClientPaused
+        if (state := installation.state(connection, environment)) != "fit":
+            raise DatabaseUnfit(state)
         started_at = connect_request.use(connection, begun.grant_id)
         if started_at is None:
             raise StateUsed

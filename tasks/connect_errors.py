@@ -6,6 +6,7 @@ ConnectError
 ├── StateForAnother   the state was made for another ref
 ├── StateUsed         the callback was used already
 ├── ClientPaused      an operator stopped everything that is sent for the client
+├── DatabaseUnfit     the database is a copy, or has lost commits
 ├── StillRevoking     the old consent must have ended first
 ├── Denied            the user or the provider said no (RFC 6749 §4.1.2.1)
 ├── ExchangeRefused   the token endpoint said no (RFC 6749 §5.2)
@@ -40,6 +41,14 @@ class StateUsed(ConnectError):
 
 class ClientPaused(ConnectError):
     """An operator stopped everything that is sent for this client: resume it first."""
+
+
+class DatabaseUnfit(ConnectError):
+    """This database is a copy that nobody adopted, or has lost commits: nothing is sent from it."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__(state)
+        self.code = state
 
 
 class StillRevoking(ConnectError):

@@ -238,6 +238,11 @@ CONNECT = {
         "resume it with `evergrant clients resume`, then use the same callback URL",
         ExitCode.FAILED,
     ),
+    "DatabaseUnfit": (
+        "Nothing is sent from this database, because it is {code}: a copy, or one that has lost commits",
+        "see `evergrant db check`, then use the same callback URL",
+        ExitCode.FAILED,
+    ),
     "StillRevoking": (
         "Revocation {text} of this ref has not ended, and it would kill a new consent, too",
         "wait for it: `evergrant revocations show {text}`",

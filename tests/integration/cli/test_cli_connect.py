@@ -197,6 +197,17 @@ def test_nothing_is_sent_for_a_client_that_an_operator_paused(
     assert exchange("a", callback).code == 0
 
 
+def test_no_code_is_sent_from_a_copied_database(
+    connected: Evergrant, invite: Any, exchange: Any, provider: SimulatorControl, sql: Any
+) -> None:
+    callback = invite("a")
+    sql("update evergrant.installation set system_identifier = 'of the original'")
+    assert exchange("a", callback).error == "database_unfit"
+    assert provider.requests(endpoint="token") == []
+    connected("db", "adopt", "--yes")
+    assert exchange("a", callback).code == 0
+
+
 def test_a_new_consent_is_a_new_row_and_the_old_one_goes_to_its_end(
     connected: Evergrant, invite: Any, exchange: Any, sql: Any
 ) -> None:
