@@ -34,6 +34,10 @@ where g.client_id = %(client_id)s and (
     or r.status in ('queued', 'waiting')
 )
 """
+CONNECTED: Final = """
+select ref from evergrant.grants
+where client_id = %(client_id)s and ref = any (%(refs)s) and not ref = any (%(ended)s)
+"""
 # Journals that nobody has drained yet, beside those of the workers that are alive.
 UNDRAINED: Final = """
 select id, host, process from evergrant.journals where drained_at is null and not process = any (%(alive)s)
@@ -117,6 +121,8 @@ class Loop:
             member.refs.update(fresh)
             self.report.grants += len(fresh)
             self._revoked[member.profile], self._exchanged[member.profile] = [], []
+            # Codes are exchanged faster than grants are revoked.
+            self._revoke(member, sorted(member.refs)[2 * GRANTS :])
 
     def _tick(self) -> None:
         time.sleep(TICK)
@@ -127,8 +133,6 @@ class Loop:
                     self._is_ready(child)
                 case "strike":
                     self.report.rounds[line["point"], Act(line["act"])] += 1
-                case "stored":
-                    self._connected(line["ref"])
                 case "gone":
                     self._gone(child)
         now = time.monotonic()
@@ -205,11 +209,6 @@ class Loop:
     def _at(self, seconds: float, act: Callable[[], None]) -> None:
         self._later.append((time.monotonic() + seconds, act))
 
-    def _connected(self, ref: str) -> None:
-        for member in self.fleet.members.values():
-            if ref in self._exchanged[member.profile]:
-                member.refs.add(ref)
-
     # Rest and verdict
 
     def _rest(self) -> None:
@@ -253,6 +252,14 @@ class Loop:
         return undrained + [each for member in self.fleet.members.values() for each in self._unrested_of(member)]
 
     def _unrested_of(self, member: Member) -> Iterator[str]:
+        # Whether or not the process that exchanged a code lived to tell: its grant is one of ours once it is a row.
+        connected = self.fleet.rows(
+            CONNECTED,
+            client_id=member.client_id,
+            refs=self._exchanged[member.profile],
+            ended=self._revoked[member.profile],
+        )
+        member.refs.update(row["ref"] for row in connected)
         rows = self.fleet.rows(UNRESTED, client_id=member.client_id)
         lost = lost_refs(self.fleet, member) if rows else set()
         yield from (str(row) for row in rows if row["ref"] not in lost)
