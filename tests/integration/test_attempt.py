@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
@@ -209,6 +210,16 @@ def test_a_commit_that_was_not_carried_out_gives_back_nothing_of_others(heart: H
     before = heart.picture(grant)
     refresh._give_back_begun(heart.place, jobs)
     assert heart.picture(grant) == before
+
+
+def test_a_process_that_was_frozen_between_start_and_send_sends_nothing(heart: Heart) -> None:
+    """Its answer could come when another already asks: the deadline must end inside the lease."""
+    client = heart.client()
+    heart.grant(client)
+    attempt = heart.begin(client)
+    refresh.check(heart.place, replace(attempt, begun=attempt.begun - timedelta(seconds=29)))
+    with pytest.raises(refresh.HeldBack, match="lease_is_too_short"):
+        refresh.check(heart.place, replace(attempt, begun=attempt.begun - timedelta(seconds=30.1)))
 
 
 def test_a_start_begins_all_that_is_ours_in_a_sheaf_and_nothing_else(heart: Heart) -> None:

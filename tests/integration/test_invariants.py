@@ -102,11 +102,16 @@ class Machine(RuleBasedStateMachine):
         if claimed.count:
             self.messages.append([*claimed.due, *claimed.wished])
 
-    @rule()
-    def claim_and_deliver_at_once(self) -> None:
+    @rule(lapse=st.booleans())
+    def work_without_delay(self, *, lapse: bool) -> None:
+        """Claim, deliver, start and send, after the lease of what is under way, or not."""
+        if lapse:
+            self.let_time_go_by(61)
         self.claim()
         if self.messages:
-            self.started += self.heart.start(self.messages[-1])
+            begun = self.heart.start(self.messages[-1])
+            for attempt in begun:
+                self._send(attempt)
 
     @precondition(lambda self: self.messages)
     @rule(data=st.data())
@@ -141,7 +146,9 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.started)
     @rule(data=st.data())
     def send(self, data: st.DataObject) -> None:
-        attempt = self._take(self.started, data)
+        self._send(self._take(self.started, data))
+
+    def _send(self, attempt: Attempt) -> None:
         try:
             refresh.check(self.heart.place, attempt)
         except refresh.HeldBack as held:
