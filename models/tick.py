@@ -27,6 +27,11 @@ select noted.id from unnest(cast(:ids as uuid[])) as noted (id)
 where not exists (select from evergrant.ticks t where t.id = noted.id)
 """)
 
+PUT_BACK = text("""
+insert into evergrant.ticks (id) select noted.id from unnest(cast(:ids as uuid[])) as noted (id)
+on conflict do nothing
+""")
+
 
 def write(connection: Connection) -> None:
     """Write a new tick, and forget those that no journal is asked for any longer."""
@@ -43,3 +48,8 @@ def latest(connection: Connection) -> tuple[UUID, datetime] | None:
 def missing(connection: Connection, noted: list[UUID]) -> list[UUID]:
     """Those of the noted ticks that this database lacks."""
     return list(connection.execute(MISSING, {"ids": noted}).scalars())
+
+
+def put_back(connection: Connection, noted: list[UUID]) -> None:
+    """Write ticks anew that a journal noted: what they warned of was replayed, and is no news to anybody else."""
+    connection.execute(PUT_BACK, {"ids": noted})

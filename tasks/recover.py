@@ -64,11 +64,9 @@ def recover(place: Workplace, incident_no: int) -> None:
             _end_again(each)
         for each, whole in replayed:
             if whole:
-                _note_replayed(each, incident_no, drained=each is not place.journal)
+                _note_replayed(place, each, incident_no)
     with transaction() as connection:
         if installation.close_incident(connection):
-            # Only now: until here the old tick keeps this process from starting anything.
-            place.tick = None
             log.warning("recover.done", incident_no=incident_no)
 
 
@@ -94,15 +92,22 @@ def _end_again(kept: Journal) -> None:
             revocation.end_again(connection, UUID(end.grant_id), evidence=end.evidence, ended_at=end.ended_at)
 
 
-def _note_replayed(kept: Journal, incident_no: int, *, drained: bool) -> None:
+def _note_replayed(place: Workplace, kept: Journal, incident_no: int) -> None:
+    """Note that a journal was replayed; its ticks are put back, else the next to miss one would begin all over again.
+
+    Nothing starts by that: claims and starts wait until the incident is closed.
+    """
+    mine = kept is place.journal
+    warned = {_newest(kept), place.tick if mine else None} - {None}
     with transaction() as connection:
+        tick.put_back(connection, [each for each in warned if each is not None])
         register.replayed(
             connection,
             kept.journal_id,
             host=socket.gethostname(),
             process=str(os.getpid()),
             incident_no=incident_no,
-            drained=drained,
+            drained=not mine,
         )
 
 

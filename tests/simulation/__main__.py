@@ -5,6 +5,7 @@ the grant's story and the command that plays its episode again; the exit code is
 """
 
 import argparse
+import gc
 import os
 import sys
 import time
@@ -87,8 +88,13 @@ def _played(jobs: Iterator[Job], processes: int, *, verbose: bool) -> Iterable[R
 def _play(job: Job, *, verbose: bool = False) -> Result:
     seed, profile, refreshes, mutant = job
     begun = time.process_time()
-    with applied(mutant):
-        result = play(seed, profile, refreshes=refreshes, tell=_tell if verbose else None)
+    gc.collect()
+    gc.disable()  # an episode is small, and looking for its cycles costs a tenth of the time
+    try:
+        with applied(mutant):
+            result = play(seed, profile, refreshes=refreshes, tell=_tell if verbose else None)
+    finally:
+        gc.enable()
     result.cpu = time.process_time() - begun
     return result
 

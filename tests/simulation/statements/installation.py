@@ -54,6 +54,13 @@ def write_tick(tables: Tables, p: Parameters) -> None:
     tables.put(tables.ticks, p["id"], {"id": p["id"], "at": tables.now})
 
 
+@carries_out(tick.PUT_BACK)
+def put_back(tables: Tables, p: Parameters) -> None:
+    for each in p["ids"]:
+        if each not in tables.ticks:
+            tables.put(tables.ticks, each, {"id": each, "at": tables.now})
+
+
 @carries_out(tick.FORGET)
 def forget_ticks(tables: Tables, _: Parameters) -> None:
     horizon = tables.now - timedelta(hours=48)

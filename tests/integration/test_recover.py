@@ -1,0 +1,83 @@
+"""Recovery: an incident is over when every journal was replayed, and nobody begins it anew."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+import settings as configuration
+from models import installation, tick
+from models.database import transaction
+from tasks import recover
+from tasks.workplace import Workplace
+
+Open = Callable[[str], Workplace]
+
+
+@pytest.fixture
+def workplace_on(adopted: configuration.Settings, tmp_path: Path) -> Iterator[Open]:
+    """Open the workplace of another worker process, on a machine of that name."""
+    opened: list[Workplace] = []
+
+    def open_(machine: str) -> Workplace:
+        home = tmp_path / machine
+        home.mkdir(exist_ok=True)
+        opened.append(Workplace.open(adopted.model_copy(update={"home": home})))
+        return opened[-1]
+
+    yield open_
+    for place in opened:
+        place.transport.close()
+        place.journal.close()
+
+
+def lose_ticks() -> None:
+    """What a restore of an older copy does to them."""
+    with transaction() as connection:
+        connection.execute(text("delete from evergrant.ticks"))
+        tick.write(connection)
+
+
+def write_tick() -> None:
+    with transaction() as connection:
+        tick.write(connection)
+
+
+def incidents() -> int:
+    with transaction() as connection:
+        return int(connection.execute(text("select incident_no from evergrant.installation")).scalar_one())
+
+
+def test_one_incident_is_enough_for_every_worker_whoever_closes_it(workplace_on: Open) -> None:
+    first, second, third = workplace_on("a"), workplace_on("b"), workplace_on("a")
+    write_tick()
+    assert [recover.look(each) for each in (first, second, third)] == ["fit"] * 3
+    lose_ticks()
+    assert [recover.look(each) for each in (second, third, first)] == ["rewound", "rewound", "fit"]
+    for _ in range(3):
+        assert [recover.look(each) for each in (first, second, third)] == ["fit"] * 3
+    assert incidents() == 1
+
+
+def test_a_worker_that_starts_after_an_incident_does_not_begin_it_anew(workplace_on: Open) -> None:
+    gone = workplace_on("a")
+    write_tick()
+    recover.look(gone)
+    gone.journal.close()
+    lose_ticks()
+    for _ in range(2):
+        assert recover.look(workplace_on("a"), thoroughly=True) == "fit"
+    assert incidents() == 1
+
+
+def test_a_tick_that_was_put_back_is_missed_again_after_another_restore(workplace_on: Open) -> None:
+    place = workplace_on("a")
+    write_tick()
+    recover.look(place)
+    for number in (1, 2):
+        lose_ticks()
+        assert recover.look(place) == "fit"
+        assert incidents() == number
+    with transaction() as connection:
+        assert installation.state(connection, "test") == "fit"

@@ -1,0 +1,39 @@
+"""The short form of the simulation; the long one is `python -m tests.simulation --refreshes N`."""
+
+import pytest
+
+from tests.simulation.episode import play
+from tests.simulation.mutants import applied
+from tests.simulation.profiles import PROFILES
+from tests.simulation.weather import Weather
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_no_grant_is_lost_in_a_storm_but_those_whose_answer_was_lost(profile: str) -> None:
+    for number in (1, 2):
+        result = play(f"short.{number}", profile, refreshes=400)
+        assert not result.violation, "\n".join([result.violation, *result.story])
+        assert result.refreshes >= 100
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_in_calm_weather_every_grant_is_kept_with_one_request_for_each_life(profile: str) -> None:
+    result = play("calm", profile, refreshes=200, weather=Weather())
+    assert not result.violation, "\n".join([result.violation, *result.story])
+    assert not result.losses
+    assert result.requests == result.refreshes
+
+
+def test_the_same_seed_is_the_same_simulation_byte_for_byte() -> None:
+    first, second = [], []
+    play("twice", "family", refreshes=150, tell=first.append)
+    play("twice", "family", refreshes=150, tell=second.append)
+    assert first == second
+    assert len(first) > 300
+
+
+@pytest.mark.parametrize("mutant", ["no_claim_cas", "revocation_ignored_at_start", "family_repeats", "not_journaled"])
+def test_a_wrong_design_is_found(mutant: str) -> None:
+    with applied(mutant):
+        found = [play(f"wrong.{number}", "family", refreshes=300).violation for number in range(1, 9)]
+    assert any(found)
