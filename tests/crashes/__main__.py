@@ -72,7 +72,9 @@ def told(report: Report, steps: Sequence[Step]) -> Iterator[str]:
     by_act = Counter({act: sum(n for (_, a), n in report.rounds.items() if a is act) for act in Act})
     struck = {point for point, _ in report.rounds}
     acts = ", ".join(f"{act} {count}" for act, count in by_act.items() if count)
-    yield f"rounds {report.rounds.total()} in {report.seconds:.0f} s: {acts}"
+    unjudged = report.rounds.total() - report.judged
+    yield f"rounds {report.rounds.total()}{f', {unjudged} of them not judged' if unjudged else ''}: {acts}"
+    yield f"seconds {report.seconds:.0f}"
     yield f"steps struck {len(struck)} of {len({point for point, _ in steps})}"
     yield f"kinds of strikes {len(report.rounds)} of {len(steps)}"
     missed = sorted(set(steps) - report.rounds.keys())

@@ -59,6 +59,7 @@ class Report:
 
     seed: int
     rounds: Counter[Step] = field(default_factory=Counter)
+    judged: int = 0  # of these rounds
     missed: Counter[Step] = field(default_factory=Counter)
     losses: Counter[tuple[str, str]] = field(default_factory=Counter)
     evidences: Counter[str] = field(default_factory=Counter)
@@ -113,6 +114,7 @@ class Loop:
             self._tick()
         self._rest()
         self._judge()
+        self.report.judged = self.report.rounds.total()
         self.evidence.forget()
 
     def _replenish(self) -> None:
