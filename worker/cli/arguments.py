@@ -1,6 +1,8 @@
 """The arguments that several commands share, and how they are read."""
 
+import os
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,6 +15,7 @@ from worker.cli.failures import Failure, misuse
 
 LARGEST_SECRET = 64 * 1024
 LARGEST_REF = 255
+LARGEST_LABEL = 255  # its key, and each of its values: they become columns of tables and headers of requests
 
 UNITS = {
     "s": timedelta(seconds=1),
@@ -45,8 +48,11 @@ class Label(click.ParamType[tuple[str, str], str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
         """Read the text."""
         key, equals, text = str(value).partition("=")
-        if not equals or not key.strip() or "\x00" in text:
-            self.fail(f"'{value}' is not of the form key=value", param, ctx)
+        if not equals or not key.strip():
+            self.fail(f"{value!r} is not of the form key=value", param, ctx)
+        for part in (key.strip(), text.strip()):
+            if len(part) > LARGEST_LABEL or not part.isprintable():
+                self.fail(f"a label is not printable text of at most {LARGEST_LABEL} characters", param, ctx)
         return key.strip(), text.strip()
 
 
@@ -107,6 +113,18 @@ def check_ref(ref: str) -> str:
     if fault:
         raise misuse(message=f"This cannot be a ref: {fault}", next_step="correct it")
     return ref
+
+
+def named(ref: str, client: str) -> str:
+    """The arguments that name a grant, as they must be typed in a shell."""
+    if ref.startswith("-"):
+        return f"--client {client} -- {shlex.quote(ref)}"
+    return f"{shlex.quote(ref)} --client {client}"
+
+
+def port_fault(error: OSError) -> str:
+    """Why a port cannot be listened on; asyncio puts a sentence of its own around the system's."""
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def grouped(labels: tuple[tuple[str, str], ...]) -> dict[str, list[str]]:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from worker.cli.arguments import port_fault
 from worker.cli.failures import Failure, misuse
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Evergrant</title>
@@ -81,7 +82,7 @@ async def _listen(runner: web.AppRunner, place: Loopback) -> None:
     except OSError as error:
         raise Failure(
             code="port_in_use",
-            message=f"Port {place.port} cannot be listened on: {error.strerror}",
+            message=f"Port {place.port} cannot be listened on: {port_fault(error)}",
             next_step="end what uses it, or finish with `evergrant grants exchange`",
         ) from None
 

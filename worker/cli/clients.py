@@ -116,7 +116,8 @@ def add(name: str, *, provider: str, client_secret_file: str | None, as_json: bo
         if secret is not None:
             _store_secret(connection, made, secret, vault, settings)
         record = _record(reading.client_by_name(connection, name))
-    output.done(record, f"Added {name}. Next: evergrant grants connect REF --client {name}", as_json=as_json)
+        missing = _missing(reading.client_by_name(connection, name), settings)
+    output.done(record, f"Added {name}. Next: {_next(name, missing)}", as_json=as_json)
 
 
 @clients.command("list", cls=Command, example="evergrant clients list")
@@ -203,6 +204,18 @@ def accept_deaths(name: str, *, yes: bool, as_json: bool) -> None:
 
 
 clients.add_command(probe_rotation)
+
+
+def _missing(row: RowMapping, settings: Settings) -> list[str]:
+    """The options without which nobody can connect: neither the provider's file nor the command said them."""
+    found = _endpoints(row, settings)
+    return [f"--{name.replace('_', '-')}" for name in ("authorize_url", "token_url") if not found[name]]
+
+
+def _next(name: str, missing: list[str]) -> str:
+    if missing:
+        return f"evergrant clients set {name} " + " ".join(f"{option} URL" for option in missing)
+    return f"evergrant grants connect REF --client {name}"
 
 
 def _turn(name: str, change: Callable[..., None], told: str, *, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from models import reading
 from models.redrive import discard as discard_letters
 from models.redrive import redrive as redrive_letters
 from worker.cli import output, session
-from worker.cli.arguments import client_option, confirm, yes_option
+from worker.cli.arguments import client_option, confirm, named, yes_option
 from worker.cli.commands import Command
 from worker.cli.failures import ExitCode, Failure, misuse
 from worker.cli.output import Column, json_option
@@ -26,8 +26,8 @@ COLUMNS = [
     Column("resolution", spare=3),
 ]
 NEXT = {
-    "response_lost": "evergrant grants connect {ref} --client {client}",
-    "revoked_or_expired": "evergrant grants connect {ref} --client {client}",
+    "response_lost": "evergrant grants connect {grant}",
+    "revoked_or_expired": "evergrant grants connect {grant}",
     "gave_up": "evergrant dead-letters redrive {id}",
     "our_configuration": "check the client's id and secret, then: evergrant dead-letters redrive {id}",
 }
@@ -184,4 +184,6 @@ def _unknown(ids: list[int]) -> Failure:
 def _next(row: RowMapping) -> str | None:
     if row["resolved_at"] is not None:
         return None
-    return NEXT.get(row["cause"], "evergrant dead-letters redrive {id}").format(**row)
+    return NEXT.get(row["cause"], "evergrant dead-letters redrive {id}").format(
+        id=row["id"], grant=named(row["ref"], row["client"])
+    )

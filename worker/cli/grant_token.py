@@ -9,7 +9,7 @@ import click
 from models import operating, reading
 from models.reading import TokenState
 from worker.cli import session
-from worker.cli.arguments import Duration, client_option, ref_argument, timeout_option
+from worker.cli.arguments import Duration, client_option, named, ref_argument, timeout_option
 from worker.cli.commands import Command
 from worker.cli.failures import ExitCode, Failure
 from worker.cli.output import iso, json_option
@@ -88,26 +88,26 @@ def _refuse_hopeless(state: TokenState) -> None:
         Failure: the grant is not active.
 
     """
-    named = f"{state.ref} --client {state.client}"
+    grant = named(state.ref, state.client)
     match state.status:
         case "needs_consent":
             raise Failure(
                 code="needs_consent",
                 message=f"{state.ref} needs its user's consent again ({state.reason})",
-                next_step=f"run `evergrant grants connect {named}`",
+                next_step=f"run `evergrant grants connect {grant}`",
                 exit_code=ExitCode.HUMAN,
             )
         case "paused":
             raise Failure(
                 code="paused",
                 message=f"{state.ref} is paused and its access token is too old",
-                next_step=f"run `evergrant grants resume {named}`",
+                next_step=f"run `evergrant grants resume {grant}`",
             )
         case "revoking" | "revoked":
             raise Failure(
                 code="revoked",
                 message=f"{state.ref} is {state.status}",
-                next_step=f"connect its user again with `evergrant grants connect {named}`",
+                next_step=f"connect its user again with `evergrant grants connect {grant}`",
             )
 
 

@@ -16,6 +16,7 @@ from worker.cli.arguments import (
     confirm,
     grouped,
     label_option,
+    named,
     read_refs,
     ref_argument,
     refs_argument,
@@ -213,7 +214,7 @@ def _refuse_unless_active(located: Iterable[Located]) -> None:
             raise Failure(
                 code=each.status,
                 message=f"{each.ref} is {each.status}, so nothing was asked",
-                next_step=f"see `evergrant grants show {each.ref} --client {each.client}`",
+                next_step=f"see `evergrant grants show {named(each.ref, each.client)}`",
                 exit_code=ExitCode.HUMAN if each.status == "needs_consent" else ExitCode.FAILED,
             )
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from worker.cli.arguments import named
 from worker.cli.commands import Group, Late
 
 if TYPE_CHECKING:
@@ -80,11 +81,11 @@ def last_error(row: "RowMapping") -> dict[str, Any] | None:
 
 def next_step(row: "RowMapping") -> str | None:
     """What a human should do about a grant; None where nothing is to be done."""
-    named = f"{row['ref']} --client {row['client']}"
+    grant = named(row["ref"], row["client"])
     match row["status"]:
         case "needs_consent":
-            return f"ask the user to connect again: evergrant grants connect {named}"
+            return f"ask the user to connect again: evergrant grants connect {grant}"
         case "paused":
-            return f"evergrant grants resume {named}"
+            return f"evergrant grants resume {grant}"
         case _:
             return None

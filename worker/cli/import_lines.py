@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO
 
 from tasks.oauth.messages import is_token
-from worker.cli.arguments import ref_fault
+from worker.cli.arguments import LARGEST_LABEL, ref_fault
 
 LONGEST_LINE = 1024 * 1024
 MOST_LABELS = 100
@@ -165,13 +165,20 @@ def _seconds(members: dict[str, Any], name: str) -> float | None:
     value = members.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not _is_number(value):
         raise BadLine(reason=f"{name} is not a number of seconds")
     if value < 0:
         raise BadLine(reason=f"{name} is negative")
     if value > MOST_SECONDS:
         raise BadLine(reason=f"{name} is more than a hundred years")
     return float(value)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether JSON's number is a finite one; a whole number may have any length, which a float cannot hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, int) or math.isfinite(value)
 
 
 def _instant(members: dict[str, Any], name: str) -> datetime:
@@ -183,16 +190,17 @@ def _instant(members: dict[str, Any], name: str) -> datetime:
             found = found if found.tzinfo else found.replace(tzinfo=UTC)
         else:
             found = _of_unix_seconds(members, name)
-    except (ValueError, OverflowError):
+        found = found.astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
         raise BadLine(reason=f"{name} is neither ISO 8601 nor Unix seconds") from None
     if found >= LATEST:
         raise BadLine(reason=f"{name} is after the year 2199")
-    return found.astimezone(UTC)
+    return found
 
 
 def _of_unix_seconds(members: dict[str, Any], name: str) -> datetime:
     value = members[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not _is_number(value):
         raise ValueError
     if value < 0:
         raise BadLine(reason=f"{name} is negative")
@@ -207,6 +215,6 @@ def _labels(value: Any) -> dict[str, list[str]]:
     found = {key: [item] if isinstance(item, str) else item for key, item in value.items()}
     for key, items in found.items():
         texts = isinstance(items, list) and all(isinstance(item, str) for item in items)
-        if not texts or not all(text and text.isprintable() for text in (key, *items)):
-            raise BadLine(reason="labels holds something that is no printable text")
+        if not texts or not all(text.isprintable() and 0 < len(text) <= LARGEST_LABEL for text in (key, *items)):
+            raise BadLine(reason=f"labels holds something that is no printable text of 1 to {LARGEST_LABEL} characters")
     return found

@@ -7,7 +7,7 @@ import click
 from models import reading
 from tasks.policy.rotation import RotationFinding
 from worker.cli import output, session
-from worker.cli.arguments import check_ref, confirm, yes_option
+from worker.cli.arguments import check_ref, confirm, named, yes_option
 from worker.cli.commands import Command
 from worker.cli.failures import ExitCode, Failure
 from worker.cli.output import json_option
@@ -113,7 +113,7 @@ def _left(found: "Probed", name: str, ref: str) -> str:
         case True:
             return f"{ref} is usable as before."
         case False:
-            return f"{ref} is lost; its user must connect again: evergrant grants connect {ref} --client {name}"
+            return f"{ref} is lost; its user must connect again: evergrant grants connect {named(ref, name)}"
         case None if not found.requests:
             return f"Nothing was sent: {ref} is as it was."
         case None:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import click
 
-from worker.cli.arguments import Duration
+from worker.cli.arguments import Duration, port_fault
 from worker.cli.commands import Command
 from worker.cli.failures import Failure, misuse
 from worker.simulator.habits import DIALECTS
@@ -58,6 +58,6 @@ def simulator(
     except OSError as error:
         raise Failure(
             code="port_in_use",
-            message=f"Port {port} cannot be listened on: {error.strerror}",
+            message=f"Port {port} cannot be listened on: {port_fault(error)}",
             next_step="end what uses it, or choose another with --port",
         ) from None

@@ -96,6 +96,10 @@ def _seconds(length: timedelta | None) -> float | None:
     return None if length is None else round(length.total_seconds(), 1)
 
 
+def _needing_consent(grants: int) -> str:
+    return f"{_many(grants, 'grant')} {'needs its user' if grants == 1 else 'need their users'} to consent again"
+
+
 def _attention(found: dict[str, Any]) -> list[dict[str, str]]:
     """What needs a human, each with the next step; a list of checks."""
     alive = {kind: [p for p in found["processes"] if p["kind"] == kind and p["alive"]] for kind in ("beat", "worker")}
@@ -106,7 +110,7 @@ def _attention(found: dict[str, Any]) -> list[dict[str, str]]:
         (letters > 0, f"{_many(letters, 'dead letter')} open", "evergrant dead-letters list"),
         (
             found["grants"]["needs_consent"] > 0,
-            f"{_many(found['grants']['needs_consent'], 'grant')} need their user's consent",
+            _needing_consent(found["grants"]["needs_consent"]),
             "evergrant grants list --status needs_consent",
         ),
         (

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from worker.cli.arguments import Duration, Label, confirm, grouped, read_refs, read_secret, ref_fault
+from worker.cli.arguments import Duration, Label, confirm, grouped, named, read_refs, read_secret, ref_fault
 from worker.cli.failures import Failure
 
 
@@ -30,10 +30,25 @@ def test_labels_gather_their_values_in_order() -> None:
     assert grouped(tuple(read)) == {"org": ["a", "b"], "tier": ["gold"], "gone": []}
 
 
-@pytest.mark.parametrize("text", ["org", "=x", "a=\x00"])
+@pytest.mark.parametrize(
+    "text", ["org", "=x", "a=\x00", "a\nb=c", "a=\x1b[31m", "a=b\ud800", "a" * 256 + "=b", "a=" + "b" * 256]
+)
 def test_what_is_no_label_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter):
         Label().convert(text, None, None)
+
+
+@pytest.mark.parametrize(
+    ("ref", "words"),
+    [
+        ("customer-42", "customer-42 --client temple"),
+        ("Hôtel d'Or", "'Hôtel d'\"'\"'Or' --client temple"),
+        ("$(reboot)", "'$(reboot)' --client temple"),
+        ("--json", "--client temple -- --json"),
+    ],
+)
+def test_a_grant_is_named_as_it_must_be_typed(ref: str, words: str) -> None:
+    assert named(ref, "temple") == words
 
 
 def test_a_dash_stands_for_the_refs_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
