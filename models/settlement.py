@@ -13,6 +13,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from models.claim import Job
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -339,16 +341,8 @@ def end(
     arrays = _arrays(attempts, Ended)
     rows = [dict(row) for row in connection.execute(END, {**arrays, "now": now}).mappings()]
     ours = {row["id"] for row in rows}
-    lost = [attempt for attempt in attempts if attempt.grant_id not in ours]
-    if lost:
-        connection.execute(
-            NOT_IN_JOURNAL,
-            {
-                "ids": [attempt.grant_id for attempt in lost],
-                "claim_nos": [attempt.claim_no for attempt in lost],
-                "journal_id": journal_id,
-            },
-        )
+    lost = [(attempt.grant_id, attempt.claim_no) for attempt in attempts if attempt.grant_id not in ours]
+    not_in_journal(connection, lost, journal_id=journal_id)
     tried = [attempt for attempt in attempts if attempt.former_token_id is not None and attempt.grant_id in ours]
     if tried:
         connection.execute(
@@ -360,6 +354,13 @@ def end(
             },
         )
     return rows
+
+
+def not_in_journal(connection: Connection, jobs: Sequence[Job], *, journal_id: int) -> None:
+    """Take a journal out of the doubt about attempts that brought it no token set; where the claim has moved on."""
+    if jobs:
+        ids, claim_nos = [job[0] for job in jobs], [job[1] for job in jobs]
+        connection.execute(NOT_IN_JOURNAL, {"ids": ids, "claim_nos": claim_nos, "journal_id": journal_id})
 
 
 def _arrays(rows: Sequence[Any], kind: type) -> dict[str, list[Any]]:

@@ -15,6 +15,7 @@ from models import journal as register
 from models.claim import Job
 from models.database import engine, transaction
 from tasks import refresh
+from tasks.oauth.transport import Answer
 from tests.heart import HELD_BACK, INVALID_CLIENT, INVALID_GRANT, LOST, UNREACHABLE, Heart, message, token_set
 
 
@@ -135,7 +136,10 @@ def test_the_journals_of_several_attempts_in_doubt_are_kept_once_each(heart: Hea
     assert heart.row(grant)["doubt_since"] == doubted
 
 
-def test_a_worker_that_lost_its_claim_and_got_no_tokens_takes_its_journal_out_of_the_doubt(heart: Heart) -> None:
+@pytest.mark.parametrize("answer", [LOST, HELD_BACK])
+def test_a_worker_that_lost_its_claim_and_got_no_tokens_takes_its_journal_out_of_the_doubt(
+    heart: Heart, answer: Answer
+) -> None:
     client = heart.client()
     grant = heart.grant(client)
     frozen = heart.begin(client)
@@ -145,7 +149,7 @@ def test_a_worker_that_lost_its_claim_and_got_no_tokens_takes_its_journal_out_of
     with transaction() as connection:
         attempts.start(connection, _claimed(heart, client), journal_id=elsewhere)
     assert heart.row(grant)["doubt_journals"] == [heart.place.journal_id]
-    heart.settle((frozen, LOST))
+    heart.settle((frozen, answer))
     row = heart.row(grant)
     assert row["doubt_journals"] == []
     assert row["doubt_since"] is not None

@@ -372,7 +372,7 @@ def _come_back_rewound(episode: "Episode", *, away_for: float) -> None:
     tables, world = episode.tables, episode.world
     tables.timeline = f"{int(tables.timeline, 16) + 1:08X}"
     episode.database_is_away = True
-    episode.judge.rewound_at = world.seconds
+    episode.judge.rewound()
     episode.judge.trouble("the database was away", away_for + 30)
 
     def back() -> None:

@@ -40,6 +40,7 @@ from tests.simulation.world import Process, World
 from worker.simulator.provider import SimulatedProvider
 
 LIFE = 7200.0
+MACHINE_IS_OFF = 0.1  # share of the kills after which its machine is off for up to two hours
 MACHINES = ("machine0", "machine1")
 MILD = 0.2  # share of the lost answers where each costs a grant
 GONE = ("needs_consent", "revoked")
@@ -204,14 +205,19 @@ class Episode:
             self.world.after(self.no_workers_until - self.world.seconds + 1, partial(self.start_worker, machine))
             return
         self._made += 1
+        delay = 0.5 + self.world.random.random() * 3
+        if self.weather.kill and not self.calm and self.world.random.random() < MACHINE_IS_OFF:
+            delay += self.world.random.random() * 7200
+            self.judge.trouble("a machine was off", delay)
         worker = Worker(self, f"worker{self._made}", self.home / machine)
         self.workers.append(worker)
-        self.world.after(0.5 + self.world.random.random() * 3, worker.start, owner=worker)
+        self.world.after(delay, worker.start, owner=worker)
 
     def worker_died(self, worker: Worker, sent: list[Sent]) -> None:
         """The kernel has closed what it held; its supervisor starts another."""
         self.judge.killed(sent)
-        self.judge.trouble("a worker was killed", 5)
+        # What it had begun is doubted from then on, though it may never have been sent: less is left of the grace.
+        self.judge.trouble("a worker was killed", 2 * self.settings.attempt_lease_seconds)
         for other in self.workers:
             other.pulse_within(60)
         self.worker_ended(worker)
@@ -323,6 +329,8 @@ class Episode:
         if gone:
             suspect = f"suspect since {row['suspect_at']}"
             return None if self._told(row) else ("16", f"it is dead and nobody was told ({suspect})")
+        if row["doubt_since"] is not None and self._waits(row):
+            return None
         if row["status"] != "active":
             return ("13", f"it lives, and is {row['status']} in calm weather")
         if row["access_expires_at"] is None or row["access_expires_at"] < now:
@@ -333,8 +341,16 @@ class Episode:
         grant_id, tables = row["id"], self.tables
         letter = any(each["grant_id"] == grant_id and each["resolved_at"] is None for each in tables.letters.values())
         held = tables.valves[row["client_id"]]["deaths_held_at"] is not None
-        waits = any(each["type"] == "grant.waiting" and each["grant_id"] == grant_id for each in tables.events.values())
-        return letter or held or waits
+        return letter or held or self._waits(row)
+
+    def _waits(self, row: Row) -> bool:
+        """Whether a journal that may hold its answer lies on a machine that is off, and somebody was told."""
+        owners = {worker.place.journal_id for worker in self.workers if worker.place is not None}
+        undrained = {j["id"] for j in self.tables.journals.values() if j["drained_at"] is None}
+        told = (each for each in self.tables.events.values() if each["type"] == "grant.waiting")
+        return bool(undrained.intersection(row["doubt_journals"]) - owners) and any(
+            each["grant_id"] == row["id"] for each in told
+        )
 
 
 def _opened(row: Any, before: Any) -> bool:

@@ -59,6 +59,7 @@ class Judge:
         self.grace: float | None = None
         self.troubles: list[tuple[float, float, str]] = []
         self.asked: dict[int, list[Sent]] = {}
+        self.volatile: dict[int, Sent] = {}  # token sets that arrived and are in no journal
         self.refreshes = 0
         self.by_client: dict[str, deque[float]] = {}
         self.by_consent: dict[int, deque[float]] = {}
@@ -137,6 +138,18 @@ class Judge:
         for sent in [each for each in held if each.body in bodies]:
             sent.durable = True
             held.remove(sent)
+            self.volatile.pop(sent.number, None)
+
+    def rewound(self) -> None:
+        """Commits are gone: what no journal could keep is gone with them."""
+        self.rewound_at = self.world.seconds
+        held = {row["refresh_fingerprint"] for row in self.tables.grants.values()}
+        held |= {row["refresh_fingerprint"] for rows in self.tables.former.values() for row in rows.values()}
+        tokens = {token_of(each) for each in held if each}
+        for sent in [each for each in self.volatile.values() if each.pair in self.recorded]:
+            pair = self.provider.ledger.grants[sent.consent].pairs.get(sent.pair or 0) if sent.consent else None
+            if pair is not None and pair.refresh_token not in tokens and not sent.lost:
+                self.lost(sent, "a broken journal could not keep it, and the commit is gone")
 
     def killed(self, held: Iterable[Sent]) -> None:
         """A process died with these requests; what it had not journaled nor committed is gone."""
@@ -205,7 +218,9 @@ class Judge:
         if alive and consent.revoked_at is None:
             numbers = [pair.number for pair in alive]
             self.fail("4", f"declared dead ({row['reason']}) though pairs {numbers} live", row["ref"])
-        if consent.revoked_at is None and row["reason"] != "response_lost":
+        first = min((s.at for s in self.by_pair.values() if s.consent == consent.number), default=now)
+        remembers = self.rewound_at is None or self.rewound_at < first  # else the doubt is among the missing commits
+        if consent.revoked_at is None and row["reason"] != "response_lost" and remembers:
             self.fail("attribution", f"a lost answer was told as {row['reason']}", row["ref"])
 
     def _revoked(self, row: Row) -> None:

@@ -25,15 +25,17 @@ def test_in_calm_weather_every_grant_is_kept_with_one_request_for_each_life(prof
 
 
 def test_the_same_seed_is_the_same_simulation_byte_for_byte() -> None:
-    first, second = [], []
+    first: list[str] = []
+    second: list[str] = []
     play("twice", "family", refreshes=150, tell=first.append)
     play("twice", "family", refreshes=150, tell=second.append)
     assert first == second
     assert len(first) > 300
 
 
-@pytest.mark.parametrize("mutant", ["no_claim_cas", "revocation_ignored_at_start", "family_repeats", "not_journaled"])
+@pytest.mark.parametrize("mutant", ["no_claim_cas", "not_journaled", "revocation_ignored_at_start"])
 def test_a_wrong_design_is_found(mutant: str) -> None:
+    rough = Weather(kill=0.001, strand=0.2, duplicate=0.5, delay=0.2, hourly={"revoke": 5, "wish": 20})
     with applied(mutant):
-        found = [play(f"wrong.{number}", "family", refreshes=300).violation for number in range(1, 9)]
-    assert any(found)
+        found = (play(f"wrong.{number}", "immediate", refreshes=300, weather=rough).violation for number in range(20))
+        assert any(found)

@@ -295,6 +295,8 @@ class Worker(Sender):
             world.log("kill at", self.name, name.replace(" ", "_"))
             raise Killed
         strand = world.strand
+        if name.startswith("journal"):
+            return  # the journal's own lock is held: another strand of this process must not meet it
         may_freeze = strand is not None and strand.process is self and self.episode.tables.undo is None
         if strand is not None and may_freeze and world.random.random() < weather.freeze:
             self.freeze(world.random.choice((1, 20, 70, 200)) * (0.5 + world.random.random()))
@@ -302,7 +304,8 @@ class Worker(Sender):
 
     def freeze(self, seconds: float) -> None:
         self.world.log("frozen", self.name, round(seconds, 1))
-        self.episode.judge.trouble("a worker was frozen", seconds)
+        lease = self.place.settings.attempt_lease_seconds if self.place is not None else 0
+        self.episode.judge.trouble("a worker was frozen", seconds + 2 * lease)
         self.frozen_until = max(self.frozen_until, self.world.seconds + seconds)
 
     # What the judge is told
@@ -315,6 +318,7 @@ class Worker(Sender):
         if sent.pair is not None:
             if isinstance(answer, Response) and answer.status == 200 and b"access_token" in answer.body:
                 sent.delivered, sent.body = True, answer.body
+                self.episode.judge.volatile[sent.number] = sent
             else:
                 self.episode.judge.lost(sent, f"on the wire ({sent.fate})")
         if not sent.delivered:
