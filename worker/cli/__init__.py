@@ -81,8 +81,7 @@ def run(arguments: list[str]) -> int:
         click.echo(error.format_message(), err=True)
         return ExitCode.USAGE
     except BrokenPipeError:
-        # Python flushes standard output once more at its end, and would complain there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_no_more()
         return ExitCode.BROKEN_PIPE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 — the one place where every error ends
         return _fail(error, as_json="--json" in arguments)
@@ -94,7 +93,16 @@ def _fail(error: BaseException, *, as_json: bool) -> int:
     if failure.code == "internal" and os.environ.get("EVERGRANT_LOG_LEVEL") == "DEBUG":
         traceback.print_exception(error)
     tell(failure, as_json=as_json)
+    try:
+        sys.stdout.flush()
+    except OSError:  # a full disk: it was told just now
+        _write_no_more()
     return failure.exit_code
+
+
+def _write_no_more() -> None:
+    """Python flushes standard output once more at its end, and would complain there and change the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main() -> NoReturn:

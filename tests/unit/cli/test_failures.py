@@ -1,7 +1,10 @@
 """Failures: whatever happens, one sentence, what to do next, and the right exit code."""
 
 import json
+import subprocess
+import sys
 from importlib import import_module
+from pathlib import Path
 
 import click
 import pytest
@@ -10,6 +13,8 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from worker.cli import run
 from worker.cli.failures import ExitCode, Failure, misuse
 from worker.cli.translations import CONNECT, TRANSLATIONS, translate
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize("name", TRANSLATIONS)
@@ -98,3 +103,18 @@ def test_a_wrong_option_points_to_the_help_of_its_command(capsys: pytest.Capture
 
 def test_an_answer_of_no_does_nothing_and_fails() -> None:
     assert translate(click.Abort()).exit_code == 1
+
+
+def test_a_full_disk_is_told_in_a_sentence_and_nothing_else() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "worker.cli", "providers", "list", "--json"],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={"PYTHONPATH": str(ROOT)},
+        )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "No space left on device" in done.stderr
