@@ -9,7 +9,7 @@ goes on without a journal that is gone.
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from uuid import UUID
 
 import structlog
@@ -17,6 +17,7 @@ import structlog
 from models import installation, revocation, tick
 from models import journal as register
 from models.database import transaction
+from models.keys import VaultError
 from tasks import journal, replay
 from tasks.journal import Journal, JournalHeld, JournalUnknown
 from tasks.workplace import Workplace
@@ -74,8 +75,15 @@ def _others(place: Workplace) -> Iterator[Journal]:
     """Every journal on this disk without an owner, drained or not; from now on it is ours."""
     folder = place.settings.home / "journals"
     for found in journal.held(folder):
-        with suppress(JournalHeld, JournalUnknown):
-            yield journal.take_over(folder, found.journal_id, vault=place.vault)
+        try:
+            taken = journal.take_over(folder, found.journal_id, vault=place.vault)
+        except (JournalHeld, JournalUnknown):
+            continue
+        except VaultError as error:
+            # It stays undrained, and an incident stays open for it, until its key is back in the ring.
+            log.error("journal.cannot_open", journal_id=found.journal_id, reason=str(error))  # noqa: TRY400
+            continue
+        yield taken
 
 
 def _replay_whole(place: Workplace, kept: Journal) -> bool:

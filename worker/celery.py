@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import structlog
 from celery import Celery, signals
 
 import settings as configuration
 from tasks import pulse, workplace
 from worker import logs
 from worker.embedded import discovery
+
+log = structlog.get_logger()
 
 
 def _broker_url() -> str:
@@ -39,8 +42,15 @@ def _log(**_: Any) -> None:
 
 @signals.worker_ready.connect
 def _begin(**_: Any) -> None:
-    """Open the workplace before the first message: a broken key ring is told at the start."""
-    pulse.begin()
+    """Open the workplace before the first message; a worker that cannot ends, to be started again.
+
+    Celery logs whatever a signal's receiver raises and goes on, all but what ends a process.
+    """
+    try:
+        pulse.begin()
+    except Exception as error:
+        log.exception("worker.cannot_start", reason=str(error))
+        raise SystemExit(1) from error
 
 
 @signals.worker_shutting_down.connect
