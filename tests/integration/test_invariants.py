@@ -255,8 +255,8 @@ def test_no_order_of_messages_answers_crashes_and_time_breaks_an_invariant(heart
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=12,
-            stateful_step_count=40,
+            max_examples=10,
+            stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),

@@ -271,8 +271,8 @@ def come_back(episode: "Episode", ref: str) -> None:
     """A customer whose grant is gone consents again, hours later."""
 
     def consent() -> None:
-        newest = [row for row in episode.tables.grants.values() if row["ref"] == ref][-1]
-        if not episode.calm and newest["status"] in ("needs_consent", "revoked"):
+        rows = [row for row in episode.tables.grants.values() if row["ref"] == ref]
+        if not episode.calm and (not rows or rows[-1]["status"] in ("needs_consent", "revoked")):
             connect(episode, ref)
 
     episode.world.after(episode.world.random.random() * 6 * 3600, consent)

@@ -29,6 +29,7 @@ class Broker:
         self.consumers: list[Consumer] = []
         self.away = False
         self._epoch = 0
+        self._waiting: list[tuple[str, list[Any]]] = []
 
     def send_task(self, name: str, *, args: list[Any], **_: Any) -> None:
         """Publish, as Celery's app does.
@@ -44,7 +45,7 @@ class Broker:
             self.world.log("message lost", name, len(args))
             return
         while True:
-            late = random.random() * 600 if random.random() < weather.delay else random.random() * 0.02
+            late = random.random() * (0.02 if random.random() >= weather.delay else random.choice((25, 600)))
             self.world.after(late, partial(self._deliver, self._epoch, name, args))
             if random.random() >= weather.duplicate:
                 return
@@ -52,13 +53,14 @@ class Broker:
     def flush(self) -> None:
         """FLUSHALL."""
         self._epoch += 1
+        self._waiting.clear()
 
     def _deliver(self, epoch: int, name: str, args: list[Any]) -> None:
         if epoch != self._epoch:
             return
         ready = [each for each in self.consumers if each.alive]
         if not ready or self.away:
-            self.world.after(CONSUMER_LOOKS_AGAIN, lambda: self._deliver(epoch, name, args))
+            self._wait(name, args)
             return
         chosen = self.world.random.choice(ready)
         self.world.after(0, lambda: self._hand_over(chosen, epoch, name, args), owner=chosen)  # type: ignore[arg-type]
@@ -66,5 +68,20 @@ class Broker:
     def _hand_over(self, chosen: Consumer, epoch: int, name: str, args: list[Any]) -> None:
         if chosen.has_room(name, args):
             chosen.consume(name, args)
-        else:
-            self.world.after(CONSUMER_LOOKS_AGAIN, lambda: self._deliver(epoch, name, args))
+        elif epoch == self._epoch:
+            self._wait(name, args)
+
+    def _wait(self, name: str, args: list[Any]) -> None:
+        self._waiting.append((name, args))
+        if len(self._waiting) == 1:
+            self.world.after(CONSUMER_LOOKS_AGAIN, self._look_again)
+
+    def _look_again(self) -> None:
+        if not self._waiting:
+            return
+        if self.away or not any(each.alive for each in self.consumers):
+            self.world.after(CONSUMER_LOOKS_AGAIN, self._look_again)
+            return
+        waiting, self._waiting = self._waiting, []
+        for name, args in waiting:
+            self._deliver(self._epoch, name, args)

@@ -151,10 +151,16 @@ class Judge:
             if pair is not None and pair.refresh_token not in tokens and not sent.lost:
                 self.lost(sent, "a broken journal could not keep it, and the commit is gone")
 
-    def killed(self, held: Iterable[Sent]) -> None:
+    def killed(self, held: Iterable[Sent], *, step: str, disk_fails: bool) -> None:
         """A process died with these requests; what it had not journaled nor committed is gone."""
         for sent in held:
-            if sent.pair is not None and not sent.durable and sent.pair not in self.recorded and not sent.lost:
+            if sent.pair is None or sent.durable or sent.pair in self.recorded or sent.lost:
+                continue
+            if sent.settling and step.startswith("database"):
+                if not disk_fails:
+                    self.fail("journal", f"the answer to {sent.number} was not journaled before it was settled", "-")
+                self.lost(sent, "killed before the commit, and a broken journal could not keep it")
+            else:
                 self.lost(sent, "killed between the provider's act and our fsync")
 
     # Commits

@@ -43,6 +43,7 @@ class Sent:
     ended: bool = False  # the sender knows the outcome, whatever it is
     delivered: bool = False  # its token set reached a living process
     body: bytes = b""  # of the answer that held it
+    settling: bool = False  # it was journaled, or could not be
     durable: bool = False
     lost: str = ""  # why its token set is gone
 

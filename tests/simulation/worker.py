@@ -104,6 +104,7 @@ class Worker(Sender):
         self.home = home
         self.disk = FaultyDisk(self)
         self.place: Place | None = None
+        self.killed_at = ""  # the step; empty where it was killed from outside
         self._settling = False
         self._sent: list[Sent] = []
 
@@ -267,6 +268,9 @@ class Worker(Sender):
         if not group:
             return
         self._settling = True
+        bodies = [each.answer.body for each in group if isinstance(each.answer, Response)]
+        for sent in self._sent:
+            sent.settling = sent.settling or (sent.delivered and sent.body in bodies)
 
         def work() -> None:
             try:
@@ -293,6 +297,7 @@ class Worker(Sender):
         world, weather = self.world, self.weather
         if weather.kill and world.random.random() < weather.kill:
             world.log("kill at", self.name, name.replace(" ", "_"))
+            self.killed_at = name
             raise Killed
         strand = world.strand
         if name.startswith("journal"):
