@@ -308,6 +308,18 @@ def store(connection: Connection, answers: Sequence[Stored], *, now: datetime | 
     connection.execute(DROP_OLDEST_PREDECESSORS, {"ids": arrays["grant_id"], "kept": PREDECESSORS_KEPT})
 
 
+# A pair of this grant may live that no row knows: its end can be accepted, but not seen.
+UNPLACED = text("""
+update evergrant.grants set ever_in_doubt = true where id = any (cast(:ids as uuid[])) and not ever_in_doubt
+""")
+
+
+def note_unplaced(connection: Connection, ids: Sequence[UUID]) -> None:
+    """Note that a replay met pairs of these grants that were replaced, and may not be dead."""
+    if ids:
+        connection.execute(UNPLACED, {"ids": list(ids)})
+
+
 NOTIFY = text("select pg_notify('evergrant_token_set', id::text) from unnest(cast(:ids as uuid[])) as stored (id)")
 
 

@@ -38,6 +38,7 @@ class Decisions:
     ended: list[Ended] = field(default_factory=list)
     released: list[tuple[UUID, int, timedelta]] = field(default_factory=list)
     recovered: list[UUID] = field(default_factory=list)  # from needs_consent
+    unplaced: list[UUID] = field(default_factory=list)  # a pair that may live has no place in the row any more
     reopened: list[UUID] = field(default_factory=list)  # a token set arrived although its end was asked for
     letters: dict[UUID, str] = field(default_factory=dict)  # the cause
     scope_changes: dict[UUID, dict[str, str | None]] = field(default_factory=dict)
@@ -132,7 +133,11 @@ class Decider:
                 self.made.recovered.append(row.grant_id)
             if token_set.scope is not None and scope_set(token_set.scope) != scope_set(row.scope) and row.scope:
                 self.made.scope_changes[row.grant_id] = {"before": row.scope, "after": token_set.scope}
-        elif settled_before or token_set.refresh_token is None or self._is_held(row, token_set.refresh_token):
+        elif token_set.refresh_token is None or self._is_held(row, token_set.refresh_token):
+            return
+        elif settled_before:
+            # At `on_use` it may live on as a predecessor, and its place among them is lost.
+            self.made.unplaced += [row.grant_id] if row.rotation == "on_use" else []
             return
         else:
             self.made.surplus.append(self._surplus(asked, token_set, token_set.refresh_token))

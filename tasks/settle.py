@@ -156,6 +156,7 @@ def write_token_sets(connection: Connection, made: Decisions) -> None:
     surplus = settlement.keep_surplus(connection, made.surplus)
     if surplus:
         log.warning("settle.surplus", grant_ids=[str(grant_id) for grant_id in surplus])
+    settlement.note_unplaced(connection, made.unplaced)
     settlement.reopen_revocations(connection, made.reopened)
     stored = [row.grant_id for row in made.stored]
     settlement.notify(connection, stored)

@@ -122,6 +122,21 @@ def test_a_set_for_a_generation_that_is_stored_is_surplus_unless_the_journal_say
     assert (heart.token(grant), heart.formers(grant)) == ("rt-5", {"rt-late": "surplus"})
 
 
+@pytest.mark.parametrize(("rotation", "uncertain"), [("on_use", True), ("immediate", False)])
+def test_a_replaced_pair_that_finds_no_place_after_a_restore_leaves_the_grants_end_uncertain_where_it_may_live(
+    heart: Heart, gone: Write, folder: Path, rotation: str, uncertain: bool
+) -> None:
+    client = heart.client(rotation=rotation)
+    grant = heart.grant(client, token="2", generation=2)
+    gone(entry(heart, grant, 3, "4", sent="3"), settled=True)
+    gone(entry(heart, grant, 2, "3", sent="2"), settled=True)
+    journal.drain_held(
+        folder, lambda kept: replay.replay(heart.place, kept), lambda _: None, vault=heart.place.vault, everything=True
+    )
+    assert heart.token(grant) == "rt-4"
+    assert heart.row(grant)["ever_in_doubt"] is uncertain
+
+
 def test_an_attempt_under_way_loses_nothing_to_a_replay_that_comes_between(heart: Heart, gone: Write) -> None:
     client = heart.client()
     grant = heart.grant(client, token="1")

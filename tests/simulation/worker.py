@@ -269,8 +269,9 @@ class Worker(Sender):
             return
         self._settling = True
         bodies = [each.answer.body for each in group if isinstance(each.answer, Response)]
+        alone = len({each.attempt.job.grant_id for each in group}) == len(group)  # else they are settled in parts
         for sent in self._sent:
-            sent.settling = sent.settling or (sent.delivered and sent.body in bodies)
+            sent.settling = sent.settling or (alone and sent.delivered and sent.body in bodies)
 
         def work() -> None:
             try:

@@ -98,6 +98,13 @@ def spend_former(tables: Tables, p: Parameters) -> None:
                 tables.change(row, known_dead_at=tables.now)
 
 
+@carries_out(settlement.UNPLACED)
+def unplaced(tables: Tables, p: Parameters) -> None:
+    for grant_id in p["ids"]:
+        if grant_id in tables.grants:
+            tables.change(tables.grants[grant_id], ever_in_doubt=True)
+
+
 @carries_out(settlement.NOTIFY)
 def notify(_: Tables, __: Parameters) -> None:
     """Nobody listens here."""
