@@ -13,8 +13,6 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from models.claim import Job
-
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -273,11 +271,11 @@ returning g.id, g.ref, g.client_id, g.generation, g.labels, g.status, g.reason, 
     g.failing_for, g.suspect_at, j.may_judge, j.at
 """)
 
-# We got no token set, so our journal cannot hold one: nobody needs to wait for it any longer.
+# We got no token set, so our journal cannot hold one: nobody needs to wait for it any longer. A process settles in the
+# order in which its attempts ended, so earlier ones of the grant have been settled; a later one may be under way.
 NOT_IN_JOURNAL = text("""
 update evergrant.grants g set doubt_journals = array_remove(g.doubt_journals, cast(:journal_id as bigint))
-from unnest(cast(:ids as uuid[]), cast(:claim_nos as bigint[])) as lost (id, claim_no)
-where g.id = lost.id and g.claim_no <> lost.claim_no and cast(:journal_id as bigint) = any (g.doubt_journals)
+where g.id = any (cast(:ids as uuid[])) and cast(:journal_id as bigint) = any (g.doubt_journals)
     and not (g.started_at is not null and g.journal_id = cast(:journal_id as bigint))
 """)
 
@@ -353,8 +351,7 @@ def end(
     arrays = _arrays(attempts, Ended)
     rows = [dict(row) for row in connection.execute(END, {**arrays, "now": now}).mappings()]
     ours = {row["id"] for row in rows}
-    lost = [(attempt.grant_id, attempt.claim_no) for attempt in attempts if attempt.grant_id not in ours]
-    not_in_journal(connection, lost, journal_id=journal_id)
+    not_in_journal(connection, [attempt.grant_id for attempt in attempts], journal_id=journal_id)
     tried = [attempt for attempt in attempts if attempt.former_token_id is not None and attempt.grant_id in ours]
     if tried:
         connection.execute(
@@ -368,11 +365,10 @@ def end(
     return rows
 
 
-def not_in_journal(connection: Connection, jobs: Sequence[Job], *, journal_id: int) -> None:
-    """Take a journal out of the doubt about attempts that brought it no token set; where the claim has moved on."""
-    if jobs:
-        ids, claim_nos = [job[0] for job in jobs], [job[1] for job in jobs]
-        connection.execute(NOT_IN_JOURNAL, {"ids": ids, "claim_nos": claim_nos, "journal_id": journal_id})
+def not_in_journal(connection: Connection, ids: Sequence[UUID], *, journal_id: int) -> None:
+    """Take a journal out of the doubt about grants whose attempts have just ended without a token set for it."""
+    if ids:
+        connection.execute(NOT_IN_JOURNAL, {"ids": list(ids), "journal_id": journal_id})
 
 
 def _arrays(rows: Sequence[Any], kind: type) -> dict[str, list[Any]]:

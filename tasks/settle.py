@@ -185,8 +185,8 @@ def _write_ends(connection: Connection, made: Decisions, journal_id: int) -> Non
             event.of_grants(connection, [ended.grant_id], "grant.needs_consent", reason=ended.reason)
     if made.released:
         attempts.release(connection, made.released)
-        # Whose claim has moved on meanwhile (a process that was frozen) is waited for by the next attempt.
-        released = [(grant_id, claim_no) for grant_id, claim_no, _ in made.released]
+        # Where the claim has moved on meanwhile (a process that was frozen) the next attempt waits for our journal.
+        released = [grant_id for grant_id, *_ in made.released]
         settlement.not_in_journal(connection, released, journal_id=journal_id)
 
 

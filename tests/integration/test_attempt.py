@@ -156,6 +156,22 @@ def test_a_worker_that_lost_its_claim_and_got_no_tokens_takes_its_journal_out_of
     assert row["started_at"] is not None  # the other's attempt goes on
 
 
+@pytest.mark.parametrize("answer", [LOST, HELD_BACK])
+def test_a_worker_that_settled_late_and_had_begun_anew_waits_for_itself_no_longer_than_that(
+    heart: Heart, answer: Answer
+) -> None:
+    client = heart.client()
+    grant = heart.grant(client)
+    first = heart.begin(client)
+    heart.until_due(grant)
+    second = heart.begin(client)
+    heart.settle((first, answer))
+    assert heart.row(grant)["doubt_journals"] == [heart.place.journal_id]
+    heart.settle((second, answer))
+    assert heart.row(grant)["doubt_journals"] == []
+    assert heart.row(grant)["doubt_since"] is not None
+
+
 def test_a_definite_failure_is_no_doubt(heart: Heart) -> None:
     client = heart.client()
     grant = heart.grant(client)

@@ -8,8 +8,7 @@ from tests.simulation.profiles import PROFILES
 from tests.simulation.weather import Weather
 
 
-# `family` has its storms in the long form: there a grant in doubt waits, and may outlast a short episode.
-@pytest.mark.parametrize("profile", ["none", "on_use", "grace", "immediate"])
+@pytest.mark.parametrize("profile", PROFILES)
 def test_no_grant_is_lost_in_a_storm_but_those_whose_answer_was_lost(profile: str) -> None:
     for number in (1, 2):
         result = play(f"short.{number}", profile, refreshes=400)
@@ -34,7 +33,7 @@ def test_the_same_seed_is_the_same_simulation_byte_for_byte() -> None:
     assert len(first) > 300
 
 
-@pytest.mark.parametrize("mutant", ["no_claim_cas", "not_journaled"])
+@pytest.mark.parametrize("mutant", ["no_claim_cas", "not_journaled", "revocation_ignored_at_start"])
 def test_a_wrong_design_is_found(mutant: str) -> None:
     rough = Weather(kill=0.002, strand=0.2, duplicate=0.5, delay=0.2, hourly={"revoke": 5, "wish": 20})
     with applied(mutant):

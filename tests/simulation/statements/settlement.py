@@ -266,9 +266,9 @@ def _judgement(tables: Tables, grant: Row, attempt: Row, at: datetime) -> Row:
 @carries_out(settlement.NOT_IN_JOURNAL)
 def not_in_journal(tables: Tables, p: Parameters) -> None:
     journal_id = p["journal_id"]
-    for grant_id, claim_no in transposed(p, "ids", "claim_nos"):
+    for grant_id in p["ids"]:
         grant = tables.grants.get(grant_id)
-        if grant is None or grant["claim_no"] == claim_no or journal_id not in grant["doubt_journals"]:
+        if grant is None or journal_id not in grant["doubt_journals"]:
             continue
         if grant["started_at"] is None or grant["journal_id"] != journal_id:
             left = [each for each in grant["doubt_journals"] if each != journal_id]
