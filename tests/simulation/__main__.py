@@ -19,7 +19,7 @@ from tests.simulation.mutants import MUTANTS, applied
 from tests.simulation.profiles import PROFILES
 from tests.simulation.report import Report
 
-EPISODE = 4000  # refreshes
+EPISODE = 1000  # refreshes; restores make long episodes dear, for every journal is then replayed from its beginning
 AHEAD = 2  # episodes that wait for each process
 
 Job = tuple[str, str, int, str]  # seed, profile, refreshes, mutant

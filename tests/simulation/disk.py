@@ -19,11 +19,13 @@ class FaultyDisk(Disk):
     def __init__(self, process: "Worker") -> None:
         self.process = process
         self.full = False
+        self.failed = False  # ever
         self.written = 0
 
     def write(self, fd: int, data: bytes, offset: int) -> int:
         self._check("journal write")
         if self.full or self._fails():
+            self.failed = True
             raise OSError(errno.ENOSPC, "no space left on device")
         written = super().write(fd, data, offset)
         self.written += 1
@@ -33,11 +35,13 @@ class FaultyDisk(Disk):
     def sync(self, fd: int) -> None:  # noqa: ARG002  # memory needs none
         self._check("journal sync")
         if self._fails():
+            self.failed = True
             raise OSError(errno.EIO, "input/output error")
 
     def reserve(self, fd: int, offset: int, length: int) -> None:
         self._check("journal reserve")
         if self.full:
+            self.failed = True
             raise OSError(errno.ENOSPC, "no space left on device")
         super().reserve(fd, offset, length)
 

@@ -215,7 +215,7 @@ class Episode:
 
     def worker_died(self, worker: Worker, sent: list[Sent]) -> None:
         """The kernel has closed what it held; its supervisor starts another."""
-        self.judge.killed(sent, step=worker.killed_at, disk_fails=worker.disk.full or bool(self.weather.disk))
+        self.judge.killed(sent, step=worker.killed_at, disk_fails=worker.disk.failed)
         # What it had begun is doubted from then on, though it may never have been sent: less is left of the grace.
         self.judge.trouble("a worker was killed", 2 * self.settings.attempt_lease_seconds)
         for other in self.workers:

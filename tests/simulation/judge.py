@@ -268,13 +268,17 @@ class Judge:
 
     def _why_not_repeated(self, grant: LedgerGrant) -> str | None:
         """At `grace`: why no answer arrived while the old refresh token lived; None: one could have."""
-        first = min((s.at for s in self.by_pair.values() if s.consent == grant.number), default=None)
-        if self.grace is None or first is None:
+        asked = self.asked.get(grant.number, [])
+        last = max((at for at, each in enumerate(asked) if each.lost), default=None)
+        if self.grace is None or last is None:
             return None
-        asked = [s for s in self.asked.get(grant.number, ()) if abs(s.at - first) <= self.grace]
-        if len(asked) > 1 and all(s.fate != "ok" for s in asked if s.at >= first):
+        first = last
+        while first > 0 and asked[first - 1].fate != "ok" and asked[last].at - asked[first - 1].at < self.grace:
+            first -= 1
+        if sum(each.at - asked[first].at <= self.grace for each in asked[first:]) > 1:
             return "its repeats within the grace failed, too"
-        kinds = sorted({kind for begin, end, kind in self.troubles if begin < first + self.grace and end > first})
+        begun, over = asked[first].at, asked[first].at + self.grace
+        kinds = sorted({kind for begin, end, kind in self.troubles if begin < over and end > begun})
         return f"no repeat within its grace: {', '.join(kinds)}" if kinds else None
 
     def _why_lost(self, grant: LedgerGrant) -> str | None:

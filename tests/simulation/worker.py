@@ -206,7 +206,7 @@ class Worker(Sender):
                 with transaction() as connection:
                     register.see(connection, place.journal_id)
                 if recover.look(place) != "fit":
-                    self.pulse_within(2 * SOON)
+                    self.pulse_within(MINUTE)
                 replay.settle_left(place)
                 drained = replay.drain_others(place)
                 replay.shred_old(place)
@@ -321,7 +321,7 @@ class Worker(Sender):
         self.episode.judge.first_byte(sent)
 
     def arrived(self, sent: Sent, answer: Answer) -> None:
-        if sent.pair is not None:
+        if sent.pair is not None and self.network.provider.rotation.rotates:
             if isinstance(answer, Response) and answer.status == 200 and b"access_token" in answer.body:
                 sent.delivered, sent.body = True, answer.body
                 self.episode.judge.volatile[sent.number] = sent

@@ -19,8 +19,8 @@ def _new(tables: Tables, number: int, p: Parameters, **values: Any) -> None:
 
 @carries_out(journal.SKIP)
 def skip(tables: Tables, p: Parameters) -> None:
-    if p["above"] > 0 and p["above"] >= max(tables.journals, default=0):
-        tables.sequences["journals"] = p["above"]
+    above = max(p["above"], max(tables.journals, default=0))
+    tables.sequences["journals"] = max(above, tables.sequences.get("journals", 0))
 
 
 @carries_out(journal.ALONE)
