@@ -32,9 +32,10 @@ def test_an_unwell_provider_kills_no_grant_and_all_recover(installation: Install
     with simulated("on_use", lifetime=LIFETIME) as provider:
         begin(installation, provider, grants=GRANTS)
         for fault in (
-            {"act": "status", "status": 503, "headers": {"Retry-After": "1"}, "probability": 0.25},
-            {"act": "html", "when": "after", "probability": 0.33},
-            {"act": "hang", "when": "after", "probability": 0.5},
+            # Counted, and few, so that the first requests of the client meet each: once it is slowed, few are sent.
+            {"act": "status", "status": 503, "headers": {"Retry-After": "1"}, "count": 4},
+            {"act": "html", "when": "after", "count": 4},
+            {"act": "hang", "when": "after", "count": 4},
             {"act": "truncate"},
         ):
             provider.control.add_fault(where="token", **fault)
