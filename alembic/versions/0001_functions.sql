@@ -134,5 +134,6 @@ select
             and (select evergrant.database_state()) in ('fit', 'standby', 'rewound')
             and not exists (select from evergrant.revocations r where r.grant_id = g.id)
         then g.sealed_access_token
-    end as sealed_access_token
+    end as sealed_access_token,
+    g.reason, g.life
 from evergrant.grants g join evergrant.clients c on c.id = g.client_id;

@@ -126,6 +126,51 @@ def test_requests_only_insert(heart: Heart, client: int, application: Connection
     assert application.execute(text("select * from evergrant.grants")).mappings().one() == before
 
 
+def test_an_erasure_is_kept_with_the_revocation(heart: Heart, client: int) -> None:
+    heart.grant(client)
+    with transaction() as connection:
+        call(connection, "request_revocation", ref="customer", erase=True)
+    assert heart.one("select erase from evergrant.revocations")["erase"]
+
+
+def test_an_idempotency_key_that_was_rolled_back_is_free_again(
+    heart: Heart, client: int, application: Connection
+) -> None:
+    heart.grant(client)
+    heart.grant(client, "other")
+    call(application, "request_revocation", ref="customer", idempotency_key="k")
+    application.get_transaction().rollback()  # type: ignore[union-attr]
+    with transaction() as connection:
+        made = call(connection, "request_revocation", ref="other", idempotency_key="k")
+    assert heart.one("select id, ref from evergrant.revocations") == {"id": made, "ref": "other"}
+
+
+def test_it_is_recorded_who_asked(heart: Heart, client: int, application: Connection) -> None:
+    heart.grant(client)
+    with transaction() as connection:
+        call(connection, "request_refresh", ref="customer")
+        call(connection, "request_revocation", ref="customer")
+    for table in ("refresh_requests", "revocations"):
+        found = heart.one(f"select requested_by = session_user as mine from evergrant.{table}")  # noqa: S608
+        assert found["mine"], table
+
+
+def test_no_refresh_is_asked_for_while_the_token_set_is_young(heart: Heart, client: int) -> None:
+    grant = heart.grant(client)
+    for life, age, wanted in ((7200, 59, 1), (7200, 61, 2), (40, 9, 1), (40, 11, 2)):
+        heart.run("delete from evergrant.refresh_requests")
+        heart.run(
+            "update evergrant.grants set life = make_interval(secs => :life), "
+            "refreshed_at = clock_timestamp() - make_interval(secs => :age) where id = :id",
+            life=life,
+            age=age,
+            id=grant,
+        )
+        with transaction() as connection:
+            assert call(connection, "request_refresh", ref="customer") == wanted, (life, age)
+        assert len(heart.all("select id from evergrant.refresh_requests")) == wanted - 1
+
+
 def test_the_second_request_for_a_revocation_gives_the_first_ones_id(heart: Heart, client: int) -> None:
     heart.grant(client)
     with transaction() as connection:
@@ -200,6 +245,18 @@ def test_the_view_holds_a_token_only_where_it_may_be_handed_out(
     if change:
         heart.set(grant, **change)
     assert (heart.one("select * from evergrant.access_tokens")["sealed_access_token"] is not None) == out
+
+
+def test_the_view_has_the_columns_that_were_promised(heart: Heart, client: int) -> None:
+    """Others select them by name: columns are only ever added."""
+    heart.grant(client)
+    promised = "grant_id, ref, client, labels, generation, access_expires_at, status, sealed_access_token, reason, life"
+    assert list(heart.one("select * from evergrant.access_tokens"))[:10] == promised.split(", ")
+
+
+def test_the_view_tells_why_a_grant_needs_its_users_consent(heart: Heart, client: int) -> None:
+    heart.set(heart.grant(client), status="needs_consent", reason="response_lost")
+    assert heart.one("select reason from evergrant.access_tokens")["reason"] == "response_lost"
 
 
 def test_the_view_hands_out_no_token_that_has_ended(heart: Heart, client: int) -> None:

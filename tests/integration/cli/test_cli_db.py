@@ -1,18 +1,27 @@
 """`evergrant db`, and what a database that does not fit gets."""
 
+import secrets
 from typing import Any
 
 from pydantic import SecretStr
+from sqlalchemy import make_url
 
 import settings
 from models import database as models_database
 from models import installation
 from tests.integration.cli.evergrant import Evergrant
+from tests.other_languages import psql
 
 
 def _use(url: str, **more: Any) -> None:
     models_database.dispose()
     settings.adopt(settings.current().model_copy(update={"database_url": SecretStr(url), **more}))
+
+
+def _url() -> str:
+    found = settings.current().database_url
+    assert found is not None
+    return found.get_secret_value()
 
 
 def test_the_first_upgrade_makes_the_tables_and_remembers_the_database(
@@ -85,3 +94,33 @@ def test_an_incident_is_found_and_adopt_goes_on_without_the_journals_that_are_go
     with models_database.transaction() as connection:
         assert installation.close_incident(connection)
     assert evergrant("db", "check").code == 0
+
+
+def test_roles_are_printed_as_a_script_that_psql_takes_and_applied_when_told(evergrant: Evergrant, sql: Any) -> None:
+    """The roles belong to the whole cluster, their rights to this database."""
+    readers = "select has_table_privilege('evergrant_reader', 'evergrant.access_tokens', 'select')"
+    printed = evergrant("db", "roles")
+    assert printed.code == 0
+    assert psql(_url(), printed.out).stderr == ""
+    assert sql(readers) == [(True,)]
+    sql("revoke all on evergrant.access_tokens from evergrant_reader")
+    shown = evergrant("db", "roles", "--json").json
+    assert (shown["applied"], sql(readers)) == (False, [(False,)])
+    assert len(shown["roles"]) == 5
+    assert evergrant("db", "roles", "--apply").code == 0
+    assert sql(readers) == [(True,)]
+
+
+def test_roles_are_handed_out_by_the_owner_alone(evergrant: Evergrant, sql: Any) -> None:
+    name = f"login_{secrets.token_hex(6)}"
+    evergrant("db", "roles", "--apply")
+    sql(f"create role {name} login password 'hush' in role evergrant_admin")
+    owner = _url()
+    try:
+        as_login = make_url(owner).set(username=name, password="hush")
+        _use(as_login.render_as_string(hide_password=False))
+        done = evergrant("db", "roles", "--apply", "--json")
+        assert (done.code, done.error) == (1, "not_permitted")
+    finally:
+        _use(owner)
+        sql(f"drop role {name}")

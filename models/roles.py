@@ -1,0 +1,114 @@
+"""Roles: who may do what in the schema, as statements that any owner of the schema may run.
+
+The five are groups without a login; a DBA grants one to the login of each process or application.
+"""
+
+from sqlalchemy import Connection
+
+from models.client import Client
+from models.grant import Grant
+
+ROLES = ("evergrant_worker", "evergrant_web", "evergrant_requester", "evergrant_reader", "evergrant_admin")
+
+READ = "select"
+CHANGE = "select, update"
+WORK = "select, insert, update, delete"
+
+
+def _without_secrets(model: type[Client | Grant]) -> str:
+    """Every column of a table but the sealed ones."""
+    names = [column.name for column in model.__table__.columns if not column.name.startswith("sealed_")]
+    return f"select ({', '.join(names)})"
+
+
+# What worker and beat, and the web process, may do with each table. The operator may do all that the commands do; an
+# application has no table at all. `None`: nothing. A table that is missing here is an error of the tests.
+TABLES: dict[str, tuple[str | None, str | None]] = {
+    "alembic_version": (READ, READ),
+    "installation": (CHANGE, READ),
+    "clients": (READ, _without_secrets(Client)),
+    "valves": (CHANGE, READ),
+    "grants": (WORK, _without_secrets(Grant)),
+    "former_tokens": (WORK, None),
+    "refresh_requests": (WORK, None),
+    "revocations": (WORK, READ),
+    "dead_letters": (WORK, READ),
+    "events": (WORK, READ),
+    "journals": (WORK, READ),
+    "processes": (WORK, READ),
+    "chores": (CHANGE, READ),
+    "connect_requests": (WORK, "select, insert, update"),
+    "ticks": (WORK, None),
+}
+VIEW = "evergrant.access_tokens"
+REQUESTS = (
+    "evergrant.request_refresh(text, text, bigint)",
+    "evergrant.request_revocation(text, text, text, text, boolean, boolean)",
+)
+
+OWNED = "select pg_has_role(nspowner, 'usage') from pg_namespace where nspname = 'evergrant'"
+
+# Another session may make the role at the same moment: roles belong to the whole cluster.
+CREATE = """do $$ begin
+    if to_regrole('{role}') is null then create role {role} nologin; end if;
+exception when duplicate_object or unique_violation then null;
+end $$"""
+
+
+def statements() -> list[str]:
+    """Every statement that makes the roles and leaves each exactly what it needs, in order."""
+    return [statement for role in ROLES for statement in _of(role)]
+
+
+class NotTheOwner(Exception):
+    """This login does not own the schema `evergrant`: only its owner can hand out rights to it."""
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)
+
+
+def apply(connection: Connection) -> None:
+    """Make the roles and their rights so, in the caller's transaction.
+
+    Raises:
+        NotTheOwner: PostgreSQL would merely warn that nothing was granted.
+
+    """
+    if not connection.exec_driver_sql(OWNED).scalar_one():
+        raise NotTheOwner
+    for statement in statements():
+        connection.exec_driver_sql(statement)
+
+
+def _of(role: str) -> list[str]:
+    return [
+        CREATE.format(role=role),
+        f"revoke all on all tables in schema evergrant from {role}",
+        f"revoke all on all functions in schema evergrant from {role}",
+        f"grant usage on schema evergrant to {role}",
+        *_on_tables(role),
+        *_on_surface(role),
+    ]
+
+
+def _on_tables(role: str) -> list[str]:
+    by_right: dict[str, list[str]] = {}
+    for table, (worker, web) in TABLES.items():
+        right = {"evergrant_worker": worker, "evergrant_web": web, "evergrant_admin": _operator(table)}.get(role)
+        if right:
+            by_right.setdefault(right, []).append(f"evergrant.{table}")
+    return [f"grant {right} on {', '.join(tables)} to {role}" for right, tables in by_right.items()]
+
+
+def _operator(table: str) -> str:
+    # Whoever upgrades owns the schema; that is more than the operator of a running fleet needs.
+    return READ if table == "alembic_version" else WORK
+
+
+def _on_surface(role: str) -> list[str]:
+    made = []
+    if role in ("evergrant_reader", "evergrant_web", "evergrant_admin"):
+        made.append(f"grant select on {VIEW} to {role}")
+    if role != "evergrant_reader":
+        made += [f"grant execute on function {', '.join(REQUESTS)} to {role}"]
+    return made

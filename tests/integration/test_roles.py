@@ -1,0 +1,197 @@
+"""The five roles, each tried over a real connection of a login of its own: what it may, and what it must not."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pydantic import SecretStr
+
+import settings
+from models import database, roles
+from models.database import transaction
+from tasks import upkeep
+from tests.heart import LOST, Heart, token_set
+
+Login = Callable[[str], psycopg.Connection]
+EVERYTHING = {"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"}
+
+
+def url(heart: Heart) -> str:
+    found = heart.settings.database_url
+    assert found is not None
+    return found.get_secret_value()
+
+
+@pytest.fixture
+def logins(heart: Heart) -> Iterator[Callable[[str], str]]:
+    """`logins(role)`: the conninfo of a new login that is a member of this role alone."""
+    with transaction() as connection:
+        roles.apply(connection)
+    made: list[str] = []
+
+    def new(role: str) -> str:
+        name, password = f"login_{secrets.token_hex(6)}", secrets.token_hex(8)
+        heart.run(f"create role {name} login password '{password}' in role {role}")
+        made.append(name)
+        return make_conninfo(url(heart), user=name, password=password)
+
+    yield new
+    database.dispose()
+    for name in made:
+        heart.run(f"drop role {name}")
+
+
+@pytest.fixture
+def login(logins: Callable[[str], str]) -> Iterator[Login]:
+    """A connection of such a login."""
+    opened: list[psycopg.Connection] = []
+
+    def connect(role: str) -> psycopg.Connection:
+        opened.append(psycopg.connect(logins(role), autocommit=True))
+        return opened[-1]
+
+    yield connect
+    for connection in opened:
+        connection.close()
+
+
+@contextmanager
+def as_login(heart: Heart, conninfo: str) -> Iterator[None]:
+    """Let the engine of this process connect as another login."""
+    owner, parts = heart.settings, conninfo_to_dict(conninfo)
+    address = "postgresql://{user}:{password}@/{dbname}?host={host}".format_map(parts)
+    address += f"&port={parts['port']}" if "port" in parts else ""
+    database.dispose()
+    settings.adopt(owner.model_copy(update={"database_url": SecretStr(address)}))
+    try:
+        yield
+    finally:
+        database.dispose()
+        settings.adopt(owner)
+
+
+def may(connection: psycopg.Connection, statement: str) -> bool:
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute(statement.encode())
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    return True
+
+
+def rights(connection: psycopg.Connection) -> dict[str, set[str]]:
+    """Every table of the schema → what the login may do with all of it."""
+    found = connection.execute("""
+        select c.relname, r.what from pg_class c
+        cross join unnest(array['SELECT','INSERT','UPDATE','DELETE','TRUNCATE','REFERENCES','TRIGGER']) r (what)
+        where c.relnamespace = 'evergrant'::regnamespace and c.relkind in ('r', 'v')
+            and has_table_privilege(c.oid, r.what)""")
+    held: dict[str, set[str]] = {}
+    for table, what in found.fetchall():
+        held.setdefault(table, set()).add(what)
+    return held
+
+
+REFRESH = "select evergrant.request_refresh('customer')"
+REVOKE = "select evergrant.request_revocation('customer')"
+VIEW = "select * from evergrant.access_tokens"
+
+
+@pytest.mark.parametrize(
+    ("role", "allowed"),
+    [
+        ("evergrant_requester", {REFRESH, REVOKE}),
+        ("evergrant_reader", {VIEW}),
+        ("evergrant_web", {REFRESH, REVOKE, VIEW}),
+        ("evergrant_worker", {REFRESH, REVOKE}),
+        ("evergrant_admin", {REFRESH, REVOKE, VIEW}),
+    ],
+)
+def test_each_role_may_use_its_part_of_the_surface_and_no_other(
+    heart: Heart, login: Login, role: str, allowed: set[str]
+) -> None:
+    heart.grant(heart.client())
+    connection = login(role)
+    assert {statement for statement in (REFRESH, REVOKE, VIEW) if may(connection, statement)} == allowed
+
+
+@pytest.mark.parametrize("role", ["evergrant_requester", "evergrant_reader"])
+def test_an_application_may_touch_no_table(login: Login, role: str) -> None:
+    assert set(rights(login(role))) <= {"access_tokens"}
+
+
+def test_web_reads_no_sealed_secret_and_changes_only_its_own_table(heart: Heart, login: Login) -> None:
+    heart.grant(heart.client())
+    web = login("evergrant_web")
+    for column in ("clients.sealed_client_secret", "grants.sealed_refresh_token", "former_tokens.sealed_refresh_token"):
+        table, _, name = column.partition(".")
+        assert not may(web, f"select {name} from evergrant.{table}"), column  # noqa: S608
+    assert may(web, "select id, ref, status, due_at from evergrant.grants")
+    changed = {table for table, held in rights(web).items() if held & (EVERYTHING - {"SELECT"})}
+    assert changed == {"connect_requests"}
+
+
+def test_a_worker_changes_no_client_and_no_table(login: Login) -> None:
+    worker = login("evergrant_worker")
+    held = rights(worker)
+    assert held["clients"] == held["alembic_version"] == {"SELECT"}
+    assert "access_tokens" not in held
+    assert not set.union(*held.values()) & {"TRUNCATE", "REFERENCES", "TRIGGER"}
+    for statement in ("create table evergrant.mine ()", "drop table evergrant.grants", "create role another"):
+        assert not may(worker, statement), statement
+
+
+def test_an_operator_changes_every_row_and_no_table(login: Login) -> None:
+    admin = login("evergrant_admin")
+    held = rights(admin)
+    for table in roles.TABLES.keys() - {"alembic_version"}:
+        assert held[table] == {"SELECT", "INSERT", "UPDATE", "DELETE"}, table
+    assert not may(admin, "alter table evergrant.grants add mine text")
+
+
+def test_the_heart_works_as_evergrant_worker(heart: Heart, logins: Callable[[str], str]) -> None:
+    """Claim, start, settle, doubt, a wish, a revocation, and every chore, on connections of such a login."""
+    client = heart.client()
+    grant = heart.grant(client)
+    with as_login(heart, logins("evergrant_worker")):
+        assert heart.one("select current_user like 'login_%' as it_is")["it_is"]
+        heart.ask(client, token_set("2"))
+        heart.until_due(grant)
+        heart.ask(client, LOST)
+        heart.until_due(grant)
+        heart.ask(client, token_set("3"))
+        heart.later(minutes=2)
+        upkeep.request_refresh("customer", if_generation=3)
+        assert [grant_id for grant_id, _ in heart.claim(client).wished] == [grant]
+        upkeep.request_revocation("customer", reason="left")
+        heart.later(minutes=2)
+        assert len(heart.start(heart.claim(client).revocations, status="revoking")) == 1
+        for name in upkeep.CHORES:
+            upkeep.upkeep(name)
+    assert heart.token(grant) == "rt-3"
+
+
+def test_what_a_role_got_by_hand_is_taken_back(heart: Heart, login: Login) -> None:
+    reader = login("evergrant_reader")
+    heart.run("grant all on evergrant.grants to evergrant_reader")
+    heart.run("grant execute on function evergrant.request_refresh to evergrant_reader")
+    assert may(reader, "select * from evergrant.grants")
+    with transaction() as connection:
+        roles.apply(connection)
+        roles.apply(connection)
+    assert not may(reader, "select * from evergrant.grants")
+    assert not may(reader, REFRESH)
+
+
+def test_every_table_is_decided_about(heart: Heart) -> None:
+    """A new table must be named in models/roles.py, or the worker would fail at the first site that uses the roles."""
+    found = {row["name"] for row in heart.all("select tablename as name from pg_tables where schemaname = 'evergrant'")}
+    assert found == set(roles.TABLES)
+
+
+def test_a_login_that_does_not_own_the_schema_is_told_so(heart: Heart, logins: Callable[[str], str]) -> None:
+    with as_login(heart, logins("evergrant_admin")), pytest.raises(roles.NotTheOwner), transaction() as connection:
+        roles.apply(connection)

@@ -1,0 +1,80 @@
+"""The SQL surface from psql and from Node: what an application that shares no line of code with us sees."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.heart import Heart, token_set
+from tests.other_languages import node, postgres_environment, psql
+
+SCRIPT = Path(__file__).resolve().parents[2] / "docs" / "reference" / "read-token.mjs"
+
+
+@pytest.fixture
+def url(heart: Heart) -> str:
+    assert heart.settings.database_url is not None
+    return heart.settings.database_url.get_secret_value()
+
+
+def test_a_customer_is_deleted_and_revoked_in_one_transaction_from_psql(heart: Heart, url: str) -> None:
+    heart.grant(heart.client())
+    psql(url, "drop table if exists public.customers; create table public.customers (id int)")
+    deleted = """
+        begin;
+        insert into public.customers values (42);
+        delete from public.customers where id = 42;
+        select evergrant.request_revocation('customer', reason => 'account deleted', missing_ok => true);
+        {end};
+        select status, sealed_access_token is null from evergrant.access_tokens;
+        """
+    assert psql(url, deleted.format(end="rollback")).stdout.splitlines()[-1] == "active|f"
+    assert psql(url, deleted.format(end="commit")).stdout.splitlines()[-1] == "revoking|t"
+    psql(url, "drop table public.customers")
+
+
+def test_a_trigger_revokes_when_a_customers_row_is_deleted(heart: Heart, url: str) -> None:
+    heart.grant(heart.client())
+    done = psql(
+        url,
+        """
+        create table public.people (name text);
+        insert into public.people values ('customer'), ('without any grant');
+        create function public.gone() returns trigger language plpgsql as $$ begin
+            perform evergrant.request_revocation(old.name, reason => 'deleted', missing_ok => true);
+            return old;
+        end $$;
+        create trigger gone after delete on public.people for each row execute function public.gone();
+        delete from public.people;
+        drop table public.people; drop function public.gone;
+        select ref, reason from evergrant.revocations;
+        """,
+    )
+    assert (done.stdout.splitlines(), done.stderr) == (["customer|deleted"], "")
+
+
+@pytest.mark.parametrize("function", ["request_refresh", "request_revocation"])
+def test_psql_shows_the_sqlstates(heart: Heart, url: str, function: str) -> None:
+    unknown = psql(url, f"select evergrant.{function}('nobody')")
+    assert unknown.returncode == 3
+    assert "ERROR:  P0002: unknown ref 'nobody'" in unknown.stderr
+    heart.grant(heart.client())
+    heart.grant(heart.client("other"))
+    ambiguous = psql(url, f"select evergrant.{function}('customer')")
+    assert "ERROR:  P0003: ref 'customer' belongs to 2 clients" in ambiguous.stderr
+
+
+def test_node_reads_a_token_reports_it_and_reads_the_next(heart: Heart, url: str) -> None:
+    client = heart.client()
+    heart.grant(client)
+    keys = heart.settings.access_token_keys
+    assert keys is not None
+    env = {**postgres_environment(url), "EVERGRANT_ACCESS_TOKEN_KEYS": keys.get_secret_value()}
+    assert node(SCRIPT, "token", "customer", **env).stdout == "at-customer-1\n"
+    assert node(SCRIPT, "refresh", "customer", "1", **env).stdout == "2\n"
+    heart.ask(client, token_set("2"))
+    assert node(SCRIPT, "token", "customer", **env).stdout == "at-2\n"
+    assert node(SCRIPT, "revoke", "customer", "it's over", **env).stdout == "1\n"
+    assert heart.one("select reason from evergrant.revocations")["reason"] == "it's over"
+    refused = node(SCRIPT, "token", "customer", **env)
+    assert refused.returncode == 1
+    assert "the grant is revoking" in refused.stderr
