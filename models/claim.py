@@ -78,12 +78,13 @@ returning g.id, g.claim_no
 """
 DUE = text(CLAIM_DUE.format(condition="", order="g.due_at"))
 FAILING = text(CLAIM_DUE.format(condition="and g.failures > 0", order="g.due_at"))
-# A canary: not in doubt, not the last one unless alone, without failures first.
+# A canary: no suspect, for its refusal would open nothing; not in doubt, not the last one unless alone, without
+# failures first.
 CANARY = text(
     CLAIM_DUE.format(
         condition="",
-        order="coalesce(g.doubt_since, g.started_at) is not null, g.id is not distinct from cast(:last as uuid), "
-        "g.failures > 0, g.due_at",
+        order="g.suspect_at is not null, coalesce(g.doubt_since, g.started_at) is not null, "
+        "g.id is not distinct from cast(:last as uuid), g.failures > 0, g.due_at",
     )
 )
 

@@ -212,6 +212,19 @@ def test_the_canary_is_picked_among_the_well_and_is_never_twice_the_same_unless_
     assert picked == [well, failing, last, doubtful]
 
 
+def test_a_suspect_is_the_canary_only_where_nothing_else_is_due(heart: Heart) -> None:
+    """A refusal opens nothing, so the next look at the provider would come no sooner than after twice the pause."""
+    client = heart.client()
+    suspect, doubtful = heart.grants(client, 2)
+    heart.set(suspect, suspect_at=heart.row(suspect)["due_at"])
+    heart.set(doubtful, doubt_since=heart.row(doubtful)["due_at"])
+    picked = []
+    for _ in range(2):
+        shut(heart, client)
+        picked += [grant for grant, _ in heart.claim(client).due]
+    assert picked == [doubtful, suspect]
+
+
 def test_a_grant_whose_last_attempt_nobody_ended_is_no_first_choice_for_a_canary(heart: Heart) -> None:
     client = heart.client()
     orphaned, well = heart.grants(client, 2)

@@ -108,9 +108,10 @@ def failing(tables: Tables, p: Parameters) -> list[Row]:
 
 @carries_out(claim.CANARY)
 def canary(tables: Tables, p: Parameters) -> list[Row]:
-    def order(grant: Row) -> tuple[bool, bool, bool, datetime]:
+    def order(grant: Row) -> tuple[bool, bool, bool, bool, datetime]:
+        suspect = grant["suspect_at"] is not None
         in_doubt = grant["doubt_since"] is not None or grant["started_at"] is not None
-        return in_doubt, grant["id"] == p["last"], grant["failures"] > 0, grant["due_at"]
+        return suspect, in_doubt, grant["id"] == p["last"], grant["failures"] > 0, grant["due_at"]
 
     return _take_due(tables, p, order, lambda _: True)
 
