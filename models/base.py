@@ -35,6 +35,7 @@ class Base(DeclarativeBase):
         dict[str, list[str]]: JSONB,
         list[int]: ARRAY(BigInteger),
         list[str]: ARRAY(Text),
+        list[UUID]: ARRAY(Uuid),
     }
 
 

@@ -161,8 +161,9 @@ SET_VALVE = text("""
 update evergrant.valves set
     next_slot_at = :next_slot_at, slot_no = :slot_no, paused_until = :paused_until,
     pause_reason = :pause_reason, pause_seconds = :pause_seconds, changed_at = :changed_at,
-    canary_grant_id = :canary_grant_id, strikes = :strikes, strike_grant_id = :strike_grant_id,
-    minute_at = :minute_at, minute_asked = :minute_asked, minute_bad = :minute_bad
+    canary_grant_id = :canary_grant_id, strike_grant_ids = cast(:strike_grant_ids as uuid[]),
+    minute_at = :minute_at, minute_asked = :minute_asked, minute_bad = :minute_bad,
+    minute_grant_ids = cast(:minute_grant_ids as uuid[])
 where client_id = :client_id
 """)
 

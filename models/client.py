@@ -50,11 +50,11 @@ class Valve(Base):
     pause_seconds: Mapped[float] = mapped_column(Double)
     changed_at: Mapped[datetime | None]
     canary_grant_id: Mapped[UUID | None]
-    strikes: Mapped[int] = mapped_column(Integer)
-    strike_grant_id: Mapped[UUID | None]
+    strike_grant_ids: Mapped[list[UUID]]
     minute_at: Mapped[datetime | None]
     minute_asked: Mapped[int] = mapped_column(Integer)
     minute_bad: Mapped[int] = mapped_column(Integer)
+    minute_grant_ids: Mapped[list[UUID]]
     last_success_at: Mapped[datetime | None]
     credentials_proven_no: Mapped[int | None] = mapped_column(Integer)
     deaths_held_at: Mapped[datetime | None]

@@ -62,11 +62,11 @@ create table evergrant.valves (
     pause_seconds double precision not null default 0,  -- the present back-off of the canary
     changed_at timestamptz,            -- outcomes of requests begun before this do not count
     canary_grant_id uuid,              -- the last one
-    strikes integer not null default 0,
-    strike_grant_id uuid,
+    strike_grant_ids uuid[] not null default '{}',  -- of the bad ends in a row, each grant once
     minute_at timestamptz,             -- start of the minute that the next two count
     minute_asked integer not null default 0,
     minute_bad integer not null default 0,
+    minute_grant_ids uuid[] not null default '{}',  -- the first few of the bad ones
     last_success_at timestamptz,
     credentials_proven_no integer,     -- the newest credentials under which something succeeded
     deaths_held_at timestamptz,

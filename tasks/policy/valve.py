@@ -6,7 +6,7 @@ it tells of itself. Canary: the one request that may open it again.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from math import floor
@@ -41,11 +41,11 @@ class Valve:
     pause_seconds: float = 0.0
     changed_at: datetime | None = None
     canary_grant_id: UUID | None = None
-    strikes: int = 0
-    strike_grant_id: UUID | None = None
+    strike_grant_ids: list[UUID] = field(default_factory=list)  # those of the bad ends in a row, each once
     minute_at: datetime | None = None
     minute_asked: int = 0
     minute_bad: int = 0
+    minute_grant_ids: list[UUID] = field(default_factory=list)  # the first few of the bad ones, each counted once
 
 
 class Sign(Enum):
@@ -160,18 +160,24 @@ def _feed_one(valve: Valve, result: Result, at: datetime) -> Valve:
 def _count(valve: Valve, result: Result, at: datetime) -> Valve:
     bad = result.sign in (Sign.BAD, Sign.NOT_NOW)
     if valve.minute_at is None or at - valve.minute_at >= MINUTE:
-        valve = replace(valve, minute_at=at, minute_asked=0, minute_bad=0)
+        valve = replace(valve, minute_at=at, minute_asked=0, minute_bad=0, minute_grant_ids=[])
     valve = replace(valve, minute_asked=valve.minute_asked + 1)
     if not bad:
-        # Whose the last bad one was stays known: else one poisonous grant shuts the valve in every quiet minute.
-        return replace(valve, strikes=0)
-    if valve.strike_grant_id == result.grant_id:
-        return replace(valve, strikes=max(valve.strikes, 1), minute_bad=max(valve.minute_bad, 1))
-    return replace(valve, strikes=valve.strikes + 1, minute_bad=valve.minute_bad + 1, strike_grant_id=result.grant_id)
+        return replace(valve, strike_grant_ids=[])
+    valve = replace(valve, strike_grant_ids=_with(valve.strike_grant_ids, result.grant_id))
+    if result.grant_id in valve.minute_grant_ids:
+        return valve
+    seen = _with(valve.minute_grant_ids, result.grant_id)
+    return replace(valve, minute_bad=valve.minute_bad + 1, minute_grant_ids=seen)
+
+
+def _with(ids: list[UUID], grant_id: UUID) -> list[UUID]:
+    """One grant more, where it is another one and not enough are known already: a row holds few."""
+    return ids if grant_id in ids or len(ids) >= STRIKES else [*ids, grant_id]
 
 
 def _tripped(valve: Valve) -> bool:
-    in_a_row = valve.strikes >= STRIKES
+    in_a_row = len(valve.strike_grant_ids) >= STRIKES
     in_a_minute = valve.minute_bad >= STRIKES and valve.minute_bad > BAD_SHARE * valve.minute_asked
     return in_a_row or in_a_minute
 
@@ -184,8 +190,7 @@ def shut(valve: Valve, *, at: datetime, reason: str, wait: timedelta | None) -> 
         pause_reason=reason,
         pause_seconds=FIRST_PAUSE if wait is None else 0.0,
         changed_at=at,
-        strikes=0,
-        strike_grant_id=None,
+        strike_grant_ids=[],
     )
 
 
@@ -205,7 +210,6 @@ def reopen(valve: Valve, *, at: datetime) -> Valve:
         pause_seconds=0.0,
         changed_at=at,
         canary_grant_id=None,
-        strikes=0,
-        strike_grant_id=None,
+        strike_grant_ids=[],
         minute_at=None,
     )

@@ -97,7 +97,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def claim(self) -> None:
-        self.heart.run("update evergrant.valves set paused_until = null, strikes = 0, minute_bad = 0")
+        self.heart.run("update evergrant.valves set paused_until = null, strike_grant_ids = '{}', minute_bad = 0")
         claimed = self.heart.claim(self.client)
         if claimed.count:
             self.messages.append([*claimed.due, *claimed.wished])

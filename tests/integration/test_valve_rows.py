@@ -192,7 +192,7 @@ def test_what_was_begun_before_the_valve_changed_neither_opens_nor_shuts_it(hear
     before = heart.valve(client)
     heart.settle((early, answer))
     after = heart.valve(client)
-    watched = ("paused_until", "pause_seconds", "changed_at", "strikes")
+    watched = ("paused_until", "pause_seconds", "changed_at", "strike_grant_ids")
     assert [after[name] for name in watched] == [before[name] for name in watched]
 
 

@@ -49,15 +49,17 @@ def add_client(episode: "Episode") -> None:
         "updated_at": now,
     }
     nothing = dict.fromkeys(
-        ("paused_until", "pause_reason", "changed_at", "canary_grant_id", "strike_grant_id", "minute_at",
+        ("paused_until", "pause_reason", "changed_at", "canary_grant_id", "minute_at",
          "last_success_at", "credentials_proven_no", "deaths_held_at", "deaths_accepted_at")
     )  # fmt: skip
-    zero = dict.fromkeys(("slot_no", "strikes", "minute_asked", "minute_bad"), 0)
+    zero = dict.fromkeys(("slot_no", "minute_asked", "minute_bad"), 0)
     tables.valves[number] = {
         "client_id": number,
         "next_slot_at": now,
         "paused_by_operator": False,
         "pause_seconds": 0.0,
+        "strike_grant_ids": [],
+        "minute_grant_ids": [],
         **nothing,
         **zero,
     }

@@ -171,6 +171,6 @@ def revocations(tables: Tables, p: Parameters) -> list[Row]:
 def set_valve(tables: Tables, p: Parameters) -> None:
     names = (
         "next_slot_at", "slot_no", "paused_until", "pause_reason", "pause_seconds", "changed_at", "canary_grant_id",
-        "strikes", "strike_grant_id", "minute_at", "minute_asked", "minute_bad",
+        "strike_grant_ids", "minute_at", "minute_asked", "minute_bad", "minute_grant_ids",
     )  # fmt: skip
     tables.change(tables.valves[p["client_id"]], **{name: p[name] for name in names})

@@ -169,6 +169,20 @@ def test_a_client_with_a_single_grant_is_left_to_its_back_off() -> None:
     assert not is_shut(fed(OPEN, *[result(BAD, 1) for _ in range(50)]))
 
 
+def test_two_grants_that_take_turns_in_failing_are_not_three_different_ones() -> None:
+    for between in ([], [result(GOOD, 9)]):
+        valve = OPEN
+        for n in range(50):
+            valve = fed(valve, result(BAD, n % 2), *between)
+            assert not is_shut(valve)
+
+
+def test_the_third_grant_that_fails_shuts_the_valve_however_often_the_others_did_before() -> None:
+    valve = fed(OPEN, *[result(BAD, n % 2) for n in range(7)])
+
+    assert is_shut(fed(valve, result(BAD, 2)))
+
+
 # ── the canary ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 SHUT = fed(OPEN, *[result(BAD, n) for n in range(3)])
@@ -233,7 +247,7 @@ def test_a_success_opens_the_valve_and_forgets_all() -> None:
     opened = fed(asked, result(GOOD, 7, at=NOW + 5 * SECOND), at=NOW + 6 * SECOND)
 
     assert (opened.paused_until, opened.pause_reason, opened.pause_seconds) == (None, None, 0)
-    assert (opened.canary_grant_id, opened.strikes, opened.strike_grant_id) == (None, 0, None)
+    assert (opened.canary_grant_id, opened.strike_grant_ids) == (None, [])
     assert not is_shut(fed(opened, *[result(BAD, n, at=NOW + 6 * SECOND) for n in (1, 2)], at=NOW + 7 * SECOND))
 
 
