@@ -38,7 +38,12 @@ from (
 ) found
 where above > coalesce(pg_sequence_last_value(cast(sequence as regclass)), 0)
 """)
-SEE = text("update evergrant.journals set seen_at = coalesce(:now, clock_timestamp()) where id = :id")
+# Whoever says that it lives was abandoned by mistake: from now on grants in doubt wait for its answers again.
+SEE = text("""
+update evergrant.journals
+set seen_at = coalesce(:now, clock_timestamp()), abandoned_at = null, abandoned_by = null
+where id = :id
+""")
 
 # Drained: nothing in it is unsettled any more, so nobody in doubt needs to wait for it. Rows are locked in the order
 # of their ids, as settling does.

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 import settings
+from models import journal as register
+from models.database import transaction
 from tasks.journal import Journal, held
 from tasks.workplace import Workplace
 from tests.integration.cli.evergrant import Evergrant, use_actor
@@ -53,6 +55,19 @@ def test_it_is_asked_first_and_done_once(temple: Evergrant, waited_for: int, sql
     use_actor("bob")
     again = temple("journals", "abandon", str(waited_for), "--json")
     assert (again.code, again.json["abandoned_by"]) == (0, "ada")
+
+
+def test_a_journal_that_was_abandoned_by_mistake_is_waited_for_again_once_its_process_is_heard_of(
+    temple: Evergrant, waited_for: int, sql: Any
+) -> None:
+    temple("journals", "abandon", str(waited_for), "--yes")
+    with transaction() as connection:
+        register.see(connection, waited_for)
+    assert sql("select abandoned_at, abandoned_by from evergrant.journals where id = :id", id=waited_for) == [
+        (None, None)
+    ]
+    listed = temple("journals", "list", "--json").lines
+    assert {each["id"]: each["state"] for each in listed}[waited_for] == "open"
 
 
 def test_a_journal_that_is_drained_needs_nothing(temple: Evergrant, waited_for: int, sql: Any) -> None:

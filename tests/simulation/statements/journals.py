@@ -39,7 +39,7 @@ def register(tables: Tables, p: Parameters) -> list[Row]:
 @carries_out(journal.SEE)
 def see(tables: Tables, p: Parameters) -> None:
     if p["id"] in tables.journals:
-        tables.change(tables.journals[p["id"]], seen_at=at_of(tables, p))
+        tables.change(tables.journals[p["id"]], seen_at=at_of(tables, p), abandoned_at=None, abandoned_by=None)
 
 
 def _leave_doubts(tables: Tables, number: int) -> None:
