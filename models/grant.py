@@ -73,6 +73,7 @@ class Grant(Base):
     ever_in_doubt: Mapped[bool]
     suspect_at: Mapped[datetime | None]
     failures: Mapped[int] = mapped_column(Integer)
+    attempts: Mapped[int] = mapped_column(Integer)
     failing_since: Mapped[datetime | None]
     failing_for: Mapped[timedelta]
     last_error_code: Mapped[str | None]

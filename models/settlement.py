@@ -196,7 +196,7 @@ update evergrant.grants g set
     asked_at = coalesce(:now, clock_timestamp()),
     due_at = answer.due_at, claim_no = g.claim_no + 1, claimed_at = null, started_at = null, journal_id = null,
     ever_in_doubt = g.ever_in_doubt or g.doubt_since is not null,
-    doubt_since = null, doubt_journals = '{}', suspect_at = null, failures = 0, failing_since = null,
+    doubt_since = null, doubt_journals = '{}', suspect_at = null, failures = 0, attempts = 0, failing_since = null,
     failing_for = '0',
     last_error_code = null, last_error_http_status = null, last_error_at = null
 from answer
@@ -252,7 +252,7 @@ judged as (
     join evergrant.valves v on v.client_id = g.client_id
 )
 update evergrant.grants g set
-    started_at = null,
+    started_at = null, attempts = g.attempts + 1,
     doubt_since = case when j.unknown then coalesce(g.doubt_since, g.started_at) else g.doubt_since end,
     asked_at = j.at, last_error_code = j.code, last_error_http_status = j.http_status, last_error_at = j.at,
     due_at = case when j.may_judge then j.due_at else g.due_at end,
@@ -267,7 +267,7 @@ update evergrant.grants g set
     reason = case when j.may_judge and j.reason is not null then j.reason else g.reason end
 from judged j
 where g.id = j.id
-returning g.id, g.ref, g.client_id, g.generation, g.labels, g.status, g.reason, g.failures, g.failing_since,
+returning g.id, g.ref, g.client_id, g.generation, g.labels, g.status, g.reason, g.attempts, g.failing_since,
     g.failing_for, g.suspect_at, j.may_judge, j.at
 """)
 

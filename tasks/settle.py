@@ -178,7 +178,7 @@ def _write_ends(connection: Connection, made: Decisions, journal_id: int) -> Non
             kind="refresh",
             cause=cause,
             detail=ended.code if ended.http_status is None else f"{ended.code} (HTTP {ended.http_status})",
-            attempts=row["failures"],
+            attempts=row["attempts"],
             first_failed_at=row["failing_since"] or row["suspect_at"],
         )
         if new and ended.reason is not None:

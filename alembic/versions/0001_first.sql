@@ -113,6 +113,7 @@ create table evergrant.grants (
     ever_in_doubt boolean not null default false,  -- since it was connected: a lost answer may hold a living pair
     suspect_at timestamptz,
     failures integer not null default 0,
+    attempts integer not null default 0,  -- that ended without a token set since the last one
     failing_since timestamptz,
     failing_for interval not null default '0',  -- only time in which other grants of the client succeeded
     last_error_code text,

@@ -84,6 +84,7 @@ def test_a_second_refusal_beside_a_witness_is_the_verdict(heart: Heart, client: 
     row = heart.row(grant)
     assert (row["status"], row["reason"]) == ("needs_consent", "revoked_or_expired")
     assert heart.letters(grant) == ["revoked_or_expired"]
+    assert heart.one("select attempts from evergrant.dead_letters")["attempts"] == 2
     assert heart.events(grant_id=grant) == ["grant.needs_consent"]
     assert not handed_out(heart, grant)
     assert heart.claim(client).count == 0

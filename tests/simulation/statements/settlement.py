@@ -21,6 +21,7 @@ NO_FACTS: dict[str, Any] = {
     "doubt_journals": [],
     "suspect_at": None,
     "failures": 0,
+    "attempts": 0,
     "failing_since": None,
     "last_error_code": None,
     "last_error_http_status": None,
@@ -232,6 +233,7 @@ def _end(tables: Tables, grant: Row, attempt: Row, at: datetime) -> Row:
         since = grant["started_at"]
     changed: Row = {
         "started_at": None,
+        "attempts": grant["attempts"] + 1,
         "doubt_since": since,
         "asked_at": at,
         "last_error_code": attempt["code"],
@@ -242,7 +244,7 @@ def _end(tables: Tables, grant: Row, attempt: Row, at: datetime) -> Row:
         changed |= _judgement(tables, grant, attempt, at)
     tables.change(grant, **changed)
     told = (
-        "id", "ref", "client_id", "generation", "labels", "status", "reason", "failures", "failing_since",
+        "id", "ref", "client_id", "generation", "labels", "status", "reason", "attempts", "failing_since",
         "failing_for", "suspect_at",
     )  # fmt: skip
     return {**{name: grant[name] for name in told}, "may_judge": may_judge, "at": at}
