@@ -13,6 +13,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from models.settlement import notify
+
 
 @dataclass(frozen=True, slots=True)
 class NewGrant:
@@ -129,7 +131,7 @@ update evergrant.grants g set
     due_at = coalesce(new.due_at, clock_timestamp()), claim_no = g.claim_no + 1, claimed_at = null,
     started_at = null, journal_id = null, ever_in_doubt = g.ever_in_doubt or g.doubt_since is not null,
     doubt_since = null, doubt_journals = '{}', suspect_at = null,
-    failures = 0, failing_since = null, failing_for = '0', last_error_code = null,
+    failures = 0, attempts = 0, failing_since = null, failing_for = '0', last_error_code = null,
     last_error_http_status = null, last_error_at = null, refreshed_at = null, refreshed_credentials_no = null
 from unnest(
     cast(:id as uuid[]), cast(:status as text[]), cast(:labels as text[]), cast(:scope as text[]),
@@ -147,14 +149,18 @@ def insert(connection: Connection, client_id: int, grants: Sequence[NewGrant]) -
     """Make rows; returns those that were made, not those whose ref or id was there."""
     if not grants:
         return set()
-    return set(connection.execute(INSERT, {"client_id": client_id, **_arrays(grants)}).scalars())
+    made = set(connection.execute(INSERT, {"client_id": client_id, **_arrays(grants)}).scalars())
+    notify(connection, sorted(made))
+    return made
 
 
 def overwrite(connection: Connection, grants: Sequence[NewGrant]) -> set[UUID]:
     """Put token sets in the place of those that rows of the same ids hold; returns the rows changed."""
     if not grants:
         return set()
-    return set(connection.execute(OVERWRITE, _arrays(grants)).scalars())
+    changed = set(connection.execute(OVERWRITE, _arrays(grants)).scalars())
+    notify(connection, sorted(changed))
+    return changed
 
 
 def holders(connection: Connection, fingerprints: Sequence[bytes]) -> list[Holder]:

@@ -6,7 +6,7 @@ into the past, so the real clock and the real statements are what is tried.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -103,33 +103,44 @@ class Heart:
         **more: Any,
     ) -> UUID:
         """Make a grant that was refreshed once, due now; `pair`: as the simulator mints it; `more` are columns."""
-        grant_id, at, name = uuid4(), clock.wall(), token or f"{ref}-1"
+        at, name = clock.wall(), token or f"{ref}-1"
+        row = replace(
+            self.new_grant(uuid4(), name, pair=pair),
+            ref=ref,
+            labels=labels or {},
+            access_expires_at=None if access_left is None else at + access_left,
+            life=life,
+            due_at=at + due_in,
+        )
+        with transaction() as connection:
+            assert insert(connection, client_id, [row]) == {row.id}
+        if more:
+            self.set(row.id, **more)
+        return row.id
+
+    def new_grant(self, grant_id: UUID, name: str, *, pair: Mapping[str, Any] | None = None) -> NewGrant:
+        """A row to be made, with the pair `rt-name` and `at-name`, refreshed 80 minutes ago and due now."""
+        at, seal = clock.wall(), self.place.vault.seal
         refresh_token, access_token = f"rt-{name}", f"at-{name}"
         if pair is not None:
             refresh_token, access_token = pair["refresh_token"], pair["access_token"]
-        seal = self.place.vault.seal
-        row = NewGrant(
+        return NewGrant(
             id=grant_id,
-            ref=ref,
+            ref="customer",
             status="active",
             generation=1,
-            labels=labels or {},
+            labels={},
             keep=None,
             scope="crm_read",
             sealed_refresh_token=seal(refresh_token, table="grants", row_id=grant_id, purpose="refresh"),
             sealed_access_token=seal(access_token, table="grants", row_id=grant_id, purpose="access"),
             refresh_fingerprint=self.place.vault.fingerprint(refresh_token),
-            access_expires_at=None if access_left is None else at + access_left,
-            life=life,
-            due_at=at + due_in,
+            access_expires_at=at + timedelta(minutes=40),
+            life=LIFE,
+            due_at=at,
             refreshed_at=at - timedelta(minutes=80),
             credentials_no=1,
         )
-        with transaction() as connection:
-            assert insert(connection, client_id, [row]) == {grant_id}
-        if more:
-            self.set(grant_id, **more)
-        return grant_id
 
     def grants(self, client_id: int, count: int, **more: Any) -> list[UUID]:
         """Make several, refs `customer-0` and on, in the order in which they are due."""

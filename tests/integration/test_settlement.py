@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
-from models import settlement
+from models import consent, settlement
 from models.database import engine, transaction
 from tasks import clock
 from tasks.attempt import Arrived
@@ -390,6 +390,19 @@ def test_each_stored_token_set_notifies_those_who_wait_for_it(heart: Heart) -> N
         assert driver is not None
         told = {notify.payload for notify in driver.notifies(timeout=5, stop_after=2)}
     assert told == {str(attempt.job.grant_id) for attempt in started}
+
+
+def test_a_connected_and_an_overwritten_grant_notify_too(heart: Heart) -> None:
+    client = heart.client()
+    with engine().connect().execution_options(isolation_level="AUTOCOMMIT") as listener:
+        listener.exec_driver_sql("listen evergrant_token_set")
+        grant = heart.grant(client)
+        with transaction() as connection:
+            assert consent.overwrite(connection, [heart.new_grant(grant, "again")]) == {grant}
+        driver = listener.connection.driver_connection
+        assert driver is not None
+        told = [notify.payload for notify in driver.notifies(timeout=5, stop_after=2)]
+    assert told == [str(grant)] * 2
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
