@@ -22,18 +22,26 @@ class Redriven:
     why_not: str | None
 
 
+# Grants before letters, as settling does: two that lock the same rows cannot wait for each other.
+LOCK_GRANTS = text("""
+select g.id from evergrant.grants g
+where g.id in (select d.grant_id from evergrant.dead_letters d where d.id = any (cast(:ids as bigint[])))
+order by g.id
+for no key update of g
+""")
+
 LOCK = text("""
 select d.id, d.ref, d.kind, d.grant_id, d.revocation_id, d.resolved_at is not null as closed,
-    g.generation <> d.generation as moved_on, g.status,
+    g.generation <> d.generation as moved_on, g.status, g.sealed_refresh_token is null as shredded,
     g.due_at > clock_timestamp() and (g.claimed_at is not null or g.started_at is not null) as under_way
 from evergrant.dead_letters d join evergrant.grants g on g.id = d.grant_id
 where d.id = any (cast(:ids as bigint[]))
 order by g.id, d.id
-for no key update of d, g
+for no key update of d
 """)
 
 ASK_NOW = text("""
-update evergrant.grants set status = 'active', reason = null, suspect_at = null, failures = 0,
+update evergrant.grants set status = 'active', reason = null, suspect_at = null, failures = 0, attempts = 0,
     failing_since = null, failing_for = '0', claimed_at = null, claim_no = claim_no + 1,
     due_at = clock_timestamp()
 where id = :grant_id and status in ('active', 'needs_consent')
@@ -54,6 +62,7 @@ returning id
 def redrive(connection: Connection, ids: Sequence[int], *, who: str) -> list[Redriven]:
     """Send back what these letters gave up on, where that still means something."""
     results = []
+    connection.execute(LOCK_GRANTS, {"ids": list(ids)})
     for row in connection.execute(LOCK, {"ids": list(ids)}).mappings().all():
         why_not = _why_not(
             closed=row["closed"],
@@ -61,6 +70,7 @@ def redrive(connection: Connection, ids: Sequence[int], *, who: str) -> list[Red
             moved_on=row["moved_on"],
             status=row["status"],
             under_way=row["under_way"],
+            shredded=row["shredded"],
         )
         if why_not is None:
             statement = ASK_NOW if row["kind"] == "refresh" else QUEUE_AGAIN
@@ -77,12 +87,15 @@ def discard(connection: Connection, ids: Sequence[int], *, who: str) -> set[int]
     return set(connection.execute(CLOSE, {"ids": list(ids), "resolution": "discarded", "who": who}).scalars())
 
 
-def _why_not(*, closed: bool, about_grant: bool, moved_on: bool, status: str, under_way: bool) -> str | None:
+def _why_not(
+    *, closed: bool, about_grant: bool, moved_on: bool, status: str, under_way: bool, shredded: bool
+) -> str | None:
     """Name what stands against a redrive, or nothing."""
     checks = [
         (closed, "it is closed already"),
         (about_grant and moved_on, "the grant has a newer token set by now"),
         (about_grant and status not in ("active", "needs_consent"), f"the grant is {status}"),
+        (about_grant and shredded, "its tokens were shredded, so only its user can give them again"),
         (about_grant and under_way, "an attempt is under way"),
     ]
     return next((why for applies, why in checks if applies), None)

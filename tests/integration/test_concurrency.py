@@ -14,13 +14,14 @@ from sqlalchemy import event, text
 
 from models import attempt as attempt_rows
 from models import claim as claims
+from models import dead_letter, redrive, revocation, settlement
 from models import journal as register
-from models import revocation
 from models.claim import Job, Scope
 from models.database import engine, transaction
 from tasks import clock
 from tasks.attempt import Attempt
 from tests.heart import LOST, Heart, token_set
+from tests.polling import eventually
 
 T = TypeVar("T")
 
@@ -252,3 +253,29 @@ def test_wishes_settles_and_claims_at_once_lose_nothing(heart: Heart) -> None:
         at_once(applications, lambda: work("a"), lambda: work("b"))
     for grant in grants:
         assert heart.row(grant)["generation"] == 1 + stored[grant]
+
+
+def test_a_redrive_and_a_success_that_closes_the_same_letter_wait_in_no_circle(heart: Heart) -> None:
+    client = heart.client()
+    grant = heart.grant(client)
+    with transaction() as connection:
+        dead_letter.write(
+            connection, grant, kind="refresh", cause="gave_up", detail=None, attempts=1, first_failed_at=None
+        )
+    letter = heart.one("select id from evergrant.dead_letters")["id"]
+
+    def redriven() -> list[redrive.Redriven]:
+        with transaction() as connection:
+            return redrive.redrive(connection, [letter], who="ada")
+
+    def is_waiting() -> bool:
+        return heart.one("select count(*) > 0 as is from pg_stat_activity where wait_event_type = 'Lock'")["is"] is True
+
+    with no_deadlock(), ThreadPoolExecutor(1) as pool:
+        with transaction() as settling:
+            settlement.lock(settling, [grant])
+            waiting = pool.submit(redriven)
+            eventually(is_waiting)
+            dead_letter.close(settling, [grant], kind="refresh", resolution="recovered", resolved_by="evergrant")
+        (result,) = waiting.result(30)
+    assert result.why_not == "it is closed already"

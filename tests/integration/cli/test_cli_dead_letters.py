@@ -60,6 +60,15 @@ def test_a_letter_is_redriven_only_at_its_own_generation(letters: Evergrant, sql
     assert sql("select status from evergrant.grants where ref = 'lost'") == [("needs_consent",)]
 
 
+def test_a_grant_whose_tokens_were_shredded_is_not_redriven(letters: Evergrant, sql: Any) -> None:
+    sql("update evergrant.grants set sealed_refresh_token = null where ref = 'lost'")
+    done = letters("dead-letters", "redrive", "1")
+    assert done.code == 1
+    assert "its tokens were shredded, so only its user can give them again." in done.out
+    assert sql("select status from evergrant.grants where ref = 'lost'") == [("needs_consent",)]
+    assert sql("select count(*) from evergrant.dead_letters where resolved_at is null") == [(2,)]
+
+
 def test_a_grant_under_way_is_not_redriven(letters: Evergrant, sql: Any) -> None:
     sql("update evergrant.grants set started_at = clock_timestamp() where ref = 'slow'")
     assert "under way" in letters("dead-letters", "redrive", "2").out

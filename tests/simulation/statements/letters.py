@@ -73,6 +73,12 @@ def of_client(tables: Tables, p: Parameters) -> None:
     add_event(tables, client, p["type"], at=at_of(tables, p), reason=p["reason"])
 
 
+@carries_out(redrive.LOCK_GRANTS)
+def lock_grants(tables: Tables, p: Parameters) -> list[Row]:
+    grant_ids = {tables.letters[each]["grant_id"] for each in p["ids"] if each in tables.letters}
+    return [{"id": each} for each in sorted(grant_ids)]
+
+
 @carries_out(redrive.LOCK)
 def lock(tables: Tables, p: Parameters) -> list[Row]:
     found = [tables.letters[each] for each in set(p["ids"]) if each in tables.letters]
@@ -86,6 +92,7 @@ def _told(tables: Tables, row: Row) -> Row:
         "closed": row["resolved_at"] is not None,
         "moved_on": grant["generation"] != row["generation"],
         "status": grant["status"],
+        "shredded": grant["sealed_refresh_token"] is None,
         "under_way": is_under_way(grant, tables.now),
     }
 
@@ -100,6 +107,7 @@ def ask_now(tables: Tables, p: Parameters) -> None:
             reason=None,
             suspect_at=None,
             failures=0,
+            attempts=0,
             failing_since=None,
             failing_for=timedelta(0),
             claimed_at=None,
