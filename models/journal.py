@@ -61,10 +61,12 @@ waiting as (
 update evergrant.grants g set doubt_journals = array_remove(g.doubt_journals, waiting.journal_id)
 from waiting where g.id = waiting.id
 """)
+# Nor does an incident wait for it, also where its process says later that it lives.
 ABANDONED = text("""
 with abandoned as (
     update evergrant.journals
-    set abandoned_at = coalesce(abandoned_at, coalesce(:now, clock_timestamp())), abandoned_by = :by
+    set abandoned_at = coalesce(abandoned_at, coalesce(:now, clock_timestamp())), abandoned_by = :by,
+        replayed_incident = (select incident_no from evergrant.installation)
     where id = :id and drained_at is null returning id
 ),
 waiting as (

@@ -61,6 +61,7 @@ def abandoned(tables: Tables, p: Parameters) -> None:
     row = tables.journals.get(p["id"])
     if row is not None and row["drained_at"] is None:
         tables.change(row, abandoned_at=row["abandoned_at"] or at_of(tables, p), abandoned_by=p["by"])
+        tables.change(row, replayed_incident=tables.installation[1]["incident_no"])
         _leave_doubts(tables, p["id"])
 
 
