@@ -139,6 +139,8 @@ def _findings(connection: Connection, environment: str) -> list[dict[str, Any]]:
         found.append(_finding("tables", f"at {revision}, not {migrations.head()}", "evergrant db upgrade"))
     except migrations.NewerDatabase:
         found.append(_finding("tables", f"at {revision}, of a newer release", "install that release here"))
+    if not found:
+        found += [_finding("keys", what, remedy) for what, remedy in session.missing_keys(connection)]
     return [*found, *_foreign(connection, environment)]
 
 

@@ -65,6 +65,7 @@ def show(ref: str, *, client: str | None, as_json: bool) -> None:
     with session.reading() as connection:
         located = reading.locate(connection, [ref], client)[0]
         row = reading.grant(connection, located.id)
+        missing = session.missing_keys(connection, located.id)
     more = {
         "id": row["id"],
         "provider": row["provider"],
@@ -77,6 +78,8 @@ def show(ref: str, *, client: str | None, as_json: bool) -> None:
         "dead_letters": row["dead_letters"] or [],
         "revocation": row["revocation"],
     }
+    if missing:
+        more |= {"missing_keys": [what for what, _ in missing], "next": missing[0][1]}
     output.one(record(row) | more, as_json=as_json)
 
 

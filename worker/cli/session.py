@@ -4,13 +4,14 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection, text
 
 import settings
-from models import database, migrations
-from models.vault import Vault
+from models import database, key_use, migrations
+from models.vault import KeysError, Vault
 from settings import Settings
 from worker.cli.failures import Failure
 from worker.logs import redact
@@ -79,6 +80,18 @@ def vault() -> Vault:
 
     """
     return Vault.from_settings(prepared())
+
+
+def missing_keys(connection: Connection, grant_id: UUID | None = None) -> list[tuple[str, str]]:
+    """What the rings of this machine cannot open, of one grant or of all that there is, each with its remedy."""
+    try:
+        rings = vault()
+        found = (
+            key_use.missing(connection, rings) if grant_id is None else key_use.missing_for(connection, rings, grant_id)
+        )
+        return [(each.what, each.remedy) for each in found]
+    except KeysError as error:
+        return [(str(error), "mend that key ring")]
 
 
 def keys_needed(vault: Vault, *rings: str) -> Vault:

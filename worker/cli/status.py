@@ -70,10 +70,11 @@ def _read(connection: Connection) -> dict[str, Any]:
         "dead_letters": letters,
         "revocations": {name: revocations.get(name, 0) for name in ("queued", "dead")},
         "journals_waited_for": orphaned,
+        "missing_keys": session.missing_keys(connection),
         "clients": [_client(row) for row in clients],
         "processes": [dict(row) for row in processes],
     }
-    return found | {"attention": _attention(found)}
+    return found | {"missing_keys": [what for what, _ in found["missing_keys"]], "attention": _attention(found)}
 
 
 def _client(row: RowMapping) -> dict[str, Any]:
@@ -129,7 +130,7 @@ def _attention(found: dict[str, Any]) -> list[dict[str, str]]:
         for each in found["clients"]
         if each["state"] != "open"
     ]
-    told = [(what, step) for applies, what, step in checks if applies] + clients
+    told = [(what, step) for applies, what, step in checks if applies] + found["missing_keys"] + clients
     return [{"what": what, "next": step} for what, step in told]
 
 

@@ -45,6 +45,30 @@ def test_grants_are_listed_by_client_status_label_and_due_time(fleet: Evergrant,
     assert "temple/e" in listed("--status", "all")
 
 
+def test_a_key_that_the_rings_here_lack_is_named_by_status_by_db_check_and_by_the_grant(fleet: Evergrant) -> None:
+    for command in (("status",), ("db", "check"), ("grants", "show", "d")):
+        assert "r1" not in fleet(*command).out
+    other = SecretStr(KeyRing.generate_line("r2"))
+    settings.adopt(settings.current().model_copy(update={"refresh_token_keys": other}))
+    remedy = "add the key r1 to EVERGRANT_REFRESH_TOKEN_KEYS"
+    what = "need the key r1, which the refresh key ring here lacks"
+    found = fleet("status", "--json").json
+    assert found["missing_keys"] == [f"7 sealed values {what}"]  # six grants and a client secret
+    assert [each["what"] for each in found["attention"] if remedy in each["next"]] == found["missing_keys"]
+    checked = fleet("db", "check", "--json")
+    assert (checked.code, checked.lines[0]["check"]) == (1, "keys")
+    assert what in checked.lines[0]["finding"]
+    shown = fleet("grants", "show", "d", "--json").json
+    assert shown["missing_keys"] == ["1 sealed value needs the key r1, which the refresh key ring here lacks"]
+    assert remedy in shown["next"]
+
+
+def test_a_machine_without_a_ring_is_not_expected_to_open_anything(fleet: Evergrant) -> None:
+    settings.adopt(settings.current().model_copy(update={"refresh_token_keys": None}))
+    assert fleet("status", "--json").json["missing_keys"] == []
+    assert "missing_keys" not in fleet("grants", "show", "d", "--json").json
+
+
 def test_a_grant_is_shown_as_the_interface_promises(fleet: Evergrant) -> None:
     promised = (
         "ref client status reason next generation scope labels access_expires_at due_at failures last_error"
