@@ -127,7 +127,14 @@ used as (
     delete from evergrant.refresh_requests w using wished where w.grant_id = wished.id
 )
 update evergrant.grants g
-set claim_no = g.claim_no + 1, claimed_at = :at, due_at = :at + :lease
+set claim_no = g.claim_no + 1, claimed_at = :at, due_at = :at + :lease,
+    rejected_at = case
+        when exists (
+            select from evergrant.refresh_requests w
+            where w.grant_id = g.id and w.generation = g.generation and w.rejected
+        )
+        then :at else g.rejected_at
+    end
 from wished where g.id = wished.id
 returning g.id, g.claim_no
 """)

@@ -132,7 +132,8 @@ update evergrant.grants g set
     started_at = null, journal_id = null, ever_in_doubt = g.ever_in_doubt or g.doubt_since is not null,
     doubt_since = null, doubt_journals = '{}', suspect_at = null,
     failures = 0, attempts = 0, failing_since = null, failing_for = '0', last_error_code = null,
-    last_error_http_status = null, last_error_at = null, refreshed_at = null, refreshed_credentials_no = null
+    last_error_http_status = null, last_error_at = null, rejected_at = null, refreshed_at = null,
+    refreshed_credentials_no = null
 from unnest(
     cast(:id as uuid[]), cast(:status as text[]), cast(:labels as text[]), cast(:scope as text[]),
     cast(:sealed_refresh_token as bytea[]), cast(:sealed_access_token as bytea[]),

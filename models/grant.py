@@ -80,6 +80,7 @@ class Grant(Base):
     last_error_http_status: Mapped[int | None] = mapped_column(Integer)
     last_error_at: Mapped[datetime | None]
     asked_at: Mapped[datetime | None]
+    rejected_at: Mapped[datetime | None]
     refreshed_at: Mapped[datetime | None]
     refreshed_credentials_no: Mapped[int | None] = mapped_column(Integer)
     created_at: Mapped[datetime]

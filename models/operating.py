@@ -168,7 +168,7 @@ WISH = """
     ), wish as (
         insert into evergrant.refresh_requests (client_id, grant_id, generation, requested_by)
         select client_id, id, generation, :who from held where not fresh
-        on conflict (grant_id, generation) do nothing
+        on conflict do nothing
     )
     select case when fresh then generation else generation + 1 end from held"""
 

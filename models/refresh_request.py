@@ -14,7 +14,7 @@ class RefreshRequest(Base):
 
     __tablename__ = "refresh_requests"
     __table_args__ = (
-        UniqueConstraint("grant_id", "generation"),
+        UniqueConstraint("grant_id", "generation", "rejected"),
         Index(None, "client_id", "requested_at"),
     )
 
@@ -22,5 +22,6 @@ class RefreshRequest(Base):
     client_id: Mapped[int]
     grant_id: Mapped[UUID] = mapped_column(ForeignKey("evergrant.grants.id"))
     generation: Mapped[int]
+    rejected: Mapped[bool]
     requested_at: Mapped[datetime]
     requested_by: Mapped[str]

@@ -38,6 +38,7 @@ class Held:
     failing_since: datetime | None
     failing_for: timedelta
     untried_former_tokens: int
+    access_rejected: bool
     at: datetime
 
 
@@ -103,6 +104,10 @@ select g.id as grant_id, g.client_id, g.ref, g.status, g.generation, g.claim_no,
         select count(*) from evergrant.former_tokens t
         where t.grant_id = g.id and t.tried_at is null and t.known_dead_at is null
     ) as untried_former_tokens,
+    g.rejected_at is not null or exists (
+        select from evergrant.refresh_requests w
+        where w.grant_id = g.id and w.generation = g.generation and w.rejected
+    ) as access_rejected,
     coalesce(:now, clock_timestamp()) as at
 from evergrant.grants g
 join evergrant.clients c on c.id = g.client_id
@@ -193,7 +198,7 @@ update evergrant.grants g set
     status = case g.status when 'needs_consent' then 'active' else g.status end,
     reason = case g.status when 'needs_consent' then null else g.reason end,
     refreshed_at = answer.started_at, refreshed_credentials_no = answer.credentials_no,
-    asked_at = coalesce(:now, clock_timestamp()),
+    asked_at = coalesce(:now, clock_timestamp()), rejected_at = null,
     due_at = answer.due_at, claim_no = g.claim_no + 1, claimed_at = null, started_at = null, journal_id = null,
     ever_in_doubt = g.ever_in_doubt or g.doubt_since is not null,
     doubt_since = null, doubt_journals = '{}', suspect_at = null, failures = 0, attempts = 0, failing_since = null,

@@ -261,6 +261,7 @@ class Decider:
                 untried_former_tokens=row.untried_former_tokens,
                 witnessed=around.witnessed,
                 access_expired=row.access_expires_at is None or row.access_expires_at <= row.at,
+                access_rejected=row.access_rejected,
                 suspects=around.suspects,
                 asked=around.asked,
                 deaths_accepted_at=around.deaths_accepted_at,

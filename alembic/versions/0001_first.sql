@@ -120,6 +120,7 @@ create table evergrant.grants (
     last_error_http_status integer,
     last_error_at timestamptz,
     asked_at timestamptz,              -- the last answer or silence
+    rejected_at timestamptz,           -- an application was refused with the access token held
     refreshed_at timestamptz,          -- start of the attempt that was answered with the token set held
     refreshed_credentials_no integer,
     created_at timestamptz not null default clock_timestamp(),
@@ -164,11 +165,13 @@ create table evergrant.refresh_requests (
     client_id bigint not null,
     grant_id uuid not null,
     generation bigint not null,        -- that the asker has seen
+    rejected boolean not null default false,  -- the asker got a 401 for its access token
     requested_at timestamptz not null default clock_timestamp(),
     requested_by text not null default session_user,
     constraint pk_refresh_requests primary key (id),
     constraint fk_refresh_requests_grant_id foreign key (grant_id) references evergrant.grants (id),
-    constraint uq_refresh_requests_grant_id_generation unique (grant_id, generation)
+    -- A wish and a report apart: so that an asker only ever inserts, and its open transaction holds no beat.
+    constraint uq_refresh_requests_grant_id_generation_rejected unique (grant_id, generation, rejected)
 );
 create index ix_refresh_requests_client_id_requested_at on evergrant.refresh_requests (client_id, requested_at);
 

@@ -50,7 +50,8 @@ begin
 end
 $$;
 
--- Ask for an early refresh; returns the generation to wait for in the view.
+-- Ask for an early refresh; returns the generation to wait for in the view. Whoever names a generation says that its
+-- access token was rejected: where no other grant can be a witness, that counts before the last one is declared dead.
 create function evergrant.request_refresh(ref text, client text default null, if_generation bigint default null)
 returns bigint
 language plpgsql security definer
@@ -68,9 +69,9 @@ begin
     if held.refreshed_at > clock_timestamp() - least(interval '60 seconds', held.life / 4) then
         return held.generation;
     end if;
-    insert into evergrant.refresh_requests (client_id, grant_id, generation)
-    values (held.client_id, held.id, held.generation)
-    on conflict (grant_id, generation) do nothing;
+    insert into evergrant.refresh_requests (client_id, grant_id, generation, rejected)
+    values (held.client_id, held.id, held.generation, if_generation is not null)
+    on conflict do nothing;
     notify evergrant_work;
     return held.generation + 1;
 end

@@ -21,6 +21,7 @@ class Evidence:
     untried_former_tokens: int
     witnessed: bool
     access_expired: bool
+    access_rejected: bool  # an application says so
     suspects: int
     asked: int
     deaths_accepted_at: datetime | None
@@ -51,8 +52,9 @@ def former_tokens_were_tried(known: Evidence) -> bool:
 
 
 def has_a_witness(known: Evidence) -> bool:
-    """Another grant succeeded under these credentials since; alone, the access token's end must do."""
-    return known.witnessed or known.access_expired or known.at - known.suspect_at >= WITNESS_WAIT
+    """Another grant succeeded under these credentials since; alone, the access token's end must do, or a day."""
+    access_ended = known.access_expired or known.access_rejected
+    return known.witnessed or access_ended or known.at - known.suspect_at >= WITNESS_WAIT
 
 
 def the_mass_guard_is_off(known: Evidence) -> bool:

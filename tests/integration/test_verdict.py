@@ -110,6 +110,31 @@ def test_without_a_witness_and_with_a_long_life_it_waits_a_day(heart: Heart, cli
     assert heart.row(grant)["status"] == "needs_consent"
 
 
+def test_without_a_witness_a_reported_401_tells_of_the_end_of_the_access_token(heart: Heart, client: int) -> None:
+    grant = heart.grant(client)
+    refuse(heart, client, grant, times=2)
+    heart.run("select evergrant.request_refresh('customer')")
+    refuse(heart, client, grant)
+    assert heart.row(grant)["status"] == "active"
+    heart.run("select evergrant.request_refresh('customer', if_generation => 1)")
+    refuse(heart, client, grant)
+    assert heart.row(grant)["status"] == "needs_consent"
+
+
+def test_a_401_that_was_reported_before_the_first_refusal_counts_for_this_token_set_alone(
+    heart: Heart, client: int
+) -> None:
+    grant = heart.grant(client, due_in=timedelta(hours=1))
+    heart.run("select evergrant.request_refresh('customer', if_generation => 1)")
+    heart.ask(client, INVALID_GRANT)
+    assert heart.row(grant)["rejected_at"] is not None
+    heart.until_due(grant)
+    heart.ask(client, token_set("2"))
+    assert heart.row(grant)["rejected_at"] is None
+    refuse(heart, client, grant, times=2)
+    assert heart.row(grant)["status"] == "active"
+
+
 def test_a_success_begun_before_the_suspicion_is_no_witness(heart: Heart, client: int) -> None:
     witness(heart, client)
     grant = heart.grant(client)

@@ -133,9 +133,20 @@ def wished(tables: Tables, p: Parameters) -> list[Row]:
         grant for wish, grant in found if _may_be_early(wish, grant, p["at"]) and grant["id"] not in tables.revocations
     ][: p["most"]]
     used = {grant["id"] for grant in chosen}
+    for grant in chosen:
+        if is_reported(tables, grant):
+            tables.change(grant, rejected_at=p["at"])
     for wish in [wish for wish in tables.wishes.values() if wish["grant_id"] in used]:
         tables.drop(tables.wishes, wish["id"])
     return _take(tables, p, chosen)
+
+
+def is_reported(tables: Tables, grant: Row) -> bool:
+    """Whether an application was refused with the access token held."""
+    return any(
+        wish["rejected"] and (wish["grant_id"], wish["generation"]) == (grant["id"], grant["generation"])
+        for wish in tables.wishes.values()
+    )
 
 
 def _may_be_early(wish: Row, grant: Row, at: datetime) -> bool:

@@ -45,6 +45,7 @@ def wish(tables: Tables, p: Parameters) -> list[Row]:
             "client_id": grant["client_id"],
             "grant_id": grant["id"],
             "generation": grant["generation"],
+            "rejected": False,
             "requested_at": tables.now,
         }
         tables.put(tables.wishes, number, row)

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from models import settlement, suspicion
 from tests.simulation.statements.attempts import undrained, untried
+from tests.simulation.statements.claims import is_reported
 from tests.simulation.statements.registry import Parameters, at_of, carries_out, transposed
 from tests.simulation.tables import Row, Tables
 
@@ -26,6 +27,7 @@ NO_FACTS: dict[str, Any] = {
     "last_error_code": None,
     "last_error_http_status": None,
     "last_error_at": None,
+    "rejected_at": None,
 }
 
 
@@ -45,6 +47,7 @@ def _held(tables: Tables, grant: Row, at: datetime) -> Row:
         "rotation": client["rotation"],
         "journals_undrained": undrained(tables, grant["doubt_journals"]),
         "untried_former_tokens": len(untried(tables, grant)),
+        "access_rejected": grant["rejected_at"] is not None or is_reported(tables, grant),
         "at": at,
     }
 

@@ -99,6 +99,7 @@ ROW = Held(
     failing_since=None,
     failing_for=timedelta(0),
     untried_former_tokens=0,
+    access_rejected=False,
     at=NOW,
 )
 AROUND = Surroundings(witnessed=True, suspects=1, asked=100, deaths_accepted_at=None)

@@ -20,6 +20,7 @@ DEAD = Evidence(
     untried_former_tokens=0,
     witnessed=True,
     access_expired=False,
+    access_rejected=False,
     suspects=1,
     asked=100,
     deaths_accepted_at=None,
@@ -48,6 +49,7 @@ def test_without_a_witness_the_end_of_the_access_token_must_do_or_a_day() -> Non
 
     assert verdict(alone) == Wait("has_a_witness")
     assert verdict(replace(alone, access_expired=True)) == Verdict("revoked_or_expired")
+    assert verdict(replace(alone, access_rejected=True)) == Verdict("revoked_or_expired")
     assert verdict(replace(alone, suspect_at=NOW - timedelta(hours=24))) == Verdict("revoked_or_expired")
     assert verdict(replace(alone, suspect_at=NOW - timedelta(hours=23.9))) == Wait("has_a_witness")
 
@@ -113,6 +115,7 @@ evidence = st.builds(
     untried_former_tokens=st.integers(0, 3),
     witnessed=st.booleans(),
     access_expired=st.booleans(),
+    access_rejected=st.booleans(),
     suspects=st.integers(0, 20),
     asked=st.integers(0, 3000),
     deaths_accepted_at=st.none() | st.timedeltas(timedelta(0), timedelta(days=3)).map(lambda ago: NOW - ago),
@@ -127,7 +130,10 @@ def test_a_verdict_needs_all_of_it(known: Evidence) -> None:
     needed = [
         not (known.in_doubt and known.journals_undrained),
         known.untried_former_tokens == 0,
-        known.witnessed or known.access_expired or known.at >= known.suspect_at + timedelta(hours=24),
+        known.witnessed
+        or known.access_expired
+        or known.access_rejected
+        or known.at >= known.suspect_at + timedelta(hours=24),
         not mass(suspects=known.suspects, asked=known.asked)
         or (known.deaths_accepted_at is not None and known.deaths_accepted_at >= known.suspect_at),
     ]
