@@ -142,12 +142,16 @@ def probed(answer: Answer) -> Life:
 
 
 def presented(answer: Answer) -> Life:
-    """Read what the API says to an access token (RFC 6750 §3.1)."""
+    """Read what the API says to an access token (RFC 6750 §3.1).
+
+    A page, or an error inside a success, comes from a machine in between: the API has not seen the token.
+    """
     match answer:
         case Response(status=HTTPStatus.UNAUTHORIZED):
             return Life.DEAD
-        case Response(status=status) if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-            return Life.ALIVE
+        case Response(status=status, body=body) if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+            is_page = body.lstrip().startswith(b"<")
+            return Life.UNTOLD if is_page or isinstance(read_token_answer(body), ErrorAnswer) else Life.ALIVE
         case _:
             return Life.UNTOLD
 

@@ -379,6 +379,9 @@ def test_a_probe_tells_life_or_death_only_where_the_provider_said_so(answer: Ans
     [
         (Response(200), Life.ALIVE),
         (Response(204), Life.ALIVE),
+        (Response(200, body=b'{"error": null, "data": []}'), Life.ALIVE),
+        (Response(200, body=b"<!doctype html><p>Back soon"), Life.UNTOLD),
+        (Response(200, body=b'{"error": "temporarily_unavailable"}'), Life.UNTOLD),
         (Response(401), Life.DEAD),
         (Response(403), Life.UNTOLD),
         (Response(429), Life.UNTOLD),
