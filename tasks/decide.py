@@ -27,6 +27,7 @@ from tasks.policy.verdict import Evidence, Verdict, Wait, verdict
 
 GAVE_UP = "gave_up"
 OUR_CONFIGURATION = "our_configuration"
+ENDING = ("revoking", "revoked")
 
 
 @dataclass(slots=True)
@@ -123,8 +124,8 @@ class Decider:
     def token_set(self, asked: Asked, row: Held, token_set: TokenSet, *, settled_before: bool = False) -> None:
         """Add what a token set changes, whether it arrived just now or was found in a journal.
 
-        `settled_before`: the journal says so, and it is read once more because commits may be missing; what has no
-        place in the row was replaced long since, and is no surplus.
+        `settled_before`: the journal says so, and it is read once more because commits may be missing. What an answer
+        to the same question has displaced just now is surplus; what else has no place was replaced long since.
         """
         mine = asked.fingerprint in (row.refresh_fingerprint, *row.former_fingerprints)
         if row.generation < asked.generation or (row.generation == asked.generation and mine):
@@ -135,13 +136,13 @@ class Decider:
                 self.made.scope_changes[row.grant_id] = {"before": row.scope, "after": token_set.scope}
         elif token_set.refresh_token is None or self._is_held(row, token_set.refresh_token):
             return
-        elif settled_before:
+        elif settled_before and (row.generation != asked.generation + 1 or row.status in ENDING):
             # At `on_use` it may live on as a predecessor, and its place among them is lost.
             self.made.unplaced += [row.grant_id] if row.rotation == "on_use" else []
             return
         else:
             self.made.surplus.append(self._surplus(asked, token_set, token_set.refresh_token))
-        if row.status in ("revoking", "revoked"):
+        if row.status in ENDING:
             self.made.reopened.append(row.grant_id)
 
     def _is_held(self, row: Held, refresh_token: str) -> bool:

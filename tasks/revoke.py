@@ -87,6 +87,7 @@ class Ending:
         self.attempt = attempt
         self.provider = attempt.registered.provider
         self.requests = 0
+        self.lives: dict[int | None, Life] = {}  # of access tokens that were looked at before any revocation
 
     def carry_out(self) -> None:
         """Do what can be done now, and note how it ended."""
@@ -162,7 +163,7 @@ class Ending:
         dead: list[Branch] = []
         for used in branches:
             killed = [each for each in predecessors if each.precedes(used)]
-            if killed and used.sealed_access_token and self._look_at_access(used) is not Life.UNTOLD:
+            if killed and used.sealed_access_token and self._life_before(used) is not Life.UNTOLD:
                 self._note_dead([each.former_token_id for each in killed])
                 dead += killed
         return dead
@@ -170,10 +171,16 @@ class Ending:
     def _end_branch(self, branch: Branch) -> bool:
         """Revoke one branch by its refresh token, and look; returns whether it is seen to be dead.
 
+        A dead access token proves the end of its refresh token only if it was alive before: it may have expired
+        earlier than we were told. Then the branch is refreshed first, as any that we know to have expired.
+
         Raises:
             NotYet: it lives, or the provider did not take the revocation.
 
         """
+        if self._looks_at_access(branch) and self._life_before(branch) is Life.DEAD:
+            self._freshen(branch)
+            return True
         token = self._open(branch.sealed_refresh_token, "refresh")
         registration = self.attempt.registered.registration
         answer = self._ask(messages.revoke(registration, token=token, hint="refresh_token"))
@@ -194,9 +201,17 @@ class Ending:
     def _look_at(self, branch: Branch) -> Life:
         if self.provider.probe:
             return self._probe(branch)
-        if self.provider.api_url is not None and branch.sealed_access_token is not None and not branch.expired:
-            return self._look_at_access(branch)
-        return Life.UNTOLD
+        return self._look_at_access(branch) if self._looks_at_access(branch) else Life.UNTOLD
+
+    def _looks_at_access(self, branch: Branch) -> bool:
+        """Say whether its access token is all that tells what became of it."""
+        has_access = branch.sealed_access_token is not None and not branch.expired
+        return not self.provider.probe and self.provider.api_url is not None and has_access
+
+    def _life_before(self, branch: Branch) -> Life:
+        if branch.former_token_id not in self.lives:
+            self.lives[branch.former_token_id] = self._look_at_access(branch)
+        return self.lives[branch.former_token_id]
 
     def _probe(self, branch: Branch) -> Life:
         """Ask by a refresh that consumes nothing; should it consume the token after all, its answer is settled."""

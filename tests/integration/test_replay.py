@@ -122,6 +122,27 @@ def test_a_set_for_a_generation_that_is_stored_is_surplus_unless_the_journal_say
     assert (heart.token(grant), heart.formers(grant)) == ("rt-5", {"rt-late": "surplus"})
 
 
+def test_of_two_settled_answers_to_one_question_a_restore_keeps_the_one_that_has_no_place_in_the_row(
+    heart: Heart, gone: Write, folder: Path
+) -> None:
+    """A request of a frozen process gave the second; the row that knew both is among the missing commits."""
+    client = heart.client(rotation="on_use")
+    grant = heart.grant(client, token="2", generation=2)
+    gone(entry(heart, grant, 2, "3", sent="2"), settled=True)
+    gone(entry(heart, grant, 2, "twin", sent="2"), settled=True)
+    for _ in range(2):
+        journal.drain_held(
+            folder,
+            lambda kept: replay.replay(heart.place, kept),
+            lambda _: None,
+            vault=heart.place.vault,
+            everything=True,
+        )
+    held = {heart.token(grant): "current", **heart.formers(grant)}
+    assert {"rt-3", "rt-twin"} <= held.keys()
+    assert sorted(kind for token, kind in held.items() if token != "rt-2") == ["current", "surplus"]
+
+
 @pytest.mark.parametrize(("rotation", "uncertain"), [("on_use", True), ("immediate", False)])
 def test_a_replaced_pair_that_finds_no_place_after_a_restore_leaves_the_grants_end_uncertain_where_it_may_live(
     heart: Heart, gone: Write, folder: Path, rotation: str, uncertain: bool

@@ -117,6 +117,18 @@ def test_a_pair_whose_access_token_has_expired_is_refreshed_before_it_is_revoked
     assert living(simulator) == []
 
 
+def test_an_access_token_that_has_expired_before_its_time_proves_nothing(
+    heart: Heart, simulator: SimulatorControl, eventually: Eventually
+) -> None:
+    """The provider said a year and meant two seconds: its 401 came before the revocation, which it ignored."""
+    client = client_of(heart, simulator, probe=False)
+    pair = mint(simulator, lifetime=2)
+    heart.grant(client, pair=pair, labels=ORG, access_left=timedelta(days=365))
+    eventually(lambda: not simulator.judge({"customer": pair["access_token"]})["customer"]["alive"])
+    assert revoke(heart, client, apart=0)["evidence"] == "verified"
+    assert living(simulator) == []
+
+
 @pytest.mark.parametrize("profile", ["immediate", "on_use", "none", "family"])
 def test_surplus_pairs_are_branches_of_their_own_and_each_is_freshened_once(
     heart: Heart, simulator: SimulatorControl, profile: str

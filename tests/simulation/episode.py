@@ -44,6 +44,7 @@ MACHINE_IS_OFF = 0.1  # share of the kills after which its machine is off for up
 MACHINES = ("machine0", "machine1")
 MILD = 0.2  # share of the lost answers where each costs a grant
 GONE = ("needs_consent", "revoked")
+A_DAY = timedelta(days=1)
 REST = 60 * 3600.0
 REST_STEP = 3 * 3600.0
 MEMORY = Path("/dev/shm")  # noqa: S108  # the folder in it is our own
@@ -327,8 +328,10 @@ class Episode:
             ended = revocation["status"] != "queued" or self._told(row)
             return None if ended else ("16", f"a revocation does not end ({revocation['last_error_code']})")
         if gone:
+            # Where the provider said that its token lives for a year, nobody can know before somebody uses it.
+            unknown = row["suspect_at"] is None and row["due_at"] > now + A_DAY
             suspect = f"suspect since {row['suspect_at']}"
-            return None if self._told(row) else ("16", f"it is dead and nobody was told ({suspect})")
+            return None if unknown or self._told(row) else ("16", f"it is dead and nobody was told ({suspect})")
         if row["doubt_since"] is not None and self._waits(row):
             return None
         if row["status"] != "active":

@@ -19,6 +19,7 @@ from worker.simulator.provider import SimulatedProvider
 MINUTE, HOUR = 60.0, 3600.0
 MOST_AN_HOUR = 150
 HALF_AN_HOUR = timedelta(minutes=30)
+FROZEN = "frozen after the last guard"
 WALKS_BACK = "an older token set replaced a newer one"
 
 
@@ -270,8 +271,10 @@ class Judge:
         """At `grace`: why no answer arrived while the old refresh token lived; None: one could have."""
         asked = self.asked.get(grant.number, [])
         last = max((at for at, each in enumerate(asked) if each.lost), default=None)
-        if self.grace is None or last is None:
+        if self.grace is None:
             return None
+        if last is None:  # no answer was lost: only a late request can have presented what was spent
+            return FROZEN if grant.number in self.frozen_consents else None
         first = last
         while first > 0 and asked[first - 1].fate != "ok" and asked[last].at - asked[first - 1].at < self.grace:
             first -= 1
@@ -285,7 +288,7 @@ class Judge:
         """The first token set of the consent that was lost on its way: all that follows comes from that."""
         lost = [pair for pair in grant.pairs.values() if pair.undelivered and pair.number in self.by_pair]
         if not lost:
-            return "frozen after the last guard" if grant.number in self.frozen_consents else None
+            return FROZEN if grant.number in self.frozen_consents else None
         first = min(lost, key=lambda pair: pair.number)
         return self.by_pair[first.number].lost
 
