@@ -77,7 +77,7 @@ def _looked(read: Callable[[], dict[str, Any]], width: int) -> Group | Text:
 
 def page(found: dict[str, Any], *, width: int) -> Group:
     """Everything, top down: what needs a human, the counts, the clients, the processes."""
-    parts: list[Any] = [_title(found), Text(), *_attention(found), Text(), *_numbers(found)]
+    parts: list[Any] = [_title(found), Text(), *_attention(found), Text(), *_numbers(found, width=width)]
     if found["clients"]:
         shown = [each | {"lateness": length(each["lateness_seconds"])} for each in found["clients"]]
         shown = [each | {"runway": length(each["runway_seconds"])} for each in shown]
@@ -119,7 +119,7 @@ def _attention(found: dict[str, Any]) -> list[Text]:
     return lines
 
 
-def _numbers(found: dict[str, Any]) -> list[Text]:
+def _numbers(found: dict[str, Any], *, width: int) -> list[Text]:
     grants, revocations = found["grants"], found["revocations"]
     letters = sum(found["dead_letters"].values())
     facts = [(name, found[name]) for name in ("due", "under_way", "failing", "in_doubt", "suspect", "lapsed")]
@@ -132,16 +132,21 @@ def _numbers(found: dict[str, Any]) -> list[Text]:
             [("late by", length(found["lateness_seconds"])), ("runway", length(found["runway_seconds"]))],
         ),
     ]
-    return [_line(name, values) for name, values in rows]
+    return [_line(name, values, width=width) for name, values in rows]
 
 
 ALARMING = {"needs_consent", "failing", "in_doubt", "suspect", "lapsed", "dead letters"}
 
 
-def _line(name: str, values: list[tuple[str, Any]]) -> Text:
-    line = Text(f"{name:<8}", style="bold")
+def _line(name: str, values: list[tuple[str, Any]], *, width: int) -> Text:
+    """One row of facts; where the terminal is narrow it goes on below, and no number is parted from its name."""
+    line, used = Text(f"{name:<8}", style="bold"), 8
     for what, value in values:
-        style = "red" if what in ALARMING and value else "default"
-        line.append(what.replace("_", " ") + " ", style="dim")
-        line.append(f"{output.cell(value)}   ", style=style)
+        label, shown = f"{what.replace('_', ' ')} ", f"{output.cell(value)}   "
+        if used + len(label) + len(shown.rstrip()) > width:
+            line.append("\n" + " " * 8)
+            used = 8
+        line.append(label, style="dim")
+        line.append(shown, style="red" if what in ALARMING and value else "default")
+        used += len(label) + len(shown)
     return line
