@@ -1,5 +1,7 @@
 """The page of `evergrant status` on narrow and wide terminals."""
 
+from datetime import UTC, datetime
+
 import pytest
 from rich.console import Console
 
@@ -7,7 +9,7 @@ from worker.cli.status_view import page
 
 FOUND = {
     "environment": "production",
-    "at": "2026-03-01T12:00:00+00:00",
+    "at": datetime(2026, 3, 1, 12, tzinfo=UTC),
     "attention": [],
     "grants": {"active": 299, "paused": 0, "needs_consent": 1, "revoking": 0, "revoked": 12345},
     "due": 31,
