@@ -71,6 +71,7 @@ class Grant(Base):
     doubt_since: Mapped[datetime | None]
     doubt_journals: Mapped[list[int]]
     ever_in_doubt: Mapped[bool]
+    predecessors_dropped: Mapped[bool]
     suspect_at: Mapped[datetime | None]
     failures: Mapped[int] = mapped_column(Integer)
     attempts: Mapped[int] = mapped_column(Integer)

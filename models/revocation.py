@@ -76,15 +76,14 @@ class Task:
     failing_since: datetime | None
     ever_in_doubt: bool
     predecessors_dropped: bool
+    freshened: bool  # the row's pair came of a refresh since the request
     branches: list[Branch]
 
 
 TASK = text("""
 select r.id, r.reason, r.attempts, r.failing_since,
-    g.ever_in_doubt or g.doubt_since is not null as ever_in_doubt,
-    (
-        select count(*) from evergrant.former_tokens t where t.grant_id = g.id and t.kind = 'predecessor'
-    ) >= :kept as predecessors_dropped
+    g.ever_in_doubt or g.doubt_since is not null as ever_in_doubt, g.predecessors_dropped,
+    coalesce(g.refreshed_at > r.requested_at, false) as freshened
 from evergrant.revocations r
 join evergrant.grants g on g.id = r.grant_id
 where r.grant_id = :grant_id
@@ -174,9 +173,9 @@ where id = :grant_id and claim_no = :claim_no
 """)
 
 
-def task(connection: Connection, grant_id: UUID, *, kept: int) -> Task | None:
-    """Read a revocation with every pair of its grant; `kept`: how many predecessors are kept at most."""
-    row = connection.execute(TASK, {"grant_id": grant_id, "kept": kept}).mappings().one_or_none()
+def task(connection: Connection, grant_id: UUID) -> Task | None:
+    """Read a revocation with every pair of its grant."""
+    row = connection.execute(TASK, {"grant_id": grant_id}).mappings().one_or_none()
     if row is None:
         return None
     return Task(**row, branches=branches(connection, grant_id))

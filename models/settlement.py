@@ -167,14 +167,20 @@ where g.id = any (cast(:ids as uuid[])) and t.grant_id = g.id and t.refresh_fing
 """)
 
 PREDECESSORS_KEPT = 20
+# One that falls out may live, whatever becomes of the others: that is noted for good.
 DROP_OLDEST_PREDECESSORS = text("""
-delete from evergrant.former_tokens t
-using (
-    select id, row_number() over (partition by grant_id order by id desc) as place
-    from evergrant.former_tokens
-    where grant_id = any (cast(:ids as uuid[])) and kind = 'predecessor'
-) ranked
-where t.id = ranked.id and ranked.place > :kept
+with dropped as (
+    delete from evergrant.former_tokens t
+    using (
+        select id, row_number() over (partition by grant_id order by id desc) as place
+        from evergrant.former_tokens
+        where grant_id = any (cast(:ids as uuid[])) and kind = 'predecessor'
+    ) ranked
+    where t.id = ranked.id and ranked.place > :kept
+    returning t.grant_id, t.known_dead_at
+)
+update evergrant.grants g set predecessors_dropped = true
+where g.id in (select grant_id from dropped where known_dead_at is null)
 """)
 
 STORE = text("""

@@ -3,8 +3,8 @@
 A branch is a pair that is not known dead: the one that the row holds, surplus, and at `on_use` predecessors.
 
     start      compare-and-swap on the grant's claim number, as for a refresh
-    refresh    a branch whose access token has expired: some providers answer 200 to its revocation and do nothing
     present    the kept access tokens, newest first: at `on_use` any use kills the direct predecessor
+    refresh    a branch whose access token has expired: some providers answer 200 to its revocation and do nothing
     revoke     each branch by its refresh token
     look       whether it is dead: a 200 proves nothing
     end        done with evidence, or again later, or a dead letter
@@ -14,27 +14,25 @@ Each step is noted in the database, so an attempt that ends early goes on where 
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 import structlog
 from celery import shared_task
 
-from models import client as clients
 from models import dead_letter, event, revocation
 from models.database import transaction
 from models.keys import VaultError
 from models.revocation import Branch, Task
-from models.settlement import PREDECESSORS_KEPT
-from tasks import clock, retry, valves, workplace
-from tasks.attempt import Arrived, Attempt
+from tasks import clock, valves, workplace
+from tasks.attempt import Arrived
 from tasks.decide import read
 from tasks.journal import End, JournalBroken
+from tasks.looking import Looking, NotYet
 from tasks.oauth import messages
-from tasks.oauth.errors import LabelNotChosen
 from tasks.oauth.messages import Request
 from tasks.oauth.provider import Rotation
-from tasks.oauth.transport import Answer, NotSent, Response
 from tasks.policy.outcome import (
     Accepted,
     Life,
@@ -42,32 +40,28 @@ from tasks.policy.outcome import (
     Refreshed,
     Refused,
     Unknown,
-    presented,
-    probed,
     revocation_outcome,
 )
 from tasks.policy.timing import back_off, release_wait
-from tasks.policy.valve import USABLE_SHARE, Result, Sign
-from tasks.refresh import HeldBack, check, read_jobs, request_of, start
+from tasks.policy.valve import Result, Sign
+from tasks.refresh import read_jobs, request_of, start
 from tasks.settle import settle
-from tasks.workplace import Workplace
 
 log = structlog.get_logger()
 
 ACTOR = "evergrant"
-# A look that is answered so, and says nothing of the token, will say nothing the next time either.
-DECIDED = frozenset(range(300, 500)) - {408, 425, 429}
 
 
-class NotYet(Exception):
-    """This attempt ends here; the revocation is queued again, `failed` where the provider did not play its part."""
+# Ways to end an attempt that leave nothing to wait for.
+AT_ONCE = frozenset({"refreshed_first", "expired_meanwhile", "another_pair_arrived"})
 
-    def __init__(self, code: str, *, http_status: int | None = None, failed: bool = True) -> None:
-        super().__init__(code)
-        self.code = code
-        self.http_status = http_status
-        self.failed = failed
-        self.wait: timedelta | None = None
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """How far a grant's end is known, and why no further."""
+
+    evidence: str
+    because: list[str] = field(default_factory=list)
 
 
 @shared_task(name="evergrant.revoke", ignore_result=True)
@@ -79,21 +73,14 @@ def revoke(jobs: Any = None, **_later: Any) -> None:
             Ending(place, attempt).carry_out()
 
 
-class Ending:
+class Ending(Looking):
     """One attempt to end one grant."""
-
-    def __init__(self, place: Workplace, attempt: Attempt) -> None:
-        self.place = place
-        self.attempt = attempt
-        self.provider = attempt.registered.provider
-        self.requests = 0
-        self.lives: dict[int | None, Life] = {}  # of access tokens that were looked at before any revocation
 
     def carry_out(self) -> None:
         """Do what can be done now, and note how it ended."""
         job = self.attempt.job
         with transaction() as connection:
-            task = revocation.task(connection, job.grant_id, kept=PREDECESSORS_KEPT)
+            task = revocation.task(connection, job.grant_id)
         if task is None:
             return
         try:
@@ -105,8 +92,8 @@ class Ending:
             log.error("revoke.cannot_open", grant_id=str(job.grant_id), reason=str(error))  # noqa: TRY400
             self._again(task, NotYet("key_missing", failed=False))
 
-    def _kill(self, task: Task) -> str:
-        """Kill every branch; returns the evidence.
+    def _kill(self, task: Task) -> Conclusion:
+        """Kill every branch; returns what is known then.
 
         Raises:
             NotYet: something must be tried again later.
@@ -114,25 +101,42 @@ class Ending:
         """
         if self.provider.revoke_url is None:
             return self._let_lapse(task.branches)
-        living = [each for each in task.branches if not each.dead]
-        for stale in [each for each in living if each.expired and each.kind != "predecessor"]:
+        dead = self._present(task.branches)
+        living = [each for each in task.branches if not each.dead and each not in dead]
+        for stale in [each for each in living if self._is_stale(each, task)]:
             self._freshen(stale)
             living.remove(stale)
-        dead = self._present(task.branches)
-        seen = [self._end_branch(each) for each in living if each not in dead]
-        certain = all(seen) and not task.ever_in_doubt and not task.predecessors_dropped
-        return "verified" if certain else "accepted"
+        seen = [self._end_branch(each) for each in living]
+        doubts = {
+            "no_way_to_look": not all(seen),
+            "ever_in_doubt": task.ever_in_doubt,
+            "predecessors_dropped": task.predecessors_dropped,
+        }
+        because = [name for name, applies in doubts.items() if applies]
+        return Conclusion("accepted" if because else "verified", because)
 
-    def _let_lapse(self, branches: Sequence[Branch]) -> str:
+    def _let_lapse(self, branches: Sequence[Branch]) -> Conclusion:
         """Nobody can revoke here: the grant stays blocked, and what it held is shredded when it has lapsed."""
         ends = [each.access_expires_at for each in branches if each.access_expires_at and not each.expired]
         if ends:
             waiting = NotYet("waits_for_the_end_of_the_access_token", failed=False)
             waiting.wait = max(max(ends) - self.attempt.job.started_at, timedelta(seconds=1))
             raise waiting
-        return "unsupported"
+        return Conclusion("unsupported", ["no_revocation_endpoint"])
 
     # Steps
+
+    def _is_stale(self, branch: Branch, task: Task) -> bool:
+        """Whether a branch must be refreshed first: its access token has ended, or does not open the API.
+
+        Where the API is all that we can ask, a 401 after the revocation says something only if there was none before.
+        """
+        if branch.kind == "predecessor" or branch.expired:
+            return branch.kind != "predecessor"
+        if self.provider.probe or not self._can_be_used(branch):
+            return False
+        life = self.looked.get(branch.refresh_fingerprint) or self._look_at_access(branch)
+        return life is Life.DEAD and not task.freshened
 
     def _freshen(self, branch: Branch) -> None:
         """Refresh a branch whose access token has expired, as any refresh: journaled, and settled by generation."""
@@ -153,34 +157,45 @@ class Ending:
                 raise NotYet(end.code, http_status=getattr(end, "http_status", None))
 
     def _present(self, branches: Sequence[Branch]) -> list[Branch]:
-        """Use the access tokens that came of living predecessors, newest first; returns those that this has killed."""
-        if (
-            self.provider.rotation is not Rotation.ON_USE
-            or (self.provider.confirm_url or self.provider.api_url) is None
-        ):
+        """Use the access tokens that came of living predecessors, newest first; returns those that this has killed.
+
+        A 401 may come from somebody before the provider, who counts no use: where there is a probe, it decides.
+        """
+        if self.provider.rotation is not Rotation.ON_USE:
             return []
         predecessors = [each for each in branches if each.kind == "predecessor" and not each.dead]
         dead: list[Branch] = []
         for used in branches:
             killed = [each for each in predecessors if each.precedes(used)]
-            if killed and used.sealed_access_token and self._life_before(used) is not Life.UNTOLD:
-                self._note_dead([each.former_token_id for each in killed])
-                dead += killed
+            if killed and self._can_be_used(used) and self._look_at_access(used) is not Life.UNTOLD:
+                gone = [each for each in killed if self._is_gone(each, used)]
+                self._note_dead([each.former_token_id for each in gone])
+                dead += gone
         return dead
+
+    def _is_gone(self, predecessor: Branch, used: Branch) -> bool:
+        if self.provider.probe:
+            return self._probe(predecessor) is Life.DEAD
+        if self.looked[used.refresh_fingerprint] is Life.DEAD:
+            self._revoke(predecessor)
+        return True
 
     def _end_branch(self, branch: Branch) -> bool:
         """Revoke one branch by its refresh token, and look; returns whether it is seen to be dead.
-
-        A dead access token proves the end of its refresh token only if it was alive before: it may have expired
-        earlier than we were told. Then the branch is refreshed first, as any that we know to have expired.
 
         Raises:
             NotYet: it lives, or the provider did not take the revocation.
 
         """
-        if self._looks_at_access(branch) and self._life_before(branch) is Life.DEAD:
-            self._freshen(branch)
-            return True
+        self._revoke(branch)
+        life = self._look_at(branch)
+        if life is Life.ALIVE:
+            raise NotYet("still_alive")
+        if life is Life.DEAD:
+            self._note_dead([branch.former_token_id])
+        return life is Life.DEAD
+
+    def _revoke(self, branch: Branch) -> None:
         token = self._open(branch.sealed_refresh_token, "refresh")
         registration = self.attempt.registered.registration
         answer = self._ask(messages.revoke(registration, token=token, hint="refresh_token"))
@@ -191,93 +206,27 @@ class Ending:
             case end:
                 self._feed(end.code, Sign.NOT_NOW if isinstance(end, NotNow) else Sign.BAD, end)
                 raise NotYet(end.code, http_status=getattr(end, "http_status", None))
-        life = self._look_at(branch)
-        if life is Life.ALIVE:
-            raise NotYet("still_alive")
-        if life is Life.DEAD:
-            self._note_dead([branch.former_token_id])
-        return life is Life.DEAD
 
     def _look_at(self, branch: Branch) -> Life:
+        """See whether a revoked branch is dead.
+
+        Raises:
+            NotYet: its access token ended meanwhile, perhaps before the revocation: then some servers did nothing, and
+                the API's 401 proves nothing. The refresh that comes next will tell.
+
+        """
         if self.provider.probe:
             return self._probe(branch)
-        return self._look_at_access(branch) if self._looks_at_access(branch) else Life.UNTOLD
-
-    def _looks_at_access(self, branch: Branch) -> bool:
-        """Say whether its access token is all that tells what became of it."""
-        has_access = branch.sealed_access_token is not None and not branch.expired
-        return not self.provider.probe and self.provider.api_url is not None and has_access
-
-    def _life_before(self, branch: Branch) -> Life:
-        if branch.former_token_id not in self.lives:
-            self.lives[branch.former_token_id] = self._look_at_access(branch)
-        return self.lives[branch.former_token_id]
-
-    def _probe(self, branch: Branch) -> Life:
-        """Ask by a refresh that consumes nothing; should it consume the token after all, its answer is settled."""
-        token = self._open(branch.sealed_refresh_token, "refresh")
-        answer = self._ask(messages.probe(self.attempt.registered.registration, refresh_token=token), spends=True)
-        arrived = Arrived(self._attempt_with(branch), answer, clock.wall())
-        if arrived.may_hold_tokens:
-            settle(self.place, [arrived])
-        return self._told(answer, probed(answer))
-
-    def _look_at_access(self, branch: Branch) -> Life:
-        assert branch.sealed_access_token is not None  # noqa: S101  # both callers have looked
-        token = self._open(branch.sealed_access_token, "access")
-        call = messages.confirm if self.provider.confirm_url else messages.api_call
-        try:
-            request = call(self.provider, access_token=token, labels=self.attempt.job.labels)
-        except LabelNotChosen:
-            request = call(self.provider, access_token=token)
-        answer = self._ask(request)
-        return self._told(answer, presented(answer))
-
-    def _told(self, answer: Answer, life: Life) -> Life:
-        """What a look told; one that was not answered is made again, and is no way to end without having looked.
-
-        Raises:
-            NotYet: it was not answered.
-
-        """
-        if life is Life.UNTOLD and not (isinstance(answer, Response) and answer.status in DECIDED):
-            raise NotYet("look_unanswered", http_status=getattr(answer, "status", None))
+        if branch.kind == "predecessor" and self._has_expired(branch):
+            return Life.UNTOLD
+        opened = self._can_be_used(branch) and self.looked.get(branch.refresh_fingerprint) is Life.ALIVE
+        life = self._look_at_access(branch) if opened else Life.UNTOLD
+        if self._has_expired(branch):
+            raise NotYet("expired_meanwhile", failed=False)
         return life
-
-    # Sending
-
-    def _ask(self, request: Request, *, spends: bool = False) -> Answer:
-        """Send one request of this attempt, if the guard lets it; `spends`: it may use up a refresh token.
-
-        What a grant in doubt must not do, at `family` above all, is to use its refresh token: to revoke it is safe.
-
-        Raises:
-            NotYet: it may not be sent now.
-
-        """
-        if self.requests:
-            with transaction() as connection:
-                clients.debit(connection, self.attempt.job.client_id, usable_share=USABLE_SHARE)
-        self.requests += 1
-        asking = self.attempt if spends else self.attempt.without_doubt()
-        deadline = self.attempt.registered.times.deadline
-        sending = retry.send(self.place.transport, request, deadline=deadline, guard=lambda: check(self.place, asking))
-        answer = self.place.transport.submit(sending).result()
-        if isinstance(answer, NotSent) and answer.code == "guard":
-            held = NotYet(str(answer.error), failed=False)
-            held.wait = answer.error.held.wait if isinstance(answer.error, HeldBack) else None
-            raise held
-        return answer
 
     def _refresh_request(self, branch: Branch) -> Request:
         return request_of(self.place, self._attempt_with(branch))
-
-    def _attempt_with(self, branch: Branch) -> Attempt:
-        """This attempt, with the tokens of a branch."""
-        return self.attempt.with_token(branch.sealed_refresh_token, branch.refresh_fingerprint, branch.former_token_id)
-
-    def _open(self, sealed: bytes, purpose: str) -> str:
-        return self.place.vault.open(sealed, table="grants", row_id=self.attempt.job.grant_id, purpose=purpose)
 
     def _feed(self, code: str, sign: Sign, end: object = None) -> None:
         job, wait = self.attempt.job, getattr(end, "retry_after", None)
@@ -292,14 +241,14 @@ class Ending:
         with transaction() as connection:
             revocation.note_dead(connection, self.attempt.job.grant_id, former_token_ids)
 
-    def _done(self, task: Task, evidence: str) -> None:
+    def _done(self, task: Task, end: Conclusion) -> None:
         """Write the end, unless the claim has moved on or a pair arrived that was not killed.
 
         Raises:
             NotYet: one did, or the end cannot be noted in the journal.
 
         """
-        job = self.attempt.job
+        job, evidence = self.attempt.job, end.evidence
         with transaction() as connection:
             if not revocation.is_ours(connection, job.grant_id, job.claim_no):
                 log.warning("revoke.claim_lost", ref=job.ref, grant_id=str(job.grant_id))
@@ -310,9 +259,8 @@ class Ending:
             revocation.done(connection, job.grant_id, evidence=evidence)
             for kind in ("refresh", "revoke"):
                 dead_letter.close(connection, [job.grant_id], kind=kind, resolution="revoked", resolved_by=ACTOR)
-            event.of_grants(
-                connection, [job.grant_id], "grant.revoked", reason=task.reason, data={"evidence": evidence}
-            )
+            data = {"evidence": evidence, "because": end.because}
+            event.of_grants(connection, [job.grant_id], "grant.revoked", reason=task.reason, data=data)
         log.info("revoke", ref=job.ref, grant_id=str(job.grant_id), outcome=evidence, requests=self.requests)
 
     def _note_end(self, task: Task, evidence: str) -> None:
@@ -337,7 +285,7 @@ class Ending:
                 cap=timedelta(seconds=settings.backoff_cap_seconds),
                 chance=random.random(),
             )
-        elif end.code in ("refreshed_first", "another_pair_arrived"):
+        elif end.code in AT_ONCE:
             wait = timedelta(0)
         with transaction() as connection:
             row = revocation.again(

@@ -111,6 +111,7 @@ create table evergrant.grants (
     doubt_since timestamptz,
     doubt_journals bigint[] not null default '{}',
     ever_in_doubt boolean not null default false,  -- since it was connected: a lost answer may hold a living pair
+    predecessors_dropped boolean not null default false,  -- one that may live fell out of former_tokens
     suspect_at timestamptz,
     failures integer not null default 0,
     attempts integer not null default 0,  -- that ended without a token set since the last one

@@ -3,21 +3,30 @@
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 
-from models import client as clients
-from models.database import transaction
 from tasks import clock, confirm, refresh, replay, retry
 from tasks.journal import Entry
 from tasks.revoke import Ending
 from tests.heart import GATEWAY, Heart, token_set
+from tests.integration.revoking import (
+    ORG,
+    ask,
+    chain,
+    client_of,
+    confirm_registration,
+    end,
+    found,
+    living,
+    mint,
+    revoke,
+    stray,
+)
 from worker.simulator.control import SimulatorControl
 from worker.simulator.launch import simulator_thread
 
 Eventually = Callable[..., Any]
-ORG = {"org": ["o1"]}
 
 
 @pytest.fixture
@@ -25,60 +34,6 @@ def simulator() -> Iterator[SimulatorControl]:
     with simulator_thread(profile="on_use", dialect="doorkeeper") as control:
         control.create_client("app", "s3cret")
         yield control
-
-
-def client_of(heart: Heart, simulator: SimulatorControl, *, proven: bool = True, **more: Any) -> int:
-    """A client whose endpoints are the simulator's."""
-    url = simulator.url
-    urls = {
-        "token_url": f"{url}/oauth/token",
-        "revoke_url": f"{url}/oauth/revoke",
-        "api_url": f"{url}/v2/bookings",
-    }
-    client = heart.client(**{"rotation": "on_use", **urls, **more})
-    if proven:
-        heart.run("update evergrant.valves set credentials_proven_no = 1 where client_id = :id", id=client)
-    return client
-
-
-def mint(simulator: SimulatorControl, ref: str = "customer", **more: Any) -> dict[str, Any]:
-    return simulator.mint("app", refs=[ref], orgs=["o1"], **more)[0]
-
-
-def ask(heart: Heart, client: int) -> None:
-    """One real refresh of the grant that is due."""
-    attempt = heart.begin(client)
-    request = refresh.request_of(heart.place, attempt)
-    sending = retry.send(heart.place.transport, request, deadline=timedelta(seconds=5), guard=lambda: None)
-    heart.settle((attempt, heart.place.transport.submit(sending).result()))
-
-
-def end(heart: Heart, client: int) -> None:
-    """One look of beat, and what a worker makes of the revocations it finds."""
-    for job in heart.claim(client).revocations:
-        for attempt in heart.start([job], status="revoking"):
-            Ending(heart.place, attempt).carry_out()
-
-
-def revoke(heart: Heart, client: int, *, looks: int = 30, apart: float = 20) -> dict[str, Any]:
-    """Ask for the revocation and carry it out, `apart` seconds going by between the looks."""
-    heart.run("select evergrant.request_revocation('customer')")
-    for _ in range(looks):
-        end(heart, client)
-        if found(heart)["status"] in ("done", "dead"):
-            break
-        heart.later(seconds=apart)
-    return found(heart)
-
-
-def found(heart: Heart) -> dict[str, Any]:
-    return dict(heart.one("select * from evergrant.revocations"))
-
-
-def living(simulator: SimulatorControl, ref: str = "customer") -> list[int]:
-    """The pairs of which anything is alive at the provider."""
-    (grant,) = simulator.grants(ref)
-    return [each["pair"] for each in grant["pairs"] if each["access_alive"] or each["refresh_alive"]]
 
 
 def test_a_grant_is_dead_at_the_provider_and_shredded_here(heart: Heart, simulator: SimulatorControl) -> None:
@@ -143,32 +98,6 @@ def test_surplus_pairs_are_branches_of_their_own_and_each_is_freshened_once(
     assert len(simulator.requests(outcome="refreshed")) == 2
 
 
-def stray(heart: Heart, grant: UUID, pair: dict[str, Any], *, expired: bool = False) -> None:
-    """Keep a pair as surplus."""
-    heart.former(grant, "x", kind="surplus")
-    seal = heart.place.vault.seal
-    heart.run(
-        """update evergrant.former_tokens set sealed_refresh_token = :refresh, sealed_access_token = :access,
-            refresh_fingerprint = :fingerprint, access_expires_at = clock_timestamp() + make_interval(secs => :left)
-        where refresh_fingerprint = :before""",
-        refresh=seal(pair["refresh_token"], table="grants", row_id=grant, purpose="refresh"),
-        access=seal(pair["access_token"], table="grants", row_id=grant, purpose="access"),
-        fingerprint=heart.place.vault.fingerprint(pair["refresh_token"]),
-        left=-1 if expired else 3600,
-        before=heart.place.vault.fingerprint("rt-x"),
-    )
-
-
-def chain(heart: Heart, simulator: SimulatorControl, client: int, length: int) -> UUID:
-    """A grant whose access tokens nobody ever used: at `on_use` all its pairs are alive."""
-    grant = heart.grant(client, pair=mint(simulator), labels=ORG)
-    for _ in range(length - 1):
-        heart.until_due(grant)
-        ask(heart, client)
-    assert len(living(simulator)) == length
-    return grant
-
-
 def test_a_chain_of_five_pairs_that_nobody_used_is_dead_to_the_last(heart: Heart, simulator: SimulatorControl) -> None:
     client = client_of(heart, simulator)
     chain(heart, simulator, client, 5)
@@ -191,15 +120,6 @@ def test_a_chain_is_not_called_dead_where_one_of_its_tokens_was_not_seen_to_be_u
     assert result["status"] == "done"
     assert living(simulator) == []
     assert result["evidence"] == "verified"
-
-
-def test_a_chain_longer_than_what_is_kept_is_at_most_accepted(heart: Heart, simulator: SimulatorControl) -> None:
-    client = client_of(heart, simulator)
-    grant = chain(heart, simulator, client, 3)
-    for n in range(20):
-        heart.former(grant, f"predecessor-{n}", generation=-n)
-    heart.run("update evergrant.former_tokens set known_dead_at = now() where generation <= 0")
-    assert revoke(heart, client)["evidence"] == "accepted"
 
 
 def test_a_confirmed_token_leaves_one_pair_alive_and_one_branch(heart: Heart, simulator: SimulatorControl) -> None:
@@ -228,17 +148,6 @@ def test_a_confirmation_that_was_not_answered_forgets_no_pair_that_may_live(
         simulator.clear_faults()
     confirm.confirm(heart.place, registered, [grant])
     assert (len(living(simulator)), heart.formers(grant)) == (1, {})
-
-
-def confirm_registration(heart: Heart, simulator: SimulatorControl, client: int) -> Any:
-    url = f"{simulator.url}/oauth/token/info"
-    heart.run(
-        """update evergrant.clients set updated_at = clock_timestamp(),
-            overrides = overrides || jsonb_build_object('confirm_url', cast(:url as text))""",
-        url=url,
-    )
-    with transaction() as connection:
-        return heart.place.registrations.ready(clients.known(connection, [client])[client])
 
 
 def test_a_grant_that_was_ever_in_doubt_is_accepted_and_not_verified(heart: Heart, simulator: SimulatorControl) -> None:

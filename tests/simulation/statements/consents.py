@@ -32,6 +32,7 @@ def insert(tables: Tables, p: Parameters) -> list[Row]:
             "refreshed_credentials_no": credentials_no,
             "claim_no": 0,
             "ever_in_doubt": False,
+            "predecessors_dropped": False,
             "reason": None,
             "failing_for": timedelta(0),
             "created_at": row["created_at"] or tables.now,

@@ -38,12 +38,12 @@ def task(tables: Tables, p: Parameters) -> list[Row]:
     if row is None:
         return []
     grant = tables.grants[p["grant_id"]]
-    predecessors = sum(each["kind"] == "predecessor" for each in tables.former_of(p["grant_id"]).values())
     return [
         {
             **{name: row[name] for name in ("id", "reason", "attempts", "failing_since")},
             "ever_in_doubt": grant["ever_in_doubt"] or grant["doubt_since"] is not None,
-            "predecessors_dropped": predecessors >= p["kept"],
+            "predecessors_dropped": grant["predecessors_dropped"],
+            "freshened": grant["refreshed_at"] is not None and grant["refreshed_at"] > row["requested_at"],
         }
     ]
 

@@ -129,6 +129,8 @@ def drop_oldest_predecessors(tables: Tables, p: Parameters) -> None:
         former = tables.former_of(grant_id)
         predecessors = sorted(row["id"] for row in former.values() if row["kind"] == "predecessor")
         for number in predecessors[: -p["kept"]]:
+            if former[number]["known_dead_at"] is None:
+                tables.change(tables.grants[grant_id], predecessors_dropped=True)
             tables.drop(former, number)
 
 

@@ -1,0 +1,105 @@
+"""Revocations as function calls: one look of beat and what a worker makes of it, against a simulator over HTTP."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from models import client as clients
+from models.database import transaction
+from tasks import refresh, retry
+from tasks.revoke import Ending
+from tests.heart import Heart
+from worker.simulator.control import SimulatorControl
+
+ORG = {"org": ["o1"]}
+
+
+def client_of(heart: Heart, simulator: SimulatorControl, *, proven: bool = True, **more: Any) -> int:
+    """A client whose endpoints are the simulator's."""
+    url = simulator.url
+    urls = {
+        "token_url": f"{url}/oauth/token",
+        "revoke_url": f"{url}/oauth/revoke",
+        "api_url": f"{url}/v2/bookings",
+    }
+    client = heart.client(**{"rotation": "on_use", **urls, **more})
+    if proven:
+        heart.run("update evergrant.valves set credentials_proven_no = 1 where client_id = :id", id=client)
+    return client
+
+
+def mint(simulator: SimulatorControl, ref: str = "customer", **more: Any) -> dict[str, Any]:
+    return simulator.mint("app", refs=[ref], orgs=["o1"], **more)[0]
+
+
+def ask(heart: Heart, client: int) -> None:
+    """One real refresh of the grant that is due."""
+    attempt = heart.begin(client)
+    request = refresh.request_of(heart.place, attempt)
+    sending = retry.send(heart.place.transport, request, deadline=timedelta(seconds=5), guard=lambda: None)
+    heart.settle((attempt, heart.place.transport.submit(sending).result()))
+
+
+def end(heart: Heart, client: int) -> None:
+    """One look of beat, and what a worker makes of the revocations it finds."""
+    for job in heart.claim(client).revocations:
+        for attempt in heart.start([job], status="revoking"):
+            Ending(heart.place, attempt).carry_out()
+
+
+def revoke(heart: Heart, client: int, *, looks: int = 30, apart: float = 20) -> dict[str, Any]:
+    """Ask for the revocation and carry it out, `apart` seconds going by between the looks."""
+    heart.run("select evergrant.request_revocation('customer')")
+    for _ in range(looks):
+        end(heart, client)
+        if found(heart)["status"] in ("done", "dead"):
+            break
+        heart.later(seconds=apart)
+    return found(heart)
+
+
+def found(heart: Heart) -> dict[str, Any]:
+    return dict(heart.one("select * from evergrant.revocations"))
+
+
+def living(simulator: SimulatorControl, ref: str = "customer") -> list[int]:
+    """The pairs of which anything is alive at the provider."""
+    (grant,) = simulator.grants(ref)
+    return [each["pair"] for each in grant["pairs"] if each["access_alive"] or each["refresh_alive"]]
+
+
+def stray(heart: Heart, grant: UUID, pair: dict[str, Any], *, expired: bool = False) -> None:
+    """Keep a pair as surplus."""
+    heart.former(grant, "x", kind="surplus")
+    seal = heart.place.vault.seal
+    heart.run(
+        """update evergrant.former_tokens set sealed_refresh_token = :refresh, sealed_access_token = :access,
+            refresh_fingerprint = :fingerprint, access_expires_at = clock_timestamp() + make_interval(secs => :left)
+        where refresh_fingerprint = :before""",
+        refresh=seal(pair["refresh_token"], table="grants", row_id=grant, purpose="refresh"),
+        access=seal(pair["access_token"], table="grants", row_id=grant, purpose="access"),
+        fingerprint=heart.place.vault.fingerprint(pair["refresh_token"]),
+        left=-1 if expired else 3600,
+        before=heart.place.vault.fingerprint("rt-x"),
+    )
+
+
+def chain(heart: Heart, simulator: SimulatorControl, client: int, length: int) -> UUID:
+    """A grant whose access tokens nobody ever used: at `on_use` all its pairs are alive."""
+    grant = heart.grant(client, pair=mint(simulator), labels=ORG)
+    for _ in range(length - 1):
+        heart.until_due(grant)
+        ask(heart, client)
+    assert len(living(simulator)) == length
+    return grant
+
+
+def confirm_registration(heart: Heart, simulator: SimulatorControl, client: int) -> Any:
+    url = f"{simulator.url}/oauth/token/info"
+    heart.run(
+        """update evergrant.clients set updated_at = clock_timestamp(),
+            overrides = overrides || jsonb_build_object('confirm_url', cast(:url as text))""",
+        url=url,
+    )
+    with transaction() as connection:
+        return heart.place.registrations.ready(clients.known(connection, [client])[client])

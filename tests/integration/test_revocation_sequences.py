@@ -1,0 +1,188 @@
+"""What providers do with a revocation, and what may be said afterwards: judged by the provider's own ledger."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from models import redrive
+from models.database import transaction
+from tasks import clock, confirm
+from tests.heart import Heart
+from tests.integration.revoking import (
+    ORG,
+    ask,
+    chain,
+    client_of,
+    confirm_registration,
+    end,
+    found,
+    living,
+    mint,
+    revoke,
+    stray,
+)
+from worker.simulator.control import SimulatorControl
+from worker.simulator.launch import simulator_thread
+
+Eventually = Callable[..., Any]
+MORE_THAN_KEPT = 23
+
+
+@pytest.fixture
+def simulator() -> Iterator[SimulatorControl]:
+    with simulator_thread(profile="on_use", dialect="doorkeeper") as control:
+        control.create_client("app", "s3cret")
+        yield control
+
+
+def because(heart: Heart) -> list[str]:
+    """Why the end is no better known, as the event tells."""
+    told: list[str] = heart.one("select data from evergrant.events where type = 'grant.revoked'")["data"]["because"]
+    return told
+
+
+@pytest.mark.parametrize("probe", [True, False])
+def test_a_predecessor_that_fell_out_may_live_and_the_end_is_accepted(
+    heart: Heart, simulator: SimulatorControl, *, probe: bool
+) -> None:
+    client = client_of(heart, simulator, probe=probe)
+    chain(heart, simulator, client, MORE_THAN_KEPT)
+    assert revoke(heart, client)["evidence"] == "accepted"
+    assert because(heart) == ["predecessors_dropped"]
+    assert living(simulator)
+
+
+def test_that_one_fell_out_is_remembered_when_all_the_others_are_dead_and_forgotten(
+    heart: Heart, simulator: SimulatorControl
+) -> None:
+    client = client_of(heart, simulator)
+    grant = chain(heart, simulator, client, MORE_THAN_KEPT)
+    heart.set(grant, due_at=clock.wall() + timedelta(hours=1))
+    confirm.confirm(heart.place, confirm_registration(heart, simulator, client), [grant])
+    assert heart.formers(grant) == {}
+    assert revoke(heart, client)["evidence"] == "accepted"
+    assert living(simulator)
+
+
+@pytest.mark.parametrize("probe", [True, False])
+@pytest.mark.parametrize("length", [1, 3])
+def test_a_grant_that_its_user_revoked_already_is_seen_to_be_dead(
+    heart: Heart, simulator: SimulatorControl, length: int, *, probe: bool
+) -> None:
+    client = client_of(heart, simulator, probe=probe)
+    chain(heart, simulator, client, length)
+    simulator.revoke_as_user("customer")
+    assert revoke(heart, client)["evidence"] == "verified"
+    assert living(simulator) == []
+
+
+@pytest.mark.parametrize("probe", [True, False])
+def test_a_chain_of_which_every_access_token_has_expired_is_dead_to_the_last(
+    heart: Heart, simulator: SimulatorControl, eventually: Eventually, *, probe: bool
+) -> None:
+    """Each is used though it opens nothing; the present pair is refreshed first and then used, too."""
+    client = client_of(heart, simulator, probe=probe)
+    simulator.configure(lifetime=2)
+    pair = mint(simulator, lifetime=2)
+    heart.grant(client, pair=pair, labels=ORG, access_left=timedelta(seconds=1))
+    for _ in range(3):
+        heart.later(minutes=2)
+        ask(heart, client)
+    assert len(living(simulator)) == 4
+    eventually(lambda: [each["access_alive"] for each in simulator.grants("customer")[0]["pairs"]] == [False] * 4)
+    heart.later(minutes=2)
+    assert revoke(heart, client, apart=0)["evidence"] == "verified"
+    assert living(simulator) == []
+
+
+def test_an_access_token_that_ended_sooner_than_we_knew_is_no_proof_of_a_revocation(
+    heart: Heart, simulator: SimulatorControl, eventually: Eventually
+) -> None:
+    """Doorkeeper answers 200 and does nothing, and then the API says 401 because it has expired."""
+    client = client_of(heart, simulator, probe=False)
+    pair = mint(simulator, lifetime=1)
+    heart.grant(client, pair=pair, labels=ORG)
+    eventually(lambda: not simulator.judge({"customer": pair["access_token"]})["customer"]["alive"])
+    assert revoke(heart, client, apart=0)["evidence"] == "verified"
+    assert living(simulator) == []
+
+
+@pytest.mark.parametrize("length", [1, 3])
+def test_an_api_that_answers_401_to_everything_proves_nothing(
+    heart: Heart, simulator: SimulatorControl, length: int
+) -> None:
+    client = client_of(heart, simulator, probe=False)
+    chain(heart, simulator, client, length)
+    simulator.add_fault("status", where="api", when="before", status=401)
+    assert revoke(heart, client, apart=0)["evidence"] == "accepted"
+    assert because(heart) == ["no_way_to_look"]
+    assert living(simulator) == []
+
+
+def test_a_predecessor_is_not_called_dead_where_somebody_before_the_provider_answered(
+    heart: Heart, simulator: SimulatorControl
+) -> None:
+    client = client_of(heart, simulator)
+    chain(heart, simulator, client, 3)
+    simulator.add_fault("status", where="api", when="before", status=401)
+    revoke(heart, client, looks=3)
+    assert living(simulator) == []
+    assert found(heart)["evidence"] == "verified"
+
+
+NO_ANSWERS = [
+    {"act": "status", "status": 500},
+    {"act": "html"},
+    {"act": "drop"},
+    {"act": "hang", "hang_seconds": 3},
+]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("fault", NO_ANSWERS, ids=lambda fault: str(fault["act"]))
+def test_an_answer_that_says_nothing_is_asked_for_again(
+    heart: Heart, simulator: SimulatorControl, fault: dict[str, Any], when: str
+) -> None:
+    client = client_of(heart, simulator, deadline_seconds=0.3)
+    heart.grant(client, pair=mint(simulator), labels=ORG)
+    simulator.add_fault(**fault, where="revoke", when=when, count=1)
+    heart.run("select evergrant.request_revocation('customer')")
+    end(heart, client)
+    assert (found(heart)["status"], found(heart)["attempts"]) == ("queued", 1)
+    assert found(heart)["last_error_code"] is not None
+    heart.later(minutes=6)
+    end(heart, client)
+    assert found(heart)["evidence"] == "verified"
+    assert living(simulator) == []
+
+
+def test_a_revocation_that_was_given_up_is_sent_back_by_redrive(heart: Heart, simulator: SimulatorControl) -> None:
+    client = client_of(heart, simulator)
+    grant = heart.grant(client, pair=mint(simulator), labels=ORG, access_left=timedelta(days=3))
+    simulator.set_secret("app", "another")
+    heart.run("select evergrant.request_revocation('customer')")
+    end(heart, client)
+    heart.later(hours=25)
+    heart.run("update evergrant.valves set paused_until = null")
+    end(heart, client)
+    assert found(heart)["status"] == "dead"
+    simulator.set_secret("app", "s3cret")
+    letter = heart.one("select id from evergrant.dead_letters where grant_id = :id", id=grant)["id"]
+    with transaction() as connection:
+        assert [each.done for each in redrive.redrive(connection, [letter], who="tests")] == [True]
+    heart.run("update evergrant.valves set paused_until = null")
+    end(heart, client)
+    assert (found(heart)["status"], found(heart)["evidence"]) == ("done", "verified")
+    assert heart.letters(grant) == []
+    assert living(simulator) == []
+
+
+def test_a_surplus_pair_that_is_gone_already_costs_no_verdict(heart: Heart, simulator: SimulatorControl) -> None:
+    client = client_of(heart, simulator)
+    grant = heart.grant(client, pair=mint(simulator), labels=ORG)
+    stray(heart, grant, mint(simulator, "second"), expired=True)
+    simulator.revoke_as_user("second")
+    assert revoke(heart, client, apart=0)["evidence"] == "verified"
+    assert (living(simulator), living(simulator, "second")) == ([], [])
