@@ -290,7 +290,7 @@ def test_a_pair_that_arrives_while_the_others_are_being_killed_is_killed_too(
     ending = Ending(heart.place, attempt)
     kill = ending._kill
 
-    def kill_and_let_another_arrive(task: Any) -> str:
+    def kill_and_let_another_arrive(task: Any) -> Any:
         evidence = kill(task)
         second = mint(simulator, "second")
         heart.set(grant, generation=2)
