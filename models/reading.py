@@ -1,7 +1,7 @@
 """Reading for people: what the lists and the single records show. Nothing here changes anything or opens a seal."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -191,6 +191,12 @@ def revocation(connection: Connection, revocation_id: int) -> RowMapping | None:
     """One revocation."""
     found = connection.execute(text(REVOCATIONS + " where r.id = :id"), {"id": revocation_id})
     return found.mappings().one_or_none()
+
+
+def revocations_of(connection: Connection, grant_ids: Collection[UUID]) -> Sequence[RowMapping]:
+    """The revocations of these grants."""
+    found = connection.execute(text(REVOCATIONS + " where r.grant_id = any(:ids)"), {"ids": list(grant_ids)})
+    return found.mappings().all()
 
 
 DEAD_LETTERS = """

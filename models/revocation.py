@@ -28,7 +28,6 @@ class Revocation(Base):
     reason: Mapped[str | None]
     status: Mapped[str]
     evidence: Mapped[str | None]
-    erase: Mapped[bool]
     idempotency_key: Mapped[str | None]
     requested_at: Mapped[datetime]
     requested_by: Mapped[str]

@@ -32,6 +32,7 @@ TABLES: dict[str, tuple[str | None, str | None]] = {
     "former_tokens": (WORK, None),
     "refresh_requests": (WORK, None),
     "revocations": (WORK, READ),
+    "erasures": (WORK, READ),
     "dead_letters": (WORK, READ),
     "events": (WORK, READ),
     "journals": (WORK, READ),
@@ -97,7 +98,11 @@ def _on_tables(role: str) -> list[str]:
         right = {"evergrant_worker": worker, "evergrant_web": web, "evergrant_admin": _operator(table)}.get(role)
         if right:
             by_right.setdefault(right, []).append(f"evergrant.{table}")
-    return [f"grant {right} on {', '.join(tables)} to {role}" for right, tables in by_right.items()]
+    made = [f"grant {right} on {', '.join(tables)} to {role}" for right, tables in by_right.items()]
+    if by_right and role != "evergrant_web":
+        # A new journal is numbered above all that are on the disk, whatever a restored sequence says.
+        made.append(f"grant select, update on sequence evergrant.journals_id_seq to {role}")
+    return made
 
 
 def _operator(table: str) -> str:

@@ -4,6 +4,7 @@ from models.chore import Chore
 from models.client import Client, Valve
 from models.connect_request import ConnectRequest
 from models.dead_letter import DeadLetter
+from models.erasure import Erasure
 from models.event import Event
 from models.former_token import FormerToken
 from models.grant import Grant
@@ -19,6 +20,7 @@ __all__ = [
     "Client",
     "ConnectRequest",
     "DeadLetter",
+    "Erasure",
     "Event",
     "FormerToken",
     "Grant",

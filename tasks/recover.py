@@ -14,7 +14,7 @@ from uuid import UUID
 
 import structlog
 
-from models import installation, revocation, tick
+from models import erasure, installation, revocation, tick
 from models import journal as register
 from models.database import transaction
 from models.keys import VaultError
@@ -26,6 +26,7 @@ log = structlog.get_logger()
 
 TICK_MISSING = "tick_missing"
 TIMELINE = "timeline"
+ACTOR = "evergrant"
 
 
 def look(place: Workplace, *, thoroughly: bool = False) -> str:
@@ -97,7 +98,10 @@ def _end_again(kept: Journal) -> None:
     """End the grants whose ends a journal has noted and the database has forgotten."""
     with transaction() as connection:
         for end in kept.ends():
-            revocation.end_again(connection, UUID(end.grant_id), evidence=end.evidence, ended_at=end.ended_at)
+            if end.erase:
+                erasure.wish(connection, UUID(end.grant_id), who=ACTOR)
+            else:
+                revocation.end_again(connection, UUID(end.grant_id), evidence=end.evidence, ended_at=end.ended_at)
 
 
 def _note_replayed(place: Workplace, kept: Journal, incident_no: int) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -12,6 +13,8 @@ from sqlalchemy.exc import DBAPIError
 import settings as configuration
 from models import chore, process, silence
 from models.database import transaction
+from tasks import erase, workplace
+from tasks.settle import settle
 
 log = structlog.get_logger()
 
@@ -42,10 +45,16 @@ def forget_connect_requests(connection: Connection) -> None:
     connection.execute(FORGET_CONNECT_REQUESTS)
 
 
+def erase_dead(connection: Connection) -> None:
+    """Forget whom dead grants belonged to, where that was wished."""
+    erase.erase(connection, partial(workplace.here, settle))
+
+
 CHORES: dict[str, Callable[[Connection], None]] = {
     "tell_late": silence.tell_late,
     "tell_waiting": silence.tell_waiting,
     "shred_dead_grants": shred_dead_grants,
+    "erase": erase_dead,
     "forget_connect_requests": forget_connect_requests,
     "forget_silent_processes": process.forget_silent,
 }
@@ -71,10 +80,15 @@ def request_refresh(ref: Any = None, client: Any = None, if_generation: Any = No
 
 @shared_task(name="evergrant.request_revocation", ignore_result=True)
 def request_revocation(
-    ref: Any = None, client: Any = None, reason: Any = None, idempotency_key: Any = None, **_later: Any
+    ref: Any = None,
+    client: Any = None,
+    reason: Any = None,
+    idempotency_key: Any = None,
+    erase: Any = False,  # messages have named arguments
+    **_later: Any,
 ) -> None:
     """Ask for a grant's end by message; the same as the SQL function of this name."""
-    _call("request_revocation", ref=ref, client=client, reason=reason, idempotency_key=idempotency_key)
+    _call("request_revocation", ref=ref, client=client, reason=reason, idempotency_key=idempotency_key, erase=erase)
 
 
 def _call(function: str, **arguments: Any) -> None:

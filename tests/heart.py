@@ -42,7 +42,7 @@ _TIMES = text("""
 select table_name, column_name from information_schema.columns
 where table_schema = 'evergrant' and data_type = 'timestamp with time zone'
     and table_name in ('grants', 'valves', 'journals', 'former_tokens', 'refresh_requests', 'revocations',
-        'dead_letters', 'events')
+        'erasures', 'dead_letters', 'events')
 """)
 
 

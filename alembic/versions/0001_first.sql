@@ -184,7 +184,6 @@ create table evergrant.revocations (
     reason text,
     status text not null default 'queued',
     evidence text,
-    erase boolean not null default false,
     idempotency_key text,
     requested_at timestamptz not null default clock_timestamp(),
     requested_by text not null default session_user,
@@ -204,6 +203,17 @@ create table evergrant.revocations (
     constraint ck_revocations_evidence check (evidence in ('verified', 'accepted', 'unsupported'))
 );
 create index ix_revocations_queued on evergrant.revocations (client_id, due_at) where status = 'queued';
+
+-- A wish that nothing of a grant stays but its id, status and fingerprints, once it is dead.
+create table evergrant.erasures (
+    grant_id uuid not null,
+    requested_at timestamptz not null default clock_timestamp(),
+    requested_by text not null default session_user,
+    erased_at timestamptz,
+    constraint pk_erasures primary key (grant_id),
+    constraint fk_erasures_grant_id foreign key (grant_id) references evergrant.grants (id)
+);
+create index ix_erasures_open on evergrant.erasures (requested_at) where erased_at is null;
 
 create table evergrant.dead_letters (
     id bigint generated always as identity,
@@ -256,6 +266,7 @@ insert into evergrant.chores (name, every) values
     ('tell_late', '15 seconds'),          -- grants whose access token has ended
     ('tell_waiting', '1 minute'),         -- grants that wait for a journal
     ('shred_dead_grants', '1 hour'),      -- sealed tokens of a grant that died long ago
+    ('erase', '10 seconds'),              -- whom a dead grant belonged to, where that was wished
     ('forget_connect_requests', '1 hour'),
     ('forget_silent_processes', '10 minutes');
 

@@ -97,8 +97,8 @@ begin
         end if;
         raise exception using errcode = 'P0002', message = format('unknown ref %L', ref);
     end if;
-    insert into evergrant.revocations (client_id, grant_id, ref, reason, idempotency_key, erase)
-    values (held.client_id, held.id, held.ref, reason, idempotency_key, erase)
+    insert into evergrant.revocations (client_id, grant_id, ref, reason, idempotency_key)
+    values (held.client_id, held.id, held.ref, reason, idempotency_key)
     on conflict do nothing
     returning id into made;
     if made is null then
@@ -111,6 +111,11 @@ begin
             raise exception using errcode = '22023',
                 message = format('idempotency key %L belongs to the revocation of ref %L', idempotency_key, made_for);
         end if;
+    end if;
+    if erase then
+        insert into evergrant.erasures (grant_id)
+        select g.id from evergrant.grants g where g.client_id = held.client_id and g.ref = held.ref
+        on conflict do nothing;
     end if;
     notify evergrant_work;
     return made;

@@ -54,12 +54,13 @@ class Kept(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """A revocation of a grant ended: a restored database must not bring the grant back."""
+    """A revocation of a grant ended: a restored database must not bring the grant back. `erase`: nor whose it was."""
 
     grant_id: str
     ended_at: datetime
     revocation_id: int | None = None
     evidence: str = ""
+    erase: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +119,7 @@ def encode_end(end: End) -> bytes:
             "ended_at": end.ended_at.isoformat(),
             "revocation_id": end.revocation_id,
             "evidence": end.evidence,
+            "erase": end.erase,
         }
     ).encode()
 
@@ -130,6 +132,7 @@ def decode_end(data: bytes) -> End:
         ended_at=datetime.fromisoformat(read["ended_at"]),
         revocation_id=read["revocation_id"],
         evidence=read["evidence"],
+        erase=read.get("erase", False),
     )
 
 

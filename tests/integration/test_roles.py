@@ -13,6 +13,7 @@ import settings
 from models import database, roles
 from models.database import transaction
 from tasks import upkeep
+from tasks.workplace import Workplace
 from tests.heart import LOST, Heart, token_set
 
 Login = Callable[[str], psycopg.Connection]
@@ -172,6 +173,16 @@ def test_the_heart_works_as_evergrant_worker(heart: Heart, logins: Callable[[str
         for name in upkeep.CHORES:
             upkeep.upkeep(name)
     assert heart.token(grant) == "rt-3"
+
+
+@pytest.mark.parametrize("role", ["evergrant_worker", "evergrant_admin"])
+def test_a_process_opens_a_journal_above_those_that_are_on_the_disk(
+    heart: Heart, logins: Callable[[str], str], role: str
+) -> None:
+    with as_login(heart, logins(role)):
+        place = Workplace.open(heart.settings)
+        assert place.journal_id > heart.place.journal_id
+        place.close()
 
 
 def test_what_a_role_got_by_hand_is_taken_back(heart: Heart, login: Login) -> None:

@@ -130,7 +130,7 @@ def test_an_erasure_is_kept_with_the_revocation(heart: Heart, client: int) -> No
     heart.grant(client)
     with transaction() as connection:
         call(connection, "request_revocation", ref="customer", erase=True)
-    assert heart.one("select erase from evergrant.revocations")["erase"]
+    assert heart.one("select erased_at from evergrant.erasures")["erased_at"] is None
 
 
 def test_an_idempotency_key_that_was_rolled_back_is_free_again(

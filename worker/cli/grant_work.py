@@ -143,7 +143,7 @@ def revoke(
     names = read_refs(refs)
     with session.transaction() as connection:
         located = reading.locate(connection, names, client)
-    confirm(f"Revoke {_counted(names)} at the provider, for good?", yes=yes)
+    confirm(f"Revoke {counted(names)} at the provider, for good?", yes=yes)
     with session.transaction() as connection:
         made = [operating.request_revocation(connection, each.id, reason=reason, who=settings.who) for each in located]
     ids = [row["id"] for row in made]
@@ -155,14 +155,21 @@ def revoke(
         what = {name: row[name] for name in ("id", "ref", "client", "status", "evidence")}
         told = f"{row['ref']}: revocation {row['id']} is {row['status']}"
         output.done(what, told + (f" ({row['evidence']})." if row["evidence"] else "."), as_json=as_json)
-    _fail_for_dead([row["ref"] for row in ended if row and row["status"] == "dead"])
+    fail_for_dead([row["ref"] for row in ended if row and row["status"] == "dead"])
 
 
-def _counted(names: list[str]) -> str:
+def counted(names: list[str]) -> str:
+    """Refs as a question names them."""
     return names[0] if len(names) == 1 else f"{len(names)} grants ({', '.join(names[:3])}, …)"
 
 
-def _fail_for_dead(refs: list[str]) -> None:
+def fail_for_dead(refs: list[str]) -> None:
+    """Fail where a revocation was given up.
+
+    Raises:
+        Failure: it names them.
+
+    """
     if refs:
         raise Failure(
             code="dead_letter",
@@ -179,7 +186,7 @@ def _wait_for_revocations(ids: list[int], *, timeout: timedelta) -> None:
         return all(row is not None and row["status"] in ("done", "dead") for row in rows)
 
     if not wait_until(ended, timeout=timeout):
-        raise _ran_out(timeout, "the revocations", "evergrant revocations list")
+        raise ran_out(timeout, "the revocations", "evergrant revocations list")
 
 
 def _wait_for(located: list[Located], awaited: dict[UUID, int], *, timeout: timedelta) -> None:
@@ -190,10 +197,11 @@ def _wait_for(located: list[Located], awaited: dict[UUID, int], *, timeout: time
         return all(each.generation >= awaited[each.id] for each in now)
 
     if not wait_until(refreshed, timeout=timeout):
-        raise _ran_out(timeout, "every refresh", "evergrant status")
+        raise ran_out(timeout, "every refresh", "evergrant status")
 
 
-def _ran_out(timeout: timedelta, what: str, look: str) -> Failure:
+def ran_out(timeout: timedelta, what: str, look: str) -> Failure:
+    """The failure of a `--wait` that waited long enough."""
     return Failure(
         code="timeout",
         message=f"After {timeout.total_seconds():g} s {what} had not ended; the work goes on",

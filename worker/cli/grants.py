@@ -39,6 +39,7 @@ SECTIONS = {
         "resume": Late("worker.cli.grant_work:resume", "Go on refreshing paused grants."),
         "set": Late("worker.cli.grant_work:set_", "Change a grant's labels, or how it is kept."),
         "revoke": Late("worker.cli.grant_work:revoke", "Kill grants at the provider, for good."),
+        "erase": Late("worker.cli.erase:erase", "Kill grants at the provider, and forget whose they were."),
     },
 }
 
