@@ -5,7 +5,7 @@ other two; what one side cannot use the others get. At `grace` a grant in doubt 
 says: its old refresh token lives for seconds.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -56,7 +56,9 @@ def claim(
     valve, at = valves.of_row(row), row["at"]
     scope = Scope(client_id, at, min(lease, row["attempt_lease"]))
     may_repeat = row["rotation"] == "grace" and not valve.paused_by_operator
-    claimed = Claimed(due=claims.repeats(connection, scope, most) if may_repeat else [])
+    # A message that the broker loses must leave time for others before the grace is over.
+    hurried = replace(scope, lease=min(lease, row["attempt_lease"] / 4))
+    claimed = Claimed(due=claims.repeats(connection, hurried, most) if may_repeat else [])
     if claimed.count:
         valves.write(connection, client_id, policy.take(valve, at=at, count=claimed.count))
         claimed.again_in = SOON

@@ -139,6 +139,16 @@ def test_a_grace_repeat_goes_at_once_although_the_valve_is_shut(heart: Heart) ->
     assert heart.claim(client).due == [(grant, 3)]
 
 
+def test_a_grace_repeat_whose_message_is_lost_is_claimed_again_while_the_grace_lasts(heart: Heart) -> None:
+    """The grace is two minutes at the least where an attempt may last one: four chances, not two."""
+    client = heart.client(rotation="grace")
+    grant = heart.grant(client)
+    heart.ask(client, LOST)
+    for _ in range(3):
+        assert [job[0] for job in heart.claim(client).due] == [grant]
+        heart.later(seconds=16)
+
+
 def test_a_second_grace_repeat_waits_for_the_back_off_and_the_valve(heart: Heart) -> None:
     client = heart.client(rotation="grace")
     grant = heart.grant(client)

@@ -309,7 +309,8 @@ class Episode:
             until = self.world.seconds + REST_STEP
             while self.world.seconds < until and self.world.step():
                 pass
-            if not any(self._unrest(row) for row in self.tables.grants.values()):
+            rows = self.tables.grants.values()
+            if not any(row["started_at"] or self._unrest(row) for row in rows):
                 return
 
     def _judge_the_end(self) -> None:
