@@ -15,6 +15,8 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "EVERGRANT_"
+LONGEST_SOCKET_PATH = 107
+LARGEST_PORT = 65535
 
 
 class SettingsError(Exception):
@@ -40,10 +42,36 @@ def _broker_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def bind_address(value: str) -> Path | tuple[str, int]:
+    """Where to listen: an absolute path of a unix socket (`unix:` before it or not), or host and port.
+
+    Raises:
+        ValueError: it is neither.
+
+    """
+    path = Path(value.removeprefix("unix:"))
+    if path.is_absolute():
+        if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+            message = f"the path of a unix socket has at most {LONGEST_SOCKET_PATH} bytes"
+            raise ValueError(message)
+        return path
+    host, colon, port = value.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > LARGEST_PORT:
+        message = "must be the absolute path of a unix socket, or host:port such as 127.0.0.1:9465"
+        raise ValueError(message)
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _bind(value: str) -> str:
+    bind_address(value)
+    return value
+
+
 # The bound keeps sums with dates in range: a million seconds is 11 days, a million days 27 centuries.
 Seconds = Annotated[float, Field(gt=0, le=10**6)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 BrokerUrl = Annotated[SecretStr, AfterValidator(_broker_url)]
+Bind = Annotated[str, AfterValidator(_bind)]
 
 
 class Settings(BaseSettings):
@@ -91,6 +119,29 @@ class Settings(BaseSettings):
     )
     database_pool: int = Field(5, ge=1, description="Database connections of one process at most.")
 
+    token_bind: Bind | None = Field(
+        None,
+        description="Where `evergrant web` hands out tokens: the path of a unix socket, or host:port, which beyond "
+        "loopback needs TLS; unset: nowhere.",
+    )
+    token_tls_certificate: Path | None = Field(
+        None, description="Certificate of the token interface with its chain, a PEM file."
+    )
+    token_tls_key: Path | None = Field(None, description="The certificate's private key, a PEM file.")
+    token_requests_per_second: float = Field(
+        100,
+        gt=0,
+        le=10**6,
+        description="What one application may ask of the token interface; ten seconds' worth at once.",
+    )
+    ops_bind: Bind = Field(
+        "127.0.0.1:9464",
+        description="Where `evergrant web` tells operators how it goes: `/metrics`, `/healthz`, `/readyz`.",
+    )
+    ops_password_file: Path | None = Field(
+        None, description="Password of the operators' listener, any user name; needed beyond loopback."
+    )
+
     dispatch_lease_seconds: Seconds = Field(30, description="How long a claim waits for a worker.")
     attempt_lease_seconds: Seconds = Field(60, description="How long a started attempt is left alone.")
     http_deadline_seconds: Seconds = Field(30, description="Total time of one request to a provider.")
@@ -111,6 +162,11 @@ class Settings(BaseSettings):
             return self.actor or pwd.getpwuid(os.getuid()).pw_name
         except KeyError:
             return f"uid {os.getuid()}"
+
+    @property
+    def wants_web(self) -> bool:
+        """Whether `evergrant up` runs a web process: somebody has said where it should listen."""
+        return self.token_bind is not None or "ops_bind" in self.model_fields_set
 
     @property
     def provider_folder(self) -> Path:

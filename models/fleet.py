@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, RowMapping, TextClause, text
 
-# Beats and workers say every five seconds that they live; this allows for a slow machine.
+# Beats, workers and webs say every five seconds that they live; this allows for a slow machine.
 SILENT_AFTER = timedelta(seconds=30)
 
 # One pass over the grants. Runway: until the first access token that is kept warm lapses, if all stood still.
@@ -36,7 +36,9 @@ left join (
         min(g.access_expires_at - g.at) filter (where g.active and g.warm and g.access_expires_at > g.at)
             as runway
     from (
-        select g.*, clock.at, g.status = 'active' and r.id is null as active, r.id is not null as ending,
+        select g.client_id, g.status, g.due_at, g.claimed_at, g.started_at, g.failures, g.doubt_since,
+            g.suspect_at, g.access_expires_at, clock.at, g.status = 'active' and r.id is null as active,
+            r.id is not null as ending,
             coalesce(g.keep, k.keep) = 'warm' as warm
         from evergrant.grants g
         join evergrant.clients k on k.id = g.client_id
@@ -76,7 +78,7 @@ def by_client(connection: Connection) -> list[RowMapping]:
 
 
 def processes(connection: Connection) -> list[RowMapping]:
-    """Every beat and worker that did not sign off, and whether it was heard of lately."""
+    """Every beat, worker and web that did not sign off, and whether it was heard of lately."""
     return list(connection.execute(PROCESSES, {"silent_after": SILENT_AFTER}).mappings())
 
 

@@ -1,4 +1,4 @@
-"""Processes: beats and workers that say now and then that they are alive."""
+"""Processes: beats, workers and webs that say now and then that they are alive."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -10,7 +10,7 @@ from models.base import Base
 
 
 class Process(Base):
-    """One beat or worker process."""
+    """One beat, worker or web process."""
 
     __tablename__ = "processes"
 

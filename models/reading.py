@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -234,32 +234,6 @@ def journals(connection: Connection) -> list[RowMapping]:
                 where g.doubt_since is not null and g.doubt_journals @> array[j.id]) as grants_waiting
         from evergrant.journals j order by j.id"""
     return list(connection.execute(text(query)).mappings())
-
-
-@dataclass(frozen=True)
-class TokenState:
-    """A grant as a reading application sees it; the token is sealed and there only where it may be used."""
-
-    id: UUID
-    ref: str
-    client: str
-    status: str
-    reason: str | None
-    generation: int
-    access_expires_at: datetime | None
-    left: timedelta | None
-    life: timedelta | None
-    last_error_code: str | None
-    sealed_access_token: bytes | None = field(repr=False)
-
-
-def token_state(connection: Connection, grant_id: UUID) -> TokenState:
-    """What the view shows of one grant, and how long its access token has to live."""
-    query = """
-        select t.grant_id as id, t.ref, t.client, t.status, g.reason, t.generation, t.access_expires_at,
-            t.access_expires_at - clock_timestamp() as left, t.sealed_access_token, g.life, g.last_error_code
-        from evergrant.access_tokens t join evergrant.grants g on g.id = t.grant_id where t.grant_id = :id"""
-    return TokenState(**connection.execute(text(query), {"id": grant_id}).mappings().one())
 
 
 def _stream(connection: Connection, query: str, wanted: Mapping[str, Any]) -> Iterator[RowMapping]:

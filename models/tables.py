@@ -1,5 +1,6 @@
 """Every table, so that the metadata is whole for alembic."""
 
+from models.application import Application
 from models.chore import Chore
 from models.client import Client, Valve
 from models.connect_request import ConnectRequest
@@ -16,6 +17,7 @@ from models.revocation import Revocation
 from models.tick import Tick
 
 __all__ = [
+    "Application",
     "Chore",
     "Client",
     "ConnectRequest",

@@ -278,7 +278,21 @@ create table evergrant.processes (
     started_at timestamptz not null default clock_timestamp(),
     seen_at timestamptz not null default clock_timestamp(),
     constraint pk_processes primary key (id),
-    constraint ck_processes_kind check (kind in ('beat', 'worker'))
+    constraint ck_processes_kind check (kind in ('beat', 'worker', 'web'))
+);
+
+-- Who may use the token interface. The key is 32 random bytes, so its plain hash tells nothing.
+create table evergrant.applications (
+    id bigint generated always as identity,
+    name text not null,
+    client_id bigint,                  -- null: the grants of every client
+    key_hash bytea not null,           -- SHA-256
+    created_at timestamptz not null default clock_timestamp(),
+    created_by text not null,
+    constraint pk_applications primary key (id),
+    constraint fk_applications_client_id foreign key (client_id) references evergrant.clients (id),
+    constraint uq_applications_name unique (name),
+    constraint ck_applications_name check (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$')
 );
 
 create table evergrant.connect_requests (

@@ -50,6 +50,13 @@ begin
 end
 $$;
 
+-- Who asks. A server that asks for others may name them, after itself: `evergrant_web/billing`.
+create function evergrant.asker()
+returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select concat_ws('/', session_user, nullif(current_setting('evergrant.application', true), '')) $$;
+
 -- Ask for an early refresh; returns the generation to wait for in the view. Whoever names a generation says that its
 -- access token was rejected: where no other grant can be a witness, that counts before the last one is declared dead.
 create function evergrant.request_refresh(ref text, client text default null, if_generation bigint default null)
@@ -69,8 +76,8 @@ begin
     if held.refreshed_at > clock_timestamp() - least(interval '60 seconds', held.life / 4) then
         return held.generation;
     end if;
-    insert into evergrant.refresh_requests (client_id, grant_id, generation, rejected)
-    values (held.client_id, held.id, held.generation, if_generation is not null)
+    insert into evergrant.refresh_requests (client_id, grant_id, generation, rejected, requested_by)
+    values (held.client_id, held.id, held.generation, if_generation is not null, evergrant.asker())
     on conflict do nothing;
     notify evergrant_work;
     return held.generation + 1;
@@ -97,8 +104,8 @@ begin
         end if;
         raise exception using errcode = 'P0002', message = format('unknown ref %L', ref);
     end if;
-    insert into evergrant.revocations (client_id, grant_id, ref, reason, idempotency_key)
-    values (held.client_id, held.id, held.ref, reason, idempotency_key)
+    insert into evergrant.revocations (client_id, grant_id, ref, reason, idempotency_key, requested_by)
+    values (held.client_id, held.id, held.ref, reason, idempotency_key, evergrant.asker())
     on conflict do nothing
     returning id into made;
     if made is null then
@@ -122,6 +129,7 @@ begin
 end
 $$;
 
+revoke all on function evergrant.asker() from public;
 revoke all on function evergrant.find_grant(text, text) from public;
 revoke all on function evergrant.request_refresh(text, text, bigint) from public;
 revoke all on function evergrant.request_revocation(text, text, text, text, boolean, boolean) from public;

@@ -5,7 +5,7 @@ OAuthError
 ├── ProviderFileError    a provider file, or a client's override of it, cannot be used
 ├── MissingSetting       this request needs a URL or a redirect URI that nobody has set
 ├── ProbeNotAllowed      the provider file does not say that a probe is harmless
-└── LabelNotChosen       a label has several values, and a header needs one of them
+└── LabelNotChosen       a header needs one value of a label: the grant has several, or not the one chosen
 """
 
 from collections.abc import Iterable
@@ -52,7 +52,10 @@ class ProbeNotAllowed(OAuthError):
 
 
 class LabelNotChosen(OAuthError):
-    """A label has several values and none was chosen; the message lists them."""
+    """A label has several values and none was chosen, or one that the grant does not have; the message lists them."""
 
     def __init__(self, label: str, header: str, values: Iterable[str]) -> None:
-        super().__init__(f"header {header} needs one value of the label {label!r}; choose among: {', '.join(values)}")
+        self.label = label
+        self.values = list(values)
+        choice = f"choose among: {', '.join(self.values)}" if self.values else "the grant has none"
+        super().__init__(f"header {header} needs one value of the label {label!r}; {choice}")

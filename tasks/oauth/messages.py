@@ -20,6 +20,8 @@ from tasks.oauth.provider import Auth, Body, Provider
 Labels = Mapping[str, str | Sequence[str]]
 Hint = Literal["refresh_token", "access_token"]
 
+LABEL_IN_HEADER = re.compile(r"{(\w+)}")
+
 DESCRIPTION_LIMIT = 200
 SCOPE_LIMIT = 4000
 SECONDS_LIMIT = 1e12  # far beyond any life; the policy clamps what is plausible
@@ -190,27 +192,36 @@ def api_call(provider: Provider, *, access_token: str, labels: Labels | None = N
     return _get(provider, "api_url", access_token, labels or {})
 
 
-def api_headers(provider: Provider, labels: Labels) -> dict[str, str]:
+def api_headers(provider: Provider, labels: Labels, chosen: Mapping[str, str] | None = None) -> dict[str, str]:
     """Make the headers that the provider file derives from labels; one whose label is absent is left out.
 
+    `chosen` says which value of a label is meant; it must be one that the grant has.
+
     Raises:
-        LabelNotChosen: the label has several values.
+        LabelNotChosen: the label has several values, or not the one chosen.
 
     """
+    wanted = chosen or {}
     made: dict[str, str] = {}
     for header, template in provider.headers.items():
-        needed = re.findall(r"{(\w+)}", template)
-        if all(label in labels for label in needed):
-            chosen = {label: _only_value(header, label, labels[label]) for label in needed}
-            made[header] = template.format_map(chosen)
+        needed = LABEL_IN_HEADER.findall(template)
+        if all(labels.get(label) or label in wanted for label in needed):
+            values = {label: _one_value(header, label, labels.get(label, ()), wanted.get(label)) for label in needed}
+            made[header] = template.format_map(values)
     return made
 
 
-def _only_value(header: str, label: str, values: str | Sequence[str]) -> str:
+def labels_in_headers(provider: Provider) -> set[str]:
+    """The labels that the provider file derives headers from."""
+    return {label for template in provider.headers.values() for label in LABEL_IN_HEADER.findall(template)}
+
+
+def _one_value(header: str, label: str, values: str | Sequence[str], chosen: str | None) -> str:
     several = [values] if isinstance(values, str) else list(values)
-    if len(several) != 1:
+    meant = several if chosen is None else [value for value in several if value == chosen]
+    if len(meant) != 1:
         raise LabelNotChosen(label, header, several)
-    return several[0]
+    return meant[0]
 
 
 def _get(provider: Provider, setting: str, access_token: str, labels: Labels) -> Request:

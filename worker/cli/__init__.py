@@ -21,6 +21,7 @@ SECTIONS = {
         "up": Late("worker.cli.processes:up", "Run everything on this machine until Ctrl-C."),
         "worker": Late("worker.cli.processes:worker", "Run one worker: it talks to the providers."),
         "beat": Late("worker.cli.processes:beat", "Run one beat: it claims what is due."),
+        "web": Late("worker.cli.processes:web", "Run one web: it hands out tokens over HTTP, and serves metrics."),
         "simulator": Late("worker.cli.simulator:simulator", "Run the simulated provider, for development and CI."),
     },
     "Set up": {
@@ -28,6 +29,7 @@ SECTIONS = {
         "providers": Late("worker.cli.providers:providers", "The authorization servers that are known."),
         "clients": Late("worker.cli.clients:clients", "Our registrations at the providers."),
         "keys": Late("worker.cli.keys:keys", "The key rings that seal every token."),
+        "apps": Late("worker.cli.applications:apps", "The applications that may use the token interface."),
     },
     "Work": {
         "grants": Late("worker.cli.grants:grants", "The grants that are kept alive."),

@@ -17,6 +17,8 @@ LARGEST_SECRET = 64 * 1024
 LARGEST_REF = 255
 LARGEST_LABEL = 255  # its key, and each of its values: they become columns of tables and headers of requests
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # of a client, or of an application
+
 UNITS = {
     "s": timedelta(seconds=1),
     "m": timedelta(minutes=1),

@@ -1,6 +1,5 @@
 """`evergrant clients`: our registrations at the providers."""
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ from settings import Settings
 from tasks.oauth import provider as files
 from tasks.registration import resolve, times_of
 from worker.cli import output, session
-from worker.cli.arguments import Duration, confirm, read_secret, yes_option
+from worker.cli.arguments import NAME, Duration, confirm, read_secret, yes_option
 from worker.cli.commands import Command
 from worker.cli.failures import misuse
 from worker.cli.output import Column, json_option
@@ -31,7 +30,6 @@ COLUMNS = [
     Column("state"),
     Column("reason", spare=2),
 ]
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 # What a client may say differently from its provider's file: option to field.
 OVERRIDES = (
     "authorize_url",

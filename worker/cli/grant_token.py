@@ -6,17 +6,14 @@ from uuid import UUID
 
 import click
 
-from models import operating, reading
-from models.reading import TokenState
+from models import handout, operating, reading
+from models.handout import TokenState
 from worker.cli import session
 from worker.cli.arguments import Duration, client_option, named, ref_argument, timeout_option
 from worker.cli.commands import Command
 from worker.cli.failures import ExitCode, Failure
 from worker.cli.output import iso, json_option
 from worker.cli.waiting import wait_until
-
-# However much a reader asks for: a token that was just renewed must satisfy it.
-LARGEST_SHARE = 3
 
 
 @click.command(
@@ -37,11 +34,11 @@ def token(ref: str, *, client: str | None, min_ttl: timedelta, timeout: timedelt
     vault = session.keys_needed(session.vault(), "access")
     with session.transaction() as connection:
         grant_id = reading.locate(connection, [ref], client)[0].id
-        state = reading.token_state(connection, grant_id)
-        if not _good(state, min_ttl):
+        state = handout.by_id(connection, grant_id)
+        if not state.lasts(min_ttl):
             _refuse_hopeless(state)
             operating.wish_refresh(connection, grant_id, who=settings.who)
-    if not _good(state, min_ttl):
+    if not state.lasts(min_ttl):
         state = _renewed(grant_id, min_ttl=min_ttl, timeout=timeout)
     if state.sealed_access_token is None or state.access_expires_at is None:  # for the type checker
         raise _late(state, timeout)
@@ -60,21 +57,14 @@ def token(ref: str, *, client: str | None, min_ttl: timedelta, timeout: timedelt
     click.echo(json.dumps(record))
 
 
-def _good(state: TokenState, min_ttl: timedelta) -> bool:
-    if state.sealed_access_token is None or state.left is None:
-        return False
-    needed = min_ttl if state.life is None else min(min_ttl, state.life / LARGEST_SHARE)
-    return state.left >= needed
-
-
 def _renewed(grant_id: UUID, *, min_ttl: timedelta, timeout: timedelta) -> TokenState:
     seen: list[TokenState] = []
 
     def renewed() -> bool:
         with session.transaction() as connection:
-            seen[:] = [reading.token_state(connection, grant_id)]
+            seen[:] = [handout.by_id(connection, grant_id)]
         _refuse_hopeless(seen[0])
-        return _good(seen[0], min_ttl)
+        return seen[0].lasts(min_ttl)
 
     if not wait_until(renewed, timeout=timeout):
         raise _late(seen[0], timeout)

@@ -1,4 +1,4 @@
-"""`evergrant up | worker | beat`: the processes, from any folder."""
+"""`evergrant up | worker | beat | web`: the processes, from any folder."""
 
 import os
 import socket
@@ -30,8 +30,9 @@ concurrency_option = click.option("--concurrency", type=click.IntRange(1, 512), 
 def up(*, workers: int | None, concurrency: int | None) -> None:
     """Run everything on this machine until Ctrl-C.
 
-    Starts PostgreSQL and Valkey where no URL is set, brings the tables up to date, then runs workers and beat,
-    starts again what dies, and stops all of it gracefully. A second Ctrl-C kills.
+    Starts PostgreSQL and Valkey where no URL is set, brings the tables up to date, then runs workers and beat, and
+    web where EVERGRANT_TOKEN_BIND or EVERGRANT_OPS_BIND is set; starts again what dies, and stops all of it
+    gracefully. A second Ctrl-C kills.
     """
     from worker import logs
     from worker.embedded import supervisor
@@ -100,6 +101,30 @@ def beat(*, check: bool, as_json: bool) -> None:
 
     _hush_celery()
     app.Beat(loglevel=settings.log_level, quiet=True).run()
+
+
+@click.command(
+    cls=Command,
+    example="""
+    EVERGRANT_TOKEN_BIND=127.0.0.1:9465 evergrant web
+    evergrant web --check
+    """,
+)
+@check_option
+@json_option
+def web(*, check: bool, as_json: bool) -> None:
+    """Run one web: it hands out tokens over HTTP, and serves metrics. Any number may run."""
+    if check:
+        _check("web", as_json=as_json)
+        return
+    settings = session.prepared()
+    session.keys_needed(session.vault(), "access")
+    _refuse_a_database_that_does_not_fit()
+    from worker import logs
+    from worker.web import server
+
+    logs.configure("web", level=settings.log_level)
+    server.run(settings)
 
 
 def _refuse_a_database_that_does_not_fit() -> None:

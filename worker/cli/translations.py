@@ -144,6 +144,24 @@ def _client_exists(error: BaseException) -> Failure:
     )
 
 
+def _application_exists(error: BaseException) -> Failure:
+    return Failure(
+        code="application_exists",
+        message=f"There is an application {str(error)!r} already",
+        next_step="choose another name, or remove it first with `evergrant apps remove`",
+    )
+
+
+def _unknown_application(error: BaseException) -> Failure:
+    known = ", ".join(getattr(error, "known", []))
+    return Failure(
+        code="unknown_application",
+        message=f"There is no application {getattr(error, 'name', '')!r}" + (f"; there are: {known}" if known else ""),
+        next_step="see `evergrant apps list`",
+        exit_code=ExitCode.NOT_FOUND,
+    )
+
+
 def _unknown_provider(error: BaseException) -> Failure:
     return Failure(
         code="unknown_provider",
@@ -349,6 +367,8 @@ TRANSLATIONS: dict[str, Callable[[BaseException], Failure]] = {
     "models.reading.AmbiguousRef": _ambiguous_ref,
     "models.reading.UnknownClient": _unknown_client,
     "models.operating.ClientExists": _client_exists,
+    "models.application.ApplicationExists": _application_exists,
+    "models.application.UnknownApplication": _unknown_application,
     "models.keys.VaultError": _keys,
     "models.database.DatabaseNotConfigured": _no_database,
     "models.migrations.NewerDatabase": _newer_database,

@@ -1,7 +1,8 @@
-"""`evergrant up`: engines, worker and beat on one machine, started, watched and ended together.
+"""`evergrant up`: engines, web, workers and beat on one machine, started, watched and ended together.
 
-Start: PostgreSQL, Valkey, migrations, then workers, then beat. End, at SIGINT, SIGTERM or SIGHUP: the other way
-round, PostgreSQL last. A second signal kills. A child that dies is started again after 1 s, then 2 s … 30 s.
+Start: PostgreSQL, Valkey, migrations, then web where a bind is set, then workers, then beat. End, at SIGINT, SIGTERM
+or SIGHUP: the other way round, PostgreSQL last. A second signal kills. A child that dies is started again after 1 s,
+then 2 s … 30 s.
 """
 
 import sys
@@ -41,7 +42,9 @@ Stage = Sequence[Program]
 def stages(settings: Settings, *, workers: int, concurrency: int) -> list[Stage]:
     """The processes beside the engines, in the order of their start; those of one stage end together."""
     worker_grace = settings.http_deadline_seconds + _SETTLE_SECONDS
+    web = [[evergrant("web", name="web")]] if settings.wants_web else []
     return [
+        *web,
         [
             evergrant(
                 "worker",

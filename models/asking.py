@@ -1,0 +1,92 @@
+"""Asking on behalf of applications, through the SQL functions that any of them may call (docs/reference/sql.md)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+# By SQLSTATE: what the functions say of a ref or a key that they cannot use.
+UNKNOWN_REF, AMBIGUOUS_REF, KEY_TAKEN = "P0002", "P0003", "22023"
+
+
+class NotAsked(Exception):
+    """The function refused; `state` is its SQLSTATE."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__(state)
+        self.state = state
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """An early refresh that an application wants, where the generation is still the one it has seen."""
+
+    application: str
+    ref: str
+    client: str
+    if_generation: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A revocation that an application wants."""
+
+    ref: str
+    client: str | None
+    reason: str | None
+    idempotency_key: str | None
+    missing_ok: bool
+    erase: bool
+
+
+# For the rest of this transaction; evergrant.asker() puts it after the session's own user.
+NAME_APPLICATION = text("select set_config('evergrant.application', :application, true)")
+
+REFRESH = text("""
+select w.n, evergrant.request_refresh(ref => w.ref, client => w.client, if_generation => w.generation)
+from unnest(cast(:refs as text[]), cast(:clients as text[]), cast(:generations as bigint[]))
+    with ordinality as w (ref, client, generation, n)
+where exists (select from evergrant.access_tokens t where t.ref = w.ref and t.client = w.client)
+order by n
+""")
+
+REVOKE = text("""
+select evergrant.request_revocation(ref => :ref, client => :client, reason => :reason,
+    idempotency_key => :idempotency_key, missing_ok => :missing_ok, erase => :erase)
+""")
+
+
+def refreshes(connection: Connection, wishes: Sequence[Wish]) -> dict[Wish, int | None]:
+    """Ask for early refreshes; returns the generation to wait for, None where the grant is gone."""
+    awaited: dict[Wish, int | None] = dict.fromkeys(wishes)
+    for application in sorted({wish.application for wish in wishes}):
+        theirs = [wish for wish in wishes if wish.application == application]
+        connection.execute(NAME_APPLICATION, {"application": application})
+        wanted = {
+            "refs": [wish.ref for wish in theirs],
+            "clients": [wish.client for wish in theirs],
+            "generations": [wish.if_generation for wish in theirs],
+        }
+        for n, generation in connection.execute(REFRESH, wanted):
+            awaited[theirs[n - 1]] = generation
+    return awaited
+
+
+def revocation(connection: Connection, ending: Ending, *, application: str) -> int | None:
+    """Ask for a grant to be killed; returns the revocation's id, or None for an unknown ref with `missing_ok`.
+
+    Raises:
+        NotAsked: the ref is unknown or ambiguous, or the idempotency key belongs to another ref.
+
+    """
+    connection.execute(NAME_APPLICATION, {"application": application})
+    wanted = {name: getattr(ending, name) for name in Ending.__slots__}
+    try:
+        found: int | None = connection.execute(REVOKE, wanted).scalar()
+    except DBAPIError as error:
+        state = getattr(error.orig, "sqlstate", None)
+        if state in (UNKNOWN_REF, AMBIGUOUS_REF, KEY_TAKEN):
+            raise NotAsked(state) from None
+        raise
+    return found

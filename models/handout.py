@@ -1,0 +1,79 @@
+"""Handing out: what a reading application may see of a grant. Nothing here opens a seal."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, RowMapping, text
+
+# However much a reader asks for: a token that was just renewed must satisfy it.
+LARGEST_SHARE = 3
+
+Asked = tuple[str, str | None]
+"""A ref, and the client where one was named."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenState:
+    """A grant as a reading application sees it; the token is sealed and there only where it may be used."""
+
+    id: UUID
+    ref: str
+    client: str
+    labels: Mapping[str, Sequence[str]]
+    status: str
+    reason: str | None
+    generation: int
+    access_expires_at: datetime | None
+    left: timedelta | None
+    life: timedelta | None
+    last_error_code: str | None
+    provider: str
+    overrides: Mapping[str, Any]
+    database_state: str
+    sealed_access_token: bytes | None = field(repr=False)
+
+    def lasts(self, min_ttl: timedelta) -> bool:
+        """Whether there is a token that lives at least `min_ttl`, or a third of its life where that is less."""
+        if self.sealed_access_token is None or self.left is None:
+            return False
+        return self.left >= (min_ttl if self.life is None else min(min_ttl, self.life / LARGEST_SHARE))
+
+
+COLUMNS = """
+    t.grant_id as id, t.ref, t.client, t.labels, t.status, g.reason, t.generation, t.access_expires_at,
+    t.access_expires_at - clock_timestamp() as left, g.life, g.last_error_code, c.provider, c.overrides,
+    (select evergrant.database_state(cast(:environment as text))) as database_state, t.sealed_access_token"""
+TABLES = """
+    join evergrant.grants g on g.id = t.grant_id
+    join evergrant.clients c on c.id = g.client_id"""
+
+BY_ID = text(f"select {COLUMNS} from evergrant.access_tokens t {TABLES} where t.grant_id = :id")  # noqa: S608
+
+# The live row of each ref, or its newest ended one, as evergrant.find_grant has it.
+BY_REF = text(f"""
+    select distinct on (q.n, c.id) q.n, {COLUMNS}
+    from unnest(cast(:refs as text[]), cast(:clients as text[])) with ordinality as q (ref, client, n)
+    join evergrant.access_tokens t on t.ref = q.ref and (q.client is null or t.client = q.client) {TABLES}
+    order by q.n, c.id, g.status in ('revoking', 'revoked'), g.created_at desc""")  # noqa: S608  # constants
+
+
+def by_id(connection: Connection, grant_id: UUID) -> TokenState:
+    """What may be seen of one grant."""
+    return _state(connection.execute(BY_ID, {"id": grant_id, "environment": None}).mappings().one())
+
+
+def by_ref(connection: Connection, asked: Sequence[Asked], *, environment: str | None) -> dict[Asked, list[TokenState]]:
+    """What may be seen of each ref, one row for each client that has it; none: there is no such grant."""
+    found: dict[Asked, list[TokenState]] = {each: [] for each in asked}
+    refs, clients = [ref for ref, _ in asked], [client for _, client in asked]
+    wanted = {"refs": refs, "clients": clients, "environment": environment}
+    for row in connection.execute(BY_REF, wanted).mappings():
+        found[asked[row["n"] - 1]].append(_state(row))
+    return found
+
+
+def _state(row: RowMapping) -> TokenState:
+    return TokenState(**{name: row[name] for name in TokenState.__slots__})

@@ -1,0 +1,1 @@
+"""The web process: the token interface for applications, and what operators watch."""

@@ -1,0 +1,93 @@
+"""The database from an event loop: short transactions on a few threads, reads of many requests in one statement."""
+
+import asyncio
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+from sqlalchemy import Connection
+
+from models.database import transaction
+
+# Longer than a healthy database ever takes; a request is told that it is away before its own client gives up.
+PATIENCE_SECONDS = 5.0
+MOST_AT_ONCE = 500
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class DatabaseSilent(Exception):
+    """The database did not answer in time."""
+
+
+class Database:
+    """Runs functions that take a connection, each in a transaction of its own, on as many threads as connections."""
+
+    def __init__(self, connections: int) -> None:
+        self._threads = ThreadPoolExecutor(connections, thread_name_prefix="database")
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """Carry out `work` and commit.
+
+        Raises:
+            DatabaseSilent: it took too long; what was begun goes on in its thread to its own end.
+
+        """
+
+        def carried_out() -> T:
+            with transaction() as connection:
+                return work(connection)
+
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, carried_out)
+        except TimeoutError:
+            raise DatabaseSilent from None
+
+    def close(self) -> None:
+        """Let the threads end with what they do now."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class Batch(Generic[K, V]):
+    """Answers many askers with one statement: whoever asks while one runs is answered by the next.
+
+    So nobody is answered by a statement that had begun before they asked, and there is one connection at work
+    however many ask.
+    """
+
+    def __init__(self, database: Database, work: Callable[[Connection, Sequence[K]], Mapping[K, V]]) -> None:
+        self._database = database
+        self._work = work
+        self._asked: dict[K, asyncio.Future[V]] = {}
+        self._running: asyncio.Task[None] | None = None
+
+    async def __call__(self, key: K) -> V:
+        """What `work` finds for this key."""
+        if key not in self._asked:
+            self._asked[key] = asyncio.get_running_loop().create_future()
+            # Whoever asked may have left: then nobody takes notice of a failure.
+            self._asked[key].add_done_callback(lambda future: future.cancelled() or future.exception())
+        asked = self._asked[key]
+        if self._running is None:
+            self._running = asyncio.create_task(self._answer_all())
+        return await asyncio.shield(asked)
+
+    async def _answer_all(self) -> None:
+        while self._asked:
+            taken = {key: self._asked.pop(key) for key in list(self._asked)[:MOST_AT_ONCE]}
+            await self._answer(taken)
+        self._running = None
+
+    async def _answer(self, taken: Mapping[K, asyncio.Future[V]]) -> None:
+        keys = list(taken)
+        try:
+            found = await self._database.run(lambda connection: self._work(connection, keys))
+            for key, future in taken.items():
+                future.set_result(found[key])
+        except Exception as error:  # noqa: BLE001  # it is raised where it was asked
+            for future in taken.values():
+                if not future.done():
+                    future.set_exception(error)

@@ -1,0 +1,267 @@
+"""The grants of others: what an application may have of them, and what it may ask for."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import structlog
+
+from models import asking, handout
+from models.application import Holder
+from models.asking import Ending, NotAsked, Wish
+from models.handout import TokenState
+from models.vault import Vault, VaultError
+from settings import Settings
+from tasks import registration
+from tasks.oauth.errors import LabelNotChosen, OAuthError
+from tasks.oauth.messages import api_headers, labels_in_headers
+from worker.web.database import Batch, Database
+from worker.web.news import News
+from worker.web.parameters import refuse_unknown
+from worker.web.refusal import (
+    LATER,
+    SOON,
+    Refusal,
+    ambiguous_ref,
+    keys_missing,
+    label_not_chosen,
+    stopping,
+    unknown_ref,
+)
+
+log = structlog.get_logger()
+
+# Whoever waits looks again this often, whether or not there is news.
+LOOK_AGAIN = timedelta(seconds=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """An access token as it is handed out."""
+
+    access_token: str = field(repr=False)
+    expires_at: datetime
+    generation: int
+    ref: str
+    client: str
+    headers: Mapping[str, str]
+
+
+class Grants:
+    """Reads and asks for applications; an application of one client sees no other client's grants."""
+
+    def __init__(self, settings: Settings, database: Database, vault: Vault, news: News) -> None:
+        self._settings = settings
+        self._database = database
+        self._vault = vault
+        self._news = news
+        self._states = Batch(database, partial(handout.by_ref, environment=settings.environment))
+        self._wishes = Batch(database, asking.refreshes)
+        self.waiting = 0
+
+    async def see(self, holder: Holder, ref: str, client: str | None) -> TokenState:
+        """How a grant is now.
+
+        Raises:
+            Refusal: it is unknown, the ref belongs to several clients, or nothing is handed out from this database.
+
+        """
+        if not _may_see(holder, client):
+            raise unknown_ref(ref)
+        found = await self._states((ref, holder.client or client))
+        if not found:
+            raise unknown_ref(ref)
+        if len(found) > 1:
+            raise ambiguous_ref(ref, sorted(each.client for each in found))
+        _refuse_unfit_database(found[0])
+        return found[0]
+
+    async def token(
+        self,
+        holder: Holder,
+        ref: str,
+        client: str | None,
+        *,
+        min_ttl: timedelta,
+        wait: timedelta,
+        chosen: Mapping[str, str],
+    ) -> Handed:
+        """An access token that lasts, refreshed first where it is too old, and waited for `wait` at most.
+
+        Raises:
+            Refusal: there is none, and why.
+
+        """
+        state = await self.see(holder, ref, client)
+        headers = self._headers(state, chosen)
+        if not state.lasts(min_ttl):
+            state = await self._renewed(holder, state, min_ttl=min_ttl, wait=wait)
+        return self._handed(state, headers)
+
+    async def wish(self, holder: Holder, ref: str, client: str | None, *, if_generation: int | None) -> tuple[str, int]:
+        """Ask for an early refresh; returns the grant's client and the generation to wait for.
+
+        Raises:
+            Refusal: no refresh will come.
+
+        """
+        state = await self.see(holder, ref, client)
+        refuse_hopeless(state)
+        return state.client, await self._wish(holder, state, if_generation)
+
+    async def end(self, holder: Holder, ending: Ending) -> int | None:
+        """Ask for a revocation; returns its id, None for an unknown ref where that is no error.
+
+        Raises:
+            Refusal: the ref is unknown or ambiguous, or the idempotency key is another ref's.
+
+        """
+        if not _may_see(holder, ending.client):
+            if ending.missing_ok:
+                return None
+            raise unknown_ref(ending.ref)
+        asked = replace(ending, client=holder.client or ending.client)
+        try:
+            return await self._database.run(
+                lambda connection: asking.revocation(connection, asked, application=holder.name)
+            )
+        except NotAsked as error:
+            raise _not_asked(error, asked) from None
+
+    # Steps
+
+    async def _renewed(self, holder: Holder, state: TokenState, *, min_ttl: timedelta, wait: timedelta) -> TokenState:
+        """Wish for a token set and wait for it; news comes first, looking again makes sure."""
+        refuse_hopeless(state)
+        deadline = asyncio.get_running_loop().time() + wait.total_seconds()
+        with self._news.of(state.id) as stored:
+            await self._wish(holder, state, state.generation)
+            while not state.lasts(min_ttl):
+                refuse_hopeless(state)
+                if self._news.ended:
+                    raise stopping()
+                left = deadline - asyncio.get_running_loop().time()
+                if left <= 0:
+                    raise _not_fresh_yet(state, wait)
+                await self._wait(stored, min(left, LOOK_AGAIN.total_seconds()))
+                state = await self.see(holder, state.ref, state.client)
+        return state
+
+    async def _wait(self, stored: asyncio.Event, seconds: float) -> None:
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(seconds):
+                await stored.wait()
+        except TimeoutError:
+            return
+        finally:
+            self.waiting -= 1
+            stored.clear()
+
+    async def _wish(self, holder: Holder, state: TokenState, if_generation: int | None) -> int:
+        awaited = await self._wishes(Wish(holder.name, state.ref, state.client, if_generation))
+        if awaited is None:
+            raise unknown_ref(state.ref)
+        return awaited
+
+    def _headers(self, state: TokenState, chosen: Mapping[str, str]) -> dict[str, str]:
+        """The headers that the provider file makes of the grant's labels."""
+        try:
+            provider = registration.resolve(state.provider, dict(state.overrides), self._settings)
+            refuse_unknown(chosen, labels_in_headers(provider) | {"client", "min_ttl", "wait"})
+            return api_headers(provider, state.labels, chosen)
+        except LabelNotChosen as error:
+            raise label_not_chosen(error) from None
+        except OAuthError as error:
+            log.error("web.provider_file", client=state.client, reason=str(error))  # noqa: TRY400
+            raise Refusal(
+                503,
+                "provider_file",
+                f"The provider file of client {state.client!r} cannot be used on this server",
+                "have an operator look at the log of `evergrant web`",
+                retry_after=LATER,
+            ) from None
+
+    def _handed(self, state: TokenState, headers: Mapping[str, str]) -> Handed:
+        assert state.sealed_access_token is not None  # noqa: S101  # it lasts
+        assert state.access_expires_at is not None  # noqa: S101
+        try:
+            token = self._vault.open(state.sealed_access_token, table="grants", row_id=state.id, purpose="access")
+        except VaultError as error:
+            log.error("web.token_unopened", client=state.client, ref=state.ref, reason=str(error))  # noqa: TRY400
+            raise keys_missing(error) from None
+        expires_at = state.access_expires_at.astimezone(UTC)
+        return Handed(token, expires_at, state.generation, state.ref, state.client, headers)
+
+
+def _may_see(holder: Holder, client: str | None) -> bool:
+    return holder.client is None or client in (None, holder.client)
+
+
+def refuse_hopeless(state: TokenState) -> None:
+    """Refuse where no refresh will come, whatever the wait.
+
+    Raises:
+        Refusal: the grant is not active.
+
+    """
+    match state.status:
+        case "needs_consent":
+            raise Refusal(
+                409,
+                "needs_consent",
+                f"{state.ref!r} needs its user's consent again ({state.reason})",
+                "ask the user to connect again",
+                reason=state.reason,
+                ref=state.ref,
+                client=state.client,
+            )
+        case "revoking" | "revoked":
+            raise Refusal(410, "revoked", f"{state.ref!r} is {state.status}", "ask the user to connect again")
+        case "paused":
+            raise Refusal(
+                503,
+                "paused",
+                f"{state.ref!r} is paused and its access token is too old",
+                "have an operator run `evergrant grants resume`",
+                retry_after=LATER,
+            )
+
+
+def _refuse_unfit_database(state: TokenState) -> None:
+    if state.database_state in ("copied", "not_adopted"):
+        raise Refusal(
+            503,
+            "database_unfit",
+            "Nothing is handed out from this database: it was copied, or never adopted",
+            "have an operator look at `evergrant db check`",
+            retry_after=LATER,
+        )
+
+
+def _not_fresh_yet(state: TokenState, wait: timedelta) -> Refusal:
+    cause = f" (last error: {state.last_error_code})" if state.last_error_code else ""
+    return Refusal(
+        503,
+        "not_fresh_yet",
+        f"No fresh token of {state.ref!r} came within {wait.total_seconds():g} s{cause}",
+        "try again, or wait longer",
+        retry_after=SOON,
+    )
+
+
+def _not_asked(error: NotAsked, ending: Ending) -> Refusal:
+    match error.state:
+        case asking.UNKNOWN_REF:
+            return unknown_ref(ending.ref)
+        case asking.AMBIGUOUS_REF:
+            return ambiguous_ref(ending.ref)
+        case _:
+            return Refusal(
+                409,
+                "idempotency_key",
+                f"The idempotency key {ending.idempotency_key!r} belongs to the revocation of another ref",
+                "use a key of its own for each revocation",
+            )

@@ -1,0 +1,188 @@
+"""The OpenAPI document of the token interface; a test walks the routes and holds it to them."""
+
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+TEXT = {"type": "string"}
+WHOLE = {"type": "integer", "format": "int64"}
+
+TOKEN = {
+    "type": "object",
+    "required": ["access_token", "token_type", "expires_at", "generation", "ref", "client", "headers"],
+    "properties": {
+        "access_token": TEXT,
+        "token_type": {"type": "string", "const": "Bearer"},
+        "expires_at": {"type": "string", "format": "date-time"},
+        "generation": WHOLE | {"description": "the number of this token set; what /rejected reports"},
+        "ref": TEXT,
+        "client": TEXT,
+        "headers": {
+            "type": "object",
+            "additionalProperties": TEXT,
+            "description": "what the provider wants beside Authorization, made from the grant's labels",
+        },
+    },
+}
+ERROR = {
+    "type": "object",
+    "required": ["error", "message", "next"],
+    "properties": {"error": TEXT, "message": TEXT, "next": TEXT},
+}
+AWAITED = {
+    "type": "object",
+    "required": ["generation", "ref", "client"],
+    "properties": {"generation": WHOLE | {"description": "the one to wait for"}, "ref": TEXT, "client": TEXT},
+}
+QUEUED = {
+    "type": "object",
+    "required": ["id", "ref"],
+    "properties": {"id": {"type": ["integer", "null"], "format": "int64"}, "ref": TEXT},
+}
+
+# Every status that a route may answer with, and when.
+REFUSALS = {
+    400: "a parameter or the body cannot be used, the ref belongs to several clients, or a label must be chosen",
+    401: "no application key came, or one that opens nothing",
+    404: "there is no such grant, or this key may not see it",
+    405: "the path takes another method",
+    408: "the body did not come in time",
+    409: "the user must consent again; `reason` says why",
+    410: "the grant is revoked, or on its way there",
+    413: "the body is larger than 16 KiB",
+    429: "this key asks too much; Retry-After says how long to wait",
+    500: "a defect of this server",
+    503: "nothing can be handed out now; Retry-After says when to try again",
+}
+IN_EVERY_CASE = (400, 401, 404, 405, 429, 500, 503)
+WITH_BODY = (408, 413)
+
+
+def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
+
+
+REF = {"name": "ref", "in": "path", "required": True, "schema": TEXT, "description": "percent-encoded, slashes too"}
+CLIENT = _query("client", TEXT, "the client; unneeded where the ref is unique or the key is one client's")
+TOKEN_QUERY = [
+    CLIENT,
+    _query(
+        "min_ttl",
+        {"type": "number", "minimum": 0, "maximum": 86400, "default": 60},
+        "seconds that the token must live at least; it counts for at most a third of its life",
+    ),
+    _query(
+        "wait",
+        {"type": "number", "minimum": 0, "maximum": 60, "default": 10},
+        "seconds to wait for a refresh where the token is too old",
+    ),
+    _query(
+        "labels",
+        {"type": "object", "additionalProperties": TEXT},
+        "which value of a label the headers are made from, such as org=8f2; only labels that the provider file uses",
+    )
+    | {"style": "form", "explode": True},
+]
+
+
+@cache
+def document() -> dict[str, Any]:
+    """The whole document."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Evergrant token interface",
+            "version": _release(),
+            "description": "Fresh access tokens of OAuth 2.0 grants for applications in any language.",
+        },
+        "security": [{"application_key": []}],
+        "components": {
+            "securitySchemes": {"application_key": {"type": "http", "scheme": "bearer"}},
+            "schemas": {"Token": TOKEN, "Error": ERROR, "Awaited": AWAITED, "Queued": QUEUED},
+        },
+        "paths": {
+            "/v1/grants/{ref}/token": {"get": _token()},
+            "/v1/grants/{ref}/rejected": {"post": _rejected()},
+            "/v1/grants/{ref}/refresh": {"post": _refresh()},
+            "/v1/grants/{ref}/revocation": {"post": _revocation()},
+            "/openapi.json": {"get": _itself()},
+        },
+    }
+
+
+def _release() -> str:
+    try:
+        return version("evergrant")
+    except PackageNotFoundError:
+        return "0"
+
+
+def _token() -> dict[str, Any]:
+    return {
+        "operationId": "token",
+        "summary": "An access token that lasts, refreshed first where it is too old",
+        "parameters": [REF, *TOKEN_QUERY],
+        "responses": _responses(200, "Token", "the token", 409, 410),
+    }
+
+
+def _rejected() -> dict[str, Any]:
+    body = {"generation": WHOLE}
+    return {
+        "operationId": "rejected",
+        "summary": "Report that the provider's API answered 401: the grant is refreshed if that generation is current",
+        "parameters": [REF, CLIENT],
+        "requestBody": _body(body, required=["generation"]),
+        "responses": _responses(202, "Awaited", "noted", 409, 410, *WITH_BODY),
+    }
+
+
+def _refresh() -> dict[str, Any]:
+    return {
+        "operationId": "refresh",
+        "summary": "Queue an early refresh",
+        "parameters": [REF, CLIENT],
+        "requestBody": _body({"if_generation": WHOLE}),
+        "responses": _responses(202, "Awaited", "queued", 409, 410, *WITH_BODY),
+    }
+
+
+def _revocation() -> dict[str, Any]:
+    flags = {name: {"type": "boolean", "default": False} for name in ("missing_ok", "erase")}
+    members = {"reason": TEXT, "idempotency_key": TEXT, **flags}
+    return {
+        "operationId": "revocation",
+        "summary": "Queue a revocation; the one that is there already stays as it is",
+        "parameters": [REF, CLIENT],
+        "requestBody": _body(members),
+        "responses": _responses(202, "Queued", "queued, or was already", 409, *WITH_BODY),
+    }
+
+
+def _itself() -> dict[str, Any]:
+    content = {"application/json": {"schema": {"type": "object"}}}
+    return {
+        "operationId": "openapi",
+        "summary": "This document",
+        "security": [],
+        "responses": {"200": {"description": "this document", "content": content}},
+    }
+
+
+def _body(members: dict[str, Any], *, required: list[str] | None = None) -> dict[str, Any]:
+    schema = {"type": "object", "additionalProperties": False, "properties": members, "required": required or []}
+    return {"required": bool(required), "content": {"application/json": {"schema": schema}}}
+
+
+def _responses(status: int, schema: str, told: str, *refusals: int) -> dict[str, Any]:
+    """The answers of a route: the good one, and a refusal for each status that it may have."""
+    good = {str(status): {"description": told, "content": _content(schema)}}
+    bad = {
+        str(each): {"description": REFUSALS[each], "content": _content("Error")}
+        for each in sorted({*IN_EVERY_CASE, *refusals})
+    }
+    return good | bad
+
+
+def _content(schema: str) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}

@@ -1,0 +1,135 @@
+"""The token interface: what applications ask over HTTP, in any language (docs/reference/http.md)."""
+
+from datetime import datetime
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from models.application import Holder
+from models.asking import Ending
+from worker.web.answering import middleware
+from worker.web.applications import Applications, Rates
+from worker.web.grants import Grants
+from worker.web.openapi import document
+from worker.web.parameters import (
+    LARGEST_BODY,
+    body_of,
+    flag,
+    generation,
+    query_of,
+    ref_of,
+    seconds,
+    words,
+)
+from worker.web.refusal import bad_parameter
+from worker.web.traffic import Traffic
+
+log = structlog.get_logger()
+
+MIN_TTL_SECONDS, LONGEST_TTL_SECONDS = 60.0, 86400.0
+WAIT_SECONDS, LONGEST_WAIT_SECONDS = 10.0, 60.0
+
+
+class TokenInterface:
+    """The routes, each for one application at a time."""
+
+    def __init__(self, grants: Grants, applications: Applications, rates: Rates) -> None:
+        self._grants = grants
+        self._applications = applications
+        self._rates = rates
+
+    def application(self, traffic: Traffic) -> web.Application:
+        """Build the aiohttp application of the listener."""
+        app = web.Application(client_max_size=LARGEST_BODY, middlewares=[middleware(traffic)])
+        app.add_routes(
+            [
+                web.get("/v1/grants/{ref}/token", self.token, allow_head=False),
+                web.post("/v1/grants/{ref}/rejected", self.rejected),
+                web.post("/v1/grants/{ref}/refresh", self.refresh),
+                web.post("/v1/grants/{ref}/revocation", self.revocation),
+                web.get("/openapi.json", self.openapi, allow_head=False),
+            ]
+        )
+        return app
+
+    async def token(self, request: web.Request) -> web.Response:
+        """Hand out an access token that lasts."""
+        holder = await self._holder(request)
+        ref = ref_of(request)
+        query = query_of(request, allowed=None)
+        handed = await self._grants.token(
+            holder,
+            ref,
+            query.get("client"),
+            min_ttl=seconds(query, "min_ttl", default=MIN_TTL_SECONDS, most=LONGEST_TTL_SECONDS),
+            wait=seconds(query, "wait", default=WAIT_SECONDS, most=LONGEST_WAIT_SECONDS),
+            chosen={name: value for name, value in query.items() if name not in ("client", "min_ttl", "wait")},
+        )
+        log.info("web.token", application=holder.name, client=handed.client, ref=ref, generation=handed.generation)
+        return web.json_response(
+            {
+                "access_token": handed.access_token,
+                "token_type": "Bearer",
+                "expires_at": _iso(handed.expires_at),
+                "generation": handed.generation,
+                "ref": handed.ref,
+                "client": handed.client,
+                "headers": handed.headers,
+            }
+        )
+
+    async def rejected(self, request: web.Request) -> web.Response:
+        """Note that the provider's API answered 401 to the token of this generation."""
+        return await self._wish(request, member="generation", needed=True)
+
+    async def refresh(self, request: web.Request) -> web.Response:
+        """Queue an early refresh."""
+        return await self._wish(request, member="if_generation", needed=False)
+
+    async def revocation(self, request: web.Request) -> web.Response:
+        """Queue a revocation."""
+        holder = await self._holder(request)
+        ref = ref_of(request)
+        query = query_of(request, allowed=("client",))
+        members = await body_of(request, allowed=("reason", "idempotency_key", "missing_ok", "erase"))
+        ending = Ending(
+            ref=ref,
+            client=query.get("client"),
+            reason=words(members, "reason"),
+            idempotency_key=words(members, "idempotency_key"),
+            missing_ok=flag(members, "missing_ok"),
+            erase=flag(members, "erase"),
+        )
+        revocation_id = await self._grants.end(holder, ending)
+        log.info("web.revocation", application=holder.name, ref=ref, revocation=revocation_id)
+        return web.json_response({"id": revocation_id, "ref": ref}, status=202)
+
+    async def openapi(self, request: web.Request) -> web.Response:
+        """Describe this interface; no key is needed, there is no secret in it."""
+        del request
+        return web.json_response(document())
+
+    async def _wish(self, request: web.Request, *, member: str, needed: bool) -> web.Response:
+        holder = await self._holder(request)
+        ref = ref_of(request)
+        query = query_of(request, allowed=("client",))
+        members: dict[str, Any] = await body_of(request, allowed=(member,))
+        seen = generation(members, member)
+        if needed and seen is None:
+            raise bad_parameter(
+                message=f"The body has no {member}", next_step=f'send {{"{member}": n}}, as the token\'s answer told it'
+            )
+        client, awaited = await self._grants.wish(holder, ref, query.get("client"), if_generation=seen)
+        log.info("web.refresh", application=holder.name, client=client, ref=ref, generation=awaited)
+        return web.json_response({"generation": awaited, "ref": ref, "client": client}, status=202)
+
+    async def _holder(self, request: web.Request) -> Holder:
+        holder = await self._applications.who(request)
+        self._rates.take(holder)
+        return holder
+
+
+def _iso(at: datetime) -> str:
+    """As every time that users see, to the second, rounded down: a token is never said to live longer than it does."""
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
