@@ -136,7 +136,8 @@ def heart(heart_url: str, tmp_path: Path) -> Iterator[Heart]:
         connection.execute(
             text("""truncate evergrant.clients, evergrant.valves, evergrant.grants, evergrant.former_tokens,
                 evergrant.refresh_requests, evergrant.revocations, evergrant.erasures, evergrant.dead_letters,
-                evergrant.events, evergrant.journals, evergrant.ticks, evergrant.connect_requests restart identity""")
+                evergrant.events, evergrant.journals, evergrant.ticks, evergrant.connect_requests,
+                evergrant.applications restart identity""")
         )
         installation.adopt(connection, installation.observed(connection, "test"), who="tests")
     # Plain lines: the pretty tracebacks that structlog starts with take seconds.

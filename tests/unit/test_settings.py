@@ -162,3 +162,27 @@ def test_whoever_changes_something_is_the_actor_or_the_user_of_the_machine(monke
 
 def test_every_setting_says_what_it_is_for() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+@pytest.mark.parametrize("value", ["/run/x.sock", "unix:/run/x.sock", "127.0.0.1:0", "[::1]:9465", "localhost:65535"])
+def test_a_place_to_listen_is_a_socket_or_host_and_port(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVERGRANT_TOKEN_BIND", value)
+
+    assert settings.load().token_bind == value
+
+
+@pytest.mark.parametrize("value", ["9465", ":9465", "run/x.sock", "127.0.0.1:http", "127.0.0.1:65536", "/" + "x" * 107])
+def test_anything_else_is_no_place_to_listen(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVERGRANT_TOKEN_BIND", value)
+
+    with pytest.raises(SettingsError, match=r"EVERGRANT_TOKEN_BIND: .*unix socket"):
+        settings.load()
+
+
+def test_up_runs_web_only_where_somebody_said_where_it_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not settings.load().wants_web
+    monkeypatch.setenv("EVERGRANT_OPS_BIND", "127.0.0.1:9464")
+    assert settings.load().wants_web
+    monkeypatch.delenv("EVERGRANT_OPS_BIND")
+    monkeypatch.setenv("EVERGRANT_TOKEN_BIND", "127.0.0.1:9465")
+    assert settings.load().wants_web

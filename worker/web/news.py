@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import psycopg
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from models.database import engine
 
@@ -28,6 +29,7 @@ class News:
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._ended = threading.Event()
+        self._listens = False
         self._thread = threading.Thread(target=self._listen, name="news", daemon=True)
 
     def start(self) -> None:
@@ -67,18 +69,25 @@ class News:
         while not self._ended.is_set():
             try:
                 self._listen_until_it_breaks()
-            except psycopg.Error as error:
-                log.warning("web.not_listening", error=type(error).__name__, again_in_s=AGAIN_SECONDS)
+            except (psycopg.Error, SQLAlchemyError) as error:
+                self._note(listens=False, error=type(error).__name__)
             except Exception:
                 log.exception("web.not_listening", again_in_s=AGAIN_SECONDS)
             self._ended.wait(AGAIN_SECONDS)
 
+    def _note(self, *, listens: bool, **facts: str) -> None:
+        """Log a change only: an outage is told once."""
+        if listens != self._listens:
+            log.info("web.listens_for_news" if listens else "web.does_not_listen", **facts)
+        self._listens = listens
+
     def _listen_until_it_breaks(self) -> None:
         with engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.detach()  # one that listens is never given back to the pool
-            connection.exec_driver_sql(f"listen {CHANNEL}")
             driver = connection.connection.driver_connection
             assert isinstance(driver, psycopg.Connection)  # noqa: S101  # for the type checker
+            connection.detach()  # one that listens is never given back to the pool
+            connection.exec_driver_sql(f"listen {CHANNEL}")
+            self._note(listens=True)
             while not self._ended.is_set():
                 for notify in driver.notifies(timeout=LOOK_SECONDS):
                     self._loop.call_soon_threadsafe(self._tell, notify.payload)

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from models import fleet, installation
 from worker.web.answering import refusal_of
+from worker.web.answers import told
 from worker.web.database import Database
 from worker.web.fleet_metrics import FleetMetrics
 from worker.web.refusal import Refusal
@@ -44,7 +45,7 @@ class OperatorsListener:
     async def healthz(self, request: web.Request) -> web.Response:
         """Say that this process lives; nothing else is asked."""
         del request
-        return web.json_response({"alive": True})
+        return told({"alive": True})
 
     async def readyz(self, request: web.Request) -> web.Response:
         """Say whether this installation may send: a database that is fit, a beat and a worker that live."""
@@ -53,7 +54,7 @@ class OperatorsListener:
             reasons = await self._database.run(self._held_by)
         except Exception as error:  # noqa: BLE001  # it is told
             reasons = [refusal_of(error).error]
-        return web.json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
+        return told({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Prometheus' text."""

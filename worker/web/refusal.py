@@ -12,6 +12,7 @@ from aiohttp import web
 
 from models.keys import VaultError
 from tasks.oauth.errors import LabelNotChosen
+from worker.web.answers import told
 
 SOON = timedelta(seconds=2)
 LATER = timedelta(seconds=60)  # where somebody must act first
@@ -41,7 +42,7 @@ class Refusal(Exception):
 
     def response(self) -> web.Response:
         """The answer."""
-        return web.json_response(self.body, status=self.status, headers=self.headers)
+        return told(self.body, status=self.status, headers=self.headers)
 
 
 def bad_parameter(*, message: str, next_step: str) -> Refusal:
@@ -56,11 +57,11 @@ def unknown_ref(ref: str) -> Refusal:
 
 def ambiguous_ref(ref: str, clients: Sequence[str] = ()) -> Refusal:
     """Several clients have the ref; `clients` names them where the asker may see them all."""
-    told = f": {', '.join(clients)}" if clients else ""
+    names = f": {', '.join(clients)}" if clients else ""
     return Refusal(
         400,
         "ambiguous_ref",
-        f"The ref {ref!r} belongs to several clients{told}",
+        f"The ref {ref!r} belongs to several clients{names}",
         "add the parameter client",
     )
 

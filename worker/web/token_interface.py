@@ -9,6 +9,7 @@ from aiohttp import web
 from models.application import Holder
 from models.asking import Ending
 from worker.web.answering import middleware
+from worker.web.answers import told
 from worker.web.applications import Applications, Rates
 from worker.web.grants import Grants
 from worker.web.openapi import document
@@ -67,7 +68,7 @@ class TokenInterface:
             chosen={name: value for name, value in query.items() if name not in ("client", "min_ttl", "wait")},
         )
         log.info("web.token", application=holder.name, client=handed.client, ref=ref, generation=handed.generation)
-        return web.json_response(
+        return told(
             {
                 "access_token": handed.access_token,
                 "token_type": "Bearer",
@@ -103,12 +104,12 @@ class TokenInterface:
         )
         revocation_id = await self._grants.end(holder, ending)
         log.info("web.revocation", application=holder.name, ref=ref, revocation=revocation_id)
-        return web.json_response({"id": revocation_id, "ref": ref}, status=202)
+        return told({"id": revocation_id, "ref": ref}, status=202)
 
     async def openapi(self, request: web.Request) -> web.Response:
         """Describe this interface; no key is needed, there is no secret in it."""
         del request
-        return web.json_response(document())
+        return told(document())
 
     async def _wish(self, request: web.Request, *, member: str, needed: bool) -> web.Response:
         holder = await self._holder(request)
@@ -122,7 +123,7 @@ class TokenInterface:
             )
         client, awaited = await self._grants.wish(holder, ref, query.get("client"), if_generation=seen)
         log.info("web.refresh", application=holder.name, client=client, ref=ref, generation=awaited)
-        return web.json_response({"generation": awaited, "ref": ref, "client": client}, status=202)
+        return told({"generation": awaited, "ref": ref, "client": client}, status=202)
 
     async def _holder(self, request: web.Request) -> Holder:
         holder = await self._applications.who(request)

@@ -170,6 +170,18 @@ def test_a_label_with_several_values_must_be_chosen() -> None:
         messages.api_headers(provider(headers={"X-API-ORG": "{org}"}), {"org": ["north", "south"]})
 
 
+def test_a_chosen_value_must_be_one_that_the_grant_has() -> None:
+    habits = provider(headers={"X-API-ORG": "{org}"})
+    labels = {"org": ["north", "south"], "region": ["eu"]}
+
+    assert messages.api_headers(habits, labels, {"org": "south"}) == {"X-API-ORG": "south"}
+    assert messages.api_headers(habits, {"org": []}) == {}
+    assert messages.labels_in_headers(habits) == {"org"}
+    for held, chosen in ((labels, "west"), ({"org": ["north"]}, "south"), ({}, "south")):
+        with pytest.raises(LabelNotChosen):
+            messages.api_headers(habits, held, {"org": chosen})
+
+
 def test_an_address_that_nobody_set_is_named_with_its_remedy() -> None:
     nowhere = Registration(Provider(name="generic"), "id", SECRET)
 

@@ -1,0 +1,61 @@
+"""Fixtures: a web process's listeners in a thread of this process, on this test's own database."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import settings
+from models import application
+from models.database import transaction
+from models.reading import client_by_name
+from tests.heart import Heart
+from tests.integration.web.asking import Web
+from worker.web import server
+
+
+@contextmanager
+def served(wanted: settings.Settings) -> Iterator[server.Addresses]:
+    """Serve in a thread while the context is open."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="web", daemon=True)
+    thread.start()
+    serving = server.serving(wanted)
+    try:
+        yield asyncio.run_coroutine_threadsafe(serving.__aenter__(), loop).result(30)
+        asyncio.run_coroutine_threadsafe(serving.__aexit__(None, None, None), loop).result(30)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(30)
+        loop.close()
+
+
+def bound(tmp_path: Path, **more: Any) -> settings.Settings:
+    """The settings of this test with both listeners on free ports."""
+    update = {"token_bind": "127.0.0.1:0", "ops_bind": "127.0.0.1:0", **more}
+    return settings.current().model_copy(update=update)
+
+
+@pytest.fixture
+def key(heart: Heart) -> Callable[..., str]:
+    """`key("billing", client="demo")`: the key of a new application."""
+
+    def added(name: str = "billing", *, client: str | None = None) -> str:
+        made = application.new_key()
+        with transaction() as connection:
+            client_id = None if client is None else client_by_name(connection, client)["id"]
+            application.add(connection, name, client_id=client_id, key=made, who="tests")
+        return made
+
+    return added
+
+
+@pytest.fixture
+def web(heart: Heart, tmp_path: Path, key: Callable[..., str]) -> Iterator[Web]:
+    """The listeners, asked with the key of an application that sees every client."""
+    with served(bound(tmp_path)) as addresses:
+        yield Web(addresses, key())

@@ -1,0 +1,175 @@
+"""The operators' listener, and where web may listen at all."""
+
+import base64
+import re
+import socket
+import ssl
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+import settings
+from models import process
+from models.database import transaction
+from settings import SettingsError
+from tests.heart import Heart
+from tests.integration.web.asking import Web
+from tests.integration.web.conftest import bound, served
+from tests.polling import eventually
+from worker.web.listening import ops_listener, token_listener
+
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "reference" / "http.md").read_text(encoding="utf-8")
+METRIC = re.compile(r"^(evergrant_\w+?)(?:_bucket|_sum|_count)?(?:{| )", re.MULTILINE)
+
+
+@pytest.fixture
+def alive(heart: Heart) -> Iterator[None]:
+    """A beat and a worker that said just now that they live."""
+    heart.run("delete from evergrant.processes")
+    ids = [heart.one("select gen_random_uuid() as id")["id"] for _ in range(2)]
+    with transaction() as connection:
+        for kind, identity in zip(("beat", "worker"), ids, strict=True):
+            process.see(connection, identity, kind=kind, host="here", pid=1)
+    yield
+    heart.run("delete from evergrant.processes")
+
+
+def test_ready_means_that_it_may_send(heart: Heart, alive: None, web: Web) -> None:
+    assert web.ops("/healthz").json == {"alive": True}
+    assert web.ops("/readyz").json == {"ready": True, "reasons": []}
+    heart.run("delete from evergrant.processes where kind = 'worker'")
+    heart.run("update evergrant.installation set database_name = 'another'")
+    answer = web.ops("/readyz")
+    assert (answer.status, answer.json["reasons"]) == (503, ["database_copied", "no_worker"])
+    assert web.ops("/healthz").status == 200
+
+
+def test_metrics_tell_what_the_database_knows_and_all_of_them_are_on_the_page(
+    heart: Heart, alive: None, web: Web
+) -> None:
+    client = heart.client()
+    heart.grant(client, "a")
+    heart.grant(client, "b", status="needs_consent")
+    heart.run("update evergrant.valves set paused_by_operator = true")
+    heart.run(
+        """insert into evergrant.dead_letters (kind, client_id, grant_id, ref, generation, cause, attempts,
+            first_failed_at, dead_at)
+        select 'refresh', client_id, id, ref, 1, 'revoked_or_expired', 2, now(), now()
+        from evergrant.grants where ref = 'b'"""
+    )
+    web.get("a")
+    eventually(lambda: b'processes_alive{kind="web"} 1.0' in web.ops("/metrics").body, timeout=20)
+    told = web.ops("/metrics").body.decode()
+    assert 'evergrant_grants{client="demo",status="needs_consent"} 1.0' in told
+    assert 'evergrant_due{client="demo"} 1.0' in told
+    assert 'evergrant_valve_shut{client="demo"} 1.0' in told
+    assert 'evergrant_dead_letters_open{cause="revoked_or_expired"} 1.0' in told
+    assert 'evergrant_web_requests_total{route="/v1/grants/{ref}/token",status="200"} 1.0' in told
+    assert set(METRIC.findall(told)) == set(re.findall(r"^\| `(evergrant_\w+)` \|", PAGE, re.MULTILINE))
+
+
+def test_the_two_listeners_have_nothing_in_common(heart: Heart, web: Web) -> None:
+    assert urlsplit(web.addresses.ops).port != urlsplit(web.url).port
+    assert web.ops("/v1/grants/customer/token").status == 404
+    assert web.ask("GET", "/metrics").error == (404, "unknown_path")
+    assert web.ask("GET", "/healthz").error == (404, "unknown_path")
+
+
+def test_with_a_password_only_healthz_is_open(heart: Heart, tmp_path: Path, key: Callable[..., str]) -> None:
+    file = tmp_path / "ops"
+    file.write_text("correct horse\n", encoding="utf-8")
+    with served(bound(tmp_path, ops_password_file=file)) as addresses:
+        web = Web(addresses, key())
+        assert web.ops("/healthz").status == 200
+        wrong = [{}, {"Authorization": "Basic !"}, basic("wrong"), {"Authorization": "Bearer correct horse"}]
+        for headers in wrong:
+            answer = web.ops("/metrics", **headers)
+            assert answer.error == (401, "password")
+            assert answer.headers["www-authenticate"].startswith("Basic")
+        assert web.ops("/metrics", **basic("correct horse")).status == 200
+
+
+def basic(password: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(f"anybody:{password}".encode()).decode()}
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0:9465", "10.0.0.1:9465", "[::]:9465", "web.internal:9465"])
+def test_beyond_loopback_nothing_is_served_in_clear_or_without_a_password(bind: str) -> None:
+    with pytest.raises(SettingsError, match="EVERGRANT_TOKEN_TLS_CERTIFICATE"):
+        token_listener(settings.Settings(token_bind=bind))
+    with pytest.raises(SettingsError, match="EVERGRANT_OPS_PASSWORD_FILE"):
+        ops_listener(settings.Settings(ops_bind=bind))
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1:9465", "127.1.2.3:1", "[::1]:9465", "localhost:9465", "/run/x.sock"])
+def test_on_this_machine_neither_is_needed(bind: str) -> None:
+    assert token_listener(settings.Settings(token_bind=bind)) is not None
+    assert ops_listener(settings.Settings(ops_bind=bind)) is not None
+    assert token_listener(settings.Settings()) is None
+
+
+def test_a_certificate_that_cannot_be_used_is_told_at_the_start(tmp_path: Path) -> None:
+    for more in ({"token_tls_key": tmp_path}, {"token_tls_key": tmp_path, "token_tls_certificate": tmp_path / "no"}):
+        with pytest.raises(SettingsError, match="EVERGRANT_TOKEN_TLS_CERTIFICATE and EVERGRANT_TOKEN_TLS_KEY"):
+            token_listener(settings.Settings(token_bind="127.0.0.1:0", **more))
+    empty = tmp_path / "empty"
+    empty.touch()
+    for file in (empty, tmp_path / "no"):
+        with pytest.raises(SettingsError, match="EVERGRANT_OPS_PASSWORD_FILE"):
+            ops_listener(settings.Settings(ops_password_file=file))
+
+
+def test_tokens_travel_over_tls_where_a_certificate_is_set(
+    heart: Heart, tmp_path: Path, key: Callable[..., str]
+) -> None:
+    certificate, private = tmp_path / "web.pem", tmp_path / "web.key"
+    made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
+    made += f" -addext subjectAltName=IP:127.0.0.1 -out {certificate} -keyout {private}"
+    subprocess.run(["openssl", *made.split()], check=True, capture_output=True)
+    heart.grant(heart.client())
+    with served(bound(tmp_path, token_tls_certificate=certificate, token_tls_key=private)) as addresses:
+        assert addresses.token is not None
+        place = urlsplit(addresses.token)
+        assert place.scheme == "https"
+        trusting = ssl.create_default_context(cafile=str(certificate))
+        with (
+            socket.create_connection(("127.0.0.1", place.port or 0)) as plain,
+            trusting.wrap_socket(plain, server_hostname="127.0.0.1") as door,
+        ):
+            head = f"GET /v1/grants/customer/token HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key()}\r\n\r\n"
+            door.sendall(head.encode())
+            assert door.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_a_unix_socket_is_shut_to_others_and_taken_over_from_the_dead_alone(
+    heart: Heart, tmp_path: Path, key: Callable[..., str]
+) -> None:
+    path = tmp_path / "t.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    heart.grant(heart.client())
+    with served(bound(tmp_path, token_bind=str(path))):
+        assert path.stat().st_mode & 0o777 == 0o660
+        with socket.socket(socket.AF_UNIX) as door:
+            door.connect(str(path))
+            head = f"GET /v1/grants/customer/token HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key()}\r\n\r\n"
+            door.sendall(head.encode())
+            assert door.recv(65536).startswith(b"HTTP/1.1 200")
+        with pytest.raises(SettingsError, match="EVERGRANT_TOKEN_BIND: cannot listen there: Address already in use"):
+            serve_briefly(bound(tmp_path, token_bind=str(path)))
+
+
+def test_a_port_that_is_taken_is_one_sentence(heart: Heart, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bind = f"127.0.0.1:{taken.getsockname()[1]}"
+        for variable, more in (("EVERGRANT_TOKEN_BIND", "token_bind"), ("EVERGRANT_OPS_BIND", "ops_bind")):
+            with pytest.raises(SettingsError, match=f"{variable}: cannot listen there: Address already in use"):
+                serve_briefly(bound(tmp_path, **{more: bind}))
+
+
+def serve_briefly(wanted: settings.Settings) -> None:
+    with served(wanted):
+        pytest.fail("it listens")
