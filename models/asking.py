@@ -20,12 +20,12 @@ class NotAsked(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """An early refresh that an application wants, where the generation is still the one it has seen."""
+    """An early refresh that an application wants; `rejected`: the generation whose access token was refused."""
 
     application: str
     ref: str
     client: str
-    if_generation: int | None
+    rejected: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def refreshes(connection: Connection, wishes: Sequence[Wish]) -> dict[Wish, int 
         wanted = {
             "refs": [wish.ref for wish in theirs],
             "clients": [wish.client for wish in theirs],
-            "generations": [wish.if_generation for wish in theirs],
+            "generations": [wish.rejected for wish in theirs],
         }
         for n, generation in connection.execute(REFRESH, wanted):
             awaited[theirs[n - 1]] = generation

@@ -36,8 +36,9 @@ TABLES: dict[str, tuple[str | None, str | None]] = {
     "dead_letters": (WORK, READ),
     "events": (WORK, READ),
     "journals": (WORK, READ),
-    "processes": (WORK, READ),
+    "processes": (WORK, WORK),
     "chores": (CHANGE, READ),
+    "applications": (None, READ),
     "connect_requests": (WORK, "select, insert, update"),
     "ticks": (WORK, None),
 }

@@ -124,7 +124,7 @@ def test_an_application_may_touch_no_table(login: Login, role: str) -> None:
     assert set(rights(login(role))) <= {"access_tokens"}
 
 
-def test_web_reads_no_sealed_secret_and_changes_only_its_own_table(heart: Heart, login: Login) -> None:
+def test_web_reads_no_sealed_secret_and_changes_only_its_own_tables(heart: Heart, login: Login) -> None:
     heart.grant(heart.client())
     web = login("evergrant_web")
     for column in ("clients.sealed_client_secret", "grants.sealed_refresh_token", "former_tokens.sealed_refresh_token"):
@@ -132,7 +132,7 @@ def test_web_reads_no_sealed_secret_and_changes_only_its_own_table(heart: Heart,
         assert not may(web, f"select {name} from evergrant.{table}"), column  # noqa: S608
     assert may(web, "select id, ref, status, due_at from evergrant.grants")
     changed = {table for table, held in rights(web).items() if held & (EVERYTHING - {"SELECT"})}
-    assert changed == {"connect_requests"}
+    assert changed == {"connect_requests", "processes"}
 
 
 def test_a_worker_changes_no_client_and_no_table(login: Login) -> None:

@@ -2,23 +2,18 @@
 
 import asyncio
 import gzip
-import ipaddress
 import socket
 import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from tasks.oauth.messages import Request
 from tasks.oauth.transport import NotSent, Response, Transport
+from tests.certificates import self_signed
 from tests.raw_servers import BOUND, LONG, OK, SHORT, Bench, Peer, answering, hang, keep_answering
 
 
@@ -180,33 +175,6 @@ def test_the_guard_is_asked_once_on_the_open_connection(bench: Bench, method: st
 
     assert [requests for _, requests in seen] == [0, 1]
     assert len(server.requests) == 2
-
-
-def self_signed(folder: Path) -> tuple[ssl.SSLContext, Path]:
-    """Make a server's TLS with a certificate for 127.0.0.1 that nobody trusts yet."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "provider")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem, secret = folder / "certificate.pem", folder / "key.pem"
-    pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    secret.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(pem, secret)
-    return tls, pem
 
 
 def test_a_certificate_that_the_system_does_not_trust_is_not_sent_to(bench: Bench, tmp_path: Path) -> None:

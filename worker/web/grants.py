@@ -100,8 +100,10 @@ class Grants:
             state = await self._renewed(holder, state, min_ttl=min_ttl, wait=wait)
         return self._handed(state, headers)
 
-    async def wish(self, holder: Holder, ref: str, client: str | None, *, if_generation: int | None) -> tuple[str, int]:
+    async def wish(self, holder: Holder, ref: str, client: str | None, *, rejected: int | None) -> tuple[str, int]:
         """Ask for an early refresh; returns the grant's client and the generation to wait for.
+
+        `rejected` is the generation of the access token that the provider's API refused, if that is why.
 
         Raises:
             Refusal: no refresh will come.
@@ -109,7 +111,7 @@ class Grants:
         """
         state = await self.see(holder, ref, client)
         refuse_hopeless(state)
-        return state.client, await self._wish(holder, state, if_generation)
+        return state.client, await self._wish(holder, state, rejected)
 
     async def end(self, holder: Holder, ending: Ending) -> int | None:
         """Ask for a revocation; returns its id, None for an unknown ref where that is no error.
@@ -137,7 +139,7 @@ class Grants:
         refuse_hopeless(state)
         deadline = asyncio.get_running_loop().time() + wait.total_seconds()
         with self._news.of(state.id) as stored:
-            await self._wish(holder, state, state.generation)
+            await self._wish(holder, state, None)
             while not state.lasts(min_ttl):
                 refuse_hopeless(state)
                 if self._news.ended:
@@ -160,8 +162,8 @@ class Grants:
             self.waiting -= 1
             stored.clear()
 
-    async def _wish(self, holder: Holder, state: TokenState, if_generation: int | None) -> int:
-        awaited = await self._wishes(Wish(holder.name, state.ref, state.client, if_generation))
+    async def _wish(self, holder: Holder, state: TokenState, rejected: int | None) -> int:
+        awaited = await self._wishes(Wish(holder.name, state.ref, state.client, rejected))
         if awaited is None:
             raise unknown_ref(state.ref)
         return awaited

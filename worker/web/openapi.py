@@ -142,7 +142,7 @@ def _refresh() -> dict[str, Any]:
         "operationId": "refresh",
         "summary": "Queue an early refresh",
         "parameters": [REF, CLIENT],
-        "requestBody": _body({"if_generation": WHOLE}),
+        "requestBody": _body({}),
         "responses": _responses(202, "Awaited", "queued", 409, 410, *WITH_BODY),
     }
 

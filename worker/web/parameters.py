@@ -115,19 +115,18 @@ async def body_of(request: web.Request, *, allowed: Collection[str]) -> dict[str
     return members
 
 
-def generation(members: dict[str, Any], name: str) -> int | None:
-    """The generation that a body names, or None.
+def generation(members: dict[str, Any], name: str) -> int:
+    """The generation that a body names.
 
     Raises:
-        Refusal: it is none.
+        Refusal: it names none.
 
     """
     value = members.get(name)
-    if value is None:
-        return None
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_GENERATION:
         raise bad_parameter(
-            message=f"{name} is no generation: a whole number, as a token's answer tells it", next_step="correct it"
+            message=f"The body has no {name}: a whole number, as the token's answer tells it",
+            next_step=f'send {{"{name}": n}}',
         )
     return value
 

@@ -1,7 +1,6 @@
 """The token interface: what applications ask over HTTP, in any language (docs/reference/http.md)."""
 
 from datetime import datetime
-from typing import Any
 
 import structlog
 from aiohttp import web
@@ -23,7 +22,6 @@ from worker.web.parameters import (
     seconds,
     words,
 )
-from worker.web.refusal import bad_parameter
 from worker.web.traffic import Traffic
 
 log = structlog.get_logger()
@@ -82,11 +80,15 @@ class TokenInterface:
 
     async def rejected(self, request: web.Request) -> web.Response:
         """Note that the provider's API answered 401 to the token of this generation."""
-        return await self._wish(request, member="generation", needed=True)
+        holder = await self._holder(request)
+        members = await body_of(request, allowed=("generation",))
+        return await self._wish(request, holder, rejected=generation(members, "generation"))
 
     async def refresh(self, request: web.Request) -> web.Response:
         """Queue an early refresh."""
-        return await self._wish(request, member="if_generation", needed=False)
+        holder = await self._holder(request)
+        await body_of(request, allowed=())
+        return await self._wish(request, holder, rejected=None)
 
     async def revocation(self, request: web.Request) -> web.Response:
         """Queue a revocation."""
@@ -111,17 +113,9 @@ class TokenInterface:
         del request
         return told(document())
 
-    async def _wish(self, request: web.Request, *, member: str, needed: bool) -> web.Response:
-        holder = await self._holder(request)
-        ref = ref_of(request)
-        query = query_of(request, allowed=("client",))
-        members: dict[str, Any] = await body_of(request, allowed=(member,))
-        seen = generation(members, member)
-        if needed and seen is None:
-            raise bad_parameter(
-                message=f"The body has no {member}", next_step=f'send {{"{member}": n}}, as the token\'s answer told it'
-            )
-        client, awaited = await self._grants.wish(holder, ref, query.get("client"), if_generation=seen)
+    async def _wish(self, request: web.Request, holder: Holder, *, rejected: int | None) -> web.Response:
+        ref, client = ref_of(request), query_of(request, allowed=("client",)).get("client")
+        client, awaited = await self._grants.wish(holder, ref, client, rejected=rejected)
         log.info("web.refresh", application=holder.name, client=client, ref=ref, generation=awaited)
         return told({"generation": awaited, "ref": ref, "client": client}, status=202)
 

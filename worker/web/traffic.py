@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, disable_cre
 # A waiting request takes as long as it may; what was answered at once is in the first buckets.
 SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
-disable_created_metrics()  # when a counter was made is of no use
+disable_created_metrics()  # type: ignore[no-untyped-call]  # when a counter was made is of no use
 
 
 class Traffic:

@@ -66,9 +66,11 @@ class Web:
         target = f"/v1/grants/{quote(ref, safe='')}/{what}" + (f"?{urlencode(query)}" if query else "")
         return self.ask("POST", target, body=None if members is None else json.dumps(members).encode())
 
-    def ask(self, method: str, target: str, *, body: bytes | None = None, **headers: str) -> Answer:
+    def ask(
+        self, method: str, target: str, *, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> Answer:
         own = {} if self.key is None else {"Authorization": f"Bearer {self.key}"}
-        return ask(self.url, method, target, headers=own | headers, body=body)
+        return ask(self.url, method, target, headers=own | (headers or {}), body=body)
 
     def ops(self, path: str, **headers: str) -> Answer:
         return ask(self.addresses.ops, "GET", path, headers=headers)

@@ -2,19 +2,21 @@
 
 import base64
 import re
+import secrets
 import socket
 import ssl
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from pydantic import SecretStr
 
 import settings
-from models import process
+from models import database, process, roles
 from models.database import transaction
 from settings import SettingsError
+from tests.certificates import written
 from tests.heart import Heart
 from tests.integration.web.asking import Web
 from tests.integration.web.conftest import bound, served
@@ -112,9 +114,10 @@ def test_on_this_machine_neither_is_needed(bind: str) -> None:
 
 
 def test_a_certificate_that_cannot_be_used_is_told_at_the_start(tmp_path: Path) -> None:
-    for more in ({"token_tls_key": tmp_path}, {"token_tls_key": tmp_path, "token_tls_certificate": tmp_path / "no"}):
+    for certificate in (None, tmp_path / "no"):
+        wanted = settings.Settings(token_bind="127.0.0.1:0", token_tls_key=tmp_path, token_tls_certificate=certificate)
         with pytest.raises(SettingsError, match="EVERGRANT_TOKEN_TLS_CERTIFICATE and EVERGRANT_TOKEN_TLS_KEY"):
-            token_listener(settings.Settings(token_bind="127.0.0.1:0", **more))
+            token_listener(wanted)
     empty = tmp_path / "empty"
     empty.touch()
     for file in (empty, tmp_path / "no"):
@@ -125,10 +128,7 @@ def test_a_certificate_that_cannot_be_used_is_told_at_the_start(tmp_path: Path) 
 def test_tokens_travel_over_tls_where_a_certificate_is_set(
     heart: Heart, tmp_path: Path, key: Callable[..., str]
 ) -> None:
-    certificate, private = tmp_path / "web.pem", tmp_path / "web.key"
-    made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
-    made += f" -addext subjectAltName=IP:127.0.0.1 -out {certificate} -keyout {private}"
-    subprocess.run(["openssl", *made.split()], check=True, capture_output=True)
+    certificate, private = written(tmp_path)
     heart.grant(heart.client())
     with served(bound(tmp_path, token_tls_certificate=certificate, token_tls_key=private)) as addresses:
         assert addresses.token is not None
@@ -173,3 +173,34 @@ def test_a_port_that_is_taken_is_one_sentence(heart: Heart, tmp_path: Path) -> N
 def serve_briefly(wanted: settings.Settings) -> None:
     with served(wanted):
         pytest.fail("it listens")
+
+
+def test_the_role_of_the_web_process_is_enough_for_all_that_it_does(
+    heart: Heart, alive: None, tmp_path: Path, key: Callable[..., str]
+) -> None:
+    made = key()
+    heart.grant(heart.client())
+    name, password = f"web_{secrets.token_hex(6)}", secrets.token_hex(8)
+    with transaction() as connection:
+        roles.apply(connection)
+        connection.exec_driver_sql(f"create role {name} login password '{password}' in role evergrant_web")
+    theirs = database.engine().url.set(drivername="postgresql", username=name, password=password)
+    owner = settings.current()
+    database.dispose()
+    url = SecretStr(theirs.render_as_string(hide_password=False))
+    settings.adopt(owner.model_copy(update={"database_url": url}))
+    try:
+        with served(bound(tmp_path)) as addresses:
+            web = Web(addresses, made)
+            assert web.get("customer").status == 200
+            assert web.ops("/readyz").status == 200
+            eventually(lambda: b'processes_alive{kind="web"} 1.0' in web.ops("/metrics").body, timeout=20)
+            assert web.post("customer", "refresh").status == 202
+            assert web.post("customer", "revocation").status == 202
+            assert web.get("customer").error == (410, "revoked")
+    finally:
+        database.dispose()
+        settings.adopt(owner)
+    asked = heart.one("select requested_by from evergrant.revocations")
+    assert asked["requested_by"] == f"{name}/billing"
+    heart.run(f"drop role {name}")

@@ -82,7 +82,7 @@ def test_without_a_key_nothing_is_told(
     heart.grant(client)
     headers = {} if authorization is None else {"Authorization": authorization}
     for ref in ("customer", "nobody"):
-        answer = web.with_key(None).ask("GET", f"/v1/grants/{ref}/token", **headers)
+        answer = web.with_key(None).ask("GET", f"/v1/grants/{ref}/token", headers=headers)
         assert answer.error == (401, error)
         assert answer.headers["www-authenticate"].startswith('Bearer realm="evergrant"')
         assert answer.headers["cache-control"] == "no-store"
@@ -166,7 +166,9 @@ def test_a_token_that_is_too_old_is_wished_for_and_waited_for(heart: Heart, clie
     asking = threading.Thread(target=lambda: answers.append(web.get("customer", wait=30)))
     asking.start()
     eventually(lambda: heart.all("select * from evergrant.refresh_requests"))
-    assert heart.one("select requested_by from evergrant.refresh_requests")["requested_by"].endswith("/billing")
+    wish = heart.one("select requested_by, rejected from evergrant.refresh_requests")
+    assert wish["requested_by"].endswith("/billing")
+    assert not wish["rejected"]
     heart.ask(client, token_set("2"))
     asking.join(30)
     assert (answers[0].json["access_token"], answers[0].json["generation"]) == ("at-2", 2)
@@ -184,7 +186,7 @@ def test_a_reported_401_makes_one_refresh_of_that_generation(heart: Heart, clien
     for _ in range(3):
         answer = web.post("customer", "rejected", {"generation": 1})
         assert (answer.status, answer.json) == (202, {"generation": 2, "ref": "customer", "client": "demo"})
-    assert len(heart.all("select * from evergrant.refresh_requests")) == 1
+    assert [row["rejected"] for row in heart.all("select * from evergrant.refresh_requests")] == [True]
     heart.ask(client, token_set("2"))
     assert web.post("customer", "rejected", {"generation": 1}).json["generation"] == 2
     assert heart.all("select * from evergrant.refresh_requests") == []
@@ -219,6 +221,7 @@ def test_a_parameter_that_cannot_be_used_is_400(heart: Heart, client: int, web: 
         ("rejected", b'{"generation": 1e3}'),
         ("rejected", b'{"generation": 9223372036854775808}'),
         ("refresh", b"[]"),
+        ("rejected", b"{}"),
         ("refresh", b'{"generation": 1}'),
         ("refresh", b"\xff"),
         ("refresh", b"[" * 16000),

@@ -20,7 +20,7 @@ from tests.integration.web.asking import Web
 from tests.integration.web.conftest import bound, served
 from tests.polling import eventually
 from worker.web import grants as web_grants
-from worker.web.database import Database
+from worker.web.database import Batch, Database
 
 MANY = 300
 
@@ -183,7 +183,7 @@ def test_a_stop_answers_those_who_wait(heart: Heart, client: int, tmp_path: Path
 def test_a_database_that_is_away_is_503_until_it_is_back(heart: Heart, client: int, web: Web) -> None:
     heart.grant(client)
     assert web.get("customer").status == 200
-    name = models_database.engine().url.database
+    name = models_database.engine().url.database or ""
     server = models_database.engine().url.set(drivername="postgresql", database="postgres")
     with psycopg.connect(server.render_as_string(hide_password=False), autocommit=True) as elsewhere:
         elsewhere.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
@@ -222,7 +222,7 @@ def test_readers_of_one_statement_are_answered_each_by_what_they_asked(heart: He
 
     async def ask() -> list[int]:
         database = Database(2)
-        batch = web_grants.Batch(database, squares)
+        batch = Batch(database, squares)
         found = await asyncio.gather(*[batch(n % 50) for n in range(500)])
         database.close()
         return found
