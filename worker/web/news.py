@@ -7,7 +7,7 @@ mode delivers nothing, and a database that is away says nothing.
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg
 import structlog
@@ -90,6 +90,5 @@ class News:
             self._note(listens=True)
             while not self._ended.is_set():
                 for notify in driver.notifies(timeout=LOOK_SECONDS):
-                    self._loop.call_soon_threadsafe(self._tell, notify.payload)
-                    if self._ended.is_set():
-                        return
+                    with suppress(RuntimeError):  # the loop has closed in this moment
+                        self._loop.call_soon_threadsafe(self._tell, notify.payload)
