@@ -63,7 +63,7 @@ mine as (
     and (select evergrant.database_state(cast(:environment as text))) = 'fit'
     and (cast(:tick as uuid) is null or exists (select from evergrant.ticks t where t.id = cast(:tick as uuid)))
     order by g.id
-    for no key update of g
+    for no key update of g skip locked  -- what a stranger has locked is claimed again after its lease
 ),
 started as (
     update evergrant.grants g

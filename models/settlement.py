@@ -299,6 +299,15 @@ where t.id = tried.id
 """)
 
 
+# A stranger's lock must not hold up the answers of other grants for as long as a transaction waits else.
+IMPATIENT = text("select set_config('lock_timeout', :wait, true)")
+
+
+def be_impatient(connection: Connection, *, wait: timedelta) -> None:
+    """Wait no longer than this for each lock that this transaction needs."""
+    connection.execute(IMPATIENT, {"wait": f"{wait.total_seconds() * 1000:.0f}ms"})
+
+
 def lock(connection: Connection, ids: Sequence[UUID], *, now: datetime | None = None) -> dict[UUID, Held]:
     """Lock the rows in the order of their ids (two groups cannot wait for each other) and read them."""
     rows = connection.execute(LOCK, {"ids": sorted(set(ids)), "now": now}).mappings()

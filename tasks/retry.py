@@ -31,6 +31,7 @@ TRIES = 3
 TRIES_WITHIN = timedelta(seconds=20)
 DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
 READ_ONLY = "25006"  # SQLSTATE: this server has become a standby; the pool will find the new primary
+LOCKED = "55P03"  # lock_timeout ran out
 TOO_MUCH = "54"  # class "program limit exceeded": an OperationalError, too, but the row's own, for ever
 
 
@@ -60,17 +61,23 @@ def _last_answer(state: RetryCallState) -> Answer:
     return answer
 
 
-def while_database_away(write: Callable[[], T], *, give_up: threading.Event) -> T:
+def while_database_away(
+    write: Callable[[], T],
+    *,
+    give_up: threading.Event,
+    unless: Callable[[BaseException], bool] = lambda _: False,
+) -> T:
     """Run a settling write again and again until the database takes it, or `give_up` is set.
 
     Waits: up to 0.1 s, doubling to 5 s, drawn at random, cut short by `give_up`.
 
     Raises:
         OperationalError, InterfaceError: the last failure, once `give_up` is set. The journal has the answers.
+        Exception: whatever `unless` names, at once.
 
     """
     retrying = Retrying(
-        retry=retry_if_exception(database_is_away),
+        retry=retry_if_exception(lambda error: database_is_away(error) and not unless(error)),
         stop=stop_when_event_set(give_up),
         wait=wait_random_exponential(multiplier=0.1, max=5),
         sleep=sleep_using_event(give_up),
@@ -78,6 +85,11 @@ def while_database_away(write: Callable[[], T], *, give_up: threading.Event) -> 
         reraise=True,
     )
     return retrying(write)
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether somebody else holds a lock for longer than we wait for one."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) == LOCKED
 
 
 def database_is_away(error: BaseException) -> bool:

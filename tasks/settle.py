@@ -6,7 +6,8 @@
     mark      in the journal: settled
 
 While the database is away the write is repeated; the journal has the answers already. A group that the database
-refuses is repeated row by row, so that a poisonous answer fails alone.
+refuses is repeated row by row, so that a poisonous answer fails alone, and one whose row somebody else has locked is
+put aside and waits alone: later answers of its grant wait behind it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,19 +41,28 @@ log = structlog.get_logger()
 
 ACTOR = "evergrant"
 
+LOCK_WAIT = timedelta(seconds=1)
+LOCK_WAIT_ALONE = timedelta(seconds=0.3)
+LOCK_WAIT_ASIDE = timedelta(seconds=0.1)
+LOCKED_ENOUGH = 3  # so many locked rows hold up the settling thread at a time, however many there are
+
 
 def settle(place: Workplace, group: Sequence[Arrived]) -> None:
-    """Settle a group of answers; returns when the database has taken all that it takes."""
+    """Settle a group of answers; returns when the database has taken all that it takes, or they are put aside."""
+    _settle_aside(place)
     for part in _once_each(group):
         positions = keep(place, part)
+        for arrived in part:
+            if arrived.attempt.job.grant_id in place.aside:
+                place.aside.add(arrived, positions.pop(id(arrived), None))
+        free = [arrived for arrived in part if arrived.attempt.job.grant_id not in place.aside]
         try:
-            _write_patiently(place, part)
-        except Exception:
+            _write_patiently(place, free)
+        except Exception as error:
             if place.giving_up.is_set():
                 raise
-            log.exception("settle.group_refused", size=len(part))
-            for arrived in part:
-                _settle_alone(place, arrived, positions.pop(id(arrived), None))
+            log.warning("settle.group_refused", size=len(free), exc_info=not retry.is_locked(error))
+            _settle_each(place, free, positions)
         place.journal.mark_settled(list(positions.values()))
 
 
@@ -69,15 +79,40 @@ def _once_each(group: Sequence[Arrived]) -> list[list[Arrived]]:
     return [list(part.values()) for part in parts]
 
 
-def _settle_alone(place: Workplace, arrived: Arrived, position: Position | None) -> None:
-    """Settle one answer of a group that the database refused; one that it refuses alone stays in the journal."""
+def _settle_each(place: Workplace, group: Sequence[Arrived], positions: dict[int, Position]) -> None:
+    """Settle a refused group one by one; those whose rows are locked are put aside, the rest with them if many are."""
+    locked = 0
+    for arrived in group:
+        position = positions.pop(id(arrived), None)
+        if locked >= LOCKED_ENOUGH or not _settle_alone(place, arrived, position, wait=LOCK_WAIT_ALONE):
+            locked += 1
+            place.aside.add(arrived, position)
+
+
+def _settle_aside(place: Workplace) -> None:
+    """Try again what was put aside, until a few are found to be locked still."""
+    locked = 0
+    while place.aside and locked < min(LOCKED_ENOUGH, len(place.aside)):
+        if _settle_alone(place, *place.aside.first(), wait=LOCK_WAIT_ASIDE):
+            place.aside.done()
+        else:
+            locked += 1
+            place.aside.later()
+
+
+def _settle_alone(place: Workplace, arrived: Arrived, position: Position | None, *, wait: timedelta) -> bool:
+    """Settle one answer; one that the database refuses stays in the journal. False: somebody has locked its row."""
     try:
-        _write_patiently(place, [arrived])
-    except Exception:
+        _write_patiently(place, [arrived], wait=wait)
+    except Exception as error:
+        if retry.is_locked(error):
+            log.warning("settle.row_locked", grant_id=str(arrived.attempt.job.grant_id))
+            return False
         log.exception("settle.row_refused", grant_id=str(arrived.attempt.job.grant_id))
-        return
+        return True
     if position is not None:
         place.journal.mark_settled([position])
+    return True
 
 
 def keep(place: Workplace, group: Sequence[Arrived]) -> dict[int, Position]:
@@ -92,13 +127,20 @@ def keep(place: Workplace, group: Sequence[Arrived]) -> dict[int, Position]:
     return {id(arrived): position for arrived, position in zip(holders, positions, strict=False)}
 
 
-def _write_patiently(place: Workplace, group: Sequence[Arrived]) -> None:
-    retry.while_database_away(lambda: write(place, group), give_up=place.giving_up)
+def _write_patiently(place: Workplace, group: Sequence[Arrived], *, wait: timedelta = LOCK_WAIT) -> None:
+    if group:
+        retry.while_database_away(
+            lambda: write(place, group, wait=wait), give_up=place.giving_up, unless=retry.is_locked
+        )
 
 
-def write(place: Workplace, group: Sequence[Arrived]) -> None:
-    """Carry out what a group of answers means, in one transaction; repeating it changes nothing."""
+def write(place: Workplace, group: Sequence[Arrived], *, wait: timedelta = LOCK_WAIT) -> None:
+    """Carry out what a group of answers means, in one transaction; repeating it changes nothing.
+
+    `wait`: for any one lock. Only our own short transactions should hold one.
+    """
     with transaction() as connection:
+        settlement.be_impatient(connection, wait=wait)
         held = settlement.lock(connection, [arrived.attempt.job.grant_id for arrived in group])
         known = clients.known(connection, [arrived.attempt.job.client_id for arrived in group])
         outcomes = read_all(group, known)

@@ -24,6 +24,7 @@ from models.claim import Job
 from models.database import transaction
 from models.vault import Vault
 from tasks import clock
+from tasks.aside import Aside
 from tasks.attempt import Arrived, Attempt
 from tasks.journal import Journal, journal_ids
 from tasks.oauth.transport import Transport
@@ -33,6 +34,7 @@ log = structlog.get_logger()
 
 GROUP = 200  # answers that share a transaction at most
 REMEMBERED = 100_000  # jobs that this process has begun, so that it begins none twice
+LOOK_ASIDE = 1.0  # seconds between two tries of what was put aside, where nothing else arrives
 WHOLE_DEADLINE = timedelta(seconds=60)  # of a shutdown: longer than any attempt
 
 
@@ -58,6 +60,7 @@ class Workplace:
         self._shut: dict[int, timedelta] = {}
         self._arrivals: SimpleQueue[Arrived | None] = SimpleQueue()
         self._settler: threading.Thread | None = None
+        self.aside = Aside()
         self._afterwards = ThreadPoolExecutor(max_workers=2, thread_name_prefix="afterwards")
 
     @classmethod
@@ -149,8 +152,7 @@ class Workplace:
         self._settler.start()
 
     def _settle_all(self, settle: Callable[["Workplace", list[Arrived]], None]) -> None:
-        while (first := self._arrivals.get()) is not None:
-            group = [first, *self._waiting()]
+        while (group := self._next_group()) is not None:
             try:
                 settle(self, group)
             except Exception:
@@ -158,6 +160,14 @@ class Workplace:
             with self._room:
                 self._under_way.subtract(each.attempt.job.client_id for each in group)
                 self._room.notify_all()
+
+    def _next_group(self) -> list[Arrived] | None:
+        """What has arrived; nothing, where it is time to try again what was put aside; None: the end."""
+        try:
+            first = self._arrivals.get(timeout=LOOK_ASIDE if self.aside else None)
+        except Empty:
+            return []
+        return None if first is None else [first, *self._waiting()]
 
     def _waiting(self) -> list[Arrived]:
         group: list[Arrived] = []

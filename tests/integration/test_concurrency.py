@@ -104,6 +104,18 @@ def test_no_kind_of_claim_waits_for_a_row_that_is_locked(heart: Heart, claim: Ca
         assert [job[0] for job in claim(connection, scope(client), 5)] == [grant]
 
 
+def test_a_row_that_a_stranger_has_locked_is_not_started_and_keeps_no_other_from_it(heart: Heart) -> None:
+    client = heart.client()
+    grants = heart.grants(client, 3)
+    jobs = heart.claim(client).due
+    with transaction() as stranger:
+        stranger.execute(text("select from evergrant.grants where id = :id for update"), {"id": grants[1]})
+        begun = at_once(lambda: heart.start(jobs))[0]
+    assert {attempt.job.grant_id for attempt in begun} == {grants[0], grants[2]}
+    heart.later(seconds=31)
+    assert [grant for grant, _ in heart.claim(client).due] == [grants[1]]
+
+
 def test_a_message_that_many_workers_take_at_once_begins_each_attempt_once(heart: Heart) -> None:
     client = heart.client()
     grants = heart.grants(client, 20)

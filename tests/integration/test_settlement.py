@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
 from models import consent, settlement
@@ -17,6 +17,7 @@ from tasks import clock
 from tasks.attempt import Arrived
 from tasks.settle import settle
 from tests.heart import GATEWAY, HELD_BACK, INVALID_GRANT, LOST, TOO_MANY, UNREACHABLE, Heart, token_set
+from tests.polling import eventually
 
 
 def test_a_token_set_is_stored_as_the_next_generation_and_nulls_every_fact(heart: Heart) -> None:
@@ -318,6 +319,35 @@ def test_a_poisonous_row_fails_alone_and_stays_in_the_journal(heart: Heart) -> N
     assert [heart.row(grant)["generation"] for grant in grants] == [2, 2, 1, 2, 2]
     (left,) = heart.place.journal.unsettled()
     assert left.entry.grant_id == str(grants[2])
+
+
+def test_a_row_that_a_stranger_has_locked_waits_alone_and_its_later_answers_behind_it(heart: Heart) -> None:
+    client = heart.client()
+    grants = heart.grants(client, 4)
+    started = {attempt.job.grant_id: attempt for attempt in heart.start(heart.claim(client).due)}
+    with transaction() as stranger:
+        stranger.execute(text("select from evergrant.grants where id = :id for update"), {"id": grants[1]})
+        heart.settle(*[(attempt, token_set(f"{attempt.job.ref}-2")) for attempt in started.values()])
+        assert [heart.row(grant)["generation"] for grant in grants] == [2, 1, 2, 2]
+        heart.settle((started[grants[1]], token_set("late")))
+        assert len(heart.place.aside) == 1
+    heart.settle()
+    assert (heart.token(grants[1]), heart.formers(grants[1])["rt-late"]) == ("rt-customer-1-2", "surplus")
+    assert len(heart.place.aside) == 0
+    assert list(heart.place.journal.unsettled()) == []
+
+
+def test_what_was_put_aside_is_tried_again_also_where_nothing_else_arrives(heart: Heart) -> None:
+    client = heart.client()
+    grant = heart.grant(client)
+    attempt = heart.begin(client)
+    heart.place.begin(attempt)
+    heart.place.settle_with(settle)
+    with transaction() as stranger:
+        stranger.execute(text("select from evergrant.grants for update"))
+        heart.place.arrive(Arrived(attempt, token_set("2"), clock.wall()))
+        eventually(lambda: len(heart.place.aside))
+    assert eventually(lambda: heart.row(grant)["generation"] == 2)
 
 
 POISON: list[dict[str, Any]] = [

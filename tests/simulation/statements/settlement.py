@@ -31,6 +31,11 @@ NO_FACTS: dict[str, Any] = {
 }
 
 
+@carries_out(settlement.IMPATIENT)
+def impatient(_: Tables, __: Parameters) -> None:
+    """Nobody waits for a lock here."""
+
+
 @carries_out(settlement.LOCK)
 def lock(tables: Tables, p: Parameters) -> list[Row]:
     at = at_of(tables, p)

@@ -205,6 +205,16 @@ def test_a_write_that_is_refused_is_raised_at_once(waits: list[float]) -> None:
     assert (write.count, waits) == (1, [])
 
 
+def test_a_lock_of_somebody_elses_is_raised_at_once_where_the_caller_can_do_without_that_row(
+    waits: list[float],
+) -> None:
+    write = Write(AWAY["a lock time-out"])
+
+    with pytest.raises(OperationalError):
+        retry.while_database_away(write, give_up=threading.Event(), unless=retry.is_locked)
+    assert (write.count, waits) == (1, [])
+
+
 def test_whoever_gives_up_gets_the_last_failure() -> None:
     give_up = threading.Event()
     give_up.set()
