@@ -7,6 +7,7 @@ This module is the only reader of `EVERGRANT_*` variables. Units are in the name
 import os
 import pwd
 from datetime import timedelta
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
@@ -17,6 +18,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 PREFIX = "EVERGRANT_"
 LONGEST_SOCKET_PATH = 107
 LARGEST_PORT = 65535
+# Read by the client package in other applications, or by the shell's completion.
+OF_OTHERS = ("CLIENT_", "TOKEN_URL", "APPLICATION_KEY", "COMPLETE")
+CLOSE = 0.8  # so alike must two names be that the one may be meant for the other
 
 
 class SettingsError(Exception):
@@ -220,6 +224,14 @@ def load() -> Settings:
         return Settings()
     except ValidationError as error:
         raise SettingsError(_sentence(error)) from None
+
+
+def unknown_variables() -> dict[str, str | None]:
+    """Variables with our prefix that are no setting, and so are ignored, each with the one that may be meant."""
+    known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    unknown = sorted({name.upper() for name in os.environ if name.upper().startswith(PREFIX)} - set(known))
+    ours = [name for name in unknown if not name.removeprefix(PREFIX).startswith(OF_OTHERS)]
+    return {name: next(iter(get_close_matches(name, known, n=1, cutoff=CLOSE)), None) for name in ours}
 
 
 def _sentence(error: ValidationError) -> str:

@@ -38,6 +38,7 @@ def _be_a_worker(**_: Any) -> None:
 def _log(**_: Any) -> None:
     """Take Celery's place in setting up the logs."""
     logs.configure(_kinds[-1], level=configuration.current().log_level)
+    logs.warn_of_unknown_settings()
 
 
 @signals.worker_ready.connect

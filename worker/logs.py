@@ -9,6 +9,10 @@ from typing import Any
 import structlog
 from structlog.typing import Processor
 
+import settings
+
+log = structlog.get_logger()
+
 # Whatever is logged under one of these names is a slip: it never leaves.
 SECRET_NAMES = frozenset(
     {
@@ -101,6 +105,13 @@ def configure(process: str, *, level: str) -> None:
     root.setLevel(level)
     for noisy in ("kombu", "amqp", "alembic", "aiohttp.access", "celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+
+
+def warn_of_unknown_settings() -> None:
+    """Name the variables that nobody reads: a misspelt one would be ignored in silence."""
+    for name, meant in settings.unknown_variables().items():
+        hint = "" if meant is None else f": is {meant} meant?"
+        log.warning("settings.unknown_variable", reason=f"{name} is no setting and is ignored{hint}")
 
 
 def _add_process(process: str) -> Processor:

@@ -13,11 +13,14 @@ def test_a_worker_refuses_a_server_that_may_forget_what_it_has_committed(install
     with psycopg.connect(installation.env["EVERGRANT_DATABASE_URL"], autocommit=True) as connection:
         name = sql.Identifier(connection.info.dbname)
         connection.execute(sql.SQL("alter database {} set synchronous_commit = off").format(name))
+    installation.env["EVERGRANT_JOURNALS_HOURS"] = "72"
     worker = installation.worker(wait=False)
     assert worker.wait(60) != 0
-    assert "synchronous_commit" in _reason(worker.log)
+    assert "synchronous_commit" in _reason(worker.log, "worker.cannot_start")
+    told = "EVERGRANT_JOURNALS_HOURS is no setting and is ignored: is EVERGRANT_JOURNAL_HOURS meant?"
+    assert _reason(worker.log, "settings.unknown_variable") == told
 
 
-def _reason(log: Path) -> str:
+def _reason(log: Path, event: str) -> str:
     lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
-    return str(next(line["reason"] for line in lines if line["event"] == "worker.cannot_start"))
+    return str(next(line["reason"] for line in lines if line["event"] == event))

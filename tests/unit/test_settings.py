@@ -73,6 +73,21 @@ def test_an_unknown_variable_belongs_to_somebody_else(monkeypatch: pytest.Monkey
     settings.load()
 
 
+def test_a_misspelt_variable_is_named_with_the_one_that_was_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("EVERGRANT_REFRESH_TOKEN_KEY_FILE", "EVERGRANT_JOURNALS_HOURS", "evergrant_workerz"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("EVERGRANT_FAVOURITE_COLOUR", "green")
+    for name in ("EVERGRANT_CLIENT_DSN", "EVERGRANT_TOKEN_URL", "EVERGRANT_WORKERS", "evergrant_concurrency"):
+        monkeypatch.setenv(name, "1")
+
+    assert settings.unknown_variables() == {
+        "EVERGRANT_FAVOURITE_COLOUR": None,
+        "EVERGRANT_JOURNALS_HOURS": "EVERGRANT_JOURNAL_HOURS",
+        "EVERGRANT_REFRESH_TOKEN_KEY_FILE": "EVERGRANT_REFRESH_TOKEN_KEYS_FILE",
+        "EVERGRANT_WORKERZ": "EVERGRANT_WORKERS",
+    }
+
+
 @pytest.mark.parametrize("url", ["postgresql://db/app", "postgres://u:p@h:5432/d", "postgresql:///d?host=/run/pg"])
 def test_both_names_of_postgresql_are_understood(url: str) -> None:
     assert Settings.model_validate({"database_url": url}).database_url is not None

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 
 from models import database, installation, journal, migrations
 from models.installation import Identity, adopt, adopted, observed, remember
-from settings import Settings
+from settings import Settings, unknown_variables
 from worker.cli import output, session
 from worker.cli.arguments import confirm, yes_option
 from worker.cli.commands import Command
@@ -129,7 +129,7 @@ def _named_environment() -> tuple[Settings, str]:
 
 
 def _findings(connection: Connection, environment: str) -> list[dict[str, Any]]:
-    found = [*_unfit_server(connection)]
+    found = [*_unknown_variables(), *_unfit_server(connection)]
     revision = migrations.current(connection)
     if revision is None:
         return [*found, _finding("tables", "there are none", "evergrant db upgrade")]
@@ -139,9 +139,16 @@ def _findings(connection: Connection, environment: str) -> list[dict[str, Any]]:
         found.append(_finding("tables", f"at {revision}, not {migrations.head()}", "evergrant db upgrade"))
     except migrations.NewerDatabase:
         found.append(_finding("tables", f"at {revision}, of a newer release", "install that release here"))
-    if not found:
+    else:
         found += [_finding("keys", what, remedy) for what, remedy in session.missing_keys(connection)]
     return [*found, *_foreign(connection, environment)]
+
+
+def _unknown_variables() -> list[dict[str, Any]]:
+    return [
+        _finding("environment", f"{name} is no setting and is ignored", f"set {meant} instead" if meant else "unset it")
+        for name, meant in unknown_variables().items()
+    ]
 
 
 def _unfit_server(connection: Connection) -> list[dict[str, Any]]:

@@ -39,6 +39,7 @@ def up(*, workers: int | None, concurrency: int | None) -> None:
 
     settings = configuration.current()
     logs.configure("up", level=settings.log_level)
+    logs.warn_of_unknown_settings()
     code = supervisor.run(
         settings, workers=workers or settings.workers, concurrency=concurrency or settings.concurrency
     )

@@ -3,6 +3,7 @@
 import secrets
 from typing import Any
 
+import pytest
 from pydantic import SecretStr
 from sqlalchemy import make_url
 
@@ -71,6 +72,21 @@ def test_a_database_that_may_lose_commits_is_found(evergrant: Evergrant, sql: An
     models_database.dispose()
     done = evergrant("db", "check", "--json")
     assert (done.code, done.lines[0]["check"]) == (1, "synchronous_commit")
+
+
+def test_a_misspelt_variable_is_found(evergrant: Evergrant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVERGRANT_JOURNALS_HOURS", "72")
+    done = evergrant("db", "check", "--json")
+    assert (done.code, done.lines) == (
+        1,
+        [
+            {
+                "check": "environment",
+                "finding": "EVERGRANT_JOURNALS_HOURS is no setting and is ignored",
+                "next": "set EVERGRANT_JOURNAL_HOURS instead",
+            }
+        ],
+    )
 
 
 def test_a_database_that_is_away_means_try_again(evergrant: Evergrant) -> None:
