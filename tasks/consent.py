@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import structlog
 from sqlalchemy import Connection
 
+from models import client as clients
 from models import consent, dead_letter, event
 from models.consent import LiveRow, NewGrant
 from models.vault import Vault
@@ -20,6 +22,9 @@ from tasks.oauth.messages import TokenSet, read_token_answer
 from tasks.oauth.provider import Provider, Reach
 from tasks.policy import timing
 from tasks.registration import Registered
+from tasks.workplace import Workplace
+
+log = structlog.get_logger()
 
 
 class ConsentError(Exception):
@@ -101,6 +106,20 @@ def _replaced_row(connection: Connection, given: Consent, refresh_token: str, *,
     return Stored(row.id, row.generation, "replaced")
 
 
+def make_missing(connection: Connection, place: Workplace, entry: Entry) -> str | None:
+    """Make the row that an answer tells of: nobody stored it, or that commit is missing.
+
+    Returns how, `refused` where nothing is to be kept of it, or None: there is no such client.
+    """
+    client_id = clients.id_of(connection, entry.client)
+    if client_id is None:
+        log.error("journal.unknown_client", client=entry.client, grant_id=entry.grant_id)
+        return None
+    registered = place.registrations.ready(clients.known(connection, [client_id])[client_id])
+    stored = replay(connection, entry, registered, vault=place.vault)
+    return "refused" if stored is None else stored.how
+
+
 def replay(connection: Connection, entry: Entry, registered: Registered, *, vault: Vault) -> Stored | None:
     """Store the consent that a journaled answer tells of; None where it holds no token set that can be kept.
 
@@ -134,7 +153,8 @@ def _new_row(
         consent.retire(connection, old.id, at_once=provider.revocation is Reach.TOKEN, who=who)
         dead_letter.close(connection, [old.id], kind="refresh", resolution="reconnected", resolved_by=who)
     row = _row(given, old, refresh_token, provider, vault)
-    consent.insert(connection, known.id, [row])
+    if not consent.insert(connection, known.id, [row]):  # another process was faster
+        return Stored(row.id, row.generation, "unchanged")
     how = "connected" if old is None else "reconnected"
     event.of_grants(connection, [row.id], f"grant.{how}", actor=who)
     return Stored(row.id, row.generation, how)

@@ -10,7 +10,6 @@ from datetime import timedelta
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Connection
 
 from models import client as clients
 from models import journal as register
@@ -92,21 +91,10 @@ def _replay(place: Workplace, kept: Sequence[Kept]) -> list[Position]:
                 provider = resolve(client.provider, client.overrides, place.settings)
                 decider.token_set(_asked(item.entry, provider), row, answer, settled_before=item.settled)
                 done.append(item.position)
-            elif _insert(connection, place, item.entry):
+            elif consent.make_missing(connection, place, item.entry) is not None:
                 done.append(item.position)
         write_token_sets(connection, decider.made)
     return done
-
-
-def _insert(connection: Connection, place: Workplace, entry: Entry) -> bool:
-    """Make the row that an entry tells of: nobody stored it, or that commit is missing. False: no such client."""
-    client_id = clients.id_of(connection, entry.client)
-    if client_id is None:
-        log.error("journal.unknown_client", client=entry.client, grant_id=entry.grant_id)
-        return False
-    registered = place.registrations.ready(clients.known(connection, [client_id])[client_id])
-    consent.replay(connection, entry, registered, vault=place.vault)
-    return True
 
 
 def _asked(entry: Entry, provider: Provider) -> Asked:

@@ -21,18 +21,17 @@ from sqlalchemy import Connection
 from models import attempt as attempts
 from models import client as clients
 from models import dead_letter, event, settlement, suspicion
-from models.client import Known
 from models.database import transaction
 from models.settlement import Held
 from models.suspicion import Surroundings
-from tasks import clock, retry, valves
+from tasks import clock, consent, retry, valves
 from tasks.attempt import Arrived
 from tasks.confirm import confirm
 from tasks.decide import Decider, Decisions, read_all, sign_of
 from tasks.journal import JournalBroken, Position
 from tasks.oauth.provider import Rotation
 from tasks.oauth.transport import NotSent
-from tasks.policy.outcome import Outcome, Refused
+from tasks.policy.outcome import Outcome, Refreshed, Refused
 from tasks.policy.valve import Result, Sign
 from tasks.registration import Registered
 from tasks.workplace import Workplace
@@ -57,12 +56,14 @@ def settle(place: Workplace, group: Sequence[Arrived]) -> None:
                 place.aside.add(arrived, positions.pop(id(arrived), None))
         free = [arrived for arrived in part if arrived.attempt.job.grant_id not in place.aside]
         try:
-            _write_patiently(place, free)
+            left = _write_patiently(place, free)
         except Exception as error:
             if place.giving_up.is_set():
                 raise
             log.warning("settle.group_refused", size=len(free), exc_info=not retry.is_locked(error))
             _settle_each(place, free, positions)
+        else:
+            positions = {each: position for each, position in positions.items() if each not in left}
         place.journal.mark_settled(list(positions.values()))
 
 
@@ -103,14 +104,14 @@ def _settle_aside(place: Workplace) -> None:
 def _settle_alone(place: Workplace, arrived: Arrived, position: Position | None, *, wait: timedelta) -> bool:
     """Settle one answer; one that the database refuses stays in the journal. False: somebody has locked its row."""
     try:
-        _write_patiently(place, [arrived], wait=wait)
+        left = _write_patiently(place, [arrived], wait=wait)
     except Exception as error:
         if retry.is_locked(error):
             log.warning("settle.row_locked", grant_id=str(arrived.attempt.job.grant_id))
             return False
         log.exception("settle.row_refused", grant_id=str(arrived.attempt.job.grant_id))
         return True
-    if position is not None:
+    if position is not None and not left:
         place.journal.mark_settled([position])
     return True
 
@@ -127,17 +128,19 @@ def keep(place: Workplace, group: Sequence[Arrived]) -> dict[int, Position]:
     return {id(arrived): position for arrived, position in zip(holders, positions, strict=False)}
 
 
-def _write_patiently(place: Workplace, group: Sequence[Arrived], *, wait: timedelta = LOCK_WAIT) -> None:
-    if group:
-        retry.while_database_away(
-            lambda: write(place, group, wait=wait), give_up=place.giving_up, unless=retry.is_locked
-        )
+def _write_patiently(place: Workplace, group: Sequence[Arrived], *, wait: timedelta = LOCK_WAIT) -> set[int]:
+    if not group:
+        return set()
+    return retry.while_database_away(
+        lambda: write(place, group, wait=wait), give_up=place.giving_up, unless=retry.is_locked
+    )
 
 
-def write(place: Workplace, group: Sequence[Arrived], *, wait: timedelta = LOCK_WAIT) -> None:
+def write(place: Workplace, group: Sequence[Arrived], *, wait: timedelta = LOCK_WAIT) -> set[int]:
     """Carry out what a group of answers means, in one transaction; repeating it changes nothing.
 
-    `wait`: for any one lock. Only our own short transactions should hold one.
+    `wait`: for any one lock. Only our own short transactions should hold one. Returns `id()` of the answers that are
+    left to a replay of the journal.
     """
     with transaction() as connection:
         settlement.be_impatient(connection, wait=wait)
@@ -148,6 +151,7 @@ def write(place: Workplace, group: Sequence[Arrived], *, wait: timedelta = LOCK_
         for arrived, outcome in zip(group, outcomes, strict=True):
             decider.decide(arrived, outcome)
         write_token_sets(connection, decider.made)
+        left = _make_missing(connection, place, group, outcomes, held)
         _write_ends(connection, decider.made, place.journal_id)
         shut = valves.feed(connection, *_results(group, outcomes))
         _hold_deaths(connection, decider.made)
@@ -155,7 +159,35 @@ def write(place: Workplace, group: Sequence[Arrived], *, wait: timedelta = LOCK_
         place.note_valve(client_id, shut_for)
     _confirm(place, group, {row.grant_id for row in decider.made.stored})
     for arrived, outcome in zip(group, outcomes, strict=True):
-        _tell(arrived, outcome, known)
+        _tell(arrived, outcome)
+    return left
+
+
+def _make_missing(
+    connection: Connection,
+    place: Workplace,
+    group: Sequence[Arrived],
+    outcomes: Sequence[Outcome],
+    held: Mapping[UUID, Held],
+) -> set[int]:
+    """Make the rows that token sets tell of and the database lacks, unless their end is noted: commits are missing.
+
+    Returns `id()` of the answers that a replay must see to: their client is missing as well, or a replay was faster.
+    """
+    missing = [
+        arrived
+        for arrived, outcome in zip(group, outcomes, strict=True)
+        if isinstance(outcome, Refreshed) and arrived.attempt.job.grant_id not in held
+    ]
+    ended = {end.grant_id for end in place.journal.ends()} if missing else set()
+    for arrived in missing:
+        log.warning("settle.row_missing", grant_id=str(arrived.attempt.job.grant_id))
+    return {
+        id(arrived)
+        for arrived in missing
+        if str(arrived.attempt.job.grant_id) not in ended
+        and consent.make_missing(connection, place, arrived.entry()) in (None, "unchanged")
+    }
 
 
 def _confirm(place: Workplace, group: Sequence[Arrived], stored: set[UUID]) -> None:
@@ -254,12 +286,12 @@ def _results(group: Sequence[Arrived], outcomes: Sequence[Outcome]) -> tuple[dic
     return results, credentials
 
 
-def _tell(arrived: Arrived, outcome: Outcome, known: Mapping[int, Known]) -> None:
+def _tell(arrived: Arrived, outcome: Outcome) -> None:
     job = arrived.attempt.job
     held = str(outcome.error) if isinstance(outcome, NotSent) and outcome.code == "guard" else None
     log.info(
         "refresh.held_back" if held else "refresh",
-        client=known[job.client_id].name,
+        client=arrived.attempt.registered.known.name,
         ref=job.ref,
         grant_id=str(job.grant_id),
         claim_no=job.claim_no,

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from itertools import permutations
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +15,7 @@ from models import consent, settlement
 from models.database import engine, transaction
 from tasks import clock
 from tasks.attempt import Arrived
+from tasks.journal import End
 from tasks.settle import settle
 from tests.heart import GATEWAY, HELD_BACK, INVALID_GRANT, LOST, TOO_MANY, UNREACHABLE, Heart, token_set
 from tests.polling import eventually
@@ -348,6 +349,43 @@ def test_what_was_put_aside_is_tried_again_also_where_nothing_else_arrives(heart
         heart.place.arrive(Arrived(attempt, token_set("2"), clock.wall()))
         eventually(lambda: len(heart.place.aside))
     assert eventually(lambda: heart.row(grant)["generation"] == 2)
+
+
+def forget(heart: Heart, grant: UUID) -> None:
+    """As after a restore of a copy that was made before the grant was connected."""
+    heart.run("delete from evergrant.grants where id = :id", id=grant)
+
+
+def test_an_answer_for_a_row_that_is_missing_makes_the_row_at_once(heart: Heart) -> None:
+    client = heart.client()
+    grant, other = heart.grants(client, 2)
+    started = heart.start(heart.claim(client).due)
+    forget(heart, grant)
+    heart.settle(*[(attempt, token_set(f"{attempt.job.ref}-2")) for attempt in started])
+    assert [heart.token(each) for each in (grant, other)] == ["rt-customer-0-2", "rt-customer-1-2"]
+    row = heart.row(grant)
+    assert (row["ref"], row["client_id"], row["status"], row["generation"]) == ("customer-0", client, "active", 2)
+    assert list(heart.place.journal.unsettled()) == []
+
+
+def test_a_row_whose_end_is_noted_is_not_made_again(heart: Heart) -> None:
+    client = heart.client()
+    grant = heart.grant(client)
+    attempt = heart.begin(client)
+    forget(heart, grant)
+    heart.place.journal.note_end(End(grant_id=str(grant), ended_at=clock.wall()))
+    heart.settle((attempt, token_set("2")))
+    assert heart.all("select id from evergrant.grants") == []
+
+
+def test_an_answer_whose_client_is_missing_as_well_stays_in_the_journal(heart: Heart) -> None:
+    client = heart.client()
+    grant = heart.grant(client)
+    attempt = heart.begin(client)
+    forget(heart, grant)
+    heart.run("delete from evergrant.valves; delete from evergrant.clients")
+    heart.settle((attempt, token_set("2")))
+    assert [kept.entry.grant_id for kept in heart.place.journal.unsettled()] == [str(grant)]
 
 
 POISON: list[dict[str, Any]] = [
