@@ -327,3 +327,20 @@ def test_journals_replayed_in_any_order_end_at_the_newest_set_and_lose_none(
             replay.drain_others(heart.place)
     replay.drain_others(heart.place)
     assert (heart.token(grant), heart.row(grant)["generation"]) == (f"rt-{length + 1}", length + 1)
+
+
+def test_a_drained_journal_makes_nothing_due_that_was_not_and_what_it_held_is_due_by_its_own_life(
+    heart: Heart, gone: Write
+) -> None:
+    """Else all that a dead worker had under way would leave at once."""
+    client = heart.client(rotation="family")
+    answered, lost, *_ = grants = heart.grants(client, 4)
+    heart.start(heart.claim(client).due)
+    before = {grant: heart.row(grant)["due_at"] for grant in grants}
+    journal_id = gone(entry(heart, answered, 1, "2", sent="customer-0-1")).journal_id
+    heart.run("update evergrant.grants set doubt_since = started_at, doubt_journals = array[:id]", id=journal_id)
+    replay.drain_others(heart.place)
+    assert heart.row(lost)["doubt_journals"] == []
+    after = {grant: heart.row(grant)["due_at"] for grant in grants}
+    assert {grant for grant in grants if after[grant] != before[grant]} == {answered}
+    assert after[answered] > before[answered] + timedelta(minutes=30)
