@@ -144,8 +144,10 @@ def resume_grants(connection: Connection, ids: Sequence[UUID], *, who: str) -> s
 
 
 def paused_grants(connection: Connection, client_id: int) -> list[UUID]:
-    """Every paused grant of a client."""
-    query = "select id from evergrant.grants where client_id = :id and status = 'paused' order by id"
+    """Every paused grant of a client but those that another home keeps by now."""
+    query = """
+        select id from evergrant.grants
+        where client_id = :id and status = 'paused' and reason is distinct from 'handed_over' order by id"""
     return list(connection.execute(text(query), {"id": client_id}).scalars())
 
 
@@ -196,7 +198,7 @@ def _set_status(
     connection: Connection, ids: Sequence[UUID], *, before: str, after: str, kind: str, who: str
 ) -> set[UUID]:
     query = """
-        update evergrant.grants g set status = :after where g.id = any(:ids) and g.status = :before
+        update evergrant.grants g set status = :after, reason = null where g.id = any(:ids) and g.status = :before
             and not exists (select from evergrant.revocations r where r.grant_id = g.id)
         returning g.id"""
     wanted = {"ids": list(ids), "before": before, "after": after}

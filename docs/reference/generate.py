@@ -26,7 +26,7 @@ from worker.cli import cli  # noqa: E402
 from worker.cli.commands import Command, Group  # noqa: E402
 from worker.cli.failures import ExitCode  # noqa: E402
 from worker.cli.grant_probe import EXIT_CODES as EXIT_CODES_OF_PROBES  # noqa: E402
-from worker.cli.grants import STATUSES  # noqa: E402
+from worker.cli.grants import HANDED_OVER, STATUSES  # noqa: E402
 from worker.cli.rotation_probe import FAILED as FAILED_ROTATION_PROBES  # noqa: E402
 from worker.cli.translations import CONNECT, snake  # noqa: E402
 from worker.embedded.errors import EmbeddedError  # noqa: E402
@@ -38,7 +38,8 @@ MANNERS = """# Commands
 Every command has `--help` with an example. `REF...` may be `-`: the refs are read from standard input, one a line.
 With `--json` lists print one object a line, everything else one object; without it a table on a terminal and plain
 aligned text in a pipe. Times are ISO 8601 in UTC. Lengths of time are written `90s`, `10m`, `2h`, `7d`.
-Secrets are read from a file or, with `-`, from standard input. Only `grants token` prints a token. What destroys
+Secrets are read from a file or, with `-`, from standard input. Tokens are printed by `grants token`, and
+written by `grants export`, alone. What destroys
 asks on a terminal and needs `--yes` without one. Whoever changes something is recorded by `EVERGRANT_ACTOR`, else by
 the name of the OS user. `eval "$(evergrant completion bash)"` completes commands in a shell.
 
@@ -77,6 +78,9 @@ ENUMERATIONS: dict[str, Mapping[str, str]] = {
         "response_lost": "an answer was lost, and with it the only copy of its refresh token",
         "revoked_or_expired": "the provider refuses its refresh token",
     },
+    "reason of a grant that is paused": {
+        HANDED_OVER: "another home keeps it: `grants export --handover`",
+    },
     "cause of a dead letter": {
         "response_lost": "as above",
         "revoked_or_expired": "as above",
@@ -93,6 +97,12 @@ ENUMERATIONS: dict[str, Mapping[str, str]] = {
         "verified": "every token ever received was seen to be dead",
         "accepted": "the provider said yes, and there was no way to look",
         "unsupported": "the provider has no revocation endpoint",
+    },
+    "because, of a revocation": {
+        "ever_in_doubt": "an answer was lost, and may have held a pair that nobody knows",
+        "predecessors_dropped": "more predecessors than are kept may have lived",
+        "no_way_to_look": "neither a probe nor the API told of every pair that it is dead",
+        "no_revocation_endpoint": "the provider has none; the grant was blocked until its access token had ended",
     },
     "state of a client": {
         "open": "requests are sent",

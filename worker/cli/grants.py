@@ -10,6 +10,7 @@ from worker.cli.commands import Group, Late
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping
 
+HANDED_OVER = "handed_over"
 STATUSES = {
     "active": "it is kept alive",
     "paused": "an operator stopped it",
@@ -28,12 +29,14 @@ SECTIONS = {
     "Look": {
         "list": Late("worker.cli.grant_lists:list_", "List grants."),
         "show": Late("worker.cli.grant_lists:show", "Show one grant and what to do about it."),
+        "history": Late("worker.cli.history:history", "Show what happened to a ref's grants."),
         "token": Late("worker.cli.grant_token:token", "Print a fresh access token."),
         "probe": Late(
             "worker.cli.grant_probe:probe_", "Ask the provider whether refresh tokens live, without consuming them."
         ),
     },
     "Change": {
+        "export": Late("worker.cli.export:export", "Hand a client's grants over to another home."),
         "refresh": Late("worker.cli.grant_work:refresh", "Ask for an early refresh."),
         "pause": Late("worker.cli.grant_work:pause", "Stop refreshing grants."),
         "resume": Late("worker.cli.grant_work:resume", "Go on refreshing paused grants."),
@@ -86,6 +89,8 @@ def next_step(row: "RowMapping") -> str | None:
     match row["status"]:
         case "needs_consent":
             return f"ask the user to connect again: evergrant grants connect {grant}"
+        case "paused" if row["reason"] == HANDED_OVER:
+            return f"another home keeps it; to take it back: evergrant grants resume {grant}"
         case "paused":
             return f"evergrant grants resume {grant}"
         case _:

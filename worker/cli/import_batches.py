@@ -131,6 +131,7 @@ class Intake:
             due_at=timing.due_at(started_at, life, grant_id) if usable and started_at else None,
             refreshed_at=None,
             credentials_no=None,
+            ever_in_doubt=each.in_doubt,
         )
 
     def _seal(self, grant_id: UUID, token: str, purpose: str) -> bytes:

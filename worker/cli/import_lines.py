@@ -32,6 +32,7 @@ class Offered:
     expires_at: datetime | None = None
     life: timedelta | None = None
     labels: dict[str, list[str]] = field(default_factory=dict)
+    in_doubt: bool = False  # pairs of it may live that this line does not hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,7 @@ def _offered(number: int, ref: str, members: dict[str, Any]) -> Offered:
         expires_at=expires_at,
         life=life,
         labels=_labels(members.get("labels")),
+        in_doubt=members.get("in_doubt") is True,
     )
 
 

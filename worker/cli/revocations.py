@@ -3,14 +3,16 @@
 from typing import Any
 
 import click
-from sqlalchemy import RowMapping
+from sqlalchemy import Connection, RowMapping
 
-from models import reading
+from models import history, reading
 from worker.cli import output, session
 from worker.cli.arguments import client_option
 from worker.cli.commands import Command
 from worker.cli.failures import ExitCode, Failure
 from worker.cli.grants import last_error
+from worker.cli.history import records
+from worker.cli.history import show as show_history
 from worker.cli.output import Column, json_option
 
 COLUMNS = [
@@ -48,18 +50,39 @@ def list_(*, client: str | None, status: str | None, as_json: bool) -> None:
 @click.argument("id", type=int)
 @json_option
 def show(id: int, *, as_json: bool) -> None:  # noqa: A002  # the name that users see
-    """Show one revocation and how it is known to have worked."""
+    """Show one revocation, how it is known to have worked, and what happened to its grant since.
+
+    `because` says why the evidence is no better: ever_in_doubt (an answer was lost, which may have held a pair),
+    predecessors_dropped (more pairs than are kept may have lived), no_way_to_look, no_revocation_endpoint.
+    """
     with session.reading() as connection:
         row = reading.revocation(connection, id)
-    if row is None:
-        raise Failure(
-            code="unknown_revocation",
-            message=f"There is no revocation {id}",
-            next_step="see `evergrant revocations list`",
-            exit_code=ExitCode.NOT_FOUND,
-        )
-    more = {"requested_by": row["requested_by"], "due_at": row["due_at"], "last_error": last_error(row)}
-    output.one(record(row) | more, as_json=as_json)
+        if row is None:
+            raise Failure(
+                code="unknown_revocation",
+                message=f"There is no revocation {id}",
+                next_step="see `evergrant revocations list`",
+                exit_code=ExitCode.NOT_FOUND,
+            )
+        more = _more(connection, row)
+        happened = list(history.of_grants(connection, [row["grant_id"]], since=row["requested_at"]))
+    if as_json:
+        output.one(record(row) | more | {"history": records(happened)}, as_json=True)
+        return
+    output.one(record(row) | more, as_json=False)
+    click.echo()
+    show_history(happened)
+
+
+def _more(connection: Connection, row: RowMapping) -> dict[str, Any]:
+    return {
+        "because": history.why(connection, row["grant_id"]),
+        "pairs": history.pairs(connection, row["grant_id"]),
+        "requested_by": row["requested_by"],
+        "due_at": row["due_at"],
+        "last_error": last_error(row),
+        "grant_id": row["grant_id"],
+    }
 
 
 def record(row: RowMapping) -> dict[str, Any]:
