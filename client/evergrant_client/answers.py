@@ -1,0 +1,98 @@
+"""What the token interface answers, and what its refusals mean to an application."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from evergrant_client.errors import (
+    RETRY_SECONDS,
+    AmbiguousGrant,
+    EvergrantError,
+    GrantRevoked,
+    IdempotencyKeyTaken,
+    LabelNotChosen,
+    NeedsConsent,
+    NotAllowed,
+    NotConfigured,
+    NotFreshYet,
+    UnknownGrant,
+    Unreachable,
+)
+
+SUCCESSES = range(200, 300)
+# It cannot answer now, and another try soon may reach another process.
+AWAY = {"database_away", "stopping"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer: its status, its JSON object, and when it was given by the server's clock."""
+
+    status: int
+    body: dict[str, Any] = field(repr=False)
+    retry_after_header: str | None
+    date: datetime
+
+    @property
+    def error(self) -> str | None:
+        """The code of a refusal; None for a success."""
+        return None if self.status in SUCCESSES else str(self.body.get("error", ""))
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds after which to try again."""
+        try:
+            return float(self.retry_after_header or RETRY_SECONDS)
+        except ValueError:
+            return RETRY_SECONDS
+
+    @property
+    def said(self) -> str:
+        """The server's own sentence, without its full stop."""
+        return str(self.body.get("message", f"The token interface answered {self.status}")).rstrip(".")
+
+
+def refuse(answer: Answer, ref: str, client: str | None, *, key: str | None = None) -> None:
+    """Raise what a refusal means; a success passes.
+
+    Raises:
+        EvergrantError: the one that fits.
+
+    """
+    if answer.error is not None:
+        raise _about_grant(answer, ref, client, key) or _about_server(answer)
+
+
+def _about_grant(answer: Answer, ref: str, client: str | None, key: str | None) -> EvergrantError | None:
+    body = answer.body
+    match answer.status, answer.error:
+        case 404, "unknown_ref":
+            told: EvergrantError | None = UnknownGrant(ref, client)
+        case 400, "ambiguous_ref":
+            told = AmbiguousGrant(ref, body.get("clients", ()))
+        case 400, "label_not_chosen":
+            told = LabelNotChosen(ref, str(body.get("label")), body.get("values", ()))
+        case 409, "idempotency_key":
+            told = IdempotencyKeyTaken(ref, key)
+        case 409, _:
+            told = NeedsConsent(ref, body.get("reason"), body.get("connect_url"))
+        case 410, _:
+            told = GrantRevoked(ref)
+        case _:
+            told = None
+    return told
+
+
+def _about_server(answer: Answer) -> EvergrantError:
+    match answer.status, answer.error:
+        case ((401 | 403), _):
+            return NotAllowed(
+                f"{answer.said}: set EVERGRANT_APPLICATION_KEY to a key that `evergrant apps add` has made."
+            )
+        case ((429 | 500 | 502 | 504), _):
+            return Unreachable(answer.said, answer.retry_after)
+        case 503, error if error in AWAY:
+            return Unreachable(answer.said, answer.retry_after)
+        case 503, _:
+            return NotFreshYet(answer.said, answer.retry_after)
+    return NotConfigured(f"{answer.said}: {answer.body.get('next', 'see that EVERGRANT_TOKEN_URL is right.')}")

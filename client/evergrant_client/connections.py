@@ -1,0 +1,90 @@
+"""A few connections to Evergrant's database, made when needed and kept for the next."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.rows import dict_row
+
+from evergrant_client.errors import Unreachable
+
+T = TypeVar("T")
+Work = Callable[["psycopg.Connection[dict[str, Any]]"], T]
+
+MOST = 4
+CONNECT_SECONDS = 5
+TURN_SECONDS = 10.0
+
+
+class Connections:
+    """At most four at once in this process; one that the server has closed is replaced."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._idle: list[psycopg.Connection[dict[str, Any]]] = []
+        self._turns = threading.BoundedSemaphore(MOST)
+
+    def run(self, work: Work[T]) -> T:
+        """Carry out `work` with a connection in autocommit; once more where the one kept turns out to be dead.
+
+        Raises:
+            Unreachable: the database does not answer.
+
+        """
+        with self._turn():
+            kept = self._take()
+            if kept is not None:
+                try:
+                    return self._use(kept, work)
+                except psycopg.Error:
+                    if not kept.closed:
+                        raise
+            try:
+                return self._use(self.connect(), work)
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                if error.sqlstate is not None and not error.sqlstate.startswith(("08", "57P", "53")):
+                    raise
+                message = f"Evergrant's database does not answer ({type(error).__name__})"
+                raise Unreachable(message) from error
+
+    def connect(self) -> "psycopg.Connection[dict[str, Any]]":
+        """Open one more."""
+        # No prepared statements: they do not survive a pooler in transaction mode.
+        return psycopg.connect(
+            self._dsn,
+            autocommit=True,
+            row_factory=dict_row,
+            prepare_threshold=None,
+            connect_timeout=CONNECT_SECONDS,
+            application_name="evergrant-client",
+        )
+
+    def close(self) -> None:
+        """Close what is idle."""
+        while (connection := self._take()) is not None:
+            connection.close()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._turns.acquire(timeout=TURN_SECONDS):
+            message = "Every connection of this process to Evergrant's database is busy"
+            raise Unreachable(message, 1.0)
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    def _use(self, connection: "psycopg.Connection[dict[str, Any]]", work: Work[T]) -> T:
+        try:
+            return work(connection)
+        finally:
+            if not connection.closed:
+                self._idle.append(connection)
+
+    def _take(self) -> "psycopg.Connection[dict[str, Any]] | None":
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None

@@ -1,0 +1,146 @@
+"""Evergrant over SQL: the view, the two functions, and LISTEN."""
+
+from dataclasses import asdict
+from typing import Any
+
+import psycopg
+
+from evergrant_client import clock
+from evergrant_client.connections import Connections, T, Work
+from evergrant_client.errors import RETRY_LATER_SECONDS, AmbiguousGrant, GrantRevoked, NeedsConsent, UnknownGrant
+from evergrant_client.labels import headers_of
+from evergrant_client.listening import Listener
+from evergrant_client.sealed import KeyRing, open_sealed
+from evergrant_client.source import Reading, RevocationRequest, Wanted
+from evergrant_client.statements import (
+    READ,
+    REQUEST_REFRESH,
+    REQUEST_REVOCATION,
+    for_psycopg,
+    translated,
+)
+from evergrant_client.token import Held, Token
+
+LOCK_TIMEOUT = "2s"
+
+Row = dict[str, Any]
+
+
+class Database:
+    """Reads the view and calls the functions, each in a transaction of its own."""
+
+    def __init__(self, dsn: str, keys: KeyRing) -> None:
+        self._dsn = dsn
+        self._keys = keys
+        self._begin()
+
+    def _begin(self) -> None:
+        self._connections = Connections(self._dsn)
+        self._listener = Listener(self._connections.connect)
+
+    def read(self, wanted: Wanted, *, wait: float) -> Reading:
+        """What the view shows; it never waits."""
+        del wait
+        at = clock.now()  # before the database's clock is read, so a token never seems to live longer than it does
+        parameters = {"ref": wanted.ref, "client": wanted.client}
+        row = _the_one(wanted, self._run(READ, parameters, wanted))
+        _refuse_hopeless(wanted.ref, row)
+        held = self._held(wanted, row, at)
+        return Reading(
+            generation=row["generation"],
+            held=held,
+            fresh=held is not None and held.lasts(wanted.min_ttl, at),
+            waits_for=row["grant_id"],
+            why_not="it is paused by an operator" if row["status"] == "paused" else "it is being refreshed",
+            hopeless_for=RETRY_LATER_SECONDS if row["status"] == "paused" else None,
+        )
+
+    def ask(self, wanted: Wanted, generation: int, *, rejected: bool) -> int:
+        """Wish for a refresh; two who wish for the same one at once are no reason to wait for each other."""
+        del rejected
+        parameters = {"ref": wanted.ref, "client": wanted.client, "if_generation": generation}
+
+        def wish(connection: "psycopg.Connection[Row]") -> int:
+            with connection.transaction():
+                connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
+                return int(_value(connection, REQUEST_REFRESH, parameters))
+
+        try:
+            return self._translating(wish, wanted)
+        except psycopg.errors.LockNotAvailable:
+            # Somebody's transaction that is still open has asked for it already.
+            return generation + 1
+
+    def pause(self, reading: Reading, seconds: float) -> None:
+        """Listen."""
+        self._listener.wait(reading.waits_for, seconds)
+
+    def request_refresh(self, ref: str, client: str | None, if_generation: int | None) -> int:
+        """Call the function of this name."""
+        parameters = {"ref": ref, "client": client, "if_generation": if_generation}
+        return int(self._translating(lambda c: _value(c, REQUEST_REFRESH, parameters), Wanted(ref, client)))
+
+    def request_revocation(self, request: RevocationRequest) -> int | None:
+        """Call the function of this name."""
+        made: int | None = self._translating(
+            lambda connection: _value(connection, REQUEST_REVOCATION, asdict(request)),
+            Wanted(request.ref, request.client),
+            key=request.idempotency_key,
+        )
+        return made
+
+    def after_fork(self) -> None:
+        """Make connections of its own; those of the parent are left to it, sockets cannot be shared."""
+        _INHERITED.append((self._connections, self._listener))
+        self._begin()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._listener.close()
+        self._connections.close()
+
+    def _held(self, wanted: Wanted, row: Row, at: float) -> Held | None:
+        if row["sealed_access_token"] is None or row["left"] is None:
+            return None
+        value = open_sealed(self._keys, row["sealed_access_token"], row_id=row["grant_id"])
+        headers, undecided = headers_of(wanted.ref, row["labels"], wanted.chosen)
+        token = Token(value, row["generation"], row["access_expires_at"], headers, undecided)
+        return Held(token, ends_at=at + row["left"], life=row["life"], read_at=at)
+
+    def _run(self, query: str, parameters: Row, wanted: Wanted) -> list[Row]:
+        return self._translating(lambda connection: connection.execute(query, parameters).fetchall(), wanted)
+
+    def _translating(self, work: Work[T], wanted: Wanted, *, key: str | None = None) -> T:
+        try:
+            return self._connections.run(work)
+        except psycopg.Error as error:
+            told = translated(error, wanted.ref, wanted.client, key=key)
+            if told is None:
+                raise
+            raise told from error
+
+
+# The parent's connections, kept from the garbage collector: to close one in the child would end the parent's session.
+_INHERITED: list[object] = []
+
+
+def _value(connection: "psycopg.Connection[Row]", statement: str, parameters: Row) -> Any:
+    row = connection.execute(for_psycopg(statement), parameters).fetchone()
+    return None if row is None else next(iter(row.values()))
+
+
+def _the_one(wanted: Wanted, rows: list[Row]) -> Row:
+    if not rows:
+        raise UnknownGrant(wanted.ref, wanted.client)
+    clients = sorted({row["client"] for row in rows})
+    if len(clients) > 1:
+        raise AmbiguousGrant(wanted.ref, clients)
+    return rows[0]
+
+
+def _refuse_hopeless(ref: str, row: Row) -> None:
+    match row["status"]:
+        case "needs_consent":
+            raise NeedsConsent(ref, row["reason"])
+        case "revoking" | "revoked":
+            raise GrantRevoked(ref, row["status"])

@@ -1,0 +1,85 @@
+"""Fixtures: the client package on the heart's database, as an application with the two roles it needs."""
+
+import secrets
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from evergrant_client import Evergrant
+from models import roles
+from models.database import transaction
+from tasks.oauth.transport import Response
+from tests.heart import Heart, token_set
+
+LATER = timedelta(hours=1)
+
+
+@pytest.fixture
+def client(heart: Heart) -> int:
+    made = heart.client()
+    heart.run("update evergrant.valves set credentials_proven_no = 1")
+    return made
+
+
+@pytest.fixture
+def dsn(heart: Heart) -> Iterator[str]:
+    """A login that may read the view and call the functions, and nothing else."""
+    with transaction() as connection:
+        roles.apply(connection)
+    name, password = f"login_{secrets.token_hex(6)}", secrets.token_hex(8)
+    heart.run(f"create role {name} login password '{password}' in role evergrant_reader, evergrant_requester")
+    assert heart.settings.database_url is not None
+    yield make_conninfo(heart.settings.database_url.get_secret_value(), user=name, password=password)
+    heart.run("select pg_terminate_backend(pid) from pg_stat_activity where usename = :name", name=name)
+    heart.run(f"drop role {name}")
+
+
+@pytest.fixture
+def keys(heart: Heart) -> str:
+    assert heart.settings.access_token_keys is not None
+    return heart.settings.access_token_keys.get_secret_value()
+
+
+@pytest.fixture
+def evergrant(dsn: str, keys: str) -> Iterator[Evergrant]:
+    made = Evergrant(dsn=dsn, access_keys=keys)
+    yield made
+    made.close()
+
+
+class Refresher:
+    """Beat and worker in a thread: whatever is wished for is refreshed with the next token set."""
+
+    def __init__(self, heart: Heart, client: int) -> None:
+        self._heart = heart
+        self._client = client
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.refreshed = 0
+
+    def __enter__(self) -> "Refresher":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(0.02):
+            claimed = self._heart.claim(self._client)
+            for attempt in self._heart.start([*claimed.wished, *claimed.due]):
+                self.refreshed += 1
+                self._heart.settle((attempt, self._next()))
+
+    def _next(self) -> Response:
+        return token_set(f"refreshed-{self.refreshed}")
+
+
+@pytest.fixture
+def refresher(heart: Heart, client: int) -> Iterator[Refresher]:
+    with Refresher(heart, client) as running:
+        yield running

@@ -1,0 +1,193 @@
+"""A 401 from the API: however many threads, processes and adapters see it at once, there is one refresh."""
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import requests
+
+import evergrant_client.requests
+from evergrant_client import Evergrant, GrantRevoked, NotFreshYet
+from models.database import engine
+from tests.heart import Heart, token_set
+from tests.integration.client.conftest import LATER, Refresher
+from tests.polling import eventually
+
+
+class Api(ThreadingHTTPServer):
+    """An API that accepts one access token and counts its answers; it may hold requests until all have come."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.accepted = "at-customer-1"
+        self.answers: list[int] = []
+        self.gate: threading.Barrier | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v2/bookings"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Api
+
+    def do_GET(self) -> None:
+        sent = self.headers.get("Authorization")
+        status = 200 if sent == f"Bearer {self.server.accepted}" else 401
+        if status == 401 and self.server.gate is not None:
+            self.server.gate.wait(30)
+        self.server.answers.append(status)
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep quiet."""
+
+
+@contextmanager
+def running(server: Api) -> Iterator[Api]:
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    with running(Api()) as server:
+        yield server
+
+
+def test_fifty_threads_that_see_a_401_at_once_cause_one_refresh(
+    heart: Heart, client: int, evergrant: Evergrant, refresher: Refresher, api: Api
+) -> None:
+    heart.grant(client, due_in=LATER)
+    auth = evergrant_client.requests.auth(evergrant, "customer")
+    evergrant.access_token("customer")
+    api.accepted, api.gate = "at-refreshed-1", threading.Barrier(50)
+    with ThreadPoolExecutor(50) as pool:
+        found = list(pool.map(lambda _: requests.get(api.url, auth=auth, timeout=60).status_code, range(50)))
+    assert found == [200] * 50
+    assert (api.answers.count(401), api.answers.count(200)) == (50, 50)
+    assert refresher.refreshed == 1
+    assert heart.one("select generation from evergrant.grants")["generation"] == 2
+
+
+def _in_a_process(dsn: str, keys: str, url: str) -> int:
+    reader = Evergrant(dsn=dsn, access_keys=keys)
+    auth = evergrant_client.requests.auth(reader, "customer")
+    status: int = requests.get(url, auth=auth, timeout=60).status_code
+    reader.close()
+    return status
+
+
+def test_processes_that_see_a_401_at_once_cause_one_refresh(
+    heart: Heart, client: int, dsn: str, keys: str, refresher: Refresher, api: Api
+) -> None:
+    heart.grant(client, due_in=LATER)
+    api.accepted, api.gate = "at-refreshed-1", threading.Barrier(3)
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(3) as pool:
+        assert pool.starmap(_in_a_process, [(dsn, keys, api.url)] * 3) == [200] * 3
+        pool.close()
+        pool.join()
+    assert refresher.refreshed == 1
+
+
+def test_a_401_rereads_and_finds_what_another_process_has_refreshed(
+    heart: Heart, client: int, evergrant: Evergrant
+) -> None:
+    heart.grant(client)
+    token = evergrant.access_token("customer")
+    heart.ask(client, token_set("2"))
+    assert evergrant.access_token("customer") == token
+    assert evergrant.access_token("customer", rejected=token).value == "at-2"
+    assert evergrant.access_token("customer").value == "at-2"
+    assert heart.all("select id from evergrant.refresh_requests") == []
+
+
+def test_a_401_to_a_token_that_is_seconds_old_asks_for_nothing_and_is_passed_on(
+    heart: Heart, client: int, evergrant: Evergrant, api: Api
+) -> None:
+    heart.grant(client)
+    heart.ask(client, token_set("2"))
+    api.accepted = "another"
+    auth = evergrant_client.requests.auth(evergrant, "customer")
+    assert requests.get(api.url, auth=auth, timeout=60).status_code == 401
+    assert api.answers == [401]
+    with pytest.raises(NotFreshYet, match="refreshed a moment ago"):
+        evergrant.access_token("customer", rejected=evergrant.access_token("customer"))
+    assert heart.all("select id from evergrant.refresh_requests") == []
+
+
+def test_a_401_to_a_token_whose_grant_was_revoked_meanwhile_says_so(
+    heart: Heart, client: int, evergrant: Evergrant, api: Api
+) -> None:
+    heart.grant(client)
+    evergrant.access_token("customer")
+    heart.run("select evergrant.request_revocation('customer')")
+    api.accepted = "nothing"
+    with pytest.raises(GrantRevoked):
+        requests.get(api.url, auth=evergrant_client.requests.auth(evergrant, "customer"), timeout=60)
+
+
+def test_somebody_who_asks_in_a_transaction_that_stays_open_keeps_no_reader_waiting(
+    heart: Heart, client: int, evergrant: Evergrant
+) -> None:
+    grant = heart.grant(client, due_in=LATER)
+    token = evergrant.access_token("customer")
+    with engine().connect() as connection, connection.begin():
+        connection.exec_driver_sql("select evergrant.request_refresh('customer')")
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(evergrant.access_token, "customer", rejected=token)
+            heart.until_due(grant)
+            heart.ask(client, token_set("2"))
+            assert waiting.result(20).value == "at-2"
+
+
+def test_news_of_a_stored_token_set_wakes_who_waits(
+    heart: Heart, client: int, evergrant: Evergrant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grant = heart.grant(client, due_in=LATER, access_left=None)
+    monkeypatch.setattr("evergrant_client.evergrant.FIRST_PAUSE", 600.0)
+    monkeypatch.setattr("evergrant_client.evergrant.LONGEST_PAUSE", 600.0)
+    listening = "select from pg_stat_activity where application_name = 'evergrant-client' and query ilike 'listen%'"
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(evergrant.access_token, "customer", timeout=60)
+        eventually(lambda: heart.all(listening))
+        heart.until_due(grant)
+        heart.ask(client, token_set("2"))
+        assert waiting.result(20).value == "at-2"
+
+
+def test_a_child_of_a_fork_reads_on_connections_of_its_own_and_leaves_the_parents_alone(
+    heart: Heart, client: int, evergrant: Evergrant
+) -> None:
+    heart.grant(client)
+    heart.grant(client, "second")
+    evergrant.access_token("customer")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        # Neither pytest nor its fixtures may go on in here.
+        try:
+            values = [evergrant.access_token(ref).value for ref in ("customer", "second")]
+            os.write(writing, " ".join(values).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    assert os.waitpid(child, 0)[1] == 0
+    with os.fdopen(reading) as said:
+        assert said.read() == "at-customer-1 at-second-1"
+    assert evergrant.access_token("second").value == "at-second-1"

@@ -1,0 +1,193 @@
+"""`evergrant-client` over SQL: it reads, asks, waits, and says what to do where there is no token."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from evergrant_client import (
+    AmbiguousGrant,
+    CannotOpen,
+    Evergrant,
+    GrantRevoked,
+    LabelNotChosen,
+    NeedsConsent,
+    NotAllowed,
+    NotConfigured,
+    NotFreshYet,
+    UnknownGrant,
+    Unreachable,
+)
+from models.vault import KeyRing
+from tests.heart import Heart, token_set
+from tests.integration.client.conftest import Refresher
+
+LATER = timedelta(hours=1)
+
+
+def test_a_fresh_token_is_read_and_opened(heart: Heart, client: int, evergrant: Evergrant) -> None:
+    heart.grant(client)
+    token = evergrant.access_token("customer")
+    assert (token.value, token.generation) == ("at-customer-1", 1)
+    assert timedelta(minutes=39) < token.expires_at - datetime.now(UTC) <= timedelta(minutes=40)
+    assert "at-customer-1" not in repr(token) + repr(evergrant)
+    assert heart.all("select id from evergrant.refresh_requests") == []
+
+
+@pytest.mark.parametrize("left", [timedelta(seconds=40), timedelta(0), None], ids=["too short", "ended", "absent"])
+def test_a_token_that_is_too_old_is_refreshed_and_waited_for(
+    heart: Heart, client: int, evergrant: Evergrant, refresher: Refresher, left: timedelta | None
+) -> None:
+    heart.grant(client, due_in=LATER, access_left=left)
+    token = evergrant.access_token("customer", min_ttl=60)
+    assert (token.value, token.generation) == ("at-refreshed-1", 2)
+    assert refresher.refreshed == 1
+
+
+def test_no_more_is_asked_for_than_a_third_of_the_life(heart: Heart, client: int, evergrant: Evergrant) -> None:
+    heart.grant(client, due_in=LATER, life=timedelta(seconds=60), access_left=timedelta(seconds=25))
+    assert evergrant.access_token("customer", min_ttl=60, timeout=0).generation == 1
+
+
+def test_a_refresh_that_does_not_come_in_time_is_told(heart: Heart, client: int, evergrant: Evergrant) -> None:
+    heart.grant(client, due_in=LATER, access_left=timedelta(seconds=5))
+    with pytest.raises(NotFreshYet, match=r"'customer' came within 1 s: try again in 5 s") as caught:
+        evergrant.access_token("customer", timeout=0.3)
+    assert caught.value.retry_after == 5
+    assert len(heart.all("select id from evergrant.refresh_requests")) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "says"),
+    [
+        ("needs_consent", NeedsConsent, "needs its user's consent again .response_lost.: have the user connected"),
+        ("revoking", GrantRevoked, "is revoking"),
+        ("revoked", GrantRevoked, "is revoked"),
+    ],
+)
+def test_a_grant_that_hands_out_nothing_says_why(
+    heart: Heart, client: int, evergrant: Evergrant, status: str, error: type[Exception], says: str
+) -> None:
+    heart.grant(client, status=status, reason="response_lost")
+    with pytest.raises(error, match=says):
+        evergrant.access_token("customer")
+
+
+def test_a_paused_grant_is_read_until_its_token_is_too_old(heart: Heart, client: int, evergrant: Evergrant) -> None:
+    heart.grant(client, status="paused")
+    assert evergrant.access_token("customer").generation == 1
+    with pytest.raises(NotFreshYet, match="paused by an operator") as caught:
+        evergrant.access_token("customer", min_ttl=2400)
+    assert caught.value.retry_after == 60
+
+
+def test_a_revocation_that_is_asked_for_ends_the_reading_at_once(
+    heart: Heart, client: int, evergrant: Evergrant
+) -> None:
+    heart.grant(client)
+    evergrant.access_token("customer")
+    assert evergrant.request_revocation("customer", reason="left") == 1
+    with pytest.raises(GrantRevoked):
+        evergrant.access_token("customer")
+    assert heart.one("select reason from evergrant.revocations")["reason"] == "left"
+
+
+def test_an_unknown_ref_is_named(client: int, evergrant: Evergrant) -> None:
+    for call in (evergrant.access_token, evergrant.request_refresh, evergrant.request_revocation):
+        with pytest.raises(UnknownGrant, match="'nobody' of client 'demo'"):
+            call("nobody", client="demo")
+    assert evergrant.request_revocation("nobody", missing_ok=True) is None
+
+
+def test_an_ambiguous_ref_names_the_clients_and_one_of_them_resolves_it(
+    heart: Heart, client: int, evergrant: Evergrant
+) -> None:
+    heart.grant(client)
+    heart.grant(heart.client("other"), token="other")
+    with pytest.raises(AmbiguousGrant, match=r"\(demo, other\): pass client="):
+        evergrant.access_token("customer")
+    for call in (evergrant.request_refresh, evergrant.request_revocation):
+        with pytest.raises(AmbiguousGrant, match="pass client="):
+            call("customer")
+    assert evergrant.access_token("customer", client="other").value == "at-other"
+
+
+def test_a_ref_that_was_connected_anew_means_the_new_grant(heart: Heart, client: int, evergrant: Evergrant) -> None:
+    heart.set(heart.grant(client), status="revoked")
+    heart.grant(client, token="new", generation=7)
+    assert evergrant.access_token("customer").value == "at-new"
+
+
+def test_one_organization_is_set_by_itself_and_several_are_listed(
+    heart: Heart, client: int, evergrant: Evergrant
+) -> None:
+    heart.grant(client, "single", labels={"org": ["8f2"]})
+    heart.grant(client, "chain", labels={"org": ["8f2", "9a1"]})
+    heart.grant(client, "none")
+    assert evergrant.access_token("single").request_headers()["X-API-ORG"] == "8f2"
+    assert evergrant.access_token("chain").value == "at-chain-1"
+    with pytest.raises(LabelNotChosen, match="org= one of: 8f2, 9a1"):
+        evergrant.access_token("chain").request_headers()
+    assert evergrant.access_token("chain", org="9a1").request_headers()["X-API-ORG"] == "9a1"
+    with pytest.raises(LabelNotChosen):
+        evergrant.access_token("chain", org="other").request_headers()
+    assert evergrant.access_token("none").request_headers() == {"Authorization": "Bearer at-none-1"}
+    assert evergrant.access_token("none", org="x").request_headers()["X-API-ORG"] == "x"
+
+
+def test_a_wrong_key_ring_is_named(heart: Heart, client: int, dsn: str) -> None:
+    heart.grant(client)
+    for name, says in (("elsewhere", "key 'a1' is not in access_keys"), ("a1", "another key under the same id")):
+        reader = Evergrant(dsn=dsn, access_keys=KeyRing.generate_line(name))
+        with pytest.raises(CannotOpen, match=says):
+            reader.access_token("customer")
+        reader.close()
+
+
+def test_a_ring_in_a_file_is_read_again_when_the_keys_were_rotated(
+    heart: Heart, client: int, dsn: str, keys: str, tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = heart.settings.home / "access.keys"
+    file.write_text(KeyRing.generate_line("old") + "\n")
+    monkeypatch.setenv("EVERGRANT_ACCESS_TOKEN_KEYS_FILE", str(file))
+    monkeypatch.setenv("EVERGRANT_CLIENT_DSN", dsn)
+    heart.grant(client)
+    reader = Evergrant()
+    file.write_text(f"{keys}\n")
+    assert reader.access_token("customer").value == "at-customer-1"
+    reader.close()
+
+
+def test_a_login_without_rights_is_told_which_role_it_lacks(heart: Heart, client: int, dsn: str, keys: str) -> None:
+    heart.run("revoke all on evergrant.access_tokens from evergrant_reader")
+    reader = Evergrant(dsn=dsn, access_keys=keys)
+    with pytest.raises(NotAllowed, match="evergrant_reader"):
+        reader.access_token("customer")
+    reader.close()
+
+
+def test_a_database_without_evergrant_is_told(empty_postgres_url: str, keys: str) -> None:
+    reader = Evergrant(dsn=empty_postgres_url, access_keys=keys)
+    with pytest.raises(NotConfigured, match="no Evergrant of this release in that database"):
+        reader.access_token("customer")
+    reader.close()
+
+
+def test_a_database_that_is_away_is_bridged_while_the_token_lasts(
+    heart: Heart, client: int, dsn: str, keys: str, evergrant: Evergrant
+) -> None:
+    heart.grant(client)
+    token = evergrant.access_token("customer")
+    away = Evergrant(dsn=dsn.replace("host=", "host=/nowhere"), access_keys=keys)
+    away._memory.keep(("customer", None, None), evergrant._memory.find(("customer", None, None)) or pytest.fail("none"))
+    assert away.access_token("customer") == token
+    for needy in ({"min_ttl": 2400.0}, {"rejected": token}):
+        with pytest.raises(Unreachable, match="database does not answer .* try again in 5 s"):
+            away.access_token("customer", **needy)  # type: ignore[arg-type]
+
+
+def test_a_connection_that_the_server_closed_is_replaced(heart: Heart, client: int, evergrant: Evergrant) -> None:
+    heart.grant(client)
+    token = evergrant.access_token("customer")
+    heart.run("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'evergrant-client'")
+    heart.ask(client, token_set("2"))
+    assert evergrant.access_token("customer", rejected=token).value == "at-2"

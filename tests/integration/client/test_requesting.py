@@ -1,0 +1,126 @@
+"""Requests in the transaction of the application: committed with it, rolled back with it."""
+
+from collections.abc import Callable
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+from sqlalchemy import create_engine, make_url
+from sqlalchemy.orm import Session
+
+from evergrant_client import AmbiguousGrant, Evergrant, IdempotencyKeyTaken, NotConfigured, UnknownGrant
+from tests.heart import Heart
+
+
+@pytest.fixture
+def url(heart: Heart) -> str:
+    assert heart.settings.database_url is not None
+    return heart.settings.database_url.get_secret_value()
+
+
+Use = Callable[[str, Callable[[object], object]], object]
+
+
+def in_psycopg(url: str, work: Callable[[object], object]) -> object:
+    with psycopg.connect(url, row_factory=dict_row) as connection:
+        return work(connection)
+
+
+def in_sqlalchemy(url: str, work: Callable[[object], object]) -> object:
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    try:
+        with engine.begin() as connection:
+            return work(connection)
+    finally:
+        engine.dispose()
+
+
+def in_a_session(url: str, work: Callable[[object], object]) -> object:
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    try:
+        with Session(engine) as session, session.begin():
+            return work(session)
+    finally:
+        engine.dispose()
+
+
+class _Gone(Exception):
+    """The application changed its mind."""
+
+
+@pytest.fixture(params=[in_psycopg, in_sqlalchemy, in_a_session], ids=["psycopg", "sqlalchemy", "session"])
+def use(request: pytest.FixtureRequest) -> Use:
+    found: Use = request.param
+    return found
+
+
+def test_a_request_commits_with_the_application(
+    heart: Heart, client: int, evergrant: Evergrant, url: str, use: Use
+) -> None:
+    heart.grant(client)
+    assert use(url, lambda c: evergrant.request_refresh("customer", connection=c)) == 2
+    made = use(
+        url,
+        lambda c: evergrant.request_revocation(
+            "customer", client="demo", reason="account deleted", idempotency_key="k", erase=True, connection=c
+        ),
+    )
+    row = heart.one("select id, reason, idempotency_key, erase from evergrant.revocations")
+    assert row == {"id": made, "reason": "account deleted", "idempotency_key": "k", "erase": True}
+    assert use(url, lambda c: evergrant.request_revocation("nobody", missing_ok=True, connection=c)) is None
+
+
+def test_a_request_is_rolled_back_with_the_application(
+    heart: Heart, client: int, evergrant: Evergrant, url: str, use: Use
+) -> None:
+    heart.grant(client)
+
+    def fail(connection: object) -> None:
+        evergrant.request_revocation("customer", connection=connection)
+        evergrant.request_refresh("customer", connection=connection)
+        raise _Gone
+
+    with pytest.raises(_Gone):
+        use(url, fail)
+    assert heart.all("select id from evergrant.revocations") == []
+    assert heart.all("select id from evergrant.refresh_requests") == []
+    assert evergrant.access_token("customer").generation == 1
+
+
+def test_what_the_functions_refuse_is_told_in_the_same_words(
+    heart: Heart, client: int, evergrant: Evergrant, url: str, use: Use
+) -> None:
+    heart.grant(client)
+    heart.grant(client, "other")
+    heart.grant(heart.client("second"))
+    evergrant.request_revocation("other", idempotency_key="k")
+    for error, arguments in (
+        (UnknownGrant, {"ref": "nobody"}),
+        (AmbiguousGrant, {"ref": "customer"}),
+        (IdempotencyKeyTaken, {"ref": "customer", "client": "demo", "idempotency_key": "k"}),
+    ):
+        with pytest.raises(error):
+            use(url, lambda c, a=arguments: evergrant.request_revocation(**a, connection=c))  # type: ignore[misc]
+        with pytest.raises(error):
+            evergrant.request_revocation(**arguments)
+
+
+def test_what_is_no_connection_is_refused(client: int, evergrant: Evergrant) -> None:
+    for wrong in ("postgresql://…", object()):
+        with pytest.raises(NotConfigured, match="pass a Connection of psycopg"):
+            evergrant.request_revocation("customer", connection=wrong)
+
+
+async def _asynchronously(url: str, evergrant: Evergrant) -> None:
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        evergrant.request_revocation("customer", connection=connection)
+
+
+def test_an_asynchronous_connection_is_refused(heart: Heart, client: int, evergrant: Evergrant, url: str) -> None:
+    """It would return a coroutine that nobody awaits, and the request would be lost in silence."""
+    import asyncio
+
+    heart.grant(client)
+    with pytest.raises(NotConfigured, match="none asynchronous"):
+        asyncio.run(_asynchronously(url, evergrant))
+    assert heart.all("select id from evergrant.revocations") == []
