@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 
 IDLE_SECONDS = 20.0
+LOOK_SECONDS = 0.5
 RECONNECT_SECONDS = 2.0
 
 
@@ -59,10 +60,10 @@ class Listener:
     def _hear(self, connection: psycopg.Connection[Any]) -> None:
         quiet = 0.0
         while not self._closed.is_set() and quiet < IDLE_SECONDS:
-            for notice in connection.notifies(timeout=1.0, stop_after=1):
+            for notice in connection.notifies(timeout=LOOK_SECONDS, stop_after=1):
                 self._wake(notice.payload)
             with self._guard:
-                quiet = 0.0 if self._waiting else quiet + 1.0
+                quiet = 0.0 if self._waiting else quiet + LOOK_SECONDS
 
     def _wake(self, grant_id: str) -> None:
         with self._guard:

@@ -59,12 +59,12 @@ class KeyRing:
 
 
 def _key(line: str, name: str) -> tuple[str, bytes]:
-    key_id, colon, encoded = line.partition(":")
+    key_id, _, encoded = line.partition(":")
     try:
         key = base64.b64decode(encoded, validate=True)
     except binascii.Error:
         key = b""
-    if not colon or len(key) != KEY_BYTES:
+    if not key_id or len(key) != KEY_BYTES:
         message = f"{name} has a line that is no key: each must be id:base64 with {KEY_BYTES} bytes."
         raise NotConfigured(message)
     return key_id, key

@@ -44,6 +44,12 @@ def keys(heart: Heart) -> str:
 
 
 @pytest.fixture
+def in_environment(dsn: str, keys: str) -> dict[str, str]:
+    """Where an application finds Evergrant."""
+    return {"EVERGRANT_CLIENT_DSN": dsn, "EVERGRANT_ACCESS_TOKEN_KEYS": keys}
+
+
+@pytest.fixture
 def evergrant(dsn: str, keys: str) -> Iterator[Evergrant]:
     made = Evergrant(dsn=dsn, access_keys=keys)
     yield made

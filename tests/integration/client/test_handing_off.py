@@ -1,12 +1,14 @@
 """A 401 from the API: however many threads, processes and adapters see it at once, there is one refresh."""
 
-import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import requests
@@ -17,6 +19,8 @@ from models.database import engine
 from tests.heart import Heart, token_set
 from tests.integration.client.conftest import LATER, Refresher
 from tests.polling import eventually
+
+PACKAGE = Path(__file__).resolve().parents[3] / "client"
 
 
 class Api(ThreadingHTTPServer):
@@ -49,7 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *_: object) -> None:
         """Keep quiet."""
 
 
@@ -84,24 +88,25 @@ def test_fifty_threads_that_see_a_401_at_once_cause_one_refresh(
     assert heart.one("select generation from evergrant.grants")["generation"] == 2
 
 
-def _in_a_process(dsn: str, keys: str, url: str) -> int:
-    reader = Evergrant(dsn=dsn, access_keys=keys)
-    auth = evergrant_client.requests.auth(reader, "customer")
-    status: int = requests.get(url, auth=auth, timeout=60).status_code
-    reader.close()
-    return status
+PROGRAM = """
+import sys, requests, evergrant_client.requests
+from evergrant_client import Evergrant
+reader = Evergrant()
+auth = evergrant_client.requests.auth(reader, "customer")
+print(requests.get(sys.argv[1], auth=auth, timeout=60).status_code)
+reader.close()
+"""
 
 
 def test_processes_that_see_a_401_at_once_cause_one_refresh(
-    heart: Heart, client: int, dsn: str, keys: str, refresher: Refresher, api: Api
+    heart: Heart, client: int, in_environment: dict[str, str], refresher: Refresher, api: Api
 ) -> None:
     heart.grant(client, due_in=LATER)
     api.accepted, api.gate = "at-refreshed-1", threading.Barrier(3)
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(3) as pool:
-        assert pool.starmap(_in_a_process, [(dsn, keys, api.url)] * 3) == [200] * 3
-        pool.close()
-        pool.join()
+    command = [sys.executable, "-c", PROGRAM, api.url]
+    env = {**os.environ, **in_environment, "PYTHONPATH": str(PACKAGE)}
+    started = [subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [each.communicate(timeout=60)[0] for each in started] == ["200\n"] * 3
     assert refresher.refreshed == 1
 
 

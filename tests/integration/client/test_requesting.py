@@ -1,6 +1,7 @@
 """Requests in the transaction of the application: committed with it, rolled back with it."""
 
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 import pytest
@@ -8,7 +9,7 @@ from psycopg.rows import dict_row
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.orm import Session
 
-from evergrant_client import AmbiguousGrant, Evergrant, IdempotencyKeyTaken, NotConfigured, UnknownGrant
+from evergrant_client import AmbiguousGrant, Evergrant, EvergrantError, IdempotencyKeyTaken, NotConfigured, UnknownGrant
 from tests.heart import Heart
 
 
@@ -94,13 +95,14 @@ def test_what_the_functions_refuse_is_told_in_the_same_words(
     heart.grant(client, "other")
     heart.grant(heart.client("second"))
     evergrant.request_revocation("other", idempotency_key="k")
-    for error, arguments in (
+    refused: list[tuple[type[EvergrantError], dict[str, Any]]] = [
         (UnknownGrant, {"ref": "nobody"}),
         (AmbiguousGrant, {"ref": "customer"}),
         (IdempotencyKeyTaken, {"ref": "customer", "client": "demo", "idempotency_key": "k"}),
-    ):
+    ]
+    for error, arguments in refused:
         with pytest.raises(error):
-            use(url, lambda c, a=arguments: evergrant.request_revocation(**a, connection=c))  # type: ignore[misc]
+            use(url, lambda c, a=arguments: evergrant.request_revocation(**a, connection=c))
         with pytest.raises(error):
             evergrant.request_revocation(**arguments)
 
