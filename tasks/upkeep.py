@@ -1,5 +1,6 @@
 """Upkeep: periodic chores, rows in `chores` that beat hands out, and wishes that arrive over the broker."""
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -13,10 +14,13 @@ from sqlalchemy.exc import DBAPIError
 import settings as configuration
 from models import chore, process, silence
 from models.database import transaction
-from tasks import erase, workplace
+from tasks import erase, retry, workplace
 from tasks.settle import settle
 
 log = structlog.get_logger()
+
+PATIENCE = timedelta(seconds=30)
+TOLD = 200  # characters of a refusal, which repeats what a stranger wrote
 
 # Providers have granted amnesties, so a dead grant's tokens are kept for a while before they are shredded.
 SHRED_DEAD = text("""
@@ -93,12 +97,35 @@ def request_revocation(
 
 def _call(function: str, **arguments: Any) -> None:
     """Call a function of the SQL surface; a message that it refuses is told and dropped."""
-    if not all(value is None or isinstance(value, str | int) for value in arguments.values()):
+    if not all(_is_argument(value) for value in arguments.values()):
         log.warning("upkeep.not_a_request", function=function)
         return
     named = ", ".join(f"{name} => :{name}" for name in arguments)
-    try:
+
+    def ask() -> None:
         with transaction() as connection:
             connection.execute(text(f"select evergrant.{function}({named})"), arguments)
+
+    try:
+        _patiently(ask)
     except DBAPIError as error:
-        log.warning("upkeep.request_refused", function=function, reason=str(error.orig).splitlines()[0])
+        log.warning("upkeep.request_refused", function=function, reason=str(error.orig).splitlines()[0][:TOLD])
+
+
+def _is_argument(value: Any) -> bool:
+    """Whether PostgreSQL can be asked with it; JSON may hold what is no text at all, such as half a surrogate pair."""
+    if isinstance(value, str):
+        return not any("\ud800" <= character <= "\udfff" for character in value)
+    return value is None or isinstance(value, int)
+
+
+def _patiently(ask: Callable[[], None]) -> None:
+    """Ask again while the database is away: the message is gone from the broker, and nobody would send it again."""
+    give_up = threading.Event()
+    alarm = threading.Timer(PATIENCE.total_seconds(), give_up.set)
+    alarm.daemon = True
+    alarm.start()
+    try:
+        retry.while_database_away(ask, give_up=give_up)
+    finally:
+        alarm.cancel()

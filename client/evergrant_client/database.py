@@ -57,8 +57,9 @@ class Database:
 
     def ask(self, wanted: Wanted, generation: int, *, rejected: bool) -> int:
         """Wish for a refresh; two who wish for the same one at once are no reason to wait for each other."""
-        del rejected
-        parameters = {"ref": wanted.ref, "client": wanted.client, "if_generation": generation}
+        # To name a generation is to say that its access token was rejected, which is evidence against the grant.
+        named = generation if rejected else None
+        parameters = {"ref": wanted.ref, "client": wanted.client, "if_generation": named}
 
         def wish(connection: "psycopg.Connection[Row]") -> int:
             with connection.transaction():

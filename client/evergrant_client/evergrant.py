@@ -120,7 +120,8 @@ class Evergrant:
     ) -> int:
         """Ask for an early refresh; returns the generation to wait for.
 
-        With `connection`, of psycopg or SQLAlchemy, it takes part in that transaction.
+        `if_generation` says that the API answered 401 to the token of this generation: only while that is still the
+        present one is there a refresh. With `connection`, of psycopg or SQLAlchemy, it takes part in that transaction.
 
         Raises:
             UnknownGrant, AmbiguousGrant: which grant is meant?

@@ -120,8 +120,7 @@ class _FakeSource:
         return Reading(grant.generation, held, fresh=held.lasts(wanted.min_ttl, at), waits_for=wanted.ref)
 
     def ask(self, wanted: Wanted, generation: int, *, rejected: bool) -> int:
-        del rejected
-        return self.request_refresh(wanted.ref, wanted.client, generation)
+        return self.request_refresh(wanted.ref, wanted.client, generation if rejected else None)
 
     def pause(self, reading: Reading, seconds: float) -> None:
         """What was asked for is there already."""

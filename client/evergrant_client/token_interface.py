@@ -62,8 +62,7 @@ class TokenInterface:
         """Report a rejected token; for one that is too old the server has asked already."""
         if not rejected:
             return generation + 1
-        answer = self._post(wanted.ref, wanted.client, "rejected", {"generation": generation})
-        return int(answer.body["generation"])
+        return self.request_refresh(wanted.ref, wanted.client, generation)
 
     def pause(self, reading: Reading, seconds: float) -> None:
         """Sleep; the server tells no news."""
@@ -71,9 +70,12 @@ class TokenInterface:
         sleep(seconds)
 
     def request_refresh(self, ref: str, client: str | None, if_generation: int | None) -> int:
-        """Queue a refresh."""
-        body = {} if if_generation is None else {"if_generation": if_generation}
-        return int(self._post(ref, client, "refresh", body).body["generation"])
+        """Queue a refresh, or report the generation whose token was rejected."""
+        if if_generation is None:
+            answer = self._post(ref, client, "refresh", {})
+        else:
+            answer = self._post(ref, client, "rejected", {"generation": if_generation})
+        return int(answer.body["generation"])
 
     def request_revocation(self, request: RevocationRequest) -> int | None:
         """Queue a revocation."""

@@ -165,11 +165,11 @@ def test_requests_are_queued(script: Script, evergrant: Evergrant) -> None:
         (202, {"generation": 2, "ref": "c/42", "client": "temple"}, {}),
         (202, {"id": 7, "ref": "c/42"}, {}),
     ]
-    assert evergrant.request_refresh("c/42", client="temple", if_generation=1) == 2
+    assert evergrant.request_refresh("c/42", client="temple") == 2
     assert evergrant.request_revocation("c/42", reason="left", idempotency_key="k", missing_ok=True) == 7
     first, second = script.asked
     assert (first.method, first.path, first.query) == ("POST", "/v1/grants/c%2F42/refresh", {"client": "temple"})
-    assert first.body == {"if_generation": 1}
+    assert first.body == {}
     assert second.body == {"reason": "left", "idempotency_key": "k", "missing_ok": True, "erase": False}
     script.answers = [refusal(409, "idempotency_key")]
     with pytest.raises(IdempotencyKeyTaken, match="'k'"):

@@ -44,6 +44,18 @@ def test_a_token_that_is_too_old_is_refreshed_and_waited_for(
     assert refresher.refreshed == 1
 
 
+def test_only_a_401_is_reported_as_one(heart: Heart, client: int, evergrant: Evergrant) -> None:
+    """A reported 401 counts against the grant when nobody else can be a witness: an old token is no evidence."""
+    reported = "select rejected from evergrant.refresh_requests"
+    heart.grant(client, due_in=LATER)
+    with pytest.raises(NotFreshYet):
+        evergrant.access_token("customer", min_ttl=2400, timeout=0)
+    assert [row["rejected"] for row in heart.all(reported)] == [False]
+    heart.run("delete from evergrant.refresh_requests")
+    evergrant.report_rejected("customer", evergrant.access_token("customer"))
+    assert [row["rejected"] for row in heart.all(reported)] == [True]
+
+
 def test_no_more_is_asked_for_than_a_third_of_the_life(heart: Heart, client: int, evergrant: Evergrant) -> None:
     heart.grant(client, due_in=LATER, life=timedelta(seconds=60), access_left=timedelta(seconds=25))
     assert evergrant.access_token("customer", min_ttl=60, timeout=0).generation == 1

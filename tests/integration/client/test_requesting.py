@@ -66,8 +66,9 @@ def test_a_request_commits_with_the_application(
             "customer", client="demo", reason="account deleted", idempotency_key="k", erase=True, connection=c
         ),
     )
-    row = heart.one("select id, reason, idempotency_key, erase from evergrant.revocations")
-    assert row == {"id": made, "reason": "account deleted", "idempotency_key": "k", "erase": True}
+    row = heart.one("select id, reason, idempotency_key from evergrant.revocations")
+    assert row == {"id": made, "reason": "account deleted", "idempotency_key": "k"}
+    assert len(heart.all("select grant_id from evergrant.erasures")) == 1
     assert use(url, lambda c: evergrant.request_revocation("nobody", missing_ok=True, connection=c)) is None
 
 
