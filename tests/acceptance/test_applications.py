@@ -1,19 +1,16 @@
 """Other applications on a whole installation: real worker, beat, broker and provider, and nothing of ours imported."""
 
-import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import Celery
-from redis import Redis
 
 import evergrant_client
 from tests.acceptance.installation import Installation
@@ -30,7 +27,6 @@ class Running:
 
     installation: Installation
     provider: Simulated
-    valkey: Callable[[], Redis]
 
     @property
     def broker_url(self) -> str:
@@ -67,7 +63,7 @@ def running(shared_servers: Any, tmp_path_factory: pytest.TempPathFactory) -> It
     )
     with simulated("on_use", lifetime=7200) as provider:
         begin(installation, provider, grants=8)
-        found = Running(installation, provider, partial(shared_servers.valkey.connect, shared_servers.worker_number))
+        found = Running(installation, provider)
         found.ready_for_wishes()
         yield found
         installation.close()
@@ -100,9 +96,6 @@ def test_forged_duplicated_and_malformed_messages_change_nothing(running: Runnin
             sender.send_task(task, [job, job], {"force": True})
     sender.send_task("evergrant.no_such_task", ["app-4"])
     sender.send_task("os.system", ["true"])
-    with running.valkey() as broker:
-        for raw in ("", "{", "[]", '"text"', json.dumps({"body": "!", "headers": {}, "properties": {}})):
-            broker.lpush("evergrant:upkeep", raw)
     for _ in range(10):
         sender.send_task("evergrant.request_refresh", ["app-5"])
     eventually(lambda: running.refreshed("app-5") == 1, timeout=60)

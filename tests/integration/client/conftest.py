@@ -4,6 +4,7 @@ import secrets
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Self
 
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -66,7 +67,7 @@ class Refresher:
         self._thread = threading.Thread(target=self._run)
         self.refreshed = 0
 
-    def __enter__(self) -> "Refresher":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
