@@ -63,6 +63,7 @@ def ambiguous_ref(ref: str, clients: Sequence[str] = ()) -> Refusal:
         "ambiguous_ref",
         f"The ref {ref!r} belongs to several clients{names}",
         "add the parameter client",
+        **({"clients": list(clients)} if clients else {}),
     )
 
 
