@@ -58,12 +58,13 @@ def unknown_ref(ref: str) -> Refusal:
 def ambiguous_ref(ref: str, clients: Sequence[str] = ()) -> Refusal:
     """Several clients have the ref; `clients` names them where the asker may see them all."""
     names = f": {', '.join(clients)}" if clients else ""
+    facts: dict[str, Any] = {"clients": list(clients)} if clients else {}
     return Refusal(
         400,
         "ambiguous_ref",
         f"The ref {ref!r} belongs to several clients{names}",
         "add the parameter client",
-        **({"clients": list(clients)} if clients else {}),
+        **facts,
     )
 
 

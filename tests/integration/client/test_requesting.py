@@ -1,6 +1,7 @@
 """Requests in the transaction of the application: committed with it, rolled back with it."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -43,6 +44,10 @@ def in_a_session(url: str, work: Callable[[object], object]) -> object:
             return work(session)
     finally:
         engine.dispose()
+
+
+def _revoke(evergrant: Evergrant, arguments: dict[str, Any], connection: object) -> object:
+    return evergrant.request_revocation(**arguments, connection=connection)
 
 
 class _Gone(Exception):
@@ -103,7 +108,7 @@ def test_what_the_functions_refuse_is_told_in_the_same_words(
     ]
     for error, arguments in refused:
         with pytest.raises(error):
-            use(url, lambda c, a=arguments: evergrant.request_revocation(**a, connection=c))
+            use(url, partial(_revoke, evergrant, arguments))
         with pytest.raises(error):
             evergrant.request_revocation(**arguments)
 
