@@ -43,8 +43,8 @@ class TokenState:
 
 
 COLUMNS = """
-    t.grant_id as id, t.ref, t.client, t.labels, t.status, g.reason, t.generation, t.access_expires_at,
-    t.access_expires_at - clock_timestamp() as left, g.life, g.last_error_code, c.provider, c.overrides,
+    t.grant_id as id, t.ref, t.client, t.labels, t.status, t.reason, t.generation, t.access_expires_at,
+    t.access_expires_at - clock_timestamp() as left, t.life, g.last_error_code, c.provider, c.overrides,
     (select evergrant.database_state(cast(:environment as text))) as database_state, t.sealed_access_token"""
 TABLES = """
     join evergrant.grants g on g.id = t.grant_id

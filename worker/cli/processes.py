@@ -119,7 +119,6 @@ def web(*, check: bool, as_json: bool) -> None:
         _check("web", as_json=as_json)
         return
     settings = session.prepared()
-    session.keys_needed(session.vault(), "access")
     _refuse_a_database_that_does_not_fit()
     from worker import logs
     from worker.web import server

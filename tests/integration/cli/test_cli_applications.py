@@ -1,5 +1,6 @@
 """`evergrant apps`: keys for the token interface."""
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -84,5 +85,21 @@ def test_web_without_the_access_keys_says_so(temple: Evergrant) -> None:
     assert "access key ring" in temple("web").err
 
 
-def test_a_check_finds_no_web_where_none_lives(temple: Evergrant) -> None:
+def test_a_web_that_lives_is_shown_and_found_by_a_check(temple: Evergrant, sql: Any) -> None:
     assert temple("web", "--check").code == 1
+    alive = "insert into evergrant.processes (id, kind, host, pid) values (gen_random_uuid(), 'web', :host, 7)"
+    sql(alive, host=socket.gethostname())
+    assert temple("web", "--check", "--json").json == {"healthy": True, "pids": [7]}
+    assert [each["kind"] for each in temple("status", "--json").json["processes"]] == ["web"]
+
+
+def test_a_label_has_several_values_where_it_is_given_several_times(temple: Evergrant) -> None:
+    temple.take_in("a", "b")
+    assert temple("grants", "set", "a", "--label", "org=8f2", "--label", "org=9a1", "--label", "team=x").code == 0
+    assert temple("grants", "show", "a", "--json").json["labels"] == {"org": ["8f2", "9a1"], "team": ["x"]}
+    for label in ("org=9a1", "org=8f2", "team=x"):
+        assert [each["ref"] for each in temple("grants", "list", "--label", label, "--json").lines] == ["a"]
+    both = ("--label", "org=8f2", "--label", "org=9a1")
+    assert [each["ref"] for each in temple("grants", "list", *both, "--json").lines] == ["a"]
+    assert temple("grants", "set", "a", "--label", "org=").code == 0
+    assert temple("grants", "show", "a", "--json").json["labels"] == {"team": ["x"]}

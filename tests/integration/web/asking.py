@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -34,8 +35,7 @@ def ask(
     url: str, method: str, target: str, *, headers: dict[str, str] | None = None, body: bytes | None = None
 ) -> Answer:
     """One request on a connection of its own."""
-    place = urlsplit(url)
-    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
+    connection = _connection(url)
     try:
         connection.request(method, target, body=body, headers=headers or {})
         response = connection.getresponse()
@@ -43,6 +43,25 @@ def ask(
         return Answer(response.status, found, response.read())
     finally:
         connection.close()
+
+
+class _OverSocket(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=60)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def _connection(url: str) -> http.client.HTTPConnection:
+    if url.startswith("unix:"):
+        return _OverSocket(url.removeprefix("unix:"))
+    return http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
 
 
 class Web:
