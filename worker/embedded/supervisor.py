@@ -33,6 +33,8 @@ _LOOK_SECONDS = 0.5
 _STOP_LOOK_SECONDS = 0.1
 _SETTLE_SECONDS = 15.0
 """What a worker gets beyond the HTTP deadline to settle the last answers."""
+_WEB_GRACE_SECONDS = 20.0
+"""Slow readers get a few seconds, and a database that says nothing."""
 
 log = structlog.get_logger()
 
@@ -42,7 +44,7 @@ Stage = Sequence[Program]
 def stages(settings: Settings, *, workers: int, concurrency: int) -> list[Stage]:
     """The processes beside the engines, in the order of their start; those of one stage end together."""
     worker_grace = settings.http_deadline_seconds + _SETTLE_SECONDS
-    web = [[evergrant("web", name="web")]] if settings.wants_web else []
+    web = [[evergrant("web", name="web", grace_seconds=_WEB_GRACE_SECONDS)]] if settings.wants_web else []
     return [
         *web,
         [

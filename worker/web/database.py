@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection
 
@@ -12,6 +12,7 @@ from models.database import transaction
 # Longer than a healthy database ever takes; a request is told that it is away before its own client gives up.
 PATIENCE_SECONDS = 5.0
 MOST_AT_ONCE = 500
+LOOK_SECONDS = 0.01
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -27,6 +28,7 @@ class Database:
 
     def __init__(self, connections: int) -> None:
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="database")
+        self._under_way: set[Future[Any]] = set()
 
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Carry out `work` and commit.
@@ -40,15 +42,21 @@ class Database:
             with transaction() as connection:
                 return work(connection)
 
+        job = self._threads.submit(carried_out)
+        self._under_way.add(job)
+        job.add_done_callback(self._under_way.discard)
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, carried_out)
+                return await asyncio.wrap_future(job)
         except TimeoutError:
             raise DatabaseSilent from None
 
-    def close(self) -> None:
-        """Let the threads end with what they do now."""
+    async def close(self) -> None:
+        """Begin nothing more, and wait a while for what is under way."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        last = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        while self._under_way and asyncio.get_running_loop().time() < last:  # noqa: ASYNC110  # threads set no event
+            await asyncio.sleep(LOOK_SECONDS)
 
 
 class Batch(Generic[K, V]):

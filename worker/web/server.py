@@ -8,7 +8,8 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 import structlog
 from aiohttp import web
@@ -84,7 +85,6 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
     # Both stand before either listens: what may not be is refused before anybody is answered.
     ops = _runner(operators.application(password))
     tokens = _runner(interface.application(Traffic(registry)))
-    pulse = asyncio.create_task(_pulse(database))
     try:
         await ops.setup()
         await tokens.setup()
@@ -94,15 +94,16 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
             news.start()
         ops_url = await listen(ops, ops_address, None, variable="EVERGRANT_OPS_BIND")
         log.info("web.listening", ops=ops_url, tokens=token_url)
-        yield Addresses(ops_url, token_url)
+        async with _alive(database):
+            try:
+                yield Addresses(ops_url, token_url)
+            finally:
+                news.end()  # whoever waits is answered
     finally:
         news.end()
         await tokens.cleanup()
         await ops.cleanup()
-        pulse.cancel()
-        with suppress(asyncio.CancelledError):
-            await pulse
-        database.close()
+        await database.close()
 
 
 def access_vault(settings: Settings) -> Vault:
@@ -125,23 +126,30 @@ def _runner(app: web.Application) -> web.AppRunner:
     return web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS)
 
 
-async def _pulse(database: Database) -> None:
+@asynccontextmanager
+async def _alive(database: Database) -> AsyncIterator[None]:
     """Say every few seconds that this process lives, and at the end that it is gone."""
-    identity = uuid4()
+    ended, identity = asyncio.Event(), uuid4()
+    pulse = asyncio.create_task(_pulse(database, identity, ended))
     try:
-        while True:
-            try:
-                await database.run(
-                    lambda connection: process.see(
-                        connection, identity, kind="web", host=socket.gethostname(), pid=os.getpid()
-                    )
-                )
-            except Exception as error:  # noqa: BLE001  # the next beat may do it
-                log.warning("web.not_signed_in", error=type(error).__name__)
-            await asyncio.sleep(PULSE_SECONDS)
+        yield
     finally:
+        ended.set()
+        await pulse
         with suppress(Exception):
             await database.run(lambda connection: process.leave(connection, identity))
+
+
+async def _pulse(database: Database, identity: UUID, ended: asyncio.Event) -> None:
+    facts: dict[str, Any] = {"kind": "web", "host": socket.gethostname(), "pid": os.getpid()}
+    while not ended.is_set():
+        try:
+            await database.run(lambda connection: process.see(connection, identity, **facts))
+        except Exception as error:  # noqa: BLE001  # the next one may do it
+            log.warning("web.not_signed_in", error=type(error).__name__)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PULSE_SECONDS):
+                await ended.wait()
 
 
 def _raise_open_files() -> None:

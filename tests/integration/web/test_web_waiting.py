@@ -224,7 +224,7 @@ def test_readers_of_one_statement_are_answered_each_by_what_they_asked(heart: He
         database = Database(2)
         batch = Batch(database, squares)
         found = await asyncio.gather(*[batch(n % 50) for n in range(500)])
-        database.close()
+        await database.close()
         return found
 
     assert asyncio.run(ask()) == [(n % 50) ** 2 for n in range(500)]
