@@ -30,9 +30,8 @@ def token(web: Web, ref: str, **query: object) -> Answer:
 
 def test_an_application_reads_reports_and_revokes_while_processes_die(tmp_path: Path) -> None:
     sockets = {name: str(tmp_path / f"{name}.sock") for name in ("token", "ops")}
-    binds = {f"{name}_bind": path for name, path in sockets.items()}
     with simulated("on_use", lifetime=12) as provider:
-        machine = OneMachine.up(tmp_path / "one-machine", **binds)
+        machine = OneMachine.up(tmp_path / "one-machine", token_bind=sockets["token"], ops_bind=sockets["ops"])
         try:
             machine.register("sim", provider.registration(), provider.secret)
             first, second = provider.mint(2)
