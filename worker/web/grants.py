@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -14,19 +15,15 @@ from models.asking import Ending, NotAsked, Wish
 from models.handout import TokenState
 from models.vault import Vault, VaultError
 from settings import Settings
-from tasks import registration
-from tasks.oauth.errors import LabelNotChosen, OAuthError
-from tasks.oauth.messages import api_headers, labels_in_headers
 from worker.web.database import Batch, Database
+from worker.web.headers import Headers
 from worker.web.news import News
-from worker.web.parameters import refuse_unknown
 from worker.web.refusal import (
     LATER,
     SOON,
     Refusal,
     ambiguous_ref,
     keys_missing,
-    label_not_chosen,
     stopping,
     unknown_ref,
 )
@@ -53,13 +50,12 @@ class Grants:
     """Reads and asks for applications; an application of one client sees no other client's grants."""
 
     def __init__(self, settings: Settings, database: Database, vault: Vault, news: News) -> None:
-        self._settings = settings
         self._database = database
         self._vault = vault
         self._news = news
         self._states = Batch(database, partial(handout.by_ref, environment=settings.environment))
         self._wishes = Batch(database, asking.refreshes)
-        self.waiting = 0
+        self._headers = Headers(settings)
 
     async def see(self, holder: Holder, ref: str, client: str | None) -> TokenState:
         """How a grant is now.
@@ -95,7 +91,7 @@ class Grants:
 
         """
         state = await self.see(holder, ref, client)
-        headers = self._headers(state, chosen)
+        headers = self._headers.of(state, chosen)
         if not state.lasts(min_ttl):
             state = await self._renewed(holder, state, min_ttl=min_ttl, wait=wait)
         return self._handed(state, headers)
@@ -147,44 +143,15 @@ class Grants:
                 left = deadline - asyncio.get_running_loop().time()
                 if left <= 0:
                     raise _not_fresh_yet(state, wait)
-                await self._wait(stored, min(left, LOOK_AGAIN.total_seconds()))
+                await _told_or_late(stored, min(left, LOOK_AGAIN.total_seconds()))
                 state = await self.see(holder, state.ref, state.client)
         return state
-
-    async def _wait(self, stored: asyncio.Event, seconds: float) -> None:
-        self.waiting += 1
-        try:
-            async with asyncio.timeout(seconds):
-                await stored.wait()
-        except TimeoutError:
-            return
-        finally:
-            self.waiting -= 1
-            stored.clear()
 
     async def _wish(self, holder: Holder, state: TokenState, rejected: int | None) -> int:
         awaited = await self._wishes(Wish(holder.name, state.ref, state.client, rejected))
         if awaited is None:
             raise unknown_ref(state.ref)
         return awaited
-
-    def _headers(self, state: TokenState, chosen: Mapping[str, str]) -> dict[str, str]:
-        """The headers that the provider file makes of the grant's labels."""
-        try:
-            provider = registration.resolve(state.provider, dict(state.overrides), self._settings)
-            refuse_unknown(chosen, labels_in_headers(provider) | {"client", "min_ttl", "wait"})
-            return api_headers(provider, state.labels, chosen)
-        except LabelNotChosen as error:
-            raise label_not_chosen(error) from None
-        except OAuthError as error:
-            log.error("web.provider_file", client=state.client, reason=str(error))  # noqa: TRY400
-            raise Refusal(
-                503,
-                "provider_file",
-                f"The provider file of client {state.client!r} cannot be used on this server",
-                "have an operator look at the log of `evergrant web`",
-                retry_after=LATER,
-            ) from None
 
     def _handed(self, state: TokenState, headers: Mapping[str, str]) -> Handed:
         assert state.sealed_access_token is not None  # noqa: S101  # it lasts
@@ -196,6 +163,13 @@ class Grants:
             raise keys_missing(error) from None
         expires_at = state.access_expires_at.astimezone(UTC)
         return Handed(token, expires_at, state.generation, state.ref, state.client, headers)
+
+
+async def _told_or_late(stored: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stored.wait()
+    stored.clear()
 
 
 def _may_see(holder: Holder, client: str | None) -> bool:

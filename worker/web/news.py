@@ -47,6 +47,11 @@ class News:
         """Whether there will be no more news."""
         return self._ended.is_set()
 
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return sum(len(events) for events in self._waiting.values())
+
     @contextmanager
     def of(self, grant_id: object) -> Iterator[asyncio.Event]:
         """An event that is set with each token set of this grant; whoever waits clears it."""

@@ -10,10 +10,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from sqlalchemy import Connection
 
 from models import fleet, installation
-from worker.web.answering import refusal_of
 from worker.web.answers import told
 from worker.web.database import Database
 from worker.web.fleet_metrics import FleetMetrics
+from worker.web.middleware import refusal_of
 from worker.web.refusal import Refusal
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

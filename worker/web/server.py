@@ -79,7 +79,7 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
     metrics = FleetMetrics(database)
     registry.register(metrics)
     waiting = Gauge("evergrant_web_waiting", "Requests that wait for a token set.", registry=registry)
-    waiting.set_function(lambda: grants.waiting)
+    waiting.set_function(lambda: news.waiting)
     operators = OperatorsListener(database, metrics, registry, environment=settings.environment)
     interface = TokenInterface(grants, Applications(database), Rates(settings.token_requests_per_second))
     # Both stand before either listens: what may not be is refused before anybody is answered.

@@ -7,10 +7,11 @@ from aiohttp import web
 
 from models.application import Holder
 from models.asking import Ending
-from worker.web.answering import middleware
 from worker.web.answers import told
 from worker.web.applications import Applications, Rates
 from worker.web.grants import Grants
+from worker.web.headers import OWN
+from worker.web.middleware import middleware
 from worker.web.openapi import document
 from worker.web.parameters import (
     LARGEST_BODY,
@@ -63,7 +64,7 @@ class TokenInterface:
             query.get("client"),
             min_ttl=seconds(query, "min_ttl", default=MIN_TTL_SECONDS, most=LONGEST_TTL_SECONDS),
             wait=seconds(query, "wait", default=WAIT_SECONDS, most=LONGEST_WAIT_SECONDS),
-            chosen={name: value for name, value in query.items() if name not in ("client", "min_ttl", "wait")},
+            chosen={name: value for name, value in query.items() if name not in OWN},
         )
         log.info("web.token", application=holder.name, client=handed.client, ref=ref, generation=handed.generation)
         return told(

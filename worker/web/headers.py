@@ -1,0 +1,62 @@
+"""Headers that a provider's API wants beside Authorization, made from a grant's labels."""
+
+import json
+from collections.abc import Mapping
+
+import structlog
+
+from models.handout import TokenState
+from settings import Settings
+from tasks import registration
+from tasks.oauth.errors import LabelNotChosen, OAuthError
+from tasks.oauth.messages import api_headers, labels_in_headers
+from tasks.oauth.provider import Provider
+from worker.web.parameters import refuse_unknown
+from worker.web.refusal import LATER, Refusal, label_not_chosen
+
+log = structlog.get_logger()
+
+# Parameters of a token request that are no labels.
+OWN = frozenset({"client", "min_ttl", "wait"})
+
+
+class Headers:
+    """Makes headers by the provider files of this machine, each read once for each client's overrides."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._read: dict[tuple[str, str], Provider] = {}
+
+    def of(self, state: TokenState, chosen: Mapping[str, str]) -> dict[str, str]:
+        """The headers of one grant; `chosen` says which value of a label is meant.
+
+        Raises:
+            Refusal: a label must be chosen, means nothing here, or the provider file cannot be used.
+
+        """
+        provider = self._provider(state)
+        refuse_unknown(chosen, labels_in_headers(provider) | OWN)
+        try:
+            return api_headers(provider, state.labels, chosen)
+        except LabelNotChosen as error:
+            raise label_not_chosen(error) from None
+
+    def _provider(self, state: TokenState) -> Provider:
+        name = (state.provider, json.dumps(state.overrides, sort_keys=True))
+        if name not in self._read:
+            try:
+                self._read[name] = registration.resolve(state.provider, dict(state.overrides), self._settings)
+            except OAuthError as error:
+                log.error("web.provider_file", client=state.client, reason=str(error))  # noqa: TRY400
+                raise _unusable(state.client) from None
+        return self._read[name]
+
+
+def _unusable(client: str) -> Refusal:
+    return Refusal(
+        503,
+        "provider_file",
+        f"The provider file of client {client!r} cannot be used on this server",
+        "have an operator look at the log of `evergrant web`",
+        retry_after=LATER,
+    )
