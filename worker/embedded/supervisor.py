@@ -74,14 +74,24 @@ def run(settings: Settings, *, workers: int, concurrency: int) -> int:
 
     Raises:
         EmbeddedError: the home is taken, or an engine does not start.
-        SettingsError: a database of the user's own needs the environment's name.
+        SettingsError: a database of the user's own needs the environment's name, or web must not listen there.
 
     """
     if settings.database_url is not None and settings.environment is None:
         message = "EVERGRANT_ENVIRONMENT: a database of your own needs this name, for example production"
         raise SettingsError(message)
+    if settings.wants_web:
+        _refuse_open_doors(settings)
     logs.configure("up", level=settings.log_level)
     return supervise(settings, stages(settings, workers=workers, concurrency=concurrency))
+
+
+def _refuse_open_doors(settings: Settings) -> None:
+    """Say before anything is started where web must not listen: it would end again and again."""
+    from worker.web import listening
+
+    listening.token_listener(settings)
+    listening.ops_listener(settings)
 
 
 def supervise(settings: Settings, programs: Sequence[Stage]) -> int:

@@ -69,12 +69,10 @@ def test_what_cannot_be_done_is_told_and_leaves_nothing(
     assert len(sql("select 1 from evergrant.applications")) == 1
 
 
-def test_web_refuses_to_serve_tokens_in_clear_with_one_sentence(
-    temple: Evergrant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    changed = settings.current().model_copy(update={"token_bind": "0.0.0.0:9465"})
-    settings.adopt(changed)
-    done = temple("web")
+@pytest.mark.parametrize("command", ["web", "up"])
+def test_tokens_are_not_served_in_clear_beyond_loopback(temple: Evergrant, command: str) -> None:
+    settings.adopt(settings.current().model_copy(update={"token_bind": "0.0.0.0:9465"}))
+    done = temple(command)
     assert done.code == 2
     assert done.err.count("\n") == 1
     assert "EVERGRANT_TOKEN_TLS_CERTIFICATE" in done.err
