@@ -124,8 +124,22 @@ class Simulated(Provider):
     def lost(self) -> list[str]:
         return [row["ref"] for row in self.control.lost()]
 
+    def alive(self, ref: str) -> int:
+        """How many pairs of a ref are alive, by the ledger."""
+        pairs = [pair for grant in self.control.grants(ref) for pair in grant["pairs"]]
+        return sum(pair["access_alive"] or pair["refresh_alive"] for pair in pairs)
+
     def end_by_user(self, refs: Sequence[str]) -> None:
         self.control.revoke_as_user(*refs)
+
+
+class Doorkeeper(Simulated):
+    """The same, registered by the provider file of a Doorkeeper that we know no address to confirm at."""
+
+    def registration(self) -> list[str]:
+        found = super().registration()
+        at = found.index("--confirm-url")
+        return [*found[:at], *found[at + 2 :], "--provider", "doorkeeper", "--body", "json"]
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import psycopg
 
 from tests.acceptance.installation import Installation
 from tests.acceptance.keeping import begin
-from tests.acceptance.providers import Toolkit, simulated
+from tests.acceptance.providers import Doorkeeper, Toolkit, simulated
 from tests.polling import eventually
 
 LIFETIME = 8.0
@@ -31,6 +31,26 @@ def test_a_revoked_grant_dies_at_the_simulator_with_all_its_predecessors(install
         assert installation.listed("dead-letters", "list") == []
 
 
+def test_chains_that_nobody_used_expired_disowned_and_doubtful_grants_are_revoked_as_far_as_can_be(
+    installation: Installation,
+) -> None:
+    """A Doorkeeper of 5.6: no address to confirm at, a 200 that does nothing, and one answer that was lost."""
+    with simulated("on_use", lifetime=3.0) as provider:
+        provider.control.add_fault("drop", where="token", when="after", ref="app-3", count=1)
+        begin(installation, Doorkeeper(provider.control, "on_use"), grants=4)
+        eventually(lambda: all(provider.alive(f"app-{n}") >= 5 for n in (1, 2, 3, 4)), timeout=60)
+        provider.end_by_user(["app-2"])
+        # From here on nothing is refreshed but by the revocations: their access tokens end.
+        installation.command("clients", "pause", "app")
+        eventually(lambda: installation.fresh() == {}, timeout=30)
+        installation.command("grants", "revoke", "app-1", "app-2", "app-3", "app-4", "--yes", "--wait")
+        evidence = {row["ref"]: row["evidence"] for row in installation.listed("revocations", "list")}
+        assert evidence == {"app-1": "verified", "app-2": "verified", "app-3": "accepted", "app-4": "verified"}
+        # What was lost on the wire is known to nobody; all else is dead.
+        assert [provider.alive(f"app-{n}") for n in (1, 2, 4)] == [0, 0, 0]
+        assert provider.alive("app-3") <= 1
+
+
 def test_a_revocation_in_an_applications_transaction_kills_the_grant_at_django_oauth_toolkit(
     installation: Installation, django_toolkit: Toolkit
 ) -> None:
@@ -46,4 +66,13 @@ def test_a_revocation_in_an_applications_transaction_kills_the_grant_at_django_o
     assert installation.listed("revocations", "list")[0]["evidence"] == "verified"
     assert "app-1" not in installation.handed_out()
     assert django_toolkit.lost() == ["app-1"]
+
+    # One whose user has left already, and one whose access token has ended meanwhile.
+    installation.command("grants", "pause", "app-2", "app-3")
+    django_toolkit.end_by_user(["app-2"])
+    eventually(lambda: django_toolkit.living()["app-3"]["access"] == 0, timeout=60)
+    installation.command("grants", "revoke", "app-2", "app-3", "--yes", "--wait")
+    assert {row["evidence"] for row in installation.listed("revocations", "list")} == {"verified"}
+    assert [django_toolkit.living()[ref] for ref in ("app-2", "app-3")] == [{"refresh": 0, "access": 0}] * 2
+    assert sorted(django_toolkit.lost()) == ["app-1", "app-2", "app-3"]
     assert django_toolkit.presented_twice() == 0
