@@ -153,15 +153,16 @@ def known(connection: Connection, ids: Sequence[int]) -> dict[int, Known]:
     return {row["id"]: Known(**row) for row in rows}
 
 
-def has_due(connection: Connection, client_id: int) -> bool:
-    """Whether any grant of the client is due: then nothing less urgent is sent."""
+def has_due(connection: Connection, client_id: int, *, longer_than: timedelta = timedelta(0)) -> bool:
+    """Whether any grant of the client has been due for so long: then nothing less urgent is sent."""
     query = text("""
         select exists (
             select from evergrant.grants
             where client_id = :client_id and status = 'active' and due_at <= clock_timestamp()
+                - cast(:longer_than as interval)
         )
     """)
-    return bool(connection.execute(query, {"client_id": client_id}).scalar())
+    return bool(connection.execute(query, {"client_id": client_id, "longer_than": longer_than}).scalar())
 
 
 def id_of(connection: Connection, name: str) -> int | None:

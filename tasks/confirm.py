@@ -2,11 +2,12 @@
 
 At `on_use` an old refresh token lives until the access token of its direct successor is first used. Where the
 provider names a `confirm_url`, we use it ourselves: then nothing but the present pair is alive, and a revocation
-later has one branch only. It takes slots of the client's rate and never delays a refresh: while anything is due it
-is left out, and the next one presents all access tokens that were kept.
+later has one branch only. It takes slots of the client's rate and keeps no refresh waiting: while anything is due that
+beat could have claimed by now it is left out, and the next one presents all access tokens that were kept.
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
 import structlog
@@ -24,12 +25,16 @@ from tasks.workplace import Workplace
 
 log = structlog.get_logger()
 
+# In a large fleet something is due at any moment, until the next look of beat. What is due for longer waits for a slot.
+LOOKS = 2
+
 
 def confirm(place: Workplace, registered: Registered, grant_ids: Sequence[UUID]) -> None:
     """Kill the predecessors of grants that were just refreshed; what fails is left for the next time."""
+    overdue = LOOKS * timedelta(seconds=place.settings.beat_interval_seconds)
     for grant_id in grant_ids:
         with transaction() as connection:
-            if place.stopping.is_set() or clients.has_due(connection, registered.known.id):
+            if place.stopping.is_set() or clients.has_due(connection, registered.known.id, longer_than=overdue):
                 return
             steps = _steps(revocation.branches(connection, grant_id))
             for _ in steps:

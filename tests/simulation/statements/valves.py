@@ -59,7 +59,9 @@ def debit(tables: Tables, p: Parameters) -> None:
 @carries_out_words("where client_id = :client_id and status = 'active' and due_at <= clock_timestamp()")
 def has_due(tables: Tables, p: Parameters) -> list[Row]:
     grants = tables.grants.values()
-    return [{"exists": any(g["client_id"] == p["client_id"] and is_due(g, tables.now) for g in grants)}]
+    return [
+        {"exists": any(g["client_id"] == p["client_id"] and is_due(g, tables.now - p["longer_than"]) for g in grants)}
+    ]
 
 
 @carries_out_words("select id from evergrant.clients where name = :name")

@@ -1,0 +1,139 @@
+"""How soon revocations end while refreshes are due, at a client's rate: neither may starve the other.
+
+    python -m bench.revocations                        10 000 revocations at 20 a second beside 37 refreshes a second
+    python -m bench.revocations --revocations 1000
+    python -m bench.revocations --at-once              all of them in one transaction: more than the rate allows
+
+Everything is on this machine: PostgreSQL, Valkey, beat, the workers and the simulated provider over HTTP.
+"""
+
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import psycopg
+
+from tests.acceptance.installation import Installation
+from tests.acceptance.providers import Simulated, simulated
+from tests.polling import eventually
+from worker.embedded.engines import Engines
+
+LATENCY = """
+    select count(*) as n, count(*) filter (where status = 'done') as done,
+        count(*) filter (where evidence = 'verified') as verified,
+        extract(epoch from max(done_at) - min(requested_at)) as seconds,
+        percentile_cont(array[0.5, 0.99, 1])
+            within group (order by extract(epoch from done_at - requested_at)) as latency
+    from evergrant.revocations
+"""
+LATE = """
+    select count(*) as n from evergrant.grants g where g.status = 'active' and g.access_expires_at < clock_timestamp()
+        and not exists (select from evergrant.revocations r where r.grant_id = g.id)
+"""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was measured."""
+
+    revocations: dict[str, Any]
+    late: list[int]  # each second: grants whose access token had ended, of those that nobody revoked
+    refreshes: int
+    requests: dict[str, Any]
+    rate: int
+    alive: int
+
+    def told(self) -> str:
+        """In a few lines."""
+        found = self.revocations
+        seconds = float(found["seconds"])
+        middle, most, last = (float(each) for each in found["latency"])
+        return (
+            f"{found['done']} of {found['n']} revocations in {seconds:.0f} s ({found['done'] / seconds:.1f}/s),"
+            f" {found['verified']} verified; commit to done: p50 {middle:.1f} s, p99 {most:.1f} s, max {last:.1f} s\n"
+            f"refreshes meanwhile: {self.refreshes} ({self.refreshes / seconds:.1f}/s); access tokens past their end:"
+            f" at most {max(self.late, default=0)} at one time\n"
+            f"requests {self.requests['by_endpoint']}, at most {self.requests['most_in_60_s']} in any 60 s"
+            f" at a rate of {self.rate} a minute; pairs of revoked grants alive: {self.alive}"
+        )
+
+
+@click.command()
+@click.option("--revocations", default=10_000, show_default=True)
+@click.option("--pace", default=20.0, show_default=True, help="Revocations a second that are asked for.")
+@click.option("--at-once", is_flag=True, help="Ask for all of them in one transaction instead.")
+@click.option("--beside", default=1500, show_default=True, help="Grants that are kept alive meanwhile.")
+@click.option("--lifetime", default=60.0, show_default=True, help="Of their access tokens, in seconds.")
+@click.option("--rate", default=6000, show_default=True, help="The client's requests a minute.")
+@click.option("--workers", default=1, show_default=True)
+def main(
+    *, revocations: int, pace: float, at_once: bool, beside: int, lifetime: float, rate: int, workers: int
+) -> None:
+    """Revoke grants while others are refreshed, and print how soon they were dead."""
+    folder = Path(tempfile.mkdtemp(prefix="evergrant-bench-"))
+    click.echo(f"logs: {folder}")
+    with ExitStack() as running:
+        engines = running.enter_context(Engines(folder / "engines"))
+        provider = running.enter_context(simulated("on_use", lifetime=lifetime, rate=rate))
+        urls = {"database_url": engines.database_url or "", "broker_url": engines.broker_url or ""}
+        installation = Installation.made(folder / "installation", **urls)
+        running.callback(installation.close)
+        installation.register("app", [*provider.registration(), "--rate", f"{rate}/minute"], provider.secret)
+        installation.import_grants("app", provider.mint(beside, "kept-"))
+        # Those that will be revoked live long, so that they need no refresh before.
+        leaving = provider.control.mint("app", revocations, ref_prefix="leaving-", orgs=["org-1"], lifetime=86_400)
+        installation.import_grants("app", leaving)
+        for _ in range(workers):
+            installation.worker()
+        installation.beat()
+        refs = [row["ref"] for row in leaving]
+        click.echo(_measured(installation, provider, refs, pace=None if at_once else pace, rate=rate).told())
+
+
+def _measured(
+    installation: Installation, provider: Simulated, refs: list[str], *, pace: float | None, rate: int
+) -> Figures:
+    eventually(provider.refreshes, timeout=120, every=1)
+    before = len(provider.asked())
+    late: list[int] = []
+    with psycopg.connect(installation.database_url, autocommit=True) as connection:
+        if pace is None:
+            connection.execute(
+                "select evergrant.request_revocation(ref) from unnest(%s::text[]) as asked (ref)", [refs]
+            )
+        else:
+            _ask(connection, refs, pace, late)
+        while _open(connection):
+            late.append(_number(connection, LATE))
+            time.sleep(1)
+    (found,) = installation.rows(LATENCY)
+    refreshes = sum(request["issued"] is not None for request in provider.asked()[before:])
+    requests = provider.control.summary("app")["requests"]
+    return Figures(found, late, refreshes, requests, rate, alive=sum(map(provider.alive, refs[:200])))
+
+
+def _ask(connection: psycopg.Connection, refs: list[str], pace: float, late: list[int]) -> None:
+    """Ask for one after the other, each in a transaction of its own, as applications do."""
+    begun = time.monotonic()
+    for number, ref in enumerate(refs):
+        time.sleep(max(0.0, begun + number / pace - time.monotonic()))
+        connection.execute("select evergrant.request_revocation(%s)", [ref])
+        if number % max(1, round(pace)) == 0:
+            late.append(_number(connection, LATE))
+
+
+def _open(connection: psycopg.Connection) -> bool:
+    return _number(connection, "select count(*) as n from evergrant.revocations where status = 'queued'") > 0
+
+
+def _number(connection: psycopg.Connection, query: str) -> int:
+    row = connection.execute(query.encode()).fetchone()
+    return int(row[0]) if row else 0
+
+
+if __name__ == "__main__":
+    main()
