@@ -129,6 +129,11 @@ class Simulated(Provider):
         pairs = [pair for grant in self.control.grants(ref) for pair in grant["pairs"]]
         return sum(pair["access_alive"] or pair["refresh_alive"] for pair in pairs)
 
+    def living_tokens(self, ref: str) -> list[str]:
+        """The refresh tokens of a ref that are alive."""
+        pairs = [pair for grant in self.control.grants(ref) for pair in grant["pairs"]]
+        return [pair["refresh_token"] for pair in pairs if pair["refresh_alive"]]
+
     def end_by_user(self, refs: Sequence[str]) -> None:
         self.control.revoke_as_user(*refs)
 

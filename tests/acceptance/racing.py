@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,7 @@ class RaceReport:
     refreshes: int
     ends: dict[str, tuple[str, str | None, list[str] | None]]  # by ref: status, evidence, why it is no better
     living: dict[str, int]  # by revoked ref: how many of its pairs live
+    received: list[str]  # revoked refs of which a pair lives that the database has known
     lost: list[str]
     handed_out: set[str]
     sealed: int  # revoked grants of which a sealed token is left
@@ -58,6 +59,7 @@ class RaceReport:
         checks = {
             f"not ended: {wrong}": wrong,
             f"alive, and nobody knows why: {untold}": untold,
+            f"received, and alive: {self.received}": self.received,
             f"verified, and alive: {self.living}": [r for r in self.living if self.ends[r][1] == "verified"],
             f"lost: {self.lost[:5]}": self.lost,
             "an access token of a revoked grant is handed out": self.handed_out & self.ends.keys(),
@@ -126,10 +128,26 @@ def _report(
         refreshes=sum(map(len, provider.refreshes().values())),
         ends={row["ref"]: (row["status"], row["evidence"], row["because"]) for row in installation.rows(BY_EVIDENCE)},
         living={ref: count for ref, count in living.items() if count},
+        received=_received(installation, provider, living),
         lost=provider.lost(),
         handed_out=set(installation.handed_out()),
         sealed=sealed["n"],
     )
+
+
+def _received(installation: Installation, provider: Simulated, refs: Iterable[str]) -> list[str]:
+    """Those refs of which a refresh token lives whose fingerprint the database has."""
+    rows = installation.rows(
+        """select refresh_fingerprint as it from evergrant.grants where refresh_fingerprint is not null
+        union select refresh_fingerprint from evergrant.former_tokens"""
+    )
+    known = {bytes(row["it"]) for row in rows}
+    return [
+        ref
+        for ref in refs
+        for token in provider.living_tokens(ref)
+        if not known.isdisjoint(installation.vault.fingerprints(token))
+    ]
 
 
 @click.command()
