@@ -10,13 +10,13 @@ from tests.simulation.tables import Row, Tables
 MINUTE = timedelta(seconds=60)
 
 
-@carries_out_words("update evergrant.grants g set status = :after where g.id = any(:ids) and g.status = :before")
+@carries_out_words("update evergrant.grants g set status = :after, reason = null where g.id = any(:ids)")
 def set_status(tables: Tables, p: Parameters) -> list[Row]:
     done = []
     for grant_id in p["ids"]:
         grant = tables.grants.get(grant_id)
         if grant is not None and grant["status"] == p["before"] and grant_id not in tables.revocations:
-            tables.change(grant, status=p["after"])
+            tables.change(grant, status=p["after"], reason=None)
             done.append({"id": grant_id})
     return done
 
@@ -68,7 +68,8 @@ def read_revocation(tables: Tables, p: Parameters) -> list[Row]:
 
 @carries_out_words("select id from evergrant.grants where client_id = :id and status = 'paused'")
 def paused_grants(tables: Tables, p: Parameters) -> list[Row]:
-    rows = [row for row in tables.grants.values() if row["client_id"] == p["id"] and row["status"] == "paused"]
+    paused = [row for row in tables.grants.values() if row["client_id"] == p["id"] and row["status"] == "paused"]
+    rows = [row for row in paused if row["reason"] != "handed_over"]
     return [{"id": row["id"]} for row in sorted(rows, key=lambda row: str(row["id"]))]
 
 
