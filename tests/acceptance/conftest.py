@@ -14,12 +14,23 @@ from tests.acceptance.providers import Toolkit, toolkit
 
 # Lives are seconds here, so a failing grant is asked again after seconds.
 QUICK = {"backoff_first_seconds": "1", "backoff_cap_seconds": "5", "dispatch_lease_seconds": "5"}
+SHORT_DEADLINE = {"http_deadline_seconds": "2", "attempt_lease_seconds": "6", "suspect_wait_seconds": "2"}
 
 
 @pytest.fixture
 def installation(tmp_path: Path, empty_postgres_url: str, broker_url: str) -> Iterator[Installation]:
     """An installation without any process yet."""
     made = Installation.made(tmp_path / "installation", database_url=empty_postgres_url, broker_url=broker_url, **QUICK)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def swift(tmp_path: Path, empty_postgres_url: str, broker_url: str) -> Iterator[Installation]:
+    """An installation whose requests have two seconds, so that what hangs is given up soon."""
+    made = Installation.made(
+        tmp_path / "swift", database_url=empty_postgres_url, broker_url=broker_url, **QUICK, **SHORT_DEADLINE
+    )
     yield made
     made.close()
 

@@ -78,12 +78,17 @@ class Simulated(Provider):
 
     api = "/v2/bookings"
 
-    def __init__(self, control: SimulatorControl, rotation: str) -> None:
+    def __init__(self, control: SimulatorControl, rotation: str, client_id: str = "app") -> None:
         self.control = control
         self.url = control.url
         self.rotation = rotation
+        self.client_id = client_id
         self.secret = secrets.token_urlsafe(12)
-        control.create_client("app", self.secret, redirect_uri=REDIRECT_URI)
+        control.create_client(client_id, self.secret, redirect_uri=REDIRECT_URI)
+
+    def another(self, client_id: str) -> "Simulated":
+        """Another client of the same simulator."""
+        return Simulated(self.control, self.rotation, client_id)
 
     def registration(self) -> list[str]:
         name, _, grace = self.rotation.partition(":")
@@ -95,18 +100,21 @@ class Simulated(Provider):
             "confirm": "/oauth/token/info",
         }
         return [
-            *("--provider", "simulator", "--client-id", "app", "--redirect-uri", REDIRECT_URI, "--rotation", name),
+            *("--provider", "simulator", "--client-id", self.client_id, "--redirect-uri", REDIRECT_URI),
+            *("--rotation", name),
             *(part for kind, path in paths.items() for part in (f"--{kind}-url", self.url + path)),
             *(("--grace", f"{grace}s") if grace else ()),
         ]
 
     def mint(self, count: int, prefix: str = "customer-") -> list[dict[str, Any]]:
-        return self.control.mint("app", count, ref_prefix=prefix, orgs=[ORG])
+        return self.control.mint(self.client_id, count, ref_prefix=prefix, orgs=[ORG])
 
     def asked(self) -> list[dict[str, Any]]:
         """Every request at the token endpoint, in order."""
         found: list[dict[str, Any]] = []
-        while page := self.control.requests(endpoint="token", after=found[-1]["number"] if found else 0):
+        while page := self.control.requests(
+            endpoint="token", client_id=self.client_id, after=found[-1]["number"] if found else 0
+        ):
             found += page
         return found
 
@@ -118,7 +126,7 @@ class Simulated(Provider):
         return times
 
     def presented_twice(self) -> int:
-        count: int = self.control.summary("app")["reuse"]["tokens_used_twice"]
+        count: int = self.control.summary(self.client_id)["reuse"]["tokens_used_twice"]
         return count
 
     def lost(self) -> list[str]:

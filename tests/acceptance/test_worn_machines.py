@@ -1,0 +1,191 @@
+"""A machine that wears: a disk that is full, a clock that jumps, a database that is away for longer than every lease,
+and a fleet that is restarted, one process after the other, with another key."""
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+
+from models.vault import KeyRing
+from tests.acceptance.conftest import QUICK, SHORT_DEADLINE
+from tests.acceptance.installation import Installation, vault_of
+from tests.acceptance.keeping import begin
+from tests.acceptance.programs import Running
+from tests.acceptance.providers import Simulated, simulated
+from tests.polling import eventually
+from worker.embedded.engines import Engines
+
+LIFETIME = 6.0
+GRANTS = 30
+UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+
+
+def under_way(installation: Installation) -> int:
+    return len(installation.rows("select ref from evergrant.grants where started_at is not null"))
+
+
+def is_well(installation: Installation, provider: Simulated) -> None:
+    """All grants live, with tokens that the provider takes."""
+    eventually(lambda: installation.fresh() == {"app": GRANTS}, timeout=60)
+    verdicts = provider.control.judge(installation.refresh_tokens())
+    assert [ref for ref, verdict in verdicts.items() if not verdict["refresh_alive"]] == []
+    assert installation.statuses("app") == {"active": GRANTS}
+
+
+def more_of_each(provider: Simulated, times: int = 1) -> None:
+    """Wait until every grant was refreshed so many times more."""
+    before = {ref: len(found) for ref, found in provider.refreshes().items()}
+    eventually(lambda: all(len(provider.refreshes()[ref]) >= n + times for ref, n in before.items()), timeout=60)
+
+
+# The disk
+
+
+def fill_the_disk(worker: Running) -> None:
+    """No file of this process may grow any more; what its journal has reserved is all that there is."""
+    resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+
+
+def make_room(worker: Running) -> None:
+    resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, UNLIMITED)
+
+
+def test_a_disk_that_is_full_when_answers_arrive_loses_none_and_nothing_more_is_sent_until_there_is_room(
+    installation: Installation,
+) -> None:
+    with simulated("immediate", lifetime=LIFETIME) as provider:
+        provider.control.add_fault("delay", where="token", when="after", delay_seconds=1)
+        worker = begin(installation, provider, grants=GRANTS)
+        # The worker's own log shares the disk, and its loss must cost nothing either.
+        eventually(lambda: under_way(installation) >= 10, timeout=30)
+        fill_the_disk(worker)
+        eventually(lambda: under_way(installation) == 0, timeout=30)
+        eventually(lambda: all_overdue(installation), timeout=30)
+        asked = len(provider.asked())
+        assert installation.statuses("app") == {"active": GRANTS}
+        assert provider.lost() == []
+        time_of_a_claim_goes_by(installation)
+        assert len(provider.asked()) == asked
+        make_room(worker)
+        is_well(installation, provider)
+        assert provider.presented_twice() == 0
+
+
+def all_overdue(installation: Installation) -> bool:
+    overdue = "select count(*) as n from evergrant.grants where access_expires_at < clock_timestamp()"
+    return bool(installation.rows(overdue)[0]["n"] == GRANTS)
+
+
+def time_of_a_claim_goes_by(installation: Installation) -> None:
+    """Wait until beat has claimed again what the worker gave back, or let lie."""
+    claims = "select sum(claim_no) as n from evergrant.grants"
+    before = installation.rows(claims)[0]["n"]
+    eventually(lambda: installation.rows(claims)[0]["n"] > before, timeout=30)
+
+
+# The clock
+
+
+def test_a_worker_whose_clock_jumps_by_an_hour_to_and_fro_renews_as_if_nothing_were(
+    installation: Installation, tmp_path: Path
+) -> None:
+    clock = tmp_path / "clock"
+    clock.write_text("0")
+    with simulated("family", lifetime=LIFETIME) as provider:
+        argv = ["-m", "tests.acceptance.odd", "worker", "--clock", str(clock), "--", "-n", "odd@localhost"]
+        worker = installation.run("worker-odd", [sys.executable, *argv])
+        eventually(lambda: worker.said("ready."), timeout=60)
+        installation.beat()
+        installation.register("app", provider.registration(), provider.secret)
+        installation.import_grants("app", provider.mint(GRANTS, "app-"))
+        eventually(lambda: len(provider.refreshes()) == GRANTS, timeout=30)
+        for wrong in (3600, -3600):
+            clock.write_text(str(wrong))
+            # A date is told by the provider's clock, and read by it.
+            until = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
+            provider.control.add_fault("status", where="token", status=429, headers={"Retry-After": until}, count=1)
+            more_of_each(provider)
+            is_well(installation, provider)
+        assert {request["status"] for request in provider.asked()} == {200, 429}
+        assert provider.presented_twice() == 2  # those that a 429 sent away, and nothing was done
+        assert worker.stop() == 0
+        assert installation.logged("Traceback") == []
+
+
+# The database, and everything one after the other
+
+
+@pytest.fixture
+def engines_of_its_own(tmp_path: Path, own_engines: Engines) -> Iterator[Installation]:
+    """An installation whose PostgreSQL and Valkey may be stopped."""
+    assert own_engines.database_url is not None
+    assert own_engines.broker_url is not None
+    made = Installation.made(
+        tmp_path / "installation",
+        database_url=own_engines.database_url,
+        broker_url=own_engines.broker_url,
+        **QUICK,
+        **SHORT_DEADLINE,
+    )
+    yield made
+    made.close()
+
+
+def test_a_database_that_is_away_for_longer_than_every_lease_gets_the_answers_that_were_on_their_way(
+    engines_of_its_own: Installation, own_engines: Engines
+) -> None:
+    installation = engines_of_its_own
+    with simulated("immediate", lifetime=LIFETIME) as provider:
+        provider.control.add_fault("delay", where="token", when="after", delay_seconds=1)
+        begin(installation, provider, grants=GRANTS)
+        eventually(lambda: under_way(installation) >= 10, timeout=30)
+        own_engines.postgres.stop()
+        away_since = time.monotonic()
+        eventually(lambda: time.monotonic() - away_since > float(SHORT_DEADLINE["attempt_lease_seconds"]) + 1)
+        own_engines.postgres.start()
+        is_well(installation, provider)
+        assert provider.lost() == []
+
+
+def test_restarting_everything_one_by_one_under_load_with_a_new_key_costs_no_grant(
+    engines_of_its_own: Installation, own_engines: Engines
+) -> None:
+    installation = engines_of_its_own
+    with simulated("immediate", lifetime=LIFETIME) as provider:
+        provider.control.add_fault("delay", where="token", when="after", delay_seconds=0.3)
+        old = begin(installation, provider, grants=GRANTS)
+        eventually(lambda: len(provider.refreshes()) == GRANTS, timeout=30)
+        beat = installation.processes[-1]
+        new_key_first(installation)
+        # The old worker meets rows that were sealed with a key which it does not have.
+        installation.worker()
+        more_of_each(provider)
+        assert old.stop() == 0
+        installation.beat()
+        assert beat.stop() == 0
+        own_engines.valkey.restart()
+        own_engines.postgres.restart()
+        more_of_each(provider)
+        is_well(installation, provider)
+        assert provider.presented_twice() == 0
+        assert installation.listed("dead-letters", "list") == []
+        eventually(lambda: keys_in_use(installation) == {"refresh-2"}, timeout=30)
+
+
+def new_key_first(installation: Installation) -> None:
+    """A second key put first in each ring, as the next processes will read it."""
+    files = {ring: installation.folder / f"{ring}.keys" for ring in ("refresh", "access")}
+    for ring, file in files.items():
+        file.write_text(KeyRing.generate_line(f"{ring}-2") + "\n" + file.read_text(encoding="utf-8"), encoding="utf-8")
+    installation.vault = vault_of(**files)
+
+
+def keys_in_use(installation: Installation) -> set[str]:
+    """The ids of the keys that refresh tokens are sealed with: version, length of the id, id."""
+    rows = installation.rows("select sealed_refresh_token as sealed from evergrant.grants")
+    return {row["sealed"][2 : 2 + row["sealed"][1]].decode() for row in rows}
