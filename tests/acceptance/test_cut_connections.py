@@ -109,7 +109,7 @@ def begun_through_cutters(
         installation.beat()
         installation.env = straight
         installation.register("app", provider.registration(), provider.secret)
-        installation.import_grants("app", provider.mint(grants, "app-"))
+        installation.import_grants("app", due_now(provider, grants))
         yield to_database, to_broker
         installation.close()
 
@@ -147,8 +147,8 @@ def test_commits_answered_by_a_reset_cost_no_grant_where_the_old_token_dies_at_o
         simulated("immediate", lifetime=LIFETIME) as provider,
         begun_through_cutters(installation, provider, grants=GRANTS) as (database, _),
     ):
-        database.knife = resetting_commits(every=6, times=12)
-        eventually(lambda: len(database.cuts) == 12, timeout=60)
+        database.knife = resetting_commits(every=4, times=8)
+        eventually(lambda: len(database.cuts) == 8, timeout=60)
         nothing_is_lost(installation, provider)
         # Both were struck: a beat that claimed, and a worker that settled.
         assert installation.logged("beat.tick_failed")

@@ -28,7 +28,8 @@ def test_a_killed_worker_a_flushed_broker_and_a_database_that_stops_at_once_lose
     assert one_machine.supervisor.stop(90) == 0
 
 
-def test_an_unwell_provider_kills_no_grant_and_all_recover(installation: Installation) -> None:
+def test_an_unwell_provider_kills_no_grant_and_all_recover(swift: Installation) -> None:
+    installation = swift
     with simulated("on_use", lifetime=LIFETIME) as provider:
         begin(installation, provider, grants=GRANTS)
         for fault in (

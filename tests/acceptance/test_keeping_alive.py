@@ -6,9 +6,9 @@ from tests.acceptance.installation import Installation
 from tests.acceptance.keeping import Report, keep
 from tests.acceptance.providers import Toolkit, simulated
 
-LIFETIME = 12.0
-SECONDS = 26.0
-GRANTS = 40
+LIFETIME = 10.0
+SECONDS = 21.0
+GRANTS = 30
 
 
 def test_grants_stay_alive_at_all_five_rotation_profiles_side_by_side(installation: Installation) -> None:

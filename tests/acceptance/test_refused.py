@@ -5,8 +5,8 @@ from tests.acceptance.keeping import begin
 from tests.acceptance.providers import simulated
 from tests.polling import eventually
 
-LIFETIME = 8.0
-GRANTS = 40
+LIFETIME = 6.0
+GRANTS = 20
 
 
 def test_a_wrong_client_secret_blames_no_grant_and_mending_it_recovers_all(installation: Installation) -> None:
