@@ -133,7 +133,8 @@ def chopping(least: int, most: int, *, times: int) -> Knife:
 
     def knife(line: Line, way: str, data: bytes) -> int | None:
         chance = random.Random(line.number)
-        wanted, left = chance.choice(("asked", "answered")), chance.randint(least, most) - getattr(line, way)
+        wanted, place = chance.choice(("asked", "answered")), chance.randint(least, most)
+        left = place - (line.asked if way == "asked" else line.answered)
         if way != wanted or left >= len(data) or len(cut) >= times:
             return None
         cut.append(line.number)
