@@ -45,11 +45,11 @@ def one_machine(tmp_path: Path) -> Iterator[OneMachine]:
 
 @pytest.fixture
 def django_toolkit(tmp_path: Path, shared_servers: Any) -> Iterator[Toolkit]:
-    """django-oauth-toolkit with access tokens of 10 seconds, on a database of its own."""
+    """django-oauth-toolkit with access tokens of 12 seconds, on a database of its own."""
     name = f"toolkit_{os.getpid()}_{time.monotonic_ns()}"
     with shared_servers.postgres.connect() as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    with toolkit(tmp_path, database_url=shared_servers.postgres.url_of(name), lifetime=10) as provider:
+    with toolkit(tmp_path, database_url=shared_servers.postgres.url_of(name), lifetime=12) as provider:
         yield provider
     with shared_servers.postgres.connect() as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -6,8 +6,8 @@ from tests.acceptance.installation import Installation
 from tests.acceptance.keeping import Report, keep
 from tests.acceptance.providers import Toolkit, simulated
 
-LIFETIME = 10.0
-SECONDS = 21.0
+LIFETIME = 12.0
+SECONDS = 22.0
 GRANTS = 30
 
 

@@ -5,7 +5,7 @@ from tests.acceptance.keeping import keep
 from tests.acceptance.providers import simulated
 from tests.polling import eventually
 
-GRANTS = 60
+GRANTS = 40
 
 
 def test_three_beats_send_no_duplicate_and_after_a_while_without_any_the_next_one_catches_up(
@@ -14,8 +14,8 @@ def test_three_beats_send_no_duplicate_and_after_a_while_without_any_the_next_on
     beats = [installation.beat(wait=False) for _ in range(3)]
     installation.worker(wait=False)
     installation.worker()
-    with simulated("family", lifetime=8) as provider:
-        reports = keep(installation, {"app": provider}, grants=GRANTS, lifetime=8, seconds=14)
+    with simulated("family", lifetime=10) as provider:
+        reports = keep(installation, {"app": provider}, grants=GRANTS, lifetime=10, seconds=16)
         assert reports["app"].faults() == [], reports["app"].told()
         for beat in beats:
             beat.kill()
