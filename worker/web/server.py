@@ -19,6 +19,7 @@ from models import process
 from models.keys import VARIABLES, KeysError, read_ring
 from models.vault import Vault
 from settings import Settings
+from worker.web import wire
 from worker.web.applications import Applications, Rates
 from worker.web.database import Database
 from worker.web.fleet_metrics import FleetMetrics
@@ -123,7 +124,15 @@ def access_vault(settings: Settings) -> Vault:
 
 def _runner(app: web.Application) -> web.AppRunner:
     """Whoever leaves is waited for no longer; no request is logged by its address, which holds a ref."""
-    return web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS)
+    # A compressed body is no JSON to us: what it unpacks to has no bound.
+    return web.AppRunner(
+        app,
+        access_log=None,
+        auto_decompress=False,
+        handler_cancellation=True,
+        logger=wire.logger,
+        shutdown_timeout=SHUTDOWN_SECONDS,
+    )
 
 
 @asynccontextmanager

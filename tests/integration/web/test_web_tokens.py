@@ -1,9 +1,13 @@
 """The token interface over real HTTP: who gets a token, who does not, and what is said then."""
 
+import gzip
+import json
+import socket
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import text
@@ -243,6 +247,28 @@ def test_every_other_error_is_a_json_object_too(heart: Heart, client: int, web: 
     assert wrong.error == (405, "wrong_method")
     assert wrong.headers["allow"] == "GET"
     assert web.post("customer", "refresh", {"x": "y" * 20_000}).error == (413, "too_large")
+
+
+def test_a_packed_body_is_not_unpacked(heart: Heart, client: int, web: Web) -> None:
+    heart.grant(client)
+    headers = {"Content-Encoding": "gzip"}
+    packed = gzip.compress(json.dumps({"reason": "x" * 5_000_000}).encode())
+    for body in (packed[:16_000], b"not packed"):
+        answer = web.ask("POST", "/v1/grants/customer/revocation", body=body, headers=headers)
+        assert answer.error == (400, "bad_parameter")
+
+
+def test_what_is_no_http_is_told_in_a_line_without_what_was_sent(
+    heart: Heart, client: int, web: Web, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    with socket.create_connection((urlsplit(web.url).hostname, urlsplit(web.url).port)) as door:
+        door.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Key : egk_hush\r\n\r\n")
+        assert door.recv(4096).startswith(b"HTTP/1.0 400")
+    (line,) = [record for record in caplog.records if "unreadable" in record.getMessage()]
+    assert line.levelname == "INFO"
+    assert "egk_hush" not in caplog.text
+    assert web.ops("/healthz").status == 200
 
 
 def test_a_key_that_the_ring_lacks_is_503_and_named(heart: Heart, client: int, web: Web) -> None:
