@@ -24,7 +24,7 @@ class Applications:
         self._database = database
         self._holders: list[Holder] = []
         self._read_at: timedelta | None = None
-        self._reading = asyncio.Lock()
+        self._reading: asyncio.Task[None] | None = None
 
     async def who(self, request: web.Request) -> Holder:
         """The application that asks.
@@ -45,12 +45,17 @@ class Applications:
         return found[0]
 
     async def _known(self) -> list[Holder]:
-        async with self._reading:
-            if self._read_at is None or clock.boot() - self._read_at >= FRESH_FOR:
-                read_at = clock.boot()
-                self._holders = await self._database.run(application.holders)
-                self._read_at = read_at
+        """All of them; who comes while they are read waits for that, and is told together where it fails."""
+        if self._read_at is None or clock.boot() - self._read_at >= FRESH_FOR:
+            if self._reading is None or self._reading.done():
+                self._reading = asyncio.create_task(self._read())
+            await asyncio.shield(self._reading)
         return self._holders
+
+    async def _read(self) -> None:
+        read_at = clock.boot()
+        self._holders = await self._database.run(application.holders)
+        self._read_at = read_at
 
 
 def _unauthorized(error: str, message: str, challenge: str) -> Refusal:

@@ -73,7 +73,12 @@ class Batch(Generic[K, V]):
         self._running: asyncio.Task[None] | None = None
 
     async def __call__(self, key: K) -> V:
-        """What `work` finds for this key."""
+        """What `work` finds for this key.
+
+        Raises:
+            DatabaseSilent: it took too long.
+
+        """
         if key not in self._asked:
             self._asked[key] = asyncio.get_running_loop().create_future()
             # Whoever asked may have left: then nobody takes notice of a failure.
@@ -81,7 +86,11 @@ class Batch(Generic[K, V]):
         asked = self._asked[key]
         if self._running is None:
             self._running = asyncio.create_task(self._answer_all())
-        return await asyncio.shield(asked)
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await asyncio.shield(asked)
+        except TimeoutError:
+            raise DatabaseSilent from None
 
     async def _answer_all(self) -> None:
         while self._asked:
