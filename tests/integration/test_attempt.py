@@ -16,7 +16,10 @@ from models.claim import Job
 from models.database import engine, transaction
 from tasks import refresh
 from tasks.oauth.transport import Answer
+from tasks.settle import settle
 from tests.heart import HELD_BACK, INVALID_CLIENT, INVALID_GRANT, LOST, UNREACHABLE, Heart, message, token_set
+from tests.polling import eventually
+from tests.raw_servers import Bench, hang
 
 
 def test_a_started_attempt_has_the_lease_of_its_client_and_names_its_journal(heart: Heart) -> None:
@@ -303,3 +306,17 @@ def test_the_tokens_of_an_attempt_arrive_although_its_claim_has_moved_on(heart: 
     heart.settle((second, LOST))
     row = heart.row(grant)
     assert (row["doubt_since"], row["failures"], row["generation"]) == (None, 0, 2)
+
+
+def test_while_the_provider_is_asked_no_transaction_is_open_and_no_row_locked(heart: Heart) -> None:
+    bench = Bench()
+    server = bench.serve(hang)
+    client = heart.client(token_url=server.url(), deadline_seconds=2)
+    heart.grant(client)
+    heart.place.settle_with(settle)
+    refresh.ask(heart.place, heart.begin(client))
+    eventually(lambda: server.requests)
+    open_ones = "select count(*) as n from pg_stat_activity where state like 'idle in transaction%'"
+    assert heart.one(open_ones)["n"] == 0
+    heart.run("select from evergrant.grants for update nowait")
+    bench.close()

@@ -196,7 +196,7 @@ def test_settling_starting_draining_and_revoking_the_same_grants_wait_in_no_circ
     assert all(heart.row(grant)["doubt_journals"] == [] for grant in grants)
 
 
-def test_a_start_that_is_not_committed_makes_the_other_wait_and_then_find_nothing(heart: Heart) -> None:
+def test_a_start_that_is_not_committed_leaves_the_other_nothing(heart: Heart) -> None:
     client = heart.client()
     heart.grant(client)
     jobs = heart.claim(client).due

@@ -16,6 +16,7 @@ from models.database import engine, transaction
 from tasks import clock
 from tasks.attempt import Arrived
 from tasks.journal import End
+from tasks.oauth.transport import Response
 from tasks.settle import settle
 from tests.heart import GATEWAY, HELD_BACK, INVALID_GRANT, LOST, TOO_MANY, UNREACHABLE, Heart, token_set
 from tests.polling import eventually
@@ -434,6 +435,15 @@ def test_every_set_is_journaled_before_it_is_settled_and_marked_afterwards(heart
     event.remove(engine(), "commit", look)
     assert seen == [0, 3]
     assert list(heart.place.journal.unsettled()) == []
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"access_token": "at-2", "refresh_tok'])
+def test_every_2xx_body_is_journaled_before_anybody_has_read_it(heart: Heart, body: bytes) -> None:
+    """It may be the only copy of a token set, whatever our reader makes of it today."""
+    client = heart.client()
+    heart.grant(client)
+    heart.ask(client, Response(200, {}, body))
+    assert [kept.entry.body for kept in heart.place.journal.entries()] == [body]
 
 
 def test_a_broken_journal_stops_no_settling(heart: Heart) -> None:

@@ -1,0 +1,280 @@
+"""The known wrong designs. Those whose tests name a function need that one; the shortest that must turn red."""
+
+from tests.mutants.mutant import Edit, Mutant, Simulated
+from tests.simulation.mutants import MUTANTS as SIMULATED
+
+INTEGRATION = "tests/integration"
+POLICY = "tests/unit/policy"
+
+NO_LOCK = """    limit :most
+    for no key update of g skip locked
+)
+update evergrant.grants g
+set claim_no = g.claim_no + 1, claimed_at = :at, due_at = :at + :lease
+from due"""
+
+ENDED = "g.id = attempt.id and g.claim_no = attempt.claim_no and g.started_at is not null"
+
+ASKED = "answer = await retry.send(place.transport, request, deadline=deadline, guard=lambda: check(place, attempt))"
+
+DOUBT = """        doubt_since = case
+            when g.started_at is null then g.doubt_since else coalesce(g.doubt_since, g.started_at)
+        end,"""
+
+WISHED = "        and g.failures = 0 and g.suspect_at is null and g.doubt_since is null\n"
+
+FORMER_AT_FAMILY = (
+    "\n        and (c.rotation not in ('grace', 'family')"
+    " or s.asked_at > s.suspect_at and s.last_error_code = 'invalid_grant')"
+)
+
+REVOCATION_AT_START = """    where g.status = cast(:status as text) and (
+        g.status = 'revoking' or not exists (select from evergrant.revocations r where r.grant_id = g.id)
+    )"""
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "no_lock",
+        "a claim locks nothing: any beat takes what another one is taking",
+        (f"{INTEGRATION}/test_concurrency.py::test_a_claim_waits_for_no_other_claim_and_takes_what_that_leaves",),
+        (Edit("models/claim.py", NO_LOCK, NO_LOCK.replace("    for no key update of g skip locked\n", "")),),
+    ),
+    Mutant(
+        "start_without_claim_no",
+        "a start takes whatever is claimed, whatever the claim number",
+        (f"{INTEGRATION}/test_attempt.py::test_a_message_of_an_older_claim_is_dropped",),
+        (
+            Edit(
+                "models/attempt.py",
+                "g.id = job.id and g.claim_no = job.claim_no and g.claimed_at",
+                "g.id = job.id and g.claimed_at",
+            ),
+        ),
+    ),
+    Mutant(
+        "row_lock_over_http",
+        "the row is locked in a transaction that stays open while the provider is asked",
+        (f"{INTEGRATION}/test_attempt.py::test_while_the_provider_is_asked_no_transaction_is_open_and_no_row_locked",),
+        (
+            Edit(
+                "tasks/refresh.py",
+                f"        {ASKED}",
+                "        with transaction() as connection:\n"
+                "            row = (attempt.job.grant_id,)\n"
+                '            connection.exec_driver_sql("select from evergrant.grants where id = %s for update", row)\n'
+                f"            {ASKED}",
+            ),
+        ),
+    ),
+    Mutant(
+        "stale_success_rejected",
+        "the textbook fencing rule: whoever lost the claim may not store",
+        (f"{INTEGRATION}/test_settlement.py", "-k", "late_set or two_sets or declared_dead or any_order"),
+        (
+            Edit(
+                "tasks/decide.py",
+                "        if row is None:\n            return\n        match end:",
+                "        if row is None or row.claim_no != arrived.attempt.job.claim_no:\n"
+                "            return\n        match end:",
+            ),
+        ),
+    ),
+    Mutant(
+        "replay_only_equal",
+        "a token set is stored where the row is at its generation only, not where it is behind",
+        (f"{INTEGRATION}/test_replay.py::test_a_restored_row_several_generations_behind_ends_at_the_newest",),
+        (
+            Edit(
+                "tasks/decide.py",
+                "if row.generation < asked.generation or (row.generation == asked.generation and mine):",
+                "if row.generation == asked.generation and mine:",
+            ),
+        ),
+    ),
+    Mutant(
+        "judged_without_generation",
+        "a judgement is written whatever became of the grant meanwhile, and whoever holds its claim",
+        (f"{INTEGRATION}/test_settlement.py", "-k", "judgement or judges_nothing or not_judged"),
+        (
+            Edit(
+                "models/settlement.py",
+                "g.generation = attempt.generation and g.status = 'active' as may_judge",
+                "true as may_judge",
+            ),
+            Edit("models/settlement.py", ENDED, "g.id = attempt.id"),
+        ),
+    ),
+    Mutant(
+        "journal_after_parse",
+        "an answer is read first, and journaled if it could be read",
+        (f"{INTEGRATION}/test_settlement.py::test_every_2xx_body_is_journaled_before_anybody_has_read_it",),
+        (
+            Edit(
+                "tasks/settle.py",
+                "holders = [arrived for arrived in group if arrived.may_hold_tokens]",
+                "read = read_all(group, {})\n"
+                "    holders = [each for each, end in zip(group, read, strict=True) if isinstance(end, Refreshed)]",
+            ),
+        ),
+    ),
+    Mutant(
+        "journal_after_commit",
+        "an answer is journaled once the database has it",
+        (f"{INTEGRATION}/test_settlement.py::test_every_set_is_journaled_before_it_is_settled_and_marked_afterwards",),
+        (
+            Edit(
+                "tasks/settle.py",
+                "        positions = keep(place, part)\n",
+                "        with suppress(Exception):\n            write(place, part)\n"
+                "        positions = keep(place, part)\n",
+            ),
+            Edit(
+                "tasks/settle.py",
+                "from functools import partial\n",
+                "from contextlib import suppress\nfrom functools import partial\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "journal_deleted_at_commit",
+        "what was settled is gone from the journal, so a replay after a restore lacks it",
+        (f"{INTEGRATION}/test_replay.py", f"{INTEGRATION}/test_recover.py", "tests/unit/journal"),
+        (
+            Edit(
+                "tasks/journal/replay.py",
+                "journal.entries() if everything else journal.unsettled()",
+                "journal.unsettled()",
+            ),
+        ),
+    ),
+    Mutant(
+        "doubt_forgotten",
+        "a start forgets that the attempt before it was never ended",
+        (f"{INTEGRATION}/test_attempt.py", "-k", "doubt"),
+        (Edit("models/attempt.py", DOUBT, "        doubt_since = g.doubt_since,"),),
+    ),
+    Mutant(
+        "doubt_journal_forgotten",
+        "a start forgets which journal may hold the answer of the attempt before it",
+        (f"{INTEGRATION}/test_attempt.py", "-k", "doubt"),
+        (
+            Edit(
+                "models/attempt.py",
+                "then g.doubt_journals else g.doubt_journals || g.journal_id",
+                "then g.doubt_journals else g.doubt_journals",
+            ),
+        ),
+    ),
+    Mutant(
+        "lapsed_counted",
+        "a lease that has lapsed counts as under way: the burst is used up for ever",
+        (f"{INTEGRATION}/test_valve_rows.py::test_a_lapsed_lease_counts_for_nothing",),
+        (
+            Edit(
+                "models/claim.py",
+                "where g.client_id = v.client_id and g.due_at > clock.at\n            and (g.claimed_at",
+                "where g.client_id = v.client_id\n            and (g.claimed_at",
+            ),
+        ),
+    ),
+    Mutant(
+        "definite_503",
+        'a 503 is taken for "nothing happened"',
+        (f"{POLICY}/test_outcome.py",),
+        (Edit("tasks/policy/outcome.py", "unknown = status == HTTPStatus.SERVICE_UNAVAILABLE", "unknown = False"),),
+    ),
+    Mutant(
+        "wish_over_back_off",
+        "a wish claims a grant that is failing, suspect or in doubt",
+        (f"{INTEGRATION}/test_wishes.py::test_no_wish_overrides_a_back_off",),
+        (Edit("models/claim.py", WISHED, ""),),
+    ),
+    Mutant(
+        "canary_without_end",
+        "a canary leaves `paused_until` as it was: the next look sends another",
+        (f"{POLICY}/test_valve.py", "-k", "canar"),
+        (
+            Edit(
+                "tasks/policy/valve.py",
+                "        take(valve, at=at, count=1),\n        paused_until=at + timedelta(seconds=seconds),\n",
+                "        take(valve, at=at, count=1),\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "for_update",
+        "rows are locked FOR UPDATE, so an application's open transaction holds up a settle by its foreign key",
+        (
+            f"{INTEGRATION}/test_sql_surface.py::test_an_open_transaction_of_a_caller_blocks_neither_claim_start_settle_nor_a_new_refresh",
+        ),
+        (Edit("models/settlement.py", "order by g.id\nfor no key update of g\n", "order by g.id\nfor update of g\n"),),
+    ),
+    Mutant(
+        "claim_for_update",
+        "the same in a claim: an application's open transaction hides its grant from beat",
+        (
+            f"{INTEGRATION}/test_sql_surface.py::test_an_open_transaction_of_a_caller_blocks_neither_claim_start_settle_nor_a_new_refresh",
+        ),
+        (Edit("models/claim.py", NO_LOCK, NO_LOCK.replace("for no key update", "for update")),),
+    ),
+    Mutant(
+        "family_repeats",
+        "a grant in doubt is asked again at once, also where the reuse of a token kills its family",
+        (f"{POLICY}/test_guard.py",),
+        (Edit("tasks/policy/guard.py", "    valve_is_shut,\n    profile_forbids,\n", "    valve_is_shut,\n"),),
+    ),
+    Mutant(
+        "former_token_at_family",
+        "a suspect presents a former token at its second try, also where that kills what is alive",
+        (
+            f"{INTEGRATION}/test_attempt.py::test_a_suspect_at_family_presents_a_former_token_only_once_its_own_was_refused_again",
+        ),
+        (Edit("models/attempt.py", FORMER_AT_FAMILY, ""),),
+    ),
+    Mutant(
+        "no_witness",
+        "two refusals are a death, whoever else succeeded",
+        (f"{POLICY}/test_verdict.py", "-k", "witness or fleet"),
+        (Edit("tasks/policy/verdict.py", "    has_a_witness,\n", ""),),
+    ),
+    Mutant(
+        "no_mass_guard",
+        "half the fleet may be declared dead at once",
+        (f"{POLICY}/test_verdict.py", "-k", "witness or fleet"),
+        (Edit("tasks/policy/verdict.py", "    the_mass_guard_is_off,\n)", ")"),),
+    ),
+    Mutant(
+        "no_lease_check",
+        "nobody asks how old the attempt is before the first byte",
+        (f"{INTEGRATION}/test_attempt.py::test_a_process_that_was_frozen_between_start_and_send_sends_nothing",),
+        (Edit("tasks/policy/guard.py", "    profile_forbids,\n    lease_is_too_short,\n", "    profile_forbids,\n"),),
+    ),
+    Mutant(
+        "surplus_dropped",
+        "a token set for a generation that is stored already is thrown away",
+        (f"{INTEGRATION}/test_settlement.py::test_a_late_set_for_a_stored_generation_is_kept_as_surplus",),
+        (
+            Edit(
+                "tasks/decide.py",
+                "            self.made.surplus.append(self._surplus(asked, token_set, token_set.refresh_token))\n",
+                "            return\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "revocation_ignored_at_start",
+        "a start does not look whether the grant's end was asked for",
+        (f"{INTEGRATION}/test_attempt.py::test_an_open_revocation_keeps_a_claimed_refresh_from_beginning",),
+        (Edit("models/attempt.py", REVOCATION_AT_START, "    where g.status = cast(:status as text)"),),
+    ),
+    Mutant(
+        "lapsed_claim_starts",
+        "a message whose claim has lapsed begins an attempt: after an hour without workers all leave at once",
+        (f"{INTEGRATION}/test_attempt.py", "-k", "lapsed"),
+        (Edit("models/attempt.py", "    and g.due_at > clock.at\n", ""),),
+    ),
+)
+
+SIMULATED_MUTANTS: tuple[Simulated, ...] = tuple(
+    Simulated(f"simulation:{name}", (make.__doc__ or "").strip().rstrip("."), name) for name, make in SIMULATED.items()
+)
