@@ -60,4 +60,4 @@ class Simulated:
 
 
 Design = Mutant | Simulated
-SIMULATION = ("-m", "tests.simulation", "--seed", "1", "--refreshes", "20000")
+SIMULATION = ("-m", "tests.simulation", "--seed", "mend", "--refreshes", "10000")
