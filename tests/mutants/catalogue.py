@@ -276,6 +276,16 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
 )
 
+# What a run of this length finds. The others of tests/simulation/mutants.py need rarer weather: a longer run.
+SEEN_BY_SIMULATION = (
+    "no_claim_cas",
+    "marked_too_early",
+    "not_journaled",
+    "doubt_forgotten",
+    "definite_503",
+    "canary_without_end",
+)
 SIMULATED_MUTANTS: tuple[Simulated, ...] = tuple(
-    Simulated(f"simulation:{name}", (make.__doc__ or "").strip().rstrip("."), name) for name, make in SIMULATED.items()
+    Simulated(f"simulation:{name}", (SIMULATED[name].__doc__ or "").strip().rstrip("."), name)
+    for name in SEEN_BY_SIMULATION
 )
