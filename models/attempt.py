@@ -30,6 +30,7 @@ class Started:
     labels: dict[str, list[str]]
     life: timedelta | None
     access_expires_at: datetime | None
+    access_rejected: bool
     doubt_since: datetime | None
     journals_undrained: bool
     suspect_at: datetime | None
@@ -85,6 +86,10 @@ select s.id as grant_id, s.client_id, s.ref, s.status, s.generation, s.claim_no,
     coalesce(f.refresh_fingerprint, s.refresh_fingerprint) as refresh_fingerprint,
     f.id as former_token_id,
     s.labels, s.life, s.access_expires_at, s.doubt_since,
+    s.rejected_at is not null or exists (
+        select from evergrant.refresh_requests w
+        where w.grant_id = s.id and w.generation = s.generation and w.rejected
+    ) as access_rejected,
     exists (
         select from evergrant.journals j
         where j.id = any (s.doubt_journals) and j.drained_at is null and j.abandoned_at is null

@@ -40,6 +40,7 @@ class Attempt:
     def situation(self, *, journal_writable: bool, valve_shut: bool, stopping: bool) -> Situation:
         """What the guard needs to know now."""
         job, provider, age = self.job, self.registered.provider, clock.boot() - self.begun
+        ends = job.access_expires_at
         return Situation(
             rotation=provider.rotation,
             age=age,
@@ -52,7 +53,8 @@ class Attempt:
             in_doubt_for=None if job.doubt_since is None else job.started_at - job.doubt_since + age,
             grace=None if provider.grace_seconds is None else timedelta(seconds=provider.grace_seconds),
             journals_undrained=job.journals_undrained,
-            access_left=None if job.access_expires_at is None else job.access_expires_at - job.started_at - age,
+            # What applications are refused with serves no longer, whatever life the provider had promised.
+            access_left=None if ends is None or job.access_rejected else ends - job.started_at - age,
             life=job.life,
             failures=job.failures,
         )

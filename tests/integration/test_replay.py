@@ -13,7 +13,8 @@ from models import journal as register
 from models.database import transaction
 from tasks import clock, journal, replay
 from tasks.journal import Entry, Journal
-from tests.heart import LOST, Heart, token_set
+from tasks.policy.guard import guard
+from tests.heart import HELD_BACK, LOST, Heart, token_set
 
 Write = Callable[..., Journal]
 
@@ -309,6 +310,25 @@ def test_a_family_waits_for_the_journal_and_is_saved_by_its_replay(heart: Heart,
     replay.drain_others(heart.place)
     row = heart.row(grant)
     assert (heart.token(grant), row["doubt_since"], row["doubt_journals"]) == ("rt-2", None, [])
+
+
+def test_a_family_in_doubt_waits_for_no_access_token_that_applications_are_refused_with(heart: Heart) -> None:
+    """The provider had promised a year."""
+    client = heart.client(rotation="family")
+    grant = heart.grant(client, token="1", access_left=timedelta(days=365))
+    heart.ask(client, LOST)
+    heart.until_due(grant)
+    assert _held_back(heart, client) == "access_token_still_serves"
+    heart.run("select evergrant.request_refresh('customer', if_generation => 1)")
+    heart.until_due(grant)
+    assert _held_back(heart, client) is None
+
+
+def _held_back(heart: Heart, client: int) -> str | None:
+    attempt = heart.begin(client)
+    held = guard(attempt.situation(journal_writable=True, valve_shut=False, stopping=False))
+    heart.settle((attempt, HELD_BACK))
+    return None if held is None else held.why
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

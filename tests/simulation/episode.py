@@ -330,7 +330,7 @@ class Episode:
             return None if ended else ("16", f"a revocation does not end ({revocation['last_error_code']})")
         if gone:
             # Where the provider said that its token lives for a year, nobody can know before somebody uses it.
-            unknown = row["suspect_at"] is None and row["due_at"] > now + A_DAY
+            unknown = row["suspect_at"] is None and (row["access_expires_at"] or now) > now + A_DAY
             suspect = f"suspect since {row['suspect_at']}"
             return None if unknown or self._told(row) else ("16", f"it is dead and nobody was told ({suspect})")
         if row["doubt_since"] is not None and self._waits(row):

@@ -4,6 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from models import attempt
+from tests.simulation.statements.claims import is_reported
 from tests.simulation.statements.installation import state
 from tests.simulation.statements.registry import Parameters, at_of, carries_out, transposed
 from tests.simulation.tables import Row, Tables
@@ -75,6 +76,7 @@ def _started(tables: Tables, grant: Row) -> Row:
         "labels": grant["labels"],
         "life": grant["life"],
         "access_expires_at": grant["access_expires_at"],
+        "access_rejected": grant["rejected_at"] is not None or is_reported(tables, grant),
         "doubt_since": grant["doubt_since"],
         "journals_undrained": undrained(tables, grant["doubt_journals"]),
         "suspect_at": grant["suspect_at"],

@@ -69,6 +69,7 @@ STARTED = Started(
     labels={},
     life=timedelta(hours=2),
     access_expires_at=NOW + 30 * MINUTE,
+    access_rejected=False,
     doubt_since=None,
     journals_undrained=False,
     suspect_at=None,
