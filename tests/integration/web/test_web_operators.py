@@ -18,7 +18,7 @@ from models.database import transaction
 from settings import SettingsError
 from tests.certificates import written
 from tests.heart import Heart
-from tests.integration.web.asking import Web
+from tests.integration.web.asking import Web, ask
 from tests.integration.web.conftest import bound, served
 from tests.polling import eventually
 from worker.web.listening import ops_listener, token_listener
@@ -71,6 +71,13 @@ def test_metrics_tell_what_the_database_knows_and_all_of_them_are_on_the_page(
     assert 'evergrant_dead_letters_open{cause="revoked_or_expired"} 1.0' in told
     assert 'evergrant_web_requests_total{route="/v1/grants/{ref}/token",status="200"} 1.0' in told
     assert set(METRIC.findall(told)) == set(re.findall(r"^\| `(evergrant_\w+)` \|", PAGE, re.MULTILINE))
+
+
+def test_without_a_place_for_tokens_there_is_the_operators_listener_alone(heart: Heart, tmp_path: Path) -> None:
+    with served(bound(tmp_path, token_bind=None)) as addresses:
+        assert addresses.token is None
+        assert ask(addresses.ops, "GET", "/healthz").status == 200
+        assert ask(addresses.ops, "GET", "/metrics").status == 200
 
 
 def test_the_two_listeners_have_nothing_in_common(heart: Heart, web: Web) -> None:
