@@ -46,6 +46,19 @@ class Answer:
         except ValueError:
             return RETRY_SECONDS
 
+    def member(self, name: str) -> Any:
+        """What a success must hold.
+
+        Raises:
+            Unreachable: it does not, so this is no token interface, or one of another age.
+
+        """
+        try:
+            return self.body[name]
+        except KeyError:
+            message = f"The token interface answered {self.status} without {name}: is EVERGRANT_TOKEN_URL right?"
+            raise Unreachable(message) from None
+
     @property
     def said(self) -> str:
         """The server's own sentence, without its full stop."""

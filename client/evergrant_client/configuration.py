@@ -4,6 +4,9 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
 from evergrant_client.errors import NotConfigured
 from evergrant_client.sealed import KeyRing
 
@@ -45,9 +48,19 @@ def configuration(
         message = f"{said} {DSN} and {URL} are set: set the one of the two that this application uses."
         raise NotConfigured(message)
     if dsn is not None:
-        return OverSQL(dsn, _ring(access_keys))
+        return OverSQL(_checked(dsn), _ring(access_keys))
     assert token_url is not None  # noqa: S101  # exactly one is set
     return OverHTTP(token_url, application_key or _secret(APPLICATION_KEY, "a key that `evergrant apps add` has made"))
+
+
+def _checked(dsn: str) -> str:
+    try:
+        conninfo_to_dict(dsn)
+    except ProgrammingError:
+        # Its own message repeats what it could not read, and that may be a password.
+        message = f"{DSN} cannot be read: write it as postgresql://user@host/database, or host=… dbname=… user=…."
+        raise NotConfigured(message) from None
+    return dsn
 
 
 def _ring(access_keys: str | None) -> KeyRing:

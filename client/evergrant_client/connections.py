@@ -9,6 +9,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from evergrant_client.errors import Unreachable
+from evergrant_client.statements import first_line
 
 T = TypeVar("T")
 Work = Callable[["psycopg.Connection[dict[str, Any]]"], T]
@@ -46,7 +47,7 @@ class Connections:
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 if error.sqlstate is not None and not error.sqlstate.startswith(("08", "57P", "53")):
                     raise
-                message = f"Evergrant's database does not answer ({type(error).__name__})"
+                message = f"Evergrant's database does not answer ({first_line(error)})"
                 raise Unreachable(message) from error
 
     def connect(self) -> "psycopg.Connection[dict[str, Any]]":

@@ -96,9 +96,11 @@ class Database:
         self._begin()
 
     def close(self) -> None:
-        """Close every connection."""
-        self._listener.close()
-        self._connections.close()
+        """Close every connection; whoever uses it again opens new ones."""
+        listener, connections = self._listener, self._connections
+        self._begin()
+        listener.close()
+        connections.close()
 
     def _held(self, wanted: Wanted, row: Row, at: float) -> Held | None:
         if row["sealed_access_token"] is None or row["left"] is None:

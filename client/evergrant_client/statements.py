@@ -101,12 +101,12 @@ def translated(error: BaseException, ref: str, client: str | None, *, key: str |
         told = IdempotencyKeyTaken(ref, key)
     elif state == "42501":
         told = NotAllowed(
-            f"The database refused this login ({_first_line(cause)}): have the owner grant it evergrant_reader to read "
+            f"The database refused this login ({first_line(cause)}): have the owner grant it evergrant_reader to read "
             "tokens, evergrant_requester to ask for refreshes and revocations."
         )
     elif state in BEHIND:
         told = NotConfigured(
-            f"There is no Evergrant of this release in that database ({_first_line(cause)}): see that the connection "
+            f"There is no Evergrant of this release in that database ({first_line(cause)}): see that the connection "
             "leads to its database, and that `evergrant db upgrade` was run."
         )
     elif state == "25006":
@@ -114,6 +114,7 @@ def translated(error: BaseException, ref: str, client: str | None, *, key: str |
     return told
 
 
-def _first_line(error: object) -> str:
+def first_line(error: object) -> str:
+    """What an error says, without what PostgreSQL adds to it."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -75,7 +75,7 @@ class TokenInterface:
             answer = self._post(ref, client, "refresh", {})
         else:
             answer = self._post(ref, client, "rejected", {"generation": if_generation})
-        return int(answer.body["generation"])
+        return int(answer.member("generation"))
 
     def request_revocation(self, request: RevocationRequest) -> int | None:
         """Queue a revocation."""
@@ -84,7 +84,7 @@ class TokenInterface:
             if (value := getattr(request, name)) is not None:
                 body[name] = value
         answer = self._post(request.ref, request.client, "revocation", body, key=request.idempotency_key)
-        made: int | None = answer.body.get("id")
+        made: int | None = answer.member("id")
         return made
 
     def after_fork(self) -> None:
@@ -211,10 +211,9 @@ def _date(text: str | None) -> datetime:
 
 def _reading(answer: Answer, wanted: Wanted, undecided: LabelNotChosen | None) -> Reading:
     at = clock.now()
-    body = answer.body
-    expires_at = datetime.fromisoformat(body["expires_at"])
-    headers = {} if undecided is not None else dict(body.get("headers", {}))
-    token = Token(body["access_token"], body["generation"], expires_at, headers, undecided)
+    expires_at = datetime.fromisoformat(answer.member("expires_at"))
+    headers = {} if undecided is not None else dict(answer.member("headers"))
+    token = Token(answer.member("access_token"), answer.member("generation"), expires_at, headers, undecided)
     # By the server's clock, which need not be ours.
     left = (expires_at - answer.date).total_seconds() - ROUNDING
     held = Held(token, ends_at=at + left, life=None, read_at=at)

@@ -2,6 +2,7 @@
 
 import base64
 import pickle
+import traceback
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,13 @@ def test_what_is_missing_or_cannot_be_used_is_named(
         monkeypatch.setenv(f"EVERGRANT_{name}", value)
     with pytest.raises(NotConfigured, match=says):
         Evergrant()
+
+
+@pytest.mark.parametrize("dsn", ["postgresql+psycopg://app:hush@db/app", "postgres:/app:hush@db", "hush"])
+def test_a_dsn_that_cannot_be_read_is_told_and_not_repeated(dsn: str) -> None:
+    with pytest.raises(NotConfigured, match="EVERGRANT_CLIENT_DSN cannot be read") as caught:
+        Evergrant(dsn=dsn, access_keys=RING)
+    assert "hush" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_keys_come_from_a_file_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,6 +134,7 @@ REFUSALS: list[tuple[Answer, type[Exception], str, float | None]] = [
     (refusal(502, "whatever"), Unreachable, "whatever", 5),
     (refusal(404, "unknown_path"), NotConfigured, "do something", None),
     (refusal(400, "bad_parameter"), NotConfigured, "do something", None),
+    ((200, {"hello": "world"}, {}), Unreachable, "without expires_at", 5),
     ((200, None, {}), Unreachable, "answered 200 and no JSON", 5),
     ((502, None, {}), Unreachable, "answered 502 and no JSON", 5),
 ]

@@ -1,6 +1,7 @@
 """Other applications on a whole installation: real worker, beat, broker and provider, and nothing of ours imported."""
 
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -11,10 +12,10 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from psycopg.conninfo import conninfo_to_dict
 
 import evergrant_client
 from tests.acceptance.installation import Installation
-from tests.acceptance.keeping import begin
 from tests.acceptance.providers import Simulated, simulated
 from tests.polling import eventually
 
@@ -48,9 +49,21 @@ class Running:
         self.installation.rows("update evergrant.grants set refreshed_at = refreshed_at - interval '1 hour'")
 
 
+def as_login(installation: Installation, role: str) -> None:
+    """Let what is started from now on connect as a login that has this role alone."""
+    parts = conninfo_to_dict(installation.database_url)
+    name, password = f"{parts['dbname']}_{role}", secrets.token_hex(8)
+    installation.rows(f"create role {name} login password '{password}' in role {role}")
+    address = f"postgresql://{name}:{password}@/{parts['dbname']}?host={parts['host']}"
+    installation.env["EVERGRANT_DATABASE_URL"] = address + (f"&port={parts['port']}" if "port" in parts else "")
+
+
 @pytest.fixture(scope="module")
 def running(shared_servers: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One for all tests of this module, each with grants of its own: to begin takes longer than any of them."""
+    """One for all tests of this module, each with grants of its own: to begin takes longer than any of them.
+
+    Worker and beat, and the operator's commands, have no more rights than `evergrant db roles` gives them.
+    """
     name = f"applications_{os.getpid()}_{time.monotonic_ns()}"
     with shared_servers.postgres.connect() as connection:
         connection.execute(f"CREATE DATABASE {name}")
@@ -61,14 +74,22 @@ def running(shared_servers: Any, tmp_path_factory: pytest.TempPathFactory) -> It
         database_url=shared_servers.postgres.url_of(name),
         broker_url=shared_servers.valkey.url_of(shared_servers.worker_number),
     )
+    installation.command("db", "roles", "--apply")
     with simulated("on_use", lifetime=7200) as provider:
-        begin(installation, provider, grants=8)
+        as_login(installation, "evergrant_worker")
+        installation.worker()
+        installation.beat()
+        as_login(installation, "evergrant_admin")
+        installation.register("app", provider.registration(), provider.secret)
+        installation.import_grants("app", provider.mint(8, "app-"))
         found = Running(installation, provider)
         found.ready_for_wishes()
         yield found
         installation.close()
     with shared_servers.postgres.connect() as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        for (login,) in connection.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", [f"{name}_%"]):
+            connection.execute(f"DROP ROLE {login}")
 
 
 def test_an_application_asks_over_the_broker_with_sender_and_by_hand(running: Running) -> None:

@@ -122,6 +122,17 @@ def test_a_401_rereads_and_finds_what_another_process_has_refreshed(
     assert heart.all("select id from evergrant.refresh_requests") == []
 
 
+def test_a_401_rereads_though_something_newer_is_remembered(heart: Heart, client: int, evergrant: Evergrant) -> None:
+    """A slow request that was sent with the token before last must not be repeated with the last one, if that is old."""
+    heart.grant(client)
+    first = evergrant.access_token("customer")
+    heart.ask(client, token_set("2"))
+    evergrant.access_token("customer", rejected=first)
+    heart.later(hours=2)
+    heart.ask(client, token_set("3"))
+    assert evergrant.access_token("customer", rejected=first).value == "at-3"
+
+
 def test_a_401_to_a_token_that_is_seconds_old_asks_for_nothing_and_is_passed_on(
     heart: Heart, client: int, evergrant: Evergrant, api: Api
 ) -> None:
