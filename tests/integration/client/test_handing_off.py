@@ -15,6 +15,7 @@ import requests
 
 import evergrant_client.requests
 from evergrant_client import Evergrant, GrantRevoked, NotFreshYet
+from evergrant_client.database import Database
 from models.database import engine
 from tests.heart import Heart, token_set
 from tests.integration.client.conftest import LATER, Refresher
@@ -123,7 +124,7 @@ def test_a_401_rereads_and_finds_what_another_process_has_refreshed(
 
 
 def test_a_401_rereads_though_something_newer_is_remembered(heart: Heart, client: int, evergrant: Evergrant) -> None:
-    """A slow request that was sent with the token before last must not be repeated with the last one, if that is old."""
+    """A slow request, sent with the token before last, must not be repeated with one that has ended as well."""
     heart.grant(client)
     first = evergrant.access_token("customer")
     heart.ask(client, token_set("2"))
@@ -164,7 +165,7 @@ def test_somebody_who_asks_in_a_transaction_that_stays_open_keeps_no_reader_wait
     grant = heart.grant(client, due_in=LATER)
     token = evergrant.access_token("customer")
     with engine().connect() as connection, connection.begin():
-        connection.exec_driver_sql("select evergrant.request_refresh('customer')")
+        connection.exec_driver_sql("select evergrant.request_refresh('customer', if_generation => 1)")
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(evergrant.access_token, "customer", rejected=token)
             heart.until_due(grant)
@@ -187,23 +188,33 @@ def test_news_of_a_stored_token_set_wakes_who_waits(
         assert waiting.result(20).value == "at-2"
 
 
+def backend(evergrant: Evergrant) -> int:
+    """The server's process behind the connection that is used next."""
+    source = evergrant._source
+    assert isinstance(source, Database)
+    return source._connections.run(lambda connection: connection.info.backend_pid)
+
+
 def test_a_child_of_a_fork_reads_on_connections_of_its_own_and_leaves_the_parents_alone(
     heart: Heart, client: int, evergrant: Evergrant
 ) -> None:
     heart.grant(client)
     heart.grant(client, "second")
     evergrant.access_token("customer")
+    ours = backend(evergrant)
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         # Neither pytest nor its fixtures may go on in here.
         try:
             values = [evergrant.access_token(ref).value for ref in ("customer", "second")]
-            os.write(writing, " ".join(values).encode())
+            os.write(writing, " ".join([*values, str(backend(evergrant))]).encode())
         finally:
             os._exit(0)
     os.close(writing)
     assert os.waitpid(child, 0)[1] == 0
     with os.fdopen(reading) as said:
-        assert said.read() == "at-customer-1 at-second-1"
+        *values, theirs = said.read().split()
+    assert values == ["at-customer-1", "at-second-1"]
+    assert int(theirs) != backend(evergrant) == ours
     assert evergrant.access_token("second").value == "at-second-1"
