@@ -284,6 +284,8 @@ SEEN_BY_SIMULATION = (
     "doubt_forgotten",
     "definite_503",
     "canary_without_end",
+    "drained_unread",
+    "surplus_dropped",
 )
 SIMULATED_MUTANTS: tuple[Simulated, ...] = tuple(
     Simulated(f"simulation:{name}", (SIMULATED[name].__doc__ or "").strip().rstrip("."), name)
