@@ -1,6 +1,7 @@
-// Reads, refreshes or revokes over SQL, from Node with nothing else installed: `psql` speaks to the database.
+// Reads a token, reports one that the API answered 401, or revokes, over SQL: from Node with nothing else installed,
+// `psql` speaks to the database.
 // With the package `pg` only `query` changes.
-//   node read-token.mjs token REF | refresh REF GENERATION | revoke REF REASON
+//   node read-token.mjs token REF | rejected REF GENERATION | revoke REF REASON
 // The database is named by libpq's variables (PGHOST, PGUSER, PGPASSWORD, …), the key ring by EVERGRANT_ACCESS_TOKEN_KEYS.
 import { execFileSync } from "node:child_process";
 import { openSealed, parseRing } from "./open-sealed.mjs";
@@ -25,7 +26,7 @@ function token(ref) {
 
 const commands = {
   token,
-  refresh: (ref, generation) =>
+  rejected: (ref, generation) =>
     query("select evergrant.request_refresh($1, if_generation => $2::bigint)", ref, generation),
   revoke: (ref, reason) => query("select evergrant.request_revocation($1, reason => $2)", ref, reason),
 };

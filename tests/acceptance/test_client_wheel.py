@@ -55,7 +55,7 @@ def test_the_wheel_holds_the_package_its_types_and_nothing_else(wheel: Path) -> 
         metadata = HeaderParser().parsestr(packed.read("evergrant_client-0.1.0.dist-info/METADATA").decode())
     assert {name.split("/")[0] for name in names} == {"evergrant_client", "evergrant_client-0.1.0.dist-info"}
     sources = {f"evergrant_client/{path.name}" for path in (ROOT / "client" / "evergrant_client").glob("*.py")}
-    assert sources | {"evergrant_client/py.typed"} <= names
+    assert sources | {"evergrant_client/py.typed", "evergrant_client-0.1.0.dist-info/licenses/LICENSE"} <= names
     needs = [need for need in metadata.get_all("Requires-Dist", []) if "extra ==" not in need]
     assert sorted(need.split(">")[0].split("<")[0] for need in needs) == ["cryptography", "psycopg"]
     assert set(metadata.get_all("Provides-Extra", [])) == {"binary", "celery", "httpx", "httpx2", "requests"}

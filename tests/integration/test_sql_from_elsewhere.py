@@ -70,7 +70,7 @@ def test_node_reads_a_token_reports_it_and_reads_the_next(heart: Heart, url: str
     assert keys is not None
     env = {**postgres_environment(url), "EVERGRANT_ACCESS_TOKEN_KEYS": keys.get_secret_value()}
     assert node(SCRIPT, "token", "customer", **env).stdout == "at-customer-1\n"
-    assert node(SCRIPT, "refresh", "customer", "1", **env).stdout == "2\n"
+    assert node(SCRIPT, "rejected", "customer", "1", **env).stdout == "2\n"
     heart.ask(client, token_set("2"))
     assert node(SCRIPT, "token", "customer", **env).stdout == "at-2\n"
     assert node(SCRIPT, "revoke", "customer", "it's over", **env).stdout == "1\n"
