@@ -141,4 +141,6 @@ def test_roles_are_handed_out_by_the_owner_alone(evergrant: Evergrant, sql: Any)
         assert (done.code, done.error) == (1, "not_permitted")
     finally:
         _use(owner)
-        sql(f"drop role {name}")
+        # Not `sql`: its engine was disposed of by `_use`, and would open a connection that nobody closes.
+        with models_database.transaction() as connection:
+            connection.exec_driver_sql(f"drop role {name}")
