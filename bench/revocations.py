@@ -83,13 +83,13 @@ def main(
         installation = Installation.made(folder / "installation", **urls)
         running.callback(installation.close)
         installation.register("app", [*provider.registration(), "--rate", f"{rate}/minute"], provider.secret)
-        installation.import_grants("app", provider.mint(beside, "kept-"))
         # Those that will be revoked live long, so that they need no refresh before.
         leaving = provider.control.mint("app", revocations, ref_prefix="leaving-", orgs=["org-1"], lifetime=86_400)
         installation.import_grants("app", leaving)
         for _ in range(workers):
             installation.worker()
         installation.beat()
+        installation.import_grants("app", provider.mint(beside, "kept-"))
         refs = [row["ref"] for row in leaving]
         click.echo(_measured(installation, provider, refs, pace=None if at_once else pace, rate=rate).told())
 
