@@ -154,11 +154,15 @@ def known(connection: Connection, ids: Sequence[int]) -> dict[int, Known]:
 
 
 def has_due(connection: Connection, client_id: int, *, longer_than: timedelta = timedelta(0)) -> bool:
-    """Whether any grant of the client has been due for so long: then nothing less urgent is sent."""
+    """Whether a grant or a revocation of the client has been due for so long: then nothing less urgent is sent."""
     query = text("""
         select exists (
             select from evergrant.grants
             where client_id = :client_id and status = 'active' and due_at <= clock_timestamp()
+                - cast(:longer_than as interval)
+        ) or exists (
+            select from evergrant.revocations
+            where client_id = :client_id and status = 'queued' and due_at <= clock_timestamp()
                 - cast(:longer_than as interval)
         )
     """)

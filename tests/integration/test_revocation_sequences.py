@@ -198,6 +198,12 @@ def test_a_confirmation_is_left_out_while_anything_waits_for_a_slot_and_the_next
     other = heart.grant(client, "other", due_in=timedelta(seconds=-5))
     confirm.confirm(heart.place, registered, [grant])
     assert len(living(simulator)) == 3
+    heart.set(other, due_at=clock.wall() + timedelta(hours=1))
+    heart.run("select evergrant.request_revocation('other')")
+    heart.run("update evergrant.revocations set due_at = due_at - interval '5 s'")
+    confirm.confirm(heart.place, registered, [grant])
+    assert len(living(simulator)) == 3
+    heart.run("delete from evergrant.revocations")
     # What was due a moment ago is no backlog: in a large fleet something always is.
     heart.set(other, due_at=clock.wall())
     confirm.confirm(heart.place, registered, [grant])

@@ -58,10 +58,10 @@ def debit(tables: Tables, p: Parameters) -> None:
 
 @carries_out_words("where client_id = :client_id and status = 'active' and due_at <= clock_timestamp()")
 def has_due(tables: Tables, p: Parameters) -> list[Row]:
-    grants = tables.grants.values()
-    return [
-        {"exists": any(g["client_id"] == p["client_id"] and is_due(g, tables.now - p["longer_than"]) for g in grants)}
-    ]
+    at, client_id = tables.now - p["longer_than"], p["client_id"]
+    due = any(g["client_id"] == client_id and is_due(g, at) for g in tables.grants.values())
+    queued = [r for r in tables.revocations.values() if r["client_id"] == client_id and r["status"] == "queued"]
+    return [{"exists": due or any(r["due_at"] <= at for r in queued)}]
 
 
 @carries_out_words("select id from evergrant.clients where name = :name")
