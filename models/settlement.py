@@ -231,11 +231,12 @@ returning grant_id
 """)
 
 # A token set that arrived for a grant whose end was asked for must die, too. One that was given up stays so, for a
-# human has it; but what it knew of the row's pair is no longer true.
+# human has it; but what it knew of the row's pair is no longer true. It keeps its place in the queue: behind a long one
+# a pair that was refreshed to be revoked would expire once more, and then no revocation would ever end.
 REOPEN = text("""
 update evergrant.revocations
-set status = case status when 'done' then 'queued' else status end, due_at = coalesce(:now, clock_timestamp()),
-    done_at = null, evidence = null, current_dead_at = null
+set status = case status when 'done' then 'queued' else status end,
+    due_at = least(due_at, coalesce(:now, clock_timestamp())), done_at = null, evidence = null, current_dead_at = null
 where grant_id = any (cast(:ids as uuid[]))
 returning grant_id
 """)

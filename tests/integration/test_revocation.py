@@ -379,3 +379,22 @@ def test_every_request_of_a_revocation_takes_a_slot_of_the_rate(heart: Heart, si
     wait = (heart.valve(client)["next_slot_at"] - clock.wall()).total_seconds()
     assert sent == 2
     assert wait > 10
+
+
+def test_behind_a_long_queue_a_pair_that_was_refreshed_to_be_revoked_goes_first(
+    heart: Heart, simulator: SimulatorControl
+) -> None:
+    """Last in the queue its access token would expire once more, be refreshed once more, and so on for ever."""
+    client = client_of(heart, simulator, rate=60, burst=1)
+    for ref in ("first", "second", "third"):
+        heart.grant(client, ref, pair=mint(simulator, ref), labels=ORG, access_left=timedelta(seconds=-1))
+        heart.run("select evergrant.request_revocation(:ref)", ref=ref)
+    for _ in range(2):
+        end(heart, client)
+        heart.later(seconds=10)
+    done = heart.all("select ref, status from evergrant.revocations order by id")
+    assert [(each["ref"], each["status"]) for each in done] == [
+        ("first", "done"),
+        ("second", "queued"),
+        ("third", "queued"),
+    ]

@@ -219,7 +219,8 @@ def reopen(tables: Tables, p: Parameters) -> list[Row]:
         row = tables.revocations.get(grant_id)
         if row is not None:
             status = "queued" if row["status"] == "done" else row["status"]
-            tables.change(row, status=status, due_at=at, done_at=None, evidence=None, current_dead_at=None)
+            due_at = min(row["due_at"], at)
+            tables.change(row, status=status, due_at=due_at, done_at=None, evidence=None, current_dead_at=None)
             reopened.append({"grant_id": grant_id})
     return reopened
 
