@@ -85,8 +85,7 @@ class Ended:
     code: str
     http_status: int | None
     reason: str | None  # set: the verdict
-    former_token_id: int | None
-    former_dead: bool
+    former_token_id: int | None  # set: the former token that was presented, and refused
 
 
 LOCK = text("""
@@ -291,12 +290,10 @@ where g.id = any (cast(:ids as uuid[])) and cast(:journal_id as bigint) = any (g
     and not (g.started_at is not null and g.journal_id = cast(:journal_id as bigint))
 """)
 
+# Tried is not known dead: a provider that refuses everybody for a while refuses a living one, too, and a revocation
+# would pass it by.
 TRIED = text("""
-update evergrant.former_tokens t
-set tried_at = coalesce(:now, clock_timestamp()),
-    known_dead_at = case when tried.dead then coalesce(:now, clock_timestamp()) else t.known_dead_at end
-from unnest(cast(:ids as bigint[]), cast(:dead as boolean[])) as tried (id, dead)
-where t.id = tried.id
+update evergrant.former_tokens set tried_at = coalesce(:now, clock_timestamp()) where id = any (cast(:ids as bigint[]))
 """)
 
 
@@ -373,16 +370,9 @@ def end(
     rows = [dict(row) for row in connection.execute(END, {**arrays, "now": now}).mappings()]
     ours = {row["id"] for row in rows}
     not_in_journal(connection, [attempt.grant_id for attempt in attempts], journal_id=journal_id)
-    tried = [attempt for attempt in attempts if attempt.former_token_id is not None and attempt.grant_id in ours]
+    tried = [attempt.former_token_id for attempt in attempts if attempt.grant_id in ours and attempt.former_token_id]
     if tried:
-        connection.execute(
-            TRIED,
-            {
-                "ids": [attempt.former_token_id for attempt in tried],
-                "dead": [attempt.former_dead for attempt in tried],
-                "now": now,
-            },
-        )
+        connection.execute(TRIED, {"ids": tried, "now": now})
     return rows
 
 

@@ -211,7 +211,6 @@ class Decider:
                 reason=death.reason if death else None,
                 # Only a definite answer is a try: one that was lost, or never sent, must not cost a living pair.
                 former_token_id=job.former_token_id if refused else None,
-                former_dead=refused,
             )
         )
         cause = death.reason if death else self._given_up(row, end) if failed else None

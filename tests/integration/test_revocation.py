@@ -9,7 +9,7 @@ import pytest
 from tasks import clock, confirm, refresh, replay, retry
 from tasks.journal import Entry
 from tasks.revoke import Ending
-from tests.heart import GATEWAY, Heart, token_set
+from tests.heart import GATEWAY, INVALID_GRANT, Heart, token_set
 from tests.integration.revoking import (
     ORG,
     ask,
@@ -398,3 +398,18 @@ def test_behind_a_long_queue_a_pair_that_was_refreshed_to_be_revoked_goes_first(
         ("second", "queued"),
         ("third", "queued"),
     ]
+
+
+@pytest.mark.parametrize("probe", [True, False])
+def test_a_predecessor_that_was_refused_once_is_killed_all_the_same(
+    heart: Heart, simulator: SimulatorControl, *, probe: bool
+) -> None:
+    """A provider that refused everybody for a minute: the grant recovered, and its predecessor had lived on, too."""
+    client = client_of(heart, simulator, probe=probe)
+    grant = chain(heart, simulator, client, 2)
+    for _ in range(2):
+        heart.until_due(grant)
+        heart.ask(client, INVALID_GRANT)
+    assert heart.one("select tried_at is not null as tried from evergrant.former_tokens")["tried"]
+    assert revoke(heart, client)["evidence"] == "verified"
+    assert living(simulator) == []

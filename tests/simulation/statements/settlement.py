@@ -290,11 +290,9 @@ def not_in_journal(tables: Tables, p: Parameters) -> None:
 
 @carries_out(settlement.TRIED)
 def tried(tables: Tables, p: Parameters) -> None:
-    at, dead = at_of(tables, p), dict(transposed(p, "ids", "dead"))
     for rows in tables.former.values():
-        for number in rows.keys() & dead.keys():
-            row = rows[number]
-            tables.change(row, tried_at=at, known_dead_at=at if dead[number] else row["known_dead_at"])
+        for number in rows.keys() & set(p["ids"]):
+            tables.change(rows[number], tried_at=at_of(tables, p))
 
 
 @carries_out(suspicion.SURROUNDINGS)

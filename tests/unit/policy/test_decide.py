@@ -369,7 +369,7 @@ TRYING = replace(SUSPECT, untried_former_tokens=1)
 def test_a_refused_former_token_is_no_verdict_on_the_grant() -> None:
     end = ended(INVALID_GRANT, row=TRYING, job=FORMER)
 
-    assert (end.reason, end.former_token_id, end.former_dead) == (None, 5, True)
+    assert (end.reason, end.former_token_id) == (None, 5)
     assert ended(INVALID_GRANT, row=SUSPECT, job=FORMER).reason is None
 
 
