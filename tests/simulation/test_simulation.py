@@ -33,9 +33,11 @@ def test_the_same_seed_is_the_same_simulation_byte_for_byte() -> None:
     assert len(first) > 300
 
 
-@pytest.mark.parametrize("mutant", ["no_claim_cas", "not_journaled", "revocation_ignored_at_start"])
-def test_a_wrong_design_is_found(mutant: str) -> None:
-    rough = Weather(kill=0.002, strand=0.2, duplicate=0.5, delay=0.2, hourly={"revoke": 5, "wish": 20})
+@pytest.mark.parametrize(
+    ("mutant", "revocations"), [("no_claim_cas", 5), ("not_journaled", 5), ("revocation_ignored_at_start", 60)]
+)
+def test_a_wrong_design_is_found(mutant: str, revocations: int) -> None:
+    rough = Weather(kill=0.002, strand=0.2, duplicate=0.5, delay=0.2, hourly={"revoke": revocations, "wish": 20})
     with applied(mutant):
         found = (play(f"wrong.{number}", "immediate", refreshes=300, weather=rough).violation for number in range(20))
         assert any(found)
