@@ -10,7 +10,8 @@ SILENT_AFTER = timedelta(seconds=30)
 # One pass over the grants. Runway: until the first access token that is kept warm lapses, if all stood still.
 BY_CLIENT = text("""
 select c.id, c.name, c.provider, c.rate_per_minute,
-    v.paused_by_operator, v.paused_until, v.pause_reason, v.deaths_held_at, coalesce(n.active, 0) as active,
+    v.paused_by_operator, v.paused_until, v.pause_reason,
+    case when n.suspect > 0 then v.deaths_held_at end as deaths_held_at, coalesce(n.active, 0) as active,
     coalesce(n.paused, 0) as paused, coalesce(n.needs_consent, 0) as needs_consent,
     coalesce(n.revoking, 0) as revoking, coalesce(n.revoked, 0) as revoked, coalesce(n.due, 0) as due,
     coalesce(n.under_way, 0) as under_way, coalesce(n.failing, 0) as failing,

@@ -43,10 +43,16 @@ cross join lateral (
 where c.id = :client_id
 """)
 
-# News once a day for as long as it lasts, and again when it happens again.
+# News once a day for as long as it lasts, and again when it happens again: to others than those held before.
 HOLD = text("""
-update evergrant.valves set deaths_held_at = :at
-where client_id = :client_id and (deaths_held_at is null or deaths_held_at <= :at - interval '1 day')
+update evergrant.valves v set deaths_held_at = :at
+where client_id = :client_id and (
+    deaths_held_at is null or deaths_held_at <= :at - interval '1 day'
+    or deaths_held_at < (
+        select min(g.suspect_at) from evergrant.grants g
+        where g.client_id = v.client_id and g.status = 'active' and g.suspect_at is not null
+    )
+)
 returning client_id
 """)
 

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
+from models import fleet, operating, reading
 from models import journal as register
-from models import operating
 from models.database import transaction
 from tasks import upkeep
 from tests.heart import BUSY, GATEWAY, INVALID_CLIENT, INVALID_GRANT, LOST, TOO_MANY, UNREACHABLE, Heart, token_set
@@ -309,6 +309,26 @@ def test_deaths_that_are_held_again_later_are_told_again(heart: Heart, client: i
     heart.later(hours=25)
     refuse_all(heart, client, [])
     assert heart.events(type="client.deaths_held") == ["client.deaths_held"] * 2
+
+
+def test_a_client_holds_no_deaths_once_all_have_recovered_and_tells_of_the_next_ones(heart: Heart, client: int) -> None:
+    grants = heart.grants(client, 2, access_left=timedelta(seconds=-1))
+    for _ in range(2):
+        for _ in range(2):
+            refuse_all(heart, client, grants)
+            heart.later(minutes=11)
+        assert shown_as_held(client) == (True, True)
+        refuse_all(heart, client, grants, but=grants)
+        assert shown_as_held(client) == (False, False)
+        heart.later(hours=3)
+    assert heart.events(type="client.deaths_held") == ["client.deaths_held"] * 2
+
+
+def shown_as_held(client_id: int) -> tuple[bool, bool]:
+    with transaction() as connection:
+        (client,) = [row for row in reading.clients(connection) if row["id"] == client_id]
+        (glance,) = [row for row in fleet.by_client(connection) if row["id"] == client_id]
+    return client["deaths_held_at"] is not None, glance["deaths_held_at"] is not None
 
 
 @pytest.mark.parametrize(("suspects", "die"), [(5, True), (6, False)])

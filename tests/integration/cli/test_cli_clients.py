@@ -85,7 +85,9 @@ def test_an_operators_pause_is_recorded_with_who_did_it(temple: Evergrant, sql: 
 def test_deaths_are_accepted_only_where_some_are_held(temple: Evergrant, sql: Any) -> None:
     assert temple("clients", "accept-deaths", "temple", "--json").error == "needs_yes"
     assert "nothing to do" in temple("clients", "accept-deaths", "temple", "--yes").out
+    temple.take_in("suspect")
     sql("update evergrant.valves set deaths_held_at = clock_timestamp()")
+    sql("update evergrant.grants set suspect_at = clock_timestamp()")
     assert temple("clients", "show", "temple", "--json").json["state"] == "holding"
     assert "go through" in temple("clients", "accept-deaths", "temple", "--yes").out
 

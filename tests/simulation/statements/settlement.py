@@ -321,8 +321,11 @@ def surroundings(tables: Tables, p: Parameters) -> list[Row]:
 
 @carries_out(suspicion.HOLD)
 def hold_deaths(tables: Tables, p: Parameters) -> list[Row]:
-    valve = tables.valves[p["client_id"]]
-    if valve["deaths_held_at"] is not None and valve["deaths_held_at"] > p["at"] - timedelta(days=1):
+    valve, grants = tables.valves[p["client_id"]], tables.grants.values()
+    active = [each for each in grants if each["client_id"] == p["client_id"] and each["status"] == "active"]
+    first = min((each["suspect_at"] for each in active if each["suspect_at"] is not None), default=None)
+    held = valve["deaths_held_at"]
+    if held is not None and held > p["at"] - timedelta(days=1) and not (first is not None and held < first):
         return []
     tables.change(valve, deaths_held_at=p["at"])
     return [{"client_id": p["client_id"]}]
