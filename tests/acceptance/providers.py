@@ -78,17 +78,20 @@ class Simulated(Provider):
 
     api = "/v2/bookings"
 
-    def __init__(self, control: SimulatorControl, rotation: str, client_id: str = "app") -> None:
+    def __init__(
+        self, control: SimulatorControl, rotation: str, client_id: str = "app", redirect_uri: str = REDIRECT_URI
+    ) -> None:
         self.control = control
         self.url = control.url
         self.rotation = rotation
         self.client_id = client_id
+        self.redirect_uri = redirect_uri
         self.secret = secrets.token_urlsafe(12)
-        control.create_client(client_id, self.secret, redirect_uri=REDIRECT_URI)
+        control.create_client(client_id, self.secret, redirect_uri=redirect_uri)
 
-    def another(self, client_id: str) -> "Simulated":
+    def another(self, client_id: str, redirect_uri: str = REDIRECT_URI) -> "Simulated":
         """Another client of the same simulator."""
-        return Simulated(self.control, self.rotation, client_id)
+        return Simulated(self.control, self.rotation, client_id, redirect_uri)
 
     def registration(self) -> list[str]:
         name, _, grace = self.rotation.partition(":")
@@ -100,7 +103,7 @@ class Simulated(Provider):
             "confirm": "/oauth/token/info",
         }
         return [
-            *("--provider", "simulator", "--client-id", self.client_id, "--redirect-uri", REDIRECT_URI),
+            *("--provider", "simulator", "--client-id", self.client_id, "--redirect-uri", self.redirect_uri),
             *("--rotation", name),
             *(part for kind, path in paths.items() for part in (f"--{kind}-url", self.url + path)),
             *(("--grace", f"{grace}s") if grace else ()),

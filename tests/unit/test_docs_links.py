@@ -13,7 +13,9 @@ import pytest
 from worker.cli import cli
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "bench").rglob("*.md")])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(page for top in ("docs", "bench", "examples") for page in (ROOT / top).rglob("*.md"))]
+)
 PROGRAMS = ("evergrant", "./run", "/opt/evergrant/run")
 # Words that end a command line of ours within a line of a shell.
 ENDS = {"|", "||", "&&", "&", ";", ">", "<", "2>", ">>"}
