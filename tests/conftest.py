@@ -124,9 +124,11 @@ def adopted(postgres_url: str, broker_url: str, tmp_path: Path) -> Iterator[sett
 
 
 @pytest.fixture
-def database(adopted: settings.Settings) -> Engine:
+def database(adopted: settings.Settings) -> Iterator[Engine]:
     """The engine of `models.database`, on this test's own database."""
-    return models_database.engine()
+    engine = models_database.engine()
+    yield engine
+    engine.dispose()  # by itself: the test may have adopted another database meanwhile
 
 
 @pytest.fixture

@@ -38,6 +38,7 @@ class GrantScheduler(Scheduler):
         self.failures = 0
         self.seen_at: timedelta | None = None
         self.broker_failed = False
+        self.busy = False  # in the database or with the broker
         super().__init__(*args, **kwargs)
 
     def setup_schedule(self) -> None:
@@ -45,6 +46,7 @@ class GrantScheduler(Scheduler):
 
     def tick(self, *_: Any, **__: Any) -> float:
         """Look once; returns the seconds until the next look. An exception here would end beat: it never leaves."""
+        self.busy = True
         try:
             again_in = self._look()
         except Exception:
@@ -52,16 +54,27 @@ class GrantScheduler(Scheduler):
             back_off = min(2.0 ** (self.failures - 1), LONGEST_BACK_OFF)
             log.exception("beat.tick_failed", again_in_s=back_off)
             return back_off
+        finally:
+            self.busy = False
         self.failures = 0
         return again_in
 
     def close(self) -> None:
-        """Say that this beat is gone."""
+        """Say that this beat is gone.
+
+        Celery calls this from its signal handler as well, in the midst of whatever the main thread holds: a second
+        transaction there would wait for the first for ever. The main thread then unwinds, and Celery calls again.
+        """
+        if self.busy:
+            return
+        self.busy = True
         try:
             with transaction() as connection:
                 process.leave(connection, self.id)
         except Exception:
             log.exception("beat.not_signed_off")
+        finally:
+            self.busy = False
         super().close()
 
     # Steps

@@ -245,6 +245,38 @@ def test_every_log_line_names_its_kind_of_process_however_it_was_started(
     assert {line["process"] for line in lines} == {kind}
 
 
+STOPPED_WHILE_IT_CONNECTS = """
+import os, signal, sys
+from celery.bin.celery import main
+from models import database
+
+connect = database.connect
+
+def connect_and_be_stopped(*arguments, **more):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return connect(*arguments, **more)
+
+database.connect = connect_and_be_stopped
+sys.argv = ["celery", "-A", "worker", "beat"]
+main()
+"""
+
+
+def test_a_beat_that_is_stopped_while_it_reaches_for_the_database_ends(adopted: settings.Settings) -> None:
+    """Celery's signal handler runs in the midst of what the main thread holds."""
+    process = subprocess.run(
+        [sys.executable, "-c", STOPPED_WHILE_IT_CONNECTS],
+        cwd=ROOT,
+        env=_environment(adopted) | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    assert "Traceback" not in process.stderr
+
+
 def _log_lines(process: "subprocess.Popen[str]", *, until: str) -> list[dict[str, Any]]:
     """What a process logs until it says that it is up, and at its end."""
     assert process.stderr is not None
