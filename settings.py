@@ -157,6 +157,9 @@ class Settings(BaseSettings):
     )
     horizon_hours: Seconds = Field(24, description="A grant that failed this long becomes a dead letter.")
     dead_token_days: Seconds = Field(30, description="How long the sealed tokens of a dead grant are kept.")
+    incident_seconds: Seconds = Field(
+        15, description="How long nothing is sent after a restore or a fail-over, at the least."
+    )
     journal_hours: Seconds = Field(48, description="How long a settled answer stays in the journal.")
 
     @property

@@ -1,7 +1,7 @@
 """Which database this is: the environment's name and the identity that was adopted (one row)."""
 
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, SmallInteger, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -111,11 +111,12 @@ from evergrant.journals j cross join evergrant.installation i
 where j.drained_at is null and j.abandoned_at is null and j.replayed_incident is distinct from i.incident_no
 order by j.id
 """)
-# Over when every journal that is not marked drained was replayed for this incident.
+# Over when every journal that is not marked drained was replayed for this incident. Not at once: the row of a living
+# worker's journal may be among the missing commits, and it is back only after that worker's next pulse.
 CLOSE = text("""
 update evergrant.installation i
 set incident_at = null, incident_reason = null, timeline = substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)
-where i.incident_at is not null and not exists (
+where i.incident_at <= clock_timestamp() - cast(:least as interval) and not exists (
     select from evergrant.journals j
     where j.drained_at is null and j.abandoned_at is null and j.replayed_incident is distinct from i.incident_no
 )
@@ -151,6 +152,9 @@ def not_replayed(connection: Connection) -> list[Awaited]:
     return [Awaited(**row) for row in connection.execute(NOT_REPLAYED).mappings()]
 
 
-def close_incident(connection: Connection) -> bool:
-    """Let work go on if every journal was replayed; returns whether it does."""
-    return connection.execute(CLOSE).scalar() is not None
+def close_incident(connection: Connection, *, least: timedelta) -> bool:
+    """Let work go on if every journal was replayed; returns whether it does.
+
+    `least`: how long an incident lasts, so that every living process has noticed it.
+    """
+    return connection.execute(CLOSE, {"least": least}).scalar() is not None

@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from datetime import timedelta
 from uuid import UUID
 
 import structlog
@@ -68,7 +69,8 @@ def recover(place: Workplace, incident_no: int) -> None:
             if whole:
                 _note_replayed(place, each, incident_no)
     with transaction() as connection:
-        if installation.close_incident(connection):
+        least = timedelta(seconds=place.settings.incident_seconds)
+        if installation.close_incident(connection, least=least):
             log.warning("recover.done", incident_no=incident_no)
 
 

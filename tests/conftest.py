@@ -112,6 +112,7 @@ def adopted(postgres_url: str, broker_url: str, tmp_path: Path) -> Iterator[sett
         broker_url=SecretStr(broker_url),
         home=tmp_path / "home",
         environment="test",
+        incident_seconds=0.001,
         refresh_token_keys=SecretStr(KeyRing.generate_line("r1")),
         access_token_keys=SecretStr(KeyRing.generate_line("a1")),
     )

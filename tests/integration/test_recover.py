@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -44,6 +45,11 @@ def write_tick() -> None:
         tick.write(connection)
 
 
+def run(query: str, **values: Any) -> None:
+    with transaction() as connection:
+        connection.execute(text(query), values)
+
+
 def incidents() -> int:
     with transaction() as connection:
         return int(connection.execute(text("select incident_no from evergrant.installation")).scalar_one())
@@ -57,6 +63,24 @@ def test_one_incident_is_enough_for_every_worker_whoever_closes_it(workplace_on:
     assert [recover.look(each) for each in (second, third, first)] == ["rewound", "rewound", "fit"]
     for _ in range(3):
         assert [recover.look(each) for each in (first, second, third)] == ["fit"] * 3
+    assert incidents() == 1
+
+
+def test_an_incident_lasts_until_a_living_worker_whose_journal_was_forgotten_can_have_noticed_it(
+    workplace_on: Open,
+) -> None:
+    """Its row is among the missing commits: nothing tells the others that its journal is not replayed yet."""
+    first, forgotten = workplace_on("a"), workplace_on("b")
+    for each in (first, forgotten):
+        each.settings = each.settings.model_copy(update={"incident_seconds": 15})
+    write_tick()
+    assert [recover.look(each) for each in (first, forgotten)] == ["fit"] * 2
+    lose_ticks()
+    run("delete from evergrant.journals where id = :id", id=forgotten.journal_id)
+    assert recover.look(first) == "rewound"
+    assert recover.look(forgotten) == "rewound"
+    run("update evergrant.installation set incident_at = incident_at - interval '15 seconds'")
+    assert recover.look(first) == "fit"
     assert incidents() == 1
 
 

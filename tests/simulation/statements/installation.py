@@ -37,13 +37,13 @@ def incident_no(tables: Tables, _: Parameters) -> list[Row]:
 
 
 @carries_out(installation.CLOSE)
-def close_incident(tables: Tables, _: Parameters) -> list[Row]:
+def close_incident(tables: Tables, p: Parameters) -> list[Row]:
     row = tables.installation[1]
     outstanding = any(
         j["drained_at"] is None and j["abandoned_at"] is None and j["replayed_incident"] != row["incident_no"]
         for j in tables.journals.values()
     )
-    if row["incident_at"] is None or outstanding:
+    if row["incident_at"] is None or row["incident_at"] > tables.now - p["least"] or outstanding:
         return []
     tables.change(row, incident_at=None, incident_reason=None, timeline=tables.timeline)
     return [{"incident_no": row["incident_no"]}]
