@@ -35,6 +35,8 @@ log = structlog.get_logger()
 
 STATUSES = ("active", "paused")
 PATIENCE = timedelta(minutes=5)  # for one slot
+IDLE_PATIENCE = timedelta(seconds=3)  # for a refresh that is under way at the beginning
+LOOK_EVERY = timedelta(seconds=0.2)
 ROUNDING = timedelta(seconds=1)  # a provider may count whole seconds
 
 
@@ -220,7 +222,7 @@ class Experiment:
         """
         if not pacing.wait_for_slot(self.place, self.registered.known.id, patience=PATIENCE):
             raise BrokenOff("no_slot")
-        taken = self._take()
+        taken = self._take_when_idle()
         self._was_due_in = taken.was_due_in
         for attempt in refresh.start(self.place, [(taken.grant_id, taken.claim_no)], status=taken.status):
             if (why := self._unfit(attempt.job)) is not None:
@@ -229,13 +231,18 @@ class Experiment:
             return replace(attempt, registered=_without_confirm(attempt.registered))
         raise BrokenOff("not_started")
 
-    def _take(self) -> Taken:
+    def _take_when_idle(self) -> Taken:
+        until = clock.boot() + (IDLE_PATIENCE if self.requests == 0 else timedelta(0))
+        while (taken := self._take()) is None:
+            if clock.boot() >= until or self.place.stopping.wait(LOOK_EVERY.total_seconds()):
+                raise BrokenOff("busy")
+        return taken
+
+    def _take(self) -> Taken | None:
         with transaction() as connection:
             lease = self.place.settings.dispatch_lease
             taken = taking.take(connection, self.grant_id, lease=lease, statuses=STATUSES)
-            if taken is None:
-                raise BrokenOff("busy")
-            if taken.refresh_fingerprint is not None:
+            if taken is not None and taken.refresh_fingerprint is not None:
                 for holder in consent.holders(connection, [taken.refresh_fingerprint]):
                     if holder.grant_id != self.grant_id:
                         raise PairShared(holder.ref, holder.client)

@@ -76,6 +76,17 @@ def test_a_grace_that_ends_while_it_is_looked_at_is_no_on_use(probe: Probe, prov
     assert probe("grace:3", reuse_ends_family=False).json["finding"] == "grace"
 
 
+def test_a_grant_that_is_being_refreshed_just_now_is_waited_for(
+    connected: Evergrant, provider: SimulatorControl, sql: Any
+) -> None:
+    """As it is after every import: what is due is refreshed at once."""
+    rows = provider.mint("simulated-client", refs=["a"])
+    connected("grants", "import", "-", "--client", "sim", stdin=as_json_lines(rows))
+    sql("update evergrant.grants set claimed_at = clock_timestamp(), due_at = clock_timestamp() + interval '0.5 s'")
+    done = connected("clients", "probe-rotation", "sim", "--ref", "a", "--yes", "--json")
+    assert (done.code, done.json["finding"]) == (0, "on_use")
+
+
 def test_every_request_takes_a_slot_and_every_token_set_is_journaled(
     probe: Probe, provider: SimulatorControl, sql: Any
 ) -> None:
