@@ -28,10 +28,11 @@ CLIENT = {"client_id": os.environ["NAIVE_CLIENT_ID"], "client_secret": os.enviro
 SCAN_SECONDS = float(os.environ.get("NAIVE_SCAN_SECONDS", "60"))
 MARGIN = timedelta(seconds=float(os.environ.get("NAIVE_MARGIN_SECONDS", "600")))
 ROW_LOCK = os.environ.get("NAIVE_ROW_LOCK", "1") == "1"  # many teams have none, and more trouble
+POOL_SIZE = int(os.environ.get("NAIVE_POOL_SIZE", "10"))  # a task holds its connection while the provider is asked
 TIMEOUT_SECONDS = 10
 
 log = logging.getLogger(__name__)
-engine = create_engine(os.environ["NAIVE_DATABASE_URL"], pool_pre_ping=True, pool_size=10)
+engine = create_engine(os.environ["NAIVE_DATABASE_URL"], pool_pre_ping=True, pool_size=POOL_SIZE)
 app = Celery("naive", broker=os.environ["NAIVE_BROKER_URL"])
 app.conf.task_acks_late = True
 app.conf.worker_prefetch_multiplier = 1

@@ -1,0 +1,68 @@
+"""Evergrant as it ships: a beat and one or more workers, journal with fsync, logs and sealing on."""
+
+import json
+import sys
+from pathlib import Path
+
+from bench import stage as stages
+from bench.contestants.contestant import Contestant, ref_of
+from bench.provider import refresh_token
+from bench.stage import Provider, Stage
+from models.vault import Vault
+from settings import current
+
+CELERY = str(Path(sys.executable).with_name("celery"))
+CLIENT = "bench"
+
+
+class Evergrant(Contestant):
+    """`celery -A worker beat` and `celery -A worker worker`."""
+
+    def __init__(
+        self, stage: Stage, provider: Provider, count: int, *, workers: int = 1, rotation: str = "on_use"
+    ) -> None:
+        super().__init__(stage, provider, count)
+        self.workers = [f"worker-{number}" for number in range(1, workers + 1)]
+        self.rotation = rotation
+        self.name = f"Evergrant, {workers} worker{'s' * (workers > 1)}"
+
+    def prepare(self) -> None:
+        stages.register(self.stage, self.provider, name=CLIENT, rotation=self.rotation, options=("--burst", "2000"))
+        self.pause(paused=True)
+        lines = (json.dumps({"ref": ref_of(i), "refresh_token": refresh_token(i, 0)}) for i in range(self.count))
+        self.stage.command("grants", "import", "-", "--client", CLIENT, stdin="\n".join(lines))
+
+    def pause(self, *, paused: bool) -> None:
+        """As `clients pause` and `clients resume` do, without the second that a command takes to start."""
+        self.stage.sql("update evergrant.valves set paused_by_operator = %s", [paused])
+
+    def start(self) -> None:
+        for name in self.workers:
+            self.stage.run(name, [CELERY, "-A", "worker", "worker", "-n", f"{name}@localhost"])
+        self.stage.run("beat", [CELERY, "-A", "worker", "beat"])
+        for name in self.workers:
+            self.stage.wait_said(name, "ready.")
+        self.stage.wait_said("beat", "beat: Starting")
+
+    def make_due(self) -> None:
+        self.pause(paused=True)
+        self.stage.sql("update evergrant.grants set due_at = clock_timestamp() - interval '1 second'")
+        self.stage.sql("vacuum analyze evergrant.grants, evergrant.former_tokens")
+
+    def begin(self) -> None:
+        self.pause(paused=False)
+
+    def stored(self) -> int:
+        rows = self.stage.sql("select count(*) as n from evergrant.grants where due_at > clock_timestamp() + '10 min'")
+        return int(rows[0]["n"])
+
+    def tokens(self) -> dict[int, str]:
+        vault = Vault.from_settings(current())
+        rows = self.stage.sql("select id, ref, sealed_refresh_token as sealed from evergrant.grants")
+        return {
+            int(row["ref"][-7:]): vault.open(row["sealed"], table="grants", row_id=row["id"], purpose="refresh")
+            for row in rows
+        }
+
+    def parts(self) -> dict[str, list[int]]:
+        return {"workers": self.stage.pids(*self.workers), "beat": self.stage.pids("beat")}

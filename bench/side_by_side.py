@@ -1,0 +1,187 @@
+"""Refreshes a second and what each costs: Evergrant beside the job that most teams write, and others.
+
+    python -m bench.side_by_side
+    python -m bench.side_by_side --only naive --only evergrant --delays 50 --runs 1 --scale 0.05
+
+All grants of a contestant are due at once, and the provider (a process of its own) answers after a delay. Each
+contestant has fresh engines; a round ends when every row is stored. The provider's ledger counts, and afterwards every
+row must hold the token that the ledger says it should.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench import machine, meter, report
+from bench.contestants.ceiling import Ceiling
+from bench.contestants.contestant import Contestant
+from bench.contestants.evergrant import Evergrant
+from bench.contestants.naive import Naive
+from bench.provider import refresh_token
+from bench.stage import NotDone, Provider, Stage, stage, wait
+
+Make = Callable[[Stage, Provider, int], Contestant]
+ROUND_SECONDS = 240.0
+
+
+def _procrastinate(stage: Stage, provider: Provider, count: int) -> Contestant:
+    from bench.contestants.procrastinate_job import Procrastinate
+
+    return Procrastinate(stage, provider, count)
+
+
+def _pgqueuer(stage: Stage, provider: Provider, count: int) -> Contestant:
+    from bench.contestants.pgqueuer_job import PgQueuer
+
+    return PgQueuer(stage, provider, count)
+
+
+def _naive(pool: str, concurrency: int) -> Make:
+    return lambda stage, provider, count: Naive(stage, provider, count, pool=pool, concurrency=concurrency)
+
+
+def _evergrant(workers: int, rotation: str = "on_use") -> Make:
+    return lambda stage, provider, count: Evergrant(stage, provider, count, workers=workers, rotation=rotation)
+
+
+# Kind, how to make it, and of how many grants a round is: some ten seconds of work for each.
+CONTESTANTS: list[tuple[str, Make, int]] = [
+    ("naive", _naive("prefork", 16), 2_000),
+    ("naive", _naive("threads", 32), 2_000),
+    ("naive", _naive("gevent", 90), 2_000),
+    ("procrastinate", _procrastinate, 4_000),
+    ("pgqueuer", _pgqueuer, 4_000),
+    ("ceiling", Ceiling, 30_000),
+    ("evergrant", _evergrant(1), 20_000),
+    ("evergrant", _evergrant(2), 20_000),
+    ("evergrant-immediate", _evergrant(1, "immediate"), 20_000),
+]
+KINDS = list(dict.fromkeys(kind for kind, *_ in CONTESTANTS))
+
+
+@click.command()
+@click.option("--only", multiple=True, type=click.Choice(KINDS), help="Only these kinds of contestants.")
+@click.option("--delays", default="0,50,200", show_default=True, help="Of the provider's answers, in ms.")
+@click.option("--runs", default=3, show_default=True)
+@click.option("--scale", default=1.0, show_default=True, help="Of the numbers of grants.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of results.")
+def main(*, only: tuple[str, ...], delays: str, runs: int, scale: float, out: Path | None) -> None:
+    """Measure all contestants one after the other."""
+    begun = machine.described()
+    measured: list[dict[str, Any]] = []
+    for kind, make, count in CONTESTANTS:
+        if not only or kind in only:
+            measured += _measure(kind, make, max(int(count * scale), 50), [int(each) for each in delays.split(",")], runs)
+    report.say()
+    report.table([_line(row) for row in measured])
+    report.save("side_by_side", measured, begun=begun, folder=out)
+
+
+def _measure(kind: str, make: Make, count: int, delays: Sequence[int], runs: int) -> list[dict[str, Any]]:
+    found = []
+    with stage() as here:
+        provider = here.provider()
+        provider.order("_reset", count=count)
+        contestant = make(here, provider, count)
+        report.say(f"{contestant.name}: {count} grants …")
+        contestant.prepare()
+        contestant.start()
+        for delay in delays:
+            provider.order("_set", delay=delay / 1000)
+            rounds = [_round(here, contestant, provider) for _ in range(runs)]
+            found.append(
+                {"kind": kind, "name": contestant.name, "delay_ms": delay, "grants": count, **_summed(rounds)}
+            )
+            report.say(f"  {delay} ms: " + ", ".join(f"{each['per_second']:.0f}/s" for each in rounds), f"load {machine.load()}")
+        contestant.stop()
+    return found
+
+
+def _round(here: Stage, contestant: Contestant, provider: Provider) -> dict[str, Any]:
+    """One drain of all grants."""
+    contestant.make_due()
+    here.sql("checkpoint")
+    provider.order("_mark")
+    parts = {**contestant.parts(), **here.engine_pids, "provider": here.pids("provider")}
+    before = meter.sample(parts)
+    contestant.begin()
+    _wait_for_all(contestant, provider)
+    after = meter.sample(parts)
+    seen = provider.ask("_report")
+    _check_rows(contestant, provider)
+    cpu = {name: (after[name] - before[name]) / seen["refreshed"] * 1000 for name in parts}
+    return {
+        "per_second": seen["refreshed"] / (seen["last_at"] - seen["first_at"]),
+        "cpu_ms": cpu,
+        "memory_mb": {name: meter.memory_mb(pids) for name, pids in parts.items()},
+        "most_in_flight": seen["most_in_flight"],
+        "refused": seen["refused"],
+    }
+
+
+def _wait_for_all(contestant: Contestant, provider: Provider) -> None:
+    """Wait for the ledger first, which costs nobody much, then for the rows.
+
+    Raises:
+        NotDone: it was not done in time; says how far it came.
+
+    """
+
+
+    def all_counted() -> bool:
+        contestant.stage.check_alive()
+        return bool(provider.ask("_report")["refreshed"] >= contestant.count)
+
+    try:
+        wait(
+            all_counted,
+            "the ledger does not count every grant",
+            seconds=ROUND_SECONDS,
+        )
+        wait(lambda: contestant.stored() >= contestant.count, "not every row is stored", seconds=60)
+    except NotDone as error:
+        seen = provider.ask("_report")
+        raise NotDone(f"{contestant.name}: {error}: {seen}, {contestant.stored()} stored") from error
+
+
+def _check_rows(contestant: Contestant, provider: Provider) -> None:
+    """Every row holds what the ledger says.
+
+    Raises:
+        NotDone: some do not.
+
+    """
+    numbers, held = provider.ask("_numbers"), contestant.tokens()
+    wrong = [index for index, number in enumerate(numbers) if held.get(index) != refresh_token(index, number)]
+    if wrong:
+        raise NotDone(f"{contestant.name}: {len(wrong)} rows do not hold what the provider gave, as {wrong[:3]}")
+
+
+def _summed(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    parts = rounds[0]["cpu_ms"]
+    return {
+        "per_second": report.spread(each["per_second"] for each in rounds),
+        "cpu_ms": {name: report.spread(each["cpu_ms"][name] for each in rounds) for name in parts},
+        "memory_mb": {name: max(each["memory_mb"][name] for each in rounds) for name in parts},
+        "most_in_flight": max(each["most_in_flight"] for each in rounds),
+        "refused": sum(each["refused"] for each in rounds),
+        "load": machine.load(),
+    }
+
+
+def _line(row: dict[str, Any]) -> dict[str, object]:
+    rate = row["per_second"]
+    return {
+        "contestant": row["name"],
+        "answer after": f"{row['delay_ms']} ms",
+        "refreshes/s": rate["median"],
+        "spread": f"{rate['least']:.0f}-{rate['greatest']:.0f}",
+        **{f"{name} ms": spread["median"] for name, spread in row["cpu_ms"].items()},
+        "memory MB": sum(mb for name, mb in row["memory_mb"].items() if name in ("workers", "beat")),
+    }
+
+
+if __name__ == "__main__":
+    main()
