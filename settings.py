@@ -117,9 +117,9 @@ class Settings(BaseSettings):
     concurrency: int = Field(8, ge=1, le=512, description="Celery threads of one worker process.")
     sheaf_size: int = Field(50, ge=1, le=500, description="Jobs of one client that a message carries at most.")
     in_flight: int = Field(
-        1000,
+        2000,
         ge=1,
-        description="Requests that one worker process has under way at once, all clients together.",
+        description="Requests that one worker process has under way at once; one client at most half of them.",
     )
     database_pool: int = Field(5, ge=1, description="Database connections of one process at most.")
 

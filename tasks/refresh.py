@@ -34,7 +34,7 @@ from tasks.oauth.transport import Answer, NotSent
 from tasks.policy.guard import Held, guard
 from tasks.policy.timing import release_wait
 from tasks.settle import settle
-from tasks.workplace import Workplace
+from tasks.workplace import PATIENCE, Workplace
 
 log = structlog.get_logger()
 
@@ -56,8 +56,10 @@ def refresh(jobs: Any = None, **_later: Any) -> None:
     place = workplace.here(settle)
     wanted = read_jobs(jobs)
     if wanted and place.wait_for_room(len(wanted)):
-        for attempt in start(place, place.once(wanted)):
-            ask(place, attempt)
+        started = start(place, place.once(wanted))
+        until = clock.boot() + PATIENCE
+        for attempt in started:
+            ask(place, attempt, until=until)
 
 
 def read_jobs(jobs: Any) -> list[Job]:
@@ -117,9 +119,9 @@ def give_back(jobs: Sequence[tuple[UUID, int, timedelta]]) -> None:
             attempts.release(connection, jobs)
 
 
-def ask(place: Workplace, attempt: Attempt) -> None:
+def ask(place: Workplace, attempt: Attempt, *, until: timedelta) -> None:
     """Send the one request of an attempt on the loop thread; whatever becomes of it arrives to be settled."""
-    place.begin(attempt)
+    place.begin(attempt, until=until)
     try:
         check(place, attempt)
         request = request_of(place, attempt)

@@ -35,6 +35,8 @@ log = structlog.get_logger()
 GROUP = 200  # answers that share a transaction at most
 REMEMBERED = 100_000  # jobs that this process has begun, so that it begins none twice
 LOOK_ASIDE = 1.0  # seconds between two tries of what was put aside, where nothing else arrives
+PATIENCE = timedelta(seconds=2)  # with a client that has its share of the requests: of a whole message
+STALLED = timedelta(seconds=1)  # it has its share, and nothing came back for so long: no patience
 WHOLE_DEADLINE = timedelta(seconds=60)  # of a shutdown: longer than any attempt
 
 
@@ -58,6 +60,8 @@ class Workplace:
         self._under_way: Counter[int] = Counter()
         self._begun: OrderedDict[Job, None] = OrderedDict()
         self._shut: dict[int, timedelta] = {}
+        self._asked: Counter[int] = Counter()
+        self._full_at: dict[int, timedelta] = {}
         self._arrivals: SimpleQueue[Arrived | None] = SimpleQueue()
         self._settler: threading.Thread | None = None
         self.aside = Aside()
@@ -115,8 +119,12 @@ class Workplace:
         return False
 
     def takes_too_much(self, client_id: int) -> bool:
-        """Whether a client has half of this process's requests under way: then others must get in."""
-        return self._under_way[client_id] > self.settings.in_flight // 2
+        """Whether more than half of what this process may ask at once is asked for one client: others must get in."""
+        return self._asked[client_id] > self._share
+
+    @property
+    def _share(self) -> int:
+        return max(self.settings.in_flight // 2, 1)
 
     def valve_is_shut(self, client_id: int) -> bool:
         """Whether this process has learnt since the claim that the client must wait."""
@@ -130,13 +138,35 @@ class Workplace:
         else:
             self._shut[client_id] = clock.boot() + shut_for
 
-    def begin(self, attempt: Attempt) -> None:
-        """Count an attempt as under way until it is settled."""
+    def begin(self, attempt: Attempt, *, until: timedelta) -> None:
+        """Count an attempt as under way until it is settled; where its client has its share, wait for an answer first.
+
+        Without waiting, a client with much due and a quick provider would be given back again and again (measured:
+        1.4 starts for nothing a refresh). One whose answers do not come gets no patience: a thread that waits is
+        missing to others.
+
+        Args:
+            attempt: started.
+            until: of the boot clock, the same for a whole message.
+
+        """
+        client_id = attempt.job.client_id
         with self._room:
-            self._under_way[attempt.job.client_id] += 1
+            while self._asked[client_id] >= self._share and not self.stopping.is_set():
+                left = min(until, self._full_at[client_id] + STALLED) - clock.boot()
+                if left <= timedelta(0):
+                    break
+                # Answers arrive by the thousand a second: none of them wakes a thread.
+                self._room.wait(min(left.total_seconds(), 0.02))
+            self._asked[client_id] += 1
+            if self._asked[client_id] == self._share:
+                self._full_at[client_id] = clock.boot()
+            self._under_way[client_id] += 1
 
     def arrive(self, arrived: Arrived) -> None:
         """Hand over how an attempt ended; the settling thread takes it from here."""
+        with self._room:
+            self._asked[arrived.attempt.job.client_id] -= 1
         self._arrivals.put(arrived)
 
     def later(self, work: Callable[[], None]) -> None:
