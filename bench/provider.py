@@ -16,24 +16,24 @@ from collections.abc import Callable
 from typing import Any, cast
 
 LIFE_SECONDS = 7200
-PAD = "A" * 24
 REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 503: "Service Unavailable"}
 
 
-def refresh_token(index: int, number: int) -> str:
-    """The refresh token that a grant holds after its `number`-th refresh; 43 characters, as many providers' are."""
-    return f"rt-{index:07d}-{number:06d}-{PAD}"
+def refresh_token(index: int, number: int, name: str = "A") -> str:
+    """The refresh token of a grant of provider `name` after its `number`-th refresh; 43 characters, as many are."""
+    return f"rt-{index:07d}-{number:06d}-{name:A>24}"
 
 
-def access_token(index: int, number: int) -> str:
+def access_token(index: int, number: int, name: str = "A") -> str:
     """The access token that came with it."""
-    return f"at-{index:07d}-{number:06d}-{PAD}"
+    return f"at-{index:07d}-{number:06d}-{name:A>24}"
 
 
 class Ledger:
     """What was asked and answered since the last reset."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.numbers = array("l")
         self.delay = 0.0
         self.mood = "well"
@@ -66,10 +66,10 @@ class Ledger:
         self.numbers[index] = number = number + 1
         self.refreshed += 1
         return 200, {
-            "access_token": access_token(index, number),
+            "access_token": access_token(index, number, self.name),
             "token_type": "Bearer",
             "expires_in": LIFE_SECONDS,
-            "refresh_token": refresh_token(index, number),
+            "refresh_token": refresh_token(index, number, self.name),
             "scope": "crm_read",
             "created_at": int(now),
         }
@@ -147,9 +147,9 @@ def _control(ledger: Ledger, method: str, path: str, body: dict[str, Any]) -> tu
     return (404, {}) if order is None else (200, order())
 
 
-async def serve(port: int) -> None:
+async def serve(port: int, name: str) -> None:
     """Serve until a signal ends the process; the first line tells where."""
-    ledger = Ledger()
+    ledger = Ledger(name)
     server = await asyncio.get_running_loop().create_server(lambda: Connection(ledger), "127.0.0.1", port, backlog=1024)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await server.serve_forever()
@@ -158,13 +158,14 @@ async def serve(port: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
-    port = parser.parse_args().port
+    parser.add_argument("--name", default="A", help="Two providers must not give out the same tokens.")
+    options = parser.parse_args()
     try:
         from uvloop import run  # of the extra requirements; half the CPU
     except ImportError:
-        asyncio.run(serve(port))
+        asyncio.run(serve(options.port, options.name))
     else:
-        run(serve(port))
+        run(serve(options.port, options.name))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,11 @@ def table(rows: Sequence[Mapping[str, object]]) -> None:
     cells = [[_cell(row.get(name)) for name in names] for row in rows]
     widths = [max(len(line[i]) for line in [names, *cells]) for i in range(len(names))]
     for line in [names, *cells]:
-        say("  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))))
+        say(
+            "  ".join(
+                cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+            )
+        )
 
 
 def _cell(value: object) -> str:
@@ -54,3 +58,9 @@ def save(name: str, results: Any, *, begun: dict[str, Any], folder: Path | None)
     file = folder / f"{name}.json"
     file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     say(f"\nwritten: {file}")
+    try:
+        from bench import plot
+    except ImportError:
+        say("no plot: matplotlib is missing, see bench/README.md")
+    else:
+        say(f"drawn: {plot.draw(file)}")

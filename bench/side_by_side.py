@@ -73,7 +73,9 @@ def main(*, only: tuple[str, ...], delays: str, runs: int, scale: float, out: Pa
     measured: list[dict[str, Any]] = []
     for kind, make, count in CONTESTANTS:
         if not only or kind in only:
-            measured += _measure(kind, make, max(int(count * scale), 50), [int(each) for each in delays.split(",")], runs)
+            measured += _measure(
+                kind, make, max(int(count * scale), 50), [int(each) for each in delays.split(",")], runs
+            )
     report.say()
     report.table([_line(row) for row in measured])
     report.save("side_by_side", measured, begun=begun, folder=out)
@@ -91,10 +93,11 @@ def _measure(kind: str, make: Make, count: int, delays: Sequence[int], runs: int
         for delay in delays:
             provider.order("_set", delay=delay / 1000)
             rounds = [_round(here, contestant, provider) for _ in range(runs)]
-            found.append(
-                {"kind": kind, "name": contestant.name, "delay_ms": delay, "grants": count, **_summed(rounds)}
+            found.append({"kind": kind, "name": contestant.name, "delay_ms": delay, "grants": count, **_summed(rounds)})
+            report.say(
+                f"  {delay} ms: " + ", ".join(f"{each['per_second']:.0f}/s" for each in rounds),
+                f"load {machine.load()}",
             )
-            report.say(f"  {delay} ms: " + ", ".join(f"{each['per_second']:.0f}/s" for each in rounds), f"load {machine.load()}")
         contestant.stop()
     return found
 
@@ -104,7 +107,7 @@ def _round(here: Stage, contestant: Contestant, provider: Provider) -> dict[str,
     contestant.make_due()
     here.sql("checkpoint")
     provider.order("_mark")
-    parts = {**contestant.parts(), **here.engine_pids, "provider": here.pids("provider")}
+    parts = {**contestant.parts(), **here.engine_pids, "provider": here.pids("provider-A")}
     before = meter.sample(parts)
     contestant.begin()
     _wait_for_all(contestant, provider)
@@ -128,7 +131,6 @@ def _wait_for_all(contestant: Contestant, provider: Provider) -> None:
         NotDone: it was not done in time; says how far it came.
 
     """
-
 
     def all_counted() -> bool:
         contestant.stage.check_alive()

@@ -155,7 +155,7 @@ class Stage:
         """For libpq and psycopg."""
         return self.engines.postgres.url
 
-    def sql(self, statement: LiteralString, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+    def sql(self, statement: LiteralString, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
         """Carry out a statement in a connection of its own, in autocommit mode; returns the rows."""
         with (
             psycopg.connect(self.database_url, autocommit=True, row_factory=dict_row) as connection,
@@ -164,9 +164,10 @@ class Stage:
             cursor.execute(statement, parameters or None)
             return cursor.fetchall() if cursor.description else []
 
-    def provider(self, name: str = "provider") -> Provider:
-        """Start a provider."""
-        process = self.python(name, "bench.provider")
+    def provider(self, name: str = "A") -> Provider:
+        """Start a provider; several need names."""
+        name = f"provider-{name}"
+        process = self.python(name, "bench.provider", "--name", name)
         self.wait_said(name, "http://")
         return Provider(self.log_of(name).read_text(encoding="utf-8").split()[0], process)
 

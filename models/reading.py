@@ -115,21 +115,24 @@ def grants(
 ) -> Iterator[RowMapping]:
     """Stream the grants that match everything given, by client and ref; without a status all but the revoked."""
     where = f"""
-        where (cast(:client as text) is null or c.name = :client)
+        where g.client_id = :client_id
           and case when cast(:status as text) is null then g.status <> 'revoked'
                    when :status = 'all' then true
                    else {STATUS} = :status end
           and g.labels @> cast(:labels as jsonb)
           and (cast(:within as interval) is null
                or (g.status = 'active' and g.due_at <= clock_timestamp() + cast(:within as interval)))
-        order by c.name, g.ref, g.created_at"""
+        order by g.ref, g.created_at"""
     wanted = {
-        "client": client,
         "status": status,
         "labels": json.dumps({key: list(values) for key, values in (labels or {}).items()}),
         "within": due_within,
     }
-    return _stream(connection, GRANTS + where, wanted)
+    # Client by client, in the order of an index: the first page of a million comes at once instead of after a sort.
+    connection.execute(text("set local cursor_tuple_fraction = 0.0001"))
+    ids = text("select id from evergrant.clients where cast(:name as text) is null or name = :name order by name")
+    for client_id in connection.execute(ids, {"name": client}).scalars().all():
+        yield from _stream(connection, GRANTS + where, {**wanted, "client_id": client_id})
 
 
 def grant(connection: Connection, grant_id: UUID) -> RowMapping:

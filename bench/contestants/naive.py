@@ -54,7 +54,13 @@ class Naive(Contestant):
         loading.wait(300)
 
     def start(self) -> None:
-        options = [f"--pool={self.pool}", f"--concurrency={self.concurrency}", "--loglevel=INFO", "-n", "naive@localhost"]
+        options = [
+            f"--pool={self.pool}",
+            f"--concurrency={self.concurrency}",
+            "--loglevel=INFO",
+            "-n",
+            "naive@localhost",
+        ]
         self.stage.run("naive", [CELERY, "-A", APP, "worker", *options], self.env)
         self.stage.wait_said("naive", "ready.")
 

@@ -1,6 +1,6 @@
 """The refresh as a pgqueuer job.
 
-    python -m bench.contestants.pgqueuer_job install|work|scan DATABASE_URL PROVIDER_URL
+python -m bench.contestants.pgqueuer_job install|work|scan DATABASE_URL PROVIDER_URL
 """
 
 import asyncio

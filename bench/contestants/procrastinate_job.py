@@ -1,6 +1,6 @@
 """The refresh as a procrastinate job.
 
-    python -m bench.contestants.procrastinate_job install|work|scan DATABASE_URL PROVIDER_URL
+python -m bench.contestants.procrastinate_job install|work|scan DATABASE_URL PROVIDER_URL
 """
 
 import asyncio
