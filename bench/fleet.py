@@ -89,6 +89,5 @@ def fill_openable(stage: Stage, count: int, *, first_due: timedelta) -> None:
 
 def insert_refs(stage: Stage, client: str, refs: Sequence[str]) -> None:
     """Import grants of the light provider that is named as the client is, paused, each with its first refresh token."""
-    name = f"provider-{client}"
-    rows = ({"ref": ref, "refresh_token": refresh_token(index, 0, name)} for index, ref in enumerate(refs))
+    rows = ({"ref": ref, "refresh_token": refresh_token(index, 0, client)} for index, ref in enumerate(refs))
     stage.command("grants", "import", "-", "--client", client, "--paused", stdin="\n".join(map(json.dumps, rows)))

@@ -1,7 +1,7 @@
 """Refreshes a second and what each costs: Evergrant beside the job that most teams write, and others.
 
     python -m bench.side_by_side
-    python -m bench.side_by_side --only naive --only evergrant --delays 50 --runs 1 --scale 0.05
+    python -m bench.side_by_side --only naive-threads --only evergrant --delays 50 --runs 1 --scale 0.05
 
 All grants of a contestant are due at once, and the provider (a process of its own) answers after a delay. Each
 contestant has fresh engines; a round ends when every row is stored. The provider's ledger counts, and afterwards every
@@ -48,21 +48,21 @@ def _evergrant(workers: int, rotation: str = "on_use") -> Make:
 
 # Kind, how to make it, and of how many grants a round is: some ten seconds of work for each.
 CONTESTANTS: list[tuple[str, Make, int]] = [
-    ("naive", _naive("prefork", 16), 2_000),
-    ("naive", _naive("threads", 32), 2_000),
-    ("naive", _naive("gevent", 90), 2_000),
+    ("naive-prefork", _naive("prefork", 16), 2_000),
+    ("naive-threads", _naive("threads", 32), 2_000),
+    ("naive-gevent", _naive("gevent", 90), 2_000),
     ("procrastinate", _procrastinate, 4_000),
     ("pgqueuer", _pgqueuer, 4_000),
     ("ceiling", Ceiling, 30_000),
     ("evergrant", _evergrant(1), 20_000),
-    ("evergrant", _evergrant(2), 20_000),
+    ("evergrant-2", _evergrant(2), 20_000),
     ("evergrant-immediate", _evergrant(1, "immediate"), 20_000),
 ]
-KINDS = list(dict.fromkeys(kind for kind, *_ in CONTESTANTS))
+KINDS = [kind for kind, *_ in CONTESTANTS]
 
 
 @click.command()
-@click.option("--only", multiple=True, type=click.Choice(KINDS), help="Only these kinds of contestants.")
+@click.option("--only", multiple=True, type=click.Choice(KINDS), help="Only these contestants.")
 @click.option("--delays", default="0,50,200", show_default=True, help="Of the provider's answers, in ms.")
 @click.option("--runs", default=3, show_default=True)
 @click.option("--scale", default=1.0, show_default=True, help="Of the numbers of grants.")

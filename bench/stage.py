@@ -166,10 +166,9 @@ class Stage:
 
     def provider(self, name: str = "A") -> Provider:
         """Start a provider; several need names."""
-        name = f"provider-{name}"
-        process = self.python(name, "bench.provider", "--name", name)
-        self.wait_said(name, "http://")
-        return Provider(self.log_of(name).read_text(encoding="utf-8").split()[0], process)
+        process = self.python(f"provider-{name}", "bench.provider", "--name", name)
+        self.wait_said(process.name, "http://")
+        return Provider(self.log_of(process.name).read_text(encoding="utf-8").split()[0], process)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ class Evergrant(Contestant):
         super().__init__(stage, provider, count)
         self.workers = [f"worker-{number}" for number in range(1, workers + 1)]
         self.rotation = rotation
-        self.name = f"Evergrant, {workers} worker{'s' * (workers > 1)}"
+        self.name = f"Evergrant, {workers} worker{'s' * (workers > 1)}, {rotation}"
 
     def prepare(self) -> None:
         stages.register(self.stage, self.provider, name=CLIENT, rotation=self.rotation, options=("--burst", "2000"))
