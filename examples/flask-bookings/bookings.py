@@ -43,6 +43,8 @@ def home() -> str:
     except NotFreshYet as error:
         later = {"Retry-After": f"{error.retry_after:.0f}"}
         abort(Response(f"Please try again in {error.retry_after:.0f} s.", 503, later))
+    except requests.RequestException:
+        abort(502, "The provider does not answer.")
     if not answer.ok:
         abort(502, f"The bookings cannot be read now (status {answer.status_code}).")
     return render_template("page.html", ref=ref, bookings=answer.json()["data"])

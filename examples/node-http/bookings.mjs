@@ -52,7 +52,7 @@ async function answered(method, path, body) {
     if (status === 409 && told.error === "needs_consent") throw new Ending(3, `connect the user again (${told.reason})`);
     if (status === 410) throw new Ending(3, `it is revoked: ${said}`);
     if (status !== 429 && status !== 503) throw new Ending(1, `${status} ${told.error}: ${said}`);
-    const seconds = Number(headers["retry-after"]);
+    const seconds = Number(headers["retry-after"]) || 5;
     if (Date.now() + seconds * 1000 > deadline) throw new Ending(75, `try again in ${seconds} s: ${said}`);
     await pause(seconds);
   }
