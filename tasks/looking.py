@@ -57,12 +57,18 @@ class Looking:
         return branch.access_expires_at is None or branch.access_expires_at <= now
 
     def _probe(self, branch: Branch) -> Life:
-        """Ask by a refresh that consumes nothing; should it consume the token after all, its answer is settled."""
+        """Ask by a refresh that consumes nothing.
+
+        Raises:
+            NotYet: it may have consumed the token after all: its answer is settled as any, which ends the attempt.
+
+        """
         token = self._open(branch.sealed_refresh_token, "refresh")
         answer = self._ask(messages.probe(self.attempt.registered.registration, refresh_token=token), spends=True)
         arrived = Arrived(self._attempt_with(branch), answer, clock.wall())
         if arrived.may_hold_tokens:
             settle(self.place, [arrived])
+            raise NotYet("still_alive", http_status=getattr(answer, "status", None))
         return self._told(answer, probed(answer))
 
     def _look_at_access(self, branch: Branch) -> Life:

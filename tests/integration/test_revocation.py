@@ -105,6 +105,20 @@ def test_a_chain_of_five_pairs_that_nobody_used_is_dead_to_the_last(heart: Heart
     assert living(simulator) == []
 
 
+def test_an_attempt_whose_probe_may_have_consumed_a_token_ends_there(heart: Heart, simulator: SimulatorControl) -> None:
+    """Settling such an answer ends the attempt: going on, it would ask beside the next one."""
+    client = client_of(heart, simulator)
+    chain(heart, simulator, client, 5)
+    heart.run("select evergrant.request_revocation('customer')")
+    simulator.add_fault("status", where="token", when="before", status=200, body='{"error":"later"}', count=1)
+    before = len(simulator.requests(endpoint="token"))
+    end(heart, client)
+    assert found(heart)["last_error_code"] == "still_alive"
+    assert len(simulator.requests(endpoint="token")) == before + 1
+    assert revoke(heart, client)["evidence"] == "accepted"  # it was in doubt
+    assert living(simulator) == []
+
+
 @pytest.mark.parametrize("probe", [True, False])
 @pytest.mark.parametrize("unanswered", [1, 2, 3, 4])
 def test_a_chain_is_not_called_dead_where_one_of_its_tokens_was_not_seen_to_be_used(

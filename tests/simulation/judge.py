@@ -234,7 +234,8 @@ class Judge:
             self.fail("4", f"declared dead ({row['reason']}) though pairs {numbers} live", row["ref"])
         first = min((s.at for s in self.by_pair.values() if s.consent == consent.number), default=now)
         remembers = self.rewound_at is None or self.rewound_at < first  # else the doubt is among the missing commits
-        if consent.revoked_at is None and row["reason"] != "response_lost" and remembers:
+        known = remembers and consent.number not in self.frozen_consents
+        if consent.revoked_at is None and row["reason"] != "response_lost" and known:
             self.fail("attribution", f"a lost answer was told as {row['reason']}", row["ref"])
 
     def _revoked(self, row: Row) -> None:
