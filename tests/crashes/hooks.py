@@ -15,7 +15,7 @@ from typing import Any
 from celery.worker.request import Request
 
 from models import attempt, revocation, settlement
-from tasks import confirm, connect, journal, refresh, replay, revoke
+from tasks import confirm, connect, journal, looking, refresh, replay, revoke
 from tasks.journal import segment
 from tasks.oauth.transport import Response, Transport
 from tasks.workplace import Workplace
@@ -113,7 +113,7 @@ def _guard(striker: Striker) -> None:
         striker.trace.say("sent", grant=str(job.grant_id), claim_no=job.claim_no)
 
     around(refresh, "check", after=passed)
-    around(revoke, "check", after=passed)
+    around(looking, "check", after=passed)
 
 
 def _journal(striker: Striker) -> None:

@@ -7,14 +7,16 @@ and the real guard decide; a small model of the provider is the judge (invariant
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
+from hypothesis.errors import FlakyStrategyDefinition
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from models.claim import Job
@@ -70,6 +72,7 @@ class Flight:
 class Machine(RuleBasedStateMachine):
     heart: Heart
     rotation: str
+    broken: list[str]
 
     def __init__(self) -> None:
         super().__init__()
@@ -156,7 +159,7 @@ class Machine(RuleBasedStateMachine):
             return
         for other in self.flying:
             if other.attempt.job.grant_id == attempt.job.grant_id:
-                assert self.now - other.sent_at >= DEADLINE - 1, "two requests of one grant at the same time"
+                self._must(self.now - other.sent_at >= DEADLINE - 1, "two requests of one grant at the same time")
         self.flying.append(Flight(attempt, self.heart.sent(attempt), self.now))
 
     @precondition(lambda self: self.started)
@@ -223,14 +226,19 @@ class Machine(RuleBasedStateMachine):
             self._generation_never_goes_back_and_its_token_never_changes(grant, generation, token)
             living = self.grants[grant].living & self.received
             if len(former) < KEPT:
-                assert living <= {token, *former} | on_their_way, "a living pair that reached us is forgotten"
-            assert row["status"] != "needs_consent" or not living, "declared dead, and alive"
+                self._must(living <= {token, *former} | on_their_way, "a living pair that reached us is forgotten")
+            self._must(row["status"] != "needs_consent" or not living, "declared dead, and alive")
 
     def _generation_never_goes_back_and_its_token_never_changes(self, grant: UUID, generation: int, token: str) -> None:
         last, held = self.seen.get(grant, (0, ""))
-        assert generation >= last
-        assert generation > last or token == held
+        self._must(generation >= last, "a generation went back")
+        self._must(generation > last or token == held, "a stored token was replaced within its generation")
         self.seen[grant] = generation, token
+
+    def _must(self, holds: bool, otherwise: str) -> None:
+        if not holds:
+            self.broken.append(otherwise)
+        assert holds, otherwise
 
     def _provider(self, flight: Flight) -> Answer:
         job = flight.attempt.job
@@ -251,13 +259,19 @@ def _token_of(body: bytes) -> str:
 
 @pytest.mark.parametrize("rotation", ["none", "on_use", "immediate", "family"])
 def test_no_order_of_messages_answers_crashes_and_time_breaks_an_invariant(heart: Heart, rotation: str) -> None:
-    machine = type("Machine", (Machine,), {"heart": heart, "rotation": rotation})
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=10,
-            stateful_step_count=30,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    broken: list[str] = []
+    machine = type("Machine", (Machine,), {"heart": heart, "rotation": rotation, "broken": broken})
+    # Ids are random, and with them the times at which grants are due: now and then two runs may draw differently, and
+    # hypothesis ends there. What was broken until then is noted by ourselves; for the same reason nothing is shrunk.
+    with suppress(FlakyStrategyDefinition):
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=10,
+                stateful_step_count=30,
+                deadline=None,
+                phases=[Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+    assert broken == []
