@@ -30,6 +30,8 @@ SLIPS = (
     re.compile(r"""([?&](?:code|state)=)[^\s"'\\&]+"""),
     re.compile(r"""(://[^\s/:@"'\\]*:)[^\s/@"'\\]+(?=@)"""),
 )
+# One of these stands in whatever a slip matches: most lines hold none, and looking for them costs a tenth.
+HINTS = ("_token", "secret", "verifier", "password", "bearer", "basic", "code=", "state=", "://")
 BLANK = "***"
 
 
@@ -54,6 +56,9 @@ def _redacted(name: object, value: Any) -> Any:
 
 def scrub(text: str) -> str:
     """Blank what looks like a secret inside of a finished line; it stays JSON, as no quote is touched."""
+    folded = text.casefold()
+    if not any(hint in folded for hint in HINTS):
+        return text
     for slip in SLIPS:
         text = slip.sub(rf"\1{BLANK}", text)
     return text

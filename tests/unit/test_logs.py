@@ -1,6 +1,7 @@
 """Logs are JSON lines on stderr, and no secret is in them, whoever slips."""
 
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker import logs
 from worker.logs import SECRET_NAMES, redact, scrub
 
 PROJECT = Path(__file__).parents[2]
@@ -177,3 +179,12 @@ def test_a_scrubbed_line_is_still_json(line: dict[str, Any]) -> None:
 
     assert found.keys() == line.keys()
     assert SECRET not in repr(found)
+
+
+@pytest.mark.parametrize("slip", logs.SLIPS, ids=lambda slip: slip.pattern[:30])
+@given(data=st.data())
+def test_whatever_holds_a_slip_holds_one_of_the_hints_that_it_is_looked_for_by(
+    slip: re.Pattern[str], data: st.DataObject
+) -> None:
+    text = data.draw(st.from_regex(slip))
+    assert any(hint in text.casefold() for hint in logs.HINTS)
