@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker import logs
@@ -173,6 +173,7 @@ names = st.sampled_from(["access_token", "event", "x", "password"])
 values = st.text(max_size=30) | st.sampled_from([slip % SECRET for slip in SLIPS])
 
 
+@settings(deadline=None)  # a loaded machine is no error
 @given(st.dictionaries(names, st.recursive(values, lambda inner: st.lists(inner) | st.dictionaries(names, inner))))
 def test_a_scrubbed_line_is_still_json(line: dict[str, Any]) -> None:
     found = json.loads(scrub(json.dumps(redact(None, "info", dict(line)))))
@@ -182,6 +183,7 @@ def test_a_scrubbed_line_is_still_json(line: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("slip", logs.SLIPS, ids=lambda slip: slip.pattern[:30])
+@settings(deadline=None)
 @given(data=st.data())
 def test_whatever_holds_a_slip_holds_one_of_the_hints_that_it_is_looked_for_by(
     slip: re.Pattern[str], data: st.DataObject
