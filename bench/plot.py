@@ -131,7 +131,7 @@ DRAWN: dict[str, Callable[[Any, str], Figure]] = {
 
 def draw(file: Path) -> Path | None:
     """Draw a file of results; None: nobody knows how."""
-    drawn = DRAWN.get(file.stem)
+    drawn = next((DRAWN[name] for name in DRAWN if file.stem.startswith(name)), None)
     if drawn is None:
         return None
     found = json.loads(file.read_text(encoding="utf-8"))

@@ -46,12 +46,12 @@ def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def save(name: str, results: Any, *, begun: dict[str, Any], folder: Path | None) -> None:
+def save(name: str, results: Any, *, begun: dict[str, Any], folder: Path | None, module: str | None = None) -> None:
     """Write the results with the machine, the command, and the load before and after."""
     folder = folder or RESULTS
     folder.mkdir(exist_ok=True)
     found = {
-        "command": " ".join(["python", "-m", f"bench.{name}", *sys.argv[1:]]),
+        "command": " ".join(["python", "-m", f"bench.{module or name}", *sys.argv[1:]]),
         "machine": {**begun, "load_after": machine.load()},
         "results": results,
     }

@@ -8,6 +8,8 @@ contestant has fresh engines; a round ends when every row is stored. The provide
 row must hold the token that the ledger says it should.
 """
 
+import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,8 @@ from bench.provider import refresh_token
 from bench.stage import NotDone, Provider, Stage, stage, wait
 
 Make = Callable[[Stage, Provider, int], Contestant]
-ROUND_SECONDS = 240.0
+ROUND_SECONDS = 120.0
+STALLED_SECONDS = 5.0
 
 
 def _procrastinate(stage: Stage, provider: Provider, count: int) -> Contestant:
@@ -66,11 +69,13 @@ KINDS = [kind for kind, *_ in CONTESTANTS]
 @click.option("--delays", default="0,50,200", show_default=True, help="Of the provider's answers, in ms.")
 @click.option("--runs", default=3, show_default=True)
 @click.option("--scale", default=1.0, show_default=True, help="Of the numbers of grants.")
+@click.option("--name", default="side_by_side", show_default=True, help="Of the file of results.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of results.")
-def main(*, only: tuple[str, ...], delays: str, runs: int, scale: float, out: Path | None) -> None:
+def main(*, only: tuple[str, ...], delays: str, runs: int, scale: float, name: str, out: Path | None) -> None:
     """Measure all contestants one after the other."""
     begun = machine.described()
     measured: list[dict[str, Any]] = []
+    failed: list[str] = []
     for kind, make, count in CONTESTANTS:
         if not only or kind in only:
             measured += _measure(
@@ -78,7 +83,8 @@ def main(*, only: tuple[str, ...], delays: str, runs: int, scale: float, out: Pa
             )
     report.say()
     report.table([_line(row) for row in measured])
-    report.save("side_by_side", measured, begun=begun, folder=out)
+    report.save(name, measured, module="side_by_side", begun=begun, folder=out)
+    sys.exit(1 if failed else 0)
 
 
 def _measure(kind: str, make: Make, count: int, delays: Sequence[int], runs: int) -> list[dict[str, Any]]:
@@ -132,9 +138,17 @@ def _wait_for_all(contestant: Contestant, provider: Provider) -> None:
 
     """
 
+    moved = [0, time.monotonic()]
+
     def all_counted() -> bool:
         contestant.stage.check_alive()
-        return bool(provider.ask("_report")["refreshed"] >= contestant.count)
+        refreshed = provider.ask("_report")["refreshed"]
+        if refreshed > moved[0]:
+            moved[:] = [refreshed, time.monotonic()]
+        elif time.monotonic() - moved[1] > STALLED_SECONDS:
+            moved[1] = time.monotonic()
+            contestant.again()
+        return bool(refreshed >= contestant.count)
 
     try:
         wait(

@@ -32,6 +32,9 @@ class Contestant(ABC):
     def begin(self) -> None:
         """Let the work begin."""
 
+    def again(self) -> None:  # noqa: B027  # most need none
+        """Nothing has moved for some seconds: what a next scan would do."""
+
     @abstractmethod
     def stored(self) -> int:
         """How many grants have been stored since `make_due`."""
