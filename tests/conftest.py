@@ -1,6 +1,7 @@
 """Fixtures for every test: engines shared by the whole run, a fresh database and broker for each test."""
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ from worker.embedded.engines import Engines
 from worker.embedded.home import Home
 from worker.embedded.postgres import Postgres
 from worker.embedded.valkey import DATABASES, Valkey
+
+# A suite that a script runs in the background inherits that SIGINT is ignored, and so would the programs it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TEMPLATE = "evergrant_template"
 
