@@ -61,6 +61,10 @@ class Cutter:
     def port(self) -> int:
         return int(self._listener.getsockname()[1])
 
+    def count(self, way: str) -> int:
+        """Return how many connections were cut in one direction: `asked` or `answered`."""
+        return sum(cut == way for cut, _ in self.cuts)
+
     def _accept(self) -> None:
         for number in itertools.count():
             while not select.select([self._listener], [], [], LOOK)[0]:

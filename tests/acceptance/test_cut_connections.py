@@ -57,10 +57,12 @@ def test_requests_and_answers_cut_at_any_byte_cost_no_grant_at_on_use(swift: Ins
         with through(cutter, provider) as options:
             all_due_at_once(swift, provider, options)
             # After three that failed the valve lets one at a time through; those on their way were cut as well.
-            eventually(lambda: len(cutter.cuts) >= GRANTS // 2, timeout=60)
+            eventually(
+                lambda: len(cutter.cuts) >= GRANTS // 2 and cutter.count("asked") and cutter.count("answered"),
+                timeout=60,
+            )
             cutter.knife = None
             eventually(lambda: swift.fresh() == {"app": GRANTS}, timeout=60)
-        assert {way for way, _ in cutter.cuts} == {"asked", "answered"}
         assert dead(provider, swift) == set()
         assert swift.statuses("app") == {"active": GRANTS}
         # A cut is silence, and silence is never taken for a refusal.
@@ -74,10 +76,10 @@ def test_at_django_oauth_toolkit_only_those_whose_answer_was_cut_are_lost_and_to
     cutter = Cutter(port_of(django_toolkit), after(sweep(20, answers=4)))
     with through(cutter, django_toolkit) as options:
         all_due_at_once(swift, django_toolkit, options)
-        eventually(lambda: len(cutter.cuts) >= 10, timeout=60)
+        # Requests are cut while they are sent, answers only when this server, slow under load, has made them.
+        eventually(lambda: len(cutter.cuts) >= 10 and cutter.count("answered") >= 2, timeout=60)
         cutter.knife = None
-        lost = [way for way, _ in cutter.cuts].count("answered")
-        assert lost >= 1
+        lost = cutter.count("answered")
         eventually(lambda: swift.statuses("app").get("needs_consent") == lost, timeout=90)
         eventually(lambda: swift.fresh() == {"app": GRANTS - lost}, timeout=60)
     letters = swift.listed("dead-letters", "list")
