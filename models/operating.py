@@ -169,8 +169,10 @@ WISH = """
         from evergrant.grants where id = :id
     ), wish as (
         insert into evergrant.refresh_requests (client_id, grant_id, generation, requested_by)
-        select client_id, id, generation, :who from held where not fresh
-        on conflict do nothing
+        select client_id, id, generation, :who from held where not fresh and not exists (
+            select from evergrant.refresh_requests w
+            where w.grant_id = held.id and w.generation = held.generation and not w.rejected
+        )
     )
     select case when fresh then generation else generation + 1 end from held"""
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, identity
@@ -14,7 +14,7 @@ class RefreshRequest(Base):
 
     __tablename__ = "refresh_requests"
     __table_args__ = (
-        UniqueConstraint("grant_id", "generation", "rejected"),
+        Index(None, "grant_id", "generation"),
         Index(None, "client_id", "requested_at"),
     )
 

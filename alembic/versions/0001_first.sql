@@ -170,10 +170,11 @@ create table evergrant.refresh_requests (
     requested_at timestamptz not null default clock_timestamp(),
     requested_by text not null default session_user,
     constraint pk_refresh_requests primary key (id),
-    constraint fk_refresh_requests_grant_id foreign key (grant_id) references evergrant.grants (id),
-    -- A wish and a report apart: so that an asker only ever inserts, and its open transaction holds no beat.
-    constraint uq_refresh_requests_grant_id_generation_rejected unique (grant_id, generation, rejected)
+    constraint fk_refresh_requests_grant_id foreign key (grant_id) references evergrant.grants (id)
 );
+-- A wish and a report apart, so that an asker only ever inserts; and not unique, so that none waits for another whose
+-- transaction is open. Beat uses up all wishes of a grant at once.
+create index ix_refresh_requests_grant_id_generation on evergrant.refresh_requests (grant_id, generation);
 create index ix_refresh_requests_client_id_requested_at on evergrant.refresh_requests (client_id, requested_at);
 
 create table evergrant.revocations (

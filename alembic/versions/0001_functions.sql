@@ -66,6 +66,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     held evergrant.grants := evergrant.find_grant(ref, client);
+    reports boolean := if_generation is not null;
 begin
     if held.id is null then
         raise exception using errcode = 'P0002', message = format('unknown ref %L', ref);
@@ -77,8 +78,11 @@ begin
         return held.generation;
     end if;
     insert into evergrant.refresh_requests (client_id, grant_id, generation, rejected, requested_by)
-    values (held.client_id, held.id, held.generation, if_generation is not null, evergrant.asker())
-    on conflict do nothing;
+    select held.client_id, held.id, held.generation, reports, evergrant.asker()
+    where not exists (
+        select from evergrant.refresh_requests w
+        where w.grant_id = held.id and w.generation = held.generation and w.rejected = reports
+    );
     notify evergrant_work;
     return held.generation + 1;
 end

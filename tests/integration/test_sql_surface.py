@@ -118,6 +118,33 @@ def test_an_open_transaction_of_a_caller_blocks_neither_claim_start_settle_nor_a
     assert "rt-late" in heart.formers(grant)
 
 
+@pytest.mark.parametrize("reported", [{}, {"if_generation": 1}])
+def test_an_open_transaction_of_a_caller_holds_up_no_other_that_wishes_the_same(
+    heart: Heart, client: int, application: Connection, reported: dict[str, int]
+) -> None:
+    grant = heart.grant(client, due_in=timedelta(hours=1))
+    assert call(application, "request_refresh", ref="customer", **reported) == 2
+    with transaction() as another:
+        another.execute(text("set local lock_timeout = '1s'"))
+        assert call(another, "request_refresh", ref="customer", **reported) == 2
+    assert heart.claim(client).wished == [(grant, 1)]
+    application.get_transaction().commit()  # type: ignore[union-attr]
+    heart.later(minutes=2)
+    claimed = heart.claim(client)
+    (attempt,) = heart.start([*claimed.due, *claimed.wished])
+    heart.settle((attempt, token_set("2")))
+    heart.later(minutes=2)
+    assert heart.claim(client).count == 0
+    assert heart.all("select id from evergrant.refresh_requests") == []
+
+
+def test_a_hundred_wishes_of_one_transaction_are_one(heart: Heart, client: int, application: Connection) -> None:
+    heart.grant(client)
+    for _ in range(100):
+        call(application, "request_refresh", ref="customer")
+    assert application.execute(text("select count(*) from evergrant.refresh_requests")).scalar() == 1
+
+
 def test_requests_only_insert(heart: Heart, client: int, application: Connection) -> None:
     grant = heart.grant(client)
     before = heart.row(grant)

@@ -37,9 +37,9 @@ def wish(tables: Tables, p: Parameters) -> list[Row]:
     youngest = MINUTE if grant["life"] is None else min(MINUTE, grant["life"] / 4)
     if grant["refreshed_at"] is not None and grant["refreshed_at"] > tables.now - youngest:
         return [{"awaited": grant["generation"]}]
-    number = tables.next_id("refresh_requests")
     same = (grant["id"], grant["generation"])
     if all((row["grant_id"], row["generation"]) != same for row in tables.wishes.values()):
+        number = tables.next_id("refresh_requests")
         row = {
             "id": number,
             "client_id": grant["client_id"],
