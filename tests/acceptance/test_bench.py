@@ -18,7 +18,7 @@ def test_the_comparison_side_by_side_runs_and_every_refresh_is_counted_and_found
         env=environment({}),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -8,6 +8,7 @@ from tests.crashes.brood import Child
 from tests.crashes.points import Act
 from tests.crashes.trace import Line
 
+ENDED_BY_SIGNAL = (-signal.SIGKILL, -signal.SIGTERM)  # an exchange has no last act; beats and workers catch SIGTERM
 HALFWAY = ("request.first_byte", "request.half")
 SLACK = 0.02  # seconds between the database's reading of the clock and ours
 
@@ -41,7 +42,7 @@ class Evidence:
     stored: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))  # grant → when
     strikes: list[tuple[Child, Line]] = field(default_factory=list)
     struck: dict[str, Act] = field(default_factory=dict)  # by child
-    killed: set[str] = field(default_factory=set)  # children that ended by kill -9
+    killed: set[str] = field(default_factory=set)  # children that a signal ended, with no time for a last act
     consents: dict[str, str] = field(default_factory=dict)  # ref → the child that exchanges its code
     not_connected: dict[str, str] = field(default_factory=dict)  # ref → the error that the user was told
     frozen_requests: int = 0
@@ -67,7 +68,7 @@ class Evidence:
                 self._thawed(child, line)
             case "not_connected":
                 self.not_connected[line["ref"]] = line["error"]
-            case "gone" if line["exit_code"] == -signal.SIGKILL:
+            case "gone" if line["exit_code"] in ENDED_BY_SIGNAL:
                 self.killed.add(child.name)
 
     def _note_sending(self, child: Child, line: Line) -> None:
