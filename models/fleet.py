@@ -7,7 +7,8 @@ from sqlalchemy import Connection, RowMapping, TextClause, text
 # Beats, workers and webs say every five seconds that they live; this allows for a slow machine.
 SILENT_AFTER = timedelta(seconds=30)
 
-# One pass over the grants. Runway: until the first access token that is kept warm lapses, if all stood still.
+# One pass over the grants. Runway: until the first access token that is kept warm lapses, if all stood still, and how
+# many will have lapsed 10, 20 and 40 minutes from now.
 BY_CLIENT = text("""
 select c.id, c.name, c.provider, c.rate_per_minute,
     v.paused_by_operator, v.paused_until, v.pause_reason,
@@ -16,7 +17,8 @@ select c.id, c.name, c.provider, c.rate_per_minute,
     coalesce(n.revoking, 0) as revoking, coalesce(n.revoked, 0) as revoked, coalesce(n.due, 0) as due,
     coalesce(n.under_way, 0) as under_way, coalesce(n.failing, 0) as failing,
     coalesce(n.in_doubt, 0) as in_doubt, coalesce(n.suspect, 0) as suspect, coalesce(n.lapsed, 0) as lapsed,
-    n.lateness, n.runway
+    n.lateness, n.runway, coalesce(n.ending_10m, 0) as ending_10m, coalesce(n.ending_20m, 0) as ending_20m,
+    coalesce(n.ending_40m, 0) as ending_40m
 from evergrant.clients c
 left join evergrant.valves v on v.client_id = c.id
 left join (
@@ -35,12 +37,15 @@ left join (
         count(*) filter (where g.active and g.warm and g.access_expires_at <= g.at) as lapsed,
         max(g.at - g.due_at) filter (where g.active and g.due_at <= g.at) as lateness,
         min(g.access_expires_at - g.at) filter (where g.active and g.warm and g.access_expires_at > g.at)
-            as runway
+            as runway,
+        count(*) filter (where g.active and g.warm and g.left > '0' and g.left <= '10 minutes') as ending_10m,
+        count(*) filter (where g.active and g.warm and g.left > '0' and g.left <= '20 minutes') as ending_20m,
+        count(*) filter (where g.active and g.warm and g.left > '0' and g.left <= '40 minutes') as ending_40m
     from (
         select g.client_id, g.status, g.due_at, g.claimed_at, g.started_at, g.failures, g.doubt_since,
             g.suspect_at, g.access_expires_at, clock.at, g.status = 'active' and r.id is null as active,
             r.id is not null as ending,
-            coalesce(g.keep, k.keep) = 'warm' as warm
+            coalesce(g.keep, k.keep) = 'warm' as warm, g.access_expires_at - clock.at as left
         from evergrant.grants g
         join evergrant.clients k on k.id = g.client_id
         cross join (select clock_timestamp() as at) clock
@@ -76,6 +81,32 @@ where j.drained_at is null and j.abandoned_at is null
 def by_client(connection: Connection) -> list[RowMapping]:
     """Counts and valve of each client, by name."""
     return list(connection.execute(BY_CLIENT).mappings())
+
+
+# What there is to be kept: the lives of those that are kept warm, of which some never had a token set.
+KEPT = text("""
+select c.name, c.provider, c.overrides, c.keep,
+    count(*) filter (where g.warm) as warm,
+    count(*) filter (where g.warm and g.life is null) as unknown_life,
+    coalesce(sum(1 / extract(epoch from g.life)::float8) filter (where g.warm and g.life > '0'), 0) as per_second,
+    count(*) filter (where not g.warm) as on_demand
+from evergrant.clients c
+left join lateral (
+    select a.life, coalesce(a.keep, c.keep) = 'warm' as warm from evergrant.grants a
+    where a.client_id = c.id and a.status = 'active'
+        and not exists (select from evergrant.revocations r where r.grant_id = a.id)
+) g on true
+group by c.id
+order by c.name
+""")
+
+
+def kept(connection: Connection) -> list[RowMapping]:
+    """What each client has to keep: grants warm and on demand, and how often a second the lives of the warm ones end.
+
+    `unknown_life`: those of the warm ones whose life is not known yet, for which `per_second` has nothing.
+    """
+    return list(connection.execute(KEPT).mappings())
 
 
 def processes(connection: Connection) -> list[RowMapping]:

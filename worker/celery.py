@@ -7,7 +7,7 @@ from celery import Celery, signals
 
 import settings as configuration
 from tasks import pulse, workplace
-from worker import logs
+from worker import broker, logs
 from worker.embedded import discovery
 
 log = structlog.get_logger()
@@ -21,6 +21,7 @@ def _broker_url() -> str:
     return resolved.broker_url.get_secret_value()
 
 
+broker.use()
 app = Celery("evergrant", config_source="celeryconfig")
 app.conf.update(broker_url=_broker_url(), worker_concurrency=configuration.current().concurrency)
 

@@ -68,7 +68,7 @@ EXIT_CODES = {
     ExitCode.USAGE: "wrong usage: the command line, a file or a setting",
     ExitCode.HUMAN: "a human must act: a grant needs consent, a dead letter",
     ExitCode.NOT_FOUND: "not found: no such ref, client, letter or provider",
-    ExitCode.TRY_AGAIN: "try again: the database or the provider is away, or `--timeout` ran out",
+    ExitCode.TRY_AGAIN: "try again: the database, `evergrant up` or the provider is away, or `--timeout` ran out",
     ExitCode.INTERRUPTED: "ended by Ctrl-C",
     ExitCode.BROKEN_PIPE: "whoever read the output left, as `head` does",
 }

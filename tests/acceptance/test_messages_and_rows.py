@@ -1,5 +1,7 @@
 """Messages that come ten times or were never sent by us, and rows that do not open: neither costs a grant."""
 
+import base64
+import json
 import random
 import subprocess
 import sys
@@ -99,6 +101,82 @@ def nothing_was_doubled(installation: Installation, provider: Provider, *, alive
     eventually(lambda: installation.fresh() == {"app": alive}, timeout=60)
     assert provider.presented_twice() == 0
     assert installation.statuses("app")["active"] == alive
+
+
+def whole(queue: str) -> dict[str, Any]:
+    """A message as Celery writes it, of a job that nobody claimed."""
+    identity = str(uuid4())
+    body = json.dumps([[[[str(uuid4()), 1]]], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
+    return {
+        "body": base64.b64encode(body.encode()).decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {
+            "lang": "py",
+            "task": "evergrant.refresh",
+            "id": identity,
+            "root_id": identity,
+            "parent_id": None,
+            "group": None,
+            "retries": 0,
+            "timelimit": [None, None],
+            "argsrepr": "",
+            "kwargsrepr": "",
+            "origin": "stranger",
+            "eta": None,
+            "expires": None,
+        },
+        "properties": {
+            "correlation_id": identity,
+            "delivery_mode": 2,
+            "delivery_info": {"exchange": "evergrant", "routing_key": queue},
+            "priority": 0,
+            "body_encoding": "base64",
+            "delivery_tag": str(uuid4()),
+        },
+    }
+
+
+def no_messages(queue: str) -> list[bytes]:
+    """Elements of a queue's list that no program of ours writes: no JSON, no message, or one with a part amiss."""
+    raw = [b"", b"not json", b"\xff\xfe\x00", b"[" * 100_000, b"9" * 5000, b'{"__type__": "uuid", "__value__": 1}']
+    made: list[Any] = [None, 7, "text", [], [1], {}, {"properties": {}}, {"properties": None, "body": "x"}]
+    for part in (None, "headers", "properties"):
+        names = whole(queue)[part] if part else whole(queue)
+        for name in names:
+            for wrong in (..., 7, "?", ["x"]):
+                message = whole(queue)
+                holder = message[part] if part else message
+                holder.pop(name) if wrong is ... else holder.__setitem__(name, wrong)
+                made.append(message)
+    return [*raw, *(json.dumps(each).encode() for each in made)]
+
+
+def everything(installation: Installation) -> list[Any]:
+    """Whatever a message might have changed."""
+    tables = ("clients", "grants", "refresh_requests", "revocations", "dead_letters", "events", "valves")
+    return [installation.rows(f"select * from evergrant.{table} order by 1") for table in tables]  # noqa: S608
+
+
+def test_what_is_no_message_is_dropped_with_a_line_and_the_worker_lives_on(installation: Installation) -> None:
+    with simulated("family", lifetime=LIFETIME) as provider:
+        installation.register("app", provider.registration(), provider.secret)
+        installation.import_grants("app", due_now(provider, 3))
+        before = everything(installation)
+        worker = installation.worker()
+        strange = 0
+        with valkey(installation) as broker:
+            for queue in QUEUES:
+                strange += broker.lpush(f"evergrant:{queue}", *no_messages(queue))
+        eventually(lambda: all_was_consumed(installation), timeout=60)
+        assert strange > 4 * 80
+        assert everything(installation) == before
+        assert provider.asked() == []
+        assert worker.said("broker.not_a_message")
+        # The same process goes on.
+        installation.beat()
+        eventually(lambda: installation.fresh() == {"app": 3}, timeout=30)
+        assert not worker.said("Unrecoverable error")
 
 
 SPOIL: dict[str, Callable[[bytes, bytes], bytes]] = {

@@ -38,6 +38,7 @@ SECTIONS = {
     },
     "Watch": {
         "status": Late("worker.cli.status:status", "The fleet at a glance."),
+        "plan": Late("worker.cli.plan:plan_", "Can a client keep its grants alive within its rate."),
         "journals": Late("worker.cli.journals:journals", "The files that hold the providers' answers."),
         "completion": Late("worker.cli.completion:completion", "Print the script that completes commands in a shell."),
     },

@@ -14,6 +14,7 @@ from sqlalchemy import RowMapping
 
 from models import reading
 from tasks.oauth.provider import Provider
+from tasks.policy.plan import Load, plan
 from tasks.registration import resolve
 from worker.cli import output, session
 from worker.cli.commands import Command
@@ -25,8 +26,6 @@ from worker.cli.output import json_option
 
 BATCH = 500
 BATCH_PROBED = 20  # each takes a slot of the client's rate: what was paid for is stored soon
-# A grant is renewed at two thirds of its access token's life.
-SHARE = 2 / 3
 
 
 @click.command(
@@ -216,15 +215,15 @@ def _tell(tally: Tally, row: RowMapping, provider: Provider, *, dry_run: bool, a
 
 def _load(grants: int, row: RowMapping, provider: Provider) -> dict[str, object]:
     """What keeping so many grants costs of the client's rate, at the provider's usual life."""
-    per_minute = grants / (timedelta(seconds=provider.default_life_seconds) * SHARE / timedelta(minutes=1))
     rate = row["rate_per_minute"]
+    found = plan(Load(warm=grants, life=timedelta(seconds=provider.default_life_seconds), rate_per_minute=rate))
     return {
         "grants": grants,
         "life_seconds": provider.default_life_seconds,
-        "requests_per_minute": round(per_minute, 1),
+        "requests_per_minute": round(found.refreshes_per_minute, 1),
         "rate_per_minute": rate,
-        "share": round(per_minute / rate, 3) if rate else None,
-        "fits": rate is None or per_minute <= rate,
+        "share": None if found.share is None else round(found.share, 3),
+        "fits": found.fits,
     }
 
 

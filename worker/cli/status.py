@@ -19,6 +19,7 @@ from worker.cli.status_view import live, rendered
 
 STATUSES = ("active", "paused", "needs_consent", "revoking", "revoked")
 FACTS = ("due", "under_way", "failing", "in_doubt", "suspect", "lapsed")
+ENDING = ("10m", "20m", "40m")
 
 
 @click.command(
@@ -67,6 +68,7 @@ def _read(connection: Connection) -> dict[str, Any]:
         **{name: sum(row[name] for row in clients) for name in FACTS},
         "lateness_seconds": _seconds(max((r["lateness"] for r in clients if r["lateness"]), default=None)),
         "runway_seconds": _seconds(min((r["runway"] for r in clients if r["runway"]), default=None)),
+        "ending": {name: sum(row[f"ending_{name}"] for row in clients) for name in ENDING},
         "dead_letters": letters,
         "revocations": {name: revocations.get(name, 0) for name in ("queued", "dead")},
         "journals_waited_for": orphaned,
@@ -90,6 +92,7 @@ def _client(row: RowMapping) -> dict[str, Any]:
         **counts,
         "lateness_seconds": _seconds(row["lateness"]),
         "runway_seconds": _seconds(row["runway"]),
+        "ending": {name: row[f"ending_{name}"] for name in ENDING},
     }
 
 

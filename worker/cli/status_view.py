@@ -131,6 +131,8 @@ def _numbers(found: dict[str, Any], *, width: int) -> list[Text]:
             "time",
             [("late by", length(found["lateness_seconds"])), ("runway", length(found["runway_seconds"]))],
         ),
+        # If the providers stopped now: so many access tokens that are kept warm will have ended.
+        ("ending", [(f"in {within}", count) for within, count in found["ending"].items()]),
     ]
     return [_line(name, values, width=width) for name, values in rows]
 

@@ -220,7 +220,8 @@ def _embedded(error: BaseException) -> Failure:
     )
 
 
-def _still_starting(error: BaseException) -> Failure:
+def _engines_away(error: BaseException) -> Failure:
+    """The database is away, as it is where a URL leads to one that does not answer."""
     told = _embedded(error)
     told.exit_code = ExitCode.TRY_AGAIN
     return told
@@ -380,7 +381,8 @@ TRANSLATIONS: dict[str, Callable[[BaseException], Failure]] = {
     "tasks.consent.ConsentError": _connect,
     "tasks.probe_rotation.PairShared": _pair_shared,
     "tasks.journal.errors.JournalError": _journal,
-    "worker.embedded.errors.StillStarting": _still_starting,
+    "worker.embedded.errors.NotRunning": _engines_away,
+    "worker.embedded.errors.StillStarting": _engines_away,
     "worker.embedded.errors.EmbeddedError": _embedded,
     "sqlalchemy.exc.OperationalError": _database_away,
     "sqlalchemy.exc.InterfaceError": _database_away,

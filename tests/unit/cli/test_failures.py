@@ -10,6 +10,7 @@ import click
 import pytest
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
+import settings
 from worker.cli import run
 from worker.cli.failures import ExitCode, Failure, misuse
 from worker.cli.translations import CONNECT, TRANSLATIONS, translate
@@ -81,6 +82,17 @@ def test_a_database_that_is_away_means_try_again() -> None:
     assert told.exit_code == 75
     assert "connection refused" in told.message
     assert "\n" not in told.sentence()
+
+
+@pytest.mark.parametrize("command", ["status", "grants list", "plan", "worker", "worker --check"])
+def test_engines_that_do_not_run_are_a_database_that_is_away(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing = settings.Settings(home=tmp_path / "nothing", database_url=None, broker_url=None)
+    monkeypatch.setattr("settings._current", [nothing])
+    assert run(command.split()) == 75
+    assert "start `evergrant up`, or set EVERGRANT_DATABASE_URL" in capsys.readouterr().err
+    assert not (tmp_path / "nothing").exists()
 
 
 class _Refused(Exception):

@@ -22,6 +22,7 @@ FOUND = {
     "dead_letters": {"refresh": 1},
     "lateness_seconds": 0.4,
     "runway_seconds": 6700.0,
+    "ending": {"10m": 0, "20m": 0, "40m": 288},
     "clients": [],
     "processes": [],
 }
@@ -33,6 +34,7 @@ FACTS = (
     "lapsed 0",
     "dead letters 1",
     "runway 1h 51m",
+    "in 40m 288",
 )
 
 
