@@ -1,5 +1,10 @@
-"""Aside: answers whose rows somebody else has locked; they alone wait, and each grant's in the order of arrival."""
+"""Aside: answers whose rows somebody else has locked; they alone wait, and each grant's in the order of arrival.
 
+Not only the settling thread comes here: a revocation settles its own answers. So whoever tries an answer again takes it
+for that long, and nobody else tries it nor passes it meanwhile.
+"""
+
+import threading
 from collections import OrderedDict
 from uuid import UUID
 
@@ -10,32 +15,56 @@ Waiting = tuple[Arrived, Position | None]
 
 
 class Aside:
-    """What the settling thread has put aside; nobody else touches it."""
+    """What a process has put aside."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._waiting: OrderedDict[UUID, list[Waiting]] = OrderedDict()
-
-    def __contains__(self, grant_id: UUID) -> bool:
-        return grant_id in self._waiting
+        self._taken: set[UUID] = set()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def add(self, arrived: Arrived, position: Position | None) -> None:
         """Put an answer aside, behind those of its grant that wait already."""
-        self._waiting.setdefault(arrived.attempt.job.grant_id, []).append((arrived, position))
+        with self._lock:
+            self._waiting.setdefault(_grant_of(arrived), []).append((arrived, position))
 
-    def first(self) -> Waiting:
-        """The answer that waits for longest, of the grant that was tried the longest ago."""
-        return next(iter(self._waiting.values()))[0]
+    def add_behind(self, arrived: Arrived, position: Position | None) -> bool:
+        """Put an answer aside where others of its grant wait; False: none does, it may be settled at once."""
+        with self._lock:
+            waiting = self._waiting.get(_grant_of(arrived))
+            if waiting is not None:
+                waiting.append((arrived, position))
+            return waiting is not None
 
-    def later(self) -> None:
-        """Leave that grant for after all others."""
-        self._waiting.move_to_end(next(iter(self._waiting)))
+    def take(self) -> Waiting | None:
+        """The answer that waits for longest, of the grant that was tried the longest ago and that nobody tries now.
 
-    def done(self) -> None:
-        """Forget that answer."""
-        grant_id, waiting = next(iter(self._waiting.items()))
-        del waiting[0]
-        if not waiting:
-            del self._waiting[grant_id]
+        Whoever takes it says afterwards that it is `done`, or is to be tried `later`.
+        """
+        with self._lock:
+            free = next((grant_id for grant_id in self._waiting if grant_id not in self._taken), None)
+            if free is None:
+                return None
+            self._taken.add(free)
+            return self._waiting[free][0]
+
+    def later(self, arrived: Arrived) -> None:
+        """Leave the grant of a taken answer for after all others."""
+        with self._lock:
+            self._taken.discard(_grant_of(arrived))
+            self._waiting.move_to_end(_grant_of(arrived))
+
+    def done(self, arrived: Arrived) -> None:
+        """Forget a taken answer."""
+        grant_id = _grant_of(arrived)
+        with self._lock:
+            self._taken.discard(grant_id)
+            del self._waiting[grant_id][0]
+            if not self._waiting[grant_id]:
+                del self._waiting[grant_id]
+
+
+def _grant_of(arrived: Arrived) -> UUID:
+    return arrived.attempt.job.grant_id

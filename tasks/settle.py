@@ -51,10 +51,9 @@ def settle(place: Workplace, group: Sequence[Arrived]) -> None:
     _settle_aside(place)
     for part in _once_each(group):
         positions = keep(place, part)
-        for arrived in part:
-            if arrived.attempt.job.grant_id in place.aside:
-                place.aside.add(arrived, positions.pop(id(arrived), None))
-        free = [arrived for arrived in part if arrived.attempt.job.grant_id not in place.aside]
+        behind = {id(each) for each in part if place.aside.add_behind(each, positions.get(id(each)))}
+        free = [arrived for arrived in part if id(arrived) not in behind]
+        positions = {each: position for each, position in positions.items() if each not in behind}
         try:
             left = _write_patiently(place, free)
         except Exception as error:
@@ -93,12 +92,12 @@ def _settle_each(place: Workplace, group: Sequence[Arrived], positions: dict[int
 def _settle_aside(place: Workplace) -> None:
     """Try again what was put aside, until a few are found to be locked still."""
     locked = 0
-    while place.aside and locked < min(LOCKED_ENOUGH, len(place.aside)):
-        if _settle_alone(place, *place.aside.first(), wait=LOCK_WAIT_ASIDE):
-            place.aside.done()
+    while locked < min(LOCKED_ENOUGH, len(place.aside)) and (waiting := place.aside.take()) is not None:
+        if _settle_alone(place, *waiting, wait=LOCK_WAIT_ASIDE):
+            place.aside.done(waiting[0])
         else:
             locked += 1
-            place.aside.later()
+            place.aside.later(waiting[0])
 
 
 def _settle_alone(place: Workplace, arrived: Arrived, position: Position | None, *, wait: timedelta) -> bool:

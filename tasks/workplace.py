@@ -11,6 +11,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import timedelta
 from queue import Empty, SimpleQueue
 from typing import Self
@@ -79,14 +80,20 @@ class Workplace:
         """
         vault = Vault.from_settings(settings)
         folder = settings.home / "journals"
-        with transaction() as connection:
-            journal_id = register.register(
-                connection,
-                host=socket.gethostname(),
-                process=str(os.getpid()),
-                above=max(journal_ids(folder), default=0),
-            )
-        return cls(settings, Journal.open(folder, journal_id, vault=vault), vault)
+        with ExitStack() as undo:
+            # Held before its number is committed: one that a kill left without a folder would be waited for after a
+            # restore, and nobody could ever drain it.
+            with transaction() as connection:
+                journal_id = register.register(
+                    connection,
+                    host=socket.gethostname(),
+                    process=str(os.getpid()),
+                    above=max(journal_ids(folder), default=0),
+                )
+                journal = Journal.open(folder, journal_id, vault=vault)
+                undo.callback(journal.close, drained=True)
+            undo.pop_all()
+        return cls(settings, journal, vault)
 
     @property
     def journal_id(self) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 from celery.worker.request import Request
 
 from models import attempt, revocation, settlement
+from models import journal as register
 from tasks import confirm, connect, journal, looking, refresh, replay, revoke
 from tasks.journal import segment
 from tasks.oauth.transport import Response, Transport
@@ -53,7 +54,7 @@ def install(striker: Striker) -> None:
     """Lay every fail-point into this process."""
     commits.install(striker)
     wire.install(striker)
-    for lay in (_beat, _start, _guard, _journal, _settle, _ack, _drain, _shred, _revoke, _exchange):
+    for lay in (_beat, _open, _start, _guard, _journal, _settle, _ack, _drain, _shred, _revoke, _exchange):
         lay(striker)
 
 
@@ -77,6 +78,11 @@ def _beat(striker: Striker) -> None:
     around(beat, "claim_client", after=claimed)
     around(beat.GrantScheduler, "_publish", before=publishing)
     around(beat.GrantScheduler, "_send", after=_point(striker, "publish.sent"))
+
+
+def _open(striker: Striker) -> None:
+    around(register, "register", after=_transaction_of("open"))
+    around(Workplace, "__init__", before=_point(striker, "open.committed"))
 
 
 def _start(striker: Striker) -> None:

@@ -161,7 +161,7 @@ class Loop:
 
     def _start(self, kind: Process, step: Step) -> None:
         point, act = step
-        often = kind is Process.WORKER and point.split(".")[0] not in ("drain", "shred", "revoke", "confirm")
+        often = kind is Process.WORKER and point.split(".")[0] not in ("open", "drain", "shred", "revoke", "confirm")
         arm = Arm(point, act, self.chance.randint(1, 3) if often else 1)
         if kind is not Process.EXCHANGE:
             self.brood.start(kind, arm)

@@ -41,6 +41,11 @@ BEAT: Final = {
     "claim.committed": "the claim is committed, nothing published",
     "publish.sent": "the message is with the broker",
 }
+OPEN: Final = {
+    "open.updated": "a journal has its number and its folder, the number is not committed",
+    "open.commit_sent": "COMMIT of the number is sent, its answer unread",
+    "open.committed": "the number is committed, the worker has done nothing yet",
+}
 START: Final = {
     "start.updated": "the attempt is started, not committed",
     "start.commit_sent": "COMMIT of the start is sent, its answer unread",
@@ -106,6 +111,7 @@ EXCHANGE: Final = {
 def _points() -> dict[str, Point]:
     groups = (
         (BEAT, Process.BEAT, _ANY),
+        (OPEN, Process.WORKER, (Act.KILL, Act.FREEZE)),  # without a database no worker starts
         (START, Process.WORKER, _ANY),
         (WIRE, Process.WORKER, _WIRE),
         (SETTLE, Process.WORKER, _ANY),

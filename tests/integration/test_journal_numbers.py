@@ -1,11 +1,17 @@
-"""Numbers of journals: each is given once, also to workers that start at the same moment."""
+"""Numbers of journals: each is given once, also to workers that start at the same moment, and none without a folder."""
 
 import threading
 
-from sqlalchemy import Engine
+import pytest
+from sqlalchemy import Engine, event, text
+from sqlalchemy.exc import OperationalError
 
 from models import journal
-from models.database import transaction
+from models.database import engine, transaction
+from tasks.journal import Held, held, journal_ids
+from tasks.replay import drain_others
+from tasks.workplace import Workplace
+from tests.heart import Heart
 
 
 def register(above: int) -> int:
@@ -37,3 +43,25 @@ def test_a_restored_sequence_passes_over_the_numbers_that_are_taken(database: En
     with transaction() as connection:
         journal.replayed(connection, last + 1, host="there", process="1", incident_no=1, drained=False)
     assert register(0) == last + 2
+
+
+def test_a_worker_that_ends_while_its_number_is_committed_leaves_a_journal_that_others_drain(heart: Heart) -> None:
+    """A number without a folder could be drained by nobody, and work would wait for it after a restore."""
+    folder, own = heart.settings.home / "journals", heart.place.journal_id
+    on_disk: list[list[int]] = []
+
+    def die(connection: object) -> None:
+        event.remove(engine(), "commit", die)
+        on_disk.append(journal_ids(folder))
+        connection.connection.commit()  # type: ignore[attr-defined]
+        raise OperationalError("COMMIT", {}, ConnectionResetError())
+
+    event.listen(engine(), "commit", die)
+    with pytest.raises(OperationalError):
+        Workplace.open(heart.settings)
+    assert on_disk == [[own, own + 1]]
+    assert held(folder) == [Held(own + 1, drained=True)]
+    drain_others(heart.place)
+    with transaction() as connection:
+        drained = connection.execute(text("select id from evergrant.journals where drained_at is not null"))
+        assert drained.scalars().all() == [own + 1]

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from itertools import permutations
+from threading import Thread
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -350,6 +351,21 @@ def test_what_was_put_aside_is_tried_again_also_where_nothing_else_arrives(heart
         heart.place.arrive(Arrived(attempt, token_set("2"), clock.wall()))
         eventually(lambda: len(heart.place.aside))
     assert eventually(lambda: heart.row(grant)["generation"] == 2)
+
+
+def test_what_was_put_aside_is_settled_once_each_by_however_many_threads(heart: Heart) -> None:
+    """A revocation settles in its own thread: both had tried the same answer, and the next one was forgotten."""
+    client = heart.client(rotation="family")
+    grants = heart.grants(client, 12)
+    for each in heart.start(heart.claim(client).due):
+        heart.place.aside.add(Arrived(each, token_set(each.job.ref), clock.wall()), None)
+    threads = [Thread(target=heart.settle) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert [heart.row(grant)["generation"] for grant in grants] == [2] * 12
+    assert len(heart.place.aside) == 0
 
 
 def forget(heart: Heart, grant: UUID) -> None:

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from queue import Empty
@@ -125,11 +126,14 @@ class Worker(Sender):
 
     def _open(self) -> None:
         folder = self.home / "journals"
-        with transaction() as connection:
-            journal_id = register.register(
-                connection, host=self.home.name, process=self.name, above=max(journal_ids(folder), default=0)
-            )
-        lock = FolderLock.make(folder / str(journal_id), journal_id)
+        with ExitStack() as undo:
+            with transaction() as connection:
+                journal_id = register.register(
+                    connection, host=self.home.name, process=self.name, above=max(journal_ids(folder), default=0)
+                )
+                lock = FolderLock.make(folder / str(journal_id), journal_id)
+                undo.callback(lock.release)
+            undo.pop_all()
         journal = WatchedJournal(
             folder / str(journal_id),
             journal_id,
