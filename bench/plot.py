@@ -126,6 +126,7 @@ DRAWN: dict[str, Callable[[Any, str], Figure]] = {
     "importing": figures,
     "bad_day": figures,
     "steady": figures,
+    "revocations": figures,
 }
 
 

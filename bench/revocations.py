@@ -4,6 +4,8 @@
     python -m bench.revocations --revocations 1000
     python -m bench.revocations --at-once              all of them in one transaction: more than the rate allows
 
+A revocation takes two requests (revoke, look), so a rate of N a minute ends N / 120 a second at most, less what is
+refreshed meanwhile: 10 000 that are asked for at once cannot be done in half a minute. So they are asked for at a pace.
 Everything is on this machine: PostgreSQL, Valkey, beat, the workers and the simulated provider over HTTP.
 """
 
@@ -17,6 +19,7 @@ from typing import Any
 import click
 import psycopg
 
+from bench import machine, report
 from tests.acceptance.installation import Installation
 from tests.acceptance.providers import Simulated, simulated
 from tests.polling import eventually
@@ -47,19 +50,26 @@ class Figures:
     rate: int
     alive: int
 
-    def told(self) -> str:
-        """In a few lines."""
+    def named(self) -> dict[str, float]:
+        """Each by its name."""
         found = self.revocations
         seconds = float(found["seconds"])
         middle, most, last = (float(each) for each in found["latency"])
-        return (
-            f"{found['done']} of {found['n']} revocations in {seconds:.0f} s ({found['done'] / seconds:.1f}/s),"
-            f" {found['verified']} verified; commit to done: p50 {middle:.1f} s, p99 {most:.1f} s, max {last:.1f} s\n"
-            f"refreshes meanwhile: {self.refreshes} ({self.refreshes / seconds:.1f}/s); access tokens past their end:"
-            f" at most {max(self.late, default=0)} at one time\n"
-            f"requests {self.requests['by_endpoint']}, at most {self.requests['most_in_60_s']} in any 60 s"
-            f" at a rate of {self.rate} a minute; pairs of revoked grants alive: {self.alive}"
-        )
+        return {
+            "asked": found["n"],
+            "done": found["done"],
+            "verified": found["verified"],
+            "seconds": seconds,
+            "revocations_per_second": found["done"] / seconds,
+            "commit_to_done_p50_seconds": middle,
+            "commit_to_done_p99_seconds": most,
+            "commit_to_done_most_seconds": last,
+            "refreshes_per_second": self.refreshes / seconds,
+            "late_tokens_most_at_one_time": max(self.late, default=0),
+            "most_requests_in_60_seconds": self.requests["most_in_60_s"],
+            "rate_per_minute": self.rate,
+            "pairs_alive_of_200_revoked": self.alive,
+        }
 
 
 @click.command()
@@ -70,10 +80,20 @@ class Figures:
 @click.option("--lifetime", default=60.0, show_default=True, help="Of their access tokens, in seconds.")
 @click.option("--rate", default=6000, show_default=True, help="The client's requests a minute.")
 @click.option("--workers", default=1, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of results.")
 def main(
-    *, revocations: int, pace: float, at_once: bool, beside: int, lifetime: float, rate: int, workers: int
+    *,
+    revocations: int,
+    pace: float,
+    at_once: bool,
+    beside: int,
+    lifetime: float,
+    rate: int,
+    workers: int,
+    out: Path | None,
 ) -> None:
-    """Revoke grants while others are refreshed, and print how soon they were dead."""
+    """Revoke grants while others are refreshed, and see how soon they were dead."""
+    begun = machine.described()
     folder = Path(tempfile.mkdtemp(prefix="evergrant-bench-"))
     click.echo(f"logs: {folder}")
     with ExitStack() as running:
@@ -91,7 +111,11 @@ def main(
         installation.beat()
         installation.import_grants("app", provider.mint(beside, "kept-"))
         refs = [row["ref"] for row in leaving]
-        click.echo(_measured(installation, provider, refs, pace=None if at_once else pace, rate=rate).told())
+        found = _measured(installation, provider, refs, pace=None if at_once else pace, rate=rate).named()
+    report.table([{"figure": name, "value": value} for name, value in found.items()])
+    measured = {name: report.spread([value]) for name, value in found.items()}
+    known = {"pace": None if at_once else pace, "beside": beside, "lifetime": lifetime, "load": machine.load()}
+    report.save("revocations", {**known, **measured}, begun=begun, folder=out)
 
 
 def _measured(
