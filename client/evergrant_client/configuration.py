@@ -1,6 +1,7 @@
 """Where tokens come from: arguments first, else the environment. The only reader of `EVERGRANT_*` in this package."""
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ DSN = "EVERGRANT_CLIENT_DSN"
 KEYS = "EVERGRANT_ACCESS_TOKEN_KEYS"
 URL = "EVERGRANT_TOKEN_URL"
 APPLICATION_KEY = "EVERGRANT_APPLICATION_KEY"
+MADE_BY = "a key that `evergrant apps add` has made"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +46,22 @@ def configuration(
     if dsn is None and token_url is None:
         dsn, token_url = os.environ.get(DSN) or None, os.environ.get(URL) or None
     if (dsn is None) == (token_url is None):
-        said = "Neither" if dsn is None else "Both"
-        message = f"{said} {DSN} and {URL} are set: set the one of the two that this application uses."
+        said = f"Neither {DSN} nor {URL} is set" if dsn is None else f"Both {DSN} and {URL} are set"
+        message = f"{said}: set the one of the two that this application uses."
         raise NotConfigured(message)
     if dsn is not None:
         return OverSQL(_checked(dsn), _ring(access_keys))
     assert token_url is not None  # noqa: S101  # exactly one is set
-    return OverHTTP(token_url, application_key or _secret(APPLICATION_KEY, "a key that `evergrant apps add` has made"))
+    return OverHTTP(token_url, _key(application_key))
+
+
+def _key(given: str | None) -> str:
+    """An application's key; what cannot be one would be repeated by whoever refuses to send it."""
+    key = given or _secret(APPLICATION_KEY, MADE_BY)
+    if not re.fullmatch(r"[!-~]+", key):
+        message = f"{APPLICATION_KEY}, or its file, holds no application key: set it to {MADE_BY}."
+        raise NotConfigured(message)
+    return key
 
 
 def _checked(dsn: str) -> str:

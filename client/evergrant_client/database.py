@@ -21,8 +21,6 @@ from evergrant_client.statements import (
 )
 from evergrant_client.token import Held, Token
 
-LOCK_TIMEOUT = "2s"
-
 Row = dict[str, Any]
 
 
@@ -56,21 +54,9 @@ class Database:
         )
 
     def ask(self, wanted: Wanted, generation: int, *, rejected: bool) -> int:
-        """Wish for a refresh; two who wish for the same one at once are no reason to wait for each other."""
+        """Wish for a refresh."""
         # To name a generation is to say that its access token was rejected, which is evidence against the grant.
-        named = generation if rejected else None
-        parameters = {"ref": wanted.ref, "client": wanted.client, "if_generation": named}
-
-        def wish(connection: "psycopg.Connection[Row]") -> int:
-            with connection.transaction():
-                connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
-                return int(_value(connection, REQUEST_REFRESH, parameters))
-
-        try:
-            return self._translating(wish, wanted)
-        except psycopg.errors.LockNotAvailable:
-            # Somebody's transaction that is still open has asked for it already.
-            return generation + 1
+        return self.request_refresh(wanted.ref, wanted.client, generation if rejected else None)
 
     def pause(self, reading: Reading, seconds: float) -> None:
         """Listen."""

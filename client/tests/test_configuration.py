@@ -27,7 +27,7 @@ RING = "k1:" + base64.b64encode(bytes(32)).decode()
 @pytest.mark.parametrize(
     ("env", "says"),
     [
-        ({}, "Neither EVERGRANT_CLIENT_DSN and EVERGRANT_TOKEN_URL are set"),
+        ({}, "Neither EVERGRANT_CLIENT_DSN nor EVERGRANT_TOKEN_URL is set"),
         ({"CLIENT_DSN": "host=x", "TOKEN_URL": "https://y"}, "Both"),
         (
             {"CLIENT_DSN": "host=x"},
@@ -35,6 +35,7 @@ RING = "k1:" + base64.b64encode(bytes(32)).decode()
         ),
         ({"CLIENT_DSN": "host=x", "ACCESS_TOKEN_KEYS_FILE": "/nowhere"}, "_FILE cannot be read"),
         ({"TOKEN_URL": "https://y"}, "EVERGRANT_APPLICATION_KEY is not set"),
+        ({"TOKEN_URL": "https://y", "APPLICATION_KEY": "two lines\nof another file"}, "holds no application key"),
         ({"TOKEN_URL": "http://tokens.example", "APPLICATION_KEY": "k"}, "in clear: use https"),
         ({"TOKEN_URL": "tokens.example", "APPLICATION_KEY": "k"}, "is no address"),
     ],
