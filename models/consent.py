@@ -140,6 +140,7 @@ update evergrant.grants g set
     generation = g.generation + 1, status = new.status, reason = null,
     sealed_refresh_token = new.sealed_refresh_token, sealed_access_token = new.sealed_access_token,
     refresh_fingerprint = new.refresh_fingerprint, access_expires_at = new.access_expires_at, life = new.life,
+    older_access_ends_at = greatest(g.older_access_ends_at, g.access_expires_at),
     scope = coalesce(new.scope, g.scope), labels = case new.labels when '{}' then g.labels
         else cast(new.labels as jsonb) end,
     due_at = coalesce(new.due_at, clock_timestamp()), claim_no = g.claim_no + 1, claimed_at = null,

@@ -62,6 +62,7 @@ class Grant(Base):
     sealed_access_token: Mapped[bytes | None]
     refresh_fingerprint: Mapped[bytes | None]
     access_expires_at: Mapped[datetime | None]
+    older_access_ends_at: Mapped[datetime | None]
     life: Mapped[timedelta | None]
     due_at: Mapped[datetime]
     claim_no: Mapped[int]

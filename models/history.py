@@ -80,12 +80,16 @@ def grants_of(connection: Connection, client_id: int, ref: str) -> list[UUID]:
     return list(connection.execute(text(query), {"client_id": client_id, "ref": ref}).scalars())
 
 
-def why(connection: Connection, grant_id: UUID) -> list[str]:
-    """Why the end of a grant is no better known than its evidence says; empty where it is, or has not come."""
+def end(connection: Connection, grant_id: UUID) -> tuple[list[str], datetime | None]:
+    """Why a grant's end is no better known than its evidence says, and until when older access tokens may live.
+
+    Nothing and None where all is known, or the end has not come.
+    """
     query = """
-        select data -> 'because' from evergrant.events
-        where grant_id = :id and type = 'grant.revoked' order by id desc limit 1"""
-    return list(connection.execute(text(query), {"id": grant_id}).scalar() or [])
+        select data -> 'because' as because, cast(data ->> 'access_tokens_end_by' as timestamptz) as end_by
+        from evergrant.events where grant_id = :id and type = 'grant.revoked' order by id desc limit 1"""
+    told = connection.execute(text(query), {"id": grant_id}).one_or_none()
+    return ([], None) if told is None else (list(told.because or []), told.end_by)
 
 
 def pairs(connection: Connection, grant_id: UUID) -> dict[str, int]:

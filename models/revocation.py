@@ -76,13 +76,15 @@ class Task:
     ever_in_doubt: bool
     predecessors_dropped: bool
     freshened: bool  # the row's pair came of a refresh since the request
+    older_access_ends_at: datetime | None  # the last of the access tokens that were replaced; null: none lives
     branches: list[Branch]
 
 
 TASK = text("""
 select r.id, r.reason, r.attempts, r.failing_since,
     g.ever_in_doubt or g.doubt_since is not null as ever_in_doubt, g.predecessors_dropped,
-    coalesce(g.refreshed_at > r.requested_at, false) as freshened
+    coalesce(g.refreshed_at > r.requested_at, false) as freshened,
+    case when g.older_access_ends_at > clock_timestamp() then g.older_access_ends_at end as older_access_ends_at
 from evergrant.revocations r
 join evergrant.grants g on g.id = r.grant_id
 where r.grant_id = :grant_id

@@ -198,6 +198,7 @@ update evergrant.grants g set
     sealed_access_token = answer.sealed_access_token,
     refresh_fingerprint = coalesce(answer.refresh_fingerprint, kept.refresh_fingerprint, g.refresh_fingerprint),
     access_expires_at = answer.started_at + answer.life,
+    older_access_ends_at = greatest(g.older_access_ends_at, g.access_expires_at),
     life = answer.life,
     scope = coalesce(answer.scope, g.scope),
     status = case g.status when 'needs_consent' then 'active' else g.status end,

@@ -15,7 +15,7 @@ Each step is noted in the database, so an attempt that ends early goes on where 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -32,7 +32,7 @@ from tasks.journal import End, JournalBroken
 from tasks.looking import Looking, NotYet
 from tasks.oauth import messages
 from tasks.oauth.messages import Request
-from tasks.oauth.provider import Rotation
+from tasks.oauth.provider import Reach, Rotation
 from tasks.policy.outcome import (
     Accepted,
     Life,
@@ -62,6 +62,7 @@ class Conclusion:
 
     evidence: str
     because: list[str] = field(default_factory=list)
+    access_tokens_end_by: datetime | None = None  # older ones, which no revocation of ours has reached
 
 
 @shared_task(name="evergrant.revoke", ignore_result=True)
@@ -100,24 +101,37 @@ class Ending(Looking):
 
         """
         if self.provider.revoke_url is None:
-            return self._let_lapse(task.branches)
+            return self._let_lapse(task)
         dead = self._present(task.branches)
         living = [each for each in task.branches if not each.dead and each not in dead]
         for stale in [each for each in living if self._is_stale(each, task)]:
             self._freshen(stale)
             living.remove(stale)
         seen = [self._end_branch(each) for each in living]
+        older = self._older_access_ends_at(task)
         doubts = {
+            "older_access_tokens": older is not None,
             "no_way_to_look": not all(seen),
             "ever_in_doubt": task.ever_in_doubt,
             "predecessors_dropped": task.predecessors_dropped,
         }
         because = [name for name, applies in doubts.items() if applies]
-        return Conclusion("accepted" if because else "verified", because)
+        return Conclusion("accepted" if because else "verified", because, older)
 
-    def _let_lapse(self, branches: Sequence[Branch]) -> Conclusion:
+    def _older_access_ends_at(self, task: Task) -> datetime | None:
+        """Until when an access token may live that a refresh replaced and no revocation reaches; None: none does.
+
+        It is not kept, so it can be neither revoked nor looked at. Where one revocation kills the grant it is dead, and
+        at `immediate` since the refresh; at `on_use` its pair is kept, and is a branch.
+        """
+        left_alone = self.provider.rotation in (Rotation.NONE, Rotation.GRACE, Rotation.FAMILY)
+        return task.older_access_ends_at if left_alone and self.provider.revocation is Reach.TOKEN else None
+
+    def _let_lapse(self, task: Task) -> Conclusion:
         """Nobody can revoke here: the grant stays blocked, and what it held is shredded when it has lapsed."""
-        ends = [each.access_expires_at for each in branches if each.access_expires_at and not each.expired]
+        ends = [each.access_expires_at for each in task.branches if each.access_expires_at and not each.expired]
+        if task.older_access_ends_at is not None:
+            ends.append(task.older_access_ends_at)
         if ends:
             waiting = NotYet("waits_for_the_end_of_the_access_token", failed=False)
             waiting.wait = max(max(ends) - self.attempt.job.started_at, timedelta(seconds=1))
@@ -248,7 +262,7 @@ class Ending(Looking):
             NotYet: one did, or the end cannot be noted in the journal.
 
         """
-        job, evidence = self.attempt.job, end.evidence
+        job, evidence, end_by = self.attempt.job, end.evidence, end.access_tokens_end_by
         with transaction() as connection:
             if not revocation.is_ours(connection, job.grant_id, job.claim_no):
                 log.warning("revoke.claim_lost", ref=job.ref, grant_id=str(job.grant_id))
@@ -260,6 +274,8 @@ class Ending(Looking):
             for kind in ("refresh", "revoke"):
                 dead_letter.close(connection, [job.grant_id], kind=kind, resolution="revoked", resolved_by=ACTOR)
             data = {"evidence": evidence, "because": end.because}
+            if end_by is not None:
+                data["access_tokens_end_by"] = end_by.astimezone(UTC).isoformat()
             event.of_grants(connection, [job.grant_id], "grant.revoked", reason=task.reason, data=data)
         log.info("revoke", ref=job.ref, grant_id=str(job.grant_id), outcome=evidence, requests=self.requests)
 

@@ -102,6 +102,7 @@ create table evergrant.grants (
     sealed_access_token bytea,
     refresh_fingerprint bytea,         -- keyed, of the refresh token
     access_expires_at timestamptz,
+    older_access_ends_at timestamptz,  -- the last of the access tokens that were replaced
     life interval,                     -- of the token set held
     due_at timestamptz not null,
     claim_no bigint not null default 0,

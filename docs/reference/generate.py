@@ -101,6 +101,8 @@ ENUMERATIONS: dict[str, Mapping[str, str]] = {
     "because, of a revocation": {
         "ever_in_doubt": "an answer was lost, and may have held a pair that nobody knows",
         "predecessors_dropped": "more predecessors than are kept may have lived",
+        "older_access_tokens": "a revocation kills one pair there, and an access token that was replaced may live "
+        "until `access_tokens_end_by`",
         "no_way_to_look": "neither a probe nor the API told of every pair that it is dead",
         "no_revocation_endpoint": "the provider has none; the grant was blocked until its access token had ended",
     },

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
-from models import redrive
+from models import history, redrive
 from models.database import transaction
 from tasks import clock, confirm
 from tests.heart import Heart
@@ -224,3 +225,55 @@ def test_every_request_of_a_confirmation_takes_a_slot_of_the_rate(heart: Heart, 
     wait = (heart.valve(client)["next_slot_at"] - clock.wall()).total_seconds()
     assert len(living(simulator)) == 1
     assert 2 * 10 < wait < 2 * 10 / 0.9
+
+
+def replaced_once(heart: Heart, simulator: SimulatorControl, **habits: Any) -> tuple[int, UUID]:
+    """A client and a grant whose first access token was replaced, and lives on at the provider."""
+    simulator.configure(profile="immediate", habits={"old_access_token_lives": True})
+    client = client_of(heart, simulator, rotation="family", **habits)
+    grant = heart.grant(client, pair=mint(simulator), labels=ORG)
+    ask(heart, client)
+    assert living(simulator) == [1, 2]
+    return client, grant
+
+
+def test_an_access_token_that_was_replaced_lives_on_where_a_revocation_kills_one_pair_and_the_evidence_says_how_long(
+    heart: Heart, simulator: SimulatorControl
+) -> None:
+    client, grant = replaced_once(heart, simulator, revocation="token")
+    ends = heart.row(grant)["older_access_ends_at"]
+    assert revoke(heart, client)["evidence"] == "accepted"
+    assert because(heart) == ["older_access_tokens"]
+    assert living(simulator) == [1]
+    with transaction() as connection:
+        assert history.end(connection, grant) == (["older_access_tokens"], ends)
+
+
+def test_once_the_access_token_that_was_replaced_has_ended_the_grant_is_known_to_be_dead(
+    heart: Heart, simulator: SimulatorControl
+) -> None:
+    client, grant = replaced_once(heart, simulator, revocation="token")
+    heart.set(grant, older_access_ends_at=clock.wall())
+    assert revoke(heart, client)["evidence"] == "verified"
+
+
+def test_where_one_revocation_kills_the_whole_grant_older_access_tokens_are_no_doubt(
+    heart: Heart, simulator: SimulatorControl
+) -> None:
+    simulator.configure(profile="family")
+    client = client_of(heart, simulator, rotation="family", revocation="grant")
+    heart.grant(client, pair=mint(simulator), labels=ORG)
+    ask(heart, client)
+    assert revoke(heart, client)["evidence"] == "verified"
+    assert living(simulator) == []
+
+
+def test_where_nothing_can_be_revoked_the_grant_is_blocked_until_its_last_access_token_has_ended(
+    heart: Heart, simulator: SimulatorControl
+) -> None:
+    client, grant = replaced_once(heart, simulator, revoke_url=None)
+    heart.set(grant, access_expires_at=clock.wall(), older_access_ends_at=clock.wall() + timedelta(hours=1))
+    assert revoke(heart, client, looks=1)["status"] == "queued"
+    heart.later(minutes=61)
+    end(heart, client)
+    assert (found(heart)["status"], found(heart)["evidence"]) == ("done", "unsupported")

@@ -53,7 +53,9 @@ def show(id: int, *, as_json: bool) -> None:  # noqa: A002  # the name that user
     """Show one revocation, how it is known to have worked, and what happened to its grant since.
 
     `because` says why the evidence is no better: ever_in_doubt (an answer was lost, which may have held a pair),
-    predecessors_dropped (more pairs than are kept may have lived), no_way_to_look, no_revocation_endpoint.
+    predecessors_dropped (more pairs than are kept may have lived), older_access_tokens (a revocation kills one pair at
+    this provider, and an access token that was replaced may live until access_tokens_end_by), no_way_to_look,
+    no_revocation_endpoint.
     """
     with session.reading() as connection:
         row = reading.revocation(connection, id)
@@ -75,8 +77,10 @@ def show(id: int, *, as_json: bool) -> None:  # noqa: A002  # the name that user
 
 
 def _more(connection: Connection, row: RowMapping) -> dict[str, Any]:
+    because, end_by = history.end(connection, row["grant_id"])
     return {
-        "because": history.why(connection, row["grant_id"]),
+        "because": because,
+        "access_tokens_end_by": end_by,
         "pairs": history.pairs(connection, row["grant_id"]),
         "requested_by": row["requested_by"],
         "due_at": row["due_at"],

@@ -87,7 +87,8 @@ def test_a_revocation_shows_how_it_is_known_to_have_worked(temple: Evergrant, sq
     sql("update evergrant.revocations set status = 'done', evidence = 'accepted'")
     sql(
         """insert into evergrant.events (type, grant_id, data)
-        select 'grant.revoked', id, '{"evidence": "accepted", "because": ["ever_in_doubt"]}' from evergrant.grants"""
+        select 'grant.revoked', id, '{"evidence": "accepted", "because": ["ever_in_doubt"],
+            "access_tokens_end_by": "2026-11-24T10:00:00+00:00"}' from evergrant.grants"""
     )
     shown = temple("revocations", "show", "1", "--json").json
     assert (shown["evidence"], shown["because"], shown["pairs"]) == (
@@ -95,6 +96,7 @@ def test_a_revocation_shows_how_it_is_known_to_have_worked(temple: Evergrant, sq
         ["ever_in_doubt"],
         {"known": 1, "dead": 1},
     )
+    assert shown["access_tokens_end_by"] == "2026-11-24T10:00:00Z"
     told = temple("revocations", "show", "1").out
     assert "ever_in_doubt" in told
     assert "revocation.requested" in told

@@ -34,6 +34,7 @@ def insert(tables: Tables, p: Parameters) -> list[Row]:
             "ever_in_doubt": ever_in_doubt,
             "predecessors_dropped": False,
             "reason": None,
+            "older_access_ends_at": None,
             "failing_for": timedelta(0),
             "created_at": row["created_at"] or tables.now,
         }

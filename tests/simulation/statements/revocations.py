@@ -38,12 +38,14 @@ def task(tables: Tables, p: Parameters) -> list[Row]:
     if row is None:
         return []
     grant = tables.grants[p["grant_id"]]
+    older = grant["older_access_ends_at"]
     return [
         {
             **{name: row[name] for name in ("id", "reason", "attempts", "failing_since")},
             "ever_in_doubt": grant["ever_in_doubt"] or grant["doubt_since"] is not None,
             "predecessors_dropped": grant["predecessors_dropped"],
             "freshened": grant["refreshed_at"] is not None and grant["refreshed_at"] > row["requested_at"],
+            "older_access_ends_at": older if older is not None and older > tables.now else None,
         }
     ]
 

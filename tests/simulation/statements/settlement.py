@@ -160,6 +160,7 @@ def store(tables: Tables, p: Parameters) -> list[Row]:
             sealed_access_token=access,
             refresh_fingerprint=kept["refresh_fingerprint"] if fingerprint is None else fingerprint,
             access_expires_at=started_at + life,
+            older_access_ends_at=_later(grant["older_access_ends_at"], grant["access_expires_at"]),
             life=life,
             scope=grant["scope"] if scope is None else scope,
             status="active" if dead else grant["status"],
@@ -174,6 +175,10 @@ def store(tables: Tables, p: Parameters) -> list[Row]:
         )
         stored.append({"id": grant_id})
     return stored
+
+
+def _later(*times: datetime | None) -> datetime | None:
+    return max((each for each in times if each is not None), default=None)
 
 
 def _sent(tables: Tables, grant: Row, sent: bytes) -> Row:
