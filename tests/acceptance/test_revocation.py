@@ -2,7 +2,7 @@
 
 import psycopg
 
-from tests.acceptance.installation import Installation
+from tests.acceptance.installation import Installation, variables
 from tests.acceptance.keeping import begin
 from tests.acceptance.providers import Doorkeeper, Toolkit, simulated
 from tests.polling import eventually
@@ -76,3 +76,48 @@ def test_a_revocation_in_an_applications_transaction_kills_the_grant_at_django_o
     assert [django_toolkit.living()[ref] for ref in ("app-2", "app-3")] == [{"refresh": 0, "access": 0}] * 2
     assert sorted(django_toolkit.lost()) == ["app-1", "app-2", "app-3"]
     assert django_toolkit.presented_twice() == 0
+
+
+def test_a_pair_that_came_too_late_for_its_generation_dies_with_its_grant(swift: Installation) -> None:
+    """An answer is in the journal of a machine that died before it was stored; another machine has asked again."""
+    swift.env |= variables({"http_deadline_seconds": "5", "attempt_lease_seconds": "9"})
+    with simulated("on_use", lifetime=600) as provider:
+        doorkeeper = Doorkeeper(provider.control, "on_use")
+        provider.control.add_fault("delay", where="token", when="after", delay_seconds=3, count=1)
+        with psycopg.connect(swift.database_url) as somebody:
+            first = begin(swift, doorkeeper, grants=1)
+            somebody.execute("update evergrant.grants set due_at = clock_timestamp()")
+            somebody.commit()
+            eventually(lambda: swift.rows("select 1 from evergrant.grants where started_at is not null"), every=0.02)
+            somebody.execute("select from evergrant.grants for no key update")
+            eventually(lambda: doorkeeper.alive("app-1") == 2 and is_waiting(swift), timeout=30)
+            first.kill()
+        home = swift.env["EVERGRANT_HOME"]
+        other = swift.folder / "another-machine"
+        other.mkdir(mode=0o700)
+        swift.env["EVERGRANT_HOME"] = str(other)
+        swift.worker()
+        eventually(lambda: generation(swift) == 2, timeout=60)
+        swift.env["EVERGRANT_HOME"] = home
+        swift.worker()
+        eventually(lambda: kinds(swift) == {"predecessor", "surplus"}, timeout=60)
+        assert doorkeeper.alive("app-1") == 3
+        swift.command("grants", "revoke", "app-1", "--yes", "--wait")
+        assert doorkeeper.alive("app-1") == 0
+        (row,) = swift.listed("revocations", "list")
+        assert (row["status"], row["evidence"]) == ("done", "accepted")  # an answer was out of sight for a while
+
+
+def is_waiting(installation: Installation) -> bool:
+    """Whether a settling transaction waits for somebody's lock."""
+    waiting = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    return bool(installation.rows(waiting))
+
+
+def generation(installation: Installation) -> int:
+    (row,) = installation.rows("select generation from evergrant.grants")
+    return int(row["generation"])
+
+
+def kinds(installation: Installation) -> set[str]:
+    return {row["kind"] for row in installation.rows("select kind from evergrant.former_tokens")}
