@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
@@ -20,12 +20,10 @@ from worker.cli import output, session
 from worker.cli.commands import Command
 from worker.cli.failures import Failure, misuse
 from worker.cli.import_batches import Intake, Tally
-from worker.cli.import_lines import Bad, Offered, lines
-from worker.cli.import_probe import Sieve, sieve_of
+from worker.cli.import_flow import flow, flow_probed
+from worker.cli.import_lines import Bad
+from worker.cli.import_probe import sieve_of
 from worker.cli.output import json_option
-
-BATCH = 500
-BATCH_PROBED = 20  # each takes a slot of the client's rate: what was paid for is stored soon
 
 
 @click.command(
@@ -62,11 +60,16 @@ def import_(file: str, *, client: str, dry_run: bool, paused: bool, probe: bool,
     provider = resolve(row["provider"], row["overrides"], settings)
     intake = Intake(row["id"], provider, vault, settings.who, paused=paused, replace=replace, dry_run=dry_run)
     tally = Tally()
-    with ExitStack() as closing, _opened(file) as source, _progress(file, tally) as progress:
-        sieve = closing.enter_context(sieve_of(row, settings)) if probe else None
+    with ExitStack() as stack, _opened(file) as source, _progress(file, tally) as progress:
+        sieve = stack.enter_context(sieve_of(row, settings)) if probe else None
         try:
-            for bad in _take_all(source, intake, sieve, tally, progress):
-                progress.say(_told(bad, as_json=as_json))
+            with closing(
+                flow_probed(source, intake, tally, sieve) if sieve else flow(source, intake, tally)
+            ) as passing:
+                for passed in passing:
+                    for bad in passed.bad:
+                        progress.say(_told(bad, as_json=as_json))
+                    progress.show(passed.read)
         except BaseException:
             click.echo(
                 f"Stopped: {_counted(tally)} so far; run it again to go on, refs that exist are skipped.", err=True
@@ -90,61 +93,6 @@ class _Progress:
     def say(self, text: str) -> None:
         """Write a line to standard error."""
         click.echo(text, err=True)
-
-
-def _take_all(
-    source: BinaryIO, intake: Intake, sieve: Sieve | None, tally: Tally, progress: _Progress
-) -> Iterator[Bad]:
-    """Read, check and store everything; yields what could not be used."""
-    first_line_of: dict[bytes, int] = {}
-    batch: list[Offered] = []
-    size = BATCH if sieve is None else BATCH_PROBED
-    for _, read, found in lines(source):
-        repeated = _repetition(found, first_line_of, intake) if isinstance(found, Offered) else found
-        if repeated is not None:
-            tally.counts["bad"] += 1
-            yield repeated
-        elif isinstance(found, Offered):
-            batch.append(found)
-        if len(batch) == size:
-            yield from _take(batch, intake, sieve, tally)
-            batch = []
-            progress.show(read)
-    if batch:
-        yield from _take(batch, intake, sieve, tally)
-
-
-def _take(batch: list[Offered], intake: Intake, sieve: Sieve | None, tally: Tally) -> Iterator[Bad]:
-    """Store a batch, or of it what lives.
-
-    Raises:
-        Failure: the provider must not be asked on; what was found to live before is stored.
-
-    """
-    if sieve is None:
-        yield from intake.take(batch, tally)
-        return
-    sifted = sieve.sift(batch, intake.wanted(batch))
-    tally.counts["bad"] += len(sifted.bad)
-    yield from sifted.bad
-    yield from intake.take(sifted.kept, tally)
-    if sifted.refreshed is not None:
-        yield from sieve.keep(sifted.refreshed, intake, tally)
-    if sifted.stop is not None:
-        raise sifted.stop
-
-
-def _repetition(found: Offered, first_line_of: dict[bytes, int], intake: Intake) -> Bad | None:
-    """Name the earlier line that has the same ref or the same refresh token."""
-    marks = {
-        "ref": b"ref:" + found.ref.encode(),
-        "refresh token": intake.vault.fingerprint(found.refresh_token),
-    }
-    for what, mark in marks.items():
-        if mark in first_line_of:
-            return Bad(found.line, f"its {what} stands in line {first_line_of[mark]} already", found.ref)
-    first_line_of.update(dict.fromkeys(marks.values(), found.line))
-    return None
 
 
 @contextmanager

@@ -1,0 +1,61 @@
+"""What stands twice in an import file: refs and refresh tokens seen so far, twelve bytes each."""
+
+from array import array
+from bisect import bisect_left
+
+from worker.cli.import_lines import Bad, Offered
+
+BUCKETS = 4096
+HASH_BITS = (1 << 64) - 1
+
+
+class Seen:
+    """Texts with the line that each stood in first.
+
+    A text is known by the 64 bits of Python's own hash, keyed anew in each process: among a million texts two
+    different ones look alike once in some forty million imports, and then the later line is told, not lost.
+    Hashes lie sorted in many short arrays, so that none is moved far when one comes in.
+    """
+
+    def __init__(self) -> None:
+        self._hashes = [array("Q") for _ in range(BUCKETS)]
+        self._lines = [array("I") for _ in range(BUCKETS)]
+
+    def note(self, text: str, line: int) -> int | None:
+        """The line where this text stood; one that was not there is noted."""
+        number, at = self._find(text)
+        hashes = self._hashes[number % BUCKETS]
+        if at < len(hashes) and hashes[at] == number:
+            return self._lines[number % BUCKETS][at]
+        hashes.insert(at, number)
+        self._lines[number % BUCKETS].insert(at, line)
+        return None
+
+    def forget(self, text: str) -> None:
+        """Take back what `note` has noted."""
+        number, at = self._find(text)
+        del self._hashes[number % BUCKETS][at]
+        del self._lines[number % BUCKETS][at]
+
+    def _find(self, text: str) -> tuple[int, int]:
+        number = hash(text) & HASH_BITS
+        return number, bisect_left(self._hashes[number % BUCKETS], number)
+
+
+class Repeats:
+    """Names the lines whose ref or refresh token stood in an earlier line."""
+
+    def __init__(self) -> None:
+        self._refs = Seen()
+        self._tokens = Seen()
+
+    def fault(self, found: Offered) -> Bad | None:
+        """What is wrong with a line; one that is not at fault is noted."""
+        earlier = self._refs.note(found.ref, found.line)
+        if earlier is not None:
+            return Bad(found.line, f"its ref stands in line {earlier} already", found.ref)
+        earlier = self._tokens.note(found.refresh_token, found.line)
+        if earlier is not None:
+            self._refs.forget(found.ref)
+            return Bad(found.line, f"its refresh token stands in line {earlier} already", found.ref)
+        return None
