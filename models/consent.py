@@ -18,7 +18,7 @@ from models.settlement import notify
 
 @dataclass(frozen=True, slots=True)
 class NewGrant:
-    """A row to be made; tokens are sealed already. `asked_at` is null where no provider was asked (import)."""
+    """A row to be made; tokens are sealed already."""
 
     id: UUID
     ref: str
@@ -36,7 +36,6 @@ class NewGrant:
     refreshed_at: datetime | None
     credentials_no: int | None
     created_at: datetime | None = None  # null: now
-    ever_in_doubt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +66,19 @@ class LiveRow:
 INSERT = text("""
 insert into evergrant.grants (id, client_id, ref, status, generation, labels, keep, scope, sealed_refresh_token,
     sealed_access_token, refresh_fingerprint, access_expires_at, life, due_at, refreshed_at, asked_at,
-    refreshed_credentials_no, created_at, ever_in_doubt)
+    refreshed_credentials_no, created_at)
 select id, :client_id, ref, status, generation, cast(labels as jsonb), keep, scope, sealed_refresh_token,
     sealed_access_token, refresh_fingerprint, access_expires_at, life, coalesce(due_at, clock_timestamp()),
-    refreshed_at, refreshed_at, credentials_no, coalesce(created_at, clock_timestamp()), ever_in_doubt
+    refreshed_at, refreshed_at, credentials_no, coalesce(created_at, clock_timestamp())
 from unnest(
     cast(:id as uuid[]), cast(:ref as text[]), cast(:status as text[]), cast(:generation as bigint[]),
     cast(:labels as text[]), cast(:keep as text[]), cast(:scope as text[]),
     cast(:sealed_refresh_token as bytea[]), cast(:sealed_access_token as bytea[]),
     cast(:refresh_fingerprint as bytea[]), cast(:access_expires_at as timestamptz[]),
     cast(:life as interval[]), cast(:due_at as timestamptz[]), cast(:refreshed_at as timestamptz[]),
-    cast(:credentials_no as integer[]), cast(:created_at as timestamptz[]), cast(:ever_in_doubt as boolean[])
+    cast(:credentials_no as integer[]), cast(:created_at as timestamptz[])
 ) as new (id, ref, status, generation, labels, keep, scope, sealed_refresh_token, sealed_access_token,
-    refresh_fingerprint, access_expires_at, life, due_at, refreshed_at, credentials_no, created_at, ever_in_doubt)
+    refresh_fingerprint, access_expires_at, life, due_at, refreshed_at, credentials_no, created_at)
 on conflict do nothing
 returning id
 """)
@@ -87,7 +86,11 @@ returning id
 HOLDERS = text("""
 select f.fingerprint, g.id as grant_id, g.ref, c.name as client, g.client_id
 from unnest(cast(:fingerprints as bytea[])) as f (fingerprint)
-join evergrant.grants g on g.refresh_fingerprint = f.fingerprint and g.status <> 'revoked'
+cross join lateral (
+    select * from evergrant.grants g
+    where g.refresh_fingerprint = f.fingerprint and g.status <> 'revoked'
+    offset 0  -- by its guess the planner would rather read the whole table for a few thousand fingerprints
+) g
 join evergrant.clients c on c.id = g.client_id
 """)
 
@@ -121,46 +124,6 @@ select client_id, id, ref, 'replaced', :status, :who from evergrant.grants where
 on conflict do nothing
 """)
 
-# The pair that makes room may live: it is a branch of its own from now on, and dies with the grant.
-KEEP_REPLACED = text("""
-insert into evergrant.former_tokens
-    (grant_id, kind, generation, sealed_refresh_token, sealed_access_token, refresh_fingerprint, access_expires_at)
-select g.id, 'surplus', g.generation - 1, g.sealed_refresh_token, g.sealed_access_token, g.refresh_fingerprint,
-    g.access_expires_at
-from evergrant.grants g
-join unnest(cast(:id as uuid[]), cast(:refresh_fingerprint as bytea[])) as new (id, fingerprint) on new.id = g.id
-where g.sealed_refresh_token is not null and g.refresh_fingerprint <> new.fingerprint
-    and not exists (select from evergrant.revocations r where r.grant_id = g.id)
-on conflict do nothing
-""")
-
-# A set from outside takes the place of the one held. Whoever asks under the old claim has lost it.
-OVERWRITE = text("""
-update evergrant.grants g set
-    generation = g.generation + 1, status = new.status, reason = null,
-    sealed_refresh_token = new.sealed_refresh_token, sealed_access_token = new.sealed_access_token,
-    refresh_fingerprint = new.refresh_fingerprint, access_expires_at = new.access_expires_at, life = new.life,
-    older_access_ends_at = greatest(g.older_access_ends_at, g.access_expires_at),
-    scope = coalesce(new.scope, g.scope), labels = case new.labels when '{}' then g.labels
-        else cast(new.labels as jsonb) end,
-    due_at = coalesce(new.due_at, clock_timestamp()), claim_no = g.claim_no + 1, claimed_at = null,
-    started_at = null, journal_id = null,
-    ever_in_doubt = g.ever_in_doubt or g.doubt_since is not null or new.ever_in_doubt,
-    doubt_since = null, doubt_journals = '{}', suspect_at = null,
-    failures = 0, attempts = 0, failing_since = null, failing_for = '0', last_error_code = null,
-    last_error_http_status = null, last_error_at = null, rejected_at = null, refreshed_at = null,
-    refreshed_credentials_no = null
-from unnest(
-    cast(:id as uuid[]), cast(:status as text[]), cast(:labels as text[]), cast(:scope as text[]),
-    cast(:sealed_refresh_token as bytea[]), cast(:sealed_access_token as bytea[]),
-    cast(:refresh_fingerprint as bytea[]), cast(:access_expires_at as timestamptz[]),
-    cast(:life as interval[]), cast(:due_at as timestamptz[]), cast(:ever_in_doubt as boolean[])
-) as new (id, status, labels, scope, sealed_refresh_token, sealed_access_token, refresh_fingerprint,
-    access_expires_at, life, due_at, ever_in_doubt)
-where g.id = new.id and not exists (select from evergrant.revocations r where r.grant_id = g.id)
-returning g.id
-""")
-
 
 def insert(connection: Connection, client_id: int, grants: Sequence[NewGrant]) -> set[UUID]:
     """Make rows; returns those that were made, not those whose ref or id was there."""
@@ -169,16 +132,6 @@ def insert(connection: Connection, client_id: int, grants: Sequence[NewGrant]) -
     made = set(connection.execute(INSERT, {"client_id": client_id, **_arrays(grants)}).scalars())
     notify(connection, sorted(made))
     return made
-
-
-def overwrite(connection: Connection, grants: Sequence[NewGrant]) -> set[UUID]:
-    """Put token sets in the place of those that rows of the same ids hold; returns the rows changed."""
-    if not grants:
-        return set()
-    connection.execute(KEEP_REPLACED, _arrays(grants))
-    changed = set(connection.execute(OVERWRITE, _arrays(grants)).scalars())
-    notify(connection, sorted(changed))
-    return changed
 
 
 def holders(connection: Connection, fingerprints: Sequence[bytes]) -> list[Holder]:

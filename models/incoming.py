@@ -1,22 +1,42 @@
 """Grants that come in by the thousand: copied into a table of the transaction, then made by one statement.
 
-As arrays, a row cost 18 µs here; copied, it costs 2. That one statement writes the events and the notices, too.
+As the arrays of a statement a row cost 18 µs here; copied, it costs 2. The statement that makes the rows writes
+their events and notices, too.
 """
 
-import json
 from collections.abc import Sequence
-from operator import attrgetter
+from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from models.consent import NewGrant
 
-COLUMNS = {
+class Incoming(NamedTuple):
+    """A row as it is copied in; tokens are sealed already, for the row of that id."""
+
+    id: UUID
+    ref: str
+    status: str
+    labels: str  # JSON
+    scope: str | None
+    sealed_refresh_token: bytes
+    sealed_access_token: bytes | None
+    refresh_fingerprint: bytes
+    access_expires_at: datetime | None
+    life: timedelta
+    due_at: datetime | None  # null: now
+    ever_in_doubt: bool
+
+    def __repr__(self) -> str:
+        return f"Incoming({self.ref!r}, id={self.id})"
+
+
+KINDS = {
     "id": "uuid",
     "ref": "text",
     "status": "text",
-    "generation": "bigint",
+    "labels": "jsonb",
     "scope": "text",
     "sealed_refresh_token": "bytea",
     "sealed_access_token": "bytea",
@@ -25,23 +45,21 @@ COLUMNS = {
     "life": "interval",
     "due_at": "timestamptz",
     "ever_in_doubt": "boolean",
-    "labels": "jsonb",
 }
 
-INCOMING = text(
-    "create temporary table incoming (" + ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items()) + ")"
+TABLE = text(
+    "create temporary table incoming (" + ", ".join(f"{name} {kind}" for name, kind in KINDS.items()) + ")"
     " on commit drop"
 )
-COPY = f"copy pg_temp.incoming ({', '.join(COLUMNS)}) from stdin"
+COPY = f"copy pg_temp.incoming ({', '.join(Incoming._fields)}) from stdin"
 
 # In order of the refs: two imports of the same grants then wait for each other, and never in a circle.
-TAKE_IN = text("""
+MAKE = text("""
 with made as (
     insert into evergrant.grants (id, client_id, ref, status, generation, labels, scope, sealed_refresh_token,
         sealed_access_token, refresh_fingerprint, access_expires_at, life, due_at, ever_in_doubt)
-    select id, :client_id, ref, status, generation, labels, scope, sealed_refresh_token,
-        sealed_access_token, refresh_fingerprint, access_expires_at, life, coalesce(due_at, clock_timestamp()),
-        ever_in_doubt
+    select id, :client_id, ref, status, 1, labels, scope, sealed_refresh_token, sealed_access_token,
+        refresh_fingerprint, access_expires_at, life, coalesce(due_at, clock_timestamp()), ever_in_doubt
     from pg_temp.incoming
     order by ref collate "C"
     on conflict do nothing
@@ -53,32 +71,78 @@ with made as (
 select count(pg_notify('evergrant_token_set', id::text)) from made
 """)
 
+# The pair that makes room may live: it is a branch of its own from now on, and dies with the grant.
+KEEP_REPLACED = text("""
+insert into evergrant.former_tokens
+    (grant_id, kind, generation, sealed_refresh_token, sealed_access_token, refresh_fingerprint, access_expires_at)
+select g.id, 'surplus', g.generation - 1, g.sealed_refresh_token, g.sealed_access_token, g.refresh_fingerprint,
+    g.access_expires_at
+from evergrant.grants g
+join pg_temp.incoming new on new.id = g.id
+where g.sealed_refresh_token is not null and g.refresh_fingerprint <> new.refresh_fingerprint
+    and not exists (select from evergrant.revocations r where r.grant_id = g.id)
+on conflict do nothing
+""")
+
+# A set from outside takes the place of the one held. Whoever asks under the old claim has lost it.
+OVERWRITE = text("""
+with changed as (
+    update evergrant.grants g set
+        generation = g.generation + 1, status = new.status, reason = null,
+        sealed_refresh_token = new.sealed_refresh_token, sealed_access_token = new.sealed_access_token,
+        refresh_fingerprint = new.refresh_fingerprint, access_expires_at = new.access_expires_at, life = new.life,
+        older_access_ends_at = greatest(g.older_access_ends_at, g.access_expires_at),
+        scope = coalesce(new.scope, g.scope), labels = case new.labels when '{}' then g.labels else new.labels end,
+        due_at = coalesce(new.due_at, clock_timestamp()), claim_no = g.claim_no + 1, claimed_at = null,
+        started_at = null, journal_id = null,
+        ever_in_doubt = g.ever_in_doubt or g.doubt_since is not null or new.ever_in_doubt,
+        doubt_since = null, doubt_journals = '{}', suspect_at = null,
+        failures = 0, attempts = 0, failing_since = null, failing_for = '0', last_error_code = null,
+        last_error_http_status = null, last_error_at = null, rejected_at = null, refreshed_at = null,
+        refreshed_credentials_no = null
+    from pg_temp.incoming new
+    where g.id = new.id and not exists (select from evergrant.revocations r where r.grant_id = g.id)
+    returning g.id, g.client_id, g.ref, g.generation, g.labels
+), told as (
+    insert into evergrant.events (type, occurred_at, client_id, grant_id, ref, generation, labels, actor)
+    select 'grant.replaced', clock_timestamp(), client_id, id, ref, generation, labels, :actor from changed
+)
+select count(pg_notify('evergrant_token_set', id::text)) from changed
+""")
+
 # `offset 0` keeps the planner to the index: by its guess it would rather read the whole table for a few thousand refs.
 PRESENT = text("""
 select g.ref, g.id from unnest(cast(:refs as text[])) as given (ref)
 cross join lateral (
     select g.ref, g.id from evergrant.grants g
-    where g.client_id = :client_id and g.ref = given.ref and g.status not in ('revoking', 'revoked') offset 0
+    where g.client_id = :client_id and g.ref = given.ref and g.status not in ('revoking', 'revoked')
+    offset 0
 ) g
 """)
-
-_plain = attrgetter(*(name for name in COLUMNS if name != "labels"))
-
-
-def take_in(connection: Connection, client_id: int, grants: Sequence[NewGrant], *, actor: str) -> int:
-    """Make rows with their events; returns how many were made, for a ref that is there keeps its row."""
-    if not grants:
-        return 0
-    connection.execute(INCOMING)
-    driver = connection.connection.driver_connection
-    assert driver is not None  # noqa: S101  # it executed the statement above
-    with driver.cursor() as cursor, cursor.copy(COPY) as copy:
-        for grant in grants:
-            copy.write_row((*_plain(grant), json.dumps(grant.labels)))
-    return int(connection.execute(TAKE_IN, {"client_id": client_id, "actor": actor}).scalar_one())
 
 
 def present(connection: Connection, client_id: int, refs: Sequence[str]) -> dict[str, UUID]:
     """The rows that hold these refs now, by ref; they are not locked."""
     found = connection.execute(PRESENT, {"client_id": client_id, "refs": list(refs)})
     return {row.ref: row.id for row in found}
+
+
+def copy(connection: Connection, rows: Sequence[Incoming]) -> None:
+    """Copy rows into a table of this transaction, for `overwrite` and `make`; once a transaction."""
+    connection.execute(TABLE)
+    driver = connection.connection.driver_connection
+    assert driver is not None  # noqa: S101  # it executed the statement above
+    with driver.cursor() as cursor, cursor.copy(COPY) as written:
+        for row in rows:
+            written.write_row(row)
+
+
+def overwrite(connection: Connection, *, actor: str) -> int:
+    """Put what was copied in the place of what rows of the same ids hold, with events; returns how many changed."""
+    connection.execute(KEEP_REPLACED)
+    return int(connection.execute(OVERWRITE, {"actor": actor}).scalar_one())
+
+
+def make(connection: Connection, client_id: int, *, actor: str) -> int:
+    """Make rows of what was copied, with events; returns how many: not those whose id or ref is there."""
+    return int(connection.execute(MAKE, {"client_id": client_id, "actor": actor}).scalar_one())

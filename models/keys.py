@@ -58,6 +58,7 @@ class RingKey:
     """One key of a ring, kept as the HKDF pseudo-random keys that are derived from it."""
 
     key_id: str
+    label: bytes  # how sealed bytes and fingerprints name it
     _prk: bytes = field(repr=False)
     _fingerprint_key: bytes = field(repr=False)
 
@@ -65,7 +66,7 @@ class RingKey:
     def from_material(cls, key_id: str, material: bytes) -> Self:
         """Take 32 random bytes; HKDF's extract step (RFC 5869 §2.2, no salt) is done once, here."""
         prk = hmac.digest(bytes(32), material, "sha256")
-        return cls(key_id, prk, _expand(prk, b"fingerprint"))
+        return cls(key_id, label(key_id), prk, _expand(prk, b"fingerprint"))
 
     def cipher(self, info: bytes) -> AESGCM:
         """The AES-256-GCM key of one row and purpose."""
@@ -74,7 +75,7 @@ class RingKey:
     def fingerprint(self, token: bytes) -> bytes:
         """Name the key and give 16 bytes of HMAC-SHA256 of the token."""
         digest = hmac.digest(self._fingerprint_key, token, "sha256")[:FINGERPRINT_BYTES]
-        return label(self.key_id) + digest
+        return self.label + digest
 
 
 def _expand(prk: bytes, info: bytes) -> bytes:

@@ -20,14 +20,13 @@ from models.keys import (
     SealBroken,
     VaultError,
     is_key_id,
-    label,
     read_ring,
 )
 from settings import Settings
 
 __all__ = ["KeyMissing", "KeyRing", "KeysError", "NotText", "SealBroken", "Vault", "VaultError", "key_id"]
 
-VERSION = 1
+VERSION = b"\x01"
 NONCE_BYTES = 12
 TAG_BYTES = 16
 
@@ -67,7 +66,7 @@ class Vault:
         place = _place(table, row_id, purpose)
         nonce = os.urandom(NONCE_BYTES)
         sealed = key.cipher(place).encrypt(nonce, _encode(plaintext), _bound_to(place, key.key_id))
-        return bytes((VERSION,)) + label(key.key_id) + nonce + sealed
+        return VERSION + key.label + nonce + sealed
 
     def open(self, sealed: bytes | memoryview, *, table: str, row_id: object, purpose: str) -> str:
         """Decrypt what `seal` made for the same table, row and purpose.
@@ -154,7 +153,7 @@ def key_id(sealed: bytes | memoryview) -> str:
     head = bytes(sealed[: 2 + 64])
     name = head[2 : 2 + head[1]].decode("ascii", "replace") if len(head) > 1 else ""
     if (
-        head[:1] != bytes((VERSION,))
+        head[:1] != VERSION
         or not is_key_id(name)
         or len(name) != head[1]
         or len(sealed) < 2 + len(name) + NONCE_BYTES + TAG_BYTES

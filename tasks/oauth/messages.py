@@ -326,7 +326,7 @@ def is_token(value: object) -> TypeGuard[str]:
 
     RFC 6749 appendices A.12 and A.17.
     """
-    return isinstance(value, str) and re.fullmatch(r"[\x20-\x7e]+", value) is not None
+    return isinstance(value, str) and value != "" and value.isascii() and value.isprintable()
 
 
 def _seconds(value: object) -> float | None:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
-from models import consent, settlement
+from models import incoming, settlement
 from models.database import engine, transaction
+from models.incoming import Incoming
 from tasks import clock
 from tasks.attempt import Arrived
 from tasks.journal import End
@@ -492,7 +493,10 @@ def test_a_connected_and_an_overwritten_grant_notify_too(heart: Heart) -> None:
         listener.exec_driver_sql("listen evergrant_token_set")
         grant = heart.grant(client)
         with transaction() as connection:
-            assert consent.overwrite(connection, [heart.new_grant(grant, "again")]) == {grant}
+            new = heart.new_grant(grant, "again")
+            columns: dict[str, Any] = {name: getattr(new, name, None) for name in Incoming._fields}
+            incoming.copy(connection, [Incoming(**columns | {"labels": "{}", "ever_in_doubt": False})])
+            assert incoming.overwrite(connection, actor="test") == 1
         driver = listener.connection.driver_connection
         assert driver is not None
         told = [notify.payload for notify in driver.notifies(timeout=5, stop_after=2)]

@@ -3,16 +3,17 @@
 What cannot become a row is told line by line and sinks none of its neighbours.
 """
 
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID, uuid4
 
 from sqlalchemy import Connection
 
-from models import consent, event, incoming
-from models.consent import NewGrant
+from models import consent, incoming
+from models.incoming import Incoming
 from models.vault import Vault
 from tasks.oauth.provider import Provider, Reach
 from tasks.policy import timing
@@ -50,7 +51,7 @@ class Batch:
 
     offered: Sequence[Offered]
     fingerprints: Sequence[list[bytes]] = field(repr=False)
-    rows: Sequence[NewGrant] = field(repr=False)  # none in a dry run
+    rows: Sequence[Incoming] = field(repr=False)  # none in a dry run
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,9 @@ class Intake:
 
     def sealed(self, offered: Sequence[Offered]) -> Batch:
         """Seal lines for new rows, which they become where their refs are new; the database is not asked."""
-        rows = [] if self.dry_run else [self._row(each, uuid4()) for each in offered]
-        return Batch(offered, self._fingerprints(offered), rows)
+        fingerprints = self._fingerprints(offered)
+        rows = [] if self.dry_run else list(map(self._row, offered, fingerprints, (uuid4() for _ in offered)))
+        return Batch(offered, fingerprints, rows)
 
     def store(self, batch: Batch) -> Taken:
         """Store a batch in one transaction, or find out what storing it would do.
@@ -88,17 +90,16 @@ class Intake:
         """
         with session.transaction() as connection:
             live, held = self._live(connection, batch.offered), self._refused(connection, batch)
-            known = [each for each in batch.offered if each.line not in held and each.ref in live]
+            known = [each for each in batch.offered if each.ref in live and each.line not in held]
             counts = Counter(imported=len(batch.offered) - len(held) - len(known), bad=len(held))
             counts["replaced" if self.replace else "skipped"] = len(known)
-            new = [
-                row
-                for each, row in zip(batch.offered, batch.rows, strict=False)
-                if each.line not in held and each.ref not in live
-            ]
-            counts.update(self._made(connection, new))
-            if self.replace and not self.dry_run:
-                counts.update(self._overwritten(connection, [self._row(each, live[each.ref]) for each in known]))
+            if not self.dry_run:
+                rows = [
+                    row
+                    for each, row in zip(batch.offered, batch.rows, strict=True)
+                    if each.ref not in live and each.line not in held
+                ]
+                counts.update(self._write(connection, rows, self._rows(known, live) if self.replace else []))
         return Taken(counts, list(held.values()))
 
     def wanted(self, offered: Sequence[Offered]) -> set[int]:
@@ -118,17 +119,15 @@ class Intake:
             return {ref: row.id for ref, row in consent.live_rows(connection, self.client_id, refs).items()}
         return incoming.present(connection, self.client_id, refs)
 
-    def _made(self, connection: Connection, rows: Sequence[NewGrant]) -> Counter[str]:
-        """Write new rows; returns what another process was faster with, as corrections of the counts."""
-        late = len(rows) - incoming.take_in(connection, self.client_id, rows, actor=self.who)
-        return Counter(imported=-late, skipped=late)
-
-    def _overwritten(self, connection: Connection, rows: Sequence[NewGrant]) -> Counter[str]:
-        """Replace what rows hold; returns what may not be replaced any more, as corrections of the counts."""
-        changed = consent.overwrite(connection, rows)
-        event.of_grants(connection, sorted(changed), "grant.replaced", actor=self.who)
-        late = len(rows) - len(changed)
-        return Counter(replaced=-late, skipped=late)
+    def _write(self, connection: Connection, new: list[Incoming], known: list[Incoming]) -> Counter[str]:
+        """Write rows; returns what other processes changed meanwhile, as corrections of the counts."""
+        if not new and not known:
+            return Counter()
+        incoming.copy(connection, new + known)
+        changed = incoming.overwrite(connection, actor=self.who) if known else 0
+        made = incoming.make(connection, self.client_id, actor=self.who)
+        late_new, late_known = len(new) - made, len(known) - changed
+        return Counter(imported=-late_new, replaced=-late_known, skipped=late_new + late_known)
 
     def _refused(self, connection: Connection, batch: Batch) -> dict[int, Bad]:
         """Lines that must not come in, by number."""
@@ -160,28 +159,30 @@ class Intake:
             if each.ref in pending
         }
 
-    def _row(self, each: Offered, grant_id: UUID) -> NewGrant:
+    def _rows(self, offered: Sequence[Offered], ids: Mapping[str, UUID]) -> list[Incoming]:
+        """Seal lines for the rows that hold their refs."""
+        found = self._fingerprints(offered)
+        return [self._row(each, marks, ids[each.ref]) for each, marks in zip(offered, found, strict=True)]
+
+    def _row(self, each: Offered, fingerprints: list[bytes], grant_id: UUID) -> Incoming:
         life = each.life or timedelta(seconds=self.provider.default_life_seconds)
-        usable = each.expires_at is not None and each.access_token is not None
-        started_at = each.expires_at - life if each.expires_at is not None else None
-        return NewGrant(
+        # Without an access token its expiry says nothing.
+        expires_at = each.expires_at if each.access_token is not None else None
+        row_id = str(grant_id)
+        return Incoming(
             id=grant_id,
             ref=each.ref,
             status="paused" if self.paused else "active",
-            generation=1,
-            labels=each.labels,
-            keep=None,
+            labels=json.dumps(each.labels),
             scope=each.scope,
-            sealed_refresh_token=self._seal(grant_id, each.refresh_token, "refresh"),
-            sealed_access_token=self._seal(grant_id, each.access_token, "access") if each.access_token else None,
-            refresh_fingerprint=self.vault.fingerprint(each.refresh_token),
-            access_expires_at=each.expires_at if usable else None,
+            sealed_refresh_token=self._seal(row_id, each.refresh_token, "refresh"),
+            sealed_access_token=self._seal(row_id, each.access_token, "access") if each.access_token else None,
+            refresh_fingerprint=fingerprints[0],
+            access_expires_at=expires_at,
             life=life,
-            due_at=timing.due_at(started_at, life, grant_id) if usable and started_at else None,
-            refreshed_at=None,
-            credentials_no=None,
+            due_at=timing.due_at(expires_at - life, life, grant_id) if expires_at is not None else None,
             ever_in_doubt=each.in_doubt,
         )
 
-    def _seal(self, grant_id: UUID, token: str, purpose: str) -> bytes:
-        return self.vault.seal(token, table="grants", row_id=grant_id, purpose=purpose)
+    def _seal(self, row_id: str, token: str, purpose: str) -> bytes:
+        return self.vault.seal(token, table="grants", row_id=row_id, purpose=purpose)

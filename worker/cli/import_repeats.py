@@ -18,28 +18,25 @@ class Seen:
     """
 
     def __init__(self) -> None:
-        self._hashes = [array("Q") for _ in range(BUCKETS)]
-        self._lines = [array("I") for _ in range(BUCKETS)]
+        self._buckets = [(array("Q"), array("I")) for _ in range(BUCKETS)]
 
     def note(self, text: str, line: int) -> int | None:
         """The line where this text stood; one that was not there is noted."""
-        number, at = self._find(text)
-        hashes = self._hashes[number % BUCKETS]
+        number = hash(text) & HASH_BITS
+        hashes, lines = self._buckets[number % BUCKETS]
+        at = bisect_left(hashes, number)
         if at < len(hashes) and hashes[at] == number:
-            return self._lines[number % BUCKETS][at]
+            return lines[at]
         hashes.insert(at, number)
-        self._lines[number % BUCKETS].insert(at, line)
+        lines.insert(at, line)
         return None
 
     def forget(self, text: str) -> None:
-        """Take back what `note` has noted."""
-        number, at = self._find(text)
-        del self._hashes[number % BUCKETS][at]
-        del self._lines[number % BUCKETS][at]
-
-    def _find(self, text: str) -> tuple[int, int]:
+        """Take back what `note` has just noted."""
         number = hash(text) & HASH_BITS
-        return number, bisect_left(self._hashes[number % BUCKETS], number)
+        hashes, lines = self._buckets[number % BUCKETS]
+        at = bisect_left(hashes, number)
+        del hashes[at], lines[at]
 
 
 class Repeats:

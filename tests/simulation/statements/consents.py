@@ -19,7 +19,7 @@ LIVE = ("id", "ref", "status", "generation", "labels", "keep", "refresh_fingerpr
 @carries_out(consent.INSERT)
 def insert(tables: Tables, p: Parameters) -> list[Row]:
     made = []
-    for *values, credentials_no, ever_in_doubt in transposed(p, *COLUMNS, "credentials_no", "ever_in_doubt"):
+    for *values, credentials_no in transposed(p, *COLUMNS, "credentials_no"):
         row: Row = dict(zip(COLUMNS, values, strict=True))
         if row["id"] in tables.grants or _ref_is_held(tables, p["client_id"], row["ref"]):
             continue
@@ -31,7 +31,7 @@ def insert(tables: Tables, p: Parameters) -> list[Row]:
             "asked_at": row["refreshed_at"],
             "refreshed_credentials_no": credentials_no,
             "claim_no": 0,
-            "ever_in_doubt": ever_in_doubt,
+            "ever_in_doubt": False,
             "predecessors_dropped": False,
             "reason": None,
             "older_access_ends_at": None,
