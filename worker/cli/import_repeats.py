@@ -18,12 +18,12 @@ class Seen:
     """
 
     def __init__(self) -> None:
-        self._buckets = [(array("Q"), array("I")) for _ in range(BUCKETS)]
+        self.buckets = [(array("Q"), array("I")) for _ in range(BUCKETS)]
 
     def note(self, text: str, line: int) -> int | None:
         """The line where this text stood; one that was not there is noted."""
         number = hash(text) & HASH_BITS
-        hashes, lines = self._buckets[number % BUCKETS]
+        hashes, lines = self.buckets[number % BUCKETS]
         at = bisect_left(hashes, number)
         if at < len(hashes) and hashes[at] == number:
             return lines[at]
@@ -34,7 +34,7 @@ class Seen:
     def forget(self, text: str) -> None:
         """Take back what `note` has just noted."""
         number = hash(text) & HASH_BITS
-        hashes, lines = self._buckets[number % BUCKETS]
+        hashes, lines = self.buckets[number % BUCKETS]
         at = bisect_left(hashes, number)
         del hashes[at], lines[at]
 
@@ -43,16 +43,16 @@ class Repeats:
     """Names the lines whose ref or refresh token stood in an earlier line."""
 
     def __init__(self) -> None:
-        self._refs = Seen()
-        self._tokens = Seen()
+        self.refs = Seen()
+        self.tokens = Seen()
 
     def fault(self, found: Offered) -> Bad | None:
         """What is wrong with a line; one that is not at fault is noted."""
-        earlier = self._refs.note(found.ref, found.line)
+        earlier = self.refs.note(found.ref, found.line)
         if earlier is not None:
             return Bad(found.line, f"its ref stands in line {earlier} already", found.ref)
-        earlier = self._tokens.note(found.refresh_token, found.line)
+        earlier = self.tokens.note(found.refresh_token, found.line)
         if earlier is not None:
-            self._refs.forget(found.ref)
+            self.refs.forget(found.ref)
             return Bad(found.line, f"its refresh token stands in line {earlier} already", found.ref)
         return None

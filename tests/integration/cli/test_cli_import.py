@@ -148,6 +148,35 @@ def test_many_grants_come_in_by_batches_each_once(temple: Evergrant, sql: Any) -
     assert sql("select count(*) from evergrant.events where type = 'grant.imported'") == [(1234,)]
 
 
+def test_what_another_process_is_faster_with_is_skipped_and_counted(
+    temple: Evergrant, database: Engine, sql: Any
+) -> None:
+    other = (
+        "insert into evergrant.grants (id, client_id, ref, status, due_at)"
+        " select gen_random_uuid(), id, 'b', 'active', clock_timestamp() from evergrant.clients"
+    )
+    others = [other]
+
+    def be_faster(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "insert into evergrant.grants" in statement and others:
+            sql(others.pop())
+
+    event.listen(database, "before_cursor_execute", be_faster)
+    done = take(temple, lines_of(grant("a"), grant("b"), grant("c")))
+    event.remove(database, "before_cursor_execute", be_faster)
+    assert (done.code, done.json["imported"], done.json["skipped"]) == (0, 2, 1)
+    told = sql("select ref from evergrant.events where type = 'grant.imported' order by ref")
+    assert told == [("a",), ("c",)]
+
+
+def test_bad_lines_of_every_kind_are_told_in_the_order_of_the_file(temple: Evergrant) -> None:
+    take(temple, lines_of(grant("a")))
+    broken = "{\n"
+    stolen = lines_of(grant("thief", refresh_token="rt-a"))
+    done = take(temple, broken + stolen + broken + lines_of(grant("b")) + broken)
+    assert [each["line"] for each in bad(done)] == [1, 2, 3, 5]
+
+
 @pytest.mark.parametrize("name", ["none.jsonl", "."])
 def test_a_file_that_cannot_be_read_is_named(temple: Evergrant, tmp_path: Path, name: str) -> None:
     done = temple("grants", "import", str(tmp_path / name), "--client", "temple", "--json")

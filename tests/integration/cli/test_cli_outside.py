@@ -17,6 +17,7 @@ import pytest
 from pydantic import SecretStr
 
 import settings
+from tests import polling
 from tests.integration.cli.evergrant import Evergrant
 from tests.integration.cli.test_cli_connect import visit
 from worker.simulator.control import SimulatorControl
@@ -289,3 +290,25 @@ def _log_lines(process: "subprocess.Popen[str]", *, until: str) -> list[dict[str
         process.terminate()
         told += process.stderr
     return [json.loads(line) for line in told if line.startswith("{")]
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGINT])
+def test_an_import_that_was_struck_in_the_middle_is_run_again_and_nothing_is_lost_or_there_twice(
+    temple: Evergrant, start: Start, sql: Any, tmp_path: Path, signal_: signal.Signals
+) -> None:
+    lines = [json.dumps({"ref": f"g{n}", "refresh_token": f"rt-{n}"}) + "\n" for n in range(5000)]
+    pipe, file = tmp_path / "pipe", tmp_path / "grants.jsonl"
+    file.write_text("".join(lines), encoding="utf-8")
+    os.mkfifo(pipe)
+    importing = start("grants", "import", str(pipe), "--client", "temple")
+    with pipe.open("w", encoding="utf-8") as feeding:
+        feeding.writelines(lines[:3000])
+        feeding.flush()
+        polling.eventually(lambda: sql("select count(*) from evergrant.grants") == [(2000,)], timeout=60)
+        importing.send_signal(signal_)
+        _, told = importing.communicate(timeout=30)
+    if signal_ is signal.SIGINT:
+        assert "Stopped: 2000 imported so far" in told
+    assert temple("grants", "import", str(file), "--client", "temple", "--json").json["skipped"] == 2000
+    assert sql("select count(*), count(distinct ref) from evergrant.grants") == [(5000, 5000)]
+    assert sql("select count(distinct grant_id) from evergrant.events where type = 'grant.imported'") == [(5000,)]
