@@ -142,6 +142,13 @@ class Settings(BaseSettings):
         "127.0.0.1:9464",
         description="Where `evergrant web` tells operators how it goes: `/metrics`, `/healthz`, `/readyz`.",
     )
+    metrics_port: int = Field(
+        0,
+        ge=-1,
+        le=LARGEST_PORT,
+        description="Where each worker and beat serves its own `/metrics`, on 127.0.0.1: the first port from this one "
+        "on that is free; 0: any, -1: nowhere. `evergrant status` shows which.",
+    )
     ops_password_file: Path | None = Field(
         None, description="Password of the operators' listener, any user name; needed beyond loopback."
     )

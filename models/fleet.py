@@ -57,7 +57,8 @@ order by c.name
 """)
 
 PROCESSES = text("""
-select kind, host, pid, started_at, seen_at, seen_at > clock_timestamp() - cast(:silent_after as interval) as alive
+select kind, host, pid, metrics_port, started_at, seen_at,
+    seen_at > clock_timestamp() - cast(:silent_after as interval) as alive
 from evergrant.processes order by kind, host, pid
 """)
 

@@ -20,19 +20,23 @@ class Process(Base):
     pid: Mapped[int] = mapped_column(Integer)
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]
+    metrics_port: Mapped[int | None] = mapped_column(Integer)
 
 
 SEE = text("""
-insert into evergrant.processes (id, kind, host, pid) values (:id, :kind, :host, :pid)
+insert into evergrant.processes (id, kind, host, pid, metrics_port) values (:id, :kind, :host, :pid, :metrics_port)
 on conflict (id) do update set seen_at = clock_timestamp()
 """)
 LEAVE = text("delete from evergrant.processes where id = :id")
 FORGET = text("delete from evergrant.processes where seen_at < clock_timestamp() - interval '1 hour'")
 
 
-def see(connection: Connection, process_id: UUID, *, kind: str, host: str, pid: int) -> None:
-    """Note that a process is alive."""
-    connection.execute(SEE, {"id": process_id, "kind": kind, "host": host, "pid": pid})
+def see(
+    connection: Connection, process_id: UUID, *, kind: str, host: str, pid: int, metrics_port: int | None = None
+) -> None:
+    """Note that a process is alive, and where on its machine it serves metrics."""
+    facts = {"id": process_id, "kind": kind, "host": host, "pid": pid, "metrics_port": metrics_port}
+    connection.execute(SEE, facts)
 
 
 def leave(connection: Connection, process_id: UUID) -> None:

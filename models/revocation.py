@@ -73,6 +73,7 @@ class Task:
     reason: str | None
     attempts: int
     failing_since: datetime | None
+    requested_at: datetime
     ever_in_doubt: bool
     predecessors_dropped: bool
     freshened: bool  # the row's pair came of a refresh since the request
@@ -81,7 +82,7 @@ class Task:
 
 
 TASK = text("""
-select r.id, r.reason, r.attempts, r.failing_since,
+select r.id, r.reason, r.attempts, r.failing_since, r.requested_at,
     g.ever_in_doubt or g.doubt_since is not null as ever_in_doubt, g.predecessors_dropped,
     coalesce(g.refreshed_at > r.requested_at, false) as freshened,
     case when g.older_access_ends_at > clock_timestamp() then g.older_access_ends_at end as older_access_ends_at

@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import structlog
@@ -28,8 +29,9 @@ DEAF = timedelta(seconds=90)
 class Pulse:
     """One thread of a worker process; what fails is told and tried again at the next beat."""
 
-    def __init__(self, place: Workplace) -> None:
+    def __init__(self, place: Workplace, *, metrics_port: int | None = None) -> None:
         self.place = place
+        self.metrics_port = metrics_port
         self.id = uuid4()
         self.unstarted_since: timedelta | None = None
         self._ended = threading.Event()
@@ -84,22 +86,23 @@ class Pulse:
 
     def _say_alive(self) -> None:
         with transaction() as connection:
-            process.see(connection, self.id, kind="worker", host=socket.gethostname(), pid=os.getpid())
+            facts: dict[str, Any] = {"kind": "worker", "host": socket.gethostname(), "pid": os.getpid()}
+            process.see(connection, self.id, **facts, metrics_port=self.metrics_port)
             register.see(connection, self.place.journal_id)
 
 
 _pulse: list[Pulse] = []
 
 
-def begin() -> None:
-    """Open the workplace of this process and let it live."""
+def begin(*, metrics_port: int | None = None) -> None:
+    """Open the workplace of this process and let it live; `metrics_port` is told where this process serves metrics."""
     _raise_open_files()
     _refuse_forgetful_server()
     place = workplace.here(settle)
     state = recover.look(place, thoroughly=True)
     if state != "fit":
         log.error("worker.database_unfit", state=state, remedy="evergrant db check")
-    pulse = Pulse(place)
+    pulse = Pulse(place, metrics_port=metrics_port)
     _pulse[:] = [pulse]
     pulse.start()
 

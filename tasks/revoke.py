@@ -25,7 +25,7 @@ from models import dead_letter, event, revocation
 from models.database import transaction
 from models.keys import VaultError
 from models.revocation import Branch, Task
-from tasks import clock, valves, workplace
+from tasks import clock, meters, valves, workplace
 from tasks.attempt import Arrived
 from tasks.decide import read
 from tasks.journal import End, JournalBroken
@@ -277,6 +277,8 @@ class Ending(Looking):
             if end_by is not None:
                 data["access_tokens_end_by"] = end_by.astimezone(UTC).isoformat()
             event.of_grants(connection, [job.grant_id], "grant.revoked", reason=task.reason, data=data)
+        took = job.started_at - task.requested_at + (clock.boot() - self.attempt.begun)
+        meters.REVOCATIONS.add([((self.attempt.registered.known.name, evidence), took)])
         log.info("revoke", ref=job.ref, grant_id=str(job.grant_id), outcome=evidence, requests=self.requests)
 
     def _note_end(self, task: Task, evidence: str) -> None:

@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,10 +17,11 @@ from models import attempt as attempts
 from models import chore, claim, process, tick
 from models.claim import Job
 from models.database import transaction
-from tasks import clock
+from tasks import clock, meters
 from tasks.claim import Claimed
 from tasks.claim import claim as claim_client
 from tasks.retry import DATABASE_AWAY
+from worker import metrics
 
 log = structlog.get_logger()
 
@@ -41,6 +43,11 @@ class GrantScheduler(Scheduler):
         self.busy = False  # in the database or with the broker
         super().__init__(*args, **kwargs)
 
+    @cached_property
+    def metrics_port(self) -> int | None:
+        """Where this beat serves its metrics, from the first look on."""
+        return metrics.serve(meters.OF_BEAT, self.settings.metrics_port)
+
     def setup_schedule(self) -> None:
         """There is none: no shelve file, no entry a token."""
 
@@ -51,12 +58,14 @@ class GrantScheduler(Scheduler):
             again_in = self._look()
         except Exception:
             self.failures += 1
+            meters.LOOKS.add({("failed",): 1})
             back_off = min(2.0 ** (self.failures - 1), LONGEST_BACK_OFF)
             log.exception("beat.tick_failed", again_in_s=back_off)
             return back_off
         finally:
             self.busy = False
         self.failures = 0
+        meters.LOOKS.add({("done",): 1})
         return again_in
 
     def close(self) -> None:
@@ -107,6 +116,8 @@ class GrantScheduler(Scheduler):
     def _claim(self, client_id: int) -> Claimed:
         with transaction() as connection:
             claimed = claim_client(connection, client_id, lease=self.settings.dispatch_lease)
+        kinds = {"due": claimed.due, "wished": claimed.wished, "revocation": claimed.revocations}
+        meters.CLAIMS.add({(kind,): len(jobs) for kind, jobs in kinds.items()})
         self._publish("evergrant.refresh", "refresh_urgent", claimed.wished)
         self._publish("evergrant.refresh", "refresh", claimed.due)
         # One a message: a revocation takes several requests, one after the other.
@@ -160,7 +171,8 @@ class GrantScheduler(Scheduler):
         now = clock.boot()
         if self.seen_at is None or now - self.seen_at >= HEARTBEAT:
             with transaction() as connection:
-                process.see(connection, self.id, kind="beat", host=socket.gethostname(), pid=os.getpid())
+                facts: dict[str, Any] = {"kind": "beat", "host": socket.gethostname(), "pid": os.getpid()}
+                process.see(connection, self.id, **facts, metrics_port=self.metrics_port)
                 tick.write(connection)
             self.seen_at = now
 

@@ -6,8 +6,8 @@ import structlog
 from celery import Celery, signals
 
 import settings as configuration
-from tasks import pulse, workplace
-from worker import broker, logs
+from tasks import meters, pulse, workplace
+from worker import broker, logs, metrics
 from worker.embedded import discovery
 
 log = structlog.get_logger()
@@ -49,7 +49,7 @@ def _begin(**_: Any) -> None:
     Celery logs whatever a signal's receiver raises and goes on, all but what ends a process.
     """
     try:
-        pulse.begin()
+        pulse.begin(metrics_port=metrics.serve(meters.OF_WORKER, configuration.current().metrics_port))
     except Exception as error:
         log.exception("worker.cannot_start", reason=str(error))
         raise SystemExit(1) from error

@@ -279,6 +279,7 @@ create table evergrant.processes (
     pid integer not null,
     started_at timestamptz not null default clock_timestamp(),
     seen_at timestamptz not null default clock_timestamp(),
+    metrics_port integer,              -- on its own loopback; null: it serves none
     constraint pk_processes primary key (id),
     constraint ck_processes_kind check (kind in ('beat', 'worker', 'web'))
 );

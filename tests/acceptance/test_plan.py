@@ -1,13 +1,14 @@
 """What `evergrant plan` says of a fleet is what then happens to it, by the provider's own ledger."""
 
 import json
+import re
 from itertools import pairwise
 from statistics import mean, median
 
 import pytest
 
 from tests.acceptance.installation import Installation
-from tests.acceptance.providers import Simulated, simulated
+from tests.acceptance.providers import Simulated, call, simulated
 from tests.polling import eventually
 
 LIFETIME = 6.0
@@ -39,6 +40,9 @@ def test_a_fleet_that_fits_stays_fresh_and_one_that_does_not_falls_behind_by_wha
         assert median(waits(narrow)) == pytest.approx(said["behind"]["renewed_every_seconds"], rel=0.2)
         stale = 1 - mean(each["behind"] for each in fresh) / GRANTS
         assert stale == pytest.approx(said["behind"]["stale_share"], abs=0.15)
+        eventually(
+            lambda: counted(installation) == {name: renewed(each) for name, each in providers.items()}, timeout=20
+        )
         assert {request["status"] for provider in providers.values() for request in provider.asked()} == {200}
 
 
@@ -57,6 +61,19 @@ def times_renewed(provider: Simulated) -> int:
     """How often the grant that was renewed least has been."""
     found = provider.refreshes()
     return min(map(len, found.values())) if len(found) == GRANTS else 0
+
+
+def renewed(provider: Simulated) -> int:
+    """How many token sets were issued for a refresh."""
+    return sum(map(len, provider.refreshes().values()))
+
+
+def counted(installation: Installation) -> dict[str, int]:
+    """The same as the worker's metrics tell."""
+    (row,) = installation.rows("select metrics_port from evergrant.processes where kind = 'worker'")
+    _, text = call(f"http://127.0.0.1:{row['metrics_port']}", "GET", "/metrics")
+    found = re.findall(r'^evergrant_refreshes_total{client="(\w+)",outcome="refreshed"} (\S+)$', text, re.MULTILINE)
+    return {client: int(float(count)) for client, count in found}
 
 
 def waits(provider: Simulated) -> list[float]:

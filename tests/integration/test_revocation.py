@@ -8,6 +8,7 @@ import pytest
 
 from tasks import clock, confirm, refresh, replay, retry
 from tasks.journal import Entry
+from tasks.meters import REVOCATIONS, Series
 from tasks.revoke import Ending
 from tests.heart import GATEWAY, INVALID_GRANT, Heart, token_set
 from tests.integration.revoking import (
@@ -53,7 +54,11 @@ def test_the_current_token_is_revoked_by_its_refresh_token_and_looked_at(
 ) -> None:
     client = client_of(heart, simulator)
     heart.grant(client, pair=mint(simulator), labels=ORG)
+    before = REVOCATIONS.read().get(("demo", "verified"), Series([], 0))
     revoke(heart, client)
+    after = REVOCATIONS.read()["demo", "verified"]
+    assert sum(after.counts) == sum(before.counts) + 1
+    assert 0 < after.total - before.total < 30
     assert [(r["endpoint"], r["outcome"]) for r in simulator.requests(ref="customer")] == [
         ("revoke", "revoked"),
         ("token", "invalid_grant"),

@@ -34,6 +34,7 @@ class Scheduler(GrantScheduler):
 
     producer = cast("Any", None)
     connection = cast("Any", None)
+    metrics_port = cast("Any", None)
 
     def __init__(self, broker: "Broker", number: UUID, told: Callable[[Exception], None]) -> None:
         self.told = told

@@ -36,6 +36,7 @@ PROCESSES = [
     Column("host", spare=1),
     Column("pid", number=True),
     Column("alive"),
+    Column("metrics_port", "metrics", spare=3),
     Column("seen_at", spare=2),
 ]
 

@@ -31,6 +31,7 @@ COUNTS = {
     "lapsed": "Grants kept warm whose access token has ended.",
 }
 NAMES = {"suspect": "suspects"}
+WITHIN = ("10m", "20m", "40m")
 KINDS = ("beat", "worker", "web")
 
 
@@ -104,6 +105,13 @@ def _of_clients(clients: list[RowMapping]) -> Iterable[Metric]:
     runway = {row["name"]: _seconds(row["runway"], None) for row in clients}
     known = {name: value for name, value in runway.items() if value is not None}
     yield _by_client("runway_seconds", "Until the first access token kept warm ends, if all stood still.", known)
+    ending = _family(
+        "access_tokens_ending", "Access tokens kept warm that end soon, if all stood still.", "client", "within"
+    )
+    for row in clients:
+        for within in WITHIN:
+            ending.add_metric([row["name"], within], row[f"ending_{within}"])
+    yield ending
     shut = {row["name"]: int(row["paused_until"] is not None or bool(row["paused_by_operator"])) for row in clients}
     yield _by_client("valve_shut", "Whether nothing is sent for the client, by itself or by an operator.", shut)
     held = {row["name"]: int(row["deaths_held_at"] is not None) for row in clients}

@@ -1,7 +1,6 @@
 """The operators' listener, and where web may listen at all."""
 
 import base64
-import re
 import secrets
 import socket
 import ssl
@@ -20,11 +19,9 @@ from tests.certificates import written
 from tests.heart import Heart
 from tests.integration.web.asking import Web, ask
 from tests.integration.web.conftest import bound, served
+from tests.metrics_page import on_the_page, scraped
 from tests.polling import eventually
 from worker.web.listening import ops_listener, token_listener
-
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "reference" / "http.md").read_text(encoding="utf-8")
-METRIC = re.compile(r"^(evergrant_\w+?)(?:_bucket|_sum|_count)?(?:{| )", re.MULTILINE)
 
 
 @pytest.fixture
@@ -67,10 +64,11 @@ def test_metrics_tell_what_the_database_knows_and_all_of_them_are_on_the_page(
     told = web.ops("/metrics").body.decode()
     assert 'evergrant_grants{client="demo",status="needs_consent"} 1.0' in told
     assert 'evergrant_due{client="demo"} 1.0' in told
+    assert 'evergrant_access_tokens_ending{client="demo",within="40m"} 1.0' in told
     assert 'evergrant_valve_shut{client="demo"} 1.0' in told
     assert 'evergrant_dead_letters_open{cause="revoked_or_expired"} 1.0' in told
     assert 'evergrant_web_requests_total{route="/v1/grants/{ref}/token",status="200"} 1.0' in told
-    assert set(METRIC.findall(told)) == set(re.findall(r"^\| `(evergrant_\w+)` \|", PAGE, re.MULTILINE))
+    assert scraped(told) == on_the_page("the fleet, from web")
 
 
 def test_without_a_place_for_tokens_there_is_the_operators_listener_alone(heart: Heart, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def task(tables: Tables, p: Parameters) -> list[Row]:
     older = grant["older_access_ends_at"]
     return [
         {
-            **{name: row[name] for name in ("id", "reason", "attempts", "failing_since")},
+            **{name: row[name] for name in ("id", "reason", "attempts", "failing_since", "requested_at")},
             "ever_in_doubt": grant["ever_in_doubt"] or grant["doubt_since"] is not None,
             "predecessors_dropped": grant["predecessors_dropped"],
             "freshened": grant["refreshed_at"] is not None and grant["refreshed_at"] > row["requested_at"],

@@ -1,0 +1,144 @@
+"""Meters: what this process has done, counted as it is done, and read by whoever serves it as metrics.
+
+Plain numbers in memory, so that no command that merely imports a task pays for a metrics library, and a count costs
+well under a microsecond. Labels are clients, outcomes and kinds, never refs: there is no more of them than operators
+and this code have named.
+"""
+
+import threading
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from models.settlement import Held
+from tasks.attempt import Arrived
+from tasks.oauth.transport import NotSent
+from tasks.policy.outcome import Misconfigured, NotNow, Outcome, Refreshed, Refused, Unknown
+from tasks.policy.timing import due_at
+
+Labels = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Count:
+    """How often something happened, by its labels."""
+
+    name: str
+    told: str
+    labels: Labels
+    seen: Counter[Labels] = field(default_factory=Counter, init=False, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    def add(self, counts: Mapping[Labels, int]) -> None:
+        """Count what was gathered."""
+        with self._lock:
+            self.seen.update(counts)
+
+    def read(self) -> dict[Labels, int]:
+        """The counts now."""
+        with self._lock:
+            return dict(self.seen)
+
+
+@dataclass
+class Series:
+    """One histogram: how many lengths were at most each bound (seconds), the last without one, and their sum."""
+
+    counts: list[int]
+    total: float = 0.0
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How long something took, by its labels; `bounds` are seconds, upper ends included."""
+
+    name: str
+    told: str
+    labels: Labels
+    bounds: Sequence[float]
+    seen: dict[Labels, Series] = field(default_factory=dict, init=False, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    def add(self, lengths: Iterable[tuple[Labels, timedelta]]) -> None:
+        """Count what was gathered; less than nothing counts as nothing."""
+        with self._lock:
+            for labels, length in lengths:
+                series = self.seen.get(labels)
+                if series is None:
+                    series = self.seen[labels] = Series([0] * (len(self.bounds) + 1))
+                seconds = max(length.total_seconds(), 0.0)
+                series.counts[bisect_left(self.bounds, seconds)] += 1
+                series.total += seconds
+
+    def read(self) -> dict[Labels, Series]:
+        """The series now."""
+        with self._lock:
+            return {labels: Series(list(each.counts), each.total) for labels, each in self.seen.items()}
+
+
+REFRESHES: Final = Count("refreshes", "Refreshes that ended, by what that meant.", ("client", "outcome"))
+LIFE_LEFT: Final = Lengths(
+    "life_left_at_commit_seconds",
+    "What was left of the access token kept warm when the next one was stored; 0: it had ended.",
+    ("client",),
+    (0, 1, 5, 15, 60, 120, 300, 600, 1200, 1800, 2400, 3600, 7200, 14400, 43200, 86400),
+)
+LATENESS: Final = Lengths(
+    "refresh_lateness_seconds",
+    "How long after it was due a refresh of a grant kept warm was begun.",
+    ("client",),
+    (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400),
+)
+REVOCATIONS: Final = Lengths(
+    "revocation_seconds",
+    "From the request of a revocation to its end, by what is known then.",
+    ("client", "evidence"),
+    (0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400),
+)
+CLAIMS: Final = Count("claims", "Jobs that this beat has claimed.", ("kind",))
+LOOKS: Final = Count("looks", "Times that this beat has looked for what is due.", ("result",))
+
+OF_WORKER: Final[tuple[Count | Lengths, ...]] = (REFRESHES, LIFE_LEFT, LATENESS, REVOCATIONS)
+OF_BEAT: Final[tuple[Count | Lengths, ...]] = (CLAIMS, LOOKS)
+
+# Kinds of outcome, not codes: a provider may answer with any code that it likes.
+OUTCOMES: Final[dict[type, str]] = {
+    Refreshed: "refreshed",
+    NotSent: "not_sent",
+    NotNow: "not_now",
+    Refused: "refused",
+    Misconfigured: "misconfigured",
+    Unknown: "unknown",
+}
+
+
+def count_refreshes(group: Sequence[Arrived], outcomes: Sequence[Outcome], held: Mapping[UUID, Held]) -> None:
+    """Count a settled group: how each ended, and of those kept warm how late and how near to the end of their life.
+
+    `held` are the rows before they were written.
+    """
+    ended: Counter[Labels] = Counter()
+    left, late = [], []
+    for arrived, outcome in zip(group, outcomes, strict=True):
+        job, client = arrived.attempt.job, arrived.attempt.registered.known.name
+        ended[client, _kind(outcome)] += 1
+        row = held.get(job.grant_id)
+        if not isinstance(outcome, Refreshed) or row is None or row.access_expires_at is None:
+            continue
+        if row.keep != "warm" or row.generation != job.generation:
+            continue
+        left.append(((client,), row.access_expires_at - row.at))
+        if row.life is not None:
+            late.append(((client,), job.started_at - due_at(row.access_expires_at - row.life, row.life, job.grant_id)))
+    REFRESHES.add(ended)
+    LIFE_LEFT.add(left)
+    # What was begun before it was due was wished for.
+    LATENESS.add((labels, lateness) for labels, lateness in late if lateness >= timedelta(0))
+
+
+def _kind(outcome: Outcome) -> str:
+    return "held_back" if isinstance(outcome, NotSent) and outcome.code == "guard" else OUTCOMES[type(outcome)]
