@@ -20,7 +20,9 @@ from (
     cross join lateral (values ('refresh', g.sealed_refresh_token), ('access', g.sealed_access_token)) s (ring, bytes)
     where g.status <> 'revoked' {of_grant}
     union all
-    select 'refresh', g.sealed_refresh_token from evergrant.former_tokens g where g.known_dead_at is null {of_former}
+    select s.ring, s.bytes from evergrant.former_tokens g
+    cross join lateral (values ('refresh', g.sealed_refresh_token), ('access', g.sealed_access_token)) s (ring, bytes)
+    where g.known_dead_at is null {of_former}
     {others}
 ) sealed (ring, bytes)
 where case when length(sealed.bytes) > 1 then length(sealed.bytes) > 2 + get_byte(sealed.bytes, 1) else false end
@@ -50,6 +52,11 @@ class Missing:
     def remedy(self) -> str:
         """What to do about it."""
         return f"add the key {self.key_id} to {VARIABLES[self.ring]} here and on every machine that uses them"
+
+
+def counts(connection: Connection) -> dict[tuple[str, str], int]:
+    """How many sealed values need each key, by ring and id."""
+    return {(row.ring, row.key_id): row.rows for row in connection.execute(USED)}
 
 
 def missing(connection: Connection, vault: Vault) -> list[Missing]:
