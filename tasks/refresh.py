@@ -10,7 +10,7 @@ forged finds no claim of its number and changes nothing.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -40,6 +40,8 @@ log = structlog.get_logger()
 
 MOST_JOBS = 1000  # in one message; ours carry at most a sheaf
 UNUSABLE_WAIT = timedelta(minutes=1)
+
+PutOff = Callable[[Sequence[tuple[UUID, int, timedelta]]], None]  # grant_id, claim_no, and how long to wait
 
 
 class HeldBack(Exception):
@@ -77,8 +79,10 @@ def read_jobs(jobs: Any) -> list[Job]:
     return read
 
 
-def start(place: Workplace, jobs: Sequence[Job], *, status: str = "active") -> list[Attempt]:
-    """Start what is still ours; jobs whose registration cannot be used here are given back, and not blamed."""
+def start(
+    place: Workplace, jobs: Sequence[Job], *, status: str = "active", put_off: PutOff | None = None
+) -> list[Attempt]:
+    """Start what is still ours; jobs whose registration cannot be used here are put off, and not blamed."""
     begun = clock.boot()
     started, known = _start_rows(place, jobs, status)
     usable: list[Attempt] = []
@@ -89,7 +93,7 @@ def start(place: Workplace, jobs: Sequence[Job], *, status: str = "active") -> l
         except (VaultError, OAuthError) as error:
             log.error("refresh.registration_unusable", client=known[job.client_id].name, reason=str(error))  # noqa: TRY400
             unusable.append((job.grant_id, job.claim_no, UNUSABLE_WAIT))
-    give_back(unusable)
+    (put_off or give_back)(unusable)
     return usable
 
 

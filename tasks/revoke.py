@@ -17,16 +17,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import structlog
 from celery import shared_task
 
 from models import dead_letter, event, revocation
+from models.claim import Job
 from models.database import transaction
 from models.keys import VaultError
 from models.revocation import Branch, Task
 from tasks import clock, meters, valves, workplace
-from tasks.attempt import Arrived
+from tasks.attempt import Arrived, Attempt
 from tasks.decide import read
 from tasks.journal import End, JournalBroken
 from tasks.looking import Looking, NotYet
@@ -46,6 +48,7 @@ from tasks.policy.timing import back_off, release_wait
 from tasks.policy.valve import Result, Sign
 from tasks.refresh import read_jobs, request_of, start
 from tasks.settle import settle
+from tasks.workplace import Workplace
 
 log = structlog.get_logger()
 
@@ -70,8 +73,20 @@ def revoke(jobs: Any = None, **_later: Any) -> None:
     """Carry out `[[grant_id, claim_no], …]` of grants whose revocation beat has claimed."""
     place = workplace.here(settle)
     for job in place.once(read_jobs(jobs)):
-        for attempt in start(place, [job], status="revoking"):
+        for attempt in begin(place, job):
             Ending(place, attempt).carry_out()
+
+
+def begin(place: Workplace, job: Job) -> list[Attempt]:
+    """Start the revocation of a grant, where it is still ours."""
+    return start(place, [job], status="revoking", put_off=_put_off)
+
+
+def _put_off(jobs: Sequence[tuple[UUID, int, timedelta]]) -> None:
+    """Queue them for later: a revocation has a due time of its own, and beat would claim it again at once."""
+    for grant_id, claim_no, wait in jobs:
+        with transaction() as connection:
+            revocation.again(connection, grant_id, claim_no, wait=wait)
 
 
 class Ending(Looking):

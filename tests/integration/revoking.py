@@ -7,7 +7,7 @@ from uuid import UUID
 from models import client as clients
 from models.database import transaction
 from tasks import refresh, retry
-from tasks.revoke import Ending
+from tasks.revoke import Ending, begin
 from tests.heart import Heart
 from worker.simulator.control import SimulatorControl
 
@@ -43,7 +43,7 @@ def ask(heart: Heart, client: int) -> None:
 def end(heart: Heart, client: int) -> None:
     """One look of beat, and what a worker makes of the revocations it finds."""
     for job in heart.claim(client).revocations:
-        for attempt in heart.start([job], status="revoking"):
+        for attempt in begin(heart.place, job):
             Ending(heart.place, attempt).carry_out()
 
 

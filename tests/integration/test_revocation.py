@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from models.vault import KeyRing
 from tasks import clock, confirm, refresh, replay, retry
 from tasks.journal import Entry
 from tasks.meters import REVOCATIONS, Series
@@ -431,4 +432,25 @@ def test_a_predecessor_that_was_refused_once_is_killed_all_the_same(
         heart.ask(client, INVALID_GRANT)
     assert heart.one("select tried_at is not null as tried from evergrant.former_tokens")["tried"]
     assert revoke(heart, client)["evidence"] == "verified"
+    assert living(simulator) == []
+
+
+def test_a_revocation_whose_key_is_not_here_waits_unblamed_and_goes_on_when_it_is(
+    heart: Heart, simulator: SimulatorControl
+) -> None:
+    client = client_of(heart, simulator)
+    heart.grant(client, pair=mint(simulator), labels=ORG)
+    heart.run("select evergrant.request_revocation('customer')")
+    ring = heart.place.vault.refresh
+    assert ring is not None
+    try:
+        heart.place.vault.refresh = KeyRing.parse(KeyRing.generate_line("another"))
+        end(heart, client)
+        assert (found(heart)["status"], found(heart)["attempts"]) == ("queued", 0)
+        assert heart.claim(client).count == 0  # once a minute, not at each look
+    finally:
+        heart.place.vault.refresh = ring
+    heart.later(minutes=2)
+    end(heart, client)
+    assert found(heart)["evidence"] == "verified"
     assert living(simulator) == []
