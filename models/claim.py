@@ -65,18 +65,20 @@ for no key update of v skip locked
 """)
 
 # A grant whose revocation is open would be refused at start, and its revocation would wait for the lease to lapse.
+# By `ctid`: the locked rows are changed where they lie. Joined by id each is looked for once more, in a small fleet by
+# reading all of it (measured: 25 µs of CPU a token, now 17). A row that somebody else changed between the look and the
+# lock lies elsewhere, where this statement cannot see it: it is left to the next claim, as a locked one is.
 CLAIM_DUE = """
-with due as (
-    select g.id from evergrant.grants g
+update evergrant.grants g
+set claim_no = g.claim_no + 1, claimed_at = :at, due_at = :at + :lease
+where g.ctid = any (array(
+    select g.ctid from evergrant.grants g
     where g.client_id = :client_id and g.status = 'active' and g.due_at <= :at {condition}
         and not exists (select from evergrant.revocations r where r.grant_id = g.id)
     order by {order}
     limit :most
     for no key update of g skip locked
-)
-update evergrant.grants g
-set claim_no = g.claim_no + 1, claimed_at = :at, due_at = :at + :lease
-from due where g.id = due.id
+))
 returning g.id, g.claim_no
 """
 DUE = text(CLAIM_DUE.format(condition="", order="g.due_at"))

@@ -4,13 +4,14 @@ A unix socket in a folder that only we can enter, no TCP, a generated password (
 user namespace every unmapped user looks like the owner. Root does not run it as itself, see identity.py.
 """
 
+import shutil
 import signal
 from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
 
-from worker.embedded import cluster, identity, stale
+from worker.embedded import cluster, identity, sizing, stale
 from worker.embedded.binaries import postgres_bin
 from worker.embedded.cluster import USER
 from worker.embedded.engine import Engine
@@ -110,6 +111,7 @@ class Postgres(Engine):
             "log_checkpoints": "off",
             # A failing statement is not repeated in the log: CREATE ROLE … PASSWORD would stand there.
             "log_min_error_statement": "panic",
+            **sizing.options(memory=sizing.memory(), disk=shutil.disk_usage(self._home.path).total),
         }
         return [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
 
