@@ -14,8 +14,10 @@ from bench.stage import Stage
 from models.vault import KeyRing, Vault
 from settings import current
 
+LIFE = timedelta(hours=2)
+
 # Sealed tokens name the rings' own keys and are as long as those of 43 characters are; nobody opens them. Due times
-# are spread over 4800 s, two thirds of a life of two hours, as they are in a fleet that is kept warm.
+# are spread over two thirds of a life (4800 s of two hours), as they are in a fleet that is kept warm.
 FILL = """
 insert into evergrant.grants (
     id, client_id, ref, status, generation, scope, sealed_refresh_token, sealed_access_token, refresh_fingerprint,
@@ -24,21 +26,23 @@ insert into evergrant.grants (
 select gen_random_uuid(), c.id, 'customer-' || lpad(i::text, 8, '0'), 'active', 1, 'crm_read',
     %(refresh)s || sha256(i::text::bytea) || sha256(('s' || i)::bytea) || '1234567'::bytea,
     %(access)s || sha256(('a' || i)::bytea) || sha256(('b' || i)::bytea) || '1234567'::bytea,
-    sha256(('r' || i)::bytea), at + interval '40 minutes', interval '2 hours', at, 3, at - interval '80 minutes', 1
+    sha256(('r' || i)::bytea), at + cast(%(life)s as interval) / 3, %(life)s, at, 3,
+    at - cast(%(life)s as interval) * 2 / 3, 1
 from evergrant.clients c,
     lateral (
-        select i, clock_timestamp() + cast(%(first_due)s as interval) + random() * interval '80 minutes' as at
+        select i, clock_timestamp() + cast(%(first_due)s as interval)
+            + random() * cast(%(life)s as interval) * 2 / 3 as at
         from generate_series(%(first)s::int, %(last)s::int) i
     ) row
 """
 
 
-def fill(stage: Stage, count: int, *, first_due: str = "1 hour") -> None:
+def fill(stage: Stage, count: int, *, first_due: str = "1 hour", life: timedelta = LIFE) -> None:
     """Make `count` grants of the only client, and let PostgreSQL know them as well as autovacuum would."""
     heads = {ring: _head(getattr(Vault.from_settings(current()), ring)) for ring in ("refresh", "access")}
     for first in range(0, count, 500_000):
         numbers = {"first": first + 1, "last": min(first + 500_000, count)}
-        stage.sql(FILL, {**heads, **numbers, "first_due": first_due})
+        stage.sql(FILL, {**heads, **numbers, "first_due": first_due, "life": life})
     stage.sql("vacuum (freeze, analyze) evergrant.grants")
 
 
@@ -49,7 +53,7 @@ def _head(ring: KeyRing) -> bytes:
 
 
 def sizes(stage: Stage) -> dict[str, float]:
-    """MB (10^6 bytes) of the table with its TOAST, and of each index."""
+    """MB (10^6 bytes) of the grants' table with its TOAST, and of each index."""
     rows = stage.sql(
         """
         select 'table' as name, pg_table_size('evergrant.grants') / 1e6 as mb
@@ -67,7 +71,6 @@ copy evergrant.grants (
     access_expires_at, life, due_at, claim_no, refreshed_at, refreshed_credentials_no
 ) from stdin
 """
-LIFE = timedelta(hours=2)
 
 
 def fill_openable(stage: Stage, count: int, *, first_due: timedelta) -> None:

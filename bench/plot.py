@@ -107,6 +107,25 @@ def beats(rows: Rows, where: str) -> Figure:
     return figure
 
 
+def day(values: dict[str, Any], where: str) -> Figure:
+    """Hour by hour: what a claim costs, what table and indexes hold, and how many updates touched no index."""
+    hours = values["hours"]
+    figure, axes = plt.subplots(1, 3, figsize=(13, 4))
+    shown = (
+        {"claim, CPU µs a token": "claim_cpu_us"},
+        {"table, MB": "table_mb", "its indexes, MB": "indexes_mb", "index of due times, MB": "due_index_mb"},
+        {"HOT updates, %": "hot_percent"},
+    )
+    for each, lines in zip(axes, shown, strict=True):
+        for name, column in lines.items():
+            each.plot([row["hour"] for row in hours], [row[column] for row in hours], marker="o", label=name)
+        each.set_xlabel("hour")
+        each.set_ylim(bottom=0)
+        each.legend(fontsize=8)
+    figure.suptitle(f"A day of {values['grants']:,} grants\n{where}", fontsize=10)
+    return figure
+
+
 def figures(values: dict[str, Any], where: str) -> Figure:
     """One bar a figure, for results that are mere figures."""
     shown = {name: value for name, value in values.items() if isinstance(value, dict)}
@@ -127,6 +146,7 @@ DRAWN: dict[str, Callable[[Any, str], Figure]] = {
     "bad_day": figures,
     "steady": figures,
     "revocations": figures,
+    "day": day,
 }
 
 

@@ -56,7 +56,17 @@ select v.*, c.rate_per_minute, c.burst, c.attempt_lease, c.rotation, clock.at,
         select count(*) from evergrant.grants g
         where g.client_id = v.client_id and g.due_at > clock.at
             and (g.claimed_at is not null or g.started_at is not null)
-    ) as under_way
+    ) as under_way,
+    -- What there is to ask for: most claims find only what is due, and spare themselves four statements.
+    exists (
+        select from evergrant.revocations r
+        where r.client_id = v.client_id and r.status = 'queued' and r.due_at <= clock.at
+    ) as revocations_wait,
+    exists (
+        select from evergrant.grants g
+        where g.client_id = v.client_id and g.status = 'active' and g.failures > 0 and g.due_at <= clock.at
+    ) as failing_wait,
+    exists (select from evergrant.refresh_requests w where w.client_id = v.client_id) as wishes_wait
 from evergrant.valves v
 join evergrant.clients c on c.id = v.client_id
 cross join (select coalesce(:now, clock_timestamp()) as at) clock
@@ -199,7 +209,10 @@ def clients_to_look_at(connection: Connection, *, now: datetime | None = None) -
 
 
 def lock_valve(connection: Connection, client_id: int, *, now: datetime | None = None) -> dict[str, Any] | None:
-    """The valve's row with the client's rate, burst, jobs `under_way` and the clock `at`; None: another beat has it."""
+    """The valve's row with the client's rate, burst, jobs `under_way`, what else waits, and the clock `at`.
+
+    None: another beat has it.
+    """
     parameters = {"client_id": client_id, "now": now, "environment": settings.current().environment}
     row = connection.execute(LOCK_VALVE, parameters).mappings().one_or_none()
     return None if row is None else dict(row)

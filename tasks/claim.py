@@ -7,7 +7,7 @@ says: its old refresh token lives for seconds.
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
@@ -67,7 +67,7 @@ def claim(
     if budget.canary:
         return _claim_canary(connection, scope, valve)
     if budget.count > 0:
-        _claim_shares(connection, scope, claimed, valve, budget.count)
+        _claim_shares(connection, scope, claimed, row, budget.count)
     if claimed.count:
         valves.write(connection, client_id, policy.take(valve, at=at, count=claimed.count))
     if claimed.count >= budget.count:
@@ -75,17 +75,22 @@ def claim(
     return claimed
 
 
-def _claim_shares(connection: Connection, scope: Scope, claimed: Claimed, valve: Valve, count: int) -> None:
-    share = policy.shares(valve.slot_no, count)
-    if valve.paused_by_operator:
+def _claim_shares(connection: Connection, scope: Scope, claimed: Claimed, row: dict[str, Any], count: int) -> None:
+    if row["paused_by_operator"]:
         claimed.revocations += claims.revocations(connection, scope, count)
         return
-    claimed.revocations += claims.revocations(connection, scope, share.revocations)
-    claimed.due += claims.failing(connection, scope, share.failing)
-    claimed.wished += claims.wished(connection, scope, share.wishes)
+    share = policy.shares(row["slot_no"], count)
+    if row["revocations_wait"]:
+        claimed.revocations += claims.revocations(connection, scope, share.revocations)
+    if row["failing_wait"]:
+        claimed.due += claims.failing(connection, scope, share.failing)
+    if row["wishes_wait"]:
+        claimed.wished += claims.wished(connection, scope, share.wishes)
     claimed.due += claims.due(connection, scope, count - claimed.count)
-    claimed.wished += claims.wished(connection, scope, count - claimed.count)
-    claimed.revocations += claims.revocations(connection, scope, count - claimed.count)
+    if row["wishes_wait"]:
+        claimed.wished += claims.wished(connection, scope, count - claimed.count)
+    if row["revocations_wait"]:
+        claimed.revocations += claims.revocations(connection, scope, count - claimed.count)
 
 
 def _claim_canary(connection: Connection, scope: Scope, valve: Valve) -> Claimed:

@@ -9,10 +9,7 @@ BARE = "--noconftest"  # pure functions need no engines, and a start without the
 
 NO_LOCK = """    limit :most
     for no key update of g skip locked
-)
-update evergrant.grants g
-set claim_no = g.claim_no + 1, claimed_at = :at, due_at = :at + :lease
-from due"""
+))"""
 
 ENDED = "g.id = attempt.id and g.claim_no = attempt.claim_no and g.started_at is not null"
 

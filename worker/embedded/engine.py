@@ -8,8 +8,8 @@ from typing import NoReturn
 from worker.embedded.errors import EngineFailed
 from worker.embedded.process import Log, Process, Program
 
-READY_SECONDS = 60.0
-"""Longest wait for an engine; a PostgreSQL that was killed repeats its log first."""
+READY_SECONDS = 300.0
+"""Longest wait for an engine; a PostgreSQL that was killed repeats its log first: up to 4 GB of it, sizing.py."""
 _STEP_SECONDS = 0.05
 
 
@@ -33,7 +33,7 @@ class Engine(Process, ABC):
         """Launch it and wait until it answers; stop waiting when `give_up` says so.
 
         Raises:
-            EngineFailed: it ended, or did not answer within a minute.
+            EngineFailed: it ended, or did not answer within five minutes.
 
         """
         self.launch()

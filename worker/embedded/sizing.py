@@ -3,7 +3,7 @@
 PostgreSQL's defaults are for any machine: 128 MB of buffers, and a checkpoint after half a gigabyte of log. A claim
 reads and changes pages all over the table and its indexes, and the first change of a page after a checkpoint puts the
 whole page into the log, so both decide what a large fleet costs (docs/decisions/0010-one-table-and-larger-buffers.md).
-Buffers take memory only once they are used: a small fleet never fills them. Nothing here touches what a commit promises.
+Buffers take memory only once they are used: a small fleet never fills them. What a commit promises is not touched.
 """
 
 import os

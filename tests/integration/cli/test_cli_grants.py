@@ -45,7 +45,9 @@ def test_grants_are_listed_by_client_status_label_and_due_time(fleet: Evergrant,
     assert "temple/e" in listed("--status", "all")
 
 
-def test_a_key_that_the_rings_here_lack_is_named_by_status_by_db_check_and_by_the_grant(fleet: Evergrant) -> None:
+def test_a_key_that_the_rings_here_lack_is_named_by_status_by_db_check_and_by_the_grant(
+    fleet: Evergrant, sql: Any
+) -> None:
     for command in (("status",), ("db", "check"), ("grants", "show", "d")):
         assert "r1" not in fleet(*command).out
     other = SecretStr(KeyRing.generate_line("r2"))
@@ -61,6 +63,11 @@ def test_a_key_that_the_rings_here_lack_is_named_by_status_by_db_check_and_by_th
     shown = fleet("grants", "show", "d", "--json").json
     assert shown["missing_keys"] == ["1 sealed value needs the key r1, which the refresh key ring here lacks"]
     assert remedy in shown["next"]
+    # A token that is not there hides no other one of its row; what was shredded names no key.
+    sql("update evergrant.grants set sealed_access_token = null where ref = 'd'")
+    sql("update evergrant.grants set sealed_refresh_token = '' where ref = 'e'")
+    assert fleet("grants", "show", "d", "--json").json["missing_keys"] == shown["missing_keys"]
+    assert fleet("status", "--json").json["missing_keys"] == [f"6 sealed values {what}"]
 
 
 def test_a_machine_without_a_ring_is_not_expected_to_open_anything(fleet: Evergrant) -> None:

@@ -67,7 +67,14 @@ def lock_valve(tables: Tables, p: Parameters) -> list[Row]:
         return []
     under_way = sum(g["client_id"] == client_id and is_under_way(g, at) for g in tables.grants.values())
     of_client = {name: client[name] for name in ("rate_per_minute", "burst", "attempt_lease", "rotation")}
-    return [{**valve, **of_client, "at": at, "under_way": under_way}]
+    waiting = {
+        "revocations_wait": any(_queued(row, client_id, at) for row in tables.revocations.values()),
+        "failing_wait": any(
+            g["client_id"] == client_id and is_due(g, at) and g["failures"] > 0 for g in tables.grants.values()
+        ),
+        "wishes_wait": any(wish["client_id"] == client_id for wish in tables.wishes.values()),
+    }
+    return [{**valve, **of_client, "at": at, "under_way": under_way, **waiting}]
 
 
 def _take(tables: Tables, p: Parameters, chosen: Iterable[Row], **also: Any) -> list[Row]:
