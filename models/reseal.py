@@ -79,7 +79,7 @@ def batch(connection: Connection, vault: Vault, place: Place, *, after: object =
     ring = vault.refresh if place.ring == "refresh" else vault.access
     if ring is None:
         return Pass(None, 0)
-    active = bytes((VERSION,)) + label(ring.active.key_id)
+    active = VERSION + label(ring.active.key_id)
     rows = connection.execute(text(place.read), {"active": active, "after": after, "most": BATCH}).all()
     fresh = [(row.id, bytes(row.sealed), new) for row in rows if (new := _anew(vault, place, row)) is not None]
     done = connection.execute(text(place.write), _arrays(fresh)).all() if fresh else []
