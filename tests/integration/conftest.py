@@ -23,6 +23,8 @@ from models.vault import KeyRing
 from tasks.workplace import Workplace
 from tests.heart import Heart
 from worker.embedded.binaries import postgres_bin
+from worker.simulator.control import SimulatorControl
+from worker.simulator.launch import simulator_thread
 
 ROOT = Path(__file__).resolve().parents[2]
 RunAs = Callable[[int, str], str]
@@ -148,3 +150,11 @@ def heart(heart_url: str, tmp_path: Path) -> Iterator[Heart]:
     structlog.reset_defaults()
     models_database.dispose()
     settings._current[:] = before
+
+
+@pytest.fixture
+def simulator() -> Iterator[SimulatorControl]:
+    """A provider over HTTP with Doorkeeper's habits, and a client of it."""
+    with simulator_thread(profile="on_use", dialect="doorkeeper") as control:
+        control.create_client("app", "s3cret")
+        yield control

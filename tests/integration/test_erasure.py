@@ -2,11 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterator
 from datetime import timedelta
 from uuid import UUID
-
-import pytest
 
 from models import connect_request, dead_letter, erasure, operating
 from models.database import transaction
@@ -15,18 +12,10 @@ from tasks import clock, erase, recover, replay, upkeep
 from tests.heart import Heart
 from tests.integration.revoking import chain, client_of, end, found, living, mint, stray
 from worker.simulator.control import SimulatorControl
-from worker.simulator.launch import simulator_thread
 
 REF = "customer"
 SECRETIVE = {"org": ["organization-of-theirs"]}
 SAID = ("customer", "organization-of-theirs", "they-left-us", "key-of-theirs", "detail-of-theirs")
-
-
-@pytest.fixture
-def simulator() -> Iterator[SimulatorControl]:
-    with simulator_thread(profile="on_use", dialect="doorkeeper") as control:
-        control.create_client("app", "s3cret")
-        yield control
 
 
 def erase_now(heart: Heart) -> None:

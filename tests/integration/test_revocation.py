@@ -1,23 +1,20 @@
 """Revocation over HTTP: what was revoked is really dead at the provider, and the evidence says no more than that."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from models.vault import KeyRing
-from tasks import clock, confirm, refresh, replay, retry
-from tasks.journal import Entry
+from tasks import clock
 from tasks.meters import REVOCATIONS, Series
-from tasks.revoke import Ending
-from tests.heart import GATEWAY, INVALID_GRANT, Heart, token_set
+from tests.heart import GATEWAY, INVALID_GRANT, Heart
 from tests.integration.revoking import (
     ORG,
     ask,
     chain,
     client_of,
-    confirm_registration,
     end,
     found,
     living,
@@ -26,16 +23,8 @@ from tests.integration.revoking import (
     stray,
 )
 from worker.simulator.control import SimulatorControl
-from worker.simulator.launch import simulator_thread
 
 Eventually = Callable[..., Any]
-
-
-@pytest.fixture
-def simulator() -> Iterator[SimulatorControl]:
-    with simulator_thread(profile="on_use", dialect="doorkeeper") as control:
-        control.create_client("app", "s3cret")
-        yield control
 
 
 def test_a_grant_is_dead_at_the_provider_and_shredded_here(heart: Heart, simulator: SimulatorControl) -> None:
@@ -140,34 +129,6 @@ def test_a_chain_is_not_called_dead_where_one_of_its_tokens_was_not_seen_to_be_u
     assert result["status"] == "done"
     assert living(simulator) == []
     assert result["evidence"] == "verified"
-
-
-def test_a_confirmed_token_leaves_one_pair_alive_and_one_branch(heart: Heart, simulator: SimulatorControl) -> None:
-    client = client_of(heart, simulator)
-    grant = chain(heart, simulator, client, 4)
-    registered = confirm_registration(heart, simulator, client)
-    heart.later(minutes=1)
-    heart.set(grant, due_at=clock.wall() + timedelta(hours=1))
-    confirm.confirm(heart.place, registered, [grant])
-    assert len(living(simulator)) == 1
-    assert heart.formers(grant) == {}
-
-
-def test_a_confirmation_that_was_not_answered_forgets_no_pair_that_may_live(
-    heart: Heart, simulator: SimulatorControl
-) -> None:
-    client = client_of(heart, simulator)
-    grant = chain(heart, simulator, client, 4)
-    registered = confirm_registration(heart, simulator, client)
-    heart.set(grant, due_at=clock.wall() + timedelta(hours=1))
-    for n in range(3):
-        simulator.add_fault("delay", where="api", count=n + 1)
-        simulator.add_fault("status", where="api", when="before", status=502, count=1)
-        confirm.confirm(heart.place, registered, [grant])
-        assert len(heart.formers(grant)) + 1 >= len(living(simulator))
-        simulator.clear_faults()
-    confirm.confirm(heart.place, registered, [grant])
-    assert (len(living(simulator)), heart.formers(grant)) == (1, {})
 
 
 def test_a_grant_that_was_ever_in_doubt_is_accepted_and_not_verified(heart: Heart, simulator: SimulatorControl) -> None:
@@ -295,129 +256,6 @@ def test_a_family_in_doubt_is_revoked_without_waiting_for_the_journal(
     heart.set(grant, doubt_since=clock.wall(), doubt_journals=[heart.place.journal_id])
     assert revoke(heart, client)["evidence"] == "accepted"
     assert living(simulator) == []
-
-
-def test_a_pair_that_arrives_while_the_others_are_being_killed_is_killed_too(
-    heart: Heart, simulator: SimulatorControl
-) -> None:
-    client = client_of(heart, simulator)
-    grant = heart.grant(client, pair=mint(simulator), labels=ORG)
-    late = heart.begin(client)
-    heart.until_due(grant)
-    heart.run("select evergrant.request_revocation('customer')")
-    (job,) = heart.claim(client).revocations
-    (attempt,) = heart.start([job], status="revoking")
-    ending = Ending(heart.place, attempt)
-    kill = ending._kill
-
-    def kill_and_let_another_arrive(task: Any) -> Any:
-        evidence = kill(task)
-        second = mint(simulator, "second")
-        heart.set(grant, generation=2)
-        heart.settle((late, token_set("x", refresh_token=second["refresh_token"], access_token=second["access_token"])))
-        return evidence
-
-    ending._kill = kill_and_let_another_arrive  # type: ignore[method-assign]
-    ending.carry_out()
-    assert found(heart)["status"] == "queued"
-    end(heart, client)
-    assert found(heart)["status"] == "done"
-    assert living(simulator, "second") == []
-
-
-def test_an_attempt_that_lost_its_claim_neither_ends_nor_delays_the_revocation(
-    heart: Heart, simulator: SimulatorControl
-) -> None:
-    client = client_of(heart, simulator)
-    grant = heart.grant(client, pair=mint(simulator), labels=ORG)
-    heart.run("select evergrant.request_revocation('customer')")
-    (job,) = heart.claim(client).revocations
-    (frozen,) = heart.start([job], status="revoking")
-    heart.later(minutes=2)
-    (again,) = heart.claim(client).revocations
-    (attempt,) = heart.start([again], status="revoking")
-    said = ("status", "due_at", "attempts", "evidence", "last_error_code")
-    before = [found(heart)[name] for name in said], heart.row(grant)
-    Ending(heart.place, frozen).carry_out()
-    assert ([found(heart)[name] for name in said], heart.row(grant)) == before
-    Ending(heart.place, attempt).carry_out()
-    assert found(heart)["status"] == "done"
-
-
-def test_the_job_waits_while_a_refresh_is_under_way_and_takes_its_set_with_it(
-    heart: Heart, simulator: SimulatorControl
-) -> None:
-    client = client_of(heart, simulator)
-    heart.grant(client, pair=mint(simulator), labels=ORG)
-    attempt = heart.begin(client)
-    heart.run("select evergrant.request_revocation('customer')")
-    end(heart, client)
-    assert simulator.requests() == []
-    request = refresh.request_of(heart.place, attempt)
-    sending = retry.send(heart.place.transport, request, deadline=timedelta(seconds=5), guard=lambda: None)
-    heart.settle((attempt, heart.place.transport.submit(sending).result()))
-    for _ in range(3):
-        end(heart, client)
-        heart.later(seconds=20)
-    assert found(heart)["evidence"] == "verified"
-    assert living(simulator) == []
-
-
-def test_a_set_that_is_found_in_a_journal_after_the_end_reopens_it(heart: Heart, simulator: SimulatorControl) -> None:
-    client = client_of(heart, simulator)
-    grant = heart.grant(client, pair=mint(simulator), labels=ORG)
-    assert revoke(heart, client)["status"] == "done"
-    second = mint(simulator, "second")
-    entry = Entry(
-        kind="refresh",
-        grant_id=str(grant),
-        client="demo",
-        ref="customer",
-        labels={},
-        generation=0,
-        fingerprint=b"",
-        credentials_no=1,
-        started_at=clock.wall() - timedelta(minutes=5),
-        received_at=clock.wall() - timedelta(minutes=5),
-        status=200,
-        body=token_set("x", refresh_token=second["refresh_token"], access_token=second["access_token"]).body,
-    )
-    heart.place.journal.append([entry])
-    replay.settle_left(heart.place)
-    assert (found(heart)["status"], heart.row(grant)["status"]) == ("queued", "revoking")
-    end(heart, client)
-    assert found(heart)["status"] == "done"
-    assert living(simulator, "second") == []
-
-
-def test_every_request_of_a_revocation_takes_a_slot_of_the_rate(heart: Heart, simulator: SimulatorControl) -> None:
-    client = client_of(heart, simulator, rate=6)
-    chain(heart, simulator, client, 1)
-    heart.run("select evergrant.request_revocation('customer')")
-    end(heart, client)
-    sent = len(simulator.requests())
-    wait = (heart.valve(client)["next_slot_at"] - clock.wall()).total_seconds()
-    assert sent == 2
-    assert wait > 10
-
-
-def test_behind_a_long_queue_a_pair_that_was_refreshed_to_be_revoked_goes_first(
-    heart: Heart, simulator: SimulatorControl
-) -> None:
-    """Last in the queue its access token would expire once more, be refreshed once more, and so on for ever."""
-    client = client_of(heart, simulator, rate=60, burst=1)
-    for ref in ("first", "second", "third"):
-        heart.grant(client, ref, pair=mint(simulator, ref), labels=ORG, access_left=timedelta(seconds=-1))
-        heart.run("select evergrant.request_revocation(:ref)", ref=ref)
-    for _ in range(2):
-        end(heart, client)
-        heart.later(seconds=10)
-    done = heart.all("select ref, status from evergrant.revocations order by id")
-    assert [(each["ref"], each["status"]) for each in done] == [
-        ("first", "done"),
-        ("second", "queued"),
-        ("third", "queued"),
-    ]
 
 
 @pytest.mark.parametrize("probe", [True, False])

@@ -1,6 +1,6 @@
 """What providers do with a revocation, and what may be said afterwards: judged by the provider's own ledger."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -25,17 +25,9 @@ from tests.integration.revoking import (
     stray,
 )
 from worker.simulator.control import SimulatorControl
-from worker.simulator.launch import simulator_thread
 
 Eventually = Callable[..., Any]
 MORE_THAN_KEPT = 23
-
-
-@pytest.fixture
-def simulator() -> Iterator[SimulatorControl]:
-    with simulator_thread(profile="on_use", dialect="doorkeeper") as control:
-        control.create_client("app", "s3cret")
-        yield control
 
 
 def because(heart: Heart) -> list[str]:
@@ -187,44 +179,6 @@ def test_a_surplus_pair_that_is_gone_already_costs_no_verdict(heart: Heart, simu
     simulator.revoke_as_user("second")
     assert revoke(heart, client, apart=0)["evidence"] == "verified"
     assert (living(simulator), living(simulator, "second")) == ([], [])
-
-
-def test_a_confirmation_is_left_out_while_anything_waits_for_a_slot_and_the_next_one_makes_up_for_it(
-    heart: Heart, simulator: SimulatorControl
-) -> None:
-    client = client_of(heart, simulator)
-    grant = chain(heart, simulator, client, 3)
-    registered = confirm_registration(heart, simulator, client)
-    heart.set(grant, due_at=clock.wall() + timedelta(hours=1))
-    other = heart.grant(client, "other", due_in=timedelta(seconds=-5))
-    confirm.confirm(heart.place, registered, [grant])
-    assert len(living(simulator)) == 3
-    heart.set(other, due_at=clock.wall() + timedelta(hours=1))
-    heart.run("select evergrant.request_revocation('other')")
-    heart.run("update evergrant.revocations set due_at = due_at - interval '5 s'")
-    confirm.confirm(heart.place, registered, [grant])
-    assert len(living(simulator)) == 3
-    heart.run("delete from evergrant.revocations")
-    # What was due a moment ago is no backlog: in a large fleet something always is.
-    heart.set(other, due_at=clock.wall())
-    confirm.confirm(heart.place, registered, [grant])
-    assert len(living(simulator)) == 1
-
-
-def test_every_request_of_a_confirmation_takes_a_slot_of_the_rate(heart: Heart, simulator: SimulatorControl) -> None:
-    client = client_of(heart, simulator, rate=6)
-    grant = heart.grant(client, pair=mint(simulator), labels=ORG)
-    for _ in range(2):
-        heart.until_due(grant)
-        heart.later(minutes=1)
-        ask(heart, client)
-    heart.later(minutes=1)
-    registered = confirm_registration(heart, simulator, client)
-    heart.set(grant, due_at=clock.wall() + timedelta(hours=1))
-    confirm.confirm(heart.place, registered, [grant])
-    wait = (heart.valve(client)["next_slot_at"] - clock.wall()).total_seconds()
-    assert len(living(simulator)) == 1
-    assert 2 * 10 < wait < 2 * 10 / 0.9
 
 
 def replaced_once(heart: Heart, simulator: SimulatorControl, **habits: Any) -> tuple[int, UUID]:

@@ -1,0 +1,142 @@
+"""Settling where something is wrong: poison, a row that somebody holds, a row that is not there."""
+
+from datetime import timedelta
+from threading import Thread
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models.database import transaction
+from tasks import clock
+from tasks.attempt import Arrived
+from tasks.journal import End
+from tasks.settle import settle
+from tests.heart import Heart, token_set
+from tests.polling import eventually
+
+
+def test_a_poisonous_row_fails_alone_and_stays_in_the_journal(heart: Heart) -> None:
+    client = heart.client()
+    grants = heart.grants(client, 5)
+    heart.run(
+        f"""create function evergrant.poison() returns trigger language plpgsql as
+            $$ begin if new.id = '{grants[2]}' and new.generation > 1 then raise 'poison'; end if; return new; end $$;
+        create trigger poison before update on evergrant.grants for each row execute function evergrant.poison()"""
+    )
+    started = heart.start(heart.claim(client).due)
+    heart.settle(*[(attempt, token_set(f"{attempt.job.ref}-2")) for attempt in started])
+    heart.run("drop trigger poison on evergrant.grants; drop function evergrant.poison()")
+    assert [heart.row(grant)["generation"] for grant in grants] == [2, 2, 1, 2, 2]
+    (left,) = heart.place.journal.unsettled()
+    assert left.entry.grant_id == str(grants[2])
+
+
+def test_a_row_that_a_stranger_has_locked_waits_alone_and_its_later_answers_behind_it(heart: Heart) -> None:
+    client = heart.client()
+    grants = heart.grants(client, 4)
+    started = {attempt.job.grant_id: attempt for attempt in heart.start(heart.claim(client).due)}
+    with transaction() as stranger:
+        stranger.execute(text("select from evergrant.grants where id = :id for update"), {"id": grants[1]})
+        heart.settle(*[(attempt, token_set(f"{attempt.job.ref}-2")) for attempt in started.values()])
+        assert [heart.row(grant)["generation"] for grant in grants] == [2, 1, 2, 2]
+        heart.settle((started[grants[1]], token_set("late")))
+        assert len(heart.place.aside) == 1
+    heart.settle()
+    assert (heart.token(grants[1]), heart.formers(grants[1])["rt-late"]) == ("rt-customer-1-2", "surplus")
+    assert len(heart.place.aside) == 0
+    assert list(heart.place.journal.unsettled()) == []
+
+
+def test_what_was_put_aside_is_tried_again_also_where_nothing_else_arrives(heart: Heart) -> None:
+    client = heart.client()
+    grant = heart.grant(client)
+    attempt = heart.begin(client)
+    heart.place.begin(attempt, until=clock.boot())
+    heart.place.settle_with(settle)
+    with transaction() as stranger:
+        stranger.execute(text("select from evergrant.grants for update"))
+        heart.place.arrive(Arrived(attempt, token_set("2"), clock.wall()))
+        eventually(lambda: len(heart.place.aside))
+    assert eventually(lambda: heart.row(grant)["generation"] == 2)
+
+
+def test_what_was_put_aside_is_settled_once_each_by_however_many_threads(heart: Heart) -> None:
+    """A revocation settles in its own thread: both had tried the same answer, and the next one was forgotten."""
+    client = heart.client(rotation="family")
+    grants = heart.grants(client, 12)
+    for each in heart.start(heart.claim(client).due):
+        heart.place.aside.add(Arrived(each, token_set(each.job.ref), clock.wall()), None)
+    threads = [Thread(target=heart.settle) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert [heart.row(grant)["generation"] for grant in grants] == [2] * 12
+    assert len(heart.place.aside) == 0
+
+
+def forget(heart: Heart, grant: UUID) -> None:
+    """As after a restore of a copy that was made before the grant was connected."""
+    heart.run("delete from evergrant.grants where id = :id", id=grant)
+
+
+def test_an_answer_for_a_row_that_is_missing_makes_the_row_at_once(heart: Heart) -> None:
+    client = heart.client()
+    grant, other = heart.grants(client, 2)
+    started = heart.start(heart.claim(client).due)
+    forget(heart, grant)
+    heart.settle(*[(attempt, token_set(f"{attempt.job.ref}-2")) for attempt in started])
+    assert [heart.token(each) for each in (grant, other)] == ["rt-customer-0-2", "rt-customer-1-2"]
+    row = heart.row(grant)
+    assert (row["ref"], row["client_id"], row["status"], row["generation"]) == ("customer-0", client, "active", 2)
+    assert list(heart.place.journal.unsettled()) == []
+
+
+def test_a_row_whose_end_is_noted_is_not_made_again(heart: Heart) -> None:
+    client = heart.client()
+    grant = heart.grant(client)
+    attempt = heart.begin(client)
+    forget(heart, grant)
+    heart.place.journal.note_end(End(grant_id=str(grant), ended_at=clock.wall()))
+    heart.settle((attempt, token_set("2")))
+    assert heart.all("select id from evergrant.grants") == []
+
+
+def test_an_answer_whose_client_is_missing_as_well_stays_in_the_journal(heart: Heart) -> None:
+    client = heart.client()
+    grant = heart.grant(client)
+    attempt = heart.begin(client)
+    forget(heart, grant)
+    heart.run("delete from evergrant.valves; delete from evergrant.clients")
+    heart.settle((attempt, token_set("2")))
+    assert [kept.entry.grant_id for kept in heart.place.journal.unsettled()] == [str(grant)]
+
+
+POISON: list[dict[str, Any]] = [
+    {"scope": "crm\x00read"},
+    {"scope": "x" * 60_000},
+    {"scope": ["crm_read", None, 7]},
+    {"expires_in": 10**18},
+    {"expires_in": -(10**18)},
+    {"expires_in": "1e400"},
+    {"expires_in": "NaN"},
+    {"expires_in": None},
+    {"expires_in": [1]},
+    {"expires_in": 0},
+    {"token_type": "\x00" * 9},
+    {"created_at": "\ud800"},
+]
+
+
+def test_poisonous_members_of_an_answer_sink_neither_it_nor_its_neighbours(heart: Heart) -> None:
+    client = heart.client()
+    grants = heart.grants(client, len(POISON))
+    started = sorted(heart.start(heart.claim(client).due), key=lambda attempt: grants.index(attempt.job.grant_id))
+    ended = [(attempt, token_set(f"p{n}", **POISON[n])) for n, attempt in enumerate(started)]
+    heart.settle(*ended)
+    assert [heart.token(grant) for grant in grants] == [f"rt-p{n}" for n in range(len(POISON))]
+    assert list(heart.place.journal.unsettled()) == []
+    lives = [heart.row(grant)["life"] for grant in grants]
+    assert lives[3] == timedelta(days=365)
+    assert lives[4] == lives[9] == timedelta(seconds=60)
