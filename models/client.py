@@ -74,13 +74,14 @@ class Known:
     credentials_no: int
     redirect_uri: str | None
     attempt_lease: timedelta
+    keep: str
     updated_at: datetime
     proven: bool
 
 
 KNOWN = text("""
 select c.id, c.name, c.provider, c.overrides, c.client_id, c.sealed_client_secret, c.credentials_no, c.redirect_uri,
-    c.attempt_lease, c.updated_at, coalesce(v.credentials_proven_no = c.credentials_no, false) as proven
+    c.attempt_lease, c.keep, c.updated_at, coalesce(v.credentials_proven_no = c.credentials_no, false) as proven
 from evergrant.clients c
 join evergrant.valves v on v.client_id = c.id
 where c.id = any (cast(:ids as bigint[]))

@@ -84,7 +84,25 @@ def set_client(connection: Connection, client_id: int, registration: Registratio
     """Replace everything about a client but its name, provider and secret."""
     connection.execute(text(UPDATE_CLIENT), {"id": client_id, **registration.row()})
     connection.execute(CANARY_NOW, {"id": client_id})
+    if registration.keep == "warm":
+        connection.execute(WAKE, {"client_id": client_id, "grant_id": None, "who": who})
     event.of_client(connection, client_id, "client.changed", actor=who)
+
+
+# Whoever slept is due in days: kept warm from now on, it is refreshed at once, and then in time by itself.
+WAKE = text("""
+insert into evergrant.refresh_requests (client_id, grant_id, generation, requested_by)
+select g.client_id, g.id, g.generation, :who
+from evergrant.grants g
+join evergrant.clients c on c.id = g.client_id
+where g.client_id = :client_id and (cast(:grant_id as uuid) is null or g.id = :grant_id)
+    and g.status in ('active', 'paused') and coalesce(g.keep, c.keep) = 'warm' and g.due_at > g.access_expires_at
+    and g.claimed_at is null and g.started_at is null and g.failures = 0
+    and not exists (
+        select from evergrant.refresh_requests w
+        where w.grant_id = g.id and w.generation = g.generation and not w.rejected
+    )
+""")
 
 
 def set_client_secret(connection: Connection, client_id: int, sealed: bytes, *, who: str) -> None:
@@ -157,8 +175,11 @@ def set_grant(connection: Connection, grant_id: UUID, *, labels: Mapping[str, An
         update evergrant.grants set keep = coalesce(:keep, keep), labels = (
             select coalesce(jsonb_object_agg(key, value), '{}')
             from jsonb_each(labels || cast(:labels as jsonb)) where value <> '[]')
-        where id = :id"""
-    connection.execute(text(query), {"id": grant_id, "labels": json.dumps(labels), "keep": keep})
+        where id = :id returning client_id"""
+    wanted = {"id": grant_id, "labels": json.dumps(labels), "keep": keep}
+    client_id = connection.execute(text(query), wanted).scalar_one()
+    if keep == "warm":
+        connection.execute(WAKE, {"client_id": client_id, "grant_id": grant_id, "who": who})
     event.of_grants(connection, [grant_id], "grant.changed", actor=who)
 
 

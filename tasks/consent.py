@@ -163,20 +163,28 @@ def _new_row(
 def _row(given: Consent, old: LiveRow | None, refresh_token: str, provider: Provider, vault: Vault) -> NewGrant:
     token_set, grant_id = given.token_set, given.grant_id
     life = timing.life(token_set.expires_in, default=timedelta(seconds=provider.default_life_seconds))
+    keep = old.keep if old else None
+    due = timing.next_due(
+        given.started_at,
+        life,
+        grant_id,
+        keep=keep or given.registered.known.keep,
+        idle_days=provider.idle_refresh_days,
+    )
     return NewGrant(
         id=grant_id,
         ref=given.ref,
         status="active",
         generation=max(given.generation, 0 if old is None else old.generation) + 1,
         labels={**(old.labels if old else {}), **given.labels},
-        keep=old.keep if old else None,
+        keep=keep,
         scope=token_set.scope,
         sealed_refresh_token=vault.seal(refresh_token, table="grants", row_id=grant_id, purpose="refresh"),
         sealed_access_token=vault.seal(token_set.access_token, table="grants", row_id=grant_id, purpose="access"),
         refresh_fingerprint=vault.fingerprint(refresh_token),
         access_expires_at=given.started_at + life,
         life=life,
-        due_at=timing.due_at(given.started_at, life, grant_id),
+        due_at=due,
         refreshed_at=given.started_at,
         credentials_no=given.registered.known.credentials_no,
         created_at=given.started_at,

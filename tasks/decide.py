@@ -151,10 +151,8 @@ class Decider:
 
     def _stored(self, asked: Asked, row: Held, token_set: TokenSet) -> Stored:
         life = _life(asked, token_set)
-        due = timing.due_at(asked.started_at, life, asked.grant_id)
-        if row.keep == "on-demand":
-            rest = timedelta(days=asked.provider.idle_refresh_days)
-            due = timing.due_on_demand(asked.started_at, rest, asked.grant_id)
+        idle = asked.provider.idle_refresh_days
+        due = timing.next_due(asked.started_at, life, asked.grant_id, keep=row.keep, idle_days=idle)
         token = token_set.refresh_token
         return Stored(
             grant_id=asked.grant_id,

@@ -36,6 +36,13 @@ def due_on_demand(started_at: datetime, rest: timedelta, grant_id: UUID) -> date
     return started_at + rest * (1 + JITTER * stable_jitter(grant_id))
 
 
+def next_due(started_at: datetime, lifetime: timedelta, grant_id: UUID, *, keep: str, idle_days: float) -> datetime:
+    """When a grant is due next, by how it is kept: `warm`, or `on-demand` where nobody reads it meanwhile."""
+    if keep == "on-demand":
+        return due_on_demand(started_at, timedelta(days=idle_days), grant_id)
+    return due_at(started_at, lifetime, grant_id)
+
+
 def stable_jitter(grant_id: UUID) -> float:
     """A number in [-1, 1) that is always the same for a grant, so that its rhythm is even."""
     return (grant_id.int % 2**32) / 2**31 - 1

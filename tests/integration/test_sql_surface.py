@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from models import handout
 from models.database import engine, transaction
 from tests.heart import Heart, token_set
 
@@ -300,6 +301,27 @@ def test_the_view_shows_generation_and_seal_that_open_to_the_token(heart: Heart,
     assert (row["grant_id"], row["ref"], row["client"], row["generation"]) == (grant, "customer", "demo", 2)
     opened = heart.place.vault.open(row["sealed_access_token"], table="grants", row_id=grant, purpose="access")
     assert opened == "at-2"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        str(handout.BY_REF)
+        .replace(":refs", "'{customer}'")
+        .replace(":clients", "'{null}'")
+        .replace(":environment", "null"),
+        "select * from evergrant.access_tokens where ref = 'customer'",
+        "select t.* from evergrant.access_tokens t join unnest('{customer}'::text[]) as q (ref) using (ref)",
+    ],
+)
+def test_a_token_is_found_by_its_ref_and_no_other_grant_is_read(heart: Heart, client: int, query: str) -> None:
+    heart.grants(client, 3)
+    with transaction() as connection:
+        connection.exec_driver_sql("set local enable_seqscan = off")
+        plan = "\n".join(connection.exec_driver_sql(f"explain (costs off) {query}").scalars())
+    assert "ix_grants_ref" in plan
+    assert "Seq Scan on grants" not in plan
+    assert "Subquery Scan on t" not in plan, plan
 
 
 def test_nobody_may_call_the_functions_or_read_the_tables_unless_told(heart: Heart, client: int) -> None:

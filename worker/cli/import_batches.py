@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from sqlalchemy import Connection
@@ -65,6 +65,7 @@ class Intake:
     paused: bool
     replace: bool
     dry_run: bool
+    keep: str = "warm"
 
     def take(self, offered: Sequence[Offered], tally: Tally) -> list[Bad]:
         """Seal and store lines; returns those that could not be used.
@@ -180,9 +181,12 @@ class Intake:
             refresh_fingerprint=fingerprints[0],
             access_expires_at=expires_at,
             life=life,
-            due_at=timing.due_at(expires_at - life, life, grant_id) if expires_at is not None else None,
+            due_at=self._due(expires_at - life, life, grant_id) if expires_at is not None else None,
             ever_in_doubt=each.in_doubt,
         )
+
+    def _due(self, started_at: datetime, life: timedelta, grant_id: UUID) -> datetime:
+        return timing.next_due(started_at, life, grant_id, keep=self.keep, idle_days=self.provider.idle_refresh_days)
 
     def _seal(self, row_id: str, token: str, purpose: str) -> bytes:
         return self.vault.seal(token, table="grants", row_id=row_id, purpose=purpose)

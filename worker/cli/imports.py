@@ -58,7 +58,8 @@ def import_(file: str, *, client: str, dry_run: bool, paused: bool, probe: bool,
     with session.reading() as connection:
         row = reading.client_by_name(connection, client)
     provider = resolve(row["provider"], row["overrides"], settings)
-    intake = Intake(row["id"], provider, vault, settings.who, paused=paused, replace=replace, dry_run=dry_run)
+    how = {"paused": paused, "replace": replace, "dry_run": dry_run}
+    intake = Intake(row["id"], provider, vault, settings.who, keep=row["keep"], **how)
     tally = Tally()
     with ExitStack() as stack, _opened(file) as source, _progress(file, tally) as progress:
         sieve = stack.enter_context(sieve_of(row, settings)) if probe else None

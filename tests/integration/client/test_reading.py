@@ -21,6 +21,7 @@ from evergrant_client import (
 from models.vault import KeyRing
 from tests.heart import Heart, token_set
 from tests.integration.client.conftest import Refresher
+from tests.polling import eventually
 
 LATER = timedelta(hours=1)
 
@@ -205,3 +206,13 @@ def test_a_connection_that_the_server_closed_is_replaced(heart: Heart, client: i
     heart.run("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'evergrant-client'")
     heart.ask(client, token_set("2"))
     assert evergrant.access_token("customer", rejected=token).value == "at-2"
+
+
+@pytest.mark.parametrize("left", [timedelta(minutes=30), timedelta(0)], ids=["nearly stale", "stale"])
+def test_a_grant_on_demand_that_is_read_is_renewed(
+    heart: Heart, client: int, evergrant: Evergrant, refresher: Refresher, left: timedelta
+) -> None:
+    grant = heart.grant(client, due_in=timedelta(days=7), access_left=left, keep="on-demand")
+    evergrant.access_token("customer")
+    eventually(lambda: heart.row(grant)["generation"] == 2)
+    assert refresher.refreshed == 1

@@ -330,3 +330,12 @@ def test_a_role_without_rights_is_told_so_and_no_more(heart: Heart, client: int,
     finally:
         with transaction() as connection:
             connection.execute(text("alter view evergrant.hidden rename to access_tokens"))
+
+
+@pytest.mark.parametrize(("left", "status"), [(timedelta(minutes=30), 200), (timedelta(0), 503)])
+def test_a_grant_on_demand_that_is_read_is_wished_for(
+    heart: Heart, client: int, web: Web, left: timedelta, status: int
+) -> None:
+    heart.grant(client, "asleep", due_in=timedelta(days=7), access_left=left, keep="on-demand")
+    assert web.get("asleep", wait=0).status == status
+    assert len(heart.claim(client).wished) == 1

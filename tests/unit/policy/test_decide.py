@@ -51,6 +51,7 @@ KNOWN = Known(
     credentials_no=3,
     redirect_uri=None,
     attempt_lease=MINUTE,
+    keep="warm",
     updated_at=NOW,
     proven=True,
 )

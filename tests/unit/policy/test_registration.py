@@ -45,6 +45,7 @@ def known(vault: Vault) -> Known:
         credentials_no=1,
         redirect_uri="https://us.example/callback",
         attempt_lease=timedelta(minutes=1),
+        keep="warm",
         updated_at=NOW,
         proven=False,
     )
