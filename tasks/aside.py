@@ -9,9 +9,6 @@ from collections import OrderedDict
 from uuid import UUID
 
 from tasks.attempt import Arrived
-from tasks.journal import Position
-
-Waiting = tuple[Arrived, Position | None]
 
 
 class Aside:
@@ -19,26 +16,26 @@ class Aside:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: OrderedDict[UUID, list[Waiting]] = OrderedDict()
+        self._waiting: OrderedDict[UUID, list[Arrived]] = OrderedDict()
         self._taken: set[UUID] = set()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, arrived: Arrived, position: Position | None) -> None:
+    def add(self, arrived: Arrived) -> None:
         """Put an answer aside, behind those of its grant that wait already."""
         with self._lock:
-            self._waiting.setdefault(_grant_of(arrived), []).append((arrived, position))
+            self._waiting.setdefault(_grant_of(arrived), []).append(arrived)
 
-    def add_behind(self, arrived: Arrived, position: Position | None) -> bool:
+    def add_behind(self, arrived: Arrived) -> bool:
         """Put an answer aside where others of its grant wait; False: none does, it may be settled at once."""
         with self._lock:
             waiting = self._waiting.get(_grant_of(arrived))
             if waiting is not None:
-                waiting.append((arrived, position))
+                waiting.append(arrived)
             return waiting is not None
 
-    def take(self) -> Waiting | None:
+    def take(self) -> Arrived | None:
         """The answer that waits for longest, of the grant that was tried the longest ago and that nobody tries now.
 
         Whoever takes it says afterwards that it is `done`, or is to be tried `later`.

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from models.attempt import Started
 from tasks import clock
-from tasks.journal import Entry
+from tasks.journal import Entry, Position
 from tasks.oauth.provider import Provider
 from tasks.oauth.transport import Answer, Response
 from tasks.policy.guard import Situation
@@ -72,13 +72,19 @@ class Asked:
     credentials_no: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Arrived:
-    """How an attempt ended, before anybody has read the answer."""
+    """How an attempt ended, before anybody has read the answer.
+
+    `kept`: the journal was asked to keep it; `position`: where it did, None where it holds no tokens or the journal
+    is broken.
+    """
 
     attempt: Attempt
     answer: Answer
     received_at: datetime
+    kept: bool = False
+    position: Position | None = None
 
     @property
     def asked(self) -> Asked:

@@ -15,7 +15,7 @@ from models import installation, process
 from models import journal as register
 from models.database import transaction
 from tasks import clock, recover, replay, workplace
-from tasks.settle import settle
+from tasks.settle import keep, settle
 from tasks.workplace import Workplace
 
 log = structlog.get_logger()
@@ -98,7 +98,7 @@ def begin(*, metrics_port: int | None = None) -> None:
     """Open the workplace of this process and let it live; `metrics_port` is told where this process serves metrics."""
     _raise_open_files()
     _refuse_forgetful_server()
-    place = workplace.here(settle)
+    place = workplace.here(keep, settle)
     state = recover.look(place, thoroughly=True)
     if state != "fit":
         log.error("worker.database_unfit", state=state, remedy="evergrant db check")

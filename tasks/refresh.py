@@ -33,7 +33,7 @@ from tasks.oauth.messages import Request
 from tasks.oauth.transport import Answer, NotSent
 from tasks.policy.guard import Held, guard
 from tasks.policy.timing import release_wait
-from tasks.settle import settle
+from tasks.settle import keep, settle
 from tasks.workplace import PATIENCE, Workplace
 
 log = structlog.get_logger()
@@ -55,7 +55,7 @@ class HeldBack(Exception):
 @shared_task(name="evergrant.refresh", ignore_result=True)
 def refresh(jobs: Any = None, **_later: Any) -> None:
     """Carry out `[[grant_id, claim_no], …]`; returns when all are started, their answers are settled later."""
-    place = workplace.here(settle)
+    place = workplace.here(keep, settle)
     wanted = read_jobs(jobs)
     if wanted and place.wait_for_room(len(wanted)):
         started = start(place, place.once(wanted))

@@ -47,7 +47,7 @@ from tasks.policy.outcome import (
 from tasks.policy.timing import back_off, release_wait
 from tasks.policy.valve import Result, Sign
 from tasks.refresh import read_jobs, request_of, start
-from tasks.settle import settle
+from tasks.settle import keep, settle
 from tasks.workplace import Workplace
 
 log = structlog.get_logger()
@@ -71,7 +71,7 @@ class Conclusion:
 @shared_task(name="evergrant.revoke", ignore_result=True)
 def revoke(jobs: Any = None, **_later: Any) -> None:
     """Carry out `[[grant_id, claim_no], …]` of grants whose revocation beat has claimed."""
-    place = workplace.here(settle)
+    place = workplace.here(keep, settle)
     for job in place.once(read_jobs(jobs)):
         for attempt in begin(place, job):
             Ending(place, attempt).carry_out()

@@ -1,6 +1,6 @@
 """Settle: answers that arrived together are journaled, read, and written, each grant by its generation.
 
-    keep      every 2xx body, sealed and fsynced, before anybody parses it
+    keep      every 2xx body, sealed and fsynced, before anybody parses it; in a thread of its own
     decide    tasks/decide.py: what each answer means for its row, under the row's lock
     write     one transaction: token sets, surplus, ended attempts, dead letters, events, valves
     mark      in the journal: settled
@@ -28,7 +28,7 @@ from tasks import clock, consent, meters, retry, valves
 from tasks.attempt import Arrived
 from tasks.confirm import confirm
 from tasks.decide import Decider, Decisions, read_all, sign_of
-from tasks.journal import JournalBroken, Position
+from tasks.journal import JournalBroken
 from tasks.oauth.provider import Rotation
 from tasks.oauth.transport import NotSent
 from tasks.policy.outcome import Outcome, Refreshed, Refused
@@ -48,22 +48,19 @@ LOCKED_ENOUGH = 3  # so many locked rows hold up the settling thread at a time, 
 
 def settle(place: Workplace, group: Sequence[Arrived]) -> None:
     """Settle a group of answers; returns when the database has taken all that it takes, or they are put aside."""
+    keep(place, group)
     _settle_aside(place)
     for part in _once_each(group):
-        positions = keep(place, part)
-        behind = {id(each) for each in part if place.aside.add_behind(each, positions.get(id(each)))}
-        free = [arrived for arrived in part if id(arrived) not in behind]
-        positions = {each: position for each, position in positions.items() if each not in behind}
+        free = [arrived for arrived in part if not place.aside.add_behind(arrived)]
         try:
             left = _write_patiently(place, free)
         except Exception as error:
             if place.giving_up.is_set():
                 raise
             log.warning("settle.group_refused", size=len(free), exc_info=not retry.is_locked(error))
-            _settle_each(place, free, positions)
+            _settle_each(place, free)
         else:
-            positions = {each: position for each, position in positions.items() if each not in left}
-        place.journal.mark_settled(list(positions.values()))
+            _mark_settled(place, [arrived for arrived in free if id(arrived) not in left])
 
 
 def _once_each(group: Sequence[Arrived]) -> list[list[Arrived]]:
@@ -79,28 +76,27 @@ def _once_each(group: Sequence[Arrived]) -> list[list[Arrived]]:
     return [list(part.values()) for part in parts]
 
 
-def _settle_each(place: Workplace, group: Sequence[Arrived], positions: dict[int, Position]) -> None:
+def _settle_each(place: Workplace, group: Sequence[Arrived]) -> None:
     """Settle a refused group one by one; those whose rows are locked are put aside, the rest with them if many are."""
     locked = 0
     for arrived in group:
-        position = positions.pop(id(arrived), None)
-        if locked >= LOCKED_ENOUGH or not _settle_alone(place, arrived, position, wait=LOCK_WAIT_ALONE):
+        if locked >= LOCKED_ENOUGH or not _settle_alone(place, arrived, wait=LOCK_WAIT_ALONE):
             locked += 1
-            place.aside.add(arrived, position)
+            place.aside.add(arrived)
 
 
 def _settle_aside(place: Workplace) -> None:
     """Try again what was put aside, until a few are found to be locked still."""
     locked = 0
     while locked < min(LOCKED_ENOUGH, len(place.aside)) and (waiting := place.aside.take()) is not None:
-        if _settle_alone(place, *waiting, wait=LOCK_WAIT_ASIDE):
-            place.aside.done(waiting[0])
+        if _settle_alone(place, waiting, wait=LOCK_WAIT_ASIDE):
+            place.aside.done(waiting)
         else:
             locked += 1
-            place.aside.later(waiting[0])
+            place.aside.later(waiting)
 
 
-def _settle_alone(place: Workplace, arrived: Arrived, position: Position | None, *, wait: timedelta) -> bool:
+def _settle_alone(place: Workplace, arrived: Arrived, *, wait: timedelta) -> bool:
     """Settle one answer; one that the database refuses stays in the journal. False: somebody has locked its row."""
     try:
         left = _write_patiently(place, [arrived], wait=wait)
@@ -110,21 +106,32 @@ def _settle_alone(place: Workplace, arrived: Arrived, position: Position | None,
             return False
         log.exception("settle.row_refused", grant_id=str(arrived.attempt.job.grant_id))
         return True
-    if position is not None and not left:
-        place.journal.mark_settled([position])
+    if not left:
+        _mark_settled(place, [arrived])
     return True
 
 
-def keep(place: Workplace, group: Sequence[Arrived]) -> dict[int, Position]:
-    """Journal every body that may hold tokens; where that fails the answer goes straight to the database."""
-    holders = [arrived for arrived in group if arrived.may_hold_tokens]
+def _mark_settled(place: Workplace, group: Sequence[Arrived]) -> None:
+    place.journal.mark_settled([arrived.position for arrived in group if arrived.position is not None])
+
+
+def keep(place: Workplace, group: Sequence[Arrived]) -> None:
+    """Journal every body that may hold tokens; where that fails the answer goes straight to the database.
+
+    The keeping thread does so as answers arrive, so none waits for the database first; one that it has kept is not
+    kept again.
+    """
+    holders = [arrived for arrived in group if arrived.may_hold_tokens and not arrived.kept]
     try:
         positions = place.journal.append([arrived.entry() for arrived in holders])
     except JournalBroken as error:
         log.error("journal.broken", reason=error.reason)  # noqa: TRY400  # the reason says it all
         # Records that reached the file though perhaps not the disk: marked once they are settled all the same.
         positions = error.positions
-    return {id(arrived): position for arrived, position in zip(holders, positions, strict=False)}
+    for arrived in group:
+        arrived.kept = True
+    for arrived, position in zip(holders, positions, strict=False):
+        arrived.position = position
 
 
 def _write_patiently(place: Workplace, group: Sequence[Arrived], *, wait: timedelta = LOCK_WAIT) -> set[int]:

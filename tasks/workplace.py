@@ -1,8 +1,9 @@
 """A worker process's workplace: its keys, its loop thread, its journal, and what it has under way.
 
 Made lazily, once a process, after any fork. Jobs are handed to the loop thread and their answers come back
-through one queue to one settling thread: so a slow answer holds neither a Celery thread nor its neighbours'
-commit, and answers that arrive together share one fsync and one transaction.
+through one queue to one keeping thread, which journals them, and through another to one settling thread: so a slow
+answer holds neither a Celery thread nor its neighbours' commit, a slow database holds no answer back from the disk,
+and answers that arrive together share one fsync and one transaction.
 """
 
 import os
@@ -41,6 +42,10 @@ STALLED = timedelta(seconds=1)  # it has its share, and nothing came back for so
 WHOLE_DEADLINE = timedelta(seconds=60)  # of a shutdown: longer than any attempt
 
 
+Work = Callable[["Workplace", list[Arrived]], None]
+"""What is done with a group of answers."""
+
+
 class Workplace:
     """Everything that a process needs to carry out jobs."""
 
@@ -64,7 +69,8 @@ class Workplace:
         self._asked: Counter[int] = Counter()
         self._full_at: dict[int, timedelta] = {}
         self._arrivals: SimpleQueue[Arrived | None] = SimpleQueue()
-        self._settler: threading.Thread | None = None
+        self._kept: SimpleQueue[Arrived | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
         self.aside = Aside()
         self._afterwards = ThreadPoolExecutor(max_workers=2, thread_name_prefix="afterwards")
 
@@ -171,7 +177,7 @@ class Workplace:
             self._under_way[client_id] += 1
 
     def arrive(self, arrived: Arrived) -> None:
-        """Hand over how an attempt ended; the settling thread takes it from here."""
+        """Hand over how an attempt ended; the keeping thread takes it from here."""
         with self._room:
             self._asked[arrived.attempt.job.client_id] -= 1
         self._arrivals.put(arrived)
@@ -181,43 +187,37 @@ class Workplace:
         if not self.stopping.is_set():
             self._afterwards.submit(_told(work))
 
-    # The settling thread
+    # The keeping and the settling thread
 
-    def settle_with(self, settle: Callable[["Workplace", list[Arrived]], None]) -> None:
-        """Start the settling thread."""
-        self._settler = threading.Thread(target=self._settle_all, args=(settle,), name="settle", daemon=True)
-        self._settler.start()
+    def settle_with(self, keep: Work, settle: Work) -> None:
+        """Start both threads."""
+        for name, run, work in (("keep", self._keep_all, keep), ("settle", self._settle_all, settle)):
+            thread = threading.Thread(target=run, args=(work,), name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
-    def _settle_all(self, settle: Callable[["Workplace", list[Arrived]], None]) -> None:
+    def _keep_all(self, keep: Work) -> None:
+        while (first := self._arrivals.get()) is not None:
+            group = [first, *waiting(self._arrivals)]
+            _tried("keep.failed", keep, self, group)
+            for arrived in group:
+                self._kept.put(arrived)
+        self._kept.put(None)
+
+    def _settle_all(self, settle: Work) -> None:
         while (group := self._next_group()) is not None:
-            try:
-                settle(self, group)
-            except Exception:
-                log.exception("settle.failed", jobs=[str(each.attempt.job.grant_id) for each in group])
+            _tried("settle.failed", settle, self, group)
             with self._room:
                 self._under_way.subtract(each.attempt.job.client_id for each in group)
                 self._room.notify_all()
 
     def _next_group(self) -> list[Arrived] | None:
-        """What has arrived; nothing, where it is time to try again what was put aside; None: the end."""
+        """What was kept; nothing, where it is time to try again what was put aside; None: the end."""
         try:
-            first = self._arrivals.get(timeout=LOOK_ASIDE if self.aside else None)
+            first = self._kept.get(timeout=LOOK_ASIDE if self.aside else None)
         except Empty:
             return []
-        return None if first is None else [first, *self._waiting()]
-
-    def _waiting(self) -> list[Arrived]:
-        group: list[Arrived] = []
-        while len(group) < GROUP:
-            try:
-                arrived = self._arrivals.get_nowait()
-            except Empty:
-                break
-            if arrived is None:
-                self._arrivals.put(None)
-                break
-            group.append(arrived)
-        return group
+        return None if first is None else [first, *waiting(self._kept)]
 
     # The end
 
@@ -236,8 +236,8 @@ class Workplace:
         self._afterwards.shutdown(wait=True, cancel_futures=True)
         self.transport.close()
         self._arrivals.put(None)
-        if self._settler is not None:
-            self._settler.join(10)
+        for thread in self._threads:
+            thread.join(10)
         self._leave_journal()
 
     def _leave_journal(self) -> None:
@@ -247,6 +247,29 @@ class Workplace:
                     register.drained(connection, self.journal_id)
             except Exception:
                 log.exception("journal.drained_not_recorded", journal_id=self.journal_id)
+
+
+def waiting(queue: "SimpleQueue[Arrived | None]") -> list[Arrived]:
+    """What more stands in a queue, for one group."""
+    group: list[Arrived] = []
+    while len(group) < GROUP:
+        try:
+            arrived = queue.get_nowait()
+        except Empty:
+            break
+        if arrived is None:
+            queue.put(None)
+            break
+        group.append(arrived)
+    return group
+
+
+def _tried(failure: str, work: Work, place: Workplace, group: list[Arrived]) -> None:
+    """Do it; the thread survives whatever is wrong with a group."""
+    try:
+        work(place, group)
+    except Exception:
+        log.exception(failure, jobs=[str(each.attempt.job.grant_id) for each in group])
 
 
 def _told(work: Callable[[], None]) -> Callable[[], None]:
@@ -263,7 +286,7 @@ _here: tuple[int, Workplace] | None = None
 _making = threading.Lock()
 
 
-def here(settle: Callable[[Workplace, list[Arrived]], None]) -> Workplace:
+def here(keep: Work, settle: Work) -> Workplace:
     """The workplace of this process, made at the first call (after any fork).
 
     Raises:
@@ -274,7 +297,7 @@ def here(settle: Callable[[Workplace, list[Arrived]], None]) -> Workplace:
     with _making:
         if _here is None or _here[0] != os.getpid():
             made = Workplace.open(configuration.current())
-            made.settle_with(settle)
+            made.settle_with(keep, settle)
             _here = (os.getpid(), made)
         return _here[1]
 

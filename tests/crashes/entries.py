@@ -15,7 +15,7 @@ from tasks.connect_errors import ConnectError
 from tasks.consent import ConsentError
 from tasks.journal import JournalBroken
 from tasks.registration import Registrations
-from tasks.settle import settle
+from tasks.settle import keep, settle
 from tests.crashes.trace import Trace
 from worker.celery import app
 
@@ -63,7 +63,7 @@ def beat(_: str, trace: Trace) -> None:
 
 def exchange(_: str, trace: Trace, *, client_id: int, ref: str) -> None:
     """`evergrant grants exchange`, with a user who allows it."""
-    place = workplace.here(settle)
+    place = workplace.here(keep, settle)
     try:
         invited = connect.begin(
             Registrations(place.vault, current()),

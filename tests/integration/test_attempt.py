@@ -16,7 +16,7 @@ from models.claim import Job
 from models.database import engine, transaction
 from tasks import clock, refresh
 from tasks.oauth.transport import Answer
-from tasks.settle import settle
+from tasks.settle import keep, settle
 from tests.heart import HELD_BACK, INVALID_CLIENT, INVALID_GRANT, LOST, UNREACHABLE, Heart, message, token_set
 from tests.polling import eventually
 from tests.raw_servers import Bench, hang
@@ -313,7 +313,7 @@ def test_while_the_provider_is_asked_no_transaction_is_open_and_no_row_locked(he
     server = bench.serve(hang)
     client = heart.client(token_url=server.url(), deadline_seconds=2)
     heart.grant(client)
-    heart.place.settle_with(settle)
+    heart.place.settle_with(keep, settle)
     refresh.ask(heart.place, heart.begin(client), until=clock.boot())
     eventually(lambda: server.requests)
     open_ones = (

@@ -11,7 +11,7 @@ from models.database import transaction
 from tasks import clock
 from tasks.attempt import Arrived
 from tasks.journal import End
-from tasks.settle import settle
+from tasks.settle import keep, settle
 from tests.heart import Heart, token_set
 from tests.polling import eventually
 
@@ -53,7 +53,7 @@ def test_what_was_put_aside_is_tried_again_also_where_nothing_else_arrives(heart
     grant = heart.grant(client)
     attempt = heart.begin(client)
     heart.place.begin(attempt, until=clock.boot())
-    heart.place.settle_with(settle)
+    heart.place.settle_with(keep, settle)
     with transaction() as stranger:
         stranger.execute(text("select from evergrant.grants for update"))
         heart.place.arrive(Arrived(attempt, token_set("2"), clock.wall()))
@@ -66,7 +66,7 @@ def test_what_was_put_aside_is_settled_once_each_by_however_many_threads(heart: 
     client = heart.client(rotation="family")
     grants = heart.grants(client, 12)
     for each in heart.start(heart.claim(client).due):
-        heart.place.aside.add(Arrived(each, token_set(each.job.ref), clock.wall()), None)
+        heart.place.aside.add(Arrived(each, token_set(each.job.ref), clock.wall()))
     threads = [Thread(target=heart.settle) for _ in range(4)]
     for thread in threads:
         thread.start()

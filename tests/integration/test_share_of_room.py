@@ -19,7 +19,7 @@ def two(heart: Heart) -> tuple[Attempt, Attempt]:
     heart.grant(client, "a")
     heart.grant(client, "b")
     first, second = heart.start(heart.claim(client).due)
-    heart.place.settle_with(lambda *_: None)
+    heart.place.settle_with(lambda *_: None, lambda *_: None)
     return first, second
 
 

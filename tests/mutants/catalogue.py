@@ -109,7 +109,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "tasks/settle.py",
-                "holders = [arrived for arrived in group if arrived.may_hold_tokens]",
+                "holders = [arrived for arrived in group if arrived.may_hold_tokens and not arrived.kept]",
                 "read = read_all(group, {})\n"
                 "    holders = [each for each, end in zip(group, read, strict=True) if isinstance(end, Refreshed)]",
             ),
@@ -122,9 +122,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "tasks/settle.py",
-                "        positions = keep(place, part)\n",
-                "        with suppress(Exception):\n            write(place, part)\n"
-                "        positions = keep(place, part)\n",
+                "    keep(place, group)\n",
+                "    with suppress(Exception):\n        write(place, group)\n    keep(place, group)\n",
             ),
             Edit(
                 "tasks/settle.py",

@@ -116,7 +116,7 @@ class Episode:
         made = edges.Edges()
         made.settings, made.engine, made.sizes = self.settings, self.engine, SIZES
         made.boot, made.wall, made.seed = self.world.boot, self.world.wall, self.seed
-        made.here = lambda _settle: self._place()
+        made.here = lambda *_work: self._place()
         made.sleep = self._sleep
         return made
 

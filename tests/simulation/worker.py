@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from queue import Empty
 from typing import TYPE_CHECKING, Any, cast
 
 import settings as configuration
@@ -19,7 +18,7 @@ from tasks.journal import Entry, Journal, Sizes, journal_ids
 from tasks.journal.lock import FolderLock
 from tasks.oauth.transport import Answer, Response
 from tasks.settle import settle
-from tasks.workplace import Workplace
+from tasks.workplace import Workplace, waiting
 from tests.simulation.disk import FaultyDisk, WatchedJournal, power_off
 from tests.simulation.keys import OpenVault
 from tests.simulation.network import Network, Sender, Sent, SimulatedTransport
@@ -82,12 +81,8 @@ class Place(Workplace):
             self.worker.do_later(work)
 
     def group(self) -> list[Arrived]:
-        """What the settling thread would take now."""
-        try:
-            first = self._arrivals.get_nowait()
-        except Empty:
-            return []
-        return [] if first is None else [first, *self._waiting()]
+        """What the keeping and the settling thread, one after the other, would take now."""
+        return waiting(self._arrivals)
 
     def settled(self, group: Sequence[Arrived]) -> None:
         """What the settling thread does after a group."""
