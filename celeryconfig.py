@@ -2,8 +2,8 @@
 
 from kombu import Exchange, Queue
 
-# Names, not modules: nothing is imported upwards. Beat names tasks by string, too.
-imports = ("tasks.refresh", "tasks.revoke", "tasks.upkeep")
+# Names, not modules: nothing is imported upwards. Beat names tasks by string, too, and imports none of these.
+imports = ("worker.service", "tasks.refresh", "tasks.revoke", "tasks.upkeep")
 
 # A queue for each kind of haste, no priorities: Redis emulates those by scanning further lists.
 _exchange = Exchange("evergrant", type="direct")

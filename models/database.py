@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 import settings
 
@@ -20,6 +22,9 @@ OPTIONS = {
     "idle_in_transaction_session_timeout": "60s",
 }
 SESSION = " ".join(f"-c {name}={value}" for name, value in OPTIONS.items())
+
+# What an execution raises while the database is away.
+AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
 
 _lock = threading.Lock()
 _engine: tuple[int, str, Engine] | None = None

@@ -12,13 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
-from uuid import UUID
-
-from models.settlement import Held
-from tasks.attempt import Arrived
-from tasks.oauth.transport import NotSent
-from tasks.policy.outcome import Misconfigured, NotNow, Outcome, Refreshed, Refused, Unknown
-from tasks.policy.timing import due_at
 
 Labels = tuple[str, ...]
 
@@ -104,41 +97,3 @@ LOOKS: Final = Count("looks", "Times that this beat has looked for what is due."
 
 OF_WORKER: Final[tuple[Count | Lengths, ...]] = (REFRESHES, LIFE_LEFT, LATENESS, REVOCATIONS)
 OF_BEAT: Final[tuple[Count | Lengths, ...]] = (CLAIMS, LOOKS)
-
-# Kinds of outcome, not codes: a provider may answer with any code that it likes.
-OUTCOMES: Final[dict[type, str]] = {
-    Refreshed: "refreshed",
-    NotSent: "not_sent",
-    NotNow: "not_now",
-    Refused: "refused",
-    Misconfigured: "misconfigured",
-    Unknown: "unknown",
-}
-
-
-def count_refreshes(group: Sequence[Arrived], outcomes: Sequence[Outcome], held: Mapping[UUID, Held]) -> None:
-    """Count a settled group: how each ended, and of those kept warm how late and how near to the end of their life.
-
-    `held` are the rows before they were written.
-    """
-    ended: Counter[Labels] = Counter()
-    left, late = [], []
-    for arrived, outcome in zip(group, outcomes, strict=True):
-        job, client = arrived.attempt.job, arrived.attempt.registered.known.name
-        ended[client, _kind(outcome)] += 1
-        row = held.get(job.grant_id)
-        if not isinstance(outcome, Refreshed) or row is None or row.access_expires_at is None:
-            continue
-        if row.keep != "warm" or row.generation != job.generation:
-            continue
-        left.append(((client,), row.access_expires_at - row.at))
-        if row.life is not None:
-            late.append(((client,), job.started_at - due_at(row.access_expires_at - row.life, row.life, job.grant_id)))
-    REFRESHES.add(ended)
-    LIFE_LEFT.add(left)
-    # What was begun before it was due was wished for.
-    LATENESS.add((labels, lateness) for labels, lateness in late if lateness >= timedelta(0))
-
-
-def _kind(outcome: Outcome) -> str:
-    return "held_back" if isinstance(outcome, NotSent) and outcome.code == "guard" else OUTCOMES[type(outcome)]

@@ -6,8 +6,6 @@ from datetime import timedelta
 from typing import TypeVar
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -21,6 +19,7 @@ from tenacity import (
 )
 from tenacity.nap import sleep_using_event
 
+from models import database
 from tasks.oauth.messages import Request
 from tasks.oauth.transport import Answer, Guard, NotSent, Transport
 
@@ -29,7 +28,6 @@ T = TypeVar("T")
 
 TRIES = 3
 TRIES_WITHIN = timedelta(seconds=20)
-DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
 READ_ONLY = "25006"  # SQLSTATE: this server has become a standby; the pool will find the new primary
 LOCKED = "55P03"  # lock_timeout ran out
 TOO_MUCH = "54"  # class "program limit exceeded": an OperationalError, too, but the row's own, for ever
@@ -95,7 +93,7 @@ def is_locked(error: BaseException) -> bool:
 def database_is_away(error: BaseException) -> bool:
     """Whether a repeat may help: the server is gone, full, busy or no primary, and not refusing what we wrote."""
     state: str = getattr(getattr(error, "orig", None), "sqlstate", None) or ""
-    return state == READ_ONLY or (isinstance(error, DATABASE_AWAY) and not state.startswith(TOO_MUCH))
+    return state == READ_ONLY or (isinstance(error, database.AWAY) and not state.startswith(TOO_MUCH))
 
 
 def _tell(state: RetryCallState) -> None:

@@ -16,11 +16,10 @@ import settings as configuration
 from models import attempt as attempts
 from models import chore, claim, process, tick
 from models.claim import Job
-from models.database import transaction
+from models.database import AWAY, transaction
 from tasks import clock, meters
 from tasks.claim import Claimed
 from tasks.claim import claim as claim_client
-from tasks.retry import DATABASE_AWAY
 from worker import metrics
 
 log = structlog.get_logger()
@@ -107,7 +106,7 @@ class GrantScheduler(Scheduler):
         """Claim for one client; what fails there keeps no other client waiting."""
         try:
             return self._claim(client_id)
-        except DATABASE_AWAY:
+        except AWAY:
             raise
         except Exception:
             log.exception("beat.client_failed", client_id=client_id)

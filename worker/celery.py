@@ -2,15 +2,13 @@
 
 from typing import Any
 
-import structlog
 from celery import Celery, signals
+from celery.apps import beat
+from kombu.utils import cached_property
 
 import settings as configuration
-from tasks import meters, pulse, workplace
-from worker import broker, logs, metrics
+from worker import broker, logs
 from worker.embedded import discovery
-
-log = structlog.get_logger()
 
 
 def _broker_url() -> str:
@@ -21,8 +19,26 @@ def _broker_url() -> str:
     return resolved.broker_url.get_secret_value()
 
 
+class Beat(beat.Beat):
+    """Celery's beat without the tasks: it names them, and would import the HTTP client with them."""
+
+    def init_loader(self) -> None:
+        """Import no task."""
+        app.finalize()
+
+
+class Evergrant(Celery):
+    """The application: a worker has the modules of celeryconfig's `imports`, a beat has not."""
+
+    @cached_property
+    def Beat(self) -> type[Beat]:  # noqa: N802  # Celery's name
+        """Our beat, bound to this application."""
+        bound: type[Beat] = self.subclass_with_self(Beat)
+        return bound
+
+
 broker.use()
-app = Celery("evergrant", config_source="celeryconfig")
+app = Evergrant("evergrant", config_source="celeryconfig")
 app.conf.update(broker_url=_broker_url(), worker_concurrency=configuration.current().concurrency)
 
 
@@ -40,29 +56,3 @@ def _log(**_: Any) -> None:
     """Take Celery's place in setting up the logs."""
     logs.configure(_kinds[-1], level=configuration.current().log_level)
     logs.warn_of_unknown_settings()
-
-
-@signals.worker_ready.connect
-def _begin(**_: Any) -> None:
-    """Open the workplace before the first message; a worker that cannot ends, to be started again.
-
-    Celery logs whatever a signal's receiver raises and goes on, all but what ends a process.
-    """
-    try:
-        pulse.begin(metrics_port=metrics.serve(meters.OF_WORKER, configuration.current().metrics_port))
-    except Exception as error:
-        log.exception("worker.cannot_start", reason=str(error))
-        raise SystemExit(1) from error
-
-
-@signals.worker_shutting_down.connect
-def _stop(**_: Any) -> None:
-    """Begin nothing more; what is under way goes on to its end."""
-    workplace.leave(stop_only=True)
-
-
-@signals.worker_shutdown.connect
-def _leave(**_: Any) -> None:
-    """Settle what is still under way, and let the journal go."""
-    pulse.end()
-    workplace.leave()

@@ -37,6 +37,7 @@ LAZY: Final = (
     "tasks.revoke",
     "tasks.upkeep",
     "worker.beat",
+    "worker.service",
 )
 # No talk between workers at the start: a worker alone does without it as well, and it takes a second.
 QUIET: Final = ("--without-mingle", "--without-gossip", "--without-heartbeat")

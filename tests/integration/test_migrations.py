@@ -27,7 +27,7 @@ def test_two_upgrades_at_once_make_the_tables_once(empty_postgres_url: str) -> N
     assert [upgrade.wait(60) for upgrade in upgrades] == [0, 0]
     engine = models_database.connect(empty_postgres_url)
     with engine.connect() as connection:
-        assert migrations.current(connection) == migrations.head()
+        assert migrations.current(connection) == migrations.HEAD
     engine.dispose()
 
 

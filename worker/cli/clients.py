@@ -12,7 +12,7 @@ from models.vault import Vault
 from settings import Settings
 from tasks.oauth import provider as files
 from tasks.registration import resolve, times_of
-from worker.cli import output, session
+from worker.cli import keyrings, output, session
 from worker.cli.arguments import NAME, Duration, confirm, read_secret, yes_option
 from worker.cli.commands import Command
 from worker.cli.failures import misuse
@@ -106,7 +106,7 @@ def add(name: str, *, provider: str, client_secret_file: str | None, as_json: bo
     if not given["client_id"]:
         raise misuse(message="A client needs its id", next_step="add --client-id ID")
     settings = session.prepared()
-    vault = session.keys_needed(session.vault(), "refresh")
+    vault = keyrings.keys_needed(keyrings.vault(), "refresh")
     secret = read_secret(client_secret_file, what="client secret") if client_secret_file else None
     registration = _registration(settings, provider, given, before=None)
     with session.transaction() as connection:
@@ -160,7 +160,7 @@ def set_(name: str, *, as_json: bool, **given: Any) -> None:
 def set_secret(name: str, *, client_secret_file: str, as_json: bool) -> None:
     """Store a new client secret; it is used from the next request on."""
     settings = session.prepared()
-    vault = session.keys_needed(session.vault(), "refresh")
+    vault = keyrings.keys_needed(keyrings.vault(), "refresh")
     secret = read_secret(client_secret_file, what="client secret")
     with session.transaction() as connection:
         row = reading.client_by_name(connection, name)

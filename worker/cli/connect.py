@@ -15,7 +15,7 @@ from tasks.connect import Invitation
 from tasks.consent import Stored
 from tasks.registration import Registrations
 from tasks.workplace import Workplace
-from worker.cli import output, session
+from worker.cli import keyrings, output, session
 from worker.cli.arguments import (
     check_ref,
     client_option,
@@ -103,7 +103,7 @@ def exchange(ref: str, *, client: str | None, callback_url_file: str, as_json: b
 @contextmanager
 def workplace(settings: Settings) -> Iterator[Workplace]:
     """Keys, transport and a journal of this process's own."""
-    session.keys_needed(session.vault(), "refresh", "access")
+    keyrings.keys_needed(keyrings.vault(), "refresh", "access")
     place = Workplace.open(settings)
     try:
         yield place
@@ -141,7 +141,7 @@ def _client_of(ref: str, name: str | None) -> RowMapping:
 
 
 def _invite(chosen: RowMapping, ref: str, labels: Labels, settings: Settings) -> Invitation:
-    vault = session.keys_needed(session.vault(), "refresh", "access")
+    vault = keyrings.keys_needed(keyrings.vault(), "refresh", "access")
     return flow.begin(
         Registrations(vault, settings),
         vault,

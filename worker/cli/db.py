@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 from models import database, installation, journal, migrations
 from models.installation import Identity, adopt, adopted, observed, remember
 from settings import Settings, unknown_variables
-from worker.cli import output, session
+from worker.cli import keyrings, output, session
 from worker.cli.arguments import confirm, yes_option
 from worker.cli.commands import Command
 from worker.cli.db_roles import roles
@@ -47,7 +47,7 @@ def current_(*, as_json: bool) -> None:
     """Show the revision of the tables and the one that this release needs."""
     session.prepared()
     with database.transaction() as connection:
-        found = {"revision": migrations.current(connection), "needed": migrations.head()}
+        found = {"revision": migrations.current(connection), "needed": migrations.HEAD}
     output.one(found, as_json=as_json)
 
 
@@ -136,11 +136,11 @@ def _findings(connection: Connection, environment: str) -> list[dict[str, Any]]:
     try:
         migrations.require(connection)
     except migrations.NotUpgraded:
-        found.append(_finding("tables", f"at {revision}, not {migrations.head()}", "evergrant db upgrade"))
+        found.append(_finding("tables", f"at {revision}, not {migrations.HEAD}", "evergrant db upgrade"))
     except migrations.NewerDatabase:
         found.append(_finding("tables", f"at {revision}, of a newer release", "install that release here"))
     else:
-        found += [_finding("keys", what, remedy) for what, remedy in session.missing_keys(connection)]
+        found += [_finding("keys", what, remedy) for what, remedy in keyrings.missing_keys(connection)]
     return [*found, *_foreign(connection, environment)]
 
 

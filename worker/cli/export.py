@@ -18,7 +18,7 @@ from models import reading
 from models.handover import Leaving
 from models.keys import VaultError
 from models.vault import Vault
-from worker.cli import output, session
+from worker.cli import keyrings, output, session
 from worker.cli.arguments import timeout_option
 from worker.cli.commands import Command
 from worker.cli.failures import Failure, misuse
@@ -73,7 +73,7 @@ def export(*, handover: bool, client: str | None, out: Path, timeout: timedelta,
             message="Tokens are exported only to hand the grants over: they are paused here", next_step="add --handover"
         )
     settings = session.prepared()
-    vault = session.keys_needed(session.vault(), "refresh", "access")
+    vault = keyrings.keys_needed(keyrings.vault(), "refresh", "access")
     name, client_id = _client(client)
     leaving = Departure()
     with _made(out) as file:

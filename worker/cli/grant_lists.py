@@ -7,7 +7,7 @@ import click
 from sqlalchemy import RowMapping
 
 from models import reading
-from worker.cli import output, session
+from worker.cli import keyrings, output, session
 from worker.cli.arguments import Duration, client_option, grouped, label_option, ref_argument
 from worker.cli.commands import Command
 from worker.cli.grants import STATUSES, record
@@ -65,7 +65,7 @@ def show(ref: str, *, client: str | None, as_json: bool) -> None:
     with session.reading() as connection:
         located = reading.locate(connection, [ref], client)[0]
         row = reading.grant(connection, located.id)
-        missing = session.missing_keys(connection, located.id)
+        missing = keyrings.missing_keys(connection, located.id)
     more = {
         "id": row["id"],
         "provider": row["provider"],

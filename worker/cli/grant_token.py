@@ -8,7 +8,7 @@ import click
 
 from models import handout, operating, reading
 from models.handout import TokenState
-from worker.cli import session
+from worker.cli import keyrings, session
 from worker.cli.arguments import Duration, client_option, named, ref_argument, timeout_option
 from worker.cli.commands import Command
 from worker.cli.failures import ExitCode, Failure
@@ -31,7 +31,7 @@ from worker.cli.waiting import wait_until
 def token(ref: str, *, client: str | None, min_ttl: timedelta, timeout: timedelta, as_json: bool) -> None:
     """Print a fresh access token, refreshing first where it is too old."""
     settings = session.prepared()
-    vault = session.keys_needed(session.vault(), "access")
+    vault = keyrings.keys_needed(keyrings.vault(), "access")
     with session.transaction() as connection:
         grant_id = reading.locate(connection, [ref], client)[0].id
         state = handout.by_id(connection, grant_id)

@@ -16,7 +16,7 @@ from models import reading
 from tasks.oauth.provider import Provider
 from tasks.policy.plan import Load, plan
 from tasks.registration import resolve
-from worker.cli import output, session
+from worker.cli import keyrings, output, session
 from worker.cli.commands import Command
 from worker.cli.failures import Failure, misuse
 from worker.cli.import_batches import Intake, Tally
@@ -54,7 +54,7 @@ def import_(file: str, *, client: str, dry_run: bool, paused: bool, probe: bool,
     --probe needs the client's secret and a provider whose file allows it; it keeps to the client's rate.
     """
     settings = session.prepared()
-    vault = session.keys_needed(session.vault(), "refresh", "access")
+    vault = keyrings.keys_needed(keyrings.vault(), "refresh", "access")
     with session.reading() as connection:
         row = reading.client_by_name(connection, client)
     provider = resolve(row["provider"], row["overrides"], settings)

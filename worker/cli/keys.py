@@ -12,7 +12,7 @@ from models import key_use
 from models.keys import VARIABLES, KeyRing
 from models.reseal import PLACES, batch
 from models.vault import Vault
-from worker.cli import output, session
+from worker.cli import keyrings, output, session
 from worker.cli.arguments import confirm, timeout_option, yes_option
 from worker.cli.commands import Command
 from worker.cli.failures import Failure, misuse
@@ -72,7 +72,7 @@ def list_(*, as_json: bool) -> None:
 
     VALUES is how many sealed values in the database need the key. One with none may be retired.
     """
-    vault = session.vault()
+    vault = keyrings.vault()
     with session.reading() as connection:
         needed = key_use.counts(connection)
     records = [record for name, ring in rings_of(vault).items() for record in _records(name, ring, needed)]
@@ -109,7 +109,7 @@ def reseal(*, wait: bool, timeout: timedelta, as_json: bool) -> None:
     It may be stopped and begun again at any time. Begin when every process has the new ring: one that has not seals
     with the old key again.
     """
-    vault = session.keys_needed(session.vault(), "refresh", "access")
+    vault = keyrings.keys_needed(keyrings.vault(), "refresh", "access")
     sealed = _seal_anew(vault)
 
     def nothing_left() -> bool:
@@ -160,7 +160,7 @@ def retire(id: str, *, yes: bool, as_json: bool) -> None:  # noqa: A002  # the n
 
     Backups and journals that were sealed with it need it still: to open those, take the remark away again.
     """
-    ring = ring_of(id, rings_of(session.vault()))
+    ring = ring_of(id, rings_of(keyrings.vault()))
     with session.reading() as connection:
         needed = key_use.counts(connection).get((ring, id), 0)
     if needed:

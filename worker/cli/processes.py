@@ -61,8 +61,10 @@ def worker(*, concurrency: int | None, check: bool, as_json: bool) -> None:
     if check:
         _check("worker", as_json=as_json)
         return
+    from worker.cli import keyrings
+
     settings = session.prepared()
-    session.keys_needed(session.vault(), "refresh", "access")
+    keyrings.keys_needed(keyrings.vault(), "refresh", "access")
     if concurrency:
         configuration.adopt(settings.model_copy(update={"concurrency": concurrency}))
     _refuse_a_database_that_does_not_fit()

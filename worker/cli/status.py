@@ -9,7 +9,7 @@ import click
 from sqlalchemy import Connection, RowMapping
 
 from models import fleet
-from worker.cli import output, session
+from worker.cli import keyrings, output, session
 from worker.cli.arguments import Duration
 from worker.cli.clients import state
 from worker.cli.commands import Command
@@ -72,7 +72,7 @@ def _read(connection: Connection) -> dict[str, Any]:
         "dead_letters": letters,
         "revocations": {name: revocations.get(name, 0) for name in ("queued", "dead")},
         "journals_waited_for": orphaned,
-        "missing_keys": session.missing_keys(connection),
+        "missing_keys": keyrings.missing_keys(connection),
         "clients": [_client(row) for row in clients],
         "processes": [dict(row) for row in processes],
     }

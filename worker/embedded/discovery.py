@@ -8,8 +8,8 @@ from settings import Settings
 from worker.embedded import state
 from worker.embedded.errors import NotRunning, StillStarting
 from worker.embedded.home import Home
-from worker.embedded.keys import ring_files
 from worker.embedded.lock import holder
+from worker.embedded.rings import ring_files
 
 ENVIRONMENT = "embedded"
 

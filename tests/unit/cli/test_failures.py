@@ -41,7 +41,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
     def explode() -> None:
         raise errors[0]
 
-    monkeypatch.setattr("worker.cli.session.vault", explode)
+    monkeypatch.setattr("worker.cli.keyrings.vault", explode)
     return errors
 
 

@@ -1,0 +1,50 @@
+"""The key rings of a command: held by this machine, needed for what it does, missing for what is stored."""
+
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from models import key_use
+from models.vault import KeysError, Vault
+from worker.cli.failures import Failure
+from worker.cli.session import prepared
+
+
+def vault() -> Vault:
+    """The key rings of this process.
+
+    Raises:
+        KeysError: a ring cannot be used.
+
+    """
+    return Vault.from_settings(prepared())
+
+
+def missing_keys(connection: Connection, grant_id: UUID | None = None) -> list[tuple[str, str]]:
+    """What the rings of this machine cannot open, of one grant or of all that there is, each with its remedy."""
+    try:
+        rings = vault()
+        found = (
+            key_use.missing(connection, rings) if grant_id is None else key_use.missing_for(connection, rings, grant_id)
+        )
+        return [(each.what, each.remedy) for each in found]
+    except KeysError as error:
+        return [(str(error), "mend that key ring")]
+
+
+def keys_needed(vault: Vault, *rings: str) -> Vault:
+    """Return the vault where it holds every ring named.
+
+    Raises:
+        Failure: a ring is absent.
+
+    """
+    for ring in rings:
+        if getattr(vault, ring) is None:
+            variable = f"EVERGRANT_{ring.upper()}_TOKEN_KEYS"
+            raise Failure(
+                code="keys",
+                message=f"This command needs the {ring} key ring",
+                next_step=f"set {variable}_FILE, or make one with `evergrant keys generate --ring {ring}`",
+            )
+    return vault

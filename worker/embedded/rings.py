@@ -1,0 +1,19 @@
+"""Where the key rings of an installation lie; nothing here can open one."""
+
+from typing import Any
+
+from settings import Settings
+from worker.embedded.home import Home
+
+RINGS = ("refresh", "access")
+
+
+def ring_files(settings: Settings, home: Home) -> dict[str, Any]:
+    """The ring files of `home` as settings, for each ring that the user did not set."""
+    return {
+        f"{ring}_token_keys_file": home.key_ring(ring)
+        for ring in RINGS
+        if getattr(settings, f"{ring}_token_keys") is None
+        and getattr(settings, f"{ring}_token_keys_file") is None
+        and home.key_ring(ring).exists()
+    }

@@ -1,0 +1,41 @@
+"""A worker's service around its tasks: it begins before the first message and leaves after the last.
+
+Named in celeryconfig beside the tasks, so that only a worker imports it.
+"""
+
+from typing import Any
+
+import structlog
+from celery import signals
+
+import settings as configuration
+from tasks import meters, pulse, workplace
+from worker import metrics
+
+log = structlog.get_logger()
+
+
+@signals.worker_ready.connect
+def _begin(**_: Any) -> None:
+    """Open the workplace before the first message; a worker that cannot ends, to be started again.
+
+    Celery logs whatever a signal's receiver raises and goes on, all but what ends a process.
+    """
+    try:
+        pulse.begin(metrics_port=metrics.serve(meters.OF_WORKER, configuration.current().metrics_port))
+    except Exception as error:
+        log.exception("worker.cannot_start", reason=str(error))
+        raise SystemExit(1) from error
+
+
+@signals.worker_shutting_down.connect
+def _stop(**_: Any) -> None:
+    """Begin nothing more; what is under way goes on to its end."""
+    workplace.leave(stop_only=True)
+
+
+@signals.worker_shutdown.connect
+def _leave(**_: Any) -> None:
+    """Settle what is still under way, and let the journal go."""
+    pulse.end()
+    workplace.leave()
