@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
 from models import database as models_database
@@ -18,6 +19,10 @@ def test_the_migrations_make_what_the_models_tell(database: Engine) -> None:
     config = migrations.config()
     config.attributes["engine"] = database
     command.check(config)
+
+
+def test_the_newest_revision_is_the_one_that_processes_look_for() -> None:
+    assert ScriptDirectory.from_config(migrations.config()).get_current_head() == migrations.HEAD
 
 
 def test_two_upgrades_at_once_make_the_tables_once(empty_postgres_url: str) -> None:
