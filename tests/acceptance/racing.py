@@ -3,6 +3,7 @@
 The test runs it with a few; with the numbers of the goal:
 
     python -m tests.acceptance.racing --revocations 200 --kills 20
+    python -m tests.acceptance.racing --revocations 200 --kills 20 --lifetime 60     time to look at every predecessor
 """
 
 import sys
@@ -89,7 +90,7 @@ def race(installation: Installation, provider: Simulated, *, grants: int, revoca
     installation.beat()
     installation.register("app", provider.registration(), provider.secret)
     installation.import_grants("app", provider.mint(grants, "app-"))
-    eventually(lambda: len(provider.refreshes()) >= grants, timeout=60)
+    eventually(lambda: len(provider.refreshes()) >= grants, timeout=90)
     refs = [f"app-{n}" for n in range(1, revocations + 1)]
     for wave in range(kills):
         _ask(installation, refs[wave::kills])
@@ -159,13 +160,14 @@ def _received(installation: Installation, provider: Simulated, refs: Iterable[st
 @click.option("--kills", default=20, show_default=True, help="Of workers, spread over the revocations.")
 @click.option("--grants", default=300, show_default=True, help="All of them are refreshed meanwhile.")
 @click.option("--profile", default="on_use", show_default=True, help="Of the simulator.")
-def main(*, revocations: int, kills: int, grants: int, profile: str) -> None:
+@click.option("--lifetime", default=LIFETIME, show_default=True, help="Of access tokens, in seconds.")
+def main(*, revocations: int, kills: int, grants: int, profile: str, lifetime: float) -> None:
     """Let revocations race refreshes under kill -9, and let the provider judge."""
     folder = Path(tempfile.mkdtemp(prefix="evergrant-race-"))
     click.echo(f"logs: {folder}")
     with ExitStack() as running:
         engines = running.enter_context(Engines(folder / "engines"))
-        provider = running.enter_context(simulated(profile, lifetime=LIFETIME))
+        provider = running.enter_context(simulated(profile, lifetime=lifetime))
         urls = {"database_url": engines.database_url or "", "broker_url": engines.broker_url or ""}
         installation = Installation.made(folder / "installation", **urls, **QUICK)
         running.callback(installation.close)

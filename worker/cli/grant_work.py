@@ -98,7 +98,7 @@ def resume(refs: tuple[str, ...], *, client: str | None, as_json: bool) -> None:
         operating.resume_grants(connection, [each.id for each in located], who=settings.who)
         after = _statuses(connection, located)
     if not located:
-        click.echo("Nothing was paused.", err=True)
+        click.echo("Nothing to resume; a grant that was handed over is resumed by its ref alone.", err=True)
     _tell_statuses(located, after, wanted="active", as_json=as_json)
 
 
