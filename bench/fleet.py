@@ -1,7 +1,8 @@
 """Fleets of any size, written straight into the tables, as `grants import` would have left them hours ago."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from random import random
 from uuid import uuid4
@@ -40,10 +41,27 @@ from evergrant.clients c,
 def fill(stage: Stage, count: int, *, first_due: str = "1 hour", life: timedelta = LIFE) -> None:
     """Make `count` grants of the only client, and let PostgreSQL know them as well as autovacuum would."""
     heads = {ring: _head(getattr(Vault.from_settings(current()), ring)) for ring in ("refresh", "access")}
-    for first in range(0, count, 500_000):
-        numbers = {"first": first + 1, "last": min(first + 500_000, count)}
-        stage.sql(FILL, {**heads, **numbers, "first_due": first_due, "life": life})
+    with _indexes_afterwards(stage) if count > 1_000_000 else nullcontext():
+        for first in range(0, count, 500_000):
+            numbers = {"first": first + 1, "last": min(first + 500_000, count)}
+            stage.sql(FILL, {**heads, **numbers, "first_due": first_due, "life": life})
     stage.sql("vacuum (freeze, analyze) evergrant.grants")
+
+
+@contextmanager
+def _indexes_afterwards(stage: Stage) -> Iterator[None]:
+    """Make the indexes once the rows are there: packed, as after a reindex, and in minutes instead of an hour."""
+    found = stage.sql(
+        """
+        select indexrelid::regclass::text as name, pg_get_indexdef(indexrelid) as definition
+        from pg_index where indrelid = 'evergrant.grants'::regclass and not indisprimary
+        """
+    )
+    for index in found:
+        stage.sql("drop index " + index["name"])
+    yield
+    for index in found:
+        stage.sql(index["definition"])
 
 
 def _head(ring: KeyRing) -> bytes:
