@@ -12,7 +12,7 @@ import pytest
 from kombu import Connection
 
 import settings
-from worker.embedded import discovery, identity, stale, state
+from worker.embedded import discovery, identity, sizing, stale, state
 from worker.embedded.binaries import postgres_bin
 from worker.embedded.engines import Engines
 from worker.embedded.errors import EngineFailed, HomeBusy, HomeUnusable, StillStarting
@@ -62,6 +62,13 @@ def test_the_password_is_in_no_command_line_and_in_no_environment(own_engines: E
 def test_the_database_is_durable(own_engines: Engines) -> None:
     for setting in ("fsync", "full_page_writes", "synchronous_commit"):
         assert query(own_engines.postgres.url, f"SHOW {setting}") == "on"
+
+
+def test_the_database_takes_buffers_and_log_by_the_machine(own_engines: Engines) -> None:
+    buffers = query(own_engines.postgres.url, "SELECT pg_size_bytes(current_setting('shared_buffers')) / 1048576")
+    log = query(own_engines.postgres.url, "SELECT pg_size_bytes(current_setting('max_wal_size')) / 1048576")
+    assert buffers == min(max(sizing.memory() // 8 // sizing.MB, 128), 8192)
+    assert 1024 <= log <= 4096
 
 
 def test_what_was_committed_survives_an_immediate_stop(own_engines: Engines) -> None:
