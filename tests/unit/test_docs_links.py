@@ -131,3 +131,8 @@ def test_every_command_line_of_a_page_is_one_that_exists(page: str, words: list[
 def test_the_pages_hold_command_lines_at_all() -> None:
     assert len(COMMAND_LINES) > 100
     assert {"README.md", "docs/tutorial.md"} <= {page for page, _ in COMMAND_LINES}
+
+
+def test_decisions_are_numbered_without_gap_or_repeat() -> None:
+    numbers = sorted(int(page.name[:4]) for page in (ROOT / "docs" / "decisions").glob("*.md"))
+    assert numbers == list(range(1, len(numbers) + 1))
