@@ -32,9 +32,9 @@ class Started:
     access_expires_at: datetime | None
     access_rejected: bool
     doubt_since: datetime | None
+    doubt_repeated: bool
     journals_undrained: bool
     suspect_at: datetime | None
-    failures: int
     failing_since: datetime | None
     client_paused: bool
     valve_shut: bool
@@ -42,14 +42,22 @@ class Started:
 
 
 # An attempt that nobody ended (started_at is still set) is noted as doubt before it is forgotten, together with
-# the journal that may hold its answer. A suspect presents its newest former token that had no attempt yet; at
-# `grace` and `family` only once its present token was refused a second time, for there a spent one kills what is alive.
+# the journal that may hold its answer. At `grace` one that began when every earlier grace was over, with nothing left
+# in a journal, begins a doubt of its own: what came before is settled or lost, and this may be the first use. A suspect
+# presents its newest former token that had no attempt yet; at `grace` and `family` only once its present token was
+# refused a second time, for there a spent one kills what is alive.
 START = text("""
 with job as (
     select * from unnest(cast(:ids as uuid[]), cast(:claim_nos as bigint[])) as job (id, claim_no)
 ),
 mine as (
-    select g.id, c.attempt_lease, clock.at
+    select g.id, c.attempt_lease, clock.at,
+        g.started_at is not null and (
+            g.doubt_since is null or g.started_at > g.doubt_since + 2 * c.grace and not exists (
+                select from evergrant.journals j
+                where j.id = any (g.doubt_journals) and j.drained_at is null and j.abandoned_at is null
+            )
+        ) as begins_doubt
     from job
     join evergrant.grants g on g.id = job.id and g.claim_no = job.claim_no and g.claimed_at is not null
     join evergrant.clients c on c.id = g.client_id
@@ -70,9 +78,8 @@ started as (
     update evergrant.grants g
     set claim_no = g.claim_no + 1, claimed_at = null, started_at = mine.at, journal_id = :journal_id,
         due_at = mine.at + mine.attempt_lease,
-        doubt_since = case
-            when g.started_at is null then g.doubt_since else coalesce(g.doubt_since, g.started_at)
-        end,
+        doubt_since = case when mine.begins_doubt then g.started_at else g.doubt_since end,
+        doubt_repeated = case when mine.begins_doubt then false else g.doubt_repeated end,
         doubt_journals = case
             when g.started_at is null or g.journal_id is null or g.journal_id = any (g.doubt_journals)
             then g.doubt_journals else g.doubt_journals || g.journal_id
@@ -85,7 +92,7 @@ select s.id as grant_id, s.client_id, s.ref, s.status, s.generation, s.claim_no,
     coalesce(f.sealed_refresh_token, s.sealed_refresh_token) as sealed_refresh_token,
     coalesce(f.refresh_fingerprint, s.refresh_fingerprint) as refresh_fingerprint,
     f.id as former_token_id,
-    s.labels, s.life, s.access_expires_at, s.doubt_since,
+    s.labels, s.life, s.access_expires_at, s.doubt_since, s.doubt_repeated,
     s.rejected_at is not null or exists (
         select from evergrant.refresh_requests w
         where w.grant_id = s.id and w.generation = s.generation and w.rejected
@@ -94,7 +101,7 @@ select s.id as grant_id, s.client_id, s.ref, s.status, s.generation, s.claim_no,
         select from evergrant.journals j
         where j.id = any (s.doubt_journals) and j.drained_at is null and j.abandoned_at is null
     ) as journals_undrained,
-    s.suspect_at, s.failures, s.failing_since,
+    s.suspect_at, s.failing_since,
     v.paused_by_operator and s.status <> 'revoking' as client_paused,
     coalesce(v.paused_until > s.started_at and v.canary_grant_id is distinct from s.id, false) as valve_shut,
     coalesce(v.paused_until > s.started_at and v.canary_grant_id = s.id, false) as canary

@@ -32,8 +32,8 @@ where (select evergrant.database_state(cast(:environment as text))) = 'fit'
 and (
     case when c.rotation = 'grace' and first.is_due then exists (
         select from evergrant.grants g
-        where g.client_id = v.client_id and g.status = 'active' and g.due_at <= clock.at and g.failures <= 1
-            and coalesce(g.doubt_since, g.started_at) > clock.at - 2 * c.attempt_lease
+        where g.client_id = v.client_id and g.status = 'active' and g.due_at <= clock.at
+            and (g.started_at > clock.at - c.grace or g.doubt_since > clock.at - c.grace and not g.doubt_repeated)
     ) else false end
     or (v.paused_until is null or v.paused_until <= clock.at)
 )
@@ -103,14 +103,14 @@ CANARY = text(
     )
 )
 
-# At `grace` the old refresh token lives for seconds, so the first repeat goes ahead of back-off and valve. The
-# attempt lease is at most half of the grace (tasks/oauth/provider.py); the guard sees to the rest.
+# At `grace` the old refresh token lives for seconds, so the first repeat goes ahead of back-off and valve,
+# also where nobody ended that attempt. The guard sees to it that its deadline ends inside the grace.
 REPEATS = text("""
 with repeats as (
     select g.id from evergrant.grants g
     join evergrant.clients c on c.id = g.client_id
-    where g.client_id = :client_id and g.status = 'active' and g.due_at <= :at and g.failures <= 1
-        and c.rotation = 'grace' and coalesce(g.doubt_since, g.started_at) > :at - 2 * c.attempt_lease
+    where g.client_id = :client_id and g.status = 'active' and g.due_at <= :at
+        and (g.started_at > :at - c.grace or g.doubt_since > :at - c.grace and not g.doubt_repeated)
         and not exists (select from evergrant.revocations r where r.grant_id = g.id)
     order by g.due_at
     limit :most

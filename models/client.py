@@ -32,6 +32,7 @@ class Client(Base):
     rate_per_minute: Mapped[float | None] = mapped_column(Double)
     burst: Mapped[int] = mapped_column(Integer)
     attempt_lease: Mapped[timedelta]
+    grace: Mapped[timedelta | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 

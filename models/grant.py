@@ -71,6 +71,7 @@ class Grant(Base):
     journal_id: Mapped[int | None]
     doubt_since: Mapped[datetime | None]
     doubt_journals: Mapped[list[int]]
+    doubt_repeated: Mapped[bool]
     ever_in_doubt: Mapped[bool]
     predecessors_dropped: Mapped[bool]
     suspect_at: Mapped[datetime | None]

@@ -96,7 +96,7 @@ with changed as (
         due_at = coalesce(new.due_at, clock_timestamp()), claim_no = g.claim_no + 1, claimed_at = null,
         started_at = null, journal_id = null,
         ever_in_doubt = g.ever_in_doubt or g.doubt_since is not null or new.ever_in_doubt,
-        doubt_since = null, doubt_journals = '{}', suspect_at = null,
+        doubt_since = null, doubt_journals = '{}', doubt_repeated = false, suspect_at = null,
         failures = 0, attempts = 0, failing_since = null, failing_for = '0', last_error_code = null,
         last_error_http_status = null, last_error_at = null, rejected_at = null, refreshed_at = null,
         refreshed_credentials_no = null

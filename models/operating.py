@@ -31,6 +31,7 @@ class Registration:
     rate_per_minute: float | None
     burst: int
     attempt_lease: timedelta
+    grace: timedelta | None
 
     def row(self) -> dict[str, Any]:
         """The columns."""
@@ -43,16 +44,16 @@ class ClientExists(Exception):
 
 INSERT_CLIENT = """
     insert into evergrant.clients (name, provider, overrides, client_id, redirect_uri, scopes, return_to, keep,
-        rotation, rate_per_minute, burst, attempt_lease)
+        rotation, rate_per_minute, burst, attempt_lease, grace)
     values (:name, :provider, cast(:overrides as jsonb), :client_id, :redirect_uri, :scopes, :return_to, :keep,
-        :rotation, :rate_per_minute, :burst, :attempt_lease)
+        :rotation, :rate_per_minute, :burst, :attempt_lease, :grace)
     on conflict (name) do nothing returning id"""
 
 # New credentials are proven by their first success: until then a refused token proves nothing about a grant.
 UPDATE_CLIENT = """
     update evergrant.clients set overrides = cast(:overrides as jsonb), redirect_uri = :redirect_uri,
         scopes = :scopes, return_to = :return_to, keep = :keep, rotation = :rotation,
-        rate_per_minute = :rate_per_minute, burst = :burst, attempt_lease = :attempt_lease,
+        rate_per_minute = :rate_per_minute, burst = :burst, attempt_lease = :attempt_lease, grace = :grace,
         credentials_no = credentials_no + (client_id <> :client_id)::int,
         client_id = :client_id, updated_at = clock_timestamp()
     where id = :id"""

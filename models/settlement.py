@@ -31,6 +31,7 @@ class Held:
     access_expires_at: datetime | None
     keep: str
     rotation: str
+    grace: timedelta | None
     doubt_since: datetime | None
     journals_undrained: bool
     suspect_at: datetime | None
@@ -93,7 +94,7 @@ select g.id as grant_id, g.client_id, g.ref, g.status, g.generation, g.claim_no,
     array(
         select t.refresh_fingerprint from evergrant.former_tokens t where t.grant_id = g.id
     ) as former_fingerprints,
-    g.scope, g.life, g.access_expires_at, coalesce(g.keep, c.keep) as keep, c.rotation, g.doubt_since,
+    g.scope, g.life, g.access_expires_at, coalesce(g.keep, c.keep) as keep, c.rotation, c.grace, g.doubt_since,
     exists (
         select from evergrant.journals j
         where j.id = any (g.doubt_journals) and j.drained_at is null and j.abandoned_at is null
@@ -182,15 +183,21 @@ update evergrant.grants g set predecessors_dropped = true
 where g.id in (select grant_id from dropped where known_dead_at is null)
 """)
 
+# Where another attempt is under way, for this one was thought lost, the row stays as if claimed until that lease ends:
+# a second request must not begin beside it (a revocation would at once).
 STORE = text("""
 with answer as (
-    select * from unnest(
+    select *, coalesce(:now, clock_timestamp()) as at from unnest(
         cast(:grant_id as uuid[]), cast(:generation as bigint[]), cast(:sealed_refresh_token as bytea[]),
         cast(:sealed_access_token as bytea[]), cast(:refresh_fingerprint as bytea[]), cast(:scope as text[]),
         cast(:life as interval[]), cast(:started_at as timestamptz[]), cast(:due_at as timestamptz[]),
         cast(:credentials_no as integer[]), cast(:sent as bytea[])
     ) as answer (id, generation, sealed_refresh_token, sealed_access_token, refresh_fingerprint, scope, life,
         started_at, due_at, credentials_no, sent)
+),
+beside as (
+    select g.id from answer join evergrant.grants g on g.id = answer.id
+    where g.started_at is not null and g.due_at > answer.at and g.started_at <> answer.started_at
 )
 update evergrant.grants g set
     generation = answer.generation + 1,
@@ -204,13 +211,16 @@ update evergrant.grants g set
     status = case g.status when 'needs_consent' then 'active' else g.status end,
     reason = case g.status when 'needs_consent' then null else g.reason end,
     refreshed_at = answer.started_at, refreshed_credentials_no = answer.credentials_no,
-    asked_at = coalesce(:now, clock_timestamp()), rejected_at = null,
-    due_at = answer.due_at, claim_no = g.claim_no + 1, claimed_at = null, started_at = null, journal_id = null,
+    asked_at = answer.at, rejected_at = null,
+    due_at = case when beside.id is null then answer.due_at else g.due_at end,
+    claim_no = g.claim_no + 1, claimed_at = case when beside.id is not null then answer.at end,
+    started_at = null, journal_id = null,
     ever_in_doubt = g.ever_in_doubt or g.doubt_since is not null,
-    doubt_since = null, doubt_journals = '{}', suspect_at = null, failures = 0, attempts = 0, failing_since = null,
-    failing_for = '0',
+    doubt_since = null, doubt_journals = '{}', doubt_repeated = false, suspect_at = null,
+    failures = 0, attempts = 0, failing_since = null, failing_for = '0',
     last_error_code = null, last_error_http_status = null, last_error_at = null
 from answer
+left join beside on beside.id = answer.id
 left join evergrant.former_tokens kept  -- where the answer names no refresh token the one that was sent stays
     on kept.grant_id = answer.id and kept.refresh_fingerprint = answer.sent and kept.sealed_refresh_token <> ''
 where g.id = answer.id and g.generation <= answer.generation
@@ -245,6 +255,7 @@ update evergrant.grants set status = 'revoking'
 where id = any (cast(:ids as uuid[])) and status = 'revoked'
 """)
 
+# At `grace` an attempt that was sent when every earlier grace was over begins a doubt of its own (policy/guard.py).
 END = text("""
 with attempt as (
     select * from unnest(
@@ -257,15 +268,18 @@ with attempt as (
 judged as (
     select attempt.*, g.generation = attempt.generation and g.status = 'active' as may_judge,
         coalesce(:now, clock_timestamp()) as at,
+        attempt.unknown and (g.doubt_since is null or g.started_at > g.doubt_since + 2 * c.grace) as begins_doubt,
         -- the client worked for others since the last failure: this time counts against the grant
         coalesce(v.last_success_at > g.last_error_at, false) as others_succeeded
     from attempt
     join evergrant.grants g on g.id = attempt.id and g.claim_no = attempt.claim_no and g.started_at is not null
+    join evergrant.clients c on c.id = g.client_id
     join evergrant.valves v on v.client_id = g.client_id
 )
 update evergrant.grants g set
     started_at = null, attempts = g.attempts + 1,
-    doubt_since = case when j.unknown then coalesce(g.doubt_since, g.started_at) else g.doubt_since end,
+    doubt_since = case when j.begins_doubt then g.started_at else g.doubt_since end,
+    doubt_repeated = case when j.begins_doubt then false else g.doubt_since is not null end,
     asked_at = j.at, last_error_code = j.code, last_error_http_status = j.http_status, last_error_at = j.at,
     due_at = case when j.may_judge then j.due_at else g.due_at end,
     failures = case when j.may_judge and j.failed then g.failures + 1 else g.failures end,

@@ -51,12 +51,12 @@ class Attempt:
             valve_shut=valve_shut,
             stopping=stopping,
             in_doubt_for=None if job.doubt_since is None else job.started_at - job.doubt_since + age,
-            grace=None if provider.grace_seconds is None else timedelta(seconds=provider.grace_seconds),
+            grace=provider.grace,
+            repeated=job.doubt_repeated,
             journals_undrained=job.journals_undrained,
             # What applications are refused with serves no longer, whatever life the provider had promised.
             access_left=None if ends is None or job.access_rejected else ends - job.started_at - age,
             life=job.life,
-            failures=job.failures,
         )
 
 

@@ -226,7 +226,7 @@ class Decider:
                 return timing.quarter_of(row.life, at_most=self.settings.suspect_wait)
             case NotNow() if not unknown:
                 return timing.release_wait(chance)
-            case _ if unknown and row.rotation == "grace" and row.doubt_since is None:
+            case _ if unknown and row.grace and guard.begins_doubt(job.started_at, row.doubt_since, row.grace):
                 return timedelta(0)  # the old token lives for seconds only: the first repeat goes at once
             case _ if row.failing_for >= self.settings.horizon:
                 return timing.GAVE_UP_WAIT

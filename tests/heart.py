@@ -69,7 +69,8 @@ class Heart:
         overrides |= {"rate": rate, "burst": burst, **more}
         if rotation == "grace":
             overrides.setdefault("grace_seconds", 40)
-        times = registration.times_of(registration.resolve("simulator", overrides, self.place.settings), self.settings)
+        provider = registration.resolve("simulator", overrides, self.place.settings)
+        times = registration.times_of(provider, self.settings)
         made = operating.Registration(
             provider="simulator",
             overrides=overrides,
@@ -82,6 +83,7 @@ class Heart:
             rate_per_minute=rate,
             burst=burst,
             attempt_lease=times.lease,
+            grace=provider.grace,
         )
         with transaction() as connection:
             client_id = operating.add_client(connection, name, made, who="tests")

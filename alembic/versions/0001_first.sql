@@ -40,6 +40,7 @@ create table evergrant.clients (
     rate_per_minute double precision,
     burst integer not null,
     attempt_lease interval not null,
+    grace interval,                    -- set: at this rotation
     created_at timestamptz not null default clock_timestamp(),
     updated_at timestamptz not null default clock_timestamp(),
     constraint pk_clients primary key (id),
@@ -111,6 +112,7 @@ create table evergrant.grants (
     journal_id bigint,
     doubt_since timestamptz,
     doubt_journals bigint[] not null default '{}',
+    doubt_repeated boolean not null default false,  -- an attempt after the one that doubt_since names has ended
     ever_in_doubt boolean not null default false,  -- since it was connected: a lost answer may hold a living pair
     predecessors_dropped boolean not null default false,  -- one that may live fell out of former_tokens
     suspect_at timestamptz,

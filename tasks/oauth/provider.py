@@ -210,6 +210,13 @@ class Provider(BaseModel):
         return self
 
     @property
+    def grace(self) -> timedelta | None:
+        """How long the old refresh token lives on; None where it does not, or for as long as it likes."""
+        if self.rotation is not Rotation.GRACE or self.grace_seconds is None:
+            return None
+        return timedelta(seconds=self.grace_seconds)
+
+    @property
     def allowed_burst(self) -> int:
         """Requests of one client that may be under way at once (protocol.md §4)."""
         if self.burst is not None:
@@ -293,8 +300,6 @@ def attempt_times(
     """
     own = timedelta(seconds=provider.deadline_seconds) if provider.deadline_seconds else deadline
     left_alone = max(lease * (own / deadline), own + slack + timedelta(seconds=1))
-    if provider.rotation is not Rotation.GRACE or provider.grace_seconds is None:
+    if provider.grace is None:
         return AttemptTimes(own, left_alone)
-    grace = timedelta(seconds=provider.grace_seconds)
-    own = min(own, grace / 4)
-    return AttemptTimes(own, min(left_alone, grace / 2))
+    return AttemptTimes(min(own, provider.grace / 4), min(left_alone, provider.grace / 2))

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 HAND_OUT_LEAST: Final = timedelta(seconds=60)
 WAIT_CAP: Final = timedelta(minutes=5)
+SHORTLY: Final = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Situation:
     journals_undrained: bool
     access_left: timedelta | None
     life: timedelta | None
-    failures: int = 0
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,9 @@ def profile_forbids(now: Situation) -> Held | None:
     """A repeat could kill what is alive: at `family`, and at `grace` once the grace is over.
 
     There a grant in doubt waits until every journal that may hold its answer is drained, and until its access
-    token is too short to be handed out: a lapse can be mended, a killed family cannot.
+    token is too short to be handed out: a lapse can be mended, a killed family cannot. At `grace` also until the grace
+    of every repeat is over. So what is sent then finds a token that was spent long ago, or is its first use: in that
+    case its own grace begins, and it is repeated at once as the first was.
     """
     if now.in_doubt_for is None or now.rotation not in ("family", "grace"):
         return None
@@ -78,9 +81,17 @@ def profile_forbids(now: Situation) -> Held | None:
     usable = (now.access_left or timedelta(0)) - _least(now)
     if usable > timedelta(0):
         return Held("access_token_still_serves", min(usable, WAIT_CAP))
+    began_after = now.in_doubt_for - now.age
+    if now.rotation == "grace" and now.grace is not None and began_after <= 2 * now.grace:
+        return Held("grace_is_not_over", min(2 * now.grace - began_after + SHORTLY, WAIT_CAP))
     if now.journals_undrained:
         return Held("journal_is_not_drained", WAIT_CAP if now.life is None else min(WAIT_CAP, now.life / 4))
     return None
+
+
+def begins_doubt(started_at: datetime, doubt_since: datetime | None, grace: timedelta | None) -> bool:
+    """Whether an attempt of unknown outcome begins a doubt, and so may be repeated at once (also in models/)."""
+    return doubt_since is None or (grace is not None and started_at > doubt_since + 2 * grace)
 
 
 def _in_grace(now: Situation) -> bool:
@@ -90,7 +101,7 @@ def _in_grace(now: Situation) -> bool:
 
 
 def _repeats_in_grace(now: Situation) -> bool:
-    return _in_grace(now) and now.failures <= 1
+    return _in_grace(now) and not now.repeated
 
 
 def _least(now: Situation) -> timedelta:

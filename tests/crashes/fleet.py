@@ -188,6 +188,7 @@ class Fleet:
             rate_per_minute=None,
             burst=2000,
             attempt_lease=times.lease,
+            grace=provider.grace,
         )
         with database.transaction() as connection:
             client_id = operating.add_client(connection, profile, made, who="crashes")

@@ -308,6 +308,22 @@ def test_the_tokens_of_an_attempt_arrive_although_its_claim_has_moved_on(heart: 
     assert (row["doubt_since"], row["failures"], row["generation"]) == (None, 0, 2)
 
 
+def test_a_late_token_set_leaves_the_lease_of_the_attempt_that_is_under_way(heart: Heart) -> None:
+    """A revocation was claimed at once, and asked beside it."""
+    client = heart.client()
+    grant = heart.grant(client)
+    frozen = heart.begin(client)
+    heart.until_due(grant)
+    heart.begin(client)
+    lease_until = heart.row(grant)["due_at"]
+    heart.settle((frozen, token_set("late")))
+    assert (heart.token(grant), heart.row(grant)["due_at"]) == ("rt-late", lease_until)
+    heart.run("select evergrant.request_revocation('customer')")
+    assert heart.claim(client).count == 0
+    heart.until_due(grant)
+    assert [job[0] for job in heart.claim(client).revocations] == [grant]
+
+
 def test_while_the_provider_is_asked_no_transaction_is_open_and_no_row_locked(heart: Heart) -> None:
     bench = Bench()
     server = bench.serve(hang)

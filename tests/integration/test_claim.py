@@ -1,5 +1,6 @@
 """Claims: beat takes due rows by number, within a lease, and nobody else's."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from models.client import lock_valves
@@ -158,6 +159,29 @@ def test_a_second_grace_repeat_waits_for_the_back_off_and_the_valve(heart: Heart
     heart.until_due(grant)
     heart.run("update evergrant.valves set paused_until = clock_timestamp() + interval '1 minute'")
     assert heart.claim(client).count == 0
+
+
+def test_at_grace_an_attempt_that_is_lost_long_after_the_first_is_repeated_at_once(heart: Heart) -> None:
+    """The first one was never processed, for it would be refused: this is the first use, and its grace begins now."""
+    client = heart.client(rotation="grace")
+    grant = heart.grant(client)
+    heart.ask(client, LOST)
+    heart.ask(client, BUSY)
+    for outcome in (BUSY, None):  # or its worker dies
+        heart.later(seconds=90)
+        heart.run("update evergrant.valves set paused_until = null")
+        attempt = heart.begin(client)
+        assert attempt.job.doubt_repeated
+        if outcome is not None:
+            heart.settle((attempt, outcome))
+        heart.until_due(grant)
+        heart.run("update evergrant.valves set paused_until = clock_timestamp() + interval '1 minute'")
+        repeat = heart.begin(client).job
+        assert repeat.doubt_since
+        assert repeat.started_at - repeat.doubt_since < timedelta(seconds=30)
+        assert not repeat.doubt_repeated
+        heart.settle((replace(attempt, job=repeat), LOST))
+        assert heart.row(grant)["doubt_repeated"]
 
 
 def test_what_the_guard_gave_back_is_due_again_within_seconds(heart: Heart) -> None:

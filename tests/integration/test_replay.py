@@ -357,7 +357,9 @@ def test_a_drained_journal_makes_nothing_due_that_was_not_and_what_it_held_is_du
     answered, lost, *_ = grants = heart.grants(client, 4)
     heart.start(heart.claim(client).due)
     before = {grant: heart.row(grant)["due_at"] for grant in grants}
-    journal_id = gone(entry(heart, answered, 1, "2", sent="customer-0-1")).journal_id
+    kept = entry(heart, answered, 1, "2", sent="customer-0-1")
+    heart.set(answered, started_at=kept.started_at)  # the very attempt that was answered
+    journal_id = gone(kept).journal_id
     heart.run("update evergrant.grants set doubt_since = started_at, doubt_journals = array[:id]", id=journal_id)
     replay.drain_others(heart.place)
     assert heart.row(lost)["doubt_journals"] == []

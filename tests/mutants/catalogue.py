@@ -15,9 +15,7 @@ ENDED = "g.id = attempt.id and g.claim_no = attempt.claim_no and g.started_at is
 
 ASKED = "answer = await retry.send(place.transport, request, deadline=deadline, guard=lambda: check(place, attempt))"
 
-DOUBT = """        doubt_since = case
-            when g.started_at is null then g.doubt_since else coalesce(g.doubt_since, g.started_at)
-        end,"""
+DOUBT = "        doubt_since = case when mine.begins_doubt then g.started_at else g.doubt_since end,"
 
 WISHED = "        and g.failures = 0 and g.suspect_at is null and g.doubt_since is null\n"
 

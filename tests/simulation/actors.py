@@ -46,6 +46,7 @@ def add_client(episode: "Episode") -> None:
         "rate_per_minute": provider.rate,
         "burst": provider.allowed_burst,
         "attempt_lease": times_of(provider, episode.settings).lease,
+        "grace": provider.grace,
         "updated_at": now,
     }
     nothing = dict.fromkeys(

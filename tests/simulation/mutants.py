@@ -102,7 +102,7 @@ def doubt_forgotten() -> list[Patch]:
     real = attempts._begin
 
     def begin(tables: Tables, grant: Row, at: Any, journal_id: int) -> Row:
-        tables.change(grant, started_at=None, doubt_since=None, doubt_journals=[])
+        tables.change(grant, started_at=None, doubt_since=None, doubt_journals=[], doubt_repeated=False)
         return real(tables, grant, at, journal_id)
 
     return [patch.object(attempts, "_begin", begin)]

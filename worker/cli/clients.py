@@ -256,6 +256,7 @@ def _registration(
         rate_per_minute=resolved.rate,
         burst=resolved.allowed_burst,
         attempt_lease=times_of(resolved, settings).lease,
+        grace=resolved.grace,
         **(kept | now),
     )
 

@@ -16,6 +16,12 @@ def undrained(tables: Tables, journal_ids: list[int]) -> bool:
     return any(row is not None and row["drained_at"] is None and row["abandoned_at"] is None for row in found)
 
 
+def begins_doubt(grant: Row, client: Row) -> bool:
+    """Whether the attempt under way began when every earlier grace was over, or is the first in doubt."""
+    since, grace = grant["doubt_since"], client["grace"]
+    return since is None or (grace is not None and grant["started_at"] > since + 2 * grace)
+
+
 @carries_out(attempt.START)
 def start(tables: Tables, p: Parameters) -> list[Row]:
     if state(tables, p["environment"]) != "fit" or (p["tick"] is not None and p["tick"] not in tables.ticks):
@@ -37,9 +43,11 @@ def _is_mine(tables: Tables, job: tuple[UUID, int], status: str, at: datetime) -
 
 
 def _begin(tables: Tables, grant: Row, at: datetime, journal_id: int) -> Row:
-    since, journals = grant["doubt_since"], grant["doubt_journals"]
+    client = tables.clients[grant["client_id"]]
+    since, repeated, journals = grant["doubt_since"], grant["doubt_repeated"], grant["doubt_journals"]
     if grant["started_at"] is not None:
-        since = grant["started_at"] if since is None else since
+        if since is None or (begins_doubt(grant, client) and not undrained(tables, journals)):
+            since, repeated = grant["started_at"], False
         if grant["journal_id"] is not None and grant["journal_id"] not in journals:
             journals = [*journals, grant["journal_id"]]
     tables.change(
@@ -48,8 +56,9 @@ def _begin(tables: Tables, grant: Row, at: datetime, journal_id: int) -> Row:
         claimed_at=None,
         started_at=at,
         journal_id=journal_id,
-        due_at=at + tables.clients[grant["client_id"]]["attempt_lease"],
+        due_at=at + client["attempt_lease"],
         doubt_since=since,
+        doubt_repeated=repeated,
         doubt_journals=journals,
     )
     return _started(tables, grant)
@@ -78,9 +87,9 @@ def _started(tables: Tables, grant: Row) -> Row:
         "access_expires_at": grant["access_expires_at"],
         "access_rejected": grant["rejected_at"] is not None or is_reported(tables, grant),
         "doubt_since": grant["doubt_since"],
+        "doubt_repeated": grant["doubt_repeated"],
         "journals_undrained": undrained(tables, grant["doubt_journals"]),
         "suspect_at": grant["suspect_at"],
-        "failures": grant["failures"],
         "failing_since": grant["failing_since"],
         "client_paused": valve["paused_by_operator"] and grant["status"] != "revoking",
         "valve_shut": paused and not canary,

@@ -24,10 +24,11 @@ def is_under_way(grant: Row, at: datetime) -> bool:
 
 def repeats_in_grace(grant: Row, client: Row, at: datetime) -> bool:
     """In doubt where the old refresh token lives for seconds."""
-    since = grant["doubt_since"] or grant["started_at"]
-    if client["rotation"] != "grace" or since is None:
+    if client["grace"] is None or not is_due(grant, at):
         return False
-    return bool(is_due(grant, at) and grant["failures"] <= 1 and since > at - 2 * client["attempt_lease"])
+    over, started, since = at - client["grace"], grant["started_at"], grant["doubt_since"]
+    unended = started is not None and started > over
+    return bool(unended or (since is not None and since > over and not grant["doubt_repeated"]))
 
 
 @carries_out(claim.LOOK)

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from models import settlement, suspicion
-from tests.simulation.statements.attempts import undrained, untried
+from tests.simulation.statements.attempts import begins_doubt, undrained, untried
 from tests.simulation.statements.claims import is_reported
 from tests.simulation.statements.registry import Parameters, at_of, carries_out, transposed
 from tests.simulation.tables import Row, Tables
@@ -20,6 +20,7 @@ NO_FACTS: dict[str, Any] = {
     "journal_id": None,
     "doubt_since": None,
     "doubt_journals": [],
+    "doubt_repeated": False,
     "suspect_at": None,
     "failures": 0,
     "attempts": 0,
@@ -50,6 +51,7 @@ def _held(tables: Tables, grant: Row, at: datetime) -> Row:
         "former_fingerprints": [row["refresh_fingerprint"] for row in tables.former_of(grant["id"]).values()],
         "keep": grant["keep"] or client["keep"],
         "rotation": client["rotation"],
+        "grace": client["grace"],
         "journals_undrained": undrained(tables, grant["doubt_journals"]),
         "untried_former_tokens": len(untried(tables, grant)),
         "access_rejected": grant["rejected_at"] is not None or is_reported(tables, grant),
@@ -152,9 +154,11 @@ def store(tables: Tables, p: Parameters) -> list[Row]:
             continue
         kept = _sent(tables, grant, sent)
         dead = grant["status"] == "needs_consent"
+        beside = grant["started_at"] is not None and grant["due_at"] > at
+        beside = beside and grant["started_at"] != started_at
         tables.change(
             grant,
-            **NO_FACTS,
+            **{**NO_FACTS, "claimed_at": at if beside else None},
             generation=generation + 1,
             sealed_refresh_token=kept["sealed_refresh_token"] if refresh is None else refresh,
             sealed_access_token=access,
@@ -168,7 +172,7 @@ def store(tables: Tables, p: Parameters) -> list[Row]:
             refreshed_at=started_at,
             refreshed_credentials_no=credentials,
             asked_at=at,
-            due_at=due_at,
+            due_at=grant["due_at"] if beside else due_at,
             claim_no=grant["claim_no"] + 1,
             failing_for=timedelta(0),
             ever_in_doubt=grant["ever_in_doubt"] or grant["doubt_since"] is not None,
@@ -244,13 +248,14 @@ def end(tables: Tables, p: Parameters) -> list[Row]:
 
 def _end(tables: Tables, grant: Row, attempt: Row, at: datetime) -> Row:
     may_judge = grant["generation"] == attempt["generation"] and grant["status"] == "active"
-    since = grant["doubt_since"]
-    if attempt["unknown"] and since is None:
-        since = grant["started_at"]
+    since, repeated = grant["doubt_since"], grant["doubt_since"] is not None
+    if attempt["unknown"] and begins_doubt(grant, tables.clients[grant["client_id"]]):
+        since, repeated = grant["started_at"], False
     changed: Row = {
         "started_at": None,
         "attempts": grant["attempts"] + 1,
         "doubt_since": since,
+        "doubt_repeated": repeated,
         "asked_at": at,
         "last_error_code": attempt["code"],
         "last_error_http_status": attempt["http_status"],

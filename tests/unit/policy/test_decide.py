@@ -72,9 +72,9 @@ STARTED = Started(
     access_expires_at=NOW + 30 * MINUTE,
     access_rejected=False,
     doubt_since=None,
+    doubt_repeated=False,
     journals_undrained=False,
     suspect_at=None,
-    failures=0,
     failing_since=None,
     client_paused=False,
     valve_shut=False,
@@ -94,6 +94,7 @@ ROW = Held(
     access_expires_at=NOW + 30 * MINUTE,
     keep="warm",
     rotation="on_use",
+    grace=None,
     doubt_since=None,
     journals_undrained=False,
     suspect_at=None,
@@ -260,10 +261,11 @@ def test_a_suspect_waits_ten_minutes_or_a_quarter_of_its_life() -> None:
 
 
 def test_at_grace_the_first_repeat_goes_at_once_and_later_ones_back_off() -> None:
-    grace = replace(ROW, rotation="grace")
+    grace = replace(ROW, rotation="grace", grace=MINUTE)
 
     assert ended(Silence("timeout"), row=grace).due_at == NOW
-    assert ended(Silence("timeout"), row=replace(grace, doubt_since=NOW - SECOND)).due_at > NOW + 2 * SECOND
+    assert ended(Silence("timeout"), row=replace(grace, doubt_since=NOW - SECOND)).due_at > NOW
+    assert ended(Silence("timeout"), row=replace(grace, doubt_since=NOW - 3 * MINUTE)).due_at == NOW
     assert ended(Response(401), row=grace).due_at > NOW + 2 * SECOND
 
 

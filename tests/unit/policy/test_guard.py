@@ -1,14 +1,15 @@
 """May it be sent? Each check alone, and the five profiles in doubt."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.policy.guard import Held, Situation, guard
+from tasks.policy.guard import Held, Situation, begins_doubt, guard
 
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 PROFILES = ["none", "on_use", "grace", "immediate", "family"]
@@ -115,25 +116,44 @@ def test_at_grace_a_repeat_must_end_inside_the_grace(since: float, sent: bool) -
 
 
 def test_at_grace_a_grant_in_doubt_is_like_family_once_the_grace_is_over() -> None:
-    late = replace(GRACE, in_doubt_for=MINUTE)
+    late = replace(GRACE, in_doubt_for=62 * SECOND)
 
     assert guard(late) == Held("access_token_still_serves", 5 * MINUTE)
     assert guard(replace(late, access_left=None, journals_undrained=True)) == Held("journal_is_not_drained", 5 * MINUTE)
     assert guard(replace(late, access_left=None)) is None
 
 
+@pytest.mark.parametrize(("since", "wait"), [(24, 37), (59, 2), (60, 1)])
+def test_at_grace_nothing_is_sent_until_the_grace_of_every_repeat_is_over(since: float, wait: float) -> None:
+    """What goes then is repeated like a first attempt: it must not be an earlier one's grace that it ends in."""
+    late = replace(GRACE, age=0 * SECOND, access_left=None, in_doubt_for=since * SECOND)
+
+    assert guard(late) == Held("grace_is_not_over", wait * SECOND)
+    assert guard(replace(late, in_doubt_for=(since + 5) * SECOND, age=5 * SECOND)) == guard(late)
+
+
+@pytest.mark.parametrize(("doubt_since", "begins"), [(None, True), (60, False), (61, True), (1, False)])
+def test_at_grace_an_attempt_after_every_earlier_grace_begins_a_doubt_of_its_own(
+    doubt_since: int | None, begins: bool
+) -> None:
+    since = None if doubt_since is None else NOW - doubt_since * SECOND
+
+    assert begins_doubt(NOW, since, 30 * SECOND) is begins
+    assert begins_doubt(NOW, since, None) is (since is None)
+
+
 def test_at_grace_the_first_repeat_goes_ahead_of_the_valve_and_the_later_ones_do_not() -> None:
     shut = replace(GRACE, in_doubt_for=8 * SECOND, valve_shut=True)
 
-    assert guard(replace(shut, failures=1)) is None
-    assert guard(replace(shut, failures=2)) == Held("valve_is_shut")
-    assert guard(replace(shut, in_doubt_for=25 * SECOND, failures=1)) == Held("valve_is_shut")
-    assert guard(replace(shut, in_doubt_for=None, failures=0)) == Held("valve_is_shut")
+    assert guard(shut) is None
+    assert guard(replace(shut, repeated=True)) == Held("valve_is_shut")
+    assert guard(replace(shut, in_doubt_for=25 * SECOND)) == Held("valve_is_shut")
+    assert guard(replace(shut, in_doubt_for=None)) == Held("valve_is_shut")
 
 
 @pytest.mark.parametrize("rotation", ["none", "on_use", "immediate", "family"])
 def test_no_other_profile_goes_ahead_of_the_valve(rotation: str) -> None:
-    shut = replace(GRACE, rotation=rotation, in_doubt_for=SECOND, valve_shut=True, failures=1)
+    shut = replace(GRACE, rotation=rotation, in_doubt_for=SECOND, valve_shut=True)
 
     assert guard(shut) == Held("valve_is_shut")
 
@@ -154,7 +174,7 @@ situations = st.builds(
     journals_undrained=st.booleans(),
     access_left=st.none() | st.timedeltas(timedelta(hours=-3), timedelta(hours=3)),
     life=st.none() | times,
-    failures=st.integers(0, 5),
+    repeated=st.booleans(),
 )
 
 
