@@ -20,6 +20,7 @@ MINUTE, HOUR = 60.0, 3600.0
 MOST_AN_HOUR = 150
 HALF_AN_HOUR = timedelta(minutes=30)
 FROZEN = "frozen after the last guard"
+BOTH_GONE = "a broken journal could not keep it, and the commit is gone"
 WALKS_BACK = "an older token set replaced a newer one"
 
 
@@ -157,7 +158,7 @@ class Judge:
         for sent in [each for each in self.volatile.values() if each.pair in self.recorded]:
             pair = self.provider.ledger.grants[sent.consent].pairs.get(sent.pair or 0) if sent.consent else None
             if pair is not None and pair.refresh_token not in tokens and not sent.lost:
-                self.lost(sent, "a broken journal could not keep it, and the commit is gone")
+                self.lost(sent, BOTH_GONE)
 
     def killed(self, held: Iterable[Sent], *, step: str, disk_fails: bool) -> None:
         """A process died with these requests; what it had not journaled nor committed is gone."""
@@ -276,6 +277,8 @@ class Judge:
             return None
         if last is None:  # no answer was lost: only a late request can have presented what was spent
             return FROZEN if grant.number in self.frozen_consents else None
+        if asked[last].lost == BOTH_GONE:  # it was stored, so nobody was in doubt while its predecessor lived
+            return BOTH_GONE
         first = last
         while first > 0 and asked[first - 1].fate != "ok" and asked[last].at - asked[first - 1].at < self.grace:
             first -= 1
