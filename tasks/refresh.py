@@ -132,7 +132,7 @@ def ask(place: Workplace, attempt: Attempt, *, until: timedelta) -> None:
     except Exception as error:  # noqa: BLE001  # whatever it is, nothing was sent
         _arrive(place, attempt, NotSent("guard", error))
         return
-    place.transport.submit(_ask(place, attempt, request))
+    place.transport.launch(_ask(place, attempt, request))
 
 
 async def _ask(place: Workplace, attempt: Attempt, request: Request) -> None:

@@ -177,7 +177,10 @@ class GrantScheduler(Scheduler):
 
 
 def sheaves(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
-    """Cut jobs into messages: one a message while few are due, so that all threads get some; else full sheaves."""
-    width = max(1, min(size, len(jobs) // 8))
+    """Cut jobs into messages: one a message while few are due; else full sheaves, though two at least.
+
+    A message costs as much CPU as five jobs of it, and the second one lets another worker process have its part.
+    """
+    width = max(1, min(size, len(jobs) // 2))
     for first in range(0, len(jobs), width):
         yield jobs[first : first + width]

@@ -3,9 +3,10 @@
 import asyncio
 import os
 import threading
+from collections import deque
 from collections.abc import Coroutine
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -16,6 +17,20 @@ class _Running:
     pid: int
     loop: asyncio.AbstractEventLoop
     thread: threading.Thread
+    launching: deque[Coroutine[Any, Any, None]] = field(default_factory=deque)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def launch_all(self) -> None:
+        """Begin what waits; called on the loop."""
+        while self.launching:
+            task = self.loop.create_task(self.launching.popleft())
+            self.tasks.add(task)  # the loop itself keeps none alive
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # it has been logged; asked for here, or asyncio would tell of it once more
 
 
 class LoopThread:
@@ -39,6 +54,20 @@ class LoopThread:
         with self._lock:
             loop = self.loop or self._start()
             return asyncio.run_coroutine_threadsafe(coroutine, loop)
+
+    def launch(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run `coroutine`, which logs its own failure, on the loop; nobody waits for its end.
+
+        The loop is woken once for all that are launched before it wakes: a future and a wake-up each, as with `submit`,
+        cost a sheaf more than its statements.
+        """
+        with self._lock:
+            loop = self.loop or self._start()
+            running = self._running
+            assert running is not None  # noqa: S101  # it was just started
+            running.launching.append(coroutine)
+            if len(running.launching) == 1:
+                loop.call_soon_threadsafe(running.launch_all)
 
     def _start(self) -> asyncio.AbstractEventLoop:
         if self._running is not None:

@@ -147,6 +147,10 @@ class Transport:
         """Run `coroutine`, which may await `send`, on the loop thread."""
         return self._thread.submit(coroutine)
 
+    def launch(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run `coroutine`, which may await `send`, on the loop thread; nobody waits for it. Cheap for many at once."""
+        self._thread.launch(coroutine)
+
     def close(self) -> None:
         """End the loop thread; what is under way is cancelled, and its outcome is unknown."""
         self._thread.close(self._close_session())

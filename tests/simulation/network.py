@@ -92,6 +92,10 @@ class SimulatedTransport:
         """Run a coroutine, as the loop thread would."""
         return Landing(self.process, coroutine)
 
+    def launch(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine whose end nobody waits for."""
+        Landing(self.process, coroutine)
+
     def close(self) -> None:
         """Nothing is open."""
 
