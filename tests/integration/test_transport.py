@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
@@ -251,6 +252,39 @@ def test_hundreds_of_requests_are_under_way_at_once(bench: Bench) -> None:
     sending = [bench.transport.submit(bench.transport.send(request, deadline=LONG)) for _ in range(many)]
 
     assert {type(sent.result(BOUND)) for sent in sending} == {Response}
+
+
+def test_launched_requests_are_all_sent_however_many_are_launched_at_once(bench: Bench) -> None:
+    many = 300
+    server = bench.serve(keep_answering)
+    request = Request("POST", server.url(), {}, b"x")
+    answers: SimpleQueue[object] = SimpleQueue()
+
+    async def ask() -> None:
+        answers.put(await bench.transport.send(request, deadline=LONG))
+
+    for _ in range(many):
+        bench.transport.launch(ask())
+
+    assert {type(answers.get(timeout=BOUND)) for _ in range(many)} == {Response}
+
+
+def test_closing_cancels_what_was_launched(bench: Bench) -> None:
+    server = bench.serve(hang)
+    ended: SimpleQueue[str] = SimpleQueue()
+
+    async def ask() -> None:
+        try:
+            await bench.transport.send(Request("POST", server.url(), {}, b"x"), deadline=LONG)
+        except asyncio.CancelledError:
+            ended.put("cancelled")
+            raise
+
+    bench.transport.launch(ask())
+    bench.transport.submit(asyncio.sleep(0)).result(BOUND)
+    bench.transport.close()
+
+    assert ended.get(timeout=BOUND) == "cancelled"
 
 
 def test_closing_cancels_what_is_under_way_and_may_be_repeated(bench: Bench) -> None:
