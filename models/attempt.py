@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 
 import settings
 from models.claim import Job
+from models.rows import made_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,7 @@ def start(
     """
     parameters: dict[str, Any] = {**_arrays(jobs), "journal_id": journal_id, "status": status, "tick": tick, "now": now}
     parameters["environment"] = settings.current().environment
-    return [Started(**row) for row in connection.execute(START, parameters).mappings()]
+    return made_of(connection.execute(START, parameters), Started)
 
 
 def begun(connection: Connection, jobs: Sequence[Job], *, journal_id: int) -> set[Job]:

@@ -5,12 +5,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 import settings
+from models import arrays
 
 # Long enough for a claim under load, short enough that a stuck lock is a back-off and not an outage.
 # The search path: a role that is called evergrant would have our schema as its default, and alembic miss the tables.
@@ -57,7 +58,7 @@ def engine() -> Engine:
 def connect(url: str) -> Engine:
     """Make an engine for `url` (`postgresql://…` or `postgres://…`); nothing is opened yet."""
     target = make_url(url).set(drivername="postgresql+psycopg")
-    return create_engine(
+    made = create_engine(
         target,
         pool_size=settings.current().database_pool,
         max_overflow=0,
@@ -71,6 +72,8 @@ def connect(url: str) -> Engine:
             "options": SESSION,
         },
     )
+    event.listen(made, "connect", lambda connection, _: arrays.register(connection))
+    return made
 
 
 def dispose() -> None:

@@ -13,6 +13,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from models.rows import made_of
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -40,6 +42,7 @@ class Held:
     failing_for: timedelta
     untried_former_tokens: int
     access_rejected: bool
+    has_letter: bool  # an open dead letter of its refreshes
     at: datetime
 
 
@@ -58,6 +61,8 @@ class Stored:
     due_at: datetime
     credentials_no: int
     sent: bytes  # fingerprint of the refresh token that was presented
+    is_former: bool  # the token presented, or the new one, is among the former ones
+    is_crowded: bool  # a predecessor more may be one too many
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,20 @@ class Ended:
     former_token_id: int | None  # set: the former token that was presented, and refused
 
 
+# A stranger's lock must not hold up the answers of other grants for as long as a transaction waits else. The time is
+# set in the same statement: all that is joined is read before the first row is locked.
 LOCK = text("""
+with impatient as materialized (
+    select set_config('lock_timeout', coalesce(cast(:wait as text), current_setting('lock_timeout')), true)
+)
+select g.id from impatient cross join evergrant.grants g
+where g.id = any (cast(:ids as uuid[]))
+order by g.id
+for no key update of g
+""")
+
+# Only once the rows are ours: a statement that had to wait for a lock sees other tables as they were before it waited.
+READ = text("""
 select g.id as grant_id, g.client_id, g.ref, g.status, g.generation, g.claim_no, g.refresh_fingerprint,
     array(
         select t.refresh_fingerprint from evergrant.former_tokens t where t.grant_id = g.id
@@ -108,38 +126,14 @@ select g.id as grant_id, g.client_id, g.ref, g.status, g.generation, g.claim_no,
         select from evergrant.refresh_requests w
         where w.grant_id = g.id and w.generation = g.generation and w.rejected
     ) as access_rejected,
+    exists (
+        select from evergrant.dead_letters d
+        where d.grant_id = g.id and d.kind = 'refresh' and d.resolved_at is null
+    ) as has_letter,
     coalesce(:now, clock_timestamp()) as at
 from evergrant.grants g
 join evergrant.clients c on c.id = g.client_id
 where g.id = any (cast(:ids as uuid[]))
-order by g.id
-for no key update of g
-""")
-
-# A pair that was replaced may still live: at on_use until the access token of its direct successor is used. And
-# where another token than the row's was presented, the row's own pair is no predecessor but a branch of its own: a
-# sibling of the one presented, so, like any surplus, of the generation that it was asked from.
-KEEP_FORMER = text("""
-insert into evergrant.former_tokens
-    (grant_id, kind, generation, sealed_refresh_token, sealed_access_token, refresh_fingerprint, access_expires_at)
-select g.id, case when new.sent = g.refresh_fingerprint then 'predecessor' else 'surplus' end,
-    case when new.sent = g.refresh_fingerprint then g.generation else g.generation - 1 end,
-    g.sealed_refresh_token, g.sealed_access_token, g.refresh_fingerprint, g.access_expires_at
-from evergrant.grants g
-join evergrant.clients c on c.id = g.client_id
-join unnest(
-    cast(:grant_id as uuid[]), cast(:generation as bigint[]), cast(:sent as bytea[]),
-    cast(:refresh_fingerprint as bytea[])
-) as new (id, generation, sent, fingerprint) on new.id = g.id
-where g.sealed_refresh_token is not null and coalesce(new.fingerprint, new.sent) <> g.refresh_fingerprint
-    and (
-        new.fingerprint is not null
-        or exists (
-            select from evergrant.former_tokens t where t.grant_id = g.id and t.refresh_fingerprint = new.sent
-        )
-    )
-    and (c.rotation = 'on_use' or (new.sent <> g.refresh_fingerprint and new.generation = g.generation))
-on conflict (grant_id, refresh_fingerprint) do nothing
 """)
 
 # A former token that was presented with success is the predecessor of what is stored now, or dead by that, or, where
@@ -183,6 +177,11 @@ update evergrant.grants g set predecessors_dropped = true
 where g.id in (select grant_id from dropped where known_dead_at is null)
 """)
 
+# A pair that was replaced may still live: at on_use until the access token of its direct successor is used. And
+# where another token than the row's was presented, the row's own pair is no predecessor but a branch of its own: a
+# sibling of the one presented, so, like any surplus, of the generation that it was asked from. All parts of the
+# statement see the row as it was; who listens is told at the commit.
+#
 # Where another attempt is under way, for this one was thought lost, the row stays as if claimed until that lease ends:
 # a second request must not begin beside it (a revocation would at once).
 STORE = text("""
@@ -198,33 +197,55 @@ with answer as (
 beside as (
     select g.id from answer join evergrant.grants g on g.id = answer.id
     where g.started_at is not null and g.due_at > answer.at and g.started_at <> answer.started_at
+),
+former as (
+    insert into evergrant.former_tokens
+        (grant_id, kind, generation, sealed_refresh_token, sealed_access_token, refresh_fingerprint, access_expires_at)
+    select g.id, case when new.sent = g.refresh_fingerprint then 'predecessor' else 'surplus' end,
+        case when new.sent = g.refresh_fingerprint then g.generation else g.generation - 1 end,
+        g.sealed_refresh_token, g.sealed_access_token, g.refresh_fingerprint, g.access_expires_at
+    from evergrant.grants g
+    join evergrant.clients c on c.id = g.client_id
+    join answer new on new.id = g.id
+    where g.sealed_refresh_token is not null and coalesce(new.refresh_fingerprint, new.sent) <> g.refresh_fingerprint
+        and (
+            new.refresh_fingerprint is not null
+            or exists (
+                select from evergrant.former_tokens t where t.grant_id = g.id and t.refresh_fingerprint = new.sent
+            )
+        )
+        and (c.rotation = 'on_use' or (new.sent <> g.refresh_fingerprint and new.generation = g.generation))
+    on conflict (grant_id, refresh_fingerprint) do nothing
+),
+stored as (
+    update evergrant.grants g set
+        generation = answer.generation + 1,
+        sealed_refresh_token = coalesce(answer.sealed_refresh_token, kept.sealed_refresh_token, g.sealed_refresh_token),
+        sealed_access_token = answer.sealed_access_token,
+        refresh_fingerprint = coalesce(answer.refresh_fingerprint, kept.refresh_fingerprint, g.refresh_fingerprint),
+        access_expires_at = answer.started_at + answer.life,
+        older_access_ends_at = greatest(g.older_access_ends_at, g.access_expires_at),
+        life = answer.life,
+        scope = coalesce(answer.scope, g.scope),
+        status = case g.status when 'needs_consent' then 'active' else g.status end,
+        reason = case g.status when 'needs_consent' then null else g.reason end,
+        refreshed_at = answer.started_at, refreshed_credentials_no = answer.credentials_no,
+        asked_at = answer.at, rejected_at = null,
+        due_at = case when beside.id is null then answer.due_at else g.due_at end,
+        claim_no = g.claim_no + 1, claimed_at = case when beside.id is not null then answer.at end,
+        started_at = null, journal_id = null,
+        ever_in_doubt = g.ever_in_doubt or g.doubt_since is not null,
+        doubt_since = null, doubt_journals = '{}', doubt_repeated = false, suspect_at = null,
+        failures = 0, attempts = 0, failing_since = null, failing_for = '0',
+        last_error_code = null, last_error_http_status = null, last_error_at = null
+    from answer
+    left join beside on beside.id = answer.id
+    left join evergrant.former_tokens kept  -- where the answer names no refresh token the one that was sent stays
+        on kept.grant_id = answer.id and kept.refresh_fingerprint = answer.sent and kept.sealed_refresh_token <> ''
+    where g.id = answer.id and g.generation <= answer.generation
+    returning g.id
 )
-update evergrant.grants g set
-    generation = answer.generation + 1,
-    sealed_refresh_token = coalesce(answer.sealed_refresh_token, kept.sealed_refresh_token, g.sealed_refresh_token),
-    sealed_access_token = answer.sealed_access_token,
-    refresh_fingerprint = coalesce(answer.refresh_fingerprint, kept.refresh_fingerprint, g.refresh_fingerprint),
-    access_expires_at = answer.started_at + answer.life,
-    older_access_ends_at = greatest(g.older_access_ends_at, g.access_expires_at),
-    life = answer.life,
-    scope = coalesce(answer.scope, g.scope),
-    status = case g.status when 'needs_consent' then 'active' else g.status end,
-    reason = case g.status when 'needs_consent' then null else g.reason end,
-    refreshed_at = answer.started_at, refreshed_credentials_no = answer.credentials_no,
-    asked_at = answer.at, rejected_at = null,
-    due_at = case when beside.id is null then answer.due_at else g.due_at end,
-    claim_no = g.claim_no + 1, claimed_at = case when beside.id is not null then answer.at end,
-    started_at = null, journal_id = null,
-    ever_in_doubt = g.ever_in_doubt or g.doubt_since is not null,
-    doubt_since = null, doubt_journals = '{}', doubt_repeated = false, suspect_at = null,
-    failures = 0, attempts = 0, failing_since = null, failing_for = '0',
-    last_error_code = null, last_error_http_status = null, last_error_at = null
-from answer
-left join beside on beside.id = answer.id
-left join evergrant.former_tokens kept  -- where the answer names no refresh token the one that was sent stays
-    on kept.grant_id = answer.id and kept.refresh_fingerprint = answer.sent and kept.sealed_refresh_token <> ''
-where g.id = answer.id and g.generation <= answer.generation
-returning g.id
+select pg_notify('evergrant_token_set', id::text) from stored
 """)
 
 ADD_SURPLUS = text("""
@@ -312,31 +333,35 @@ update evergrant.former_tokens set tried_at = coalesce(:now, clock_timestamp()) 
 """)
 
 
-# A stranger's lock must not hold up the answers of other grants for as long as a transaction waits else.
-IMPATIENT = text("select set_config('lock_timeout', :wait, true)")
+def lock(
+    connection: Connection, ids: Sequence[UUID], *, wait: timedelta | None = None, now: datetime | None = None
+) -> dict[UUID, Held]:
+    """Lock the rows in the order of their ids (two groups cannot wait for each other) and read them.
 
-
-def be_impatient(connection: Connection, *, wait: timedelta) -> None:
-    """Wait no longer than this for each lock that this transaction needs."""
-    connection.execute(IMPATIENT, {"wait": f"{wait.total_seconds() * 1000:.0f}ms"})
-
-
-def lock(connection: Connection, ids: Sequence[UUID], *, now: datetime | None = None) -> dict[UUID, Held]:
-    """Lock the rows in the order of their ids (two groups cannot wait for each other) and read them."""
-    rows = connection.execute(LOCK, {"ids": sorted(set(ids)), "now": now}).mappings()
-    return {row["grant_id"]: Held(**row) for row in rows}
+    `wait`: for any one lock from now on in this transaction; None: as long as every transaction does.
+    """
+    limit = None if wait is None else f"{wait.total_seconds() * 1000:.0f}ms"
+    connection.execute(LOCK, {"ids": sorted(set(ids)), "wait": limit})
+    rows = made_of(connection.execute(READ, {"ids": sorted(set(ids)), "now": now}), Held)
+    return {row.grant_id: row for row in rows}
 
 
 def store(connection: Connection, answers: Sequence[Stored], *, now: datetime | None = None) -> None:
-    """Store token sets in rows that the caller has locked and found fit for them."""
+    """Store token sets in rows that the caller has locked and found fit for them, and tell those who listen.
+
+    Most answers have nothing to do with former tokens but that the row's pair becomes one: they need one statement.
+    """
     if not answers:
         return
-    arrays = _arrays(answers, Stored)
-    connection.execute(KEEP_FORMER, arrays)
-    connection.execute(SPEND_FORMER, arrays)
-    connection.execute(STORE, {**arrays, "now": now})
-    connection.execute(NO_LONGER_FORMER, {"ids": arrays["grant_id"]})
-    connection.execute(DROP_OLDEST_PREDECESSORS, {"ids": arrays["grant_id"], "kept": PREDECESSORS_KEPT})
+    former = [answer for answer in answers if answer.is_former]
+    crowded = [answer.grant_id for answer in answers if answer.is_crowded]
+    if former:
+        connection.execute(SPEND_FORMER, _arrays(former, Stored))
+    connection.execute(STORE, {**_arrays(answers, Stored), "now": now})
+    if former:
+        connection.execute(NO_LONGER_FORMER, {"ids": [answer.grant_id for answer in former]})
+    if crowded:
+        connection.execute(DROP_OLDEST_PREDECESSORS, {"ids": crowded, "kept": PREDECESSORS_KEPT})
 
 
 # A pair of this grant may live that no row knows: its end can be accepted, but not seen.
@@ -355,7 +380,7 @@ NOTIFY = text("select pg_notify('evergrant_token_set', id::text) from unnest(cas
 
 
 def notify(connection: Connection, ids: Sequence[UUID]) -> None:
-    """Tell those who listen, at the commit, which grants hold a new token set."""
+    """Tell those who listen, at the commit, which grants hold a token set that `store` did not store."""
     if ids:
         connection.execute(NOTIFY, {"ids": list(ids)})
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from models.client import Known
-from models.settlement import Ended, Held, Stored, Surplus
+from models.settlement import PREDECESSORS_KEPT, Ended, Held, Stored, Surplus
 from models.suspicion import Surroundings
 from models.vault import Vault
 from settings import Settings
@@ -39,6 +39,7 @@ class Decisions:
     ended: list[Ended] = field(default_factory=list)
     released: list[tuple[UUID, int, timedelta]] = field(default_factory=list)
     recovered: list[UUID] = field(default_factory=list)  # from needs_consent
+    letters_to_close: list[UUID] = field(default_factory=list)  # of these grants
     unplaced: list[UUID] = field(default_factory=list)  # a pair that may live has no place in the row any more
     reopened: list[UUID] = field(default_factory=list)  # a token set arrived although its end was asked for
     letters: dict[UUID, str] = field(default_factory=dict)  # the cause
@@ -70,7 +71,7 @@ def read_all(group: Sequence[Arrived], known: Mapping[int, Known]) -> list[Outco
         _credentials(arrived) for arrived, end in zip(group, outcomes, strict=True) if isinstance(end, Refreshed)
     } - proven
     return [
-        read(arrived, proven=True) if _credentials(arrived) in fresh else end
+        read(arrived, proven=True) if _credentials(arrived) in fresh and not isinstance(end, Refreshed) else end
         for arrived, end in zip(group, outcomes, strict=True)
     ]
 
@@ -132,6 +133,8 @@ class Decider:
             self.made.stored.append(self._stored(asked, row, token_set))
             if row.status == "needs_consent":
                 self.made.recovered.append(row.grant_id)
+            if row.has_letter:
+                self.made.letters_to_close.append(row.grant_id)
             if token_set.scope is not None and scope_set(token_set.scope) != scope_set(row.scope) and row.scope:
                 self.made.scope_changes[row.grant_id] = {"before": row.scope, "after": token_set.scope}
         elif token_set.refresh_token is None or self._is_held(row, token_set.refresh_token):
@@ -154,18 +157,21 @@ class Decider:
         idle = asked.provider.idle_refresh_days
         due = timing.next_due(asked.started_at, life, asked.grant_id, keep=row.keep, idle_days=idle)
         token = token_set.refresh_token
+        fingerprint = None if token is None else self.vault.fingerprint(token)
         return Stored(
             grant_id=asked.grant_id,
             generation=asked.generation,
             sealed_refresh_token=None if token is None else self._seal(asked.grant_id, token, "refresh"),
             sealed_access_token=self._seal(asked.grant_id, token_set.access_token, "access"),
-            refresh_fingerprint=None if token is None else self.vault.fingerprint(token),
+            refresh_fingerprint=fingerprint,
             scope=token_set.scope,
             life=life,
             started_at=asked.started_at,
             due_at=due,
             credentials_no=asked.credentials_no,
             sent=asked.fingerprint,
+            is_former=not {asked.fingerprint, fingerprint}.isdisjoint(row.former_fingerprints),
+            is_crowded=len(row.former_fingerprints) >= PREDECESSORS_KEPT,
         )
 
     def _surplus(self, asked: Asked, token_set: TokenSet, refresh_token: str) -> Surplus:

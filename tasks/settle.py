@@ -149,9 +149,10 @@ def write(place: Workplace, group: Sequence[Arrived], *, wait: timedelta = LOCK_
     left to a replay of the journal.
     """
     with transaction() as connection:
-        settlement.be_impatient(connection, wait=wait)
-        held = settlement.lock(connection, [arrived.attempt.job.grant_id for arrived in group])
-        known = clients.known(connection, [arrived.attempt.job.client_id for arrived in group])
+        held = settlement.lock(connection, [arrived.attempt.job.grant_id for arrived in group], wait=wait)
+        # A success needs no proof that its credentials are good.
+        unproven = [arrived.attempt.job.client_id for arrived in group if not arrived.may_hold_tokens]
+        known = clients.known(connection, unproven) if unproven else {}
         outcomes = read_all(group, known)
         decider = Decider(place.vault, place.settings, held, _around(connection, group, outcomes, held))
         for arrived, outcome in zip(group, outcomes, strict=True):
@@ -239,10 +240,12 @@ def write_token_sets(connection: Connection, made: Decisions) -> None:
         log.warning("settle.surplus", grant_ids=[str(grant_id) for grant_id in surplus])
     settlement.note_unplaced(connection, made.unplaced)
     settlement.reopen_revocations(connection, made.reopened)
-    stored = [row.grant_id for row in made.stored]
-    settlement.notify(connection, stored)
-    recovered = dead_letter.close(connection, stored, kind="refresh", resolution="recovered", resolved_by=ACTOR)
-    event.of_grants(connection, sorted(recovered | set(made.recovered)), "grant.recovered")
+    recovered = set(made.recovered)
+    if made.letters_to_close:
+        recovered |= dead_letter.close(
+            connection, made.letters_to_close, kind="refresh", resolution="recovered", resolved_by=ACTOR
+        )
+    event.of_grants(connection, sorted(recovered), "grant.recovered")
     for grant_id, change in made.scope_changes.items():
         event.of_grants(connection, [grant_id], "grant.scope_changed", data=change)
 

@@ -287,16 +287,16 @@ def _members(body: bytes) -> dict[str, Any] | Unreadable:
         return Unreadable("empty")
     try:
         text = body.decode(json.detect_encoding(body), errors="replace").removeprefix("\ufeff")
-        found = json.loads(text, strict=False, parse_int=_number)
+        found = _JSON.decode(text)
     except (ValueError, RecursionError):
         form = _form(body)
         return form if "access_token" in form or "error" in form else Unreadable("not_json")
     return found if isinstance(found, dict) else Unreadable("no_token")
 
 
-def _number(digits: str) -> float:
-    """Read an integer of any length: a silly number must not make its neighbours unreadable."""
-    return float(digits)
+# An integer of any length is read as a float: a silly number must not make its neighbours unreadable. Made once: a
+# decoder for each answer costs more than the answer.
+_JSON = json.JSONDecoder(strict=False, parse_int=float)
 
 
 def _form(body: bytes) -> dict[str, Any]:
@@ -378,5 +378,5 @@ def _cleaned(value: object, *, limit: int | None) -> str:
     """Text that any database and terminal takes: no control characters, no halves of surrogate pairs."""
     if not isinstance(value, str):
         return ""
-    visible = "".join(letter if letter.isprintable() else " " for letter in value)
+    visible = value if value.isprintable() else "".join(each if each.isprintable() else " " for each in value)
     return " ".join(visible.split())[:limit]

@@ -136,10 +136,26 @@ def shares(slot_no: int, count: int) -> Shares:
 
 def feed(valve: Valve, results: Iterable[Result], *, at: datetime) -> Valve:
     """The valve after some requests ended; those begun before its last change do not count."""
+    well = 0  # successes in a row that only count: most do, and a new valve for each of them costs more than they tell
     for result in results:
-        if valve.changed_at is None or result.started_at >= valve.changed_at:
-            valve = _feed_one(valve, result, at)
-    return valve
+        if valve.changed_at is not None and result.started_at < valve.changed_at:
+            continue
+        if result.sign is Sign.GOOD and _is_well(valve, at):
+            well += 1
+            continue
+        valve = _feed_one(_asked(valve, well), result, at)
+        well = 0
+    return _asked(valve, well)
+
+
+def _is_well(valve: Valve, at: datetime) -> bool:
+    """Whether one more success is a number and nothing else."""
+    began = valve.minute_at
+    return valve.paused_until is None and not valve.strike_grant_ids and began is not None and at - began < MINUTE
+
+
+def _asked(valve: Valve, more: int) -> Valve:
+    return replace(valve, minute_asked=valve.minute_asked + more) if more else valve
 
 
 def _feed_one(valve: Valve, result: Result, at: datetime) -> Valve:

@@ -72,6 +72,9 @@ class Result:
     def __iter__(self) -> Iterator[Record]:
         return map(Record, self._rows)
 
+    def keys(self) -> list[str]:
+        return list(self._rows[0]) if self._rows else []
+
     @property
     def rowcount(self) -> int:
         return len(self._rows)

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from models import dead_letter, event, redrive
 from tests.simulation.statements.claims import is_under_way
@@ -33,6 +34,11 @@ def write(tables: Tables, p: Parameters) -> list[Row]:
 
 def _is_open(row: Row, grant_id: object, kind: str) -> bool:
     return bool(row["grant_id"] == grant_id and row["kind"] == kind and row["resolved_at"] is None)
+
+
+def has_letter(tables: Tables, grant_id: UUID, kind: str) -> bool:
+    """Whether a letter of this kind of the grant is open."""
+    return any(_is_open(row, grant_id, kind) for row in tables.letters.values())
 
 
 @carries_out(dead_letter.CLOSE)

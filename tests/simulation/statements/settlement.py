@@ -7,6 +7,7 @@ from uuid import UUID
 from models import settlement, suspicion
 from tests.simulation.statements.attempts import begins_doubt, undrained, untried
 from tests.simulation.statements.claims import is_reported
+from tests.simulation.statements.letters import has_letter
 from tests.simulation.statements.registry import Parameters, at_of, carries_out, transposed
 from tests.simulation.tables import Row, Tables
 
@@ -32,13 +33,14 @@ NO_FACTS: dict[str, Any] = {
 }
 
 
-@carries_out(settlement.IMPATIENT)
-def impatient(_: Tables, __: Parameters) -> None:
-    """Nobody waits for a lock here."""
-
-
 @carries_out(settlement.LOCK)
 def lock(tables: Tables, p: Parameters) -> list[Row]:
+    """Nobody waits for a lock here."""
+    return [{"id": each} for each in sorted(set(p["ids"])) if each in tables.grants]
+
+
+@carries_out(settlement.READ)
+def read(tables: Tables, p: Parameters) -> list[Row]:
     at = at_of(tables, p)
     return [_held(tables, tables.grants[each], at) for each in sorted(set(p["ids"])) if each in tables.grants]
 
@@ -55,6 +57,7 @@ def _held(tables: Tables, grant: Row, at: datetime) -> Row:
         "journals_undrained": undrained(tables, grant["doubt_journals"]),
         "untried_former_tokens": len(untried(tables, grant)),
         "access_rejected": grant["rejected_at"] is not None or is_reported(tables, grant),
+        "has_letter": has_letter(tables, grant["id"], "refresh"),
         "at": at,
     }
 
@@ -70,8 +73,7 @@ def _insert_former(tables: Tables, grant_id: UUID, row: Row) -> bool:
     return True
 
 
-@carries_out(settlement.KEEP_FORMER)
-def keep_former(tables: Tables, p: Parameters) -> None:
+def _keep_former(tables: Tables, p: Parameters) -> None:
     for grant_id, generation, sent, fingerprint in transposed(
         p, "grant_id", "generation", "sent", "refresh_fingerprint"
     ):
@@ -142,8 +144,9 @@ def drop_oldest_predecessors(tables: Tables, p: Parameters) -> None:
 
 
 @carries_out(settlement.STORE)
-def store(tables: Tables, p: Parameters) -> list[Row]:
-    at, stored = at_of(tables, p), []
+def store(tables: Tables, p: Parameters) -> None:
+    _keep_former(tables, p)
+    at = at_of(tables, p)
     for *values, life, started_at, due_at, credentials, sent in transposed(
         p, "grant_id", "generation", "sealed_refresh_token", "sealed_access_token", "refresh_fingerprint", "scope",
         "life", "started_at", "due_at", "credentials_no", "sent",
@@ -177,8 +180,6 @@ def store(tables: Tables, p: Parameters) -> list[Row]:
             failing_for=timedelta(0),
             ever_in_doubt=grant["ever_in_doubt"] or grant["doubt_since"] is not None,
         )
-        stored.append({"id": grant_id})
-    return stored
 
 
 def _later(*times: datetime | None) -> datetime | None:

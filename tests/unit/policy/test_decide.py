@@ -103,6 +103,7 @@ ROW = Held(
     failing_for=timedelta(0),
     untried_former_tokens=0,
     access_rejected=False,
+    has_letter=False,
     at=NOW,
 )
 AROUND = Surroundings(witnessed=True, suspects=1, asked=100, deaths_accepted_at=None)
@@ -405,6 +406,21 @@ def test_a_token_set_of_a_grant_that_needed_consent_is_its_recovery() -> None:
     made = decided(TOKENS, row=replace(ROW, status="needs_consent", claim_no=99))
 
     assert (len(made.stored), made.recovered) == (1, [GRANT])
+    assert made.letters_to_close == []
+
+
+def test_a_success_closes_a_letter_that_is_open() -> None:
+    assert decided(TOKENS, row=replace(ROW, has_letter=True)).letters_to_close == [GRANT]
+
+
+def test_a_set_says_whether_former_tokens_are_concerned() -> None:
+    sent_former = replace(ROW, former_fingerprints=[SENT])
+    crowded = replace(ROW, former_fingerprints=[bytes([number]) for number in range(20)])
+    assert [(set_.is_former, set_.is_crowded) for row in (ROW, sent_former, crowded) for set_ in decided(TOKENS, row=row).stored] == [
+        (False, False),
+        (True, False),
+        (False, True),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
