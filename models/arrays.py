@@ -6,6 +6,7 @@ set that was a tenth.
 
 import struct
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -25,10 +26,10 @@ class _BinaryArray(Dumper):
 
     format = Format.BINARY
     element_oid: ClassVar[int]
-    encoded: ClassVar[Callable[[Any], bytes]]
+    encoded: Callable[[Any], bytes]
 
     def dump(self, obj: Sequence[Any]) -> bytes:
-        encoded, pack = type(self).encoded, _LENGTH.pack
+        encoded, pack = self.encoded, _LENGTH.pack
         parts = [_HEAD.pack(1, None in obj, self.element_oid, len(obj), 1)]
         for each in obj:
             if each is None:
@@ -40,11 +41,13 @@ class _BinaryArray(Dumper):
 
 
 class _BytesArray(_BinaryArray):
-    oid, element_oid, encoded = 1001, 17, bytes
+    oid, element_oid = 1001, 17
+    encoded = bytes
 
 
 class _UuidArray(_BinaryArray):
-    oid, element_oid, encoded = 2951, 2950, staticmethod(lambda each: each.bytes)
+    oid, element_oid = 2951, 2950
+    encoded = attrgetter("bytes")
 
 
 BINARY: dict[type, type[_BinaryArray]] = {bytes: _BytesArray, UUID: _UuidArray}

@@ -416,11 +416,8 @@ def test_a_success_closes_a_letter_that_is_open() -> None:
 def test_a_set_says_whether_former_tokens_are_concerned() -> None:
     sent_former = replace(ROW, former_fingerprints=[SENT])
     crowded = replace(ROW, former_fingerprints=[bytes([number]) for number in range(20)])
-    assert [(set_.is_former, set_.is_crowded) for row in (ROW, sent_former, crowded) for set_ in decided(TOKENS, row=row).stored] == [
-        (False, False),
-        (True, False),
-        (False, True),
-    ]  # fmt: skip
+    sets = [decided(TOKENS, row=row).stored[0] for row in (ROW, sent_former, crowded)]
+    assert [(each.is_former, each.is_crowded) for each in sets] == [(False, False), (True, False), (False, True)]
 
 
 @pytest.mark.parametrize(
