@@ -123,7 +123,6 @@ def _refresh(connection: Connection, jobs: Sequence[Job], journal: int, life: ti
     with connection.begin():
         held = settlement.lock(connection, [one.grant_id for one in started])
         settlement.store(connection, [_answer(each, life) for each in held.values()])
-        settlement.notify(connection, list(held))
 
 
 def _answer(held: Held, life: timedelta) -> Stored:
@@ -139,6 +138,8 @@ def _answer(held: Held, life: timedelta) -> Stored:
         due_at=held.at + life * uniform(17 / 30, 23 / 30),
         credentials_no=1,
         sent=held.refresh_fingerprint or b"",
+        is_former=False,
+        is_crowded=len(held.former_fingerprints) >= settlement.PREDECESSORS_KEPT,
     )
 
 

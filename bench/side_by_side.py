@@ -83,6 +83,7 @@ def main(*, only: tuple[str, ...], delays: str, runs: int, scale: float, name: s
             )
     report.say()
     report.table([_line(row) for row in measured])
+    _say_ratios(measured)
     report.save(name, measured, module="side_by_side", begun=begun, folder=out)
     sys.exit(1 if failed else 0)
 
@@ -185,6 +186,16 @@ def _summed(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "refused": sum(each["refused"] for each in rounds),
         "load": machine.load(),
     }
+
+
+def _say_ratios(measured: Sequence[dict[str, Any]]) -> None:
+    """How many times the best naive form each form of Evergrant makes, where both were measured."""
+    for delay in dict.fromkeys(row["delay_ms"] for row in measured):
+        rates = {row["kind"]: row["per_second"]["median"] for row in measured if row["delay_ms"] == delay}
+        naive = max((rate for kind, rate in rates.items() if kind.startswith("naive")), default=None)
+        if naive is not None:
+            ours = {kind: rate / naive for kind, rate in rates.items() if kind.startswith("evergrant")}
+            report.say(*(f"{delay} ms: {kind} makes {ratio:.1f} x the best naive form" for kind, ratio in ours.items()))
 
 
 def _line(row: dict[str, Any]) -> dict[str, object]:

@@ -25,3 +25,4 @@ def test_the_comparison_side_by_side_runs_and_every_refresh_is_counted_and_found
     rows = json.loads((tmp_path / "side_by_side.json").read_text(encoding="utf-8"))["results"]
     assert {row["kind"]: row["grants"] for row in rows} == {"naive-threads": 50, "evergrant": 200}
     assert all(row["per_second"]["median"] > 0 and row["refused"] == 0 for row in rows)
+    assert "x the best naive form" in done.stdout
