@@ -33,7 +33,7 @@ LEASE = timedelta(seconds=30)
 
 
 class Place(Workplace):
-    """The workplace without its settling thread."""
+    """The workplace without its threads that keep and settle."""
 
     def arrived(self, count: int) -> list[Arrived]:
         """Wait for so many answers."""
@@ -106,11 +106,11 @@ def _refresh(place: Place, meter: Meter) -> None:
             refresh.ask(place, attempt, until=clock.boot() + timedelta(seconds=2))
         group = place.arrived(len(started))
     with meter.stage("journal"):
-        positions = settle.keep(place, group)
+        settle.keep(place, group)
     with meter.stage("settle, log"):
         settle.write(place, group)
     with meter.stage("mark"):
-        place.journal.mark_settled(list(positions.values()))
+        place.journal.mark_settled([each.position for each in group if each.position is not None])
     place.settled(group)
 
 
