@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
@@ -31,6 +32,13 @@ TEMPLATE = "evergrant_template"
 # What a developer has set for their own Evergrant must not steer a test.
 for name in [n for n in os.environ if n.startswith(settings.PREFIX)]:
     del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
+def usual_logs() -> Iterator[None]:
+    """A command that a test runs in this process hushes the logs, which later tests look at."""
+    yield
+    structlog.reset_defaults()
 
 
 @dataclass(frozen=True)

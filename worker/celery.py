@@ -6,7 +6,9 @@ from celery import Celery, signals
 from celery.apps import beat
 from kombu.utils import cached_property
 
+import models  # noqa: F401  # Celery has this folder on its path only now: what it loads later finds both
 import settings as configuration
+import tasks  # noqa: F401
 from worker import broker, logs
 from worker.embedded import discovery
 

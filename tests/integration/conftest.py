@@ -147,7 +147,6 @@ def heart(heart_url: str, tmp_path: Path) -> Iterator[Heart]:
     place = Workplace.open(settings.current())
     yield Heart(place)
     place.close()
-    structlog.reset_defaults()
     models_database.dispose()
     settings._current[:] = before
 
