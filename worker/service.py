@@ -3,6 +3,7 @@
 Named in celeryconfig beside the tasks, so that only a worker imports it.
 """
 
+import gc
 from typing import Any
 
 import structlog
@@ -13,6 +14,8 @@ from tasks import meters, pulse, workplace
 from worker import metrics
 
 log = structlog.get_logger()
+
+COLLECT_AFTER = 5000  # more objects made than gone; Python's own 700 is for programs that make few
 
 
 @signals.worker_ready.connect
@@ -26,6 +29,14 @@ def _begin(**_: Any) -> None:
     except Exception as error:
         log.exception("worker.cannot_start", reason=str(error))
         raise SystemExit(1) from error
+    _rest_collector()
+
+
+def _rest_collector() -> None:
+    """Let the garbage collector pass by what stays until the end: walking over it took a tenth of a refresh's CPU."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, 10, 10)
 
 
 @signals.worker_shutting_down.connect
