@@ -400,16 +400,13 @@ def reopen_revocations(connection: Connection, ids: Sequence[UUID], *, now: date
     return list(connection.execute(REOPEN, {"ids": list(ids), "now": now}).scalars())
 
 
-def end(
-    connection: Connection, attempts: Sequence[Ended], *, journal_id: int, now: datetime | None = None
-) -> list[dict[str, Any]]:
+def end(connection: Connection, attempts: Sequence[Ended], *, now: datetime | None = None) -> list[dict[str, Any]]:
     """End attempts that brought no token set; returns the rows whose claim was still ours."""
     if not attempts:
         return []
     arrays = _arrays(attempts, Ended)
     rows = [dict(row) for row in connection.execute(END, {**arrays, "now": now}).mappings()]
     ours = {row["id"] for row in rows}
-    not_in_journal(connection, [attempt.grant_id for attempt in attempts], journal_id=journal_id)
     tried = [attempt.former_token_id for attempt in attempts if attempt.grant_id in ours and attempt.former_token_id]
     if tried:
         connection.execute(TRIED, {"ids": tried, "now": now})

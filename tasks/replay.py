@@ -46,6 +46,9 @@ def settle_left(place: Workplace) -> None:
     journal.replay(
         place.journal, lambda kept: replay(place, [item for item in kept if item.entry.received_at < before])
     )
+    if place.refused:
+        left = {UUID(kept.entry.grant_id) for kept in place.journal.unsettled()}
+        place.refused &= left
 
 
 def shred_old(place: Workplace) -> None:

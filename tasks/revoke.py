@@ -24,10 +24,10 @@ from celery import shared_task
 
 from models import dead_letter, event, revocation
 from models.claim import Job
-from models.database import transaction
+from models.database import AWAY, transaction
 from models.keys import VaultError
 from models.revocation import Branch, Task
-from tasks import clock, meters, valves, workplace
+from tasks import clock, meters, retry, valves, workplace
 from tasks.attempt import Arrived, Attempt
 from tasks.decide import read
 from tasks.journal import End, JournalBroken
@@ -95,8 +95,7 @@ class Ending(Looking):
     def carry_out(self) -> None:
         """Do what can be done now, and note how it ended."""
         job = self.attempt.job
-        with transaction() as connection:
-            task = revocation.task(connection, job.grant_id)
+        task = retry.while_database_away(self._task, give_up=self.place.stopping)
         if task is None:
             return
         try:
@@ -107,6 +106,15 @@ class Ending(Looking):
             # Its key is not here: never sent, never blamed, told.
             log.error("revoke.cannot_open", grant_id=str(job.grant_id), reason=str(error))  # noqa: TRY400
             self._again(task, NotYet("key_missing", failed=False))
+        except AWAY as error:
+            # Its attempt must end all the same: one that nobody ended would leave this journal in the doubt for as
+            # long as this process lives.
+            log.warning("revoke.database_away", grant_id=str(job.grant_id), error=type(error).__name__)
+            self._again(task, NotYet("database_away", failed=False))
+
+    def _task(self) -> Task | None:
+        with transaction() as connection:
+            return revocation.task(connection, self.attempt.job.grant_id)
 
     def _kill(self, task: Task) -> Conclusion:
         """Kill every branch; returns what is known then.
@@ -320,19 +328,23 @@ class Ending(Looking):
             )
         elif end.code in AT_ONCE:
             wait = timedelta(0)
-        with transaction() as connection:
-            row = revocation.again(
-                connection,
-                job.grant_id,
-                job.claim_no,
-                wait=wait,
-                failed=end.failed,
-                dead=dead,
-                code=end.code if end.failed else None,
-                http_status=end.http_status,
-            )
-            if dead and row is not None:
-                self._write_letter(connection, task, end, row)
+
+        def write() -> None:
+            with transaction() as connection:
+                row = revocation.again(
+                    connection,
+                    job.grant_id,
+                    job.claim_no,
+                    wait=wait,
+                    failed=end.failed,
+                    dead=dead,
+                    code=end.code if end.failed else None,
+                    http_status=end.http_status,
+                )
+                if dead and row is not None:
+                    self._write_letter(connection, task, end, row)
+
+        retry.while_database_away(write, give_up=self.place.stopping)
         log.info("revoke.again", ref=job.ref, grant_id=str(job.grant_id), outcome=end.code, failed=end.failed)
 
     def _write_letter(self, connection: Any, task: Task, end: NotYet, row: dict[str, Any]) -> None:

@@ -105,6 +105,8 @@ def _settle_alone(place: Workplace, arrived: Arrived, *, wait: timedelta) -> boo
             log.warning("settle.row_locked", grant_id=str(arrived.attempt.job.grant_id))
             return False
         log.exception("settle.row_refused", grant_id=str(arrived.attempt.job.grant_id))
+        if arrived.position is not None:
+            place.refused.add(arrived.attempt.job.grant_id)
         return True
     if not left:
         _mark_settled(place, [arrived])
@@ -159,7 +161,7 @@ def write(place: Workplace, group: Sequence[Arrived], *, wait: timedelta = LOCK_
             decider.decide(arrived, outcome)
         write_token_sets(connection, decider.made)
         left = _make_missing(connection, place, group, outcomes, held)
-        _write_ends(connection, decider.made, place.journal_id)
+        _write_ends(connection, place, decider.made)
         shut = valves.feed(connection, *_results(group, outcomes))
         _hold_deaths(connection, decider.made)
     for client_id, shut_for in shut.items():
@@ -250,8 +252,8 @@ def write_token_sets(connection: Connection, made: Decisions) -> None:
         event.of_grants(connection, [grant_id], "grant.scope_changed", data=change)
 
 
-def _write_ends(connection: Connection, made: Decisions, journal_id: int) -> None:
-    rows = {row["id"]: row for row in settlement.end(connection, made.ended, journal_id=journal_id)}
+def _write_ends(connection: Connection, place: Workplace, made: Decisions) -> None:
+    rows = {row["id"]: row for row in settlement.end(connection, made.ended)}
     for ended in made.ended:
         row, cause = rows.get(ended.grant_id), made.letters.get(ended.grant_id)
         if row is None or cause is None or not row["may_judge"]:
@@ -269,9 +271,11 @@ def _write_ends(connection: Connection, made: Decisions, journal_id: int) -> Non
             event.of_grants(connection, [ended.grant_id], "grant.needs_consent", reason=ended.reason)
     if made.released:
         attempts.release(connection, made.released)
-        # Where the claim has moved on meanwhile (a process that was frozen) the next attempt waits for our journal.
-        released = [grant_id for grant_id, *_ in made.released]
-        settlement.not_in_journal(connection, released, journal_id=journal_id)
+    # Where the claim has moved on meanwhile (a process that was frozen) the next attempt waits for our journal, which
+    # holds nothing of these: but for those whose earlier answers the database refused.
+    ended_ids = [*(ended.grant_id for ended in made.ended), *(grant_id for grant_id, *_ in made.released)]
+    empty = [grant_id for grant_id in ended_ids if grant_id not in place.refused]
+    settlement.not_in_journal(connection, empty, journal_id=place.journal_id)
 
 
 def _hold_deaths(connection: Connection, made: Decisions) -> None:

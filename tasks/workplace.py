@@ -72,6 +72,7 @@ class Workplace:
         self._kept: SimpleQueue[Arrived | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self.aside = Aside()
+        self.refused: set[UUID] = set()  # grants of which the journal holds answers that the database refused
         self._afterwards = ThreadPoolExecutor(max_workers=2, thread_name_prefix="afterwards")
 
     @classmethod

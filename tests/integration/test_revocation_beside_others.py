@@ -1,12 +1,18 @@
 """Revocations beside refreshes, late token sets, other attempts and a long queue."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
+
+from models.database import engine
 from tasks import clock, refresh, replay, retry
 from tasks.journal import Entry
-from tasks.revoke import Ending
+from tasks.revoke import Ending, begin
 from tests.heart import Heart, token_set
 from tests.integration.revoking import (
     ORG,
@@ -114,6 +120,40 @@ def test_a_set_that_is_found_in_a_journal_after_the_end_reopens_it(heart: Heart,
     end(heart, client)
     assert found(heart)["status"] == "done"
     assert living(simulator, "second") == []
+
+
+def test_a_revocation_that_loses_the_database_at_any_commit_ends_its_attempt_as_soon_as_it_is_back(
+    heart: Heart, simulator: SimulatorControl
+) -> None:
+    """One that nobody ended left a living worker's own journal in the doubt, and the revocation waited for it."""
+    client = client_of(heart, simulator)
+    for n in range(1, 9):
+        grant = heart.grant(client, f"customer-{n}", pair=mint(simulator, f"customer-{n}"), labels=ORG)
+        heart.run(f"select evergrant.request_revocation('customer-{n}')")
+        for job in heart.claim(client).revocations:
+            for attempt in begin(heart.place, job):
+                with losing_commit(n):
+                    Ending(heart.place, attempt).carry_out()
+        row = heart.row(grant)
+        assert (row["claimed_at"], row["started_at"], row["doubt_journals"]) == (None, None, []), n
+        heart.later(seconds=30)
+        end(heart, client)
+    assert {row["status"] for row in heart.all("select status from evergrant.revocations")} == {"done"}
+
+
+@contextmanager
+def losing_commit(number: int) -> Iterator[None]:
+    """So many commits from now one is carried out, and its answer is a reset."""
+    commits = itertools.count(1)
+
+    def lose(connection: Any) -> None:
+        if next(commits) == number:
+            connection.connection.commit()
+            raise OperationalError("COMMIT", {}, ConnectionResetError())
+
+    event.listen(engine(), "commit", lose)
+    yield
+    event.remove(engine(), "commit", lose)
 
 
 def test_every_request_of_a_revocation_takes_a_slot_of_the_rate(heart: Heart, simulator: SimulatorControl) -> None:

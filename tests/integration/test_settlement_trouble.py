@@ -5,14 +5,15 @@ from threading import Thread
 from typing import Any
 from uuid import UUID
 
+import pytest
 from sqlalchemy import text
 
 from models.database import transaction
-from tasks import clock
+from tasks import clock, replay
 from tasks.attempt import Arrived
 from tasks.journal import End
 from tasks.settle import keep, settle
-from tests.heart import Heart, token_set
+from tests.heart import HELD_BACK, Heart, token_set
 from tests.polling import eventually
 
 
@@ -140,3 +141,25 @@ def test_poisonous_members_of_an_answer_sink_neither_it_nor_its_neighbours(heart
     lives = [heart.row(grant)["life"] for grant in grants]
     assert lives[3] == timedelta(days=365)
     assert lives[4] == lives[9] == timedelta(seconds=60)
+
+
+def test_while_the_journal_holds_an_answer_that_the_database_refused_its_grant_stays_in_doubt_of_it(
+    heart: Heart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At `family` a later attempt that was held back had told that the journal holds nothing; the next one was sent."""
+    client = heart.client(rotation="family")
+    grant = heart.grant(client, token="1", access_left=timedelta(seconds=-1))
+    heart.run(
+        """create function evergrant.poison() returns trigger language plpgsql as
+            $$ begin if new.generation > 1 then raise 'poison'; end if; return new; end $$;
+        create trigger poison before update on evergrant.grants for each row execute function evergrant.poison()"""
+    )
+    heart.ask(client, token_set("2"))
+    heart.until_due(grant)
+    heart.settle((heart.begin(client), HELD_BACK))
+    assert heart.row(grant)["doubt_journals"] == [heart.place.journal_id]
+    heart.run("drop trigger poison on evergrant.grants; drop function evergrant.poison()")
+    monkeypatch.setattr(replay, "LEFT_FOR", timedelta(0))
+    replay.settle_left(heart.place)
+    row = heart.row(grant)
+    assert (row["generation"], row["doubt_journals"], heart.place.refused) == (2, [], set())
