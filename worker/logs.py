@@ -5,8 +5,8 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from contextlib import nullcontext
-from typing import Any
+from contextlib import nullcontext, suppress
+from typing import IO, Any
 
 import structlog
 from structlog.typing import Processor
@@ -82,7 +82,8 @@ def _reorder(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[
 class _Lines:
     """Our own events: whole lines, written beside those of the libraries.
 
-    They do not pass through the standard library's logging, which costs as much again as the line itself.
+    They do not pass through the standard library's logging, which costs as much again as the line itself. As there, a
+    line that cannot be written (a full disk, a closed pipe) is no reason for what is logged to fail.
     """
 
     def __init__(self, handler: logging.StreamHandler[Any]) -> None:
@@ -90,15 +91,15 @@ class _Lines:
 
     def msg(self, line: str) -> None:
         """Write a line."""
-        with self._handler.lock or nullcontext():
+        with self._handler.lock or nullcontext(), suppress(OSError, ValueError):
             self._handler.stream.write(line + "\n")
             self._handler.flush()
 
     debug = info = warning = error = critical = exception = msg
 
 
-def configure(process: str, *, level: str) -> None:
-    """Send all that this process logs to stderr; `process` is its kind, as in `beat`."""
+def configure(process: str, *, level: str, into: IO[str] | None = None) -> None:
+    """Send all that this process logs to stderr, or `into` a file; `process` is its kind, as in `beat`."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -107,7 +108,7 @@ def configure(process: str, *, level: str) -> None:
         redact,
     ]
     last: list[Processor] = [_add_process(process), _reorder, _render]
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(into or sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -190,3 +190,21 @@ def test_whatever_holds_a_slip_holds_one_of_the_hints_that_it_is_looked_for_by(
 ) -> None:
     text = data.draw(st.from_regex(slip))
     assert any(hint in text.casefold() for hint in logs.HINTS)
+
+
+def test_a_line_that_cannot_be_written_stops_nobody() -> None:
+    """A full disk under the logs had stopped answers from being settled."""
+    program = """
+import logging
+import structlog
+from worker import logs
+logs.configure("beat", level="INFO")
+structlog.get_logger().info("lost")
+logging.getLogger("celery").info("lost")
+print("went on")
+"""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=PROJECT, stdout=subprocess.PIPE, stderr=full, text=True, check=False
+        )
+    assert done.stdout == "went on\n"

@@ -187,15 +187,12 @@ def _own_environment(home: Path) -> Iterator[None]:
 @contextmanager
 def _logging_into(lines: IO[str]) -> Iterator[None]:
     """Keep the demo's own log lines with those of its processes, off the screen."""
-    logs.configure("demo", level=settings.current().log_level)
-    handler = logging.StreamHandler(lines)
-    root = logging.getLogger()
-    handler.setFormatter(root.handlers[0].formatter)
-    root.handlers[:] = [handler]
+    logs.configure("demo", level=settings.current().log_level, into=lines)
     try:
         yield
     finally:
-        root.handlers[:] = [logging.NullHandler()]
+        # What is told after this is told to nobody: `lines` will be closed, which stops no logger.
+        logging.getLogger().handlers[:] = [logging.NullHandler()]
 
 
 def _url_of(simulator: Process, said: Path) -> str:
