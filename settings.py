@@ -156,7 +156,7 @@ class Settings(BaseSettings):
     dispatch_lease_seconds: Seconds = Field(30, description="How long a claim waits for a worker.")
     attempt_lease_seconds: Seconds = Field(60, description="How long a started attempt is left alone.")
     http_deadline_seconds: Seconds = Field(30, description="Total time of one request to a provider.")
-    beat_interval_seconds: Seconds = Field(1, description="Longest time between two looks of beat.")
+    beat_interval_seconds: Seconds = Field(0.5, description="Longest time between two looks of beat.")
     backoff_first_seconds: Seconds = Field(5, description="First wait of a failing grant; doubles each time.")
     backoff_cap_seconds: Seconds = Field(300, description="Longest wait of a failing grant.")
     suspect_wait_seconds: Seconds = Field(
