@@ -33,14 +33,13 @@ def test_an_unwell_provider_kills_no_grant_and_all_recover(swift: Installation) 
     with simulated("on_use", lifetime=LIFETIME) as provider:
         begin(installation, provider, grants=GRANTS)
         for fault in (
-            # Counted, and few, so that the first requests of the client meet each: once it is slowed, few are sent.
-            {"act": "status", "status": 503, "headers": {"Retry-After": "1"}, "count": 4},
-            {"act": "html", "when": "after", "count": 4},
-            {"act": "hang", "when": "after", "count": 4},
+            # Once each: the first shuts the valve, and then one request at a time, ever later, meets the next.
+            {"act": "status", "status": 503, "headers": {"Retry-After": "1"}, "count": 1},
+            {"act": "html", "when": "after", "count": 1},
+            {"act": "hang", "when": "after", "count": 1},
             {"act": "truncate"},
         ):
             provider.control.add_fault(where="token", **fault)
-        # Each shuts the valve for longer, and one request at a time then meets the next.
         eventually(lambda: not any(fault["fired"] == 0 for fault in provider.control.faults()), timeout=150)
         eventually(lambda: installation.rows("select ref from evergrant.grants where failures > 0"), timeout=60)
         # Nobody is suspected because of what the provider could not say.

@@ -140,8 +140,11 @@ def test_when_everybody_is_refused_at_once_nobody_dies_until_a_human_says_so(ins
         # The provider was wrong: all come back by themselves.
         provider.control.clear_faults()
         eventually(lambda: installation.fresh() == {"app": GRANTS}, timeout=60)
-        # Now they are really dead, and a human has looked.
+        # Now they are really dead, and a human has looked. They are asked together: of a few, each dies of its own.
+        installation.command("clients", "pause", "app")
+        eventually(lambda: due(installation) == GRANTS, timeout=60)
         provider.end_by_user([f"app-{n}" for n in range(1, 11)])
+        installation.command("clients", "resume", "app")
         eventually(lambda: suspects(installation) == 10, timeout=60)
         assert installation.statuses("app") == {"active": GRANTS}
         installation.command("clients", "accept-deaths", "app", "--yes")
@@ -152,6 +155,10 @@ def test_when_everybody_is_refused_at_once_nobody_dies_until_a_human_says_so(ins
 def deaths_held(installation: Installation) -> bool:
     (valve,) = installation.rows("select deaths_held_at, deaths_accepted_at from evergrant.valves")
     return bool(valve["deaths_held_at"])
+
+
+def due(installation: Installation) -> int:
+    return len(installation.rows("select ref from evergrant.grants where due_at <= clock_timestamp()"))
 
 
 def suspects(installation: Installation) -> int:

@@ -40,6 +40,10 @@ class Landing:
         else:
             process.world.after(0, lambda: self._advance(None), owner=process)
 
+    def __del__(self) -> None:
+        """Its process was killed before it came to run, or in its middle."""
+        self._coroutine.close()
+
     def result(self) -> Any:
         """The value of the coroutine; only a strand may have to wait for it."""
         if not self._done:
