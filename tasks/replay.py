@@ -43,12 +43,12 @@ def drain_others(place: Workplace) -> list[Replayed]:
 def settle_left(place: Workplace) -> None:
     """Settle what this process's own journal still holds: answers that the database refused when they came."""
     before = clock.wall() - LEFT_FOR
+    refused = set(place.refused)  # as of now: the settling thread may add to them at any moment
     journal.replay(
         place.journal, lambda kept: replay(place, [item for item in kept if item.entry.received_at < before])
     )
-    if place.refused:
-        left = {UUID(kept.entry.grant_id) for kept in place.journal.unsettled()}
-        place.refused &= left
+    if refused:
+        place.refused -= refused - {UUID(kept.entry.grant_id) for kept in place.journal.unsettled()}
 
 
 def shred_old(place: Workplace) -> None:

@@ -88,6 +88,9 @@ class _Flight:
 
     guard: Guard | None
     has_body: bool
+    handed_over: bool = (
+        False  # to aiohttp, which asks the guard when it writes; if it ever did not, it may have written
+    )
     begun: bool = False
     refused_by: Exception | None = None
     status: int | None = None
@@ -116,7 +119,7 @@ class _Flight:
 
     def failed(self, error: Exception) -> NotSent | Silence:
         """Say what `error` proves, and nothing more."""
-        if self.begun:
+        if self.begun or (self.handed_over and self.refused_by is None):
             return Silence(_silence_code(error, head=self.status is not None), self.status, self.headers)
         if self.refused_by is not None:
             return NotSent("guard", self.refused_by)
@@ -251,6 +254,7 @@ class _CleanRequest(aiohttp.ClientRequest):
         flight = _flying.get()
         if flight.has_body:
             flight.refuse_second()
+            flight.handed_over = True
         else:
             flight.begin()
         return await super().send(conn)

@@ -12,8 +12,9 @@ from queue import SimpleQueue
 
 import pytest
 
+from tasks.oauth import transport
 from tasks.oauth.messages import Request
-from tasks.oauth.transport import NotSent, Response, Transport
+from tasks.oauth.transport import NotSent, Response, Silence, Transport
 from tests.certificates import self_signed
 from tests.raw_servers import BOUND, LONG, OK, SHORT, Bench, Peer, answering, hang, keep_answering
 
@@ -164,6 +165,17 @@ def test_a_guard_that_raises_lets_no_byte_out_and_gives_the_connection_up(
     assert (answer.code, type(answer.error)) == ("guard", Shut)
     bench.until_ended(server)
     assert (server.connections, len(server.requests), server.leftovers) == (1, before, [b""])
+
+
+def test_a_request_that_was_written_without_asking_the_guard_is_never_called_not_sent(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a later aiohttp might write a body: what was sent must not be sent once more."""
+    monkeypatch.delattr(transport._Body, "write_with_length")
+    server = bench.serve(answering(b"", then_reset=True))
+
+    assert isinstance(bench.ask(server.url(), method="POST", guard=refuse), Silence)
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
