@@ -1,6 +1,7 @@
 """A day in the life of a fleet, faster: does the claim stay as cheap as it was, and what becomes of table and indexes?
 
     python -m bench.day
+    python -m bench.day --hours 8 --runs 3
     python -m bench.day --grants 80000 --hours 3 --speed 40 --storage autovacuum_vacuum_scale_factor=0.2
 
 Lives are shortened by `--speed`, so an hour of a fleet passes in a minute, with as many claims, starts and settles as
@@ -57,21 +58,36 @@ class Hour:
 @click.option("--hours", default=24.0, show_default=True)
 @click.option("--speed", default=240, show_default=True, help="Times faster than life.")
 @click.option("--rotation", default="on_use", show_default=True, help="`on_use` keeps twenty predecessors a grant.")
+@click.option("--runs", default=1, show_default=True, help="Each on engines of its own.")
 @click.option("--storage", help="Storage parameters of the table to try instead of ours, such as fillfactor=70.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of results.")
-def main(*, grants: int, hours: float, speed: int, rotation: str, storage: str | None, out: Path | None) -> None:
+def main(
+    *, grants: int, hours: float, speed: int, rotation: str, runs: int, storage: str | None, out: Path | None
+) -> None:
     """Let a fleet live for some hours, and look at the table after each."""
     begun = machine.described()
+    lived = [_live(grants, hours, speed, rotation, storage) for _ in range(runs)]
+    rows = [_over_all(same) for same in zip(*lived, strict=True)]
+    report.say()
+    report.table([{name: report.median(value) for name, value in row.items()} for row in rows])
+    known = {"grants": grants, "speed": speed, "rotation": rotation, "runs": runs, "storage": storage}
+    report.save("day", {**known, "load": machine.load(), "hours": rows}, begun=begun, folder=out)
+
+
+def _live(grants: int, hours: float, speed: int, rotation: str, storage: str | None) -> list[dict[str, Any]]:
     with stage() as here:
         provider = here.provider()
         register(here, provider, name="bench", rotation=rotation, options=("--burst", str(max(2000, grants))))
         _hurry_autovacuum(here, speed, storage)
         life = fleet.LIFE / speed
         fleet.fill(here, grants, first_due="1 second", life=life)
-        rows = list(_hours(here, hours, timedelta(hours=1) / speed, life))
-    report.table(rows)
-    found = {"grants": grants, "speed": speed, "rotation": rotation, "storage": storage, "hours": rows}
-    report.save("day", found, begun=begun, folder=out)
+        return list(_hours(here, hours, timedelta(hours=1) / speed, life))
+
+
+def _over_all(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The same hour of all runs."""
+    hour = rows[0]["hour"]
+    return {"hour": hour, **{name: report.spread(row[name] for row in rows) for name in rows[0] if name != "hour"}}
 
 
 def _hurry_autovacuum(here: Stage, speed: int, storage: str | None) -> None:

@@ -1,13 +1,18 @@
 """Fleets of any size, written straight into the tables, as `grants import` would have left them hours ago."""
 
 import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
-from random import random
-from uuid import uuid4
+from random import randbytes, random
+from typing import Literal
+from uuid import UUID, uuid4
 
 import psycopg
+from psycopg import sql
+from psycopg.rows import scalar_row
 
 from bench.contestants.contestant import ref_of
 from bench.provider import access_token, refresh_token
@@ -16,6 +21,8 @@ from models.vault import KeyRing, Vault
 from settings import current
 
 LIFE = timedelta(hours=2)
+INDEXES_AFTERWARDS = 200_000
+PORTION = 250_000
 
 # Sealed tokens name the rings' own keys and are as long as those of 43 characters are; nobody opens them. Due times
 # are spread over two thirds of a life (4800 s of two hours), as they are in a fleet that is kept warm.
@@ -41,27 +48,35 @@ from evergrant.clients c,
 def fill(stage: Stage, count: int, *, first_due: str = "1 hour", life: timedelta = LIFE) -> None:
     """Make `count` grants of the only client, and let PostgreSQL know them as well as autovacuum would."""
     heads = {ring: _head(getattr(Vault.from_settings(current()), ring)) for ring in ("refresh", "access")}
-    with _indexes_afterwards(stage) if count > 1_000_000 else nullcontext():
-        for first in range(0, count, 500_000):
-            numbers = {"first": first + 1, "last": min(first + 500_000, count)}
-            stage.sql(FILL, {**heads, **numbers, "first_due": first_due, "life": life})
+
+    def portion(first: int) -> None:
+        numbers = {"first": first + 1, "last": min(first + PORTION, count)}
+        stage.sql(FILL, {**heads, **numbers, "first_due": first_due, "life": life})
+
+    with (
+        _indexes_afterwards(stage) if count > INDEXES_AFTERWARDS else nullcontext(),
+        ThreadPoolExecutor(os.cpu_count()) as portions,
+    ):
+        list(portions.map(portion, range(0, count, PORTION)))
     stage.sql("vacuum (freeze, analyze) evergrant.grants")
 
 
 @contextmanager
 def _indexes_afterwards(stage: Stage) -> Iterator[None]:
     """Make the indexes once the rows are there: packed, as after a reindex, and in minutes instead of an hour."""
-    found = stage.sql(
-        """
-        select indexrelid::regclass::text as name, pg_get_indexdef(indexrelid) as definition
-        from pg_index where indrelid = 'evergrant.grants'::regclass and not indisprimary
-        """
-    )
-    for index in found:
-        stage.sql("drop index " + index["name"])
-    yield
-    for index in found:
-        stage.sql(index["definition"])
+    with psycopg.connect(stage.database_url, autocommit=True, row_factory=scalar_row) as connection:
+        connection.execute("set maintenance_work_mem = '1GB'")
+        found = connection.execute(
+            """
+            select array[indexrelid::regclass::text, pg_get_indexdef(indexrelid)]
+            from pg_index where indrelid = 'evergrant.grants'::regclass and not indisprimary
+            """
+        ).fetchall()
+        for name, _ in found:
+            connection.execute(sql.SQL("drop index {}").format(sql.SQL(name)))
+        yield
+        for _, definition in found:
+            connection.execute(definition)
 
 
 def _head(ring: KeyRing) -> bytes:
@@ -91,20 +106,38 @@ copy evergrant.grants (
 """
 
 
-def fill_openable(stage: Stage, count: int, *, first_due: timedelta) -> None:
-    """The same with tokens that open, for a fleet that is to be refreshed; a million takes some two minutes."""
+def fill_openable(
+    stage: Stage, count: int, *, first_due: timedelta, opens: Callable[[int, timedelta], bool] = lambda *_: True
+) -> None:
+    """The same with tokens that open, for a fleet that is to be refreshed or read.
+
+    Sealing is what takes long, so `opens` tells by its index, and by how soon it is due, whether a grant's tokens will
+    ever be opened; the others are as long.
+    """
     vault, now = Vault.from_settings(current()), datetime.now(UTC)
-    with psycopg.connect(stage.database_url) as connection, connection.cursor() as cursor:
+    heads = {ring: _head(getattr(vault, ring)) for ring in ("refresh", "access")}
+    sealed_bytes = len(vault.seal(refresh_token(0, 0), table="grants", row_id=uuid4(), purpose="refresh"))
+
+    def sealed(token: str, grant_id: UUID, purpose: Literal["refresh", "access"], *, opened: bool) -> bytes:
+        if opened:
+            return vault.seal(token, table="grants", row_id=grant_id, purpose=purpose)
+        return heads[purpose] + randbytes(sealed_bytes - len(heads[purpose]))
+
+    with (
+        _indexes_afterwards(stage) if count > INDEXES_AFTERWARDS else nullcontext(),
+        psycopg.connect(stage.database_url) as connection,
+        connection.cursor() as cursor,
+    ):
         (client_id,) = cursor.execute("select id from evergrant.clients").fetchone() or (0,)
         with cursor.copy(COPY) as copy:
             for index in range(count):
-                grant_id, token = uuid4(), refresh_token(index, 0)
-                due_at = now + first_due + random() * LIFE * 2 / 3
-                refresh = vault.seal(token, table="grants", row_id=grant_id, purpose="refresh")
-                access = vault.seal(access_token(index, 0), table="grants", row_id=grant_id, purpose="access")
+                grant_id, token, until = uuid4(), refresh_token(index, 0), first_due + random() * LIFE * 2 / 3
+                opened, due_at = opens(index, until), now + until
+                refresh = sealed(token, grant_id, "refresh", opened=opened)
+                access = sealed(access_token(index, 0), grant_id, "access", opened=opened)
                 row = (grant_id, client_id, ref_of(index), "active", 1, "crm_read", refresh, access)
                 times = (due_at + LIFE / 3, LIFE, due_at, 3, due_at - LIFE * 2 / 3, 1)
-                copy.write_row((*row, vault.fingerprint(token), *times))
+                copy.write_row((*row, vault.fingerprint(token) if opened else randbytes(32), *times))
     stage.sql("vacuum (freeze, analyze) evergrant.grants")
 
 

@@ -2,12 +2,12 @@
 
     python -m bench.fleet_size
     python -m bench.fleet_size --rows 10000,100000 --runs 3
+    python -m bench.fleet_size --rows 10000000 --runs 1 --name fleet_size_10m --without-mass-change
 
 Nothing is sent: claims and looks are those of beat, in this process, each with its commit; beat and worker are
 started to see how soon they are ready and what they hold in memory.
 """
 
-import re
 import statistics
 import subprocess
 import sys
@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-import psycopg
 
-from bench import fleet, machine, meter, report
+from bench import fleet, machine, meter, plan, report
 from bench.contestants.evergrant import CELERY
 from bench.stage import Stage, register, stage
 from models import chore, database
@@ -46,36 +45,44 @@ where claimed_at is not null
 @click.command()
 @click.option("--rows", default="10000,100000,1000000", show_default=True)
 @click.option("--runs", default=3, show_default=True)
+@click.option(
+    "--without-mass-change", is_flag=True, help="Do not make all grants due at once: it rewrites table and indexes."
+)
+@click.option("--name", default="fleet_size", show_default=True, help="Of the file of results.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of results.")
-def main(*, rows: str, runs: int, out: Path | None) -> None:
+def main(*, rows: str, runs: int, without_mass_change: bool, name: str, out: Path | None) -> None:
     """Measure fleets one after the other, each on engines of its own."""
     begun = machine.described()
     measured = []
     for count in map(int, rows.split(",")):
         with stage() as here:
-            measured.append(_measure(here, count, runs))
+            measured.append(_measure(here, count, runs, mass_change=not without_mass_change))
         report.say(f"{count} rows, load {machine.load()}")
     report.say()
     report.table([_line(row) for row in measured])
-    report.save("fleet_size", measured, begun=begun, folder=out)
+    report.save(name, measured, module="fleet_size", begun=begun, folder=out)
 
 
-def _measure(here: Stage, count: int, runs: int) -> dict[str, Any]:
+def _measure(here: Stage, count: int, runs: int, *, mass_change: bool) -> dict[str, Any]:
     provider = here.provider()
     register(here, provider, name="bench", rotation="on_use", options=("--burst", str(10 * MOST * CLAIMS)))
-    filled = _seconds(lambda: fleet.fill(here, count))
-    found: dict[str, Any] = {
-        "rows": count,
-        "fill_seconds": filled,
-        "sizes_mb": fleet.sizes(here),
-        "load": machine.load(),
+    found: dict[str, Any] = {"rows": count, "load": machine.load()}
+    steps: dict[str, Callable[[], Any]] = {
+        "fill_seconds": lambda: _seconds(lambda: fleet.fill(here, count)),
+        "sizes_mb": lambda: fleet.sizes(here),
+        "idle_look": lambda: _idle(here),
+        "commands": lambda: _commands(runs),
+        "plans": lambda: _plans(here),
+        "processes": lambda: _processes(here),
+        "claim_us": lambda: report.spread(_claims(here, count) for _ in range(runs)),
     }
-    found["idle_look"] = _idle(here)
-    found["commands"] = _commands(runs)
-    found["plans"] = _plans(here)
-    found["processes"] = _processes(here)
-    found["claim_us"] = report.spread(_claims(here, count) for _ in range(runs))
-    found["first_after_mass_change_ms"] = _after_mass_change(here)
+    if mass_change:
+        steps["first_after_mass_change_ms"] = lambda: _after_mass_change(here)
+    for name, step in steps.items():
+        cpu, begun = meter.cpu_seconds(here.engine_pids["postgres"]), time.perf_counter()
+        found[name] = step()
+        cpu, lasted = meter.cpu_seconds(here.engine_pids["postgres"]) - cpu, time.perf_counter() - begun
+        report.say(f"  {count}: {name} took {lasted:.1f} s, and PostgreSQL {cpu:.1f} s of CPU")
     database.dispose()
     return found
 
@@ -185,17 +192,7 @@ def _plans(here: Stage) -> dict[str, list[str]]:
         "look": (str(claims.LOOK), {"now": None, "environment": None}),
         "under way": (str(claims.LOCK_VALVE), {"now": None, "environment": None, "client_id": at["client_id"]}),
     }
-    return {name: _plan(here, text, values) for name, (text, values) in statements.items()}
-
-
-def _plan(here: Stage, statement: str, values: dict[str, Any]) -> list[str]:
-    text = re.sub(r"(?<!:):at\b", "clock_timestamp()", statement)
-    text = re.sub(r"(?<!:):lease\b", "interval '30 seconds'", text)
-    text = re.sub(r"(?<!:):(\w+)", r"%(\1)s", text.replace("%", "%%"))
-    with psycopg.connect(here.database_url) as connection:
-        lines = [row[0] for row in connection.execute("explain (costs off) " + text, values)]
-        connection.rollback()
-    return [line.strip() for line in lines if " on " in line and ("Scan" in line)]
+    return {name: plan.scans(here, text, values) for name, (text, values) in statements.items()}
 
 
 def _client(here: Stage) -> int:
@@ -214,7 +211,7 @@ def _line(row: dict[str, Any]) -> dict[str, object]:
         "rows": row["rows"],
         "claim us/token": row["claim_us"]["median"],
         "idle CPU ms": row["idle_look"]["cpu_ms"] + row["idle_look"]["postgres_cpu_ms"],
-        "first claim after mass change ms": row["first_after_mass_change_ms"],
+        "first claim after mass change ms": row.get("first_after_mass_change_ms"),
         "beat MB": row["processes"]["beat_mb"],
         "worker MB": row["processes"]["worker_mb"],
         "table MB": sizes["table"],

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -15,6 +16,16 @@ def cpu_seconds(pids: Iterable[int]) -> float:
         fields = _stat(pid)
         ticks += sum(map(int, fields[11:15]))  # utime, stime, cutime, cstime
     return ticks / TICKS_PER_SECOND
+
+
+def exact_cpu_seconds(pids: Iterable[int]) -> float:
+    """The scheduler's own count, to the nanosecond, of threads that live now: for what costs less than a few ticks."""
+    total = 0
+    for pid in _families(pids):
+        for thread in (PROC / str(pid) / "task").glob("*/schedstat"):
+            with suppress(OSError):
+                total += int(thread.read_text(encoding="ascii").split()[0])
+    return total / 1e9
 
 
 def memory_mb(pids: Iterable[int]) -> float:

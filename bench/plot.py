@@ -55,7 +55,9 @@ def _names(axes: Axes, names: list[str]) -> None:
 
 def _stacked(axes: Axes, names: list[str], cpu: dict[str, dict[str, Any]]) -> None:
     left = [0.0] * len(names)
-    for part in ("workers", "beat", "postgres", "valkey", "provider"):
+    for part in ("workers", "beat", "web", "reader", "postgres", "valkey", "provider"):
+        if not any(part in found for found in cpu.values()):
+            continue
         widths = [cpu.get(name, {}).get(part, {"median": 0.0})["median"] for name in names]
         axes.barh(range(len(names)), widths, left=left, label=part)
         left = [one + other for one, other in zip(left, widths, strict=True)]
@@ -71,7 +73,7 @@ def fleet_size(rows: Rows, where: str) -> Figure:
     lines = {
         "claim, µs a token": [row["claim_us"]["median"] for row in rows],
         "idle look, CPU ms": [row["idle_look"]["cpu_ms"] + row["idle_look"]["postgres_cpu_ms"] for row in rows],
-        "first claim of 500 after a mass change, ms": [row["first_after_mass_change_ms"] for row in rows],
+        "first claim of 500 after a mass change, ms": [row.get("first_after_mass_change_ms") for row in rows],
     }
     memory = {f"{name}, resident MB": [row["processes"][f"{name}_mb"] for row in rows] for name in ("beat", "worker")}
     disk = {
@@ -118,11 +120,62 @@ def day(values: dict[str, Any], where: str) -> Figure:
     )
     for each, lines in zip(axes, shown, strict=True):
         for name, column in lines.items():
-            each.plot([row["hour"] for row in hours], [row[column] for row in hours], marker="o", label=name)
+            _line_with_spread(each, [row["hour"] for row in hours], [row[column] for row in hours], name)
         each.set_xlabel("hour")
         each.set_ylim(bottom=0)
         each.legend(fontsize=8)
     figure.suptitle(f"A day of {values['grants']:,} grants\n{where}", fontsize=10)
+    return figure
+
+
+def _line_with_spread(axes: Axes, places: list[Any], spreads: Rows, name: str) -> None:
+    """Medians as a line, least to greatest as a band around it."""
+    axes.plot(places, [each["median"] for each in spreads], marker="o", label=name)
+    axes.fill_between(places, [each["least"] for each in spreads], [each["greatest"] for each in spreads], alpha=0.2)
+
+
+def machines(rows: Rows, where: str) -> Figure:
+    """Refreshes a second by workers and beats, CPU a refresh, and what idling costs."""
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4.5))
+    for count in dict.fromkeys(row["workers"] for row in rows):
+        some = [row for row in rows if row["workers"] == count]
+        label = f"{count} worker{'s' * (count > 1)}"
+        _line_with_spread(left, [row["beats"] for row in some], [row["per_second"] for row in some], label)
+    left.set_xlabel("beats")
+    left.set_xticks(sorted({row["beats"] for row in rows}))
+    left.set_title("refreshes a second (median, least to greatest)", fontsize=9)
+    left.set_ylim(bottom=0)
+    left.legend(fontsize=8)
+    names = [f"workers {row['workers']}, beats {row['beats']}" for row in rows]
+    _names(middle, names)
+    for axes, column, told in (
+        (middle, "cpu_ms", "CPU ms a refresh"),
+        (right, "idle_cpu_ms_a_second", "CPU ms a second while nothing is due"),
+    ):
+        _stacked(axes, names, {name: row[column] for name, row in zip(names, rows, strict=True)})
+        axes.set_title(told, fontsize=9)
+    _names(middle, names)
+    figure.suptitle(f"More workers, more beats\n{where}", fontsize=10)
+    return figure
+
+
+def reads(rows: Rows, where: str) -> Figure:
+    """Reads a second, on a logarithmic scale, and CPU a read by part."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(14, 0.3 * len(rows) + 1.5), width_ratios=(3, 2))
+    names = [f"{row['name']}, {row['grants']:,} grants, {row['askers']} at once" for row in rows]
+    rates = [row["per_second"] for row in rows]
+    bars = left.barh(
+        range(len(rows)),
+        [rate["median"] for rate in rates],
+        xerr=[[e["median"] - e["least"] for e in rates], [e["greatest"] - e["median"] for e in rates]],
+    )
+    left.bar_label(bars, fmt="{:,.0f}", padding=6, fontsize=7)
+    left.set_xscale("log")
+    _names(left, names)
+    left.set_xlabel("reads a second (median, least to greatest)")
+    _stacked(right, names, {name: row["cpu_us"] for name, row in zip(names, rows, strict=True)})
+    right.set_xlabel("CPU µs a read")
+    figure.suptitle(f"Access tokens read\n{where}", fontsize=10)
     return figure
 
 
@@ -147,6 +200,8 @@ DRAWN: dict[str, Callable[[Any, str], Figure]] = {
     "steady": figures,
     "revocations": figures,
     "day": day,
+    "machines": machines,
+    "reads": reads,
 }
 
 

@@ -110,6 +110,7 @@ class Connection(asyncio.Protocol):
         if path != "/oauth/token":
             self._send(*_control(ledger, method, path, body), keep=keep)
         elif ledger.mood == "hang":
+            ledger.arrivals.append(time.time())
             ledger.turned_away += 1
         else:
             ledger.in_flight += 1

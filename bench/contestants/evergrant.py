@@ -1,4 +1,4 @@
-"""Evergrant as it ships: a beat and one or more workers, journal with fsync, logs and sealing on."""
+"""Evergrant as it ships: beats and workers, one or more, journal with fsync, logs and sealing on."""
 
 import json
 import sys
@@ -19,12 +19,21 @@ class Evergrant(Contestant):
     """`celery -A worker beat` and `celery -A worker worker`."""
 
     def __init__(
-        self, stage: Stage, provider: Provider, count: int, *, workers: int = 1, rotation: str = "on_use"
+        self,
+        stage: Stage,
+        provider: Provider,
+        count: int,
+        *,
+        workers: int = 1,
+        beats: int = 1,
+        rotation: str = "on_use",
     ) -> None:
         super().__init__(stage, provider, count)
         self.workers = [f"worker-{number}" for number in range(1, workers + 1)]
+        self.beats = [f"beat-{number}" for number in range(1, beats + 1)]
         self.rotation = rotation
-        self.name = f"Evergrant, {workers} worker{'s' * (workers > 1)}, {rotation}"
+        several = f", {beats} beats" if beats > 1 else ""
+        self.name = f"Evergrant, {workers} worker{'s' * (workers > 1)}{several}, {rotation}"
 
     def prepare(self) -> None:
         stages.register(self.stage, self.provider, name=CLIENT, rotation=self.rotation, options=("--burst", "2000"))
@@ -39,10 +48,12 @@ class Evergrant(Contestant):
     def start(self) -> None:
         for name in self.workers:
             self.stage.run(name, [CELERY, "-A", "worker", "worker", "-n", f"{name}@localhost"])
-        self.stage.run("beat", [CELERY, "-A", "worker", "beat"])
+        for name in self.beats:
+            self.stage.run(name, [CELERY, "-A", "worker", "beat"])
         for name in self.workers:
             self.stage.wait_said(name, "ready.")
-        self.stage.wait_said("beat", "beat: Starting")
+        for name in self.beats:
+            self.stage.wait_said(name, "beat: Starting")
 
     def make_due(self) -> None:
         self.pause(paused=True)
@@ -65,4 +76,4 @@ class Evergrant(Contestant):
         }
 
     def parts(self) -> dict[str, list[int]]:
-        return {"workers": self.stage.pids(*self.workers), "beat": self.stage.pids("beat")}
+        return {"workers": self.stage.pids(*self.workers), "beat": self.stage.pids(*self.beats)}
