@@ -1,7 +1,7 @@
 """How soon revocations end while refreshes are due, at a client's rate: neither may starve the other.
 
     python -m bench.revocations                        10 000 revocations at 20 a second beside 37 refreshes a second
-    python -m bench.revocations --revocations 1000
+    python -m bench.revocations --revocations 1000 --runs 3
     python -m bench.revocations --at-once              all of them in one transaction: more than the rate allows
 
 A revocation takes two requests (revoke, look), so a rate of N a minute ends N / 120 a second at most, less what is
@@ -80,6 +80,7 @@ class Figures:
 @click.option("--lifetime", default=60.0, show_default=True, help="Of their access tokens, in seconds.")
 @click.option("--rate", default=6000, show_default=True, help="The client's requests a minute.")
 @click.option("--workers", default=1, show_default=True)
+@click.option("--runs", default=1, show_default=True, help="Each on engines of its own.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of results.")
 def main(
     *,
@@ -90,10 +91,28 @@ def main(
     lifetime: float,
     rate: int,
     workers: int,
+    runs: int,
     out: Path | None,
 ) -> None:
     """Revoke grants while others are refreshed, and see how soon they were dead."""
     begun = machine.described()
+    known = {"pace": None if at_once else pace, "beside": beside, "lifetime": lifetime}
+
+    def once() -> dict[str, float]:
+        steady = None if at_once else pace
+        return _round(
+            revocations=revocations, pace=steady, beside=beside, lifetime=lifetime, rate=rate, workers=workers
+        )
+
+    rounds = [once() for _ in range(runs)]
+    measured = {name: report.spread(each[name] for each in rounds) for name in rounds[0]}
+    report.table([{"figure": name, **values} for name, values in measured.items()])
+    report.save("revocations", {**known, "load": machine.load(), **measured}, begun=begun, folder=out)
+
+
+def _round(
+    *, revocations: int, pace: float | None, beside: int, lifetime: float, rate: int, workers: int
+) -> dict[str, float]:
     folder = Path(tempfile.mkdtemp(prefix="evergrant-bench-"))
     click.echo(f"logs: {folder}")
     with ExitStack() as running:
@@ -111,11 +130,7 @@ def main(
         installation.beat()
         installation.import_grants("app", provider.mint(beside, "kept-"))
         refs = [row["ref"] for row in leaving]
-        found = _measured(installation, provider, refs, pace=None if at_once else pace, rate=rate).named()
-    report.table([{"figure": name, "value": value} for name, value in found.items()])
-    measured = {name: report.spread([value]) for name, value in found.items()}
-    known = {"pace": None if at_once else pace, "beside": beside, "lifetime": lifetime, "load": machine.load()}
-    report.save("revocations", {**known, **measured}, begun=begun, folder=out)
+        return _measured(installation, provider, refs, pace=pace, rate=rate).named()
 
 
 def _measured(
