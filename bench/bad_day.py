@@ -1,13 +1,14 @@
 """The bad day: every grant of a client due at once, its provider away, the broker flushed, the database restarted.
 
     python -m bench.bad_day
-    python -m bench.bad_day --grants 500 --rate 3000 --away 20
+    python -m bench.bad_day --grants 500 --rate 3000 --away 20 --mood hang
 
 Two clients: `sick`, with a rate and all its grants due in the same second, and `healthy` at another provider, whose
 grants come due one after the other all the time. While the sick one's provider answers 503, or not at all
 (`--mood hang`), the broker loses everything and the database is restarted. Measured: how long after the provider's
 return until all are fresh, against the least that the rate allows; the most that the provider counted in any minute;
-the healthy client's lateness before and during the trouble.
+the healthy client's lateness before and during the trouble, also by its parts: while only the other's provider is
+away, after the flush, after the restart.
 """
 
 import bisect
@@ -67,11 +68,18 @@ def _round(grants: int, rate: int, away: float, mood: str) -> dict[str, float]:
         sick.order("_set", mood=mood)
         here.sql(DUE_AT_ONCE)
         begun = time.time()
-        _trouble(here, away)
+        flushed, restarted = _trouble(here, away)
         sick.order("_set", mood="well")
         back = time.time()
         _wait_for(sick, grants, seconds=grants / rate * 60 * 3 + 400)
-        return {**_recovery(sick, back, grants, rate), **_lateness(here, begun, back)}
+        periods = {
+            "calm": (0.0, begun),
+            "trouble": (begun, back),
+            "trouble_only_away": (begun, flushed),
+            "trouble_flushed": (flushed, restarted),
+            "trouble_restarted": (restarted, back),
+        }
+        return {**_recovery(sick, back, grants, rate), **_lateness(here, periods)}
 
 
 def _start(here: Stage) -> None:
@@ -98,15 +106,18 @@ def _make_due(here: Stage) -> None:
     )
 
 
-def _trouble(here: Stage, away: float) -> None:
-    """A third of the time each: nothing more, after a flush of the broker, after a restart of the database."""
+def _trouble(here: Stage, away: float) -> tuple[float, float]:
+    """A third of the time each: nothing more, after a flush of the broker, after a restart of the database; when."""
     time.sleep(away / 3)
+    flushed = time.time()
     with here.engines.valkey.connect() as client:
         client.flushall()
     time.sleep(away / 3)
+    restarted = time.time()
     here.engines.postgres.restart(immediate=True)
     time.sleep(away / 3)
     here.check_alive()
+    return flushed, restarted
 
 
 def _wait_for(provider: Provider, grants: int, *, seconds: float) -> None:
@@ -129,8 +140,8 @@ def _recovery(sick: Provider, back: float, grants: int, rate: int) -> dict[str, 
     }
 
 
-def _lateness(here: Stage, begun: float, back: float) -> dict[str, float]:
-    """The healthy client's seconds between due and begun, before the trouble and during it."""
+def _lateness(here: Stage, periods: dict[str, tuple[float, float]]) -> dict[str, float]:
+    """The healthy client's seconds between due and begun, of what was due in each period."""
     rows = here.sql(
         """
         select extract(epoch from w.at)::float as due, extract(epoch from g.refreshed_at - w.at)::float as late
@@ -138,7 +149,7 @@ def _lateness(here: Stage, begun: float, back: float) -> dict[str, float]:
         """
     )
     found = {}
-    for name, since, until in (("calm", 0.0, begun), ("trouble", begun, back)):
+    for name, (since, until) in periods.items():
         late = sorted(row["late"] for row in rows if since <= row["due"] < until)
         found[f"healthy_late_p50_{name}"] = late[len(late) // 2]
         found[f"healthy_late_p99_{name}"] = late[len(late) * 99 // 100]
