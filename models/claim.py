@@ -30,12 +30,13 @@ cross join lateral (
 ) first
 where (select evergrant.database_state(cast(:environment as text))) = 'fit'
 and (
-    case when c.rotation = 'grace' and first.is_due then exists (
+    -- First, for no index serves the other: a look at an open valve must not read what is due.
+    v.paused_until is null or v.paused_until <= clock.at
+    or case when c.rotation = 'grace' and first.is_due then exists (
         select from evergrant.grants g
         where g.client_id = v.client_id and g.status = 'active' and g.due_at <= clock.at
             and (g.started_at > clock.at - c.grace or g.doubt_since > clock.at - c.grace and not g.doubt_repeated)
     ) else false end
-    or (v.paused_until is null or v.paused_until <= clock.at)
 )
 and (
     exists (

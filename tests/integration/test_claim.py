@@ -2,7 +2,11 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
+from sqlalchemy import text
+
+from models import claim as claims
 from models.client import lock_valves
 from models.database import transaction
 from tests.heart import BUSY, HELD_BACK, LEASE, LOST, Heart, token_set
@@ -138,6 +142,31 @@ def test_a_grace_repeat_goes_at_once_although_the_valve_is_shut(heart: Heart) ->
     assert heart.valve(client)["paused_until"] is not None
     assert client in heart.looks_at()
     assert heart.claim(client).due == [(grant, 3)]
+
+
+def test_a_look_at_an_open_valve_reads_no_fleet_to_find_a_grace_repeat(heart: Heart) -> None:
+    client = heart.client(rotation="grace")
+    heart.grant(client)
+    heart.run(
+        """insert into evergrant.grants (id, client_id, ref, status, generation, sealed_refresh_token,
+            refresh_fingerprint, due_at, claim_no)
+        select gen_random_uuid(), client_id, 'other-' || n, 'active', 1, sealed_refresh_token,
+            sha256(n::text::bytea), due_at, 0
+        from evergrant.grants, generate_series(1, 3000) n"""
+    )
+    heart.run("analyze evergrant.grants")
+    with transaction() as connection:
+        explain = text(f"explain (analyze, format json) {claims.LOOK}")
+        plan = connection.execute(explain, {"now": None, "environment": None}).scalar_one()[0]["Plan"]
+    assert _rows_looked_at(plan) < 10
+
+
+def _rows_looked_at(plan: dict[str, Any]) -> float:
+    """How many grants a plan has read, those that it left out included."""
+    mine = 0.0
+    if plan.get("Relation Name") == "grants":
+        mine = (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)) * plan["Actual Loops"]
+    return mine + sum(map(_rows_looked_at, plan.get("Plans", [])))
 
 
 def test_a_grace_repeat_whose_message_is_lost_is_claimed_again_while_the_grace_lasts(heart: Heart) -> None:
