@@ -5,10 +5,10 @@
 
 Two clients: `sick`, with a rate and all its grants due in the same second, and `healthy` at another provider, whose
 grants come due one after the other all the time. While the sick one's provider answers 503, or not at all
-(`--mood hang`), the broker loses everything and the database is restarted. Measured: how long after the provider's
-return until all are fresh, against the least that the rate allows; the most that the provider counted in any minute;
-the healthy client's lateness before and during the trouble, also by its parts: while only the other's provider is
-away, after the flush, after the restart.
+(`--mood hang`), or, to compare, as ever (`--mood well`), the broker loses everything and the database is restarted.
+Measured: how long after the provider's return until all are fresh, against the least that the rate allows; the most
+that the provider counted in any minute; the healthy client's lateness before and during the trouble, also by its parts:
+while only the other's provider is away, after the flush, after the restart.
 """
 
 import bisect
@@ -36,7 +36,7 @@ where c.id = g.client_id and c.name = 'sick'
 @click.option("--grants", default=10_000, show_default=True, help="Of the sick client.")
 @click.option("--rate", default=6_000, show_default=True, help="Its requests a minute.")
 @click.option("--away", default=120.0, show_default=True, help="Seconds that its provider is away.")
-@click.option("--mood", default="away", show_default=True, type=click.Choice(["away", "hang"]))
+@click.option("--mood", default="away", show_default=True, type=click.Choice(["away", "hang", "well"]))
 @click.option("--runs", default=1, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of results.")
 def main(*, grants: int, rate: int, away: float, mood: str, runs: int, out: Path | None) -> None:

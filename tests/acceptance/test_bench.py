@@ -40,7 +40,8 @@ def test_several_workers_and_beats_do_nothing_twice(tmp_path: Path) -> None:
     assert row["per_second"]["median"] > 0
 
 
-def test_every_way_to_read_a_token_is_measured_and_none_reads_the_whole_fleet(tmp_path: Path) -> None:
-    rows, _ = run(tmp_path, "reads", "--grants", "2000", "--askers", "2", "--seconds", "0.3")
-    assert {row["kind"] for row in rows} == {"view", "client-sql", "client-http", "client-memory", "http"}
+def test_tokens_are_read_over_sql_and_over_http_and_no_read_scans_the_fleet(tmp_path: Path) -> None:
+    ways = ("--only", "client-sql", "--only", "http")
+    rows, _ = run(tmp_path, "reads", *ways, "--grants", "2000", "--askers", "2", "--seconds", "0.3")
+    assert [row["kind"] for row in rows] == ["client-sql", "http"]
     assert all(row["per_second"]["median"] > 0 and row["scans_of_the_fleet"] == 0 for row in rows)
