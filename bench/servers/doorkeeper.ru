@@ -4,6 +4,7 @@
 #
 #   DATABASE_URL   an empty PostgreSQL database          COLUMN    1: `on_use`, 0: `immediate`
 #   LIFETIME       seconds of an access token            REUSE     1: reuse_access_token
+#   HASH           1: tokens are stored as digests (hash_token_secrets), and the table shows those
 require "rails"
 require "active_record/railtie"
 require "action_controller/railtie"
@@ -31,6 +32,7 @@ Doorkeeper.configure do
   access_token_expires_in LIFETIME
   use_refresh_token
   reuse_access_token if ENV["REUSE"] == "1"
+  hash_token_secrets if ENV["HASH"] == "1"
   default_scopes :crm_read
   optional_scopes :crm_manage
   grant_flows %w[authorization_code]
@@ -109,7 +111,7 @@ class TrialController < ActionController::API
   def line(owner)
     made = Doorkeeper::AccessToken.create!(application: CLIENT, resource_owner_id: owner, scopes: "crm_read",
                                            expires_in: LIFETIME, use_refresh_token: true)
-    { ref: "customer-#{owner}", access_token: made.token, refresh_token: made.refresh_token, expires_in: LIFETIME,
+    { ref: "customer-#{owner}", access_token: made.plaintext_token, refresh_token: made.plaintext_refresh_token, expires_in: LIFETIME,
       created_at: made.created_at.to_i, labels: { org: "org-#{owner}" } }.to_json << "\n"
   end
 end

@@ -1,11 +1,18 @@
 // A real oidc-provider in one file, to put in front of Evergrant; see README.md beside it. For trials on loopback only.
-// PORT (9502), LIFETIME (20): seconds of an access token. It forgets everything when it ends.
+// PORT (9502); HOST (127.0.0.1, or ::1); LIFETIME (20): seconds of an access token, REFRESH_LIFETIME (30 days): of a
+// refresh token; ROTATE: always (as it comes), never, or late (its own default: when 70 % of the life has passed);
+// AUTH (client_secret_post, or client_secret_basic), CLIENT_ID (trial), CLIENT_SECRET (s3cret).
+// It forgets everything when it ends.
 import http from 'node:http';
 import { Provider } from 'oidc-provider';
 
 const PORT = Number(process.env.PORT ?? 9502);
+const HOST = process.env.HOST ?? '127.0.0.1';
 const LIFETIME = Number(process.env.LIFETIME ?? 20);
-const ISSUER = `http://127.0.0.1:${PORT}`;
+const REFRESH_LIFETIME = Number(process.env.REFRESH_LIFETIME ?? 30 * 86400);
+const ROTATE = { always: { rotateRefreshToken: true }, never: { rotateRefreshToken: false }, late: {} }[process.env.ROTATE ?? 'always'];
+const CLIENT_ID = process.env.CLIENT_ID ?? 'trial';
+const ISSUER = `http://${HOST.includes(':') ? `[${HOST}]` : HOST}:${PORT}`;
 const SCOPE = 'openid offline_access';
 
 const models = new Map();
@@ -29,11 +36,12 @@ class Memory {
 const provider = new Provider(ISSUER, {
   adapter: Memory,
   clients: [{
-    client_id: 'trial', client_secret: 's3cret', grant_types: ['authorization_code', 'refresh_token'],
-    redirect_uris: ['http://127.0.0.1:8765/callback'], token_endpoint_auth_method: 'client_secret_post',
+    client_id: CLIENT_ID, client_secret: process.env.CLIENT_SECRET ?? 's3cret',
+    grant_types: ['authorization_code', 'refresh_token'], redirect_uris: ['http://127.0.0.1:8765/callback'],
+    token_endpoint_auth_method: process.env.AUTH ?? 'client_secret_post',
   }],
-  ttl: { AccessToken: LIFETIME, RefreshToken: 30 * 86400, Grant: 60 * 86400 },
-  rotateRefreshToken: true,
+  ttl: { AccessToken: LIFETIME, RefreshToken: REFRESH_LIFETIME, Grant: 60 * 86400 },
+  ...ROTATE,
   issueRefreshToken: async () => true,
   features: { revocation: { enabled: true }, devInteractions: { enabled: true } },
   findAccount: async (_, id) => ({ accountId: id, claims: async () => ({ sub: id }) }),
@@ -41,8 +49,8 @@ const provider = new Provider(ISSUER, {
 });
 
 async function line(number) {
-  const client = await provider.Client.find('trial');
-  const grant = new provider.Grant({ accountId: `user-${number}`, clientId: 'trial' });
+  const client = await provider.Client.find(CLIENT_ID);
+  const grant = new provider.Grant({ accountId: `user-${number}`, clientId: CLIENT_ID });
   grant.addOIDCScope(SCOPE);
   const common = { accountId: `user-${number}`, client, grantId: await grant.save(), gty: 'authorization_code', scope: SCOPE };
   const accessToken = await new provider.AccessToken(common).save();
@@ -68,7 +76,8 @@ const doors = {
   },
   '/trial/table': (_, response) => {
     const table = [...rows('RefreshToken')].map(([token, row]) => ({
-      owner: row.accountId, refresh_token: token, revoked: Boolean(row.consumed) || !rows('Grant').has(row.grantId),
+      owner: row.accountId, refresh_token: token,
+      revoked: Boolean(row.consumed) || row.exp <= now() || !rows('Grant').has(row.grantId),
     }));
     response.end(JSON.stringify(table));
   },
@@ -78,4 +87,4 @@ http.createServer((request, response) => {
   const url = new URL(request.url, ISSUER);
   const door = doors[url.pathname];
   return door ? door(request, response, url.searchParams) : provider.callback()(request, response);
-}).listen(PORT, '127.0.0.1', () => console.log(`oidc-provider at ${ISSUER}`));
+}).listen(PORT, HOST, () => console.log(`oidc-provider at ${ISSUER}`));

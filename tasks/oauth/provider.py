@@ -221,7 +221,7 @@ class Provider(BaseModel):
         """Requests of one client that may be under way at once (protocol.md §4)."""
         if self.burst is not None:
             return self.burst
-        lost_for_good = self.rotation in (Rotation.IMMEDIATE, Rotation.FAMILY)
+        lost_for_good = self.rotation in (Rotation.GRACE, Rotation.IMMEDIATE, Rotation.FAMILY)
         return 2000 if self.rate is None and not lost_for_good else 20
 
     def with_overrides(self, **overrides: Any) -> Self:

@@ -28,6 +28,10 @@ T = TypeVar("T")
 Guard = Callable[[], None]
 
 BODY_LIMIT = 64 * 1024  # bytes of one answer, as sent and as decoded
+# aiohttp allows a header line 8190 bytes: a Content-Security-Policy may be longer, and the token set in the body
+# would be lost with it.
+HEADER_LINE_LIMIT = 32 * 1024  # bytes
+HEADER_LINES_LIMIT = 256
 CONNECT_LIMIT = timedelta(seconds=10)  # name, TCP and TLS together
 # A server closes an idle connection when it likes, and a request written into that moment is a grant in doubt.
 # One second is less than the idle limit of the servers we know (gunicorn 2, node and uvicorn 5, Puma 20).
@@ -47,7 +51,8 @@ class Response:
 class NotSent:
     """The request provably did not leave.
 
-    `code`: dns, connect_refused, connect, connect_timeout, tls, guard or bad_request; `error`: what the guard raised.
+    `code`: dns, connect_refused, connect, connect_timeout, tls_certificate, tls, guard or bad_request; `error`: what
+    the guard raised.
     """
 
     code: str
@@ -218,6 +223,9 @@ def _session(tls: ssl.SSLContext, keep_alive: timedelta) -> aiohttp.ClientSessio
         timeout=aiohttp.ClientTimeout(connect=CONNECT_LIMIT.total_seconds(), ceil_threshold=3600),
         headers={"Accept-Encoding": "identity", "User-Agent": "evergrant"},
         auto_decompress=False,
+        max_line_size=HEADER_LINE_LIMIT,
+        max_field_size=HEADER_LINE_LIMIT,
+        max_headers=HEADER_LINES_LIMIT,
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
         middlewares=[_once],
@@ -301,12 +309,14 @@ def _decoded(body: bytes, headers: Mapping[str, str]) -> bytes:
     return plain if inflater.eof else body
 
 
-def _not_sent_code(error: Exception) -> str:
+def _not_sent_code(error: Exception) -> str:  # noqa: PLR0911  # one a code
     match error:
         case TimeoutError():
             return "connect_timeout"
         case aiohttp.ClientConnectorDNSError():
             return "dns"
+        case aiohttp.ClientConnectorCertificateError():
+            return "tls_certificate"
         case aiohttp.ClientSSLError():
             return "tls"
         case aiohttp.ClientConnectorError(os_error=ConnectionRefusedError()):

@@ -112,6 +112,8 @@ def outcome(  # noqa: PLR0911  # one a row of the table
             unknown = status == HTTPStatus.SERVICE_UNAVAILABLE
             wait = retry_after(answer.headers, wall_clock, header=retry_after_header)
             return NotNow(f"http_{status:d}", int(status), wait, unknown)
+        case Response(status=HTTPStatus.REQUEST_TIMEOUT):  # by a gateway that waits no longer, or of an idle connection
+            return Unknown("http_408", int(HTTPStatus.REQUEST_TIMEOUT))
         case Response(status=status) if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
             return _client_error(answer, proven=proven)
         case Response(status=status):

@@ -123,6 +123,18 @@ def test_what_cannot_be_decompressed_comes_back_as_it_was_sent(bench: Bench, enc
     assert answer.body == b"plain"
 
 
+def test_an_answer_with_long_and_many_header_lines_is_whole(bench: Bench) -> None:
+    """A Content-Security-Policy alone may be longer than the 8190 bytes that aiohttp allows a line."""
+    lines = [b"Content-Security-Policy: " + b"x" * 20_000, *(b"X-Trace-%d: y" % number for number in range(200))]
+    server = bench.serve(answering(b"\r\n".join((b"HTTP/1.1 200 OK", *lines, b"Content-Length: 2", b"", b"{}"))))
+
+    answer = bench.ask(server.url())
+
+    assert isinstance(answer, Response)
+    assert (answer.status, answer.body) == (200, b"{}")
+    assert len(answer.headers["content-security-policy"]) == 20_000
+
+
 # ── what provably never left ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -194,7 +206,7 @@ def test_a_certificate_that_the_system_does_not_trust_is_not_sent_to(bench: Benc
     tls, _ = self_signed(tmp_path)
     server = bench.serve(keep_answering, tls)
 
-    assert bench.ask(server.url("https")) == NotSent("tls")
+    assert bench.ask(server.url("https")) == NotSent("tls_certificate")
     assert server.requests == []
 
 
@@ -214,7 +226,7 @@ def test_a_certificate_for_another_host_is_not_sent_to(bench: Bench, tmp_path: P
     server = bench.serve(keep_answering, tls)
     bench.transport = Transport(tls=ssl.create_default_context(cafile=str(pem)), keep_alive=LONG)
 
-    assert bench.ask(server.url("https").replace("127.0.0.1", "localhost")) == NotSent("tls")
+    assert bench.ask(server.url("https").replace("127.0.0.1", "localhost")) == NotSent("tls_certificate")
 
 
 def test_a_server_that_does_not_speak_tls_is_not_sent_to(bench: Bench) -> None:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from worker.cli.advice import advice
 from worker.cli.arguments import named
 from worker.cli.commands import Group, Late
 
@@ -93,5 +94,7 @@ def next_step(row: "RowMapping") -> str | None:
             return f"another home keeps it; to take it back: evergrant grants resume {grant}"
         case "paused":
             return f"evergrant grants resume {grant}"
+        case "active" if row["failures"]:
+            return advice(row["last_error_code"], client=row["client"])
         case _:
             return None

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, RowMapping
 
 from models import fleet
 from worker.cli import keyrings, output, session
+from worker.cli.advice import advice
 from worker.cli.arguments import Duration
 from worker.cli.clients import state
 from worker.cli.commands import Command
@@ -144,7 +145,8 @@ def _client_step(client: dict[str, Any]) -> str:
         case "holding":
             return f"evergrant clients accept-deaths {client['name']}"
         case _:
-            return f"it opens by itself; see evergrant clients show {client['name']}"
+            told = advice(client["reason"], client=client["name"])
+            return told or f"it opens by itself; see evergrant clients show {client['name']}"
 
 
 def _many(count: int, noun: str) -> str:

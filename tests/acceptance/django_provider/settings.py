@@ -5,6 +5,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 _database = urlsplit(os.environ["PROVIDER_DATABASE_URL"])
 _options = dict(parse_qsl(_database.query))
+_grace = int(os.environ.get("PROVIDER_GRACE_SECONDS", "0"))
 
 SECRET_KEY = "not-a-secret-it-serves-tests-on-loopback"
 DEBUG = False
@@ -30,8 +31,8 @@ DATABASES = {
 OAUTH2_PROVIDER = {
     "ACCESS_TOKEN_EXPIRE_SECONDS": int(os.environ["PROVIDER_LIFETIME_SECONDS"]),
     "ROTATE_REFRESH_TOKEN": True,
-    "REFRESH_TOKEN_REUSE_PROTECTION": True,
-    "REFRESH_TOKEN_GRACE_PERIOD_SECONDS": 0,
+    "REFRESH_TOKEN_REUSE_PROTECTION": _grace == 0,
+    "REFRESH_TOKEN_GRACE_PERIOD_SECONDS": _grace,
     "SCOPES": {"read": "Read", "write": "Write"},
     "PKCE_REQUIRED": False,
 }

@@ -90,6 +90,23 @@ def test_a_grant_is_shown_as_the_interface_promises(fleet: Evergrant) -> None:
     assert lost["next"].endswith("evergrant grants connect c --client temple")
 
 
+def test_an_error_that_time_does_not_mend_says_what_to_do(fleet: Evergrant, sql: Any) -> None:
+    sql("update evergrant.grants set last_error_code = 'http_301' where ref = 'd'")
+    sql(
+        "update evergrant.valves set paused_until = clock_timestamp() + interval '5 minutes',"
+        " pause_reason = 'tls_certificate' where client_id = (select id from evergrant.clients where name = 'shop')"
+    )
+
+    assert "evergrant clients set temple --token-url URL" in fleet("grants", "show", "d", "--json").json["next"]
+    shut = [each for each in fleet("status", "--json").json["attention"] if each["what"].startswith("shop is shut")]
+    assert "SSL_CERT_FILE" in shut[0]["next"]
+
+
+def test_an_error_that_time_may_mend_asks_nothing_of_anybody(fleet: Evergrant) -> None:
+    assert fleet("grants", "show", "d", "--json").json["next"] is None  # http_504
+    assert fleet("grants", "show", "a", "--client", "temple", "--json").json["next"] is None
+
+
 def test_no_output_but_that_of_token_holds_a_token(fleet: Evergrant) -> None:
     for command in ("grants list", "grants list --json", "grants show d", "status --json", "clients list --json"):
         told = fleet(*command.split())

@@ -119,6 +119,7 @@ def test_a_rate_is_read_as_requests_a_minute(written: object, per_minute: float 
         ("on_use", 100, None, 20),
         ("on_use", None, None, 2000),
         ("none", None, None, 2000),
+        ("grace", None, None, 20),  # a provider that is slow for longer than the grace costs all that is under way
         ("immediate", None, None, 20),
         ("family", None, None, 20),
         ("family", None, 500, 500),
@@ -128,7 +129,8 @@ def test_a_rate_is_read_as_requests_a_minute(written: object, per_minute: float 
 def test_the_burst_is_what_an_hour_of_lost_answers_may_cost(
     rotation: str, rate: float | None, burst: int | None, allowed: int
 ) -> None:
-    found = Provider.checked("test", {"name": "x", "rotation": rotation, "rate": rate, "burst": burst})
+    habits = {"rotation": rotation, "grace_seconds": 30, "rate": rate, "burst": burst}
+    found = Provider.checked("test", {"name": "x"} | habits)
 
     assert found.allowed_burst == allowed
 

@@ -30,6 +30,7 @@ def connector(error: OSError) -> aiohttp.ClientConnectorError:
         (aiohttp.ConnectionTimeoutError(), "connect_timeout"),
         (aiohttp.ClientConnectorDNSError(KEY, socket.gaierror(-2, "unknown")), "dns"),  # type: ignore[arg-type]
         (aiohttp.ClientConnectorSSLError(KEY, ssl.SSLError(1, "bad")), "tls"),
+        (aiohttp.ClientConnectorCertificateError(KEY, ssl.CertificateError("bad")), "tls_certificate"),  # type: ignore[arg-type]
         (connector(ConnectionRefusedError(111, "refused")), "connect_refused"),
         (connector(OSError(113, "no route")), "connect"),
         (connector(OSError(24, "too many open files")), "connect"),

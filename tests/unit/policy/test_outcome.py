@@ -42,7 +42,9 @@ def error(status: int, code: str) -> Response:
 # ── the table ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("code", ["dns", "connect", "connect_refused", "connect_timeout", "tls", "guard"])
+@pytest.mark.parametrize(
+    "code", ["dns", "connect", "connect_refused", "connect_timeout", "tls", "tls_certificate", "guard"]
+)
 def test_what_never_left_is_not_sent(code: str) -> None:
     assert told(NotSent(code)) == NotSent(code)
 
@@ -160,9 +162,14 @@ def test_any_other_4xx_is_our_configuration(status: int, code: str, proven: bool
     assert told(error(status, code), proven=proven) == Misconfigured(code, status)
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 408, 410, 413, 415, 418, 451, 499])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 410, 413, 415, 418, 451, 499])
 def test_a_4xx_without_an_oauth_error_is_our_configuration_too(status: int) -> None:
     assert told(Response(status, body=b"<html>no</html>")) == Misconfigured(f"http_{status}", status)
+
+
+@pytest.mark.parametrize("body", [b"<html>no</html>", b"", INVALID_GRANT])
+def test_a_408_is_unknown_because_a_machine_in_between_may_have_stopped_waiting(body: bytes) -> None:
+    assert told(Response(408, body=body)) == Unknown("http_408", 408)
 
 
 @pytest.mark.parametrize("status", [100, 300, 301, 302, 303, 307, 308, 500, 501, 502, 504, 520, 599, 600, 999])

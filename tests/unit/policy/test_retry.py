@@ -62,6 +62,7 @@ FINAL: list[Answer] = [
     NotSent("guard"),
     NotSent("bad_request"),
     NotSent("tls"),
+    NotSent("tls_certificate"),
 ]
 
 

@@ -1,0 +1,34 @@
+"""What a human can do about an error that waiting will not mend; docs/reference/outcomes.md lists every code."""
+
+import re
+
+_SET = "evergrant clients set {client}"
+_REDIRECT = re.compile(r"http_3\d\d")
+_ADVICE = {
+    "dns": f"the token URL's host has no address: check it, then {_SET} --token-url URL",
+    "connect_refused": f"nobody listens at the token URL: check it, then {_SET} --token-url URL",
+    "tls_certificate": "the provider's certificate is not trusted here, or made for another name: check the token URL;"
+    " where it has a CA of its own, start workers with SSL_CERT_FILE",
+    "tls": f"no TLS could be agreed with the provider: check the token URL, then {_SET} --token-url URL",
+    "http_404": f"the provider knows no such address: check the token URL, then {_SET} --token-url URL",
+    "http_405": f"the address takes no POST: check the token URL, then {_SET} --token-url URL",
+    "http_415": f"the provider does not take this kind of body: {_SET} --body form, or json",
+    "invalid_client": "the provider does not know this id and secret: evergrant clients set-secret {client};"
+    f" or it wants them elsewhere: {_SET} --auth basic, or body",
+    "unauthorized_client": "the provider does not allow this client to refresh: look at its registration there",
+    "unsupported_grant_type": "the provider has no refresh tokens there, or does not read the body:"
+    f" {_SET} --body form, or json",
+    "invalid_grant_unproven": "nothing has succeeded under these credentials yet, so this may be a wrong id or secret"
+    " as well as a dead refresh token: check them first, then connect one grant anew",
+}
+
+
+def advice(code: str | None, *, client: str) -> str | None:
+    """Say what to do about a grant's last error or a valve's reason; None where time may mend it."""
+    if code is None:
+        return None
+    if _REDIRECT.fullmatch(code):
+        told = f"the token URL redirects, which is never followed: name the address itself, {_SET} --token-url URL"
+    else:
+        told = _ADVICE.get(code, "")
+    return told.format(client=client) or None
