@@ -184,7 +184,9 @@ class Ending(Looking):
             case Refreshed():
                 settle(self.place, [arrived])
                 raise NotYet("refreshed_first", failed=False)
-            case Refused():
+            case Refused() as end:
+                # What a refresh does not hope for is an end here: the provider works, and the others need not wait.
+                self._feed(end.code, Sign.GOOD)
                 self._note_dead([branch.former_token_id])
             case Unknown() | NotNow(unknown=True) as end:
                 settle(self.place, [arrived])

@@ -201,6 +201,25 @@ def test_a_503_means_that_the_token_lives(heart: Heart, simulator: SimulatorCont
     assert found(heart)["evidence"] == "verified"
 
 
+def test_a_grant_that_is_found_dead_opens_the_valve_for_the_others(
+    heart: Heart, simulator: SimulatorControl, eventually: Eventually
+) -> None:
+    """Where all that is left are revocations that were carried out unheard, one at a time would take days."""
+    client = client_of(heart, simulator)
+    pair = mint(simulator, lifetime=2)
+    heart.grant(client, pair=pair, labels=ORG, access_left=timedelta(seconds=-1))
+    eventually(lambda: not simulator.judge({"customer": pair["access_token"]})["customer"]["alive"])
+    simulator.revoke_as_user("customer")
+    heart.run(
+        "update evergrant.valves set pause_reason = 'http_504', changed_at = clock_timestamp() - interval '2 minutes',"
+        " paused_until = clock_timestamp() - interval '1 minute' where client_id = :id",
+        id=client,
+    )
+    assert revoke(heart, client, looks=1)["status"] == "done"
+    assert simulator.requests(outcome="invalid_grant") != []
+    assert heart.valve(client)["paused_until"] is None
+
+
 def test_a_200_that_did_nothing_is_seen_through(heart: Heart, simulator: SimulatorControl) -> None:
     client = client_of(heart, simulator)
     heart.grant(client, pair=mint(simulator), labels=ORG)

@@ -18,8 +18,8 @@ _ADVICE = {
     "unauthorized_client": "the provider does not allow this client to refresh: look at its registration there",
     "unsupported_grant_type": "the provider has no refresh tokens there, or does not read the body:"
     f" {_SET} --body form, or json",
-    "invalid_request": f"the provider does not read what is sent: {_SET} --body form, or json; with --auth basic look at"
-    " basic_encoded in the provider's file",
+    "invalid_request": f"the provider does not read what is sent: {_SET} --body form, or json; with --auth basic"
+    " look at basic_encoded in the provider's file",
     "invalid_grant_unproven": "nothing has succeeded under these credentials yet, so this may be a wrong id or secret"
     " as well as a dead refresh token: check them first, then connect one grant anew",
 }
