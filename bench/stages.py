@@ -23,7 +23,7 @@ from bench.stage import Stage, stage
 from models import client as clients
 from models.claim import Job
 from models.database import transaction
-from tasks import clock, refresh, settle
+from tasks import refresh, settle
 from tasks.attempt import Arrived
 from tasks.claim import claim
 from tasks.workplace import Workplace
@@ -103,7 +103,7 @@ def _refresh(place: Place, meter: Meter) -> None:
         started = refresh.start(place, place.once(jobs))
     with meter.stage("ask"):
         for attempt in started:
-            refresh.ask(place, attempt, until=clock.boot() + timedelta(seconds=2))
+            refresh.ask(place, attempt)
         group = place.arrived(len(started))
     with meter.stage("journal"):
         settle.keep(place, group)

@@ -23,6 +23,11 @@ class Attempt:
     registered: Registered
     begun: timedelta
 
+    @property
+    def lease(self) -> timedelta:
+        """How long nobody else may ask for its grant."""
+        return self.job.lease_until - self.job.started_at
+
     def with_token(self, sealed: bytes, fingerprint: bytes, former_token_id: int | None) -> "Attempt":
         """This attempt, with another of the grant's tokens."""
         job = replace(
@@ -44,7 +49,7 @@ class Attempt:
         return Situation(
             rotation=provider.rotation,
             age=age,
-            lease=job.lease_until - job.started_at,
+            lease=self.lease,
             deadline=self.registered.times.deadline,
             journal_writable=journal_writable,
             client_paused=job.client_paused,

@@ -11,6 +11,7 @@ forged finds no claim of its number and changes nothing.
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -34,7 +35,7 @@ from tasks.oauth.transport import Answer, NotSent
 from tasks.policy.guard import Held, guard
 from tasks.policy.timing import release_wait
 from tasks.settle import keep, settle
-from tasks.workplace import PATIENCE, Workplace
+from tasks.workplace import Workplace
 
 log = structlog.get_logger()
 
@@ -53,15 +54,19 @@ class HeldBack(Exception):
 
 
 @shared_task(name="evergrant.refresh", ignore_result=True)
-def refresh(jobs: Any = None, **_later: Any) -> None:
+def refresh(jobs: Any = None, client_id: Any = None, **_later: Any) -> None:
     """Carry out `[[grant_id, claim_no], …]`; returns when all are started, their answers are settled later."""
     place = workplace.here(keep, settle)
     wanted = read_jobs(jobs)
     if wanted and place.wait_for_room(len(wanted)):
-        started = start(place, place.once(wanted))
-        until = clock.boot() + PATIENCE
-        for attempt in started:
-            ask(place, attempt, until=until)
+        with place.share_of(client_id if isinstance(client_id, int) else None, len(wanted)) as room:
+            if room:
+                for attempt in start(place, place.once(wanted)):
+                    ask(place, attempt)
+                return
+        log.info("refresh.not_begun", why="client_takes_too_much", client_id=client_id, jobs=len(wanted))
+        with suppress(OperationalError):  # then their claims lapse
+            give_back([(*job, release_wait(random.random())) for job in wanted])
 
 
 def read_jobs(jobs: Any) -> list[Job]:
@@ -117,32 +122,39 @@ def _give_back_begun(place: Workplace, jobs: Sequence[Job]) -> None:
 
 
 def give_back(jobs: Sequence[tuple[UUID, int, timedelta]]) -> None:
-    """Release started jobs of which nothing was sent."""
+    """Release jobs of which nothing was sent."""
     if jobs:
         with transaction() as connection:
             attempts.release(connection, jobs)
 
 
-def ask(place: Workplace, attempt: Attempt, *, until: timedelta) -> None:
+def ask(place: Workplace, attempt: Attempt) -> None:
     """Send the one request of an attempt on the loop thread; whatever becomes of it arrives to be settled."""
-    place.begin(attempt, until=until)
+    place.begin(attempt)
     try:
         check(place, attempt)
         request = request_of(place, attempt)
     except Exception as error:  # noqa: BLE001  # whatever it is, nothing was sent
         _arrive(place, attempt, NotSent("guard", error))
         return
-    place.transport.launch(_ask(place, attempt, request))
+    place.transport.launch(_ask(place, attempt, request, clock.boot()))
 
 
-async def _ask(place: Workplace, attempt: Attempt, request: Request) -> None:
+async def _ask(place: Workplace, attempt: Attempt, request: Request, launched_at: timedelta) -> None:
     deadline = attempt.registered.times.deadline
+
+    def may_leave() -> None:
+        place.leaves(attempt, launched_at=launched_at)
+        check(place, attempt)
+
     try:
-        answer = await retry.send(place.transport, request, deadline=deadline, guard=lambda: check(place, attempt))
+        answer = await retry.send(place.transport, request, deadline=deadline, guard=may_leave)
     except BaseException:
         # Cancelled at the end of the process: the attempt lease lapses and the next one finds it in doubt.
         log.exception("refresh.abandoned", grant_id=str(attempt.job.grant_id))
         raise
+    if isinstance(answer, NotSent) and answer.code != "guard":
+        place.note_late(attempt)
     _arrive(place, attempt, answer)
 
 
@@ -154,8 +166,6 @@ def check(place: Workplace, attempt: Attempt) -> None:
 
     """
     client_id = attempt.job.client_id
-    if place.takes_too_much(client_id):
-        raise HeldBack(Held("client_takes_too_much"))
     held = guard(
         attempt.situation(
             journal_writable=place.journal.check_writable() is None,

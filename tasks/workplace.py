@@ -10,9 +10,9 @@ import os
 import socket
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from queue import Empty, SimpleQueue
 from typing import Self
@@ -30,6 +30,7 @@ from tasks.aside import Aside
 from tasks.attempt import Arrived, Attempt
 from tasks.journal import Journal, journal_ids
 from tasks.oauth.transport import Transport
+from tasks.policy.window import FRESH, Window, grown, halved, is_late
 from tasks.registration import Registrations
 
 log = structlog.get_logger()
@@ -37,7 +38,7 @@ log = structlog.get_logger()
 GROUP = 200  # answers that share a transaction at most
 REMEMBERED = 100_000  # jobs that this process has begun, so that it begins none twice
 LOOK_ASIDE = 1.0  # seconds between two tries of what was put aside, where nothing else arrives
-PATIENCE = timedelta(seconds=2)  # with a client that has its share of the requests: of a whole message
+PATIENCE = timedelta(seconds=2)  # of a message, with a client that has its share of the requests
 STALLED = timedelta(seconds=1)  # it has its share, and nothing came back for so long: no patience
 WHOLE_DEADLINE = timedelta(seconds=60)  # of a shutdown: longer than any attempt
 
@@ -66,8 +67,9 @@ class Workplace:
         self._under_way: Counter[int] = Counter()
         self._begun: OrderedDict[Job, None] = OrderedDict()
         self._shut: dict[int, timedelta] = {}
-        self._asked: Counter[int] = Counter()
-        self._full_at: dict[int, timedelta] = {}
+        self._reserved: Counter[int] = Counter()
+        self._windows: dict[int, Window] = {}
+        self._settled_at: dict[int, timedelta] = {}
         self._arrivals: SimpleQueue[Arrived | None] = SimpleQueue()
         self._kept: SimpleQueue[Arrived | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -132,9 +134,60 @@ class Workplace:
                 self._room.wait(1)
         return False
 
-    def takes_too_much(self, client_id: int) -> bool:
-        """Whether more than half of what this process may ask at once is asked for one client: others must get in."""
-        return self._asked[client_id] > self._share
+    @contextmanager
+    def share_of(self, client_id: int | None, count: int) -> Iterator[bool]:
+        """Keep room for `count` requests of one client while they are begun; False: its share is taken, begin none.
+
+        One client has half of what this process may ask at once, for others must get in, and no more than its window
+        (tasks/policy/window.py). It is asked before the start: a start costs as much as a request, and a machine that
+        is short of CPU would spend it on giving back what it has started (measured: 4 starts for nothing a refresh).
+
+        Args:
+            client_id: whose jobs a message says that it carries; None where an older beat does not say it.
+            count: how many.
+
+        """
+        if client_id is None:
+            yield True
+            return
+        with self._room:
+            room = self._wait_for_share(client_id, count)
+            if room:
+                self._note_first(client_id)
+                self._reserved[client_id] += count
+        try:
+            yield room
+        finally:
+            if room:
+                with self._room:
+                    self._reserved[client_id] -= count
+
+    def _wait_for_share(self, client_id: int, count: int) -> bool:
+        """Wait while answers come; where none do there is no patience: a thread that waits is missing to others."""
+        begun = clock.boot()
+        while not (fits := self._fits_share(client_id, count)) and not self.stopping.is_set():
+            settled_at = self._settled_at.get(client_id, begun)
+            left = min(begun + PATIENCE, settled_at + STALLED) - clock.boot()
+            if left <= timedelta(0):
+                break
+            # Answers arrive by the thousand a second: none of them wakes a thread.
+            self._room.wait(min(left.total_seconds(), 0.02))
+        return fits
+
+    def _fits_share(self, client_id: int, count: int) -> bool:
+        share = min(self._share, self._window(client_id).size)
+        return self._taken(client_id) + count <= max(share, count)
+
+    def _taken(self, client_id: int) -> int:
+        return self._under_way[client_id] + self._reserved[client_id]
+
+    def _note_first(self, client_id: int) -> None:
+        """One of whom nothing was asked has not been silent."""
+        if self._taken(client_id) <= 0:
+            self._settled_at[client_id] = clock.boot()
+
+    def _window(self, client_id: int) -> Window:
+        return self._windows.get(client_id, FRESH)
 
     @property
     def _share(self) -> int:
@@ -152,35 +205,28 @@ class Workplace:
         else:
             self._shut[client_id] = clock.boot() + shut_for
 
-    def begin(self, attempt: Attempt, *, until: timedelta) -> None:
-        """Count an attempt as under way until it is settled; where its client has its share, wait for an answer first.
-
-        Without waiting, a client with much due and a quick provider would be given back again and again (measured:
-        1.4 starts for nothing a refresh). One whose answers do not come gets no patience: a thread that waits is
-        missing to others.
-
-        Args:
-            attempt: started.
-            until: of the boot clock, the same for a whole message.
-
-        """
+    def begin(self, attempt: Attempt) -> None:
+        """Count a started attempt as under way until it is settled."""
         client_id = attempt.job.client_id
         with self._room:
-            while self._asked[client_id] >= self._share and not self.stopping.is_set():
-                left = min(until, self._full_at[client_id] + STALLED) - clock.boot()
-                if left <= timedelta(0):
-                    break
-                # Answers arrive by the thousand a second: none of them wakes a thread.
-                self._room.wait(min(left.total_seconds(), 0.02))
-            self._asked[client_id] += 1
-            if self._asked[client_id] == self._share:
-                self._full_at[client_id] = clock.boot()
+            self._note_first(client_id)
             self._under_way[client_id] += 1
+
+    def leaves(self, attempt: Attempt, *, launched_at: timedelta) -> None:
+        """Note how long a request has waited for its first byte; what a race of two threads loses is one count."""
+        client_id = attempt.job.client_id
+        if is_late(clock.boot() - launched_at, attempt.lease):
+            self.note_late(attempt)
+        else:
+            self._windows[client_id] = grown(self._window(client_id), most=self._share)
+
+    def note_late(self, attempt: Attempt) -> None:
+        """Take up fewer attempts of its client: this one waited here for too long, or could not be sent."""
+        client_id = attempt.job.client_id
+        self._windows[client_id] = halved(self._window(client_id), begun=attempt.begun, at=clock.boot())
 
     def arrive(self, arrived: Arrived) -> None:
         """Hand over how an attempt ended; the keeping thread takes it from here."""
-        with self._room:
-            self._asked[arrived.attempt.job.client_id] -= 1
         self._arrivals.put(arrived)
 
     def later(self, work: Callable[[], None]) -> None:
@@ -208,9 +254,18 @@ class Workplace:
     def _settle_all(self, settle: Work) -> None:
         while (group := self._next_group()) is not None:
             _tried("settle.failed", settle, self, group)
-            with self._room:
-                self._under_way.subtract(each.attempt.job.client_id for each in group)
-                self._room.notify_all()
+            self.settled(group)
+
+    def settled(self, group: Sequence[Arrived]) -> None:
+        """Count a group as done, and whether its first has waited for too long."""
+        if group and is_late(clock.wall() - group[0].received_at, group[0].attempt.lease):
+            self.note_late(group[0].attempt)
+        with self._room:
+            for each in group:
+                client_id = each.attempt.job.client_id
+                self._under_way[client_id] -= 1
+                self._settled_at[client_id] = clock.boot()
+            self._room.notify_all()
 
     def _next_group(self) -> list[Arrived] | None:
         """What was kept; nothing, where it is time to try again what was put aside; None: the end."""

@@ -117,23 +117,26 @@ class GrantScheduler(Scheduler):
             claimed = claim_client(connection, client_id, lease=self.settings.dispatch_lease)
         kinds = {"due": claimed.due, "wished": claimed.wished, "revocation": claimed.revocations}
         meters.CLAIMS.add({(kind,): len(jobs) for kind, jobs in kinds.items()})
-        self._publish("evergrant.refresh", "refresh_urgent", claimed.wished)
-        self._publish("evergrant.refresh", "refresh", claimed.due)
+        self._publish("evergrant.refresh", "refresh_urgent", claimed.wished, client_id=client_id)
+        self._publish("evergrant.refresh", "refresh", claimed.due, client_id=client_id)
         # One a message: a revocation takes several requests, one after the other.
-        self._publish("evergrant.revoke", "revoke", claimed.revocations, sheaf_size=1)
+        self._publish("evergrant.revoke", "revoke", claimed.revocations, client_id=client_id, sheaf_size=1)
         return claimed
 
-    def _publish(self, task: str, queue: str, jobs: Sequence[Job], *, sheaf_size: int | None = None) -> None:
-        """Publish jobs in sheaves; those that the broker does not take are due again at once."""
+    def _publish(
+        self, task: str, queue: str, jobs: Sequence[Job], *, client_id: int, sheaf_size: int | None = None
+    ) -> None:
+        """Publish jobs of a client in sheaves; those that the broker does not take are due again at once."""
         for sheaf in sheaves(jobs, sheaf_size or self.settings.sheaf_size):
-            if self.broker_failed or not self._send(task, queue, sheaf):
+            if self.broker_failed or not self._send(task, queue, sheaf, client_id):
                 with transaction() as connection:
                     attempts.release(connection, [(*job, UNPUBLISHED_WAIT) for job in sheaf])
 
-    def _send(self, task: str, queue: str, sheaf: Sequence[Job]) -> bool:
+    def _send(self, task: str, queue: str, sheaf: Sequence[Job], client_id: int) -> bool:
         message = [[str(grant_id), claim_no] for grant_id, claim_no in sheaf]
+        named = {"client_id": client_id}
         try:
-            self.app.send_task(task, args=[message], queue=queue, producer=self.producer, retry=False)
+            self.app.send_task(task, args=[message], kwargs=named, queue=queue, producer=self.producer, retry=False)
         except BROKER_ERRORS as error:
             self._note_broker_failure(error)
             return False

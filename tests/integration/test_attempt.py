@@ -14,7 +14,7 @@ from models import attempt as attempts
 from models import journal as register
 from models.claim import Job
 from models.database import engine, transaction
-from tasks import clock, refresh
+from tasks import refresh
 from tasks.oauth.transport import Answer
 from tasks.settle import keep, settle
 from tests.heart import HELD_BACK, INVALID_CLIENT, INVALID_GRANT, LOST, UNREACHABLE, Heart, message, token_set
@@ -330,7 +330,7 @@ def test_while_the_provider_is_asked_no_transaction_is_open_and_no_row_locked(he
     client = heart.client(token_url=server.url(), deadline_seconds=2)
     heart.grant(client)
     heart.place.settle_with(keep, settle)
-    refresh.ask(heart.place, heart.begin(client), until=clock.boot())
+    refresh.ask(heart.place, heart.begin(client))
     eventually(lambda: server.requests)
     open_ones = (
         "select count(*) as n from pg_stat_activity "

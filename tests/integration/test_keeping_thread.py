@@ -25,7 +25,7 @@ def test_an_answer_is_journaled_while_the_settling_thread_waits_for_the_database
 
     heart.place.settle_with(keep, settle_later)
     for attempt in attempts:
-        heart.place.begin(attempt, until=clock.boot())
+        heart.place.begin(attempt)
     heart.place.arrive(Arrived(attempts[0], token_set("2"), clock.wall()))
     assert stuck.wait(20)
     for attempt in attempts[1:]:

@@ -53,7 +53,7 @@ def test_what_was_put_aside_is_tried_again_also_where_nothing_else_arrives(heart
     client = heart.client()
     grant = heart.grant(client)
     attempt = heart.begin(client)
-    heart.place.begin(attempt, until=clock.boot())
+    heart.place.begin(attempt)
     heart.place.settle_with(keep, settle)
     with transaction() as stranger:
         stranger.execute(text("select from evergrant.grants for update"))

@@ -1,15 +1,15 @@
-"""What one client may have under way in a worker process: its threads wait for answers, though not for a client
-whose answers do not come."""
+"""What one client may have under way in a worker process: its messages wait for answers, though not for a client
+whose answers do not come, and what cannot be asked now is never started."""
 
 import threading
 from datetime import timedelta
 
-from tasks import clock
+import pytest
+
+from tasks import clock, refresh, workplace
 from tasks.attempt import Arrived, Attempt
 from tests.heart import LOST, Heart
 from tests.polling import eventually
-
-LONG = timedelta(minutes=1)
 
 
 def two(heart: Heart) -> tuple[Attempt, Attempt]:
@@ -29,37 +29,86 @@ def end(heart: Heart, *attempts: Attempt) -> None:
         heart.place.arrive(Arrived(attempt, LOST, clock.wall()))
 
 
-def begun(heart: Heart, attempt: Attempt, until: timedelta) -> threading.Thread:
-    thread = threading.Thread(target=heart.place.begin, args=[attempt], kwargs={"until": until}, daemon=True)
+def room_for(heart: Heart, attempt: Attempt) -> bool:
+    with heart.place.share_of(attempt.job.client_id, 1) as room:
+        return room
+
+
+def asking(heart: Heart, attempt: Attempt, seen: list[bool]) -> threading.Thread:
+    thread = threading.Thread(target=lambda: seen.append(room_for(heart, attempt)), daemon=True)
     thread.start()
     return thread
 
 
-def test_a_client_that_has_its_share_is_waited_for_and_nothing_is_given_back(heart: Heart) -> None:
+def test_a_message_of_a_client_that_has_its_share_waits_for_an_answer(heart: Heart) -> None:
     first, second = two(heart)
-    heart.place.begin(first, until=clock.boot() + LONG)
-    waiting = begun(heart, second, clock.boot() + LONG)
+    seen: list[bool] = []
+    heart.place.begin(first)
+    waiting = asking(heart, second, seen)
     assert waiting.is_alive()
     end(heart, first)
     waiting.join(20)
-    assert not waiting.is_alive()
-    assert not heart.place.takes_too_much(first.job.client_id)
-    end(heart, second)
+    assert seen == [True]
 
 
-def test_a_client_whose_answers_do_not_come_soon_holds_no_thread_and_its_job_is_given_back(heart: Heart) -> None:
+def test_a_client_whose_answers_do_not_come_soon_holds_no_thread(heart: Heart) -> None:
     first, second = two(heart)
-    heart.place.begin(first, until=clock.boot() + LONG)
-    waiting = begun(heart, second, clock.boot() + LONG)
-    # Long before its minute is over: nothing has come back for a second.
+    seen: list[bool] = []
+    heart.place.begin(first)
+    waiting = asking(heart, second, seen)
     eventually(lambda: not waiting.is_alive())
-    assert heart.place.takes_too_much(first.job.client_id)
-    end(heart, first, second)
+    assert seen == [False]
+    end(heart, first)
 
 
-def test_a_message_waits_no_longer_than_its_own_patience(heart: Heart) -> None:
+def test_two_messages_that_come_at_once_do_not_take_the_same_room(heart: Heart) -> None:
     first, second = two(heart)
-    heart.place.begin(first, until=clock.boot() + LONG)
-    heart.place.begin(second, until=clock.boot())
-    assert heart.place.takes_too_much(first.job.client_id)
-    end(heart, first, second)
+    with heart.place.share_of(first.job.client_id, 1) as room:
+        assert room
+        assert not room_for(heart, second)
+    assert room_for(heart, second)
+
+
+def test_a_message_larger_than_the_share_finds_room_once_nothing_else_is_asked(heart: Heart) -> None:
+    first, _ = two(heart)
+    with heart.place.share_of(first.job.client_id, 50) as room:
+        assert room
+
+
+def test_a_message_that_does_not_say_whose_it_is_is_not_held_up(heart: Heart) -> None:
+    first, _ = two(heart)
+    heart.place.begin(first)
+    with heart.place.share_of(None, 1) as room:
+        assert room
+    end(heart, first)
+
+
+def test_what_finds_no_room_is_given_back_without_a_start(heart: Heart, monkeypatch: pytest.MonkeyPatch) -> None:
+    heart.place.settings = heart.settings.model_copy(update={"in_flight": 2})
+    monkeypatch.setattr(workplace, "here", lambda *_: heart.place)
+    client = heart.client()
+    first = heart.grant(client, "a")
+    waiting = heart.grant(client, "b")
+    jobs = {job[0]: job for job in heart.claim(client).due}
+    (attempt,) = heart.start([jobs[first]])
+    heart.place.begin(attempt)
+    before = heart.row(waiting)
+    refresh.refresh([[str(waiting), jobs[waiting][1]]], client_id=attempt.job.client_id)
+    after = heart.row(waiting)
+    assert after["claimed_at"] is None
+    assert (after["started_at"], after["claim_no"]) == (None, before["claim_no"])
+    assert after["due_at"] > before["claimed_at"] + timedelta(seconds=5)
+    end(heart, attempt)
+
+
+def test_a_client_whose_answers_wait_for_their_commit_is_taken_up_more_slowly(heart: Heart) -> None:
+    first, _ = two(heart)
+    heart.place.settings = heart.settings.model_copy(update={"in_flight": 200})
+    with heart.place.share_of(first.job.client_id, 60) as room:
+        assert room
+    late = Arrived(first, LOST, clock.wall() - timedelta(seconds=30))
+    heart.place.begin(first)
+    heart.place.settled([late])
+    with heart.place.share_of(first.job.client_id, 33) as room:
+        assert room
+        assert not room_for(heart, first)

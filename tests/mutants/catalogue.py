@@ -13,7 +13,7 @@ NO_LOCK = """    limit :most
 
 ENDED = "g.id = attempt.id and g.claim_no = attempt.claim_no and g.started_at is not null"
 
-ASKED = "answer = await retry.send(place.transport, request, deadline=deadline, guard=lambda: check(place, attempt))"
+ASKED = "answer = await retry.send(place.transport, request, deadline=deadline, guard=may_leave)"
 
 DOUBT = "        doubt_since = case when mine.begins_doubt then g.started_at else g.doubt_since end,"
 

@@ -67,6 +67,9 @@ class Place(Workplace):
     def wait_for_room(self, count: int) -> bool:
         return self.has_room(count)
 
+    def _wait_for_share(self, client_id: int, count: int) -> bool:
+        return self._fits_share(client_id, count)
+
     def has_room(self, count: int) -> bool:
         """Whether a thread that asked for room would get it now."""
         fits = self._under_way.total() + count <= max(self.settings.in_flight, count)
@@ -83,10 +86,6 @@ class Place(Workplace):
     def group(self) -> list[Arrived]:
         """What the keeping and the settling thread, one after the other, would take now."""
         return waiting(self._arrivals)
-
-    def settled(self, group: Sequence[Arrived]) -> None:
-        """What the settling thread does after a group."""
-        self._under_way.subtract(each.attempt.job.client_id for each in group)
 
 
 class Worker(Sender):
