@@ -1,9 +1,8 @@
 """Attempts: a worker starts claimed jobs, or gives them back. Compare-and-swap on the claim number."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection, text
@@ -13,8 +12,7 @@ from models.claim import Job
 from models.rows import made_of
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(NamedTuple):
     """A job that is ours: the grant as it was when its attempt began; tokens are sealed."""
 
     grant_id: UUID
@@ -31,9 +29,9 @@ class Started:
     labels: dict[str, list[str]]
     life: timedelta | None
     access_expires_at: datetime | None
-    access_rejected: bool
     doubt_since: datetime | None
     doubt_repeated: bool
+    access_rejected: bool
     journals_undrained: bool
     suspect_at: datetime | None
     failing_since: datetime | None
@@ -47,6 +45,9 @@ class Started:
 # in a journal, begins a doubt of its own: what came before is settled or lost, and this may be the first use. A suspect
 # presents its newest former token that had no attempt yet; at `grace` and `family` only once its present token was
 # refused a second time, for there a spent one kills what is alive.
+#
+# `claimed_at` is asked for so that PostgreSQL does not see that all it may find stands in the index of what is under
+# way: it would read all of that, up to a whole burst for every message.
 START = text("""
 with job as (
     select * from unnest(cast(:ids as uuid[]), cast(:claim_nos as bigint[])) as job (id, claim_no)
@@ -60,7 +61,8 @@ mine as (
             )
         ) as begins_doubt
     from job
-    join evergrant.grants g on g.id = job.id and g.claim_no = job.claim_no and g.claimed_at is not null
+    join evergrant.grants g on g.id = job.id and g.claim_no = job.claim_no
+        and coalesce(g.claimed_at, '-infinity') <> '-infinity'
     join evergrant.clients c on c.id = g.client_id
     cross join (select coalesce(:now, clock_timestamp()) as at) clock
     where g.status = cast(:status as text) and (

@@ -180,14 +180,24 @@ from queued where g.id = queued.grant_id
 returning g.id, g.claim_no
 """)
 
+# `proven_no`: the credentials that a success at `succeeded_at` proves, unless others are in force by now.
 SET_VALVE = text("""
-update evergrant.valves set
+update evergrant.valves v set
     next_slot_at = :next_slot_at, slot_no = :slot_no, paused_until = :paused_until,
     pause_reason = :pause_reason, pause_seconds = :pause_seconds, changed_at = :changed_at,
     canary_grant_id = :canary_grant_id, strike_grant_ids = cast(:strike_grant_ids as uuid[]),
     minute_at = :minute_at, minute_asked = :minute_asked, minute_bad = :minute_bad,
-    minute_grant_ids = cast(:minute_grant_ids as uuid[])
-where client_id = :client_id
+    minute_grant_ids = cast(:minute_grant_ids as uuid[]),
+    last_success_at = case
+        when proof.holds then greatest(v.last_success_at, cast(:succeeded_at as timestamptz)) else v.last_success_at
+    end,
+    credentials_proven_no = case when proof.holds then :proven_no else v.credentials_proven_no end
+from (
+    select exists (
+        select from evergrant.clients c where c.id = :client_id and c.credentials_no = cast(:proven_no as integer)
+    ) as holds
+) proof
+where v.client_id = :client_id
 """)
 
 
@@ -219,9 +229,17 @@ def lock_valve(connection: Connection, client_id: int, *, now: datetime | None =
     return None if row is None else dict(row)
 
 
-def set_valve(connection: Connection, client_id: int, values: dict[str, Any]) -> None:
-    """Write what the policy made of a locked valve."""
-    connection.execute(SET_VALVE, {**values, "client_id": client_id})
+def set_valve(
+    connection: Connection,
+    client_id: int,
+    values: dict[str, Any],
+    *,
+    proven_no: int | None = None,
+    succeeded_at: datetime | None = None,
+) -> None:
+    """Write what the policy made of a locked valve; and where something succeeded, when, and what that proves."""
+    proof = {"proven_no": proven_no, "succeeded_at": succeeded_at}
+    connection.execute(SET_VALVE, {**values, **proof, "client_id": client_id})
 
 
 def due(connection: Connection, scope: Scope, most: int) -> list[Job]:

@@ -97,13 +97,6 @@ order by v.client_id
 for no key update of v
 """)
 
-PROVE = text("""
-update evergrant.valves set last_success_at = greatest(last_success_at, :at), credentials_proven_no = :credentials_no
-where client_id = :client_id and exists (
-    select from evergrant.clients c where c.id = :client_id and c.credentials_no = :credentials_no
-)
-""")
-
 # Every request that beat did not budget takes its slot here, before it is sent.
 DEBIT = text("""
 update evergrant.valves v set
@@ -179,11 +172,6 @@ def id_of(connection: Connection, name: str) -> int | None:
 def lock_valves(connection: Connection, ids: Sequence[int], *, now: datetime | None = None) -> list[dict[str, Any]]:
     """Lock the valves of these clients, in order, to feed them results."""
     return [dict(row) for row in connection.execute(LOCK_FOR_RESULTS, {"ids": sorted(set(ids)), "now": now}).mappings()]
-
-
-def prove(connection: Connection, client_id: int, *, credentials_no: int, at: datetime) -> None:
-    """Note that something succeeded under these credentials, unless others are in force by now."""
-    connection.execute(PROVE, {"client_id": client_id, "credentials_no": credentials_no, "at": at})
 
 
 def debit(connection: Connection, client_id: int, *, usable_share: float, now: datetime | None = None) -> None:

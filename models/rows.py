@@ -1,13 +1,22 @@
-"""Rows as values: a dataclass whose fields are named like the columns of a statement."""
+"""Rows as values: named tuples whose fields are named like the columns of a statement."""
 
 from typing import Any, TypeVar
 
 from sqlalchemy import CursorResult
 
-T = TypeVar("T")
+T = TypeVar("T", bound=tuple[Any, ...])
 
 
 def made_of(result: CursorResult[Any], kind: type[T]) -> list[T]:
-    """Make a value of every row; by the names of the columns, looked up once and not once a row as a mapping does."""
-    names = list(result.keys())
-    return [kind(**dict(zip(names, row, strict=True))) for row in result]
+    """Make a value of every row; by place where the columns stand as the fields do: half as dear as by name.
+
+    Args:
+        result: of a statement.
+        kind: a named tuple.
+
+    """
+    named: Any = kind
+    names = tuple(result.keys())
+    if names == named._fields:
+        return [named._make(row) for row in result.all()]
+    return [named(**dict(zip(names, row, strict=True))) for row in result]

@@ -30,8 +30,7 @@ class Attempt:
 
     def with_token(self, sealed: bytes, fingerprint: bytes, former_token_id: int | None) -> "Attempt":
         """This attempt, with another of the grant's tokens."""
-        job = replace(
-            self.job,
+        job = self.job._replace(
             sealed_refresh_token=sealed,
             refresh_fingerprint=fingerprint,
             former_token_id=former_token_id,
@@ -40,7 +39,7 @@ class Attempt:
 
     def without_doubt(self) -> "Attempt":
         """This attempt, for a request that uses up no refresh token and so need not wait for an answer in doubt."""
-        return replace(self, job=replace(self.job, doubt_since=None))
+        return replace(self, job=self.job._replace(doubt_since=None))
 
     def situation(self, *, journal_writable: bool, valve_shut: bool, stopping: bool) -> Situation:
         """What the guard needs to know now."""

@@ -59,8 +59,7 @@ def probe(place: Workplace, grant_id: UUID, *, client_id: int) -> Finding:
 
 
 def _with_own_token(attempt: Attempt, taken: taking.Taken) -> Attempt:
-    job = replace(
-        attempt.job,
+    job = attempt.job._replace(
         sealed_refresh_token=taken.sealed_refresh_token,
         refresh_fingerprint=taken.refresh_fingerprint,
         former_token_id=None,

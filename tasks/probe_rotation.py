@@ -74,7 +74,7 @@ class Old:
     def in_place_of(self, attempt: Attempt) -> Attempt:
         """An attempt with this token."""
         made = attempt.with_token(self.sealed, self.fingerprint, None)
-        return replace(made, job=replace(made.job, generation=self.generation))
+        return replace(made, job=made.job._replace(generation=self.generation))
 
 
 class BrokenOff(Exception):

@@ -24,7 +24,7 @@ from models import dead_letter, event, settlement, suspicion
 from models.database import transaction
 from models.settlement import Held
 from models.suspicion import Surroundings
-from tasks import clock, consent, counting, retry, valves
+from tasks import clock, consent, counting, lines, retry, valves
 from tasks.attempt import Arrived
 from tasks.confirm import confirm
 from tasks.decide import Decider, Decisions, read_all, sign_of
@@ -168,8 +168,9 @@ def write(place: Workplace, group: Sequence[Arrived], *, wait: timedelta = LOCK_
         place.note_valve(client_id, shut_for)
     _confirm(place, group, {row.grant_id for row in decider.made.stored})
     counting.count_refreshes(group, outcomes, held)
-    for arrived, outcome in zip(group, outcomes, strict=True):
-        _tell(arrived, outcome)
+    with lines.together():
+        for arrived, outcome in zip(group, outcomes, strict=True):
+            _tell(arrived, outcome)
     return left
 
 

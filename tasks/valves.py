@@ -20,9 +20,17 @@ def of_row(row: Mapping[str, Any]) -> Valve:
     return Valve(**{name: row[name] for name in FIELDS})
 
 
-def write(connection: Connection, client_id: int, valve: Valve) -> None:
-    """Write a locked valve back."""
-    claim.set_valve(connection, client_id, {name: getattr(valve, name) for name in FIELDS})
+def write(
+    connection: Connection,
+    client_id: int,
+    valve: Valve,
+    *,
+    proven_no: int | None = None,
+    succeeded_at: datetime | None = None,
+) -> None:
+    """Write a locked valve back, with what a success proves."""
+    values = {name: getattr(valve, name) for name in FIELDS}
+    claim.set_valve(connection, client_id, values, proven_no=proven_no, succeeded_at=succeeded_at)
 
 
 def feed(
@@ -41,9 +49,8 @@ def feed(
         client_id, at, ended = row["client_id"], row["at"], results[row["client_id"]]
         before = of_row(row)
         after = policy.feed(before, ended, at=at)
-        write(connection, client_id, after)
-        if client_id in credentials and any(result.sign is Sign.GOOD for result in ended):
-            clients.prove(connection, client_id, credentials_no=credentials[client_id], at=at)
+        proven = credentials.get(client_id) if any(result.sign is Sign.GOOD for result in ended) else None
+        write(connection, client_id, after, proven_no=proven, succeeded_at=at)
         _tell(connection, client_id, before, after, now)
         shut[client_id] = None if after.paused_until is None else max(after.paused_until - at, timedelta(0))
     return shut

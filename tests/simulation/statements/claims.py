@@ -192,4 +192,12 @@ def set_valve(tables: Tables, p: Parameters) -> None:
         "next_slot_at", "slot_no", "paused_until", "pause_reason", "pause_seconds", "changed_at", "canary_grant_id",
         "strike_grant_ids", "minute_at", "minute_asked", "minute_bad", "minute_grant_ids",
     )  # fmt: skip
-    tables.change(tables.valves[p["client_id"]], **{name: p[name] for name in names})
+    valve = tables.valves[p["client_id"]]
+    changed = {name: p[name] for name in names}
+    if p["proven_no"] is not None and tables.clients[p["client_id"]]["credentials_no"] == p["proven_no"]:
+        last, at = valve["last_success_at"], p["succeeded_at"]
+        changed |= {
+            "last_success_at": at if last is None else max(last, at),
+            "credentials_proven_no": p["proven_no"],
+        }
+    tables.change(valve, **changed)

@@ -36,18 +36,6 @@ def lock_for_results(tables: Tables, p: Parameters) -> list[Row]:
     ]
 
 
-@carries_out(client.PROVE)
-def prove(tables: Tables, p: Parameters) -> None:
-    if tables.clients[p["client_id"]]["credentials_no"] == p["credentials_no"]:
-        valve = tables.valves[p["client_id"]]
-        last = valve["last_success_at"]
-        tables.change(
-            valve,
-            last_success_at=p["at"] if last is None else max(last, p["at"]),
-            credentials_proven_no=p["credentials_no"],
-        )
-
-
 @carries_out(client.DEBIT)
 def debit(tables: Tables, p: Parameters) -> None:
     valve, rate = tables.valves[p["client_id"]], tables.clients[p["client_id"]]["rate_per_minute"]

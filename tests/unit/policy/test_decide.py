@@ -133,7 +133,7 @@ def ended(answer: Answer, *, row: Held = ROW, job: Started = STARTED) -> Ended:
 
 
 def another(answer: Answer, *, known: Known = KNOWN) -> Arrived:
-    return arrived(answer, job=replace(STARTED, grant_id=uuid4()), known=known)
+    return arrived(answer, job=STARTED._replace(grant_id=uuid4()), known=known)
 
 
 UNPROVEN = replace(KNOWN, proven=False)
@@ -153,7 +153,7 @@ def test_a_success_in_the_same_group_proves_the_credentials_for_the_others() -> 
 
 def test_a_success_of_another_client_proves_nothing() -> None:
     other = replace(UNPROVEN, id=2)
-    success = arrived(TOKENS, job=replace(STARTED, grant_id=uuid4(), client_id=2), known=other)
+    success = arrived(TOKENS, job=STARTED._replace(grant_id=uuid4(), client_id=2), known=other)
 
     refused, _ = read_all([another(INVALID_GRANT), success], {1: UNPROVEN, 2: other})
 
@@ -238,7 +238,7 @@ def test_only_invalid_grant_makes_a_suspect_and_only_silence_makes_doubt(
 
 @pytest.mark.parametrize("answer", [value[0] for name, value in ENDS.items() if name != "invalid_grant"])
 def test_nothing_but_invalid_grant_is_a_verdict_whatever_is_known(answer: Answer) -> None:
-    row = replace(ROW, suspect_at=NOW - DAY, access_expires_at=NOW - DAY, failures=99, failing_for=9 * DAY)
+    row = ROW._replace(suspect_at=NOW - DAY, access_expires_at=NOW - DAY, failures=99, failing_for=9 * DAY)
 
     assert ended(answer, row=row).reason is None
 
@@ -247,7 +247,7 @@ def test_nothing_but_invalid_grant_is_a_verdict_whatever_is_known(answer: Answer
     ("failures", "least", "most"), [(0, 2.5, 5), (1, 5, 10), (5, 80, 160), (6, 150, 300), (999, 150, 300)]
 )
 def test_a_failing_grant_waits_by_the_back_off(failures: int, least: float, most: float) -> None:
-    wait = ended(Response(500), row=replace(ROW, failures=failures)).due_at - NOW
+    wait = ended(Response(500), row=ROW._replace(failures=failures)).due_at - NOW
 
     assert least * SECOND <= wait <= most * SECOND
 
@@ -258,15 +258,15 @@ def test_a_grant_whose_client_must_wait_is_due_again_soon_for_the_valve_decides(
 
 def test_a_suspect_waits_ten_minutes_or_a_quarter_of_its_life() -> None:
     assert ended(INVALID_GRANT).due_at - NOW == 10 * MINUTE
-    assert ended(INVALID_GRANT, row=replace(ROW, life=20 * SECOND)).due_at - NOW == 5 * SECOND
+    assert ended(INVALID_GRANT, row=ROW._replace(life=20 * SECOND)).due_at - NOW == 5 * SECOND
 
 
 def test_at_grace_the_first_repeat_goes_at_once_and_later_ones_back_off() -> None:
-    grace = replace(ROW, rotation="grace", grace=MINUTE)
+    grace = ROW._replace(rotation="grace", grace=MINUTE)
 
     assert ended(Silence("timeout"), row=grace).due_at == NOW
-    assert ended(Silence("timeout"), row=replace(grace, doubt_since=NOW - SECOND)).due_at > NOW
-    assert ended(Silence("timeout"), row=replace(grace, doubt_since=NOW - 3 * MINUTE)).due_at == NOW
+    assert ended(Silence("timeout"), row=grace._replace(doubt_since=NOW - SECOND)).due_at > NOW
+    assert ended(Silence("timeout"), row=grace._replace(doubt_since=NOW - 3 * MINUTE)).due_at == NOW
     assert ended(Response(401), row=grace).due_at > NOW + 2 * SECOND
 
 
@@ -295,7 +295,7 @@ bodies = st.binary(max_size=100) | st.sampled_from([INVALID_GRANT.body, TOKENS.b
 def test_whatever_is_answered_is_decided_and_only_a_plain_refusal_is_a_verdict(
     status: int, body: bytes, row: str
 ) -> None:
-    made = decided(Response(status, body=body), row=replace(ROW, status=row, suspect_at=NOW - DAY))
+    made = decided(Response(status, body=body), row=ROW._replace(status=row, suspect_at=NOW - DAY))
 
     assert len(made.stored) + len(made.surplus) + len(made.ended) == 1
     if any(end.reason for end in made.ended):
@@ -306,7 +306,7 @@ def test_whatever_is_answered_is_decided_and_only_a_plain_refusal_is_a_verdict(
 
 
 def test_a_grant_that_failed_for_a_day_in_which_others_succeeded_is_given_up_and_asked_hourly() -> None:
-    row = replace(ROW, failing_for=DAY, failing_since=NOW - 3 * DAY)
+    row = ROW._replace(failing_for=DAY, failing_since=NOW - 3 * DAY)
     made = decided(Response(500), row=row)
 
     assert made.letters == {GRANT: "gave_up"}
@@ -314,21 +314,21 @@ def test_a_grant_that_failed_for_a_day_in_which_others_succeeded_is_given_up_and
 
 
 def test_silence_alone_is_never_death() -> None:
-    assert decided(Response(500), row=replace(ROW, failing_since=NOW - 30 * DAY)).letters == {}
+    assert decided(Response(500), row=ROW._replace(failing_since=NOW - 30 * DAY)).letters == {}
 
 
 def test_after_a_day_of_our_own_wrong_configuration_a_letter_says_so_and_the_grant_stays_active() -> None:
-    row = replace(ROW, failing_since=NOW - DAY)
+    row = ROW._replace(failing_since=NOW - DAY)
     made = decided(Response(401, body=b'{"error":"invalid_client"}'), row=row)
 
     assert made.letters == {GRANT: "our_configuration"}
     assert made.ended[0].reason is None
-    assert decided(Response(401), row=replace(ROW, failing_since=NOW - DAY + SECOND)).letters == {}
+    assert decided(Response(401), row=ROW._replace(failing_since=NOW - DAY + SECOND)).letters == {}
 
 
 # ── verdicts ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-SUSPECT = replace(ROW, suspect_at=NOW - 10 * MINUTE)
+SUSPECT = ROW._replace(suspect_at=NOW - 10 * MINUTE)
 
 
 def test_the_first_refusal_is_no_verdict_whatever_is_known() -> None:
@@ -342,12 +342,12 @@ def test_a_suspect_that_is_refused_again_needs_consent() -> None:
 
 
 def test_a_grant_that_was_in_doubt_is_told_as_a_lost_response() -> None:
-    assert ended(INVALID_GRANT, row=replace(SUSPECT, doubt_since=NOW - MINUTE)).reason == "response_lost"
+    assert ended(INVALID_GRANT, row=SUSPECT._replace(doubt_since=NOW - MINUTE)).reason == "response_lost"
 
 
 WAITS: dict[str, tuple[Held, Surroundings | None]] = {
-    "a journal is not drained": (replace(SUSPECT, doubt_since=NOW, journals_undrained=True), AROUND),
-    "former tokens are untried": (replace(SUSPECT, untried_former_tokens=1), AROUND),
+    "a journal is not drained": (SUSPECT._replace(doubt_since=NOW, journals_undrained=True), AROUND),
+    "former tokens are untried": (SUSPECT._replace(untried_former_tokens=1), AROUND),
     "no witness": (SUSPECT, replace(AROUND, witnessed=False)),
     "a mass": (SUSPECT, replace(AROUND, suspects=6)),
     "nothing is known": (SUSPECT, None),
@@ -366,8 +366,8 @@ def test_only_deaths_that_the_mass_guard_holds_are_told_as_held() -> None:
     assert decided(INVALID_GRANT, row=SUSPECT, around=replace(AROUND, suspects=6, witnessed=False)).deaths_held == {}
 
 
-FORMER = replace(STARTED, former_token_id=5)
-TRYING = replace(SUSPECT, untried_former_tokens=1)
+FORMER = STARTED._replace(former_token_id=5)
+TRYING = SUSPECT._replace(untried_former_tokens=1)
 
 
 def test_a_refused_former_token_is_no_verdict_on_the_grant() -> None:
@@ -378,7 +378,7 @@ def test_a_refused_former_token_is_no_verdict_on_the_grant() -> None:
 
 
 def test_the_next_former_token_is_tried_soon_and_the_present_one_after_the_suspects_wait() -> None:
-    more = ended(INVALID_GRANT, row=replace(TRYING, untried_former_tokens=2), job=FORMER)
+    more = ended(INVALID_GRANT, row=TRYING._replace(untried_former_tokens=2), job=FORMER)
     last = ended(INVALID_GRANT, row=TRYING, job=FORMER)
 
     assert more.due_at - NOW <= 15 * SECOND
@@ -396,26 +396,26 @@ def test_a_former_token_was_only_tried_where_the_provider_decided_about_it(answe
 
 @pytest.mark.parametrize("generation", [3, 6, 7])
 def test_a_token_set_for_the_rows_generation_or_a_later_one_is_stored(generation: int) -> None:
-    made = decided(TOKENS, row=replace(ROW, generation=generation))
+    made = decided(TOKENS, row=ROW._replace(generation=generation))
 
     assert (len(made.stored), made.surplus, made.ended) == (1, [], [])
     assert made.stored[0].generation == 7
 
 
 def test_a_token_set_of_a_grant_that_needed_consent_is_its_recovery() -> None:
-    made = decided(TOKENS, row=replace(ROW, status="needs_consent", claim_no=99))
+    made = decided(TOKENS, row=ROW._replace(status="needs_consent", claim_no=99))
 
     assert (len(made.stored), made.recovered) == (1, [GRANT])
     assert made.letters_to_close == []
 
 
 def test_a_success_closes_a_letter_that_is_open() -> None:
-    assert decided(TOKENS, row=replace(ROW, has_letter=True)).letters_to_close == [GRANT]
+    assert decided(TOKENS, row=ROW._replace(has_letter=True)).letters_to_close == [GRANT]
 
 
 def test_a_set_says_whether_former_tokens_are_concerned() -> None:
-    sent_former = replace(ROW, former_fingerprints=[SENT])
-    crowded = replace(ROW, former_fingerprints=[bytes([number]) for number in range(20)])
+    sent_former = ROW._replace(former_fingerprints=[SENT])
+    crowded = ROW._replace(former_fingerprints=[bytes([number]) for number in range(20)])
     sets = [decided(TOKENS, row=row).stored[0] for row in (ROW, sent_former, crowded)]
     assert [(each.is_former, each.is_crowded) for each in sets] == [(False, False), (True, False), (False, True)]
 
@@ -423,9 +423,9 @@ def test_a_set_says_whether_former_tokens_are_concerned() -> None:
 @pytest.mark.parametrize(
     "row",
     [
-        replace(ROW, generation=8, refresh_fingerprint=b"other"),
-        replace(ROW, refresh_fingerprint=b"other"),
-        replace(ROW, generation=8, refresh_fingerprint=b"other", former_fingerprints=[SENT]),
+        ROW._replace(generation=8, refresh_fingerprint=b"other"),
+        ROW._replace(refresh_fingerprint=b"other"),
+        ROW._replace(generation=8, refresh_fingerprint=b"other", former_fingerprints=[SENT]),
     ],
     ids=["an older generation", "a stranger's token at the same generation", "a former token of an older generation"],
 )
@@ -436,13 +436,13 @@ def test_any_other_token_set_is_surplus_and_never_dropped(row: Held) -> None:
 
 
 def test_at_the_same_generation_a_former_token_may_bring_the_next_set() -> None:
-    made = decided(TOKENS, row=replace(ROW, refresh_fingerprint=b"other", former_fingerprints=[SENT]))
+    made = decided(TOKENS, row=ROW._replace(refresh_fingerprint=b"other", former_fingerprints=[SENT]))
 
     assert len(made.stored) == 1
 
 
 def test_a_pair_that_is_held_already_is_no_surplus() -> None:
-    row = replace(ROW, generation=8, refresh_fingerprint=VAULT.fingerprint("new rt"))
+    row = ROW._replace(generation=8, refresh_fingerprint=VAULT.fingerprint("new rt"))
 
     assert decided(TOKENS, row=row) == Decisions()
 
@@ -450,7 +450,7 @@ def test_a_pair_that_is_held_already_is_no_surplus() -> None:
 @pytest.mark.parametrize("status", ["revoking", "revoked"])
 @pytest.mark.parametrize("generation", [7, 8])
 def test_a_token_set_for_a_grant_that_must_end_opens_its_revocation_again(status: str, generation: int) -> None:
-    row = replace(ROW, status=status, generation=generation)
+    row = ROW._replace(status=status, generation=generation)
 
     assert decided(TOKENS, row=row).reopened == [GRANT]
 
@@ -477,7 +477,7 @@ def test_the_life_counts_from_the_start_of_the_request() -> None:
 
 
 def test_a_grant_on_demand_rests_for_days() -> None:
-    [stored] = decided(TOKENS, row=replace(ROW, keep="on-demand"), idle_refresh_days=30).stored
+    [stored] = decided(TOKENS, row=ROW._replace(keep="on-demand"), idle_refresh_days=30).stored
 
     assert timedelta(days=26.9) < stored.due_at - NOW < timedelta(days=33.1)
 
