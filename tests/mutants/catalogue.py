@@ -42,8 +42,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "models/attempt.py",
-                "g.id = job.id and g.claim_no = job.claim_no and g.claimed_at",
-                "g.id = job.id and g.claimed_at",
+                "g.id = job.id and g.claim_no = job.claim_no\n        and coalesce",
+                "g.id = job.id\n        and coalesce",
             ),
         ),
     ),
