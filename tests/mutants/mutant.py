@@ -60,4 +60,5 @@ class Simulated:
 
 
 Design = Mutant | Simulated
-SIMULATION = ("-m", "tests.simulation", "--seed", "mend", "--refreshes", "10000")
+# Many short episodes: each has a weather of its own.
+SIMULATION = ("-m", "tests.simulation", "--seed", "mend", "--refreshes", "10000", "--episode", "400")

@@ -12,16 +12,18 @@ from models.database import transaction
 from tasks.oauth.messages import TokenSet
 from tasks.oauth.provider import Rotation
 from tasks.registration import resolve, times_of
+from tests.simulation import faults
+from tests.simulation.faults import SECRET
 from tests.simulation.keys import OpenVault
 from tests.simulation.tables import Row
-from tests.simulation.weather import HOURLY, OUTAGES, Weather
+from tests.simulation.weather import HOURLY, Weather
 from worker.simulator.provider import Call, Client
 
 if TYPE_CHECKING:
     from tests.simulation.episode import Episode
 
-SECRET = "right"
 WHO = "operator"
+RACES = 0.5  # share of what happens to a grant that happens just when it is claimed or asked
 
 
 def add_client(episode: "Episode") -> None:
@@ -31,6 +33,8 @@ def add_client(episode: "Episode") -> None:
     overrides = dict(profile.settings)
     if episode.world.random.random() < 0.5:
         overrides["rate"] = episode.world.random.choice((30, 100, 600))
+    if episode.world.random.random() < 0.3:
+        overrides["burst"] = episode.world.random.choice((2, 5, 10))
     provider = resolve("generic", overrides, episode.settings)
     tables.clients[number] = {
         "id": number,
@@ -111,102 +115,47 @@ def _some_row(episode: "Episode", *statuses: str) -> Row | None:
     return episode.world.random.choice(rows) if rows and not episode.database_is_away else None
 
 
-def _for_a_while(
-    episode: "Episode", kind: str, begin: Callable[[], None], end: Callable[[], None], seconds: float
-) -> None:
-    episode.judge.trouble(kind, seconds + 10)
-    begin()
-    episode.world.after(seconds, end)
+def _to_a_grant(episode: "Episode", act: Callable[["Episode", UUID], None], *statuses: str) -> None:
+    """Do it to some grant now, or to the next one that is claimed or begun, before its answer is there."""
+    if episode.world.random.random() < RACES:
+        episode.races.append(act)
+    elif (row := _some_row(episode, *statuses)) is not None:
+        act(episode, row["id"])
 
 
-def _duration(episode: "Episode") -> float:
-    random = episode.world.random
-    return float(random.choice((5, 60, 600, 3600)) * (0.5 + random.random()))
+def race(episode: "Episode", grant_id: UUID) -> None:
+    """A grant was claimed or begun: what waits for that happens within the time that its request takes."""
+    act, random = episode.races.pop(), episode.world.random
 
+    def happen() -> None:
+        if not episode.calm and not episode.database_is_away and grant_id in episode.tables.grants:
+            act(episode, grant_id)
 
-def outage(episode: "Episode") -> None:
-    """The provider answers everybody in the same wrong way."""
-    kind = episode.world.random.choice(OUTAGES)
-    episode.world.log("outage", kind)
-    _for_a_while(
-        episode,
-        "an outage",
-        lambda: setattr(episode.network, "outage", kind),
-        lambda: setattr(episode.network, "outage", ""),
-        _duration(episode),
-    )
-
-
-def database_away(episode: "Episode") -> None:
-    """PostgreSQL is away, and comes back as it was."""
-    episode.world.log("database away")
-    seconds = _duration(episode) / 6
-    _for_a_while(
-        episode,
-        "the database was away",
-        lambda: setattr(episode, "database_is_away", True),
-        lambda: setattr(episode, "database_is_away", False),
-        seconds,
-    )
-
-
-def broker_flush(episode: "Episode") -> None:
-    """FLUSHALL."""
-    episode.world.log("broker flushed")
-    episode.broker.flush()
-
-
-def broker_away(episode: "Episode") -> None:
-    """Redis is away, and has forgotten everything when it comes back."""
-    episode.world.log("broker away")
-    episode.broker.flush()
-    _for_a_while(
-        episode,
-        "the broker was away",
-        lambda: setattr(episode.broker, "away", True),
-        lambda: setattr(episode.broker, "away", False),
-        _duration(episode) / 6,
-    )
-
-
-def disk_full(episode: "Episode") -> None:
-    """A worker's disk takes nothing more for a while."""
-    if episode.workers:
-        worker = episode.world.random.choice(episode.workers)
-        episode.world.log("disk full", worker.name)
-        _for_a_while(
-            episode,
-            "a disk was full",
-            lambda: setattr(worker.disk, "full", True),
-            lambda: setattr(worker.disk, "full", False),
-            _duration(episode),
-        )
-
-
-def wrong_secret(episode: "Episode") -> None:
-    """The provider has another secret for us, until somebody notices."""
-    client_id = episode.world.random.choice(list(episode.tables.clients))
-    episode.world.log("wrong secret", client_id)
-    register = episode.provider.register
-    _for_a_while(
-        episode,
-        "the secret was wrong",
-        lambda: register(Client(f"id{client_id}", "another")),
-        lambda: register(Client(f"id{client_id}", SECRET)),
-        _duration(episode),
-    )
+    episode.world.after(random.random() * random.choice((0.01, 0.1, 0.5)), happen)
 
 
 def pause(episode: "Episode") -> None:
     """An operator pauses a grant, and resumes it."""
-    if (row := _some_row(episode, "active")) is None:
-        return
-    grant_id = row["id"]
+    _to_a_grant(episode, _pause, "active")
+
+
+def _pause(episode: "Episode", grant_id: UUID) -> None:
     with transaction() as connection:
         operating.pause_grants(connection, [grant_id], who=WHO)
-    seconds = _duration(episode)
+    seconds = faults.duration(episode)
     episode.judge.trouble("an operator's pause", seconds + 60)
     episode.world.after(seconds, lambda: resume(episode, grant_id))
+
+
+def stall(episode: "Episode") -> None:
+    """A worker is frozen while it asks for a grant, mostly for longer than its lease."""
+    episode.races.append(_stall)
+
+
+def _stall(episode: "Episode", grant_id: UUID) -> None:
+    worker, random = episode.judge.deaths.begun_by(grant_id), episode.world.random
+    if worker in episode.workers:
+        worker.freeze(random.choice((40, 90, 200)) * (0.7 + 0.6 * random.random()))
 
 
 def resume(episode: "Episode", grant_id: UUID) -> None:
@@ -225,7 +174,7 @@ def pause_client(episode: "Episode") -> None:
     client_id = episode.world.random.choice(list(episode.tables.clients))
     with transaction() as connection:
         operating.pause_client(connection, client_id, who=WHO)
-    seconds = _duration(episode)
+    seconds = faults.duration(episode)
     episode.judge.trouble("an operator's pause", seconds + 60)
     episode.world.after(seconds, lambda: resume_client(episode, client_id))
 
@@ -250,11 +199,13 @@ def user_revokes(episode: "Episode") -> None:
 
 def revoke(episode: "Episode") -> None:
     """An application asks for the end of a grant; its customer comes back later."""
-    if (row := _some_row(episode, "active", "paused", "needs_consent")) is None:
-        return
-    episode.world.log("revocation", row["ref"])
+    _to_a_grant(episode, _revoke, "active", "paused", "needs_consent")
+
+
+def _revoke(episode: "Episode", grant_id: UUID) -> None:
+    episode.world.log("revocation", episode.tables.grants[grant_id]["ref"])
     with transaction() as connection:
-        operating.request_revocation(connection, row["id"], reason="asked for", who=WHO)
+        operating.request_revocation(connection, grant_id, reason="asked for", who=WHO)
 
 
 def reconsent(episode: "Episode") -> None:
@@ -263,11 +214,17 @@ def reconsent(episode: "Episode") -> None:
     newest = {row["ref"]: row for row in tables.grants.values()}
     dead = [ref for ref, row in newest.items() if row["status"] in ("needs_consent", "revoked")]
     if newest and not episode.database_is_away:
-        ref = random.choice(dead) if dead and random.random() < 0.8 else random.choice(list(newest))
-        row = newest[ref]
-        if row["id"] in tables.revocations and row["status"] != "revoked":
-            return  # protocol §1: it waits where revocation is not per token
-        connect(episode, ref)
+        if dead and random.random() < 0.8:
+            _reconsent(episode, newest[random.choice(dead)]["id"])
+        else:
+            _to_a_grant(episode, _reconsent, "active")
+
+
+def _reconsent(episode: "Episode", grant_id: UUID) -> None:
+    row = episode.tables.grants[grant_id]
+    if grant_id in episode.tables.revocations and row["status"] != "revoked":
+        return  # protocol §1: it waits where revocation is not per token
+    connect(episode, row["ref"])
 
 
 def come_back(episode: "Episode", ref: str) -> None:
@@ -299,33 +256,6 @@ def redrive_all(episode: "Episode") -> None:
             operating.accept_deaths(connection, client_id, who=WHO)
 
 
-def clock_jump(episode: "Episode") -> None:
-    """A machine's wall clock is wrong by up to an hour."""
-    if episode.workers:
-        worker = episode.world.random.choice(episode.workers)
-        worker.skew = timedelta(seconds=episode.world.random.uniform(-3600, 3600))
-
-
-def no_beat(episode: "Episode") -> None:
-    """All beats are killed, and none is there for a while."""
-    episode.no_beats_until = episode.world.seconds + _duration(episode)
-    for beat in list(episode.beats):
-        episode.world.bury(beat)
-
-
-def no_worker(episode: "Episode") -> None:
-    """All workers are killed, and none is there for a while."""
-    episode.no_workers_until = episode.world.seconds + _duration(episode) / 3
-    for worker in list(episode.workers):
-        episode.world.bury(worker)
-
-
-def rolling_restart(episode: "Episode") -> None:
-    """Every worker is told to stop, and another is started in its place."""
-    for worker in list(episode.workers):
-        worker.stop()
-
-
 def forge(episode: "Episode") -> None:
     """Somebody writes into the broker: old claims, claims to come, nonsense."""
     if (row := _some_row(episode, "active", "paused", "needs_consent", "revoking")) is None:
@@ -344,57 +274,15 @@ def use(episode: "Episode") -> None:
         episode.provider.handle(Call("api", {}, bearer=token, org="org-1"), episode.world.seconds)
 
 
-def fail_over(episode: "Episode") -> None:
-    """The standby that takes over lacks the last commits."""
-    if episode.database_is_away:
-        return
-    lost = episode.engine.lose_commits(episode.world.random.randint(0, 12))
-    episode.world.log("fail-over", f"lost={lost}")
-    _come_back_rewound(episode, away_for=5 + episode.world.random.random() * 60)
-
-
-def restore(episode: "Episode") -> None:
-    """Somebody restores a backup that is minutes or hours old."""
-    if episode.database_is_away:
-        return
-    backup, made_at = episode.tables.snapshot(), episode.world.seconds
-    age = 120 + episode.world.random.random() * 4 * 3600
-
-    def put_back() -> None:
-        if episode.database_is_away or episode.calm:
-            return
-        episode.world.log("restore", f"of={made_at:.0f}")
-        episode.tables.restore(backup)
-        episode.engine.commits.clear()
-        _come_back_rewound(episode, away_for=120 + episode.world.random.random() * 600)
-
-    episode.world.after(age, put_back)
-
-
-def _come_back_rewound(episode: "Episode", *, away_for: float) -> None:
-    tables, world = episode.tables, episode.world
-    tables.timeline = f"{int(tables.timeline, 16) + 1:08X}"
-    episode.database_is_away = True
-    episode.judge.rewound()
-    episode.judge.trouble("the database was away", away_for + 30)
-
-    def back() -> None:
-        episode.database_is_away = False
-        for worker in episode.workers:
-            worker.pulse_within(5)
-
-    world.after(away_for, back)
-
-
 HAPPENINGS: dict[str, Callable[["Episode"], None]] = {
-    "outage": outage,
-    "database_away": database_away,
-    "fail_over": fail_over,
-    "restore": restore,
-    "broker_flush": broker_flush,
-    "broker_away": broker_away,
-    "disk_full": disk_full,
-    "wrong_secret": wrong_secret,
+    "outage": faults.outage,
+    "database_away": faults.database_away,
+    "fail_over": faults.fail_over,
+    "restore": faults.restore,
+    "broker_flush": faults.broker_flush,
+    "broker_away": faults.broker_away,
+    "disk_full": faults.disk_full,
+    "wrong_secret": faults.wrong_secret,
     "pause": pause,
     "pause_client": pause_client,
     "user_revokes": user_revokes,
@@ -402,12 +290,13 @@ HAPPENINGS: dict[str, Callable[["Episode"], None]] = {
     "reconsent": reconsent,
     "wish": wish,
     "redrive": redrive_all,
-    "clock_jump": clock_jump,
-    "no_beat": no_beat,
-    "no_worker": no_worker,
-    "rolling_restart": rolling_restart,
+    "clock_jump": faults.clock_jump,
+    "no_beat": faults.no_beat,
+    "no_worker": faults.no_worker,
+    "rolling_restart": faults.rolling_restart,
     "forge": forge,
     "use": use,
+    "stall": stall,
 }
 
 

@@ -66,6 +66,7 @@ class Beat(Process):
         self.episode = episode
         self.scheduler = Scheduler(episode.broker, UUID(int=episode.world.random.getrandbits(128)), self._failed)
         self.next_at = float("inf")
+        self.looked_at = float("-inf")
         self._turn = 0
         self._busy = False
         self._wanted = LONGEST_SLEEP
@@ -87,9 +88,18 @@ class Beat(Process):
     def _tick(self, turn: int) -> None:
         if turn != self._turn:
             return
+        at = self.world.seconds
+        if at < self.looked_at + LONGEST_SLEEP and self.episode.next_due() > at:
+            # It was planned for the end of a lease that has ended long since.
+            self.next_at = float("inf")
+            self.wake(self._nothing_before())
+            return
+        self.looked_at = at
 
         def look() -> None:
             again_in = self.scheduler.tick()
+            if self.world.seconds == at and not self.scheduler.failures and not self.scheduler.broker_failed:
+                self.episode.looked(again_in)
             self._busy, self.next_at = False, float("inf")
             self.wake(max(again_in, min(self._nothing_before(), self._wanted)))
 

@@ -1,5 +1,6 @@
 """The broker: messages that may be doubled, lost, late, out of order, forged, or gone altogether."""
 
+from collections import deque
 from functools import partial
 from typing import Any, Protocol
 
@@ -29,7 +30,8 @@ class Broker:
         self.consumers: list[Consumer] = []
         self.away = False
         self._epoch = 0
-        self._waiting: list[tuple[str, list[Any]]] = []
+        self._waiting: dict[str, deque[list[Any]]] = {}  # by task: each has a queue of its own
+        self._looks_again = False
 
     def send_task(self, name: str, *, args: list[Any], **_: Any) -> None:
         """Publish, as Celery's app does.
@@ -58,12 +60,15 @@ class Broker:
     def _deliver(self, epoch: int, name: str, args: list[Any]) -> None:
         if epoch != self._epoch:
             return
-        ready = [each for each in self.consumers if each.alive]
-        if not ready or self.away:
+        ready = self._ready()
+        if not ready:
             self._wait(name, args)
             return
         chosen = self.world.random.choice(ready)
         self.world.after(0, lambda: self._hand_over(chosen, epoch, name, args), owner=chosen)  # type: ignore[arg-type]
+
+    def _ready(self) -> list[Consumer]:
+        return [] if self.away else [each for each in self.consumers if each.alive]
 
     def _hand_over(self, chosen: Consumer, epoch: int, name: str, args: list[Any]) -> None:
         if chosen.has_room(name, args):
@@ -71,17 +76,30 @@ class Broker:
         elif epoch == self._epoch:
             self._wait(name, args)
 
+    # Messages that nobody had room for: each consumer takes of them, once a second, until it is full
+
     def _wait(self, name: str, args: list[Any]) -> None:
-        self._waiting.append((name, args))
-        if len(self._waiting) == 1:
+        if not self._looks_again:
+            self._looks_again = True
             self.world.after(CONSUMER_LOOKS_AGAIN, self._look_again)
+        self._waiting.setdefault(name, deque()).append(args)
 
     def _look_again(self) -> None:
         if not self._waiting:
+            self._looks_again = False
             return
-        if self.away or not any(each.alive for each in self.consumers):
-            self.world.after(CONSUMER_LOOKS_AGAIN, self._look_again)
-            return
-        waiting, self._waiting = self._waiting, []
-        for name, args in waiting:
-            self._deliver(self._epoch, name, args)
+        self.world.after(CONSUMER_LOOKS_AGAIN, self._look_again)
+        ready = self._ready()
+        for chosen in self.world.random.sample(ready, len(ready)):
+            self.world.after(0, partial(self._pull, chosen, len(ready)), owner=chosen)  # type: ignore[arg-type]
+
+    def _pull(self, chosen: Consumer, consumers: int) -> None:
+        """Take a fair share of each queue, as far as there is room."""
+        for name, queue in list(self._waiting.items()):
+            for _ in range(-(-len(queue) // consumers)):
+                if not queue or not chosen.has_room(name, queue[0]):
+                    break
+                args = queue.popleft()
+                if not queue and self._waiting.get(name) is queue:
+                    del self._waiting[name]
+                chosen.consume(name, args)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from tasks.journal import Entry, Journal, Position
+from tasks.journal import Entry, Journal, JournalBroken, Position
 from tasks.journal.disk import Disk
 
 if TYPE_CHECKING:
@@ -62,12 +62,20 @@ class WatchedJournal(Journal):
 
     def append(self, entries: Sequence[Entry]) -> list[Position]:
         disk = self.worker.disk
-        before = disk.written
+        before, positions = disk.written, list[Position]()
         try:
-            return super().append(entries)
+            positions = super().append(entries)
+        except JournalBroken as error:
+            positions = error.positions
+            raise
         finally:
             if disk.written > before:
-                self.worker.made_durable(entries)
+                self.worker.made_durable(entries, positions)
+        return positions
+
+    def mark_settled(self, positions: Sequence[Position]) -> None:
+        self.worker.episode.judge.shelf.marked(positions)
+        super().mark_settled(positions)
 
 
 def power_off(journal: Journal) -> None:

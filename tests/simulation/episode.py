@@ -7,10 +7,10 @@ lost is attributed and told, nothing waits in silence.
 import shutil
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from tasks.journal import JournalError
 from tasks.oauth.messages import TokenSet
 from tasks.registration import Registrations
 from tests.simulation import actors, edges
+from tests.simulation.agenda import next_look
 from tests.simulation.beat import Beat
 from tests.simulation.broker import Broker
 from tests.simulation.database import Engine, away
@@ -33,7 +34,10 @@ from tests.simulation.judge import Judge, Violation
 from tests.simulation.keys import OpenVault
 from tests.simulation.network import Network, Sent
 from tests.simulation.profiles import PROFILES, Profile
-from tests.simulation.tables import WHOLE, Row, Tables, Undo
+from tests.simulation.rest import unrest
+from tests.simulation.statements.claims import is_claimed
+from tests.simulation.statements.installation import state
+from tests.simulation.tables import WHOLE, Tables, Undo
 from tests.simulation.weather import Weather, draw
 from tests.simulation.worker import SIZES, Worker
 from tests.simulation.world import Process, World
@@ -44,7 +48,6 @@ MACHINE_IS_OFF = 0.1  # share of the kills after which its machine is off for up
 MACHINES = ("machine0", "machine1")
 MILD = 0.2  # share of the lost answers where each costs a grant
 GONE = ("needs_consent", "revoked")
-A_DAY = timedelta(days=1)
 REST = 60 * 3600.0
 REST_STEP = 3 * 3600.0
 MEMORY = Path("/dev/shm")  # noqa: S108  # the folder in it is our own
@@ -106,6 +109,7 @@ class Episode:
         self.no_workers_until = 0.0
         self.no_beats_until = 0.0
         self.calm = False
+        self.races: list[Callable[[Episode, UUID], None]] = []  # what waits for the next grant that is asked
         self._made = 0
 
     # Edges
@@ -153,6 +157,8 @@ class Episode:
         for row, key, before in undo:
             if key is WHOLE and "claim_no" in row and row["status"] != before["status"] and row["status"] in GONE:
                 actors.come_back(self, row["ref"])
+        if self.races and (asked := _asked(undo)) is not None:
+            actors.race(self, asked)
         due = [row["due_at"] for row, key, _ in undo if key is WHOLE and row.get("status") in ("active", "queued")]
         new_work = (self.tables.revocations, self.tables.wishes, self.tables.grants)
         if any(
@@ -173,29 +179,16 @@ class Episode:
             where = traceback.extract_tb(error.__traceback__)[-1]
             self.judge.fail("exception", f"{what}: {error!r} at {where.filename}:{where.lineno}", process.name)
 
+    def looked(self, again_in: float) -> None:
+        """A beat has looked, and nothing failed."""
+        if state(self.tables, None) == "fit":
+            self.judge.breaker.looked(again_in)
+
     def next_due(self) -> float:
         """When a look of beat could find something, in seconds of the world."""
-        soonest = [due for client_id in self.tables.valves for due in self._due_of(client_id)]
-        if not soonest:
-            return self.world.seconds + 3600
-        return self.world.seconds + (min(soonest) - self.tables.now).total_seconds()
-
-    def _due_of(self, client_id: int) -> Iterator[datetime]:
-        tables, valve = self.tables, self.tables.valves[client_id]
-        open_at = max(valve["paused_until"] or tables.now, tables.now)
-        for row in tables.revocations.values():
-            if row["client_id"] == client_id and row["status"] == "queued":
-                yield max(row["due_at"], open_at)
-        if valve["paused_by_operator"]:
-            return
-        # A repeat in its grace goes ahead of the valve.
-        hurries = tables.clients[client_id]["rotation"] == "grace"
-        for grant in tables.grants.values():
-            if grant["client_id"] == client_id and grant["status"] == "active":
-                in_doubt = hurries and (grant["doubt_since"] or grant["started_at"])
-                yield grant["due_at"] if in_doubt else max(grant["due_at"], open_at)
-        if any(wish["client_id"] == client_id for wish in tables.wishes.values()):
-            yield max(tables.now + timedelta(seconds=1), open_at)
+        found = (next_look(self.tables, client_id) for client_id in self.tables.valves)
+        soonest = min((each for each in found if each is not None), default=None)
+        return self.world.seconds + (3600 if soonest is None else (soonest - self.tables.now).total_seconds())
 
     # Processes
 
@@ -310,51 +303,23 @@ class Episode:
             while self.world.seconds < until and self.world.step():
                 pass
             rows = self.tables.grants.values()
-            if not any(row["started_at"] or self._unrest(row) for row in rows):
+            if not any(row["started_at"] or unrest(self, row) for row in rows):
                 return
 
     def _judge_the_end(self) -> None:
         self.judge.count_losses()
         self.judge.check_held()
         for row in self.tables.grants.values():
-            if unrest := self._unrest(row):
-                self.judge.fail(*unrest, row["ref"])
+            if told := unrest(self, row):
+                self.judge.fail(*told, row["ref"])
 
-    def _unrest(self, row: Row) -> tuple[str, str] | None:
-        """Invariants 13 and 16: a grant is alive and fresh, or somebody was told."""
-        consent, now = self.judge.consents[row["id"]], self.world.now
-        gone = consent.lost(self.world.seconds) or consent.revoked_at is not None
-        revocation = self.tables.revocations.get(row["id"])
-        if revocation is not None:
-            ended = revocation["status"] != "queued" or self._told(row)
-            return None if ended else ("16", f"a revocation does not end ({revocation['last_error_code']})")
-        if gone:
-            # Where the provider said that its token lives for a year, nobody can know before somebody uses it.
-            unknown = row["suspect_at"] is None and (row["access_expires_at"] or now) > now + A_DAY
-            suspect = f"suspect since {row['suspect_at']}"
-            return None if unknown or self._told(row) else ("16", f"it is dead and nobody was told ({suspect})")
-        if row["doubt_since"] is not None and self._waits(row):
-            return None
-        if row["status"] != "active":
-            return ("13", f"it lives, and is {row['status']} in calm weather")
-        if row["access_expires_at"] is None or row["access_expires_at"] < now:
-            return ("13", "in calm weather its access token has ended")
-        return None
 
-    def _told(self, row: Row) -> bool:
-        grant_id, tables = row["id"], self.tables
-        letter = any(each["grant_id"] == grant_id and each["resolved_at"] is None for each in tables.letters.values())
-        held = tables.valves[row["client_id"]]["deaths_held_at"] is not None
-        return letter or held or self._waits(row)
-
-    def _waits(self, row: Row) -> bool:
-        """Whether a journal that may hold its answer lies on a machine that is off, and somebody was told."""
-        owners = {worker.place.journal_id for worker in self.workers if worker.place is not None}
-        undrained = {j["id"] for j in self.tables.journals.values() if j["drained_at"] is None}
-        told = (each for each in self.tables.events.values() if each["type"] == "grant.waiting")
-        return bool(undrained.intersection(row["doubt_journals"]) - owners) and any(
-            each["grant_id"] == row["id"] for each in told
-        )
+def _asked(undo: Undo) -> UUID | None:
+    """A grant that was claimed or begun."""
+    for row, key, before in undo:
+        if key is WHOLE and "claim_no" in row and row["claim_no"] > before["claim_no"] and is_claimed(dict(row)):
+            return row["id"]  # type: ignore[no-any-return]
+    return None
 
 
 def _opened(row: Any, before: Any) -> bool:

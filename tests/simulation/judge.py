@@ -3,33 +3,27 @@
 What is checked when is told in docs/explanation/simulation.md. A violation ends the episode.
 """
 
-from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
+from tests.simulation.breaker import Breaker
+from tests.simulation.deaths import Deaths
 from tests.simulation.keys import token_of
+from tests.simulation.limits import Limits
 from tests.simulation.network import Sent
+from tests.simulation.shelf import Shelf
 from tests.simulation.tables import ABSENT, WHOLE, Row, Tables, Undo
-from tests.simulation.world import World
+from tests.simulation.world import EPOCH, World
 from worker.simulator.ledger import Grant as LedgerGrant
 from worker.simulator.ledger import Pair
 from worker.simulator.provider import SimulatedProvider
 
-MINUTE, HOUR = 60.0, 3600.0
-MOST_AN_HOUR = 150
-HALF_AN_HOUR = timedelta(minutes=30)
+EPSILON = 1e-6  # s: the rounding of a time of day
 FROZEN = "frozen after the last guard"
 BOTH_GONE = "a broken journal could not keep it, and the commit is gone"
 WALKS_BACK = "an older token set replaced a newer one"
-
-
-def _within(times: deque[float], now: float, span: float) -> int:
-    """Count an instant, and how many lie within the span that ends now."""
-    times.append(now)
-    while times[0] <= now - span:
-        times.popleft()
-    return len(times)
 
 
 class Violation(BaseException):
@@ -58,18 +52,19 @@ class Judge:
         self.recorded: set[int] = set()  # pairs that a commit has stored
         self.frozen: Counter[str] = Counter()
         self.losses: Counter[str] = Counter()
-        self.over_rate: Counter[str] = Counter()
         self.grace: float | None = None
         self.troubles: list[tuple[float, float, str]] = []
         self.asked: dict[int, list[Sent]] = {}
         self.volatile: dict[int, Sent] = {}  # token sets that arrived and are in no journal
         self.refreshes = 0
-        self.by_client: dict[str, deque[float]] = {}
-        self.by_consent: dict[int, deque[float]] = {}
         self.rewound_at: float | None = None
         self.forgives_rewinding = False
         self.unfit_since: float | None = None
         self.frozen_consents: set[int] = set()  # with a request whose process froze after its last guard
+        self.limits = Limits(world, tables, self.consents, self.fail)
+        self.breaker = Breaker(tables, self.fail)
+        self.deaths = Deaths(tables, provider.ledger, self.fail)
+        self.shelf = Shelf(tables, provider, self.recorded, self.fail)
 
     # Requests
 
@@ -79,10 +74,14 @@ class Judge:
         ref = pair.grant.ref if pair else "-"
         self.world.log("sent", ref, sent.process.name, sent.endpoint, f"no={sent.number}", sent.fate)
         if pair is not None:
-            self._check_storm(pair, ref)
+            self.limits.check_storm(pair, ref)
         if sent.endpoint != "token" or pair is None or sent.attempt is None:
             return
         now, sent.consent = self.world.seconds, pair.grant.number
+        self.limits.check_lease_left(sent, ref)
+        if pair.grant.number not in self.frozen_consents:  # what a frozen process did nobody can know
+            self.limits.check_repeat(sent, pair, self.asked.get(sent.consent, ()), ref)
+        self.breaker.asked(sent, ref)
         self.asked.setdefault(sent.consent, []).append(sent)
         others = self.running.setdefault(pair.grant.number, [])
         others[:] = [each for each in others if not each.ended and (each.lease_until or 0) > now]
@@ -94,25 +93,6 @@ class Judge:
         self._check_revocation(sent, began, ref)
         if self.unfit_since is not None and began >= self.unfit_since:
             self.fail("15", f"request {sent.number} was begun while commits may be missing", ref)
-
-    def _check_storm(self, pair: Pair, ref: str) -> None:
-        """Invariant 12: no grant is hammered, and no client beyond its rate and what may be under way."""
-        now, name = self.world.seconds, pair.grant.client_id
-        # Where a provider said that tokens live for a minute, a suspect is asked four times a minute.
-        asked = _within(self.by_consent.setdefault(pair.grant.number, deque()), now, HOUR)
-        if asked > MOST_AN_HOUR and all((row["life"] or HALF_AN_HOUR) >= HALF_AN_HOUR for row in self._rows_of(pair)):
-            self.fail("12", f"more than {MOST_AN_HOUR} requests for one grant in an hour", ref)
-        client = next(row for row in self.tables.clients.values() if row["client_id"] == name)
-        if client["rate_per_minute"] is None or self.rewound_at is not None:
-            return
-        sent = _within(self.by_client.setdefault(name, deque()), now, MINUTE)
-        self.over_rate[name] = max(self.over_rate[name], sent - client["rate_per_minute"])
-        if sent > client["rate_per_minute"] + client["burst"]:
-            self.fail("12", f"{sent} requests of {name} in a minute", ref)
-
-    def _rows_of(self, pair: Pair) -> list[Row]:
-        ids = [grant_id for grant_id, consent in self.consents.items() if consent is pair.grant]
-        return [self.tables.grants[each] for each in ids if each in self.tables.grants]
 
     def _excused(self, other: Sent, sent: Sent) -> bool:
         if other.frozen or sent.frozen:
@@ -132,7 +112,7 @@ class Judge:
         if revocation is None or job.status == "revoking":
             return
         asked = (revocation["requested_at"] - self.world.now).total_seconds() + self.world.seconds
-        if began > asked + 1e-6:
+        if began > asked + EPSILON:
             self.fail("5", f"request {sent.number} was begun after the grant's revocation was asked for", ref)
 
     def lost(self, sent: Sent, why: str) -> None:
@@ -152,9 +132,14 @@ class Judge:
     def rewound(self) -> None:
         """Commits are gone: what no journal could keep is gone with them."""
         self.rewound_at = self.world.seconds
+        self.unfit_since = self.world.seconds
+        self.limits.rewound()
+        self.breaker.rewound()
+        self.deaths.rewound()
         held = {row["refresh_fingerprint"] for row in self.tables.grants.values()}
         held |= {row["refresh_fingerprint"] for rows in self.tables.former.values() for row in rows.values()}
         tokens = {token_of(each) for each in held if each}
+        self.shelf.rewound(tokens)
         for sent in [each for each in self.volatile.values() if each.pair in self.recorded]:
             pair = self.provider.ledger.grants[sent.consent].pairs.get(sent.pair or 0) if sent.consent else None
             if pair is not None and pair.refresh_token not in tokens and not sent.lost:
@@ -176,30 +161,55 @@ class Judge:
 
     def committed(self, undo: Undo) -> None:
         """Look at every row that a transaction changed."""
-        seen: set[int] = set()
+        befores: dict[int, Row] = {}
+        changed: list[tuple[Row, Row]] = []
         for table, key, before in undo:
-            if key is WHOLE and id(table) not in seen:
-                seen.add(id(table))
-                if "sealed_access_token" in table and "claim_no" in table:
-                    self._grant_changed(before, table)  # type: ignore[arg-type]
-                elif "evidence" in table and table["status"] == "done" and before["status"] != "done":
-                    self._revoked(table)  # type: ignore[arg-type]
-            elif before is ABSENT and isinstance(row := table.get(key), dict) and "stored_at" in row:
+            if key is WHOLE and id(table) not in befores:
+                befores[id(table)] = before
+                changed.append((before, table))  # type: ignore[arg-type]  # a row, where it was changed as a whole
+            elif before is ABSENT and isinstance(row := table.get(key), dict) and "refresh_fingerprint" in row:
                 self._record(row["refresh_fingerprint"])
+        for before, row in changed:
+            if "claim_no" in row:
+                self._grant_changed(before, row, befores)
+        for before, row in changed:  # a claim is judged by the valve that it found
+            if "claim_no" not in row:
+                self._other_changed(before, row)
+        self.breaker.commit_ended()
+
+    def _other_changed(self, before: Row, row: Row) -> None:
+        if "strike_grant_ids" in row:
+            self.breaker.valve_changed(before, row)
+        elif "replayed_incident" in row:
+            self.shelf.journal_changed(before, row)
+        elif "incident_at" in row:
+            if row["incident_at"] is None and row["timeline"] == self.tables.timeline:
+                self.unfit_since = None
+        elif "evidence" in row and row["status"] == "done" and before["status"] != "done":
+            self._revoked(row)
 
     def _record(self, fingerprint: bytes | None) -> None:
         if fingerprint is not None and (pair := self._pair(token_of(fingerprint))) is not None:
             self.recorded.add(pair.number)
+            self.shelf.stored(pair)
 
-    def _grant_changed(self, before: Row, after: Row) -> None:
+    def _grant_changed(self, before: Row, after: Row, befores: Mapping[int, Row]) -> None:
         self._check_lease(after)
         if before["generation"] != after["generation"] or before["refresh_fingerprint"] != after["refresh_fingerprint"]:
             self._stored(before, after)
+        elif after["claimed_at"] is not None and after["claimed_at"] != before["claimed_at"]:
+            self.breaker.claimed(before, after)
+        if after["started_at"] is not None and after["started_at"] != before["started_at"]:
+            self.breaker.begun(before, after)
+            self.deaths.begun(after, self.world.current)
+        if after["attempts"] > before["attempts"]:
+            self.deaths.ended(before, after, self.world.current)
         if before["status"] != after["status"] or before["doubt_since"] != after["doubt_since"]:
             doubt = "doubt" if after["doubt_since"] else "-"
             self.world.log("row", after["ref"], after["status"], f"g={after['generation']}", doubt, after["reason"])
         if before["status"] != "needs_consent" and after["status"] == "needs_consent":
             self._verdict(after)
+            self.deaths.declared(after, self.consents[after["id"]], befores)
 
     def _stored(self, before: Row, after: Row) -> None:
         ref = after["ref"]
@@ -285,8 +295,16 @@ class Judge:
         if sum(each.at - asked[first].at <= self.grace for each in asked[first:]) > 1:
             return "its repeats within the grace failed, too"
         begun, over = asked[first].at, asked[first].at + self.grace
+        if self._end_was_asked_for(grant, before=over):
+            return "its end was asked for before its repeat"
         kinds = sorted({kind for begin, end, kind in self.troubles if begin < over and end > begun})
         return f"no repeat within its grace: {', '.join(kinds)}" if kinds else None
+
+    def _end_was_asked_for(self, consent: LedgerGrant, *, before: float) -> bool:
+        """Whether somebody wanted its end, be it by a new consent: then its old token is repeated no more."""
+        ids = [grant_id for grant_id, each in self.consents.items() if each is consent]
+        asked = [self.tables.revocations[each]["requested_at"] for each in ids if each in self.tables.revocations]
+        return any((at - EPOCH).total_seconds() <= before for at in asked)
 
     def _why_lost(self, grant: LedgerGrant) -> str | None:
         """The first token set of the consent that was lost on its way: all that follows comes from that."""

@@ -4,6 +4,7 @@ A row's value is replaced, never changed in place, so a shallow copy of a row is
 """
 
 from collections.abc import MutableMapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -31,6 +32,16 @@ PLAIN = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Agenda:
+    """What claims ask of one client's rows, kept until one of them changes."""
+
+    due_at: datetime | None  # the soonest of its active grants
+    busy: list[Row]  # claimed or begun, be it that the lease has lapsed
+    doubtful: list[Row]  # active, in doubt or begun
+    queued: list[Row]  # revocations
+
+
 class Tables:
     """Everything that PostgreSQL would hold for us, and the identity of that server."""
 
@@ -51,6 +62,34 @@ class Tables:
         self.ticks: dict[UUID, Row] = {}
         self.chores: dict[str, Row] = {}
         self.sequences: dict[str, int] = {}
+        self._of_client: dict[tuple[str, int], list[Row]] = {}
+        self._agendas: dict[int, Agenda] = {}
+
+    # What one client has: kept, since most statements ask for it, and few change it
+
+    def of_client(self, name: str, client_id: int) -> list[Row]:
+        """The rows of a table that belong to a client, in the table's order."""
+        if (found := self._of_client.get((name, client_id))) is None:
+            found = [row for row in getattr(self, name).values() if row["client_id"] == client_id]
+            self._of_client[name, client_id] = found
+        return found
+
+    def agenda(self, client_id: int) -> Agenda:
+        """What is to be done for a client."""
+        if (found := self._agendas.get(client_id)) is None:
+            grants = self.of_client("grants", client_id)
+            active = [row for row in grants if row["status"] == "active"]
+            found = self._agendas[client_id] = Agenda(
+                min((row["due_at"] for row in active), default=None),
+                [row for row in grants if row["claimed_at"] is not None or row["started_at"] is not None],
+                [row for row in active if row["doubt_since"] is not None or row["started_at"] is not None],
+                [row for row in self.of_client("revocations", client_id) if row["status"] == "queued"],
+            )
+        return found
+
+    def _forget(self) -> None:
+        self._of_client.clear()
+        self._agendas.clear()
 
     # Changes
 
@@ -59,18 +98,23 @@ class Tables:
         if self.undo is not None:
             self.undo.append((table, key, table.get(key, ABSENT)))
         table[key] = value
+        if table is self.grants or table is self.revocations or table is self.wishes:
+            self._forget()
 
     def drop(self, table: dict[Any, Any], key: Any) -> None:
         """Delete a row."""
         if self.undo is not None:
             self.undo.append((table, key, table[key]))
         del table[key]
+        self._forget()
 
     def change(self, row: Row, **values: Any) -> None:
         """Update a row."""
         if self.undo is not None:
             self.undo.append((row, WHOLE, row.copy()))
         row.update(values)
+        if (client_id := row.get("client_id")) is not None:
+            self._agendas.pop(client_id, None)
 
     def next_id(self, name: str) -> int:
         """The next value of an identity column; as in PostgreSQL a rollback does not give it back."""
@@ -88,9 +132,9 @@ class Tables:
 
     # Undo, snapshots
 
-    @staticmethod
-    def take_back(undo: Undo) -> None:
+    def take_back(self, undo: Undo) -> None:
         """Undo changes, the last one first."""
+        self._forget()
         for table, key, before in reversed(undo):
             if key is WHOLE:
                 table.clear()
@@ -108,5 +152,6 @@ class Tables:
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Put a backup in the place of all rows; the snapshot is used up."""
+        self._forget()
         for name, rows in snapshot.items():
             setattr(self, name, rows)

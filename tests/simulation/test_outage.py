@@ -35,12 +35,13 @@ def test_an_hour_of_504_after_commit_costs_at_most_what_was_under_way_and_one_gr
         try:
             episode.prepare(grants=GRANTS, workers=2, beats=2, clients=1)
             for client in episode.tables.clients.values():  # the worst case: no rate holds anything back
-                client["rate_per_minute"] = None
+                client["rate_per_minute"], client["burst"] = None, IN_FLIGHT
             run_until(episode, 2 * HOUR)
             assert not episode.judge.losses
             # All are due at the worst moment: the very first second.
             for row in episode.tables.grants.values():
-                row["due_at"] = min(row["due_at"], episode.tables.now + timedelta(seconds=1))
+                soon = episode.tables.now + timedelta(seconds=1)
+                episode.tables.change(row, due_at=min(row["due_at"], soon))
             begun, network.outage = len(network.sent), "http_504_after"
             run_until(episode, world.seconds + HOUR)
             sent = network.sent[begun:]

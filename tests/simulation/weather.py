@@ -72,7 +72,9 @@ HOURLY = (
     "rolling_restart",
     "forge",
     "use",
+    "stall",
 )
+OFTEN = {"wish": 8, "use": 8, "stall": 8}
 RARE = {"fail_over": 0.05, "restore": 0.05, "no_worker": 0.1, "no_beat": 0.2, "wrong_secret": 0.2, "outage": 0.3}
 
 
@@ -84,9 +86,7 @@ def draw(random: Random) -> Weather:
 
     often = maybe(0.7, 0.002, 0.15)
     fates = {name: often * random.random() ** 2 for name in FATES if random.random() < 0.6}
-    hourly = {
-        name: maybe(0.5, 0.02, 1.0) * RARE.get(name, 1.0) * (8 if name in ("wish", "use") else 1) for name in HOURLY
-    }
+    hourly = {name: maybe(0.5, 0.02, 1.0) * RARE.get(name, 1.0) * OFTEN.get(name, 1) for name in HOURLY}
     return Weather(
         fates=fates,
         kill=maybe(0.6, 0.00003, 0.002),

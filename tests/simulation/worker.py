@@ -14,7 +14,7 @@ from models.database import transaction
 from models.vault import Vault
 from tasks import recover, refresh, replay, revoke, upkeep
 from tasks.attempt import Arrived
-from tasks.journal import Entry, Journal, Sizes, journal_ids
+from tasks.journal import Entry, Journal, Position, Sizes, journal_ids
 from tasks.journal.lock import FolderLock
 from tasks.oauth.transport import Answer, Response
 from tasks.settle import settle
@@ -334,6 +334,7 @@ class Worker(Sender):
     def frozen_at_last(self, sent: Sent) -> None:
         self.episode.judge.froze(sent)
 
-    def made_durable(self, entries: Sequence[Entry]) -> None:
+    def made_durable(self, entries: Sequence[Entry], positions: Sequence[Position]) -> None:
+        self.episode.judge.shelf.wrote(self._sent, entries, positions)
         bodies = [entry.body for entry in entries]
         self.episode.judge.made_durable(self._sent, bodies)

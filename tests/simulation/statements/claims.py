@@ -19,7 +19,18 @@ def is_due(grant: Row, at: datetime) -> bool:
 
 def is_under_way(grant: Row, at: datetime) -> bool:
     """A live lease."""
-    return grant["due_at"] > at and (grant["claimed_at"] is not None or grant["started_at"] is not None)
+    return bool(grant["due_at"] > at and is_claimed(grant))
+
+
+def is_claimed(grant: Row) -> bool:
+    """Claimed or begun, be it that its lease has lapsed."""
+    return grant["claimed_at"] is not None or grant["started_at"] is not None
+
+
+def has_due(tables: Tables, client_id: int, at: datetime) -> bool:
+    """Whether an active grant of the client is due."""
+    due_at = tables.agenda(client_id).due_at
+    return due_at is not None and due_at <= at
 
 
 def repeats_in_grace(grant: Row, client: Row, at: datetime) -> bool:
@@ -41,23 +52,18 @@ def look(tables: Tables, p: Parameters) -> list[Row]:
 
 def _worth_a_look(tables: Tables, client_id: int, at: datetime) -> bool:
     valve, client = tables.valves[client_id], tables.clients[client_id]
-    grants = [grant for grant in tables.grants.values() if grant["client_id"] == client_id]
     shut = valve["paused_until"] is not None and valve["paused_until"] > at
-    if shut and not any(repeats_in_grace(grant, client, at) for grant in grants):
+    if shut and not any(repeats_in_grace(grant, client, at) for grant in tables.agenda(client_id).doubtful):
         return False
-    if any(_queued(row, client_id, at) for row in tables.revocations.values()):
+    if _is_queued(tables, client_id, at):
         return True
     if valve["paused_by_operator"]:
         return False
-    return any(is_due(grant, at) for grant in grants) or any(
-        wish["client_id"] == client_id for wish in tables.wishes.values()
-    )
+    return has_due(tables, client_id, at) or bool(tables.of_client("wishes", client_id))
 
 
-def _queued(revocation: Row, client_id: int, at: datetime) -> bool:
-    return bool(
-        revocation["client_id"] == client_id and revocation["status"] == "queued" and revocation["due_at"] <= at
-    )
+def _is_queued(tables: Tables, client_id: int, at: datetime) -> bool:
+    return any(row["due_at"] <= at for row in tables.agenda(client_id).queued)
 
 
 @carries_out(claim.LOCK_VALVE)
@@ -66,14 +72,13 @@ def lock_valve(tables: Tables, p: Parameters) -> list[Row]:
     valve, client = tables.valves.get(client_id), tables.clients.get(client_id)
     if valve is None or client is None or state(tables, p["environment"]) != "fit":
         return []
-    under_way = sum(g["client_id"] == client_id and is_under_way(g, at) for g in tables.grants.values())
+    under_way = sum(is_under_way(grant, at) for grant in tables.agenda(client_id).busy)
     of_client = {name: client[name] for name in ("rate_per_minute", "burst", "attempt_lease", "rotation")}
+    grants = tables.of_client("grants", client_id) if has_due(tables, client_id, at) else []
     waiting = {
-        "revocations_wait": any(_queued(row, client_id, at) for row in tables.revocations.values()),
-        "failing_wait": any(
-            g["client_id"] == client_id and is_due(g, at) and g["failures"] > 0 for g in tables.grants.values()
-        ),
-        "wishes_wait": any(wish["client_id"] == client_id for wish in tables.wishes.values()),
+        "revocations_wait": _is_queued(tables, client_id, at),
+        "failing_wait": any(grant["failures"] > 0 and is_due(grant, at) for grant in grants),
+        "wishes_wait": bool(tables.of_client("wishes", client_id)),
     }
     return [{**valve, **of_client, "at": at, "under_way": under_way, **waiting}]
 
@@ -91,10 +96,12 @@ def _take_due(
     tables: Tables, p: Parameters, order: Callable[[Row], Any], condition: Callable[[Row], bool]
 ) -> list[Row]:
     client_id, at = p["client_id"], p["at"]
+    if not has_due(tables, client_id, at):
+        return []
     found = [
         g
-        for g in tables.grants.values()
-        if g["client_id"] == client_id and is_due(g, at) and condition(g) and g["id"] not in tables.revocations
+        for g in tables.of_client("grants", client_id)
+        if is_due(g, at) and condition(g) and g["id"] not in tables.revocations
     ]
     return _take(tables, p, sorted(found, key=order)[: p["most"]])
 
@@ -132,10 +139,7 @@ def repeats(tables: Tables, p: Parameters) -> list[Row]:
 
 @carries_out(claim.WISHED)
 def wished(tables: Tables, p: Parameters) -> list[Row]:
-    wishes = sorted(
-        (wish for wish in tables.wishes.values() if wish["client_id"] == p["client_id"]),
-        key=lambda wish: wish["requested_at"],
-    )
+    wishes = sorted(tables.of_client("wishes", p["client_id"]), key=lambda wish: wish["requested_at"])
     found = [(wish, tables.grants[wish["grant_id"]]) for wish in wishes]
     chosen = [
         grant for wish, grant in found if _may_be_early(wish, grant, p["at"]) and grant["id"] not in tables.revocations
@@ -158,7 +162,7 @@ def is_reported(tables: Tables, grant: Row) -> bool:
 
 
 def _may_be_early(wish: Row, grant: Row, at: datetime) -> bool:
-    idle = grant["due_at"] <= at or (grant["claimed_at"] is None and grant["started_at"] is None)
+    idle = grant["due_at"] <= at or not is_claimed(grant)
     well = grant["failures"] == 0 and grant["suspect_at"] is None and grant["doubt_since"] is None
     youngest = MINUTE if grant["life"] is None else min(MINUTE, grant["life"] / 4)
     old_enough = grant["refreshed_at"] is None or grant["refreshed_at"] <= at - youngest
@@ -168,7 +172,7 @@ def _may_be_early(wish: Row, grant: Row, at: datetime) -> bool:
 
 @carries_out(claim.DROP_VOID_WISHES)
 def drop_void_wishes(tables: Tables, p: Parameters) -> None:
-    for wish in [wish for wish in tables.wishes.values() if wish["client_id"] == p["client_id"]]:
+    for wish in list(tables.of_client("wishes", p["client_id"])):
         grant = tables.grants[wish["grant_id"]]
         if grant["generation"] != wish["generation"] or grant["status"] not in ("active", "paused"):
             tables.drop(tables.wishes, wish["id"])
@@ -177,11 +181,11 @@ def drop_void_wishes(tables: Tables, p: Parameters) -> None:
 @carries_out(claim.REVOCATIONS)
 def revocations(tables: Tables, p: Parameters) -> list[Row]:
     at = p["at"]
-    queued = [row for row in tables.revocations.values() if _queued(row, p["client_id"], at)]
+    queued = [row for row in tables.agenda(p["client_id"]).queued if row["due_at"] <= at]
     ready = []
     for row in sorted(queued, key=lambda row: row["due_at"]):
         grant = tables.grants[row["grant_id"]]
-        if grant["due_at"] <= at or (grant["claimed_at"] is None and grant["started_at"] is None):
+        if grant["due_at"] <= at or not is_claimed(grant):
             ready.append(grant)
     return _take(tables, p, ready[: p["most"]], status="revoking")
 

@@ -45,8 +45,8 @@ def insert(tables: Tables, p: Parameters) -> list[Row]:
 
 def _ref_is_held(tables: Tables, client_id: int, ref: str) -> bool:
     return any(
-        grant["client_id"] == client_id and grant["ref"] == ref and grant["status"] not in ("revoking", "revoked")
-        for grant in tables.grants.values()
+        grant["ref"] == ref and grant["status"] not in ("revoking", "revoked")
+        for grant in tables.of_client("grants", client_id)
     )
 
 

@@ -308,7 +308,7 @@ def tried(tables: Tables, p: Parameters) -> None:
 
 @carries_out(suspicion.SURROUNDINGS)
 def surroundings(tables: Tables, p: Parameters) -> list[Row]:
-    grants = [grant for grant in tables.grants.values() if grant["client_id"] == p["client_id"]]
+    grants = tables.of_client("grants", p["client_id"])
     active = [grant for grant in grants if grant["status"] == "active"]
     suspects = sum(grant["suspect_at"] is not None for grant in active)
     horizon = p["at"] - p["life"]
@@ -332,8 +332,8 @@ def surroundings(tables: Tables, p: Parameters) -> list[Row]:
 
 @carries_out(suspicion.HOLD)
 def hold_deaths(tables: Tables, p: Parameters) -> list[Row]:
-    valve, grants = tables.valves[p["client_id"]], tables.grants.values()
-    active = [each for each in grants if each["client_id"] == p["client_id"] and each["status"] == "active"]
+    valve, grants = tables.valves[p["client_id"]], tables.of_client("grants", p["client_id"])
+    active = [each for each in grants if each["status"] == "active"]
     first = min((each["suspect_at"] for each in active if each["suspect_at"] is not None), default=None)
     held = valve["deaths_held_at"]
     if held is not None and held > p["at"] - timedelta(days=1) and not (first is not None and held < first):

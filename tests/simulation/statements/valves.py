@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from models import client
-from tests.simulation.statements.claims import is_due
+from tests.simulation.statements.claims import has_due
 from tests.simulation.statements.registry import Parameters, at_of, carries_out, carries_out_words
 from tests.simulation.tables import Row, Tables
 
@@ -45,11 +45,10 @@ def debit(tables: Tables, p: Parameters) -> None:
 
 
 @carries_out_words("where client_id = :client_id and status = 'active' and due_at <= clock_timestamp()")
-def has_due(tables: Tables, p: Parameters) -> list[Row]:
+def work_waits(tables: Tables, p: Parameters) -> list[Row]:
     at, client_id = tables.now - p["longer_than"], p["client_id"]
-    due = any(g["client_id"] == client_id and is_due(g, at) for g in tables.grants.values())
-    queued = [r for r in tables.revocations.values() if r["client_id"] == client_id and r["status"] == "queued"]
-    return [{"exists": due or any(r["due_at"] <= at for r in queued)}]
+    queued = tables.agenda(client_id).queued
+    return [{"exists": has_due(tables, client_id, at) or any(row["due_at"] <= at for row in queued)}]
 
 
 @carries_out_words("select id from evergrant.clients where name = :name")

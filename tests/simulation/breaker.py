@@ -1,0 +1,124 @@
+"""What the judge knows of each client's valve: when it shut, and which canaries left since; by its own arithmetic.
+
+The rule (protocol §4): while a valve is shut one request may go, the canary, and the next one only after a back-off of
+5 s that doubles to 5 min. Taken from what the provider sees, by the instants at which those requests were claimed: a
+message may be late.
+"""
+
+from bisect import insort
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from tests.simulation.network import Sent
+from tests.simulation.statements.claims import has_due, is_due, is_under_way
+from tests.simulation.tables import Row, Tables
+
+FIRST, LONGEST = 5.0, 300.0
+HURRIED = timedelta(seconds=1)  # where beat looks again so soon, it took repeats alone
+
+
+@dataclass
+class Shut:
+    """A valve from the instant at which it shut."""
+
+    since: datetime
+    until: datetime
+    canaries: list[datetime] = field(default_factory=list)  # claimed then; only those that the provider saw
+
+
+class Breaker:
+    """Invariant 12, as far as a valve is shut, and 11, as far as it is open."""
+
+    def __init__(self, tables: Tables, fail: Callable[[str, str, str], None]) -> None:
+        self._tables = tables
+        self._fail = fail
+        self._shut: dict[int, Shut] = {}
+        self._claims: dict[UUID, tuple[int, datetime]] = {}  # of attempts: the claim number after start, claimed when
+        self._taken: list[Row] = []  # canaries of the transaction that is looked at
+
+    def rewound(self) -> None:
+        """Commits are gone: what the rows say now counts."""
+        now = self._tables.now
+        self._claims.clear()
+        self._shut = {
+            client_id: Shut(now, row["paused_until"])
+            for client_id, row in self._tables.valves.items()
+            if row["paused_until"] is not None
+        }
+
+    # Commits: grants first, as the transaction found the valve
+
+    def claimed(self, before: Row, after: Row) -> None:
+        """A grant was claimed."""
+        shut = self._shut.get(after["client_id"])
+        if shut is None or self._repeats_in_grace(before):
+            return
+        self._taken.append(after)
+        if shut.until > after["claimed_at"]:
+            self._fail("12", f"claimed while its valve is shut until {shut.until}", after["ref"])
+
+    def begun(self, before: Row, after: Row) -> None:
+        """An attempt was begun."""
+        if not self._repeats_in_grace(before):
+            self._claims[after["id"]] = after["claim_no"], before["claimed_at"]
+
+    def valve_changed(self, before: Row, after: Row) -> None:
+        """A valve was written."""
+        client_id, until = after["client_id"], after["paused_until"]
+        if until is None:
+            self._shut.pop(client_id, None)
+        elif before["paused_until"] is None or before["changed_at"] != after["changed_at"]:
+            self._shut[client_id] = Shut(after["changed_at"], until)
+        elif client_id in self._shut:
+            self._shut[client_id].until = until
+
+    def commit_ended(self) -> None:
+        """A transaction was looked at: one that took a canary has moved the next one away."""
+        for row in self._taken:
+            shut = self._shut.get(row["client_id"])
+            if shut is not None and shut.until < row["claimed_at"] + timedelta(seconds=FIRST):
+                self._fail("12", "a canary was taken, and the next one may follow at once", row["ref"])
+        self._taken.clear()
+
+    def _repeats_in_grace(self, grant: Row) -> bool:
+        """It goes ahead of the valve: its old refresh token lives for seconds."""
+        in_doubt = grant["doubt_since"] is not None or grant["started_at"] is not None
+        return in_doubt and self._tables.clients[grant["client_id"]]["rotation"] == "grace"
+
+    # What the provider sees
+
+    def asked(self, sent: Sent, ref: str) -> None:
+        """A request leaves; those that were claimed before the valve shut are not counted."""
+        assert sent.attempt is not None
+        job = sent.attempt.job
+        shut = self._shut.get(job.client_id)
+        claim_no, at = self._claims.get(job.grant_id, (0, None))
+        if shut is None or at is None or claim_no != job.claim_no or at < shut.since or at in shut.canaries:
+            return
+        insort(shut.canaries, at)
+        for number, (one, next_one) in enumerate(zip(shut.canaries, shut.canaries[1:], strict=False)):
+            if (gap := (next_one - one).total_seconds()) < min(FIRST * 2**number, LONGEST):
+                self._fail("12", f"request {sent.number}: two canaries of one shut valve within {gap:.1f} s", ref)
+
+    # Looks
+
+    def looked(self, again_in: float) -> None:
+        """A beat has looked, in one instant: what the open valve allows is claimed."""
+        for client_id, valve in self._tables.valves.items():
+            at, client = self._tables.now, self._tables.clients[client_id]
+            if valve["paused_by_operator"] or valve["paused_until"] is not None or valve["next_slot_at"] > at:
+                continue
+            if client["rotation"] == "grace" and again_in < HURRIED.total_seconds():
+                continue
+            if not has_due(self._tables, client_id, at):
+                continue
+            under_way = sum(is_under_way(grant, at) for grant in self._tables.of_client("grants", client_id))
+            due = next((each for each in self._tables.of_client("grants", client_id) if self._waits(each, at)), None)
+            if due is not None and under_way < client["burst"]:
+                told = f"due, {under_way} of {client['burst']} are under way, the valve is open: a look leaves it"
+                self._fail("11", told, due["ref"])
+
+    def _waits(self, grant: Row, at: datetime) -> bool:
+        return is_due(grant, at) and grant["id"] not in self._tables.revocations

@@ -1,0 +1,50 @@
+"""Rest: what must be true of every grant once all faults have ended."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from tests.simulation.tables import Row
+
+if TYPE_CHECKING:
+    from tests.simulation.episode import Episode
+
+A_DAY = timedelta(days=1)
+
+
+def unrest(episode: "Episode", row: Row) -> tuple[str, str] | None:
+    """Invariants 13 and 16: a grant is alive and fresh, or somebody was told."""
+    consent, now = episode.judge.consents[row["id"]], episode.world.now
+    gone = consent.lost(episode.world.seconds) or consent.revoked_at is not None
+    revocation = episode.tables.revocations.get(row["id"])
+    if revocation is not None:
+        ended = revocation["status"] != "queued" or _told(episode, row)
+        return None if ended else ("16", f"a revocation does not end ({revocation['last_error_code']})")
+    if gone:
+        # Where the provider said that its token lives for a year, nobody can know before somebody uses it.
+        unknown = row["suspect_at"] is None and (row["access_expires_at"] or now) > now + A_DAY
+        suspect = f"suspect since {row['suspect_at']}"
+        return None if unknown or _told(episode, row) else ("16", f"it is dead and nobody was told ({suspect})")
+    if row["doubt_since"] is not None and _waits(episode, row):
+        return None
+    if row["status"] != "active":
+        return ("13", f"it lives, and is {row['status']} in calm weather")
+    if row["access_expires_at"] is None or row["access_expires_at"] < now:
+        return ("13", "in calm weather its access token has ended")
+    return None
+
+
+def _told(episode: "Episode", row: Row) -> bool:
+    grant_id, tables = row["id"], episode.tables
+    letter = any(each["grant_id"] == grant_id and each["resolved_at"] is None for each in tables.letters.values())
+    held = tables.valves[row["client_id"]]["deaths_held_at"] is not None
+    return letter or held or _waits(episode, row)
+
+
+def _waits(episode: "Episode", row: Row) -> bool:
+    """Whether a journal that may hold its answer lies on a machine that is off, and somebody was told."""
+    owners = {worker.place.journal_id for worker in episode.workers if worker.place is not None}
+    undrained = {j["id"] for j in episode.tables.journals.values() if j["drained_at"] is None}
+    told = (each for each in episode.tables.events.values() if each["type"] == "grant.waiting")
+    return bool(undrained.intersection(row["doubt_journals"]) - owners) and any(
+        each["grant_id"] == row["id"] for each in told
+    )
