@@ -41,3 +41,9 @@ def test_a_wrong_design_is_found(mutant: str, revocations: int) -> None:
     with applied(mutant):
         found = (play(f"wrong.{number}", "immediate", refreshes=300, weather=rough).violation for number in range(20))
         assert any(found)
+
+
+def test_a_canary_that_does_not_move_the_next_one_away_is_found() -> None:
+    with applied("canary_without_end"):
+        violation = play("canary", "none", refreshes=300, weather=Weather(fates={"http_503_before": 0.1})).violation
+    assert violation == "12: a canary was taken, and the next one may follow at once"
