@@ -270,7 +270,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
 )
 
-# What a run of this length finds. The others of tests/simulation/mutants.py need rarer weather: a longer run.
+# What a run of this length finds.
 SEEN_BY_SIMULATION = (
     "no_claim_cas",
     "marked_too_early",
