@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tests.simulation.episode import Episode
 
 WHO = "operator"
+STEPS = ("first byte", "answered", "journal written", "database begin", "database commit", "database committed")
 RACES = 0.5  # share of what happens to a grant that happens just when it is claimed or asked
 
 
@@ -156,6 +157,17 @@ def _stall(episode: "Episode", grant_id: UUID) -> None:
     worker, random = episode.judge.deaths.begun_by(grant_id), episode.world.random
     if worker in episode.workers:
         worker.freeze(random.choice((40, 90, 200)) * (0.7 + 0.6 * random.random()))
+
+
+def strike(episode: "Episode") -> None:
+    """A worker is killed at some step of asking for a grant."""
+    episode.races.append(_strike)
+
+
+def _strike(episode: "Episode", grant_id: UUID) -> None:
+    worker = episode.judge.deaths.begun_by(grant_id)
+    if worker in episode.workers:
+        worker.doomed_at = episode.world.random.choice(STEPS)
 
 
 def resume(episode: "Episode", grant_id: UUID) -> None:
@@ -297,6 +309,7 @@ HAPPENINGS: dict[str, Callable[["Episode"], None]] = {
     "forge": forge,
     "use": use,
     "stall": stall,
+    "strike": strike,
 }
 
 
@@ -310,7 +323,8 @@ def heal(episode: "Episode") -> None:
     episode.database_is_away = False
     episode.broker.away = False
     for worker in episode.workers:
-        worker.weather, worker.disk.full, worker.skew = Weather(), False, timedelta(0)
+        worker.weather, worker.doomed_at = Weather(), ""
+        worker.disk.full, worker.skew = False, timedelta(0)
         worker.frozen_until = min(worker.frozen_until, episode.world.seconds + 1)
         worker.pulse_within(5)
     for beat in episode.beats:

@@ -100,6 +100,7 @@ class Worker(Sender):
         self.disk = FaultyDisk(self)
         self.place: Place | None = None
         self.killed_at = ""  # the step; empty where it was killed from outside
+        self.doomed_at = ""  # the step at which it will be killed
         self._settling = False
         self._sent: list[Sent] = []
 
@@ -294,7 +295,7 @@ class Worker(Sender):
 
     def step(self, name: str) -> None:
         world, weather = self.world, self.weather
-        if weather.kill and world.random.random() < weather.kill:
+        if name == self.doomed_at or (weather.kill and world.random.random() < weather.kill):
             world.log("kill at", self.name, name.replace(" ", "_"))
             self.killed_at = name
             raise Killed
