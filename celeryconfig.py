@@ -17,7 +17,8 @@ task_default_routing_key = "upkeep"
 task_create_missing_queues = False
 
 broker_transport_options = {
-    # Unacknowledged messages of a killed worker come back after this; our leases do not depend on it.
+    # What applications asked for and a killed worker had in hand comes back after this. Messages that name claims do
+    # not: their leases lapse sooner (worker/broker.py).
     "visibility_timeout": 300,
     # Look for them every 10 s: by default only every tenth look scans, some 100 s.
     "unacked_restore_interval": 10,
@@ -43,7 +44,8 @@ accept_content = ["json"]
 result_backend = None
 task_ignore_result = True
 
-# A message is acknowledged when its jobs are started; one that is delivered twice finds no claim of its number.
+# A message is acknowledged when its jobs are started, so a worker takes no more than it has threads for; one that is
+# delivered twice finds no claim of its number.
 task_acks_late = True
 # A task that failed is not worth a repeat: its leases lapse, and the database says what is due.
 task_acks_on_failure = True

@@ -38,6 +38,7 @@ class GrantScheduler(Scheduler):
         self.id: UUID = uuid4()
         self.failures = 0
         self.seen_at: timedelta | None = None
+        self.chores_at: timedelta | None = None
         self.broker_failed = False
         self.busy = False  # in the database or with the broker
         super().__init__(*args, **kwargs)
@@ -143,6 +144,11 @@ class GrantScheduler(Scheduler):
         return True
 
     def _publish_chores(self) -> None:
+        """Once an interval: while much is due beat looks twenty times a second, and no chore is in such haste."""
+        now = clock.boot()
+        if self.chores_at is not None and now < self.chores_at:
+            return
+        self.chores_at = now + timedelta(seconds=self.settings.beat_interval_seconds)
         with transaction() as connection:
             due = chore.claim(connection)
         for name in due:

@@ -42,6 +42,7 @@ class Scheduler(GrantScheduler):
         self.id = number
         self.failures = 0
         self.seen_at = None
+        self.chores_at = None
         self.broker_failed = False
         self.app = cast("Any", broker)
         self._connection = _Connection(broker)
