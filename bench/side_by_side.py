@@ -20,7 +20,7 @@ from bench.contestants.ceiling import Ceiling
 from bench.contestants.contestant import Contestant
 from bench.contestants.evergrant import Evergrant
 from bench.contestants.naive import Naive
-from bench.stage import Provider, Stage, stage
+from bench.stage import NotDone, Provider, Stage, stage
 
 Make = Callable[[Stage, Provider, int], Contestant]
 
@@ -74,9 +74,8 @@ def main(*, only: tuple[str, ...], delays: str, runs: int, scale: float, name: s
     failed: list[str] = []
     for kind, make, count in CONTESTANTS:
         if not only or kind in only:
-            measured += _measure(
-                kind, make, max(int(count * scale), 50), [int(each) for each in delays.split(",")], runs
-            )
+            answers = [int(each) for each in delays.split(",")]
+            failed += _measure(measured, kind, make, count=max(int(count * scale), 50), delays=answers, runs=runs)
     report.say()
     report.table([_line(row) for row in measured])
     _say_ratios(measured)
@@ -84,8 +83,10 @@ def main(*, only: tuple[str, ...], delays: str, runs: int, scale: float, name: s
     sys.exit(1 if failed else 0)
 
 
-def _measure(kind: str, make: Make, count: int, delays: Sequence[int], runs: int) -> list[dict[str, Any]]:
-    found = []
+def _measure(
+    measured: list[dict[str, Any]], kind: str, make: Make, *, count: int, delays: Sequence[int], runs: int
+) -> list[str]:
+    """Add what a contestant came to; returns why it was given up: one that is stuck ends no other."""
     with stage() as here:
         provider = here.provider()
         provider.order("_reset", count=count)
@@ -95,16 +96,29 @@ def _measure(kind: str, make: Make, count: int, delays: Sequence[int], runs: int
         contestant.start()
         for delay in delays:
             provider.order("_set", delay=delay / 1000)
-            rounds = [drain.once(here, contestant, provider) for _ in range(runs)]
-            found.append(
-                {"kind": kind, "name": contestant.name, "delay_ms": delay, "grants": count, **drain.summed(rounds)}
-            )
-            report.say(
-                f"  {delay} ms: " + ", ".join(f"{each['per_second']:.0f}/s" for each in rounds),
-                f"load {machine.load()}",
-            )
+            rounds, stuck = _rounds(here, contestant, provider, runs)
+            if rounds:
+                known = {"kind": kind, "name": contestant.name, "delay_ms": delay, "grants": count, "stuck": stuck}
+                measured.append({**known, **drain.summed(rounds)})
+            told = ", ".join(f"{each['per_second']:.0f}/s" for each in rounds)
+            report.say(f"  {delay} ms: {told}", f"load {machine.load()}", *([stuck] if stuck else []))
+            if stuck:
+                return [stuck]
         contestant.stop()
-    return found
+    return []
+
+
+def _rounds(
+    here: Stage, contestant: Contestant, provider: Provider, runs: int
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Rounds until one does not end, and why it did not."""
+    rounds: list[dict[str, Any]] = []
+    for _ in range(runs):
+        try:
+            rounds.append(drain.once(here, contestant, provider))
+        except NotDone as error:
+            return rounds, str(error)
+    return rounds, None
 
 
 def _say_ratios(measured: Sequence[dict[str, Any]]) -> None:
