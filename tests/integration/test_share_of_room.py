@@ -98,7 +98,7 @@ def test_what_finds_no_room_is_given_back_without_a_start(heart: Heart, monkeypa
     assert after["claimed_at"] is None
     assert (after["started_at"], after["claim_no"]) == (None, before["claim_no"])
     assert after["due_at"] > before["claimed_at"] + timedelta(seconds=5)
-    end(heart, attempt)
+    heart.place.settled([Arrived(attempt, LOST, clock.wall())])
 
 
 def test_a_client_whose_answers_wait_for_their_commit_is_taken_up_more_slowly(heart: Heart) -> None:
