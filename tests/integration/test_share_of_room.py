@@ -8,8 +8,11 @@ import pytest
 
 from tasks import clock, refresh, workplace
 from tasks.attempt import Arrived, Attempt
+from tasks.policy.window import FRESH
+from tasks.settle import keep, settle
 from tests.heart import LOST, Heart
 from tests.polling import eventually
+from tests.raw_servers import Bench, hang
 
 
 def two(heart: Heart) -> tuple[Attempt, Attempt]:
@@ -112,3 +115,19 @@ def test_a_client_whose_answers_wait_for_their_commit_is_taken_up_more_slowly(he
     with heart.place.share_of(first.job.client_id, 33) as room:
         assert room
         assert not room_for(heart, first)
+
+
+def test_a_request_that_leaves_in_time_makes_the_window_larger_and_one_that_cannot_be_sent_smaller(
+    heart: Heart,
+) -> None:
+    bench = Bench()
+    sizes = []
+    for url in (bench.serve(hang).url(), "http://127.0.0.1:9/token"):
+        client = heart.client(f"of-{len(sizes)}", token_url=url, deadline_seconds=2)
+        heart.grant(client, f"customer-{len(sizes)}")
+        refresh.ask(heart.place, heart.begin(client))
+        eventually(lambda client=client: client in heart.place._windows)
+        sizes.append(heart.place._windows[client].size)
+    heart.place.settle_with(keep, settle)
+    assert sizes == [FRESH.size + 1, FRESH.size // 2]
+    bench.close()
