@@ -115,7 +115,7 @@ class Settings(BaseSettings):
 
     workers: int = Field(1, ge=1, le=64, description="Worker processes that `evergrant up` starts.")
     concurrency: int = Field(8, ge=1, le=512, description="Celery threads of one worker process.")
-    sheaf_size: int = Field(50, ge=1, le=500, description="Jobs of one client that a message carries at most.")
+    sheaf_size: int = Field(100, ge=1, le=500, description="Jobs of one client that a message carries at most.")
     in_flight: int = Field(
         2000,
         ge=1,

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import cached_property
+from math import ceil
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -186,10 +187,11 @@ class GrantScheduler(Scheduler):
 
 
 def sheaves(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
-    """Cut jobs into messages: one a message while few are due; else full sheaves, though two at least.
+    """Cut jobs into messages, all alike: one a message while few are due; else as few as hold them, two at least.
 
     A message costs as much CPU as five jobs of it, and the second one lets another worker process have its part.
     """
-    width = max(1, min(size, len(jobs) // 2))
+    messages = max(2, ceil(len(jobs) / size))
+    width = max(1, ceil(len(jobs) / messages))
     for first in range(0, len(jobs), width):
         yield jobs[first : first + width]

@@ -56,7 +56,7 @@ def test_the_numbers_of_the_protocol_are_the_defaults() -> None:
     assert made.horizon == timedelta(hours=24)
     assert made.journal_hours == 48
     assert made.dead_token_days == 30
-    assert made.sheaf_size == 50
+    assert made.sheaf_size == 100
 
 
 def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
