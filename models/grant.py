@@ -40,7 +40,13 @@ class Grant(Base):
             postgresql_where=text("status = 'active' and suspect_at is not null"),
         ),
         Index(
-            "ix_grants_doubt",
+            "ix_grants_in_doubt",
+            "client_id",
+            "due_at",
+            postgresql_where=text("status = 'active' and doubt_since is not null"),
+        ),
+        Index(
+            "ix_grants_doubt_journals",
             "doubt_journals",
             postgresql_using="gin",
             postgresql_where=text("doubt_since is not null"),

@@ -145,7 +145,8 @@ create index ix_grants_under_way on evergrant.grants (client_id, due_at)
     where claimed_at is not null or started_at is not null;
 create index ix_grants_failing on evergrant.grants (client_id, due_at) where status = 'active' and failures > 0;
 create index ix_grants_suspects on evergrant.grants (client_id) where status = 'active' and suspect_at is not null;
-create index ix_grants_doubt on evergrant.grants using gin (doubt_journals) where doubt_since is not null;
+create index ix_grants_in_doubt on evergrant.grants (client_id, due_at) where status = 'active' and doubt_since is not null;
+create index ix_grants_doubt_journals on evergrant.grants using gin (doubt_journals) where doubt_since is not null;
 create index ix_grants_ref on evergrant.grants (ref);
 create index ix_grants_refresh_fingerprint on evergrant.grants (refresh_fingerprint);
 
