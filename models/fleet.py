@@ -7,54 +7,73 @@ from sqlalchemy import Connection, RowMapping, TextClause, text
 # Beats, workers and webs say every five seconds that they live; this allows for a slow machine.
 SILENT_AFTER = timedelta(seconds=30)
 
-# One pass over the grants. Runway: until the first access token that is kept warm lapses, if all stood still, and how
-# many will have lapsed 10, 20 and 40 minutes from now.
-BY_CLIENT = text("""
-select c.id, c.name, c.provider, c.rate_per_minute,
-    v.paused_by_operator, v.paused_until, v.pause_reason,
-    case when n.suspect > 0 then v.deaths_held_at end as deaths_held_at, coalesce(n.active, 0) as active,
-    coalesce(n.paused, 0) as paused, coalesce(n.needs_consent, 0) as needs_consent,
+# One pass over the grants, which counts without asking what a row means to whom: that is told of the few rows that come
+# out of it (measured: half of the time at a million). Runway: until the first access token that is kept warm lapses, if
+# all stood still, and how many will have lapsed 10, 20 and 40 minutes from now.
+BY_CLIENT = text(
+    """
+with clock as (select statement_timestamp() as at),
+counted as (
+    select g.client_id, g.status, g.keep, r.id is not null as ending, count(*) as grants,
+        count(*) filter (where g.due_at <= statement_timestamp()) as due,
+        min(g.due_at) filter (where g.due_at <= statement_timestamp()) as first_due_at,
+        count(*) filter (
+            where g.due_at > statement_timestamp() and (g.claimed_at is not null or g.started_at is not null)
+        ) as under_way,
+        count(*) filter (where g.failures > 0) as failing,
+        count(g.doubt_since) as in_doubt,
+        count(g.suspect_at) as suspect,
+        count(*) filter (where g.access_expires_at <= statement_timestamp()) as lapsed,
+        count(*) filter (where g.access_expires_at <= statement_timestamp() + interval '10 minutes') as in_10m,
+        count(*) filter (where g.access_expires_at <= statement_timestamp() + interval '20 minutes') as in_20m,
+        count(*) filter (where g.access_expires_at <= statement_timestamp() + interval '40 minutes') as in_40m,
+        min(g.access_expires_at) filter (where g.access_expires_at > statement_timestamp()) as first_ends_at
+    from evergrant.grants g
+    left join evergrant.revocations r on r.grant_id = g.id
+    group by 1, 2, 3, 4
+),
+told as (
+    select n.*, a.active, a.active and coalesce(n.keep, c.keep) = 'warm' as warm
+    from counted n
+    join evergrant.clients c on c.id = n.client_id
+    cross join lateral (select n.status = 'active' and not n.ending as active) a
+),
+fleet as (
+    select n.client_id,
+        (sum(n.grants) filter (where n.active))::bigint as active,
+        (sum(n.grants) filter (where n.status = 'paused' and not n.ending))::bigint as paused,
+        (sum(n.grants) filter (where n.status = 'needs_consent' and not n.ending))::bigint as needs_consent,
+        (sum(n.grants) filter (where n.status = 'revoking' or n.ending and n.status <> 'revoked'))::bigint as revoking,
+        (sum(n.grants) filter (where n.status = 'revoked'))::bigint as revoked,
+        (sum(n.due) filter (where n.active))::bigint as due,
+        sum(n.under_way)::bigint as under_way,
+        (sum(n.failing) filter (where n.active))::bigint as failing,
+        (sum(n.in_doubt) filter (where n.active))::bigint as in_doubt,
+        (sum(n.suspect) filter (where n.active))::bigint as suspect,
+        (sum(n.lapsed) filter (where n.warm))::bigint as lapsed,
+        min(n.first_due_at) filter (where n.active) as first_due_at,
+        min(n.first_ends_at) filter (where n.warm) as first_ends_at,
+        (sum(n.in_10m - n.lapsed) filter (where n.warm))::bigint as ending_10m,
+        (sum(n.in_20m - n.lapsed) filter (where n.warm))::bigint as ending_20m,
+        (sum(n.in_40m - n.lapsed) filter (where n.warm))::bigint as ending_40m
+    from told n
+    group by n.client_id
+)
+select c.id, c.name, c.provider, c.rate_per_minute, v.paused_by_operator, v.paused_until, v.pause_reason,
+    case when n.suspect > 0 then v.deaths_held_at end as deaths_held_at,
+    clock.at - n.first_due_at as lateness, n.first_ends_at - clock.at as runway,
+    coalesce(n.active, 0) as active, coalesce(n.paused, 0) as paused, coalesce(n.needs_consent, 0) as needs_consent,
     coalesce(n.revoking, 0) as revoking, coalesce(n.revoked, 0) as revoked, coalesce(n.due, 0) as due,
-    coalesce(n.under_way, 0) as under_way, coalesce(n.failing, 0) as failing,
-    coalesce(n.in_doubt, 0) as in_doubt, coalesce(n.suspect, 0) as suspect, coalesce(n.lapsed, 0) as lapsed,
-    n.lateness, n.runway, coalesce(n.ending_10m, 0) as ending_10m, coalesce(n.ending_20m, 0) as ending_20m,
-    coalesce(n.ending_40m, 0) as ending_40m
+    coalesce(n.under_way, 0) as under_way, coalesce(n.failing, 0) as failing, coalesce(n.in_doubt, 0) as in_doubt,
+    coalesce(n.suspect, 0) as suspect, coalesce(n.lapsed, 0) as lapsed, coalesce(n.ending_10m, 0) as ending_10m,
+    coalesce(n.ending_20m, 0) as ending_20m, coalesce(n.ending_40m, 0) as ending_40m
 from evergrant.clients c
+cross join clock
 left join evergrant.valves v on v.client_id = c.id
-left join (
-    select g.client_id,
-        count(*) filter (where g.active) as active,
-        count(*) filter (where g.status = 'paused' and not g.ending) as paused,
-        count(*) filter (where g.status = 'needs_consent' and not g.ending) as needs_consent,
-        count(*) filter (where g.status = 'revoking' or g.ending and g.status <> 'revoked') as revoking,
-        count(*) filter (where g.status = 'revoked') as revoked,
-        count(*) filter (where g.active and g.due_at <= g.at) as due,
-        count(*) filter (where g.due_at > g.at and (g.claimed_at is not null or g.started_at is not null))
-            as under_way,
-        count(*) filter (where g.active and g.failures > 0) as failing,
-        count(*) filter (where g.active and g.doubt_since is not null) as in_doubt,
-        count(*) filter (where g.active and g.suspect_at is not null) as suspect,
-        count(*) filter (where g.active and g.warm and g.access_expires_at <= g.at) as lapsed,
-        max(g.at - g.due_at) filter (where g.active and g.due_at <= g.at) as lateness,
-        min(g.access_expires_at - g.at) filter (where g.active and g.warm and g.access_expires_at > g.at)
-            as runway,
-        count(*) filter (where g.active and g.warm and g.left > '0' and g.left <= '10 minutes') as ending_10m,
-        count(*) filter (where g.active and g.warm and g.left > '0' and g.left <= '20 minutes') as ending_20m,
-        count(*) filter (where g.active and g.warm and g.left > '0' and g.left <= '40 minutes') as ending_40m
-    from (
-        select g.client_id, g.status, g.due_at, g.claimed_at, g.started_at, g.failures, g.doubt_since,
-            g.suspect_at, g.access_expires_at, clock.at, g.status = 'active' and r.id is null as active,
-            r.id is not null as ending,
-            coalesce(g.keep, k.keep) = 'warm' as warm, g.access_expires_at - clock.at as left
-        from evergrant.grants g
-        join evergrant.clients k on k.id = g.client_id
-        cross join (select clock_timestamp() as at) clock
-        left join evergrant.revocations r on r.grant_id = g.id
-    ) g
-    group by g.client_id
-) n on n.client_id = c.id
+left join fleet n on n.client_id = c.id
 order by c.name
-""")
+"""
+)
 
 PROCESSES = text("""
 select kind, host, pid, metrics_port, started_at, seen_at,

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, TextClause, text
 
 from models.keys import VARIABLES
-from models.vault import Vault
+from models.vault import VERSION, Vault
 
 # Sealed bytes name their key: one byte of version, one of length, then the id (docs/reference/sealed-format.md).
 # Nothing is left to name where a token was shredded: null, or no bytes at all.
@@ -74,6 +74,23 @@ def counts(connection: Connection) -> dict[tuple[str, str], int]:
 def missing(connection: Connection, vault: Vault) -> list[Missing]:
     """The keys that these rings lack; a ring that is not held at all is not expected to open anything."""
     return _lacking(vault, connection.execute(USED))
+
+
+def missing_now(connection: Connection, vault: Vault) -> list[Missing]:
+    """The same for what refreshes need: clients' secrets, and the tokens that grants hold, without former ones.
+
+    A grant whose tokens name keys that are held is passed over: a third of the time at a million.
+    """
+    lacking: list[str] = []
+    values: dict[str, bytes] = {}
+    for name, ring in (("refresh", vault.refresh), ("access", vault.access)):
+        heads = {f"{name}_{n}": VERSION + key.label for n, key in enumerate(ring.keys)} if ring is not None else {}
+        column = f"g.sealed_{name}_token"
+        tests = [f"substring({column} from 1 for {len(head)}) <> :{value}" for value, head in heads.items()]
+        lacking.append(" and ".join(tests) or "false")
+        values |= heads
+    used = _used(of_grant=f"and ({' or '.join(lacking)})", of_former="and false", others=_SECRETS)
+    return _lacking(vault, connection.execute(used, values))
 
 
 def missing_for(connection: Connection, vault: Vault, grant_id: UUID) -> list[Missing]:

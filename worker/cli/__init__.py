@@ -3,7 +3,6 @@
 import os
 import sys
 import traceback
-from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
 import click
@@ -47,6 +46,8 @@ SECTIONS = {
 
 def release() -> str:
     """The version of this installation."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("evergrant")
     except PackageNotFoundError:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 from sqlalchemy import Connection, text
 
-from models import database, installation, journal, migrations
+from models import database, installation, journal, key_use, migrations
 from models.installation import Identity, adopt, adopted, observed, remember
 from settings import Settings, unknown_variables
 from worker.cli import keyrings, output, session
@@ -140,7 +140,7 @@ def _findings(connection: Connection, environment: str) -> list[dict[str, Any]]:
     except migrations.NewerDatabase:
         found.append(_finding("tables", f"at {revision}, of a newer release", "install that release here"))
     else:
-        found += [_finding("keys", what, remedy) for what, remedy in keyrings.missing_keys(connection)]
+        found += [_finding("keys", what, remedy) for what, remedy in keyrings.missing_keys(connection, key_use.missing)]
     return [*found, *_foreign(connection, environment)]
 
 

@@ -1,12 +1,13 @@
 """`evergrant grants list` and `show`."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import click
 from sqlalchemy import RowMapping
 
-from models import reading
+from models import key_use, reading
 from worker.cli import keyrings, output, session
 from worker.cli.arguments import Duration, client_option, grouped, label_option, ref_argument
 from worker.cli.commands import Command
@@ -65,7 +66,7 @@ def show(ref: str, *, client: str | None, as_json: bool) -> None:
     with session.reading() as connection:
         located = reading.locate(connection, [ref], client)[0]
         row = reading.grant(connection, located.id)
-        missing = keyrings.missing_keys(connection, located.id)
+        missing = keyrings.missing_keys(connection, partial(key_use.missing_for, grant_id=located.id))
     more = {
         "id": row["id"],
         "provider": row["provider"],

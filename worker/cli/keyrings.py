@@ -1,10 +1,10 @@
 """The key rings of a command: held by this machine, needed for what it does, missing for what is stored."""
 
-from uuid import UUID
+from collections.abc import Callable
 
 from sqlalchemy import Connection
 
-from models import key_use
+from models.key_use import Missing
 from models.vault import KeysError, Vault
 from worker.cli.failures import Failure
 from worker.cli.session import prepared
@@ -20,14 +20,10 @@ def vault() -> Vault:
     return Vault.from_settings(prepared())
 
 
-def missing_keys(connection: Connection, grant_id: UUID | None = None) -> list[tuple[str, str]]:
-    """What the rings of this machine cannot open, of one grant or of all that there is, each with its remedy."""
+def missing_keys(connection: Connection, look: Callable[[Connection, Vault], list[Missing]]) -> list[tuple[str, str]]:
+    """What the rings of this machine cannot open, by a look of models/key_use.py; each with its remedy."""
     try:
-        rings = vault()
-        found = (
-            key_use.missing(connection, rings) if grant_id is None else key_use.missing_for(connection, rings, grant_id)
-        )
-        return [(each.what, each.remedy) for each in found]
+        return [(each.what, each.remedy) for each in look(connection, vault())]
     except KeysError as error:
         return [(str(error), "mend that key ring")]
 

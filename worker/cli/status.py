@@ -8,7 +8,7 @@ from typing import Any
 import click
 from sqlalchemy import Connection, RowMapping
 
-from models import fleet
+from models import fleet, key_use
 from worker.cli import keyrings, output, session
 from worker.cli.advice import advice
 from worker.cli.arguments import Duration
@@ -73,7 +73,7 @@ def _read(connection: Connection) -> dict[str, Any]:
         "dead_letters": letters,
         "revocations": {name: revocations.get(name, 0) for name in ("queued", "dead")},
         "journals_waited_for": orphaned,
-        "missing_keys": keyrings.missing_keys(connection),
+        "missing_keys": keyrings.missing_keys(connection, key_use.missing_now),
         "clients": [_client(row) for row in clients],
         "processes": [dict(row) for row in processes],
     }
