@@ -20,7 +20,6 @@ import click
 
 from bench import machine, report
 from bench.contestants.contestant import ref_of
-from bench.contestants.evergrant import CELERY
 from bench.fleet import insert_refs
 from bench.stage import Provider, Stage, register, stage, wait
 
@@ -83,8 +82,8 @@ def _round(grants: int, rate: int, away: float, mood: str) -> dict[str, float]:
 
 
 def _start(here: Stage) -> None:
-    here.run("worker", [CELERY, "-A", "worker", "worker", "-n", "worker@localhost"])
-    here.run("beat", [CELERY, "-A", "worker", "beat"])
+    here.python("worker", "worker.cli", "worker")
+    here.python("beat", "worker.cli", "beat")
     here.wait_said("worker", "ready.")
     here.wait_said("beat", "beat: Starting")
 

@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 from bench import fleet, machine, meter, report
-from bench.contestants.evergrant import CELERY
+from bench.contestants.naive import CELERY
 from bench.stage import NotDone, Stage, register, stage
 
 KINDS = ("stock", "redbeat", "django", "sqlalchemy", "evergrant")
@@ -95,7 +95,7 @@ def _evergrant(here: Stage, count: int, seconds: float, patience: float) -> Roun
     begun = time.monotonic()
     fleet.fill(here, count, first_due="-80 minutes")
     filled = time.monotonic() - begun
-    here.run("beat", [CELERY, "-A", "worker", "beat"])
+    here.python("beat", "worker.cli", "beat")
 
     def claimed() -> int:
         return int(here.sql("select count(*) as n from evergrant.grants where claimed_at is not null")[0]["n"])

@@ -20,7 +20,6 @@ from typing import Any
 import click
 
 from bench import fleet, machine, meter, plan, report
-from bench.contestants.evergrant import CELERY
 from bench.stage import Stage, register, stage
 from models import chore, database
 from models import claim as claims
@@ -141,20 +140,18 @@ def _idle(here: Stage) -> dict[str, float]:
 
 
 def _processes(here: Stage) -> dict[str, float]:
-    """Seconds until beat and worker are ready, and their resident MB a few looks later."""
+    """Seconds until beat and worker are ready, and their MB a few looks later, resident and with what is shared counted once."""
     found = {}
-    for name, argv, ready in (
-        ("worker", ["worker", "-n", "worker@localhost"], "ready."),
-        ("beat", ["beat"], "beat: Starting"),
-    ):
+    for name, ready in (("worker", "ready."), ("beat", "beat: Starting")):
         begun = time.monotonic()
-        here.run(name, [CELERY, "-A", "worker", *argv])
+        here.python(name, "worker.cli", name)
         here.wait_said(name, ready)
         found[f"{name}_ready_seconds"] = time.monotonic() - begun
     time.sleep(5)
     for name in ("worker", "beat"):
         (pid,) = here.pids(name)
         found[f"{name}_mb"] = meter.resident_mb(pid)
+        found[f"{name}_shared_once_mb"] = meter.memory_mb([pid])
     here.stop("beat", "worker")
     return found
 

@@ -18,7 +18,6 @@ from typing import Any
 import click
 
 from bench import fleet, machine, meter, report
-from bench.contestants.evergrant import CELERY
 from bench.stage import Provider, Stage, register, stage, wait
 
 FILLED_PER_SECOND = 40_000  # about; where it is slower the first refreshes are late, before it counts
@@ -48,8 +47,8 @@ def _watch(here: Stage, grants: int, seconds: float, warm: float, runs: int) -> 
     provider.order("_reset", count=grants, delay=0.05)
     register(here, provider, name="bench", rotation="on_use")
     _fill(here, grants, warm + seconds * runs)
-    here.run("worker", [CELERY, "-A", "worker", "worker", "-n", "worker@localhost"])
-    here.run("beat", [CELERY, "-A", "worker", "beat"])
+    here.python("worker", "worker.cli", "worker")
+    here.python("beat", "worker.cli", "beat")
     wait(lambda: provider.ask("_report")["refreshed"] > 0, "nothing is refreshed", seconds=600)
     time.sleep(warm)
     rounds = []

@@ -1,8 +1,6 @@
 """Evergrant as it ships: beats and workers, one or more, journal with fsync, logs and sealing on."""
 
 import json
-import sys
-from pathlib import Path
 
 from bench import stage as stages
 from bench.contestants.contestant import Contestant, ref_of
@@ -11,12 +9,11 @@ from bench.stage import Provider, Stage
 from models.vault import Vault
 from settings import current
 
-CELERY = str(Path(sys.executable).with_name("celery"))
 CLIENT = "bench"
 
 
 class Evergrant(Contestant):
-    """`celery -A worker beat` and `celery -A worker worker`."""
+    """`evergrant worker` and `evergrant beat`, as `evergrant up` runs them."""
 
     def __init__(
         self,
@@ -47,9 +44,9 @@ class Evergrant(Contestant):
 
     def start(self) -> None:
         for name in self.workers:
-            self.stage.run(name, [CELERY, "-A", "worker", "worker", "-n", f"{name}@localhost"])
+            self.stage.python(name, "worker.cli", "worker")
         for name in self.beats:
-            self.stage.run(name, [CELERY, "-A", "worker", "beat"])
+            self.stage.python(name, "worker.cli", "beat")
         for name in self.workers:
             self.stage.wait_said(name, "ready.")
         for name in self.beats:
