@@ -140,7 +140,7 @@ def _idle(here: Stage) -> dict[str, float]:
 
 
 def _processes(here: Stage) -> dict[str, float]:
-    """Seconds until beat and worker are ready, and their MB a few looks later, resident and with what is shared counted once."""
+    """Seconds until beat and worker are ready; their MB a few looks later, resident and counting shared pages once."""
     found = {}
     for name, ready in (("worker", "ready."), ("beat", "beat: Starting")):
         begun = time.monotonic()
