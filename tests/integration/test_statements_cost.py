@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.sql.elements import TextClause
 
-from models import attempt, claim, settlement
+from models import attempt, claim, reading, settlement
 from models.attempt import Started
 from models.database import transaction
 from models.settlement import Held
@@ -28,6 +28,9 @@ STORE: dict[str, Any] = {
 MANY_GRANTS = text("""
 insert into evergrant.grants (id, client_id, ref, status, due_at)
 select gen_random_uuid(), :client_id, 'g' || number, 'active', clock_timestamp() from generate_series(1, 5000) number
+""")
+READ = text("""
+select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relid = 'evergrant.grants'::regclass
 """)
 CLAIM = {"client_id": 1, "at": NOW + timedelta(days=99999), "lease": timedelta(seconds=30), "most": 100}
 LOOK = {"now": None, "environment": "test"}
@@ -75,3 +78,17 @@ def test_all_that_is_due_is_not_read_for_what_must_be_repeated_within_its_grace(
     assert "using ix_grants_in_doubt" in plan
     assert "Seq Scan on grants" not in plan
     assert "Index Scan using ix_grants_due" not in plan
+
+
+def test_what_is_due_soon_is_listed_without_a_look_at_the_whole_fleet(heart: Heart) -> None:
+    with transaction() as connection:
+        connection.execute(MANY_GRANTS, {"client_id": heart.client()})
+        connection.execute(text("update evergrant.grants set due_at = clock_timestamp() + interval '1 hour'"))
+        connection.execute(text("update evergrant.grants set due_at = clock_timestamp() where ref in ('g7', 'g8')"))
+    with transaction() as connection:
+        connection.execute(text("analyze evergrant.grants"))
+        before = connection.execute(READ).scalar_one()
+        listed = [row["ref"] for row in reading.grants(connection, due_within=timedelta(minutes=1))]
+
+        assert listed == ["g7", "g8"]
+        assert connection.execute(READ).scalar_one() - before < 100
