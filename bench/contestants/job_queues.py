@@ -45,7 +45,8 @@ class JobQueue(Contestant):
 
     def make_due(self) -> None:
         self.stage.sql("update jobs.tokens set expires_at = clock_timestamp()")
-        self.stage.sql("vacuum analyze")
+        # Not their own tables: those are empty now, and known to be so they would be read as a whole for each job.
+        self.stage.sql("vacuum analyze jobs.tokens")
 
     def begin(self) -> None:
         self._run("scan")

@@ -12,7 +12,7 @@ from worker.cli.import_lines import Bad, Offered, lines
 from worker.cli.import_probe import Sieve
 from worker.cli.import_repeats import Repeats
 
-PORTION = 2000
+PORTION = 5000
 PORTION_BYTES = 4 * 1024 * 1024
 PORTION_PROBED = 20  # each takes a slot of the client's rate: what was paid for is stored soon
 
