@@ -2,6 +2,7 @@
 
     python -m bench.bad_day
     python -m bench.bad_day --grants 500 --rate 3000 --away 20 --mood hang
+    python -m bench.bad_day --grants 100000 --rate 3000 --away 1800 --name bad_day_half_an_hour
 
 Two clients: `sick`, with a rate and all its grants due in the same second, and `healthy` at another provider, whose
 grants come due one after the other all the time. While the sick one's provider answers 503, or not at all
@@ -37,16 +38,17 @@ where c.id = g.client_id and c.name = 'sick'
 @click.option("--away", default=120.0, show_default=True, help="Seconds that its provider is away.")
 @click.option("--mood", default="away", show_default=True, type=click.Choice(["away", "hang", "well"]))
 @click.option("--runs", default=1, show_default=True)
+@click.option("--name", default="bad_day", show_default=True, help="Of the file of results.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of results.")
-def main(*, grants: int, rate: int, away: float, mood: str, runs: int, out: Path | None) -> None:
+def main(*, grants: int, rate: int, away: float, mood: str, runs: int, name: str, out: Path | None) -> None:
     """Live through it, a few times."""
     begun = machine.described()
     rounds = [_round(grants, rate, away, mood) for _ in range(runs)]
-    measured: dict[str, Any] = {name: report.spread(each[name] for each in rounds) for name in rounds[0]}
+    measured: dict[str, Any] = {figure: report.spread(each[figure] for each in rounds) for figure in rounds[0]}
     report.say()
-    report.table([{"figure": name, **values} for name, values in measured.items()])
+    report.table([{"figure": figure, **values} for figure, values in measured.items()])
     known = {"grants": grants, "rate_per_minute": rate, "away_seconds": away, "mood": mood, "load": machine.load()}
-    report.save("bad_day", {**known, **measured}, begun=begun, folder=out)
+    report.save(name, {**known, **measured}, module="bad_day", begun=begun, folder=out)
 
 
 def _round(grants: int, rate: int, away: float, mood: str) -> dict[str, float]:

@@ -79,18 +79,19 @@ def missing(connection: Connection, vault: Vault) -> list[Missing]:
 def missing_now(connection: Connection, vault: Vault) -> list[Missing]:
     """The same for what refreshes need: clients' secrets, and the tokens that grants hold, without former ones.
 
-    A grant whose tokens name keys that are held is passed over: a third of the time at a million.
+    Which keys all tokens name is only asked where some name one that is not held: a third of the time at a million.
     """
-    lacking: list[str] = []
-    values: dict[str, bytes] = {}
+    tests: list[str] = []
+    heads: dict[str, bytes] = {}
     for name, ring in (("refresh", vault.refresh), ("access", vault.access)):
-        heads = {f"{name}_{n}": VERSION + key.label for n, key in enumerate(ring.keys)} if ring is not None else {}
+        held = {f"{name}_{n}": VERSION + key.label for n, key in enumerate(ring.keys)} if ring is not None else {}
         column = f"g.sealed_{name}_token"
-        tests = [f"substring({column} from 1 for {len(head)}) <> :{value}" for value, head in heads.items()]
-        lacking.append(" and ".join(tests) or "false")
-        values |= heads
-    used = _used(of_grant=f"and ({' or '.join(lacking)})", of_former="and false", others=_SECRETS)
-    return _lacking(vault, connection.execute(used, values))
+        lacks = [f"substring({column} from 1 for {len(head)}) <> :{value}" for value, head in held.items()]
+        tests.append(" and ".join(lacks) or "false")
+        heads |= held
+    lacking = f"select count(*) from evergrant.grants g where g.status <> 'revoked' and ({' or '.join(tests)})"  # noqa: S608
+    of_grant = "" if connection.execute(text(lacking), heads).scalar_one() else "and false"
+    return _lacking(vault, connection.execute(_used(of_grant=of_grant, of_former="and false", others=_SECRETS)))
 
 
 def missing_for(connection: Connection, vault: Vault, grant_id: UUID) -> list[Missing]:
