@@ -73,7 +73,9 @@ def make(folder: Path, locks: list[Path], wanted: str) -> None:
     install([python, "-m", "pip", "install", "-q", "--retries", "1", *hashed, str(BUILD_LOCK)])
     mirror = pip_mirror(python)
     uv = [str(folder / "bin" / "uv"), "pip"]
-    install([*uv, "sync", "-q", "--python", python, "--require-hashes", *map(str, locks)], mirror)
+    # Compiled now: containers often forbid it later (PYTHONDONTWRITEBYTECODE), and then each start takes twice as long.
+    compiled = ["--compile-bytecode", "--require-hashes"]
+    install([*uv, "sync", "-q", "--python", python, *compiled, *map(str, locks)], mirror)
     editable = ["--no-deps", "--no-build-isolation", "-e", str(ROOT)]
     install([*uv, "install", "-q", "--python", python, *editable], mirror)
     (folder / "ready").write_text(wanted, encoding="utf-8")
