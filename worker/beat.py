@@ -187,7 +187,7 @@ class GrantScheduler(Scheduler):
 
 
 def sheaves(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
-    """Cut jobs into messages, all alike: one a message while few are due; else as few as hold them, two at least.
+    """Cut jobs into messages, all alike: as few as hold them, though two where there are two jobs.
 
     A message costs as much CPU as five jobs of it, and the second one lets another worker process have its part.
     """

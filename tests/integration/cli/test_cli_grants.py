@@ -70,6 +70,20 @@ def test_a_key_that_the_rings_here_lack_is_named_by_status_by_db_check_and_by_th
     assert fleet("status", "--json").json["missing_keys"] == [f"6 sealed values {what}"]
 
 
+def test_a_key_that_only_former_tokens_name_is_told_by_the_check_and_not_by_status(fleet: Evergrant, sql: Any) -> None:
+    sql(
+        """
+        insert into evergrant.former_tokens (grant_id, kind, generation, sealed_refresh_token, refresh_fingerprint)
+        select id, 'predecessor', 0, '\\x01'::bytea || '\\x04'::bytea || 'gone'::bytea || sealed_refresh_token, 'f'
+        from evergrant.grants where ref = 'd'
+        """
+    )
+    what = "1 sealed value needs the key gone, which the refresh key ring here lacks"
+    assert fleet("status", "--json").json["missing_keys"] == []
+    assert fleet("db", "check", "--json").lines[0]["finding"] == what
+    assert fleet("grants", "show", "d", "--json").json["missing_keys"] == [what]
+
+
 def test_a_machine_without_a_ring_is_not_expected_to_open_anything(fleet: Evergrant) -> None:
     settings.adopt(settings.current().model_copy(update={"refresh_token_keys": None}))
     assert fleet("status", "--json").json["missing_keys"] == []
