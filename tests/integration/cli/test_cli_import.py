@@ -11,6 +11,7 @@ from sqlalchemy import Engine, event
 import settings
 from models.vault import Vault
 from tests.integration.cli.evergrant import Done, Evergrant
+from worker.cli.import_flow import PORTION
 
 
 def lines_of(*members: dict[str, Any]) -> str:
@@ -195,9 +196,9 @@ def test_when_the_database_goes_away_what_came_in_is_told_and_kept(
                 connection.connection.driver_connection.close()
 
     event.listen(database, "before_cursor_execute", cut)
-    done = take(temple, lines_of(*(grant(f"g{n}") for n in range(2700))))
+    done = take(temple, lines_of(*(grant(f"g{n}") for n in range(PORTION + 700))))
     event.remove(database, "before_cursor_execute", cut)
     assert (done.code, done.error) == (75, "database_away")
-    assert "2000 imported so far" in done.err
-    assert sql("select count(*) from evergrant.grants") == [(2000,)]
-    assert take(temple, lines_of(*(grant(f"g{n}") for n in range(2700)))).json["imported"] == 700
+    assert f"{PORTION} imported so far" in done.err
+    assert sql("select count(*) from evergrant.grants") == [(PORTION,)]
+    assert take(temple, lines_of(*(grant(f"g{n}") for n in range(PORTION + 700)))).json["imported"] == 700

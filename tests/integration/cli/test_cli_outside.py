@@ -20,6 +20,7 @@ import settings
 from tests import polling
 from tests.integration.cli.evergrant import Evergrant
 from tests.integration.cli.test_cli_connect import visit
+from worker.cli.import_flow import PORTION
 from worker.simulator.control import SimulatorControl
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -296,19 +297,19 @@ def _log_lines(process: "subprocess.Popen[str]", *, until: str) -> list[dict[str
 def test_an_import_that_was_struck_in_the_middle_is_run_again_and_nothing_is_lost_or_there_twice(
     temple: Evergrant, start: Start, sql: Any, tmp_path: Path, signal_: signal.Signals
 ) -> None:
-    lines = [json.dumps({"ref": f"g{n}", "refresh_token": f"rt-{n}"}) + "\n" for n in range(5000)]
+    lines = [json.dumps({"ref": f"g{n}", "refresh_token": f"rt-{n}"}) + "\n" for n in range(2 * PORTION)]
     pipe, file = tmp_path / "pipe", tmp_path / "grants.jsonl"
     file.write_text("".join(lines), encoding="utf-8")
     os.mkfifo(pipe)
     importing = start("grants", "import", str(pipe), "--client", "temple")
     with pipe.open("w", encoding="utf-8") as feeding:
-        feeding.writelines(lines[:3000])
+        feeding.writelines(lines[: PORTION + 1000])
         feeding.flush()
-        polling.eventually(lambda: sql("select count(*) from evergrant.grants") == [(2000,)], timeout=60)
+        polling.eventually(lambda: sql("select count(*) from evergrant.grants") == [(PORTION,)], timeout=60)
         importing.send_signal(signal_)
         _, told = importing.communicate(timeout=30)
     if signal_ is signal.SIGINT:
-        assert "Stopped: 2000 imported so far" in told
-    assert temple("grants", "import", str(file), "--client", "temple", "--json").json["skipped"] == 2000
-    assert sql("select count(*), count(distinct ref) from evergrant.grants") == [(5000, 5000)]
-    assert sql("select count(distinct grant_id) from evergrant.events where type = 'grant.imported'") == [(5000,)]
+        assert f"Stopped: {PORTION} imported so far" in told
+    assert temple("grants", "import", str(file), "--client", "temple", "--json").json["skipped"] == PORTION
+    assert sql("select count(*), count(distinct ref) from evergrant.grants") == [(len(lines), len(lines))]
+    assert sql("select count(distinct grant_id) from evergrant.events where type = 'grant.imported'") == [(len(lines),)]
