@@ -12,8 +12,7 @@ SILENT_AFTER = timedelta(seconds=30)
 # all stood still, and how many will have lapsed 10, 20 and 40 minutes from now.
 BY_CLIENT = text(
     """
-with clock as (select statement_timestamp() as at),
-counted as (
+with counted as (
     select g.client_id, g.status, g.keep, r.id is not null as ending, count(*) as grants,
         count(*) filter (where g.due_at <= statement_timestamp()) as due,
         min(g.due_at) filter (where g.due_at <= statement_timestamp()) as first_due_at,
@@ -61,14 +60,13 @@ fleet as (
 )
 select c.id, c.name, c.provider, c.rate_per_minute, v.paused_by_operator, v.paused_until, v.pause_reason,
     case when n.suspect > 0 then v.deaths_held_at end as deaths_held_at,
-    clock.at - n.first_due_at as lateness, n.first_ends_at - clock.at as runway,
+    statement_timestamp() - n.first_due_at as lateness, n.first_ends_at - statement_timestamp() as runway,
     coalesce(n.active, 0) as active, coalesce(n.paused, 0) as paused, coalesce(n.needs_consent, 0) as needs_consent,
     coalesce(n.revoking, 0) as revoking, coalesce(n.revoked, 0) as revoked, coalesce(n.due, 0) as due,
     coalesce(n.under_way, 0) as under_way, coalesce(n.failing, 0) as failing, coalesce(n.in_doubt, 0) as in_doubt,
     coalesce(n.suspect, 0) as suspect, coalesce(n.lapsed, 0) as lapsed, coalesce(n.ending_10m, 0) as ending_10m,
     coalesce(n.ending_20m, 0) as ending_20m, coalesce(n.ending_40m, 0) as ending_40m
 from evergrant.clients c
-cross join clock
 left join evergrant.valves v on v.client_id = c.id
 left join fleet n on n.client_id = c.id
 order by c.name
