@@ -6,6 +6,7 @@ between any number of beats. FOR NO KEY UPDATE, because an application's open tr
 revocation holds FOR KEY SHARE on the grant: FOR UPDATE would skip, and a refresh would wait for a stranger.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -98,15 +99,34 @@ returning g.id, g.claim_no
 """
 DUE = text(CLAIM_DUE.format(condition="", order="g.due_at"))
 FAILING = text(CLAIM_DUE.format(condition="and g.failures > 0", order="g.due_at"))
-# A canary: no suspect, for its refusal would open nothing; not in doubt, not the last one unless alone, without
-# failures first.
+# A canary: no suspect and none that is refused alone, for its refusal would open nothing; not in doubt; none that
+# failed since the valve was shut, and not the last one, unless no other is left; without failures first.
 CANARY = text(
     CLAIM_DUE.format(
         condition="",
-        order="g.suspect_at is not null, coalesce(g.doubt_since, g.started_at) is not null, "
+        order="g.suspect_at is not null, g.refusals > 0 and g.failures > 0, "
+        "coalesce(g.doubt_since, g.started_at) is not null, "
+        "coalesce(g.last_error_at >= cast(:failed_since as timestamptz), false), "
         "g.id is not distinct from cast(:last as uuid), g.failures > 0, g.due_at",
     )
 )
+# Where everybody seems to be refused, whoever succeeded last tells the truth soonest, due or not: else those who were
+# refused are asked again and again, and the next who is well may come due too late.
+WITNESS = text("""
+update evergrant.grants g
+set claim_no = g.claim_no + 1, claimed_at = :at, due_at = :at + :lease
+where g.ctid = any (array(
+    select g.ctid from evergrant.grants g
+    where g.id = any (cast(:ids as uuid[])) and g.client_id = :client_id and g.status = 'active'
+        and g.started_at is null and (g.claimed_at is null or g.due_at <= :at)
+        and g.failures = 0 and g.suspect_at is null and g.doubt_since is null
+        and not exists (select from evergrant.revocations r where r.grant_id = g.id)
+    order by array_position(cast(:ids as uuid[]), g.id)
+    limit 1
+    for no key update of g skip locked
+))
+returning g.id, g.claim_no
+""")
 
 # At `grace` the old refresh token lives for seconds, so the first repeat goes ahead of back-off and valve,
 # also where nobody ended that attempt. The guard sees to it that its deadline ends inside the grace.
@@ -192,6 +212,9 @@ update evergrant.valves v set
     canary_grant_id = :canary_grant_id, strike_grant_ids = cast(:strike_grant_ids as uuid[]),
     minute_at = :minute_at, minute_asked = :minute_asked, minute_bad = :minute_bad,
     minute_grant_ids = cast(:minute_grant_ids as uuid[]),
+    refused_since = :refused_since, refused_code = :refused_code,
+    refused_grant_ids = cast(:refused_grant_ids as uuid[]),
+    witness_at = :witness_at, witness_grant_ids = cast(:witness_grant_ids as uuid[]),
     last_success_at = case
         when proof.holds then greatest(v.last_success_at, cast(:succeeded_at as timestamptz)) else v.last_success_at
     end,
@@ -272,9 +295,20 @@ def revocations(connection: Connection, scope: Scope, most: int) -> list[Job]:
     return _jobs(connection, REVOCATIONS, scope, most)
 
 
-def canary(connection: Connection, scope: Scope, *, last: UUID | None) -> list[Job]:
-    """Claim the one grant whose request may open the valve."""
-    rows = connection.execute(CANARY, {**scope.parameters(1), "last": last})
+def canary(
+    connection: Connection, scope: Scope, *, last: UUID | None, failed_since: datetime | None = None
+) -> list[Job]:
+    """Claim the one grant whose request may open the valve: of those that are due the one that is most likely well.
+
+    `failed_since`: who failed since then is taken last.
+    """
+    rows = connection.execute(CANARY, {**scope.parameters(1), "last": last, "failed_since": failed_since})
+    return [(row.id, row.claim_no) for row in rows]
+
+
+def witness(connection: Connection, scope: Scope, ids: Sequence[UUID]) -> list[Job]:
+    """Claim the first of these grants that is well and not under way, due or not."""
+    rows = connection.execute(WITNESS, {**scope.parameters(1), "ids": list(ids)})
     return [(row.id, row.claim_no) for row in rows]
 
 

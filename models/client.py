@@ -56,6 +56,11 @@ class Valve(Base):
     minute_asked: Mapped[int] = mapped_column(Integer)
     minute_bad: Mapped[int] = mapped_column(Integer)
     minute_grant_ids: Mapped[list[UUID]]
+    refused_since: Mapped[datetime | None]
+    refused_code: Mapped[str | None]
+    refused_grant_ids: Mapped[list[UUID]]
+    witness_at: Mapped[datetime | None]
+    witness_grant_ids: Mapped[list[UUID]]
     last_success_at: Mapped[datetime | None]
     credentials_proven_no: Mapped[int | None] = mapped_column(Integer)
     deaths_held_at: Mapped[datetime | None]

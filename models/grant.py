@@ -85,6 +85,8 @@ class Grant(Base):
     attempts: Mapped[int] = mapped_column(Integer)
     failing_since: Mapped[datetime | None]
     failing_for: Mapped[timedelta]
+    refusals: Mapped[int] = mapped_column(Integer)
+    refused_since: Mapped[datetime | None]
     last_error_code: Mapped[str | None]
     last_error_http_status: Mapped[int | None] = mapped_column(Integer)
     last_error_at: Mapped[datetime | None]

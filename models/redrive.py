@@ -42,8 +42,8 @@ for no key update of d
 
 ASK_NOW = text("""
 update evergrant.grants set status = 'active', reason = null, suspect_at = null, failures = 0, attempts = 0,
-    failing_since = null, failing_for = '0', claimed_at = null, claim_no = claim_no + 1,
-    due_at = clock_timestamp()
+    failing_since = null, failing_for = '0', refusals = 0, refused_since = null,
+    claimed_at = null, claim_no = claim_no + 1, due_at = clock_timestamp()
 where id = :grant_id and status in ('active', 'needs_consent')
 """)
 

@@ -41,6 +41,11 @@ class Held(NamedTuple):
     untried_former_tokens: int
     access_rejected: bool
     has_letter: bool  # an open dead letter of its refreshes
+    refusals: int  # that nobody understood, since its last success
+    refused_since: datetime | None
+    client_refused_since: datetime | None  # set: nobody of its client has succeeded since somebody was refused so
+    witness_at: datetime | None  # start of the client's last refresh that succeeded
+    credentials_proven: bool  # something has succeeded under the client's present ones
     at: datetime
 
 
@@ -82,6 +87,7 @@ class Ended(NamedTuple):
     unknown: bool
     failed: bool
     suspect: bool
+    refused: bool  # in words that nobody understands
     due_at: datetime
     code: str
     http_status: int | None
@@ -120,9 +126,16 @@ select g.id as grant_id, g.client_id, g.ref, g.status, g.generation, g.claim_no,
         select from evergrant.dead_letters d
         where d.grant_id = g.id and d.kind = 'refresh' and d.resolved_at is null
     ) as has_letter,
+    case when refused.still then g.refusals else 0 end as refusals,
+    case when refused.still then g.refused_since end as refused_since,
+    v.refused_since as client_refused_since, v.witness_at,
+    coalesce(v.credentials_proven_no = c.credentials_no, false) as credentials_proven,
     coalesce(:now, clock_timestamp()) as at
 from evergrant.grants g
 join evergrant.clients c on c.id = g.client_id
+join evergrant.valves v on v.client_id = g.client_id
+-- A success by a worker of the release before leaves the two columns as they were.
+cross join lateral (select g.refused_since > coalesce(g.refreshed_at, '-infinity') as still) refused
 cross join lateral (
     select coalesce(array_agg(t.refresh_fingerprint), '{}') as fingerprints,
         count(*) filter (where t.tried_at is null and t.known_dead_at is null) as untried
@@ -236,7 +249,7 @@ stored as (
         started_at = null, journal_id = null,
         ever_in_doubt = g.ever_in_doubt or g.doubt_since is not null,
         doubt_since = null, doubt_journals = '{}', doubt_repeated = false, suspect_at = null,
-        failures = 0, attempts = 0, failing_since = null, failing_for = '0',
+        failures = 0, attempts = 0, failing_since = null, failing_for = '0', refusals = 0, refused_since = null,
         last_error_code = null, last_error_http_status = null, last_error_at = null
     from answer
     left join evergrant.former_tokens kept  -- where the answer names no refresh token the one that was sent stays
@@ -281,16 +294,18 @@ with attempt as (
     select * from unnest(
         cast(:grant_id as uuid[]), cast(:claim_no as bigint[]), cast(:generation as bigint[]),
         cast(:unknown as boolean[]), cast(:failed as boolean[]), cast(:suspect as boolean[]),
-        cast(:due_at as timestamptz[]), cast(:code as text[]), cast(:http_status as integer[]),
-        cast(:reason as text[])
-    ) as attempt (id, claim_no, generation, unknown, failed, suspect, due_at, code, http_status, reason)
+        cast(:refused as boolean[]), cast(:due_at as timestamptz[]), cast(:code as text[]),
+        cast(:http_status as integer[]), cast(:reason as text[])
+    ) as attempt (id, claim_no, generation, unknown, failed, suspect, refused, due_at, code, http_status, reason)
 ),
 judged as (
     select attempt.*, g.generation = attempt.generation and g.status = 'active' as may_judge,
         coalesce(:now, clock_timestamp()) as at,
         attempt.unknown and (g.doubt_since is null or g.started_at > g.doubt_since + 2 * c.grace) as begins_doubt,
         -- the client worked for others since the last failure: this time counts against the grant
-        coalesce(v.last_success_at > g.last_error_at, false) as others_succeeded
+        coalesce(v.last_success_at > g.last_error_at, false) as others_succeeded,
+        -- a success by a worker of the release before leaves its columns as they were
+        coalesce(g.refused_since > coalesce(g.refreshed_at, '-infinity'), false) as was_refused
     from attempt
     join evergrant.grants g on g.id = attempt.id and g.claim_no = attempt.claim_no and g.started_at is not null
     join evergrant.clients c on c.id = g.client_id
@@ -307,6 +322,11 @@ update evergrant.grants g set
     failing_for = case
         when j.may_judge and j.failed and j.others_succeeded
         then g.failing_for + (j.at - coalesce(g.last_error_at, j.at)) else g.failing_for
+    end,
+    refusals = case when j.may_judge and j.refused then case when j.was_refused then g.refusals else 0 end + 1
+        else g.refusals end,
+    refused_since = case
+        when not (j.may_judge and j.refused) then g.refused_since when j.was_refused then g.refused_since else j.at
     end,
     suspect_at = case when j.may_judge and j.suspect then coalesce(g.suspect_at, j.at) else g.suspect_at end,
     status = case when j.may_judge and j.reason is not null then 'needs_consent' else g.status end,

@@ -97,7 +97,7 @@ def _claim_canary(connection: Connection, scope: Scope, valve: Valve) -> Claimed
     """One request of any kind may go, and the next one only after the back-off."""
     claimed = Claimed()
     if not valve.paused_by_operator:
-        claimed.due = claims.canary(connection, scope, last=valve.canary_grant_id)
+        claimed.due = _canary(connection, scope, valve)
     if not claimed.count:
         claimed.revocations = claims.revocations(connection, scope, 1)
     if not claimed.count and not valve.paused_by_operator:
@@ -105,3 +105,11 @@ def _claim_canary(connection: Connection, scope: Scope, valve: Valve) -> Claimed
     for grant_id, _ in [*claimed.due, *claimed.revocations, *claimed.wished]:
         valves.write(connection, scope.client_id, policy.take_canary(valve, at=scope.at, grant_id=grant_id))
     return claimed
+
+
+def _canary(connection: Connection, scope: Scope, valve: Valve) -> list[Job]:
+    """A grant that succeeded last and has not failed since."""
+    if valve.refused_since is not None and (witness := claims.witness(connection, scope, valve.witness_grant_ids)):
+        return witness
+    failed_since = min(filter(None, (valve.refused_since, valve.changed_at)), default=None)
+    return claims.canary(connection, scope, last=valve.canary_grant_id, failed_since=failed_since)

@@ -41,7 +41,7 @@ from tasks.oauth import messages
 from tasks.oauth.messages import Registration
 from tasks.oauth.provider import Reach
 from tasks.oauth.transport import Answer, NotSent, Response
-from tasks.policy.outcome import Misconfigured, NotNow, Outcome, Refreshed, Refused, Unknown, outcome
+from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown, outcome
 from tasks.policy.valve import USABLE_SHARE, Result, Sign
 from tasks.registration import Registered, Registrations
 from tasks.workplace import Workplace
@@ -281,7 +281,7 @@ def _settle(
 
 def _refusal(end: Outcome) -> Exception:
     match end:
-        case Refused(code=code) | Misconfigured(code=code):
+        case Refused(code=code) | NotUnderstood(code=code):
             return ExchangeRefused("invalid_grant" if code in REFUSED_CODES else code)
         case NotNow(code=code) | Unknown(code=code):
             return ExchangeUnclear(code)

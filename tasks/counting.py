@@ -11,7 +11,7 @@ from tasks import meters
 from tasks.attempt import Arrived
 from tasks.meters import Labels
 from tasks.oauth.transport import NotSent
-from tasks.policy.outcome import Misconfigured, NotNow, Outcome, Refreshed, Refused, Unknown
+from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown
 from tasks.policy.timing import due_at
 
 # Kinds of outcome, not codes: a provider may answer with any code that it likes.
@@ -20,7 +20,7 @@ OUTCOMES: Final[dict[type, str]] = {
     NotSent: "not_sent",
     NotNow: "not_now",
     Refused: "refused",
-    Misconfigured: "misconfigured",
+    NotUnderstood: "misconfigured",
     Unknown: "unknown",
 }
 

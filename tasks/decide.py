@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from models.attempt import Started
 from models.client import Known
 from models.settlement import PREDECESSORS_KEPT, Ended, Held, Stored, Surplus
 from models.suspicion import Surroundings
@@ -20,12 +21,14 @@ from settings import Settings
 from tasks.attempt import Arrived, Asked
 from tasks.oauth.messages import TokenSet, scope_set
 from tasks.oauth.transport import NotSent
-from tasks.policy import guard, timing
-from tasks.policy.outcome import Misconfigured, NotNow, Outcome, Refreshed, Refused, Unknown, outcome
+from tasks.policy import guard, refusal, timing
+from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown, outcome
+from tasks.policy.refusal import Refusals
 from tasks.policy.valve import Sign
 from tasks.policy.verdict import Evidence, Verdict, Wait, verdict
 
 GAVE_UP = "gave_up"
+REFUSED = "refused"
 OUR_CONFIGURATION = "our_configuration"
 ENDING = ("revoking", "revoked")
 
@@ -87,6 +90,8 @@ def sign_of(end: Outcome) -> Sign | None:
             return Sign.GOOD
         case Refused():
             return Sign.NEUTRAL
+        case NotUnderstood():
+            return Sign.REFUSED
         case NotNow():
             return Sign.NOT_NOW
         case NotSent(code="guard"):
@@ -95,16 +100,57 @@ def sign_of(end: Outcome) -> Sign | None:
             return Sign.BAD
 
 
+def read_refusals(
+    group: Sequence[Arrived], outcomes: Sequence[Outcome], held: Mapping[UUID, Held]
+) -> dict[UUID, Refusals]:
+    """What is known of each grant of a group that was refused in words that nobody understands.
+
+    Who succeeded beside it in the group is a witness as well as who did before.
+    """
+    succeeded: dict[int, datetime] = {}
+    for arrived, end in zip(group, outcomes, strict=True):
+        job = arrived.attempt.job
+        if isinstance(end, Refreshed):
+            succeeded[job.client_id] = max(job.started_at, succeeded.get(job.client_id, job.started_at))
+    refused = [a.attempt.job for a, end in zip(group, outcomes, strict=True) if isinstance(end, NotUnderstood)]
+    return {
+        job.grant_id: _refusals(held[job.grant_id], succeeded.get(job.client_id))
+        for job in refused
+        if job.grant_id in held
+    }
+
+
+def _refusals(row: Held, succeeded: datetime | None) -> Refusals:
+    witness = max(filter(None, (row.witness_at, succeeded)), default=None)
+    return Refusals(
+        before=row.refusals,
+        since=row.refused_since,
+        witnessed=_is_after(witness, row.refused_since),
+        all_refused=row.client_refused_since is not None and not _is_after(witness, row.client_refused_since),
+        proven=row.credentials_proven,
+    )
+
+
+def _is_after(witness: datetime | None, refused_since: datetime | None) -> bool:
+    return witness is not None and refused_since is not None and witness > refused_since
+
+
 class Decider:
     """Decides a group, row by row."""
 
     def __init__(
-        self, vault: Vault, settings: Settings, held: Mapping[UUID, Held], around: Mapping[UUID, Surroundings]
+        self,
+        vault: Vault,
+        settings: Settings,
+        held: Mapping[UUID, Held],
+        around: Mapping[UUID, Surroundings],
+        refused: Mapping[UUID, Refusals],
     ) -> None:
         self.vault = vault
         self.settings = settings
         self.held = held
         self.around = around
+        self.refused = refused
         self.made = Decisions()
 
     def decide(self, arrived: Arrived, end: Outcome) -> None:
@@ -198,7 +244,7 @@ class Decider:
     def _end(self, arrived: Arrived, row: Held, end: Outcome) -> None:
         job = arrived.attempt.job
         refused = isinstance(end, Refused)
-        unknown = isinstance(end, Unknown) or (isinstance(end, NotNow) and end.unknown)
+        unknown = isinstance(end, Unknown) or (isinstance(end, NotNow | NotUnderstood) and end.unknown)
         death = self._death(arrived, row) if refused else None
         failed = not refused and not (isinstance(end, NotNow) and not end.unknown)
         self.made.ended.append(
@@ -209,6 +255,7 @@ class Decider:
                 unknown=unknown,
                 failed=failed,
                 suspect=refused,
+                refused=isinstance(end, NotUnderstood),
                 due_at=row.at + self._wait(arrived, row, end),
                 code=end.code,
                 http_status=getattr(end, "http_status", None),
@@ -226,12 +273,12 @@ class Decider:
         job, chance = arrived.attempt.job, random.random()
         unknown = isinstance(end, Unknown) or (isinstance(end, NotNow) and end.unknown)
         match end:
-            case Refused() if row.untried_former_tokens > (job.former_token_id is not None) and row.suspect_at:
-                return timing.release_wait(chance)
             case Refused():
-                return timing.quarter_of(row.life, at_most=self.settings.suspect_wait)
+                return self._wait_of_suspect(job, row)
             case NotNow() if not unknown:
                 return timing.release_wait(chance)
+            case NotUnderstood() if refusal.is_its_own(self.refused[row.grant_id]):
+                return refusal.wait(self.refused[row.grant_id], row.life, at_most=self.settings.suspect_wait)
             case _ if unknown and row.grace and guard.begins_doubt(job.started_at, row.doubt_since, row.grace):
                 return timedelta(0)  # the old token lives for seconds only: the first repeat goes at once
             case _ if row.failing_for >= self.settings.horizon:
@@ -244,12 +291,19 @@ class Decider:
                     chance=chance,
                 )
 
+    def _wait_of_suspect(self, job: Started, row: Held) -> timedelta:
+        if row.suspect_at and row.untried_former_tokens > (job.former_token_id is not None):
+            return timing.release_wait(random.random())
+        return timing.quarter_of(row.life, at_most=self.settings.suspect_wait)
+
     def _given_up(self, row: Held, end: Outcome) -> str | None:
         """The cause of a dead letter for a grant that has failed for as long as the horizon."""
+        if isinstance(end, NotUnderstood) and refusal.is_its_own(known := self.refused[row.grant_id]):
+            return REFUSED if refusal.is_hopeless(known, at=row.at, horizon=self.settings.horizon) else None
         if row.failing_for >= self.settings.horizon:
             return GAVE_UP
         failing = row.at - row.failing_since if row.failing_since else timedelta(0)
-        return OUR_CONFIGURATION if isinstance(end, Misconfigured) and failing >= self.settings.horizon else None
+        return OUR_CONFIGURATION if isinstance(end, NotUnderstood) and failing >= self.settings.horizon else None
 
     def _death(self, arrived: Arrived, row: Held) -> Verdict | None:
         """The verdict on a suspect whose *present* token was refused again; None: it waits."""

@@ -84,7 +84,7 @@ def _replay(place: Workplace, kept: Sequence[Kept]) -> list[Position]:
     with transaction() as connection:
         held = settlement.lock(connection, [UUID(item.entry.grant_id) for item in kept])
         known = clients.known(connection, [row.client_id for row in held.values()])
-        decider = Decider(place.vault, place.settings, held, {})
+        decider = Decider(place.vault, place.settings, held, {}, {})
         for item, answer in token_sets:
             row = held.get(UUID(item.entry.grant_id))
             if not isinstance(answer, TokenSet):

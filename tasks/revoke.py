@@ -29,7 +29,7 @@ from models.keys import VaultError
 from models.revocation import Branch, Task
 from tasks import clock, meters, retry, valves, workplace
 from tasks.attempt import Arrived, Attempt
-from tasks.decide import read
+from tasks.decide import read, sign_of
 from tasks.journal import End, JournalBroken
 from tasks.looking import Looking, NotYet
 from tasks.oauth import messages
@@ -192,7 +192,7 @@ class Ending(Looking):
                 settle(self.place, [arrived])
                 raise NotYet(end.code, http_status=end.http_status)
             case end:
-                self._feed(end.code, Sign.NOT_NOW if isinstance(end, NotNow) else Sign.BAD, end)
+                self._feed(end.code, sign_of(end), end)
                 raise NotYet(end.code, http_status=getattr(end, "http_status", None))
 
     def _present(self, branches: Sequence[Branch]) -> list[Branch]:
@@ -243,7 +243,7 @@ class Ending(Looking):
             case Accepted():
                 self._feed("accepted", Sign.GOOD)
             case end:
-                self._feed(end.code, Sign.NOT_NOW if isinstance(end, NotNow) else Sign.BAD, end)
+                self._feed(end.code, sign_of(end), end)
                 raise NotYet(end.code, http_status=getattr(end, "http_status", None))
 
     def _look_at(self, branch: Branch) -> Life:
@@ -267,7 +267,9 @@ class Ending(Looking):
     def _refresh_request(self, branch: Branch) -> Request:
         return request_of(self.place, self._attempt_with(branch))
 
-    def _feed(self, code: str, sign: Sign, end: object = None) -> None:
+    def _feed(self, code: str, sign: Sign | None, end: object = None) -> None:
+        if sign is None:
+            return
         job, wait = self.attempt.job, getattr(end, "retry_after", None)
         with transaction() as connection:
             results = {job.client_id: [Result(job.grant_id, job.started_at, sign, code, wait)]}

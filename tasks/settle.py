@@ -27,11 +27,12 @@ from models.suspicion import Surroundings
 from tasks import clock, consent, counting, lines, retry, valves
 from tasks.attempt import Arrived
 from tasks.confirm import confirm
-from tasks.decide import Decider, Decisions, read_all, sign_of
+from tasks.decide import Decider, Decisions, read_all, read_refusals, sign_of
 from tasks.journal import JournalBroken
 from tasks.oauth.provider import Rotation
 from tasks.oauth.transport import NotSent
 from tasks.policy.outcome import Outcome, Refreshed, Refused
+from tasks.policy.refusal import Refusals, feeds_the_breaker
 from tasks.policy.valve import Result, Sign
 from tasks.registration import Registered
 from tasks.workplace import Workplace
@@ -156,13 +157,15 @@ def write(place: Workplace, group: Sequence[Arrived], *, wait: timedelta = LOCK_
         unproven = [arrived.attempt.job.client_id for arrived in group if not arrived.may_hold_tokens]
         known = clients.known(connection, unproven) if unproven else {}
         outcomes = read_all(group, known)
-        decider = Decider(place.vault, place.settings, held, _around(connection, group, outcomes, held))
+        refused = read_refusals(group, outcomes, held)
+        around = _around(connection, group, outcomes, held)
+        decider = Decider(place.vault, place.settings, held, around, refused)
         for arrived, outcome in zip(group, outcomes, strict=True):
             decider.decide(arrived, outcome)
         write_token_sets(connection, decider.made)
         left = _make_missing(connection, place, group, outcomes, held)
         _write_ends(connection, place, decider.made)
-        shut = valves.feed(connection, *_results(group, outcomes))
+        shut = valves.feed(connection, *_results(group, outcomes, refused))
         _hold_deaths(connection, decider.made)
     for client_id, shut_for in shut.items():
         place.note_valve(client_id, shut_for)
@@ -286,15 +289,21 @@ def _hold_deaths(connection: Connection, made: Decisions) -> None:
             event.of_client(connection, client_id, "client.deaths_held")
 
 
-def _results(group: Sequence[Arrived], outcomes: Sequence[Outcome]) -> tuple[dict[int, list[Result]], dict[int, int]]:
+def _results(
+    group: Sequence[Arrived], outcomes: Sequence[Outcome], refused: Mapping[UUID, Refusals]
+) -> tuple[dict[int, list[Result]], dict[int, int]]:
     """How the group's requests ended, and the newest credentials under which one succeeded, by client."""
     results: dict[int, list[Result]] = {}
     credentials: dict[int, int] = {}
     for arrived, outcome in zip(group, outcomes, strict=True):
         job, sign = arrived.attempt.job, sign_of(outcome)
+        known = refused.get(job.grant_id)
+        if known is not None and not feeds_the_breaker(known):
+            sign = Sign.NEUTRAL
         if sign is not None:
             wait = getattr(outcome, "retry_after", None)
-            results.setdefault(job.client_id, []).append(Result(job.grant_id, job.started_at, sign, outcome.code, wait))
+            ended = Result(job.grant_id, job.started_at, sign, outcome.code, wait, isinstance(outcome, Refreshed))
+            results.setdefault(job.client_id, []).append(ended)
         if sign is Sign.GOOD:
             proven = arrived.attempt.registered.known.credentials_no
             credentials[job.client_id] = max(proven, credentials.get(job.client_id, proven))

@@ -4,7 +4,8 @@ Refreshed      200 with a token set
 NotSent        it provably was not sent: retry freely
 NotNow         429, 503: the client's valve shuts at once; after a 503 we also cannot know
 Refused        400 invalid_grant: one of these proves little
-Misconfigured  any other 4xx, or invalid_grant while nothing ever succeeded under these credentials
+NotUnderstood  any other refusal: a 4xx, an error inside a 2xx, or invalid_grant while nothing ever succeeded under
+               these credentials. Whose fault it is, a witness tells (tasks/policy/refusal.py)
 Unknown        we cannot know whether the provider acted: never a verdict
 """
 
@@ -52,11 +53,15 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Misconfigured:
-    """The provider refuses *us*: no grant is blamed."""
+class NotUnderstood:
+    """The provider refuses, in words of its own: this grant, or all of us.
+
+    `unknown`: it came as a success, so a machine in between may have written it after the provider had acted.
+    """
 
     code: str
     http_status: int
+    unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,7 @@ class Life(Enum):
     UNTOLD = "untold"  # the answer says nothing about the token
 
 
-Outcome = Refreshed | NotSent | NotNow | Refused | Misconfigured | Unknown
+Outcome = Refreshed | NotSent | NotNow | Refused | NotUnderstood | Unknown
 
 
 def outcome(  # noqa: PLR0911  # one a row of the table
@@ -127,7 +132,7 @@ def revocation_outcome(
     if isinstance(answer, Response) and HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
         return Accepted(http_status=answer.status)
     told = outcome(answer, proven=False, wall_clock=wall_clock, retry_after_header=retry_after_header)
-    return Misconfigured(told.code, told.http_status or 0) if isinstance(told, Refused) else told
+    return NotUnderstood(told.code, told.http_status or 0) if isinstance(told, Refused) else told
 
 
 def probed(answer: Answer) -> Life:
@@ -162,8 +167,8 @@ def _success(response: Response) -> Outcome:
     match read_token_answer(response.body):
         case TokenSet() as token_set:
             return Refreshed(token_set, http_status=response.status)
-        case ErrorAnswer():
-            return Unknown("error_inside_success", response.status)
+        case ErrorAnswer(code=code):
+            return NotUnderstood(code, response.status, unknown=True)
         case _:
             return Unknown("unreadable", response.status)
 
@@ -171,11 +176,11 @@ def _success(response: Response) -> Outcome:
 def _client_error(response: Response, *, proven: bool) -> Outcome:
     match read_token_answer(response.body):
         case ErrorAnswer(code="invalid_grant") if response.status == HTTPStatus.BAD_REQUEST and _is_json(response.body):
-            return Refused() if proven else Misconfigured("invalid_grant_unproven", response.status)
+            return Refused() if proven else NotUnderstood("invalid_grant_unproven", response.status)
         case ErrorAnswer(code=code):
-            return Misconfigured(code, response.status)
+            return NotUnderstood(code, response.status)
         case _:
-            return Misconfigured(f"http_{response.status}", response.status)
+            return NotUnderstood(f"http_{response.status}", response.status)
 
 
 def _is_json(body: bytes) -> bool:

@@ -2,10 +2,12 @@
 
 Rate: GCRA, `next_slot_at` is the theoretical time of the next request. Breaker: three bad requests in a row
 on different grants, or over 5 % (at least three) in a minute; a grant that is bad again and again counts once, for
-it tells of itself. Canary: the one request that may open it again.
+it tells of itself. Or three different grants that were refused alike, in words that nobody understands, while nobody
+succeeded: one request that was begun after the first of these and succeeds is a witness that it is not us. Canary: the
+one request that may open it again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -21,6 +23,7 @@ USABLE_SHARE: Final = 0.95
 SHORTEST_INTERVAL: Final = timedelta(microseconds=1)
 LONGEST_INTERVAL: Final = timedelta(days=30)
 STRIKES: Final = 3
+WITNESSES: Final = 5  # of the grants that succeeded last: each may be a canary
 MINUTE: Final = timedelta(minutes=1)
 BAD_SHARE: Final = 0.05
 FIRST_PAUSE: Final = 5.0
@@ -46,6 +49,11 @@ class Valve:
     minute_asked: int = 0
     minute_bad: int = 0
     minute_grant_ids: list[UUID] = field(default_factory=list)  # the first few of the bad ones, each counted once
+    refused_since: datetime | None = None  # set: nobody has succeeded since a refusal that nobody understands
+    refused_code: str | None = None
+    refused_grant_ids: list[UUID] = field(default_factory=list)  # who was refused alike since, each once
+    witness_at: datetime | None = None  # start of the last refresh that succeeded
+    witness_grant_ids: list[UUID] = field(default_factory=list)  # the last that were refreshed, the newest first
 
 
 class Sign(Enum):
@@ -53,19 +61,21 @@ class Sign(Enum):
 
     GOOD = "good"  # it succeeded
     NEUTRAL = "neutral"  # the provider decided, about that grant alone
-    BAD = "bad"  # not sent, unknown, or our configuration
+    REFUSED = "refused"  # the provider decided, about that grant or about all of us
+    BAD = "bad"  # not sent, or unknown
     NOT_NOW = "not_now"  # the provider itself asks to wait
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The end of one request to the client's provider."""
+    """The end of one request to the client's provider; `refreshed`: it brought a token set."""
 
     grant_id: UUID
     started_at: datetime
     sign: Sign
     code: str
     retry_after: timedelta | None = None
+    refreshed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +144,9 @@ def shares(slot_no: int, count: int) -> Shares:
     return Shares(kinds.count(0), kinds.count(1), count - kinds.count(0) - kinds.count(1))
 
 
-def feed(valve: Valve, results: Iterable[Result], *, at: datetime) -> Valve:
+def feed(valve: Valve, results: Sequence[Result], *, at: datetime) -> Valve:
     """The valve after some requests ended; those begun before its last change do not count."""
+    valve = _witnessed(valve, [result for result in results if result.refreshed], at)
     well = 0  # successes in a row that only count: most do, and a new valve for each of them costs more than they tell
     for result in results:
         if valve.changed_at is not None and result.started_at < valve.changed_at:
@@ -146,6 +157,27 @@ def feed(valve: Valve, results: Iterable[Result], *, at: datetime) -> Valve:
         valve = _feed_one(_asked(valve, well), result, at)
         well = 0
     return _asked(valve, well)
+
+
+def _witnessed(valve: Valve, refreshed: Sequence[Result], at: datetime) -> Valve:
+    """The valve after some refreshes succeeded: whoever was refused before they began was refused alone."""
+    if not refreshed:
+        return valve
+    newest_first = [result.grant_id for result in reversed(refreshed)]
+    begun = max(result.started_at for result in refreshed)
+    valve = replace(
+        valve,
+        witness_at=begun if valve.witness_at is None else max(begun, valve.witness_at),
+        witness_grant_ids=list(dict.fromkeys([*newest_first, *valve.witness_grant_ids]))[:WITNESSES],
+    )
+    if valve.refused_since is None or begun <= valve.refused_since:
+        return valve
+    is_shut_for_it = valve.paused_until is not None and valve.pause_reason == valve.refused_code
+    return reopen(valve, at=at) if is_shut_for_it else _believed(valve)
+
+
+def _believed(valve: Valve) -> Valve:
+    return replace(valve, refused_since=None, refused_code=None, refused_grant_ids=[])
 
 
 def _is_well(valve: Valve, at: datetime) -> bool:
@@ -169,6 +201,10 @@ def _feed_one(valve: Valve, result: Result, at: datetime) -> Valve:
             return reopen(valve, at=at)
         case Sign.BAD if valve.paused_until is None and _tripped(valve):
             return shut(valve, at=at, reason=result.code, wait=None)
+        case Sign.REFUSED:
+            valve = _refused(valve, result, at)
+            alike = len(valve.refused_grant_ids) >= STRIKES
+            return shut(valve, at=at, reason=result.code, wait=None) if alike and valve.paused_until is None else valve
         case _:
             return valve
 
@@ -185,6 +221,19 @@ def _count(valve: Valve, result: Result, at: datetime) -> Valve:
         return valve
     seen = _with(valve.minute_grant_ids, result.grant_id)
     return replace(valve, minute_bad=valve.minute_bad + 1, minute_grant_ids=seen)
+
+
+def _refused(valve: Valve, result: Result, at: datetime) -> Valve:
+    """Count one who was refused alike. What was begun before the first of them was told proves no more than that one.
+
+    So whoever was sent beside it has his say before all are stopped: of ten requests that leave together three may be
+    refused, each for its own grant, and seven succeed.
+    """
+    if valve.refused_since is None or valve.refused_code != result.code:
+        return replace(valve, refused_since=at, refused_code=result.code, refused_grant_ids=[result.grant_id])
+    if result.started_at <= valve.refused_since:
+        return valve
+    return replace(valve, refused_grant_ids=_with(valve.refused_grant_ids, result.grant_id))
 
 
 def _with(ids: list[UUID], grant_id: UUID) -> list[UUID]:
@@ -220,7 +269,7 @@ def _stay_shut(valve: Valve, result: Result, at: datetime) -> Valve:
 def reopen(valve: Valve, *, at: datetime) -> Valve:
     """Open the valve: the backlog leaves at the allowed rate."""
     return replace(
-        valve,
+        _believed(valve),
         paused_until=None,
         pause_reason=None,
         pause_seconds=0.0,

@@ -11,7 +11,7 @@ from models.database import transaction
 from tasks import clock, refresh
 from tasks.claim import claim
 from tasks.policy.valve import USABLE_SHARE
-from tests.heart import BUSY, GATEWAY, INVALID_CLIENT, INVALID_GRANT, TOO_MANY, UNREACHABLE, Heart, token_set
+from tests.heart import BUSY, GATEWAY, INVALID_GRANT, TOO_MANY, UNREACHABLE, Heart, token_set
 
 
 def test_the_budget_is_the_burst_less_what_is_under_way(heart: Heart) -> None:
@@ -86,7 +86,7 @@ def test_429_costs_a_grant_neither_a_failure_nor_a_doubt_and_503_leaves_a_doubt(
     assert row["doubt_since"] is not None
 
 
-@pytest.mark.parametrize("answer", [GATEWAY, UNREACHABLE, INVALID_CLIENT])
+@pytest.mark.parametrize("answer", [GATEWAY, UNREACHABLE])
 def test_three_bad_ends_in_a_row_on_different_grants_shut_the_valve(heart: Heart, answer: Any) -> None:
     client = heart.client()
     heart.grants(client, 6)

@@ -18,12 +18,12 @@ from models.suspicion import Surroundings
 from models.vault import KeyRing, Vault
 from settings import Settings
 from tasks.attempt import Arrived, Attempt
-from tasks.decide import Decider, Decisions, read, read_all, sign_of
+from tasks.decide import Decider, Decisions, read, read_all, read_refusals, sign_of
 from tasks.oauth.messages import Registration, TokenSet
 from tasks.oauth.provider import AttemptTimes, Provider
 from tasks.oauth.transport import Answer, NotSent, Response, Silence
 from tasks.policy import guard
-from tasks.policy.outcome import Misconfigured, NotNow, Outcome, Refreshed, Refused, Unknown
+from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown
 from tasks.policy.valve import Sign
 from tasks.registration import Registered
 
@@ -104,6 +104,11 @@ ROW = Held(
     untried_former_tokens=0,
     access_rejected=False,
     has_letter=False,
+    refusals=0,
+    refused_since=None,
+    client_refused_since=None,
+    witness_at=None,
+    credentials_proven=True,
     at=NOW,
 )
 AROUND = Surroundings(witnessed=True, suspects=1, asked=100, deaths_accepted_at=None)
@@ -119,8 +124,10 @@ def decided(
     answer: Answer, *, row: Held = ROW, job: Started = STARTED, around: Surroundings | None = AROUND, **habits: Any
 ) -> Decisions:
     one = arrived(answer, job=job, **habits)
-    decider = Decider(VAULT, SETTINGS, {GRANT: row}, {} if around is None else {GRANT: around})
-    decider.decide(one, read(one, proven=True))
+    end = read(one, proven=True)
+    refused = read_refusals([one], [end], {GRANT: row})
+    decider = Decider(VAULT, SETTINGS, {GRANT: row}, {} if around is None else {GRANT: around}, refused)
+    decider.decide(one, end)
     return decider.made
 
 
@@ -140,7 +147,7 @@ UNPROVEN = replace(KNOWN, proven=False)
 
 
 def test_invalid_grant_blames_no_grant_while_the_credentials_are_unproven() -> None:
-    assert read_all([another(INVALID_GRANT)], {1: UNPROVEN}) == [Misconfigured("invalid_grant_unproven", 400)]
+    assert read_all([another(INVALID_GRANT)], {1: UNPROVEN}) == [NotUnderstood("invalid_grant_unproven", 400)]
     assert read_all([another(INVALID_GRANT)], {1: KNOWN}) == [Refused()]
 
 
@@ -157,7 +164,7 @@ def test_a_success_of_another_client_proves_nothing() -> None:
 
     refused, _ = read_all([another(INVALID_GRANT), success], {1: UNPROVEN, 2: other})
 
-    assert refused == Misconfigured("invalid_grant_unproven", 400)
+    assert refused == NotUnderstood("invalid_grant_unproven", 400)
 
 
 def test_a_success_under_other_credentials_of_the_client_proves_nothing() -> None:
@@ -167,14 +174,14 @@ def test_a_success_under_other_credentials_of_the_client_proves_nothing() -> Non
         {1: UNPROVEN},
     )
 
-    assert refused == Misconfigured("invalid_grant_unproven", 400)
+    assert refused == NotUnderstood("invalid_grant_unproven", 400)
 
 
 def test_an_answer_to_credentials_that_were_replaced_meanwhile_blames_no_grant() -> None:
     """Sent under the wrong secret no. 2; the right one, no. 3, has proved itself before the answer was settled."""
     old = another(INVALID_GRANT, known=replace(KNOWN, credentials_no=2, proven=False))
 
-    assert read_all([old], {1: KNOWN}) == [Misconfigured("invalid_grant_unproven", 400)]
+    assert read_all([old], {1: KNOWN}) == [NotUnderstood("invalid_grant_unproven", 400)]
 
 
 class Broken(dict[str, str]):
@@ -200,7 +207,7 @@ def test_the_providers_own_name_of_retry_after_is_honoured() -> None:
         (Refused(), Sign.NEUTRAL),
         (NotNow("http_429", 429, None, unknown=False), Sign.NOT_NOW),
         (NotNow("http_503", 503, None, unknown=True), Sign.NOT_NOW),
-        (Misconfigured("invalid_client", 401), Sign.BAD),
+        (NotUnderstood("invalid_client", 401), Sign.REFUSED),
         (Unknown("timeout", None), Sign.BAD),
         (NotSent("dns"), Sign.BAD),
         (NotSent("guard"), None),
@@ -302,6 +309,60 @@ def test_whatever_is_answered_is_decided_and_only_a_plain_refusal_is_a_verdict(
         assert (status, body) == (400, INVALID_GRANT.body)
 
 
+# ── refusals that nobody understands ────────────────────────────────────────────────────────────────────────────
+
+WITHDRAWN = Response(403, body=b'{"error":"unauthorized_client","error_description":"refresh_token is invalid"}')
+ALONE = ROW._replace(refusals=1, refused_since=NOW - 10 * MINUTE, witness_at=NOW - MINUTE)
+
+
+def test_a_first_refusal_beside_a_client_that_works_waits_as_a_suspect_does_and_suspects_nobody() -> None:
+    end = ended(WITHDRAWN)
+
+    assert (end.refused, end.suspect, end.unknown, end.reason) == (True, False, False, None)
+    assert end.due_at == NOW + SETTINGS.suspect_wait
+
+
+def test_the_third_refusal_of_a_grant_while_others_succeed_is_the_last_within_the_hour() -> None:
+    assert ended(WITHDRAWN, row=ALONE).due_at == NOW + SETTINGS.suspect_wait
+    assert ended(WITHDRAWN, row=ALONE._replace(refusals=2)).due_at == NOW + timedelta(hours=1)
+    assert ended(WITHDRAWN, row=ALONE._replace(refusals=9)).due_at == NOW + timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ROW._replace(client_refused_since=NOW - MINUTE),
+        ROW._replace(client_refused_since=NOW - MINUTE, witness_at=NOW - MINUTE),
+        ROW._replace(credentials_proven=False),
+        ROW._replace(refusals=5, refused_since=NOW - MINUTE, client_refused_since=NOW - MINUTE),
+    ],
+)
+def test_where_it_may_be_our_fault_a_refused_grant_is_asked_again_soon(row: Held) -> None:
+    assert ended(WITHDRAWN, row=row).due_at <= NOW + timedelta(seconds=5)
+
+
+def test_an_error_inside_a_success_is_a_refusal_and_a_doubt_for_a_machine_in_between_may_have_written_it() -> None:
+    end = ended(Response(200, body=b'{"error":"bad_refresh_token"}'))
+
+    assert (end.refused, end.unknown, end.code, end.http_status) == (True, True, "bad_refresh_token", 200)
+
+
+def test_a_day_of_being_refused_alone_is_a_letter_with_the_providers_word_and_no_verdict() -> None:
+    made = decided(WITHDRAWN, row=ALONE._replace(refusals=25, refused_since=NOW - DAY, failing_for=2 * DAY))
+
+    assert made.letters == {GRANT: "refused"}
+    assert (made.ended[0].reason, made.ended[0].code) == (None, "unauthorized_client")
+    assert decided(WITHDRAWN, row=ALONE._replace(refused_since=NOW - DAY + MINUTE)).letters == {}
+
+
+def test_a_success_beside_it_in_the_group_is_a_witness() -> None:
+    row, another = ROW._replace(refusals=2, refused_since=NOW - MINUTE, client_refused_since=NOW - MINUTE), uuid4()
+    group = [arrived(WITHDRAWN), arrived(TOKENS, job=STARTED._replace(grant_id=another))]
+    [known] = read_refusals(group, [read(one, proven=True) for one in group], {GRANT: row}).values()
+
+    assert (known.witnessed, known.all_refused) == (True, False)
+
+
 # ── dead letters ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -318,7 +379,7 @@ def test_silence_alone_is_never_death() -> None:
 
 
 def test_after_a_day_of_our_own_wrong_configuration_a_letter_says_so_and_the_grant_stays_active() -> None:
-    row = ROW._replace(failing_since=NOW - DAY)
+    row = ROW._replace(failing_since=NOW - DAY, refusals=90, refused_since=NOW - DAY, client_refused_since=NOW - DAY)
     made = decided(Response(401, body=b'{"error":"invalid_client"}'), row=row)
 
     assert made.letters == {GRANT: "our_configuration"}
@@ -491,7 +552,7 @@ def test_what_is_decided_shows_no_token() -> None:
 
 def test_an_answer_for_a_row_that_is_gone_changes_nothing() -> None:
     one = arrived(TOKENS)
-    decider = Decider(VAULT, SETTINGS, {}, {})
+    decider = Decider(VAULT, SETTINGS, {}, {}, {})
     decider.decide(one, read(one, proven=True))
 
     assert decider.made == Decisions()

@@ -13,8 +13,8 @@ from tasks.policy.outcome import (
     RETRY_AFTER_CAP,
     Accepted,
     Life,
-    Misconfigured,
     NotNow,
+    NotUnderstood,
     Outcome,
     Refreshed,
     Refused,
@@ -26,7 +26,7 @@ from tasks.policy.outcome import (
 )
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-OUTCOMES = (Refreshed, NotSent, NotNow, Refused, Misconfigured, Unknown)
+OUTCOMES = (Refreshed, NotSent, NotNow, Refused, NotUnderstood, Unknown)
 INVALID_GRANT = b'{"error":"invalid_grant","error_description":"The provided authorization grant is invalid"}'
 TOKEN_SET = {"access_token": "at", "token_type": "Bearer", "expires_in": 7200, "refresh_token": "rt", "scope": "b a"}
 
@@ -134,15 +134,15 @@ NOT_REFUSED_BODIES = {
 
 
 @pytest.mark.parametrize("body", NOT_REFUSED_BODIES.values(), ids=NOT_REFUSED_BODIES)
-def test_a_400_that_is_no_json_error_invalid_grant_blames_no_grant(body: bytes) -> None:
-    assert isinstance(told(Response(400, body=body)), Misconfigured)
+def test_a_400_that_is_no_json_error_invalid_grant_is_a_refusal_that_nobody_understands(body: bytes) -> None:
+    assert isinstance(told(Response(400, body=body)), NotUnderstood)
 
 
-def test_invalid_grant_is_our_configuration_while_nothing_ever_succeeded_under_these_credentials() -> None:
-    assert told(Response(400, body=INVALID_GRANT), proven=False) == Misconfigured("invalid_grant_unproven", 400)
+def test_invalid_grant_is_not_understood_while_nothing_ever_succeeded_under_these_credentials() -> None:
+    assert told(Response(400, body=INVALID_GRANT), proven=False) == NotUnderstood("invalid_grant_unproven", 400)
 
 
-OURS = {
+NOT_UNDERSTOOD = {
     (401, "invalid_client"),
     (400, "invalid_client"),
     (400, "unauthorized_client"),
@@ -156,15 +156,15 @@ OURS = {
 }
 
 
-@pytest.mark.parametrize(("status", "code"), sorted(OURS))
+@pytest.mark.parametrize(("status", "code"), sorted(NOT_UNDERSTOOD))
 @pytest.mark.parametrize("proven", [True, False])
-def test_any_other_4xx_is_our_configuration(status: int, code: str, proven: bool) -> None:
-    assert told(error(status, code), proven=proven) == Misconfigured(code, status)
+def test_any_other_4xx_is_not_understood(status: int, code: str, proven: bool) -> None:
+    assert told(error(status, code), proven=proven) == NotUnderstood(code, status)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 410, 413, 415, 418, 451, 499])
-def test_a_4xx_without_an_oauth_error_is_our_configuration_too(status: int) -> None:
-    assert told(Response(status, body=b"<html>no</html>")) == Misconfigured(f"http_{status}", status)
+def test_a_4xx_without_an_oauth_error_is_not_understood_either(status: int) -> None:
+    assert told(Response(status, body=b"<html>no</html>")) == NotUnderstood(f"http_{status}", status)
 
 
 @pytest.mark.parametrize("body", [b"<html>no</html>", b"", INVALID_GRANT])
@@ -184,19 +184,33 @@ def test_an_answer_that_did_not_come_whole_is_unknown(code: str, status: int | N
 
 
 UNREADABLE = {
-    "an error inside": (INVALID_GRANT, "error_inside_success"),
-    "HTML": (b"<html><body>Welcome</body></html>", "unreadable"),
-    "nothing": (b"", "unreadable"),
-    "a cut token set": (json.dumps(TOKEN_SET).encode()[:-20], "unreadable"),
-    "no access token": (b'{"refresh_token":"rt"}', "unreadable"),
-    "a list": (b"[1]", "unreadable"),
-    "a token with a line break": (b'{"access_token":"a\\nb"}', "unreadable"),
+    "HTML": b"<html><body>Welcome</body></html>",
+    "nothing": b"",
+    "a cut token set": json.dumps(TOKEN_SET).encode()[:-20],
+    "no access token": b'{"refresh_token":"rt"}',
+    "a list": b"[1]",
+    "a token with a line break": b'{"access_token":"a\\nb"}',
 }
 
 
-@pytest.mark.parametrize(("body", "code"), UNREADABLE.values(), ids=UNREADABLE)
-def test_a_200_without_a_token_set_is_unknown(body: bytes, code: str) -> None:
-    assert told(Response(200, body=body)) == Unknown(code, 200)
+@pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_200_without_a_token_set_is_unknown(body: bytes) -> None:
+    assert told(Response(200, body=body)) == Unknown("unreadable", 200)
+
+
+@pytest.mark.parametrize("status", [200, 201, 226])
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (INVALID_GRANT, "invalid_grant"),
+        (b'{"error":"bad_refresh_token","error_description":"expired"}', "bad_refresh_token"),
+        (b"error=bad_refresh_token&error_description=expired", "bad_refresh_token"),
+    ],
+)
+def test_an_error_inside_a_success_is_a_refusal_in_words_of_its_own_and_may_hide_an_answer(
+    status: int, body: bytes, code: str
+) -> None:
+    assert told(Response(status, body=body)) == NotUnderstood(code, status, unknown=True)
 
 
 # ── Retry-After ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -338,7 +352,7 @@ def test_whatever_is_answered_is_an_outcome_and_a_verdict_needs_a_plain_400_inva
 def test_whatever_is_answered_to_a_revocation_a_probe_or_a_look_is_a_value(answer: Answer) -> None:
     end = revocation_outcome(answer, wall_clock=NOW)
 
-    assert isinstance(end, (Accepted, NotSent, NotNow, Misconfigured, Unknown))
+    assert isinstance(end, (Accepted, NotSent, NotNow, NotUnderstood, Unknown))
     assert isinstance(probed(answer), Life)
     assert isinstance(presented(answer), Life)
 
@@ -349,8 +363,8 @@ def test_whatever_is_answered_to_a_revocation_a_probe_or_a_look_is_a_value(answe
 REVOCATIONS: dict[str, tuple[Answer, type]] = {
     "200": (Response(200, body=b"{}"), Accepted),
     "204": (Response(204), Accepted),
-    "the wrong client": (error(403, "unauthorized_client"), Misconfigured),
-    "invalid_grant": (Response(400, body=INVALID_GRANT), Misconfigured),
+    "the wrong client": (error(403, "unauthorized_client"), NotUnderstood),
+    "invalid_grant": (Response(400, body=INVALID_GRANT), NotUnderstood),
     "the token still exists": (Response(503), NotNow),
     "a 500": (Response(500), Unknown),
     "a redirect": (Response(302), Unknown),

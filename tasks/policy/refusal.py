@@ -1,0 +1,54 @@
+"""Whose fault is a refusal that nobody understands? A witness tells: somebody else who succeeded since.
+
+A provider has its own words for a dead refresh token, and for a client that it does not know: from one answer nobody
+can tell them apart. Where everybody is refused alike it is ours: the breaker shuts, and no grant is blamed
+(tasks/policy/valve.py). Where others go on succeeding it is this grant's alone: it is asked ever more seldom and feeds
+no breaker, so that those who live do not wait for those who died. It is not declared dead, for nobody said so.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from tasks.policy.timing import quarter_of
+
+OFTEN_ENOUGH: Final = 3  # refusals, after which asking again soon teaches nothing
+SELDOM: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """What is known of a grant that was refused, just now and `before` that without a success between.
+
+    `since` is the first of those before. `witnessed`: a request that was begun after it has refreshed another grant.
+    `all_refused`: nobody of the client has succeeded since somebody was first refused so. `proven`: something has
+    succeeded under the present credentials.
+    """
+
+    before: int
+    since: datetime | None
+    witnessed: bool
+    all_refused: bool
+    proven: bool
+
+
+def is_its_own(known: Refusals) -> bool:
+    """Whether the refusal is this grant's alone, as far as is known; a first one is, while nobody else is refused."""
+    if known.before and known.since is not None:
+        return known.witnessed
+    return known.proven and not known.all_refused
+
+
+def feeds_the_breaker(known: Refusals) -> bool:
+    """Whether it may be ours: not where others have succeeded since this grant was first refused."""
+    return not (known.before and known.witnessed)
+
+
+def wait(known: Refusals, life: timedelta | None, *, at_most: timedelta) -> timedelta:
+    """How long a grant that is refused alone is left alone: `at_most` or a quarter of a shorter life, then an hour."""
+    return SELDOM if known.before + 1 >= OFTEN_ENOUGH else quarter_of(life, at_most=at_most)
+
+
+def is_hopeless(known: Refusals, *, at: datetime, horizon: timedelta) -> bool:
+    """Whether a human should look: it has been refused alone for as long as the horizon."""
+    return known.since is not None and is_its_own(known) and at - known.since >= horizon

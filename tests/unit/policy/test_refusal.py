@@ -1,0 +1,58 @@
+"""Whose fault a refusal is that nobody understands: a witness tells."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tasks.policy.refusal import Refusals, feeds_the_breaker, is_hopeless, is_its_own, wait
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+TEN_MINUTES = timedelta(minutes=10)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+FIRST = Refusals(before=0, since=None, witnessed=False, all_refused=False, proven=True)
+AGAIN = Refusals(before=1, since=NOW - TEN_MINUTES, witnessed=True, all_refused=False, proven=True)
+
+
+def test_a_first_refusal_is_the_grants_own_where_the_client_works() -> None:
+    assert is_its_own(FIRST)
+
+
+@pytest.mark.parametrize("known", [replace(FIRST, all_refused=True), replace(FIRST, proven=False)])
+def test_a_first_refusal_is_not_its_own_where_others_are_refused_or_nobody_ever_succeeded(known: Refusals) -> None:
+    assert not is_its_own(known)
+
+
+def test_a_later_refusal_is_its_own_only_with_a_witness() -> None:
+    assert is_its_own(AGAIN)
+    assert not is_its_own(replace(AGAIN, witnessed=False))
+
+
+def test_a_first_refusal_feeds_the_breaker_for_it_may_be_the_first_of_all() -> None:
+    assert feeds_the_breaker(FIRST)
+    assert feeds_the_breaker(replace(AGAIN, witnessed=False))
+
+
+def test_who_is_refused_again_while_others_succeed_feeds_no_breaker() -> None:
+    assert not feeds_the_breaker(AGAIN)
+
+
+def test_it_is_asked_as_a_suspect_is_and_from_the_third_refusal_on_hourly() -> None:
+    life = timedelta(hours=2)
+    assert [wait(replace(AGAIN, before=n), life, at_most=TEN_MINUTES) for n in range(4)] == [
+        TEN_MINUTES,
+        TEN_MINUTES,
+        HOUR,
+        HOUR,
+    ]
+
+
+def test_with_a_short_life_it_is_asked_after_a_quarter_of_it() -> None:
+    assert wait(FIRST, timedelta(seconds=20), at_most=TEN_MINUTES) == timedelta(seconds=5)
+
+
+def test_it_is_hopeless_after_a_day_alone() -> None:
+    assert is_hopeless(replace(AGAIN, since=NOW - DAY), at=NOW, horizon=DAY)
+    assert not is_hopeless(replace(AGAIN, since=NOW - DAY + TEN_MINUTES), at=NOW, horizon=DAY)
+    assert not is_hopeless(replace(AGAIN, since=NOW - DAY, witnessed=False), at=NOW, horizon=DAY)
+    assert not is_hopeless(FIRST, at=NOW, horizon=DAY)
