@@ -35,7 +35,7 @@ BEFORE: dict[str, tuple[dict[str, Any], set[str]]] = {
     "redirect": ({"act": "redirect"}, {"http_307"}),
     "error-inside": (
         {"act": "status", "status": 200, "body": '{"error": "temporarily_unavailable"}'},
-        {"error_inside_success"},
+        {"temporarily_unavailable"},
     ),
     "page-that-says-invalid-grant": (
         {"act": "status", "status": 400, "body": "<p>invalid_grant</p>", "headers": {"Content-Type": "text/html"}},

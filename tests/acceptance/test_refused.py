@@ -1,5 +1,8 @@
 """Who is refused, and who is to blame: our own registration, or a user who has withdrawn."""
 
+import pytest
+
+from tests.acceptance.dying import let_die
 from tests.acceptance.installation import Installation
 from tests.acceptance.keeping import begin
 from tests.acceptance.providers import simulated
@@ -53,3 +56,13 @@ def test_a_user_who_withdraws_becomes_a_dead_letter_while_the_others_go_on(insta
         eventually(lambda: len(provider.refreshes()["app-3"]) > before, timeout=30)
         assert installation.fresh() == {"app": GRANTS - 2}
         assert installation.statuses("app") == {"active": GRANTS - 2, "needs_consent": 2}
+
+
+@pytest.mark.parametrize("dialect", ["atlassian", "github"])
+def test_a_fifth_that_withdraws_at_one_instant_in_the_providers_own_words_makes_nobody_else_stale(
+    installation: Installation, dialect: str
+) -> None:
+    with simulated("immediate", lifetime=12.0, dialect=dialect) as provider:
+        report = let_die(installation, provider, grants=60, dead=12, lifetime=12.0, seconds=30)
+        assert report.faults() == []
+        assert len(report.asked_in_vain) == 12

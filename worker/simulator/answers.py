@@ -47,6 +47,12 @@ def error(code: str, text: str = "", *, status: int = 0) -> Answer:
     return Answer(status or (401 if code == "invalid_client" else 400), code, body, headers)
 
 
+def dead_refresh_token(answer: str) -> Answer:
+    """Refuse a refresh token that is dead or unknown, as `Habits.says_dead` says: a status and an error."""
+    status, _, code = answer.partition(" ")
+    return error(code, TEXTS.get(code, "refresh_token is invalid"), status=int(status))
+
+
 def missing(name: str) -> Answer:
     """Answer that a parameter is missing."""
     return error("invalid_request", f"Missing required parameter: {name}.")

@@ -4,6 +4,7 @@ The starting point is Doorkeeper, measured in providers.md; `DIALECTS` names the
 is a field, so a test can ask for exactly one.
 """
 
+import re
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
@@ -30,6 +31,7 @@ class Habits:
     repeats_refresh_token: bool = False  # `none` only: the answer holds the same refresh token again
     json_bodies: bool = True  # False: form bodies only, JSON is 400 and consumes nothing
     basic_and_body: bool = True  # False: credentials in the header *and* in the body are refused
+    says_dead: str = "400 invalid_grant"  # how a refresh token that is dead is refused: status and error
     client_first: bool = False  # the client is authenticated before the token is looked at, at revoke too
     scope_tested_first: bool = False  # `invalid_scope` is answered for a dead token too: a probe is fooled
     comma_scope: bool = False  # commas separate scopes at authorize, as Event Temple writes them
@@ -60,6 +62,8 @@ class Habits:
 DIALECTS: dict[str, dict[str, Any]] = {
     "doorkeeper": {},
     "event-temple": {"comma_scope": True, "sorted_scope": True},
+    "atlassian": {"says_dead": "403 unauthorized_client"},
+    "github": {"says_dead": "200 bad_refresh_token"},
     "oidc": {
         "json_bodies": False,
         "basic_and_body": False,
@@ -97,6 +101,9 @@ def changed(habits: Habits, **changes: Any) -> Habits:
     """
     if unknown := sorted(changes.keys() - _NAMES):
         message = f"no habit named {', '.join(unknown)}; there are {', '.join(sorted(_NAMES))}"
+        raise ValueError(message)
+    if not re.fullmatch(r"[1-5]\d\d \S+", str(changes.get("says_dead", "400 invalid_grant"))):
+        message = "says_dead is a status and an error, such as '403 unauthorized_client'"
         raise ValueError(message)
     if "profile" in changes:
         changes |= _read_profile(changes["profile"])

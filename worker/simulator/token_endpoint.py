@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from worker.simulator import consent
-from worker.simulator.answers import Answer, error, missing
+from worker.simulator.answers import Answer, dead_refresh_token, error, missing
 from worker.simulator.ledger import Pair
 from worker.simulator.traffic import Request
 
@@ -44,7 +44,7 @@ def _refresh(provider: "SimulatedProvider", call: "Call", request: Request, now:
         return refusal
     spent = provider.ledger.by_refresh_token.get(text)
     if spent is None:
-        return error("invalid_grant")
+        return dead_refresh_token(provider.habits.says_dead)
     request.ref = spent.grant.ref
     provider.ledger.present(spent)
     refusal = _refuse_refresh(provider, call, spent, request, now)
@@ -63,7 +63,7 @@ def _refuse_refresh(
     if not spent.refresh_alive(now):
         if spent.spent and provider.rotation.rotates and not foreign:
             provider.rotation.reused(spent, request)
-        return error("invalid_grant")
+        return dead_refresh_token(provider.habits.says_dead)
     if credentials is not None and client is None:
         return error("invalid_client")
     if foreign:

@@ -23,7 +23,13 @@ def test_an_unknown_profile_is_a_value_error(profile: str) -> None:
 
 
 def test_an_unknown_dialect_or_quirk_is_told_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="there are doorkeeper, event-temple, oidc"):
+    with pytest.raises(ValueError, match="there are doorkeeper, event-temple, atlassian, github, oidc"):
         habits_for(dialect="keycloak")
     with pytest.raises(ValueError, match="no habit named colour"):
         changed(habits_for(), colour="red")
+
+
+@pytest.mark.parametrize("answer", ["invalid_grant", "403", "x03 unauthorized_client", "999 no", ""])
+def test_a_dead_tokens_answer_is_a_status_and_an_error(answer: str) -> None:
+    with pytest.raises(ValueError, match="a status and an error"):
+        habits_for(says_dead=answer)

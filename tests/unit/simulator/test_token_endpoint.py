@@ -52,6 +52,24 @@ def test_another_clients_credentials_are_400_invalid_grant_and_the_token_is_unto
     assert desk.pair(old).spent == 0
 
 
+@pytest.mark.parametrize(
+    ("dialect", "status", "code"),
+    [
+        ("doorkeeper", 400, "invalid_grant"),
+        ("atlassian", 403, "unauthorized_client"),
+        ("github", 200, "bad_refresh_token"),
+    ],
+)
+def test_each_dialect_refuses_a_dead_or_unknown_refresh_token_in_its_own_words(
+    dialect: str, status: int, code: str
+) -> None:
+    desk = Desk("immediate", dialect)
+    old = desk.mint()
+    desk.refresh(old)
+    for answer in (desk.try_refresh(old), desk.token(grant_type="refresh_token", refresh_token="unknown")):
+        assert (answer.status, desk.error(answer)) == (status, code)
+
+
 def test_the_text_of_invalid_grant_is_the_same_whatever_the_cause() -> None:
     desk = Desk("immediate")
     old = desk.mint()
