@@ -7,7 +7,6 @@ finish   the callback's state must be one made for this ref; its one use is comm
 
 import hashlib
 import secrets
-import threading
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -266,13 +265,7 @@ def _settle(
                 case _:
                     return _refusal(end)
 
-    alarm = threading.Timer(patience.total_seconds(), place.giving_up.set)
-    alarm.daemon = True
-    alarm.start()
-    try:
-        return retry.while_database_away(write, give_up=place.giving_up)
-    finally:
-        alarm.cancel()
+    return retry.while_database_away(write, give_up=place.giving_up, patience=patience)
 
 
 def _refusal(end: Outcome) -> Exception:

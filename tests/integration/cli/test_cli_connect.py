@@ -23,6 +23,8 @@ from tasks import connect as flow
 from tasks import consent
 from tasks.connect_errors import StateUsed
 from tasks.journal import held, take_over
+from tasks.policy.outcome import Finding
+from tasks.probe import probe
 from tasks.registration import Registrations
 from tasks.workplace import Workplace
 from tests.integration.cli.evergrant import Done, Evergrant
@@ -286,6 +288,23 @@ def test_an_answer_that_the_database_did_not_take_is_stored_from_the_journal(
     assert connected("grants", "show", "a", "--json").json["status"] == "active"
     _replay(settings.current().home / "journals")
     assert sql("select count(*) from evergrant.grants") == [(1,)]
+
+
+def test_an_exchange_that_gave_up_leaves_its_process_as_patient_as_before(
+    invite: Any, exchange: Any, database: Engine, provider: SimulatorControl, sql: Any
+) -> None:
+    """It gave up for its whole process: what a worker settled afterwards was tried once."""
+    exchange("a", invite("a"))
+    ((grant_id, client_id),) = sql("select id, client_id from evergrant.grants")
+    callback = flow.read_callback(invite("b"))
+    place = Workplace.open(settings.current())
+    with away_at(database, "insert into evergrant.grants", times=MANY), pytest.raises(OperationalError):
+        flow.finish(place, callback, client_id=client_id, ref="b", who="ada", patience=timedelta(seconds=0.1))
+    provider.add_fault("status", where="token", when="before", status=200, body=FRESH, count=1)
+    with away_at(database, "as former_fingerprints", times=3):
+        assert probe(place, grant_id, client_id=client_id) is Finding.REFRESHED
+    place.close()
+    assert sql("select generation from evergrant.grants") == [(2,)]
 
 
 def _replay(folder: Path) -> None:
