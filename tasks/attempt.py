@@ -7,12 +7,11 @@ from uuid import UUID
 from models.attempt import Started
 from tasks import clock
 from tasks.journal import Entry, Position
+from tasks.journaling import entry_of
 from tasks.oauth.provider import Provider
 from tasks.oauth.transport import Answer, Response
 from tasks.policy.guard import Situation
 from tasks.registration import Registered
-
-OK_FIRST, OK_END = 200, 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,24 +104,21 @@ class Arrived:
 
     @property
     def may_hold_tokens(self) -> bool:
-        """Any 2xx body may: it is journaled before it is parsed."""
-        return isinstance(self.answer, Response) and OK_FIRST <= self.answer.status < OK_END
+        """Whether its answer may."""
+        return isinstance(self.answer, Response) and self.answer.may_hold_tokens
 
     def entry(self) -> Entry:
         """The answer as the journal keeps it."""
-        assert isinstance(self.answer, Response)  # noqa: S101  # asked only where it may hold tokens
-        job, known = self.attempt.job, self.attempt.registered.known
-        return Entry(
+        job = self.attempt.job
+        return entry_of(
+            self.answer,
+            self.attempt.registered.known,
             kind="refresh",
-            grant_id=str(job.grant_id),
-            client=known.name,
+            grant_id=job.grant_id,
             ref=job.ref,
             labels=job.labels,
             generation=job.generation,
             fingerprint=job.refresh_fingerprint or b"",
-            credentials_no=known.credentials_no,
             started_at=job.started_at,
             received_at=self.received_at,
-            status=self.answer.status,
-            body=self.answer.body,
         )

@@ -7,7 +7,6 @@ finish   the callback's state must be one made for this ref; its one use is comm
 
 import hashlib
 import secrets
-import threading
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -36,7 +35,8 @@ from tasks.connect_errors import (
 )
 from tasks.consent import Consent, ConsentError, Stored, store
 from tasks.decide import sign_of
-from tasks.journal import Entry, JournalBroken, Position
+from tasks.journal import JournalBroken, Position
+from tasks.journaling import entry_of, write_down
 from tasks.oauth import messages
 from tasks.oauth.messages import Registration
 from tasks.oauth.provider import Reach
@@ -217,27 +217,22 @@ def _keep(
     started_at: datetime,
     received_at: datetime,
 ) -> Position | None:
-    """Journal a body that may hold tokens; where that fails it goes straight to the database."""
-    if not isinstance(answer, Response) or not 200 <= answer.status < 300:  # noqa: PLR2004
+    """Journal a body that may hold tokens; None: it holds none, or goes straight to the database."""
+    if not isinstance(answer, Response) or not answer.may_hold_tokens:
         return None
-    entry = Entry(
+    entry = entry_of(
+        answer,
+        registered.known,
         kind="exchange",
-        grant_id=str(begun.grant_id),
-        client=registered.known.name,
+        grant_id=begun.grant_id,
         ref=begun.ref,
         labels=begun.labels,
         generation=0,
         fingerprint=b"",
-        credentials_no=registered.known.credentials_no,
         started_at=started_at,
         received_at=received_at,
-        status=answer.status,
-        body=answer.body,
     )
-    try:
-        return place.journal.append([entry])[0]
-    except JournalBroken:
-        return None
+    return write_down(place.journal, [entry])[0]
 
 
 def _settle(
@@ -270,13 +265,7 @@ def _settle(
                 case _:
                     return _refusal(end)
 
-    alarm = threading.Timer(patience.total_seconds(), place.giving_up.set)
-    alarm.daemon = True
-    alarm.start()
-    try:
-        return retry.while_database_away(write, give_up=place.giving_up)
-    finally:
-        alarm.cancel()
+    return retry.while_database_away(write, give_up=place.giving_up, patience=patience)
 
 
 def _refusal(end: Outcome) -> Exception:

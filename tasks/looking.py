@@ -11,6 +11,7 @@ from models.database import transaction
 from models.revocation import Branch
 from tasks import clock, retry
 from tasks.attempt import Arrived, Attempt
+from tasks.decide import read
 from tasks.oauth import messages
 from tasks.oauth.errors import LabelNotChosen
 from tasks.oauth.messages import Request
@@ -69,7 +70,7 @@ class Looking:
         if arrived.may_hold_tokens:
             settle(self.place, [arrived])
             raise NotYet("still_alive", http_status=getattr(answer, "status", None))
-        return self._told(answer, probed(answer))
+        return self._told(answer, probed(answer, read(arrived, proven=True)).life)
 
     def _look_at_access(self, branch: Branch) -> Life:
         assert branch.sealed_access_token is not None  # noqa: S101  # both callers have looked

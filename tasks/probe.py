@@ -7,7 +7,6 @@ after all has consumed the token, and an answer that never came may have: both a
 
 from dataclasses import replace
 from datetime import timedelta
-from enum import StrEnum
 from uuid import UUID
 
 from models import client as clients
@@ -15,26 +14,13 @@ from models import probe as taking
 from models.database import transaction
 from tasks import clock, refresh, retry
 from tasks.attempt import Arrived, Attempt
+from tasks.decide import read
 from tasks.oauth import messages
-from tasks.oauth.messages import ErrorAnswer, read_token_answer
-from tasks.oauth.transport import Answer, NotSent, Response
+from tasks.oauth.transport import Answer, NotSent
+from tasks.policy.outcome import Finding, NotNow, NotUnderstood, Refreshed, Unknown, probed
 from tasks.policy.valve import USABLE_SHARE
 from tasks.settle import settle
 from tasks.workplace import Workplace
-
-BAD_REQUEST, SERVER_ERROR = 400, 500
-TOO_MANY = 429
-
-
-class Finding(StrEnum):
-    """What a probe found."""
-
-    ALIVE = "alive"  # the scope was refused, so everything before it was right
-    DEAD = "dead"  # dead, or another client's
-    REFRESHED = "refreshed"  # the provider took it for a refresh; the token set is stored
-    MISCONFIGURED = "misconfigured"  # our credentials were refused, so the token is alive or was not looked at
-    UNCLEAR = "unclear"  # no answer that says anything
-    BUSY = "busy"  # not active, under way, or held back: nothing was sent
 
 
 def probe(place: Workplace, grant_id: UUID, *, client_id: int) -> Finding:
@@ -74,12 +60,14 @@ def _carry_out(place: Workplace, attempt: Attempt, was_due_in: timedelta) -> Fin
     except Exception:
         refresh.give_back([(job.grant_id, job.claim_no, was_due_in)])
         raise
-    finding = read(answer)
-    if finding in (Finding.REFRESHED, Finding.UNCLEAR) and not isinstance(answer, NotSent):
-        settle(place, [Arrived(attempt, answer, clock.wall())])
-    else:
-        refresh.give_back([(job.grant_id, job.claim_no, was_due_in)])
-    return finding
+    arrived = Arrived(attempt, answer, clock.wall())
+    end = read(arrived, proven=True)
+    match end:
+        case Refreshed() | Unknown() | NotNow() | NotUnderstood(unknown=True):
+            settle(place, [arrived])
+        case _:
+            refresh.give_back([(job.grant_id, job.claim_no, was_due_in)])
+    return probed(answer, end)
 
 
 def _ask(place: Workplace, attempt: Attempt) -> Answer:
@@ -99,26 +87,3 @@ def _ask(place: Workplace, attempt: Attempt) -> Answer:
         guard=lambda: refresh.check(place, attempt),
     )
     return place.transport.submit(sending).result()
-
-
-def read(answer: Answer) -> Finding:
-    """What an answer to a probe means; pure."""
-    match answer:
-        case NotSent(code="guard"):
-            return Finding.BUSY
-        case Response(status=status) if 200 <= status < 300:  # noqa: PLR2004
-            return Finding.REFRESHED
-        case Response(status=status, body=body) if BAD_REQUEST <= status < SERVER_ERROR and status != TOO_MANY:
-            return _refusal(read_token_answer(body))
-        case _:
-            return Finding.UNCLEAR
-
-
-def _refusal(told: object) -> Finding:
-    match told:
-        case ErrorAnswer(code="invalid_scope"):
-            return Finding.ALIVE
-        case ErrorAnswer(code="invalid_grant"):
-            return Finding.DEAD
-        case _:
-            return Finding.MISCONFIGURED

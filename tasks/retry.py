@@ -13,6 +13,7 @@ from tenacity import (
     retry_if_exception,
     retry_if_result,
     stop_after_attempt,
+    stop_after_delay,
     stop_before_delay,
     stop_when_event_set,
     wait_random_exponential,
@@ -80,20 +81,22 @@ def while_database_away(
     write: Callable[[], T],
     *,
     give_up: threading.Event,
+    patience: timedelta = timedelta.max,
     unless: Callable[[BaseException], bool] = lambda _: False,
 ) -> T:
-    """Run a settling write again and again until the database takes it, or `give_up` is set.
+    """Run a settling write again and again until the database takes it, or `give_up` is set, or patience is over.
 
-    Waits: up to 0.1 s, doubling to 5 s, drawn at random, cut short by `give_up`.
+    Waits: up to 0.1 s, doubling to 5 s, drawn at random, cut short by `give_up`. The last try comes when `patience`
+    is over, or up to 5 s later. `give_up` is only looked at here: how long one story waits is no other story's affair.
 
     Raises:
-        OperationalError, InterfaceError: the last failure, once `give_up` is set. The journal has the answers.
+        OperationalError, InterfaceError: the last failure, when nobody waits any longer. The journal has the answers.
         Exception: whatever `unless` names, at once.
 
     """
     retrying = Retrying(
         retry=retry_if_exception(lambda error: database_is_away(error) and not unless(error)),
-        stop=stop_when_event_set(give_up),
+        stop=stop_when_event_set(give_up) | stop_after_delay(patience),
         wait=wait_random_exponential(multiplier=0.1, max=5),
         sleep=sleep_using_event(give_up),
         before_sleep=_tell,

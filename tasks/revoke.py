@@ -39,6 +39,7 @@ from tasks.policy.outcome import (
     Accepted,
     Life,
     NotNow,
+    NotUnderstood,
     Refreshed,
     Refused,
     Unknown,
@@ -188,7 +189,7 @@ class Ending(Looking):
                 # What a refresh does not hope for is an end here: the provider works, and the others need not wait.
                 self._feed(end.code, Sign.GOOD)
                 self._note_dead([branch.former_token_id])
-            case Unknown() | NotNow(unknown=True) as end:
+            case Unknown() | NotNow(unknown=True) | NotUnderstood(unknown=True) as end:
                 settle(self.place, [arrived])
                 raise NotYet(end.code, http_status=end.http_status)
             case end:

@@ -28,7 +28,7 @@ from tasks import clock, consent, counting, lines, retry, valves
 from tasks.attempt import Arrived
 from tasks.confirm import confirm
 from tasks.decide import Decider, Decisions, read_all, read_refusals, sign_of
-from tasks.journal import JournalBroken
+from tasks.journaling import write_down
 from tasks.oauth.provider import Rotation
 from tasks.oauth.transport import NotSent
 from tasks.policy.outcome import Outcome, Refreshed, Refused
@@ -125,15 +125,10 @@ def keep(place: Workplace, group: Sequence[Arrived]) -> None:
     kept again.
     """
     holders = [arrived for arrived in group if arrived.may_hold_tokens and not arrived.kept]
-    try:
-        positions = place.journal.append([arrived.entry() for arrived in holders])
-    except JournalBroken as error:
-        log.error("journal.broken", reason=error.reason)  # noqa: TRY400  # the reason says it all
-        # Records that reached the file though perhaps not the disk: marked once they are settled all the same.
-        positions = error.positions
+    positions = write_down(place.journal, [arrived.entry() for arrived in holders])
     for arrived in group:
         arrived.kept = True
-    for arrived, position in zip(holders, positions, strict=False):
+    for arrived, position in zip(holders, positions, strict=True):
         arrived.position = position
 
 

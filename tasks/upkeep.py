@@ -107,7 +107,8 @@ def _call(function: str, **arguments: Any) -> None:
             connection.execute(text(f"select evergrant.{function}({named})"), arguments)
 
     try:
-        _patiently(ask)
+        # The message is gone from the broker, and nobody would send it again.
+        retry.while_database_away(ask, give_up=threading.Event(), patience=PATIENCE)
     except DBAPIError as error:
         log.warning("upkeep.request_refused", function=function, reason=str(error.orig).splitlines()[0][:TOLD])
 
@@ -117,15 +118,3 @@ def _is_argument(value: Any) -> bool:
     if isinstance(value, str):
         return not any("\ud800" <= character <= "\udfff" for character in value)
     return value is None or isinstance(value, int)
-
-
-def _patiently(ask: Callable[[], None]) -> None:
-    """Ask again while the database is away: the message is gone from the broker, and nobody would send it again."""
-    give_up = threading.Event()
-    alarm = threading.Timer(PATIENCE.total_seconds(), give_up.set)
-    alarm.daemon = True
-    alarm.start()
-    try:
-        retry.while_database_away(ask, give_up=give_up)
-    finally:
-        alarm.cancel()

@@ -14,13 +14,13 @@ from models import client as clients
 from models.database import transaction
 from tasks import clock, pacing, retry, valves
 from tasks.decide import sign_of
-from tasks.journal import Entry, JournalBroken, Position
+from tasks.journal import JournalBroken, Position
+from tasks.journaling import entry_of, write_down
 from tasks.oauth import messages
-from tasks.oauth.messages import TokenSet, read_token_answer
+from tasks.oauth.messages import TokenSet
 from tasks.oauth.transport import Answer, Response
-from tasks.policy.outcome import outcome
+from tasks.policy.outcome import Finding, Outcome, Refreshed, outcome, probed
 from tasks.policy.valve import USABLE_SHARE, Result, Sign
-from tasks.probe import Finding, read
 from tasks.registration import Registered
 from tasks.workplace import Workplace
 
@@ -74,17 +74,20 @@ class Vetting:
         request = messages.probe(self.registered.registration, refresh_token=refresh_token)
         sending = retry.send(self.place.transport, request, deadline=self.registered.times.deadline, guard=lambda: None)
         answer = self.place.transport.submit(sending).result()
-        finding = read(answer)
-        if finding is not Finding.REFRESHED or not isinstance(answer, Response):
-            return Vetted(finding, self._feed(answer, finding, started_at), started_at, grant_id)
-        position = self._keep(answer, refresh_token, grant_id=grant_id, ref=ref, labels=labels, started_at=started_at)
-        token_set = read_token_answer(answer.body)
-        if not isinstance(token_set, TokenSet):
-            return Vetted(Finding.UNCLEAR, self._feed(answer, Finding.UNCLEAR, started_at), started_at, grant_id)
-        return Vetted(finding, self._feed(answer, finding, started_at), started_at, grant_id, token_set, position)
+        position = self._write_down(
+            answer, refresh_token, grant_id=grant_id, ref=ref, labels=labels, started_at=started_at
+        )
+        end = self._read(answer)
+        finding = probed(answer, end)
+        self._feed(end, finding, started_at)
+        token_set = end.token_set if isinstance(end, Refreshed) else None
+        vetted = Vetted(finding, end.code, started_at, grant_id, token_set, position)
+        if token_set is None:
+            self.settled(vetted)  # whatever it was, nothing of it is to be stored
+        return vetted
 
     def settled(self, vetted: Vetted) -> None:
-        """Note that a token set was stored."""
+        """Note that nothing is left to be stored."""
         if vetted.position is not None:
             self.place.journal.mark_settled([vetted.position])
 
@@ -115,24 +118,21 @@ class Vetting:
         rate = self.registered.provider.rate
         return timedelta(0) if rate is None else min(timedelta(minutes=1) / (rate * USABLE_SHARE), PATIENCE)
 
-    def _feed(self, answer: Answer, finding: Finding, started_at: datetime) -> str:
-        """Tell the client's valve how a question ended; returns what the answer was."""
-        end = outcome(
-            answer,
-            proven=True,
-            wall_clock=clock.wall(),
-            retry_after_header=self.registered.provider.retry_after_header,
-        )
+    def _read(self, answer: Answer) -> Outcome:
+        header = self.registered.provider.retry_after_header
+        return outcome(answer, proven=True, wall_clock=clock.wall(), retry_after_header=header)
+
+    def _feed(self, end: Outcome, finding: Finding, started_at: datetime) -> None:
+        """Tell the client's valve how a question ended."""
         sign = SIGNS.get(finding) or sign_of(end)
         if sign is not None:
             ended = Result(uuid4(), started_at, sign, end.code, getattr(end, "retry_after", None))
             with transaction() as connection:
                 valves.feed(connection, {self.registered.known.id: [ended]}, {})
-        return end.code
 
-    def _keep(
+    def _write_down(
         self,
-        answer: Response,
+        answer: Answer,
         refresh_token: str,
         *,
         grant_id: UUID,
@@ -140,23 +140,19 @@ class Vetting:
         labels: dict[str, list[str]],
         started_at: datetime,
     ) -> Position | None:
-        """Journal a token set that nobody asked for; where that fails it goes straight to the database."""
-        known = self.registered.known
-        entry = Entry(
+        """Journal a token set that nobody asked for; None: there is none, or it goes straight to the database."""
+        if not isinstance(answer, Response) or not answer.may_hold_tokens:
+            return None
+        entry = entry_of(
+            answer,
+            self.registered.known,
             kind="exchange",
-            grant_id=str(grant_id),
-            client=known.name,
+            grant_id=grant_id,
             ref=ref,
             labels=labels,
             generation=0,
             fingerprint=self.place.vault.fingerprint(refresh_token),
-            credentials_no=known.credentials_no,
             started_at=started_at,
             received_at=clock.wall(),
-            status=answer.status,
-            body=answer.body,
         )
-        try:
-            return self.place.journal.append([entry])[0]
-        except JournalBroken:
-            return None
+        return write_down(self.place.journal, [entry])[0]

@@ -20,8 +20,8 @@ import click  # noqa: E402
 from pydantic.fields import FieldInfo  # noqa: E402
 
 from settings import PREFIX, Settings  # noqa: E402
+from tasks.policy.outcome import Finding  # noqa: E402
 from tasks.policy.rotation import RotationFinding  # noqa: E402
-from tasks.probe import Finding  # noqa: E402
 from worker.cli import cli  # noqa: E402
 from worker.cli.commands import Command, Group  # noqa: E402
 from worker.cli.failures import ExitCode  # noqa: E402

@@ -32,6 +32,7 @@ BODY_LIMIT = 64 * 1024  # bytes of one answer, as sent and as decoded
 # would be lost with it.
 HEADER_LINE_LIMIT = 32 * 1024  # bytes
 HEADER_LINES_LIMIT = 256
+SUCCESS = range(200, 300)  # statuses (RFC 9110 §15.3)
 CONNECT_LIMIT = timedelta(seconds=10)  # name, TCP and TLS together
 # A server closes an idle connection when it likes, and a request written into that moment is a grant in doubt.
 # One second is less than the idle limit of the servers we know (gunicorn 2, node and uvicorn 5, Puma 20).
@@ -45,6 +46,11 @@ class Response:
     status: int
     headers: Mapping[str, str] = field(repr=False, default_factory=dict)
     body: bytes = field(repr=False, default=b"")
+
+    @property
+    def may_hold_tokens(self) -> bool:
+        """Whether a token endpoint may have put tokens into it: it is journaled before it is parsed."""
+        return self.status in SUCCESS
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from enum import Enum
+from enum import Enum, StrEnum
 from http import HTTPStatus
 from typing import Final
 
 from tasks.oauth.messages import ErrorAnswer, TokenSet, read_token_answer
-from tasks.oauth.transport import Answer, NotSent, Response, Silence
+from tasks.oauth.transport import SUCCESS, Answer, NotSent, Response, Silence
 
 RETRY_AFTER: Final = "Retry-After"
+ABOUT_THE_TOKEN: Final = ("invalid_grant", "invalid_scope")  # and not about us, whoever says it
 RETRY_AFTER_CAP: Final = timedelta(minutes=5)
 
 
@@ -88,6 +89,26 @@ class Life(Enum):
     UNTOLD = "untold"  # the answer says nothing about the token
 
 
+class Finding(StrEnum):
+    """What a probe found: a refresh with a never-granted scope, where the provider file allows it."""
+
+    ALIVE = "alive"  # the scope was refused, so everything before it was right
+    DEAD = "dead"  # dead, or another client's
+    REFRESHED = "refreshed"  # the provider took it for a refresh; the token set is to be stored
+    # Our credentials were refused. A server that authenticates the client first has not looked at the token; Doorkeeper
+    # looks at the token first and says `invalid_client` of a living one only (of a dead one `invalid_grant`).
+    MISCONFIGURED = "misconfigured"
+    UNCLEAR = "unclear"  # no answer that says anything
+    BUSY = "busy"  # not active, under way, or held back: nothing was sent
+
+    @property
+    def life(self) -> Life:
+        """What it tells of the token."""
+        return _LIVES.get(self, Life.UNTOLD)
+
+
+_LIVES: Final = {Finding.ALIVE: Life.ALIVE, Finding.DEAD: Life.DEAD, Finding.REFRESHED: Life.ALIVE}
+
 Outcome = Refreshed | NotSent | NotNow | Refused | NotUnderstood | Unknown
 
 
@@ -111,7 +132,7 @@ def outcome(  # noqa: PLR0911  # one a row of the table
             return NotNow(f"http_{status:d}", int(status), wait, unknown=True)
         case Silence(code=code, status=status):
             return Unknown(code, status)
-        case Response(status=status) if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        case Response(may_hold_tokens=True):
             return _success(answer)
         case Response(status=HTTPStatus.TOO_MANY_REQUESTS | HTTPStatus.SERVICE_UNAVAILABLE as status):
             unknown = status == HTTPStatus.SERVICE_UNAVAILABLE
@@ -129,23 +150,36 @@ def revocation_outcome(
     answer: Answer, *, wall_clock: datetime, retry_after_header: str = RETRY_AFTER
 ) -> Accepted | Outcome:
     """Read an answer of the revocation endpoint: 403 means the wrong client, 503 that the token still exists."""
-    if isinstance(answer, Response) and HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+    if isinstance(answer, Response) and answer.status in SUCCESS:
         return Accepted(http_status=answer.status)
     told = outcome(answer, proven=False, wall_clock=wall_clock, retry_after_header=retry_after_header)
     return NotUnderstood(told.code, told.http_status or 0) if isinstance(told, Refused) else told
 
 
-def probed(answer: Answer) -> Life:
-    """Read the answer to a refresh with a never-granted scope, where the provider file allows a probe."""
-    match answer:
-        case Response(status=HTTPStatus.BAD_REQUEST, body=body) if _is_json(body):
-            told = read_token_answer(body)
-            code = told.code if isinstance(told, ErrorAnswer) else None
-            return {"invalid_grant": Life.DEAD, "invalid_scope": Life.ALIVE}.get(code or "", Life.UNTOLD)
-        case Response(status=status) if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-            return Life.ALIVE
+def probed(answer: Answer, end: Outcome) -> Finding:
+    """Read the answer to a probe.
+
+    Life and death are the token endpoint's own words (RFC 6749 §5.2): what a gateway says, or a page, is of nobody's
+    token. A 2xx without a token set tells nothing either, and may have consumed the token all the same.
+
+    Args:
+        answer: what the transport brought back.
+        end: what `outcome` makes of it under credentials that are taken for proven.
+
+    """
+    match end:
+        case Refreshed():
+            return Finding.REFRESHED
+        case Refused():
+            return Finding.DEAD
+        case NotSent(code="guard"):
+            return Finding.BUSY
+        case NotUnderstood(code="invalid_scope") if _is_own_word(answer):
+            return Finding.ALIVE
+        case NotUnderstood(code=code, unknown=False) if code not in ABOUT_THE_TOKEN:
+            return Finding.MISCONFIGURED
         case _:
-            return Life.UNTOLD
+            return Finding.UNCLEAR
 
 
 def presented(answer: Answer) -> Life:
@@ -156,7 +190,7 @@ def presented(answer: Answer) -> Life:
     match answer:
         case Response(status=HTTPStatus.UNAUTHORIZED):
             return Life.DEAD
-        case Response(status=status, body=body) if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        case Response(status=status, body=body) if status in SUCCESS:
             is_page = body.lstrip().startswith(b"<")
             return Life.UNTOLD if is_page or isinstance(read_token_answer(body), ErrorAnswer) else Life.ALIVE
         case _:
@@ -181,6 +215,11 @@ def _client_error(response: Response, *, proven: bool) -> Outcome:
             return NotUnderstood(code, response.status)
         case _:
             return NotUnderstood(f"http_{response.status}", response.status)
+
+
+def _is_own_word(answer: Answer) -> bool:
+    """Whether an error is told as the token endpoint tells one."""
+    return isinstance(answer, Response) and answer.status == HTTPStatus.BAD_REQUEST and _is_json(answer.body)
 
 
 def _is_json(body: bytes) -> bool:

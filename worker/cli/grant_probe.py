@@ -3,7 +3,8 @@
 import click
 
 from models import reading
-from tasks.probe import Finding, probe
+from tasks.policy.outcome import Finding
+from tasks.probe import probe
 from worker.cli import output, session
 from worker.cli.arguments import client_option, read_refs, refs_argument
 from worker.cli.commands import Command

@@ -9,7 +9,7 @@ from sqlalchemy import RowMapping
 
 from settings import Settings
 from tasks.policy import timing
-from tasks.probe import Finding
+from tasks.policy.outcome import Finding
 from tasks.vet import Vetted, Vetting, VettingHeld
 from worker.cli.connect import workplace
 from worker.cli.failures import ExitCode, Failure

@@ -1,7 +1,8 @@
 """`evergrant grants authorize-url | exchange | probe` against a simulated provider over real HTTP."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from http.client import HTTPConnection
 from pathlib import Path
@@ -22,10 +23,15 @@ from tasks import connect as flow
 from tasks import consent
 from tasks.connect_errors import StateUsed
 from tasks.journal import held, take_over
+from tasks.policy.outcome import Finding
+from tasks.probe import probe
 from tasks.registration import Registrations
 from tasks.workplace import Workplace
 from tests.integration.cli.evergrant import Done, Evergrant
 from worker.simulator.control import SimulatorControl
+
+FRESH = '{"access_token":"at2","refresh_token":"rt2","expires_in":60}'
+MANY = 1000  # times: for as long as anybody asks
 
 
 def visit(url: str) -> str:
@@ -255,26 +261,50 @@ def test_the_very_pair_again_leaves_the_row_as_it_is(
     assert sql("select * from evergrant.grants") == before
 
 
+@contextmanager
+def away_at(database: Engine, statement: str, *, times: int) -> Iterator[None]:
+    """Lose the connection so many times, each time that such a statement is about to be sent."""
+    left = iter(range(times))
+
+    def cut(connection: Any, _cursor: Any, sent: str, *_: Any) -> None:
+        if statement in sent and next(left, None) is not None:
+            connection.connection.driver_connection.close()
+
+    event.listen(database, "before_cursor_execute", cut)
+    yield
+    event.remove(database, "before_cursor_execute", cut)
+
+
 def test_an_answer_that_the_database_did_not_take_is_stored_from_the_journal(
     connected: Evergrant, invite: Any, database: Engine, sql: Any
 ) -> None:
     callback = flow.read_callback(invite("a"))
-
-    def cut(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if "insert into evergrant.grants" in statement:
-            connection.connection.driver_connection.close()
-
-    event.listen(database, "before_cursor_execute", cut)
     place = Workplace.open(settings.current())
-    with pytest.raises(OperationalError):
+    with away_at(database, "insert into evergrant.grants", times=MANY), pytest.raises(OperationalError):
         flow.finish(place, callback, client_id=1, ref="a", who="ada", patience=timedelta(seconds=0.3))
     place.close()
-    event.remove(database, "before_cursor_execute", cut)
     assert sql("select count(*) from evergrant.grants") == [(0,)]
     _replay(settings.current().home / "journals")
     assert connected("grants", "show", "a", "--json").json["status"] == "active"
     _replay(settings.current().home / "journals")
     assert sql("select count(*) from evergrant.grants") == [(1,)]
+
+
+def test_an_exchange_that_gave_up_leaves_its_process_as_patient_as_before(
+    invite: Any, exchange: Any, database: Engine, provider: SimulatorControl, sql: Any
+) -> None:
+    """It gave up for its whole process: what a worker settled afterwards was tried once."""
+    exchange("a", invite("a"))
+    ((grant_id, client_id),) = sql("select id, client_id from evergrant.grants")
+    callback = flow.read_callback(invite("b"))
+    place = Workplace.open(settings.current())
+    with away_at(database, "insert into evergrant.grants", times=MANY), pytest.raises(OperationalError):
+        flow.finish(place, callback, client_id=client_id, ref="b", who="ada", patience=timedelta(seconds=0.1))
+    provider.add_fault("status", where="token", when="before", status=200, body=FRESH, count=1)
+    with away_at(database, "as former_fingerprints", times=3):
+        assert probe(place, grant_id, client_id=client_id) is Finding.REFRESHED
+    place.close()
+    assert sql("select generation from evergrant.grants") == [(2,)]
 
 
 def _replay(folder: Path) -> None:
@@ -316,11 +346,46 @@ def test_a_probe_that_the_provider_takes_for_a_refresh_is_settled(
     connected: Evergrant, invite: Any, exchange: Any, provider: SimulatorControl, sql: Any
 ) -> None:
     exchange("a", invite("a"))
-    body = '{"access_token":"at2","refresh_token":"rt2","expires_in":60}'
-    provider.add_fault("status", where="token", when="before", status=200, body=body, count=1)
+    provider.add_fault("status", where="token", when="before", status=200, body=FRESH, count=1)
     assert connected("grants", "probe", "a", "--json").json["finding"] == "refreshed"
     assert connected("grants", "token", "a").out == "at2\n"
     assert sql("select generation from evergrant.grants") == [(2,)]
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (401, '{"error":"invalid_grant"}'),
+        (400, "error=invalid_grant&error_description=expired"),
+        (400, '<a href="?a=1&error=invalid_grant&b=2">'),
+        (401, '{"error":"invalid_scope"}'),
+        (400, "error=invalid_scope"),
+    ],
+)
+def test_a_living_token_is_neither_dead_nor_alive_by_what_is_not_the_token_endpoints_word(
+    connected: Evergrant, invite: Any, exchange: Any, provider: SimulatorControl, sql: Any, *, status: int, body: str
+) -> None:
+    exchange("a", invite("a"))
+    before = sql("select generation, failures, suspect_at, doubt_since from evergrant.grants")
+    provider.add_fault("status", where="token", when="before", status=status, body=body, count=1)
+    done = connected("grants", "probe", "a", "--json")
+    assert (done.code, done.error, done.json["finding"]) == (75, "probe_unclear", "unclear")
+    assert sql("select generation, failures, suspect_at, doubt_since from evergrant.grants") == before
+    assert sql("select count(*) from evergrant.grants where started_at is not null") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(200, "<html>Back soon</html>"), (200, '{"error":"invalid_grant"}'), (408, "")]
+)
+def test_a_probe_that_may_have_consumed_the_token_is_unclear_and_leaves_the_grant_in_doubt(
+    connected: Evergrant, invite: Any, exchange: Any, provider: SimulatorControl, sql: Any, *, status: int, body: str
+) -> None:
+    exchange("a", invite("a"))
+    provider.add_fault("status", where="token", when="before", status=status, body=body, count=1)
+    done = connected("grants", "probe", "a", "--json")
+    assert (done.code, done.error, done.json["finding"]) == (75, "probe_unclear", "unclear")
+    assert sql("select doubt_since is not null from evergrant.grants") == [(True,)]
+    assert sql("select count(*) from evergrant.journals where drained_at is null") == [(0,)]
 
 
 def test_a_probe_is_never_sent_where_the_provider_file_does_not_allow_it(temple: Evergrant, sql: Any) -> None:

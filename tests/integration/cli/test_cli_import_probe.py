@@ -106,6 +106,35 @@ def test_wrong_credentials_blame_no_line(take: Take, connected: Evergrant, sql: 
     assert _refs(sql) == []
 
 
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (401, '{"error":"invalid_grant"}'),
+        (400, "error=invalid_grant&error_description=expired"),
+        (400, '<a href="?a=1&error=invalid_grant&b=2">'),
+    ],
+)
+def test_a_living_token_is_not_called_dead_by_what_is_not_the_token_endpoints_word(
+    take: Take, provider: SimulatorControl, sql: Any, status: int, body: str
+) -> None:
+    provider.add_fault("status", where="token", status=status, body=body, ref="b", count=1)
+    done = take("a", "b", "c")
+    assert (done.code, done.error) == (1, "bad_lines")
+    assert _named(done) == {"b": "the provider did not say whether its refresh token lives (invalid_grant)"}
+    assert _refs(sql) == ["a", "c"]
+
+
+@pytest.mark.parametrize("body", ["<html>Back soon</html>", '{"error":"invalid_grant"}'])
+def test_a_2xx_without_a_token_set_tells_nothing_and_leaves_a_journal_that_is_settled(
+    take: Take, provider: SimulatorControl, sql: Any, body: str
+) -> None:
+    provider.add_fault("status", where="token", status=200, body=body, ref="b", count=1)
+    done = take("a", "b", "c")
+    assert list(_named(done)) == ["b"]
+    assert _refs(sql) == ["a", "c"]
+    assert sql("select count(*) from evergrant.journals where drained_at is null") == [(0,)]
+
+
 def test_a_line_that_was_not_answered_is_left_out(take: Take, provider: SimulatorControl, sql: Any) -> None:
     provider.add_fault("status", where="token", status=502, ref="b", count=1)
     done = take("a", "b", "c")

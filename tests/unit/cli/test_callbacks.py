@@ -1,11 +1,9 @@
-"""Callbacks: what the provider sends back through a browser, and what a probe's answer means."""
+"""Callbacks: what the provider sends back through a browser, and where it is awaited."""
 
 import pytest
 
 from tasks.connect import read_callback
 from tasks.connect_errors import NoCallback
-from tasks.oauth.transport import NotSent, Response, Silence
-from tasks.probe import Finding, read
 from worker.cli.callback import Loopback
 from worker.cli.failures import Failure
 
@@ -58,24 +56,3 @@ def test_a_redirect_uri_on_loopback_can_be_listened_on(uri: str, place: Loopback
 def test_a_redirect_uri_elsewhere_is_told(uri: str) -> None:
     with pytest.raises(Failure, match="does not lead to this machine"):
         Loopback.of(uri)
-
-
-@pytest.mark.parametrize(
-    ("answer", "finding"),
-    [
-        (Response(400, {}, b'{"error":"invalid_scope"}'), Finding.ALIVE),
-        (Response(400, {}, b'{"error":"invalid_grant"}'), Finding.DEAD),
-        (Response(401, {}, b'{"error":"invalid_client"}'), Finding.MISCONFIGURED),
-        (Response(404, {}, b"<html>"), Finding.MISCONFIGURED),
-        (Response(200, {}, b'{"access_token":"a","refresh_token":"b"}'), Finding.REFRESHED),
-        (Response(200, {}, b"<html>"), Finding.REFRESHED),
-        (Response(429, {}, b""), Finding.UNCLEAR),
-        (Response(503, {}, b'{"error":"invalid_grant"}'), Finding.UNCLEAR),
-        (Response(302, {}, b""), Finding.UNCLEAR),
-        (Silence("timeout"), Finding.UNCLEAR),
-        (NotSent("dns"), Finding.UNCLEAR),
-        (NotSent("guard"), Finding.BUSY),
-    ],
-)
-def test_an_answer_to_a_probe_is_read(answer: Response | Silence | NotSent, finding: Finding) -> None:
-    assert read(answer) is finding

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from models.vault import Vault
 from tasks.journal import End, Entry, Journal, JournalBroken, Position, Sizes, take_over
 from tasks.journal.disk import Disk
+from tasks.journaling import write_down
 
 MakeEntry = Callable[..., Entry]
 ROOT = Path(__file__).parents[3]
@@ -315,6 +316,24 @@ def test_sending_goes_on_by_itself_when_there_is_room_again(
     assert small.check_writable() is None
     assert small.append([an_entry()])
     small.close()
+
+
+def test_what_reached_the_file_though_not_the_disk_has_a_place_and_goes_to_the_database_all_the_same(
+    small: Journal, disk: BadDisk, an_entry: MakeEntry
+) -> None:
+    assert small.check_writable() is None
+    disk.sync_fails = True
+    with capture_logs() as logs:
+        places = write_down(small, [an_entry(1), an_entry(2)])
+    assert places == sorted(kept.position for kept in small.unsettled())
+    assert "journal.broken" in [entry["event"] for entry in logs]
+    small.close()
+
+
+def test_what_no_journal_takes_has_no_place(small: Journal, an_entry: MakeEntry) -> None:
+    small.close()
+    assert write_down(small, [an_entry(1), an_entry(2)]) == [None, None]
+    assert write_down(small, []) == []
 
 
 def test_in_trouble_the_disk_is_tried_once_a_second_and_not_for_every_request(

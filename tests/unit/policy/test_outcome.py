@@ -12,6 +12,7 @@ from tasks.oauth.transport import Answer, NotSent, Response, Silence
 from tasks.policy.outcome import (
     RETRY_AFTER_CAP,
     Accepted,
+    Finding,
     Life,
     NotNow,
     NotUnderstood,
@@ -353,7 +354,7 @@ def test_whatever_is_answered_to_a_revocation_a_probe_or_a_look_is_a_value(answe
     end = revocation_outcome(answer, wall_clock=NOW)
 
     assert isinstance(end, (Accepted, NotSent, NotNow, NotUnderstood, Unknown))
-    assert isinstance(probed(answer), Life)
+    assert isinstance(probed(answer, told(answer)), Finding)
     assert isinstance(presented(answer), Life)
 
 
@@ -378,21 +379,62 @@ def test_the_answer_to_a_revocation_is_read_for_what_it_is(answer: Answer, kind:
     assert type(revocation_outcome(answer, wall_clock=NOW)) is kind
 
 
-PROBES: dict[str, tuple[Answer, Life]] = {
-    "invalid_scope": (error(400, "invalid_scope"), Life.ALIVE),
-    "invalid_grant": (error(400, "invalid_grant"), Life.DEAD),
-    "it was consumed": (Response(200, body=json.dumps(TOKEN_SET).encode()), Life.ALIVE),
-    "invalid_client": (error(401, "invalid_client"), Life.UNTOLD),
-    "invalid_grant beside another status": (error(500, "invalid_grant"), Life.UNTOLD),
-    "a page": (Response(400, body=b"<html>"), Life.UNTOLD),
-    "a page with a link": (Response(400, body=b'<a href="?a=1&error=invalid_grant&b=2">'), Life.UNTOLD),
-    "silence": (Silence("reset"), Life.UNTOLD),
+FORM_GRANT, FORM_SCOPE = b"error=invalid_grant&error_description=expired", b"error=invalid_scope"
+LINK = b'<a href="?a=1&error=invalid_grant&b=2">'
+
+PROBES: dict[str, tuple[Answer, Finding]] = {
+    "invalid_scope": (error(400, "invalid_scope"), Finding.ALIVE),
+    "invalid_grant": (error(400, "invalid_grant"), Finding.DEAD),
+    "a token set": (Response(200, body=json.dumps(TOKEN_SET).encode()), Finding.REFRESHED),
+    "a token set under 201": (Response(201, body=json.dumps(TOKEN_SET).encode()), Finding.REFRESHED),
+    "a page under 200": (Response(200, body=b"<html>Back soon"), Finding.UNCLEAR),
+    "an error under 200": (error(200, "invalid_grant"), Finding.UNCLEAR),
+    "a refused scope under 200": (error(200, "invalid_scope"), Finding.UNCLEAR),
+    "nothing under 204": (Response(204), Finding.UNCLEAR),
+    "invalid_grant under 401": (error(401, "invalid_grant"), Finding.UNCLEAR),
+    "invalid_grant under 403": (error(403, "invalid_grant"), Finding.UNCLEAR),
+    "invalid_grant under 500": (error(500, "invalid_grant"), Finding.UNCLEAR),
+    "invalid_grant as a form": (Response(400, body=FORM_GRANT), Finding.UNCLEAR),
+    "invalid_grant in a page's link": (Response(400, body=LINK), Finding.UNCLEAR),
+    "invalid_scope under 401": (error(401, "invalid_scope"), Finding.UNCLEAR),
+    "invalid_scope as a form": (Response(400, body=FORM_SCOPE), Finding.UNCLEAR),
+    "invalid_client": (error(401, "invalid_client"), Finding.MISCONFIGURED),
+    "invalid_client under 400": (error(400, "invalid_client"), Finding.MISCONFIGURED),
+    "unauthorized_client": (error(400, "unauthorized_client"), Finding.MISCONFIGURED),
+    "a page under 400": (Response(400, body=b"<html>"), Finding.MISCONFIGURED),
+    "no token endpoint": (Response(404, body=b"<html>"), Finding.MISCONFIGURED),
+    "a gateway that waits no longer": (Response(408), Finding.UNCLEAR),
+    "too many requests": (Response(429), Finding.UNCLEAR),
+    "too many requests, with an error": (error(429, "invalid_grant"), Finding.UNCLEAR),
+    "a bad day": (error(503, "invalid_grant"), Finding.UNCLEAR),
+    "a gateway": (Response(502), Finding.UNCLEAR),
+    "a redirect": (Response(302), Finding.UNCLEAR),
+    "silence": (Silence("reset"), Finding.UNCLEAR),
+    "a cut token set": (Silence("truncated", 200), Finding.UNCLEAR),
+    "not sent": (NotSent("dns"), Finding.UNCLEAR),
+    "held back": (NotSent("guard"), Finding.BUSY),
 }
 
 
-@pytest.mark.parametrize(("answer", "life"), PROBES.values(), ids=PROBES)
-def test_a_probe_tells_life_or_death_only_where_the_provider_said_so(answer: Answer, life: Life) -> None:
-    assert probed(answer) is life
+@pytest.mark.parametrize(("answer", "finding"), PROBES.values(), ids=PROBES)
+def test_a_probe_tells_life_or_death_only_where_the_token_endpoint_said_so(answer: Answer, finding: Finding) -> None:
+    assert probed(answer, told(answer)) is finding
+
+
+@given(answer=answers)
+def test_a_probe_calls_a_token_dead_wherever_a_refresh_is_refused_and_nowhere_else(answer: Answer) -> None:
+    found = probed(answer, told(answer))
+
+    assert (found is Finding.DEAD) == isinstance(told(answer), Refused)
+    assert (found is Finding.REFRESHED) == isinstance(told(answer), Refreshed)
+
+
+LIVES = {Finding.ALIVE: Life.ALIVE, Finding.REFRESHED: Life.ALIVE, Finding.DEAD: Life.DEAD}
+
+
+@pytest.mark.parametrize("finding", Finding)
+def test_what_was_not_found_out_is_told_of_no_token(finding: Finding) -> None:
+    assert finding.life is LIVES.get(finding, Life.UNTOLD)
 
 
 @pytest.mark.parametrize(

@@ -235,3 +235,12 @@ def test_giving_up_ends_a_wait_at_once() -> None:
 
     with pytest.raises(OperationalError):
         retry.while_database_away(write, give_up=give_up)
+
+
+def test_patience_ends_with_the_last_failure_and_leaves_the_processs_event_alone() -> None:
+    give_up, write = threading.Event(), Write(*[AWAY["gone"]] * 5)
+
+    with pytest.raises(OperationalError):
+        retry.while_database_away(write, give_up=give_up, patience=timedelta(0))
+    assert (write.count, give_up.is_set()) == (1, False)
+    assert retry.while_database_away(Write(AWAY["gone"]), give_up=give_up) == "written"
