@@ -85,6 +85,7 @@ ENUMERATIONS: dict[str, Mapping[str, str]] = {
         "response_lost": "as above",
         "revoked_or_expired": "as above",
         "gave_up": "it failed for a day in which others succeeded; it is still asked every hour",
+        "refused": "the provider refused it alone for a day, in words of its own; it is still asked every hour",
         "our_configuration": "the provider refused us for a day: the client's id, secret or settings are wrong",
     },
     "status of a revocation": {

@@ -49,3 +49,38 @@ def test_nothing_of_ours_lies_outside_the_schema(database: Engine) -> None:
             text("select count(*) from pg_class where relnamespace = 'public'::regnamespace")
         ).scalar()
     assert outside == 0
+
+
+FILLED = text("""
+with client as (
+    insert into evergrant.clients (name, provider, client_id, rotation, burst, attempt_lease)
+    values ('temple', 'generic', 'id', 'family', 20, '60 seconds') returning id
+),
+valve as (insert into evergrant.valves (client_id, strike_grant_ids) select id, array[gen_random_uuid()] from client)
+insert into evergrant.grants (id, client_id, ref, status, generation, due_at, failures, last_error_code, last_error_at)
+select gen_random_uuid(), client.id, 'customer-' || n, 'active', n, now(), n % 3, 'unauthorized_client', now()
+from client, generate_series(1, 1000) n
+""")
+SEEN_BY_0001 = text("""
+select array_agg((g.id, g.ref, g.status, g.generation, g.due_at, g.failures, g.xmin)::text order by g.id)
+from evergrant.grants g
+""")
+
+
+def test_a_filled_database_of_the_release_before_is_upgraded_without_touching_a_row(empty_postgres_url: str) -> None:
+    engine = models_database.connect(empty_postgres_url)
+    config = migrations.config()
+    config.attributes["engine"] = engine
+    command.upgrade(config, "0001")
+    with engine.begin() as connection:
+        connection.execute(FILLED)
+    with engine.connect() as connection:
+        before = connection.execute(SEEN_BY_0001).scalar_one()
+    command.upgrade(config, "head")
+    with engine.connect() as connection:
+        assert connection.execute(SEEN_BY_0001).scalar_one() == before
+        new = "select distinct refusals, refused_since from evergrant.grants"
+        assert [tuple(row) for row in connection.execute(text(new))] == [(0, None)]
+        new = "select refused_since, refused_grant_ids, witness_at, witness_grant_ids from evergrant.valves"
+        assert [tuple(row) for row in connection.execute(text(new))] == [(None, [], None, [])]
+    engine.dispose()

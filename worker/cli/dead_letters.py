@@ -29,6 +29,7 @@ NEXT = {
     "response_lost": "evergrant grants connect {grant}",
     "revoked_or_expired": "evergrant grants connect {grant}",
     "gave_up": "evergrant dead-letters redrive {id}",
+    "refused": "if the provider's word for it means that the user withdrew: evergrant grants connect {grant}",
     "our_configuration": "check the client's id and secret, then: evergrant dead-letters redrive {id}",
 }
 cause_option = click.option("--cause", metavar="C", help="Such as revoked_or_expired or gave_up.")
