@@ -49,6 +49,7 @@ def test_the_wheel_holds_the_data_files_and_no_tests(wheel: Path) -> None:
         "worker",
         "models",
         "tasks",
+        "simulator",
         "settings.py",
         "celeryconfig.py",
     }

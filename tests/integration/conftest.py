@@ -20,11 +20,11 @@ import settings
 from models import database as models_database
 from models import installation
 from models.vault import KeyRing
+from simulator.control import SimulatorControl
+from simulator.launch import simulator_thread
 from tasks.workplace import Workplace
 from tests.heart import Heart
 from worker.embedded.binaries import postgres_bin
-from worker.simulator.control import SimulatorControl
-from worker.simulator.launch import simulator_thread
 
 ROOT = Path(__file__).resolve().parents[2]
 RunAs = Callable[[int, str], str]

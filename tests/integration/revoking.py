@@ -6,10 +6,10 @@ from uuid import UUID
 
 from models import client as clients
 from models.database import transaction
+from simulator.control import SimulatorControl
 from tasks import refresh, retry
 from tasks.revoke import Ending, begin
 from tests.heart import Heart
-from worker.simulator.control import SimulatorControl
 
 ORG = {"org": ["o1"]}
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from simulator.control import SimulatorControl
 from tasks import clock, confirm
 from tests.heart import Heart
 from tests.integration.revoking import (
@@ -15,7 +16,6 @@ from tests.integration.revoking import (
     living,
     mint,
 )
-from worker.simulator.control import SimulatorControl
 
 Eventually = Callable[..., Any]
 

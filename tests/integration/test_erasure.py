@@ -8,10 +8,10 @@ from uuid import UUID
 from models import connect_request, dead_letter, erasure, operating
 from models.database import transaction
 from models.keys import VaultError
+from simulator.control import SimulatorControl
 from tasks import clock, erase, recover, replay, upkeep
 from tests.heart import Heart
 from tests.integration.revoking import chain, client_of, end, found, living, mint, stray
-from worker.simulator.control import SimulatorControl
 
 REF = "customer"
 SECRETIVE = {"org": ["organization-of-theirs"]}

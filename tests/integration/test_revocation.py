@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from models.vault import KeyRing
+from simulator.control import SimulatorControl
 from tasks import clock
 from tasks.meters import REVOCATIONS, Series
 from tests.heart import GATEWAY, INVALID_GRANT, Heart
@@ -22,7 +23,6 @@ from tests.integration.revoking import (
     revoke,
     stray,
 )
-from worker.simulator.control import SimulatorControl
 
 Eventually = Callable[..., Any]
 

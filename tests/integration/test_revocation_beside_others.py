@@ -10,6 +10,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from models.database import engine
+from simulator.control import SimulatorControl
 from tasks import clock, refresh, replay, retry
 from tasks.journal import Entry
 from tasks.revoke import Ending, begin
@@ -24,7 +25,6 @@ from tests.integration.revoking import (
     mint,
     revoke,
 )
-from worker.simulator.control import SimulatorControl
 
 Eventually = Callable[..., Any]
 

@@ -9,6 +9,7 @@ import pytest
 
 from models import history, redrive
 from models.database import transaction
+from simulator.control import SimulatorControl
 from tasks import clock, confirm
 from tests.heart import Heart
 from tests.integration.revoking import (
@@ -24,7 +25,6 @@ from tests.integration.revoking import (
     revoke,
     stray,
 )
-from worker.simulator.control import SimulatorControl
 
 Eventually = Callable[..., Any]
 MORE_THAN_KEPT = 23

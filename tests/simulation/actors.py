@@ -9,6 +9,7 @@ from models import client as clients
 from models import operating, redrive
 from models.client import Known
 from models.database import transaction
+from simulator.provider import Call, Client
 from tasks.oauth.messages import TokenSet
 from tasks.oauth.provider import Rotation
 from tasks.registration import resolve, times_of
@@ -17,7 +18,6 @@ from tests.simulation.faults import SECRET
 from tests.simulation.keys import OpenVault
 from tests.simulation.tables import Row
 from tests.simulation.weather import HOURLY, Weather
-from worker.simulator.provider import Call, Client
 
 if TYPE_CHECKING:
     from tests.simulation.episode import Episode

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from simulator.ledger import Grant as LedgerGrant
+from simulator.ledger import Ledger
 from tests.simulation.tables import Row, Tables
 from tests.simulation.world import EPOCH, Process
-from worker.simulator.ledger import Grant as LedgerGrant
-from worker.simulator.ledger import Ledger
 
 A_DAY = timedelta(days=1)
 DEFAULT_LIFE = timedelta(hours=1)

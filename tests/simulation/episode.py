@@ -19,6 +19,7 @@ from uuid import UUID
 from sqlalchemy.exc import OperationalError
 
 from models.database import transaction
+from simulator.provider import SimulatedProvider
 from tasks import consent
 from tasks.consent import Consent
 from tasks.journal import JournalError
@@ -41,7 +42,6 @@ from tests.simulation.tables import WHOLE, Tables, Undo
 from tests.simulation.weather import Weather, draw
 from tests.simulation.worker import SIZES, Worker
 from tests.simulation.world import Process, World
-from worker.simulator.provider import SimulatedProvider
 
 LIFE = 7200.0
 MACHINE_IS_OFF = 0.1  # share of the kills after which its machine is off for up to two hours

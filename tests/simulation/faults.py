@@ -4,8 +4,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from simulator.provider import Client
 from tests.simulation.weather import OUTAGES
-from worker.simulator.provider import Client
 
 if TYPE_CHECKING:
     from tests.simulation.episode import Episode

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
+from simulator.ledger import Grant as LedgerGrant
+from simulator.ledger import Pair
+from simulator.provider import SimulatedProvider
 from tests.simulation.breaker import Breaker
 from tests.simulation.deaths import Deaths
 from tests.simulation.keys import token_of
@@ -16,9 +19,6 @@ from tests.simulation.network import Sent
 from tests.simulation.shelf import Shelf
 from tests.simulation.tables import ABSENT, WHOLE, Row, Tables, Undo
 from tests.simulation.world import EPOCH, World
-from worker.simulator.ledger import Grant as LedgerGrant
-from worker.simulator.ledger import Pair
-from worker.simulator.provider import SimulatedProvider
 
 EPSILON = 1e-6  # s: the rounding of a time of day
 FROZEN = "frozen after the last guard"

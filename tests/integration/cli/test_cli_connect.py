@@ -18,6 +18,7 @@ import settings
 from models import client as clients
 from models.database import transaction
 from models.vault import Vault
+from simulator.control import SimulatorControl
 from tasks import connect as flow
 from tasks import consent
 from tasks.connect_errors import StateUsed
@@ -25,7 +26,6 @@ from tasks.journal import held, take_over
 from tasks.registration import Registrations
 from tasks.workplace import Workplace
 from tests.integration.cli.evergrant import Done, Evergrant
-from worker.simulator.control import SimulatorControl
 
 
 def visit(url: str) -> str:

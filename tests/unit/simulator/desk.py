@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from worker.simulator import consent
-from worker.simulator.answers import Answer
-from worker.simulator.consent import Refusal, Wish
-from worker.simulator.habits import habits_for
-from worker.simulator.ledger import Grant, Pair
-from worker.simulator.provider import Call, Client, SimulatedProvider
+from simulator import consent
+from simulator.answers import Answer
+from simulator.consent import Refusal, Wish
+from simulator.habits import habits_for
+from simulator.ledger import Grant, Pair
+from simulator.provider import Call, Client, SimulatedProvider
 
 CREDENTIALS = {"client_id": "acme", "client_secret": "acme-secret"}
 FOREIGN = {"client_id": "other", "client_secret": "other-secret"}

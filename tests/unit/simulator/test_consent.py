@@ -5,9 +5,9 @@ from base64 import urlsafe_b64encode
 
 import pytest
 
+from simulator import consent
+from simulator.consent import Refusal, Wish
 from tests.unit.simulator.desk import CALLBACK, Desk
-from worker.simulator import consent
-from worker.simulator.consent import Refusal, Wish
 
 VERIFIER = "v" * 43
 CHALLENGE = urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()

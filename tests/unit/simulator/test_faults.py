@@ -5,9 +5,9 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from worker.simulator.answers import Answer
-from worker.simulator.faults import Act, Fault, FaultBook, distorted, read_fault
-from worker.simulator.wire import encoded
+from simulator.answers import Answer
+from simulator.faults import Act, Fault, FaultBook, distorted, read_fault
+from simulator.wire import encoded
 
 ANSWER = Answer(200, "refreshed", {"access_token": "a", "refresh_token": "r", "scope": "x"})
 

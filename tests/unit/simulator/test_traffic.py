@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulator.traffic import SlidingWindow, Traffic
 from tests.unit.simulator.desk import Desk
-from worker.simulator.traffic import SlidingWindow, Traffic
 
 waits = st.lists(st.floats(0, 40), max_size=80)
 

@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from worker.simulator.answers import Answer, error, not_yours
-from worker.simulator.ledger import Pair
-from worker.simulator.token_endpoint import refuse_client
-from worker.simulator.traffic import Request
+from simulator.answers import Answer, error, not_yours
+from simulator.ledger import Pair
+from simulator.token_endpoint import refuse_client
+from simulator.traffic import Request
 
 if TYPE_CHECKING:
-    from worker.simulator.provider import Call, SimulatedProvider
+    from simulator.provider import Call, SimulatedProvider
 
 
 def revoke(provider: "SimulatedProvider", call: "Call", request: Request, now: float) -> Answer:

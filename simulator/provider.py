@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from worker.simulator import consent, resources, revocation_endpoint, token_endpoint
-from worker.simulator.answers import Answer, too_many
-from worker.simulator.habits import Habits, changed
-from worker.simulator.ledger import Grant, Ledger, Pair
-from worker.simulator.rotation import rotation_for
-from worker.simulator.traffic import Request, SlidingWindow, Traffic
+from simulator import consent, resources, revocation_endpoint, token_endpoint
+from simulator.answers import Answer, too_many
+from simulator.habits import Habits, changed
+from simulator.ledger import Grant, Ledger, Pair
+from simulator.rotation import rotation_for
+from simulator.traffic import Request, SlidingWindow, Traffic
 
 
 @dataclass(slots=True)

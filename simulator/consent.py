@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from worker.simulator.answers import TEXTS
-from worker.simulator.ledger import Pair
-from worker.simulator.traffic import Request
+from simulator.answers import TEXTS
+from simulator.ledger import Pair
+from simulator.traffic import Request
 
 if TYPE_CHECKING:
-    from worker.simulator.provider import SimulatedProvider
+    from simulator.provider import SimulatedProvider
 
 CODE_LIFE_SECONDS = 600.0
 

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from worker.simulator.answers import TEXTS, Answer, dead_token
-from worker.simulator.ledger import Pair
-from worker.simulator.traffic import Request
+from simulator.answers import TEXTS, Answer, dead_token
+from simulator.ledger import Pair
+from simulator.traffic import Request
 
 if TYPE_CHECKING:
-    from worker.simulator.provider import Call, SimulatedProvider
+    from simulator.provider import Call, SimulatedProvider
 
 
 def bookings(provider: "SimulatedProvider", call: "Call", request: Request, now: float) -> Answer:

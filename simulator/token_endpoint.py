@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
-from worker.simulator import consent
-from worker.simulator.answers import Answer, error, missing
-from worker.simulator.ledger import Pair
-from worker.simulator.traffic import Request
+from simulator import consent
+from simulator.answers import Answer, error, missing
+from simulator.ledger import Pair
+from simulator.traffic import Request
 
 if TYPE_CHECKING:
-    from worker.simulator.provider import Call, Client, SimulatedProvider
+    from simulator.provider import Call, Client, SimulatedProvider
 
 _NO_STORE = {"Cache-Control": "no-store, no-cache"}
 

@@ -11,12 +11,12 @@ from datetime import timedelta
 import click
 from aiohttp import web
 
-from worker.simulator.control_routes import ControlRoutes
-from worker.simulator.faults import FaultBook, read_fault
-from worker.simulator.habits import habits_for
-from worker.simulator.pages import Automatic, Pages
-from worker.simulator.provider import Client, SimulatedProvider
-from worker.simulator.routes import Clock, Routes
+from simulator.control_routes import ControlRoutes
+from simulator.faults import FaultBook, read_fault
+from simulator.habits import habits_for
+from simulator.pages import Automatic, Pages
+from simulator.provider import Client, SimulatedProvider
+from simulator.routes import Clock, Routes
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 9455  # as in tasks/oauth/providers/simulator.toml

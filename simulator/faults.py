@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from worker.simulator.answers import Answer
+from simulator.answers import Answer
 
 
 class Act(StrEnum):

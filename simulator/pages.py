@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader
 
-from worker.simulator import consent
-from worker.simulator.answers import Answer
-from worker.simulator.consent import Refusal, Wish
-from worker.simulator.faults import Act, FaultBook
-from worker.simulator.provider import Call, SimulatedProvider
-from worker.simulator.routes import Clock
-from worker.simulator.wire import misbehave
+from simulator import consent
+from simulator.answers import Answer
+from simulator.consent import Refusal, Wish
+from simulator.faults import Act, FaultBook
+from simulator.provider import Call, SimulatedProvider
+from simulator.routes import Clock
+from simulator.wire import misbehave
 
 _FIELDS = (
     "client_id",

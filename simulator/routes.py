@@ -10,11 +10,11 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from worker.simulator.answers import Answer, error
-from worker.simulator.faults import Act, Fault, FaultBook
-from worker.simulator.provider import Call, SimulatedProvider
-from worker.simulator.traffic import Request
-from worker.simulator.wire import misbehave, send
+from simulator.answers import Answer, error
+from simulator.faults import Act, Fault, FaultBook
+from simulator.provider import Call, SimulatedProvider
+from simulator.traffic import Request
+from simulator.wire import misbehave, send
 
 Clock = Callable[[], float]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

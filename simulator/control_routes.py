@@ -7,12 +7,12 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from worker.simulator import views
-from worker.simulator.faults import Fault, FaultBook
-from worker.simulator.pages import Automatic
-from worker.simulator.provider import Client, SimulatedProvider, UnknownClientError
-from worker.simulator.routes import Clock
-from worker.simulator.token_endpoint import token_set
+from simulator import views
+from simulator.faults import Fault, FaultBook
+from simulator.pages import Automatic
+from simulator.provider import Client, SimulatedProvider, UnknownClientError
+from simulator.routes import Clock
+from simulator.token_endpoint import token_set
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -9,8 +9,8 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from worker.simulator.answers import Answer
-from worker.simulator.faults import Act, Fault, distorted
+from simulator.answers import Answer
+from simulator.faults import Act, Fault, distorted
 
 
 def encoded(answer: Answer) -> bytes:
