@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from simulator import consent, resources, revocation_endpoint, token_endpoint
 from simulator.answers import Answer, too_many
+from simulator.endpoints import authorization, resources, revocation, token
 from simulator.habits import Habits, changed
 from simulator.ledger import Grant, Ledger, Pair
 from simulator.rotation import rotation_for
@@ -50,8 +50,8 @@ class UnknownClientError(ValueError):
 Endpoint = Callable[["SimulatedProvider", Call, Request, float], Answer]
 
 _ENDPOINTS: dict[str, Endpoint] = {
-    "token": token_endpoint.token,
-    "revoke": revocation_endpoint.revoke,
+    "token": token.token,
+    "revoke": revocation.revoke,
     "token_info": resources.token_info,
     "api": resources.bookings,
 }
@@ -78,7 +78,7 @@ class SimulatedProvider:
         self.lifetime_seconds = lifetime_seconds
         self.default_orgs: tuple[str, ...] = ("org-1",)
         self.clients: dict[str, Client] = {}
-        self.codes: dict[str, consent.Code] = {}
+        self.codes: dict[str, authorization.Code] = {}
         self.ledger = Ledger(compact_after=compact_after)
         self.traffic = Traffic(keep=keep_requests)
         self.limiter = SlidingWindow(rate)

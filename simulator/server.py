@@ -11,12 +11,12 @@ from datetime import timedelta
 import click
 from aiohttp import web
 
-from simulator.control_routes import ControlRoutes
 from simulator.faults import FaultBook, read_fault
 from simulator.habits import habits_for
-from simulator.pages import Automatic, Pages
+from simulator.http.control_routes import ControlRoutes
+from simulator.http.pages import Automatic, Pages
+from simulator.http.routes import Clock, Routes
 from simulator.provider import Client, SimulatedProvider
-from simulator.routes import Clock, Routes
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 9455  # as in tasks/oauth/providers/simulator.toml

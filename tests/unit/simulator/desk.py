@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from simulator import consent
 from simulator.answers import Answer
-from simulator.consent import Refusal, Wish
+from simulator.endpoints import authorization
+from simulator.endpoints.authorization import Refusal, Wish
 from simulator.habits import habits_for
 from simulator.ledger import Grant, Pair
 from simulator.provider import Call, Client, SimulatedProvider
@@ -75,13 +75,13 @@ class Desk:
 
     def authorize(self, **params: str) -> Wish | Refusal:
         query = {"client_id": "acme", "redirect_uri": CALLBACK, "response_type": "code"} | params
-        return consent.read(self.provider, query)
+        return authorization.read(self.provider, query)
 
     def allow(self, user: str = "bob", **params: str) -> str:
         """Let a user say yes; returns the code."""
         wish = self.authorize(**params)
         assert isinstance(wish, Wish)
-        consent.allow(self.provider, wish, user, self.now)
+        authorization.allow(self.provider, wish, user, self.now)
         return list(self.provider.codes)[-1]
 
     def exchange(self, code: str, **params: str) -> Answer:

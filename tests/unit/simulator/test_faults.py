@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from simulator.answers import Answer
 from simulator.faults import Act, Fault, FaultBook, distorted, read_fault
-from simulator.wire import encoded
+from simulator.http.wire import encoded
 
 ANSWER = Answer(200, "refreshed", {"access_token": "a", "refresh_token": "r", "scope": "x"})
 

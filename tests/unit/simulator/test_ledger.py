@@ -1,7 +1,7 @@
 """The ledger judges: what is lost and why, what is alive, and what long simulations may forget."""
 
-from simulator import views
 from simulator.habits import habits_for
+from simulator.http import views
 from simulator.provider import Call, Client, SimulatedProvider
 from tests.unit.simulator.desk import CREDENTIALS, Desk
 

@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader
 
-from simulator import consent
 from simulator.answers import Answer
-from simulator.consent import Refusal, Wish
+from simulator.endpoints import authorization
+from simulator.endpoints.authorization import Refusal, Wish
 from simulator.faults import Act, FaultBook
+from simulator.http.routes import Clock
+from simulator.http.wire import misbehave
 from simulator.provider import Call, SimulatedProvider
-from simulator.routes import Clock
-from simulator.wire import misbehave
 
 _FIELDS = (
     "client_id",
@@ -74,15 +74,15 @@ class Pages:
         return answer
 
     def _answer(self, params: Mapping[str, str], decision: str) -> tuple[web.Response, str]:
-        wish = consent.read(self._provider, params)
+        wish = authorization.read(self._provider, params)
         if isinstance(wish, Refusal):
             return self._refuse(wish), wish.code
         if not decision:
             return self._page("authorize.html", **self._facts(params, wish)), "shown"
         if decision != "allow":
-            return _redirect(consent.deny(wish)), "denied"
+            return _redirect(authorization.deny(wish)), "denied"
         user = params.get("user", "").strip() or self._automatic.user
-        return _redirect(consent.allow(self._provider, wish, user, self._clock())), "allowed"
+        return _redirect(authorization.allow(self._provider, wish, user, self._clock())), "allowed"
 
     def _refuse(self, refusal: Refusal) -> web.Response:
         if refusal.redirect_to:

@@ -7,12 +7,12 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from simulator import views
+from simulator.endpoints.token import token_set
 from simulator.faults import Fault, FaultBook
-from simulator.pages import Automatic
+from simulator.http import views
+from simulator.http.pages import Automatic
+from simulator.http.routes import Clock
 from simulator.provider import Client, SimulatedProvider, UnknownClientError
-from simulator.routes import Clock
-from simulator.token_endpoint import token_set
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

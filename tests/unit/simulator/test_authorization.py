@@ -5,8 +5,8 @@ from base64 import urlsafe_b64encode
 
 import pytest
 
-from simulator import consent
-from simulator.consent import Refusal, Wish
+from simulator.endpoints import authorization
+from simulator.endpoints.authorization import Refusal, Wish
 from tests.unit.simulator.desk import CALLBACK, Desk
 
 VERIFIER = "v" * 43
@@ -112,7 +112,7 @@ def test_a_malformed_authorize_request_is_told_on_a_page(params: dict[str, str],
 def test_a_denial_goes_back_with_the_state() -> None:
     wish = Desk().authorize(state="s1")
     assert isinstance(wish, Wish)
-    url = consent.deny(wish)
+    url = authorization.deny(wish)
     assert url.startswith(f"{CALLBACK}?error=access_denied")
     assert url.endswith("state=s1")
 

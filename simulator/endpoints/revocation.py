@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from simulator.answers import Answer, error, not_yours
+from simulator.endpoints.token import refuse_client
 from simulator.ledger import Pair
-from simulator.token_endpoint import refuse_client
 from simulator.traffic import Request
 
 if TYPE_CHECKING:

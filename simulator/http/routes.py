@@ -12,9 +12,9 @@ from aiohttp import web
 
 from simulator.answers import Answer, error
 from simulator.faults import Act, Fault, FaultBook
+from simulator.http.wire import misbehave, send
 from simulator.provider import Call, SimulatedProvider
 from simulator.traffic import Request
-from simulator.wire import misbehave, send
 
 Clock = Callable[[], float]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

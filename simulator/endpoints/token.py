@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from simulator import consent
 from simulator.answers import Answer, error, missing
+from simulator.endpoints import authorization
 from simulator.ledger import Pair
 from simulator.traffic import Request
 
@@ -92,12 +92,14 @@ def _exchange(provider: "SimulatedProvider", call: "Call", request: Request, now
             why = f"its code was used again by request {request.number}"
             provider.ledger.end_grant(code.pair.grant, now, why, request.number)
         return refusal or error("invalid_grant")
-    pair = code.pair = consent.redeem(provider, code, request, now)
+    pair = code.pair = authorization.redeem(provider, code, request, now)
     request.ref, request.issued = pair.grant.ref, pair.number
     return Answer(200, "exchanged", token_set(provider, pair, now), dict(_NO_STORE))
 
 
-def _refuse_exchange(call: "Call", client: "Client | None", code: "consent.Code | None", now: float) -> Answer | None:
+def _refuse_exchange(
+    call: "Call", client: "Client | None", code: "authorization.Code | None", now: float
+) -> Answer | None:
     """Check in Doorkeeper's order: parameters, client, code, redirect_uri, verifier."""
     verifier, redirect_uri = call.params.get("code_verifier", ""), call.params.get("redirect_uri", "")
     if code is not None and code.challenge and not verifier:
