@@ -9,12 +9,13 @@ from aiohttp import web
 from jinja2 import Environment, FileSystemLoader
 
 from simulator.answers import Answer
+from simulator.call import Call
 from simulator.endpoints import authorization
 from simulator.endpoints.authorization import Refusal, Wish
 from simulator.faults import Act, FaultBook
 from simulator.http.routes import Clock
 from simulator.http.wire import misbehave
-from simulator.provider import Call, SimulatedProvider
+from simulator.provider import SimulatedProvider
 
 _FIELDS = (
     "client_id",

@@ -11,9 +11,10 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from simulator.answers import Answer, error
+from simulator.call import Call
 from simulator.faults import Act, Fault, FaultBook
 from simulator.http.wire import misbehave, send
-from simulator.provider import Call, SimulatedProvider
+from simulator.provider import SimulatedProvider
 from simulator.traffic import Request
 
 Clock = Callable[[], float]

@@ -9,7 +9,8 @@ from models import client as clients
 from models import operating, redrive
 from models.client import Known
 from models.database import transaction
-from simulator.provider import Call, Client
+from simulator.call import Call
+from simulator.client import Client
 from tasks.oauth.messages import TokenSet
 from tasks.oauth.provider import Rotation
 from tasks.registration import resolve, times_of

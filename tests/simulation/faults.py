@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from simulator.provider import Client
+from simulator.client import Client
 from tests.simulation.weather import OUTAGES
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from simulator.provider import Call, SimulatedProvider
+from simulator.call import Call
+from simulator.provider import SimulatedProvider
 from simulator.traffic import Request as Seen
 from tasks.attempt import Attempt
 from tasks.oauth.messages import Request

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulator.answers import Answer
+from simulator.call import Call
+from simulator.client import Client
 from simulator.endpoints import authorization
 from simulator.endpoints.authorization import Refusal, Wish
 from simulator.habits import habits_for
 from simulator.ledger import Grant, Pair
-from simulator.provider import Call, Client, SimulatedProvider
+from simulator.provider import SimulatedProvider
 
 CREDENTIALS = {"client_id": "acme", "client_secret": "acme-secret"}
 FOREIGN = {"client_id": "other", "client_secret": "other-secret"}

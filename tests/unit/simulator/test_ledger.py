@@ -1,8 +1,10 @@
 """The ledger judges: what is lost and why, what is alive, and what long simulations may forget."""
 
+from simulator.call import Call
+from simulator.client import Client
 from simulator.habits import habits_for
 from simulator.http import views
-from simulator.provider import Call, Client, SimulatedProvider
+from simulator.provider import SimulatedProvider
 from tests.unit.simulator.desk import CREDENTIALS, Desk
 
 
