@@ -10,7 +10,7 @@ from simulator.issuer import Issuer
 
 
 @dataclass(slots=True)
-class Wish:
+class AuthorizationRequest:
     """A well-formed authorize request, to be allowed or denied by a user."""
 
     client_id: str
@@ -30,7 +30,7 @@ class Refusal:
     redirect_to: str = ""
 
 
-def read(issuer: Issuer, params: Mapping[str, str]) -> Wish | Refusal:
+def read(issuer: Issuer, params: Mapping[str, str]) -> AuthorizationRequest | Refusal:
     """Check an authorize request in Doorkeeper's order."""
     if not (client_id := params.get("client_id", "")):
         return _missing("client_id")
@@ -39,11 +39,11 @@ def read(issuer: Issuer, params: Mapping[str, str]) -> Wish | Refusal:
         return _refused("invalid_client")
     if params.get("redirect_uri", "") not in client.redirect_uris:
         return _refused("invalid_redirect_uri")
-    return _read_wish(issuer, params, client.scopes)
+    return _read_rest(issuer, params, client.scopes)
 
 
-def _read_wish(issuer: Issuer, params: Mapping[str, str], known: tuple[str, ...]) -> Wish | Refusal:
-    wish = Wish(
+def _read_rest(issuer: Issuer, params: Mapping[str, str], known: tuple[str, ...]) -> AuthorizationRequest | Refusal:
+    asked = AuthorizationRequest(
         params["client_id"],
         params["redirect_uri"],
         _scope(issuer, params.get("scope", ""), known),
@@ -55,38 +55,38 @@ def _read_wish(issuer: Issuer, params: Mapping[str, str], known: tuple[str, ...]
         return _missing("response_type")
     if response_type != "code":
         return _refused("unsupported_response_type")
-    if not wish.scope:
-        back = error_url(wish, "invalid_scope") if issuer.habits.redirects_scope_errors else ""
+    if not asked.scope:
+        back = error_url(asked, "invalid_scope") if issuer.habits.redirects_scope_errors else ""
         return _refused("invalid_scope", back)
-    if wish.challenge and wish.method not in ("plain", "S256"):
+    if asked.challenge and asked.method not in ("plain", "S256"):
         return _refused("invalid_code_challenge_method")
-    return wish
+    return asked
 
 
-def allow(issuer: Issuer, wish: Wish, user: str, now: float, orgs: tuple[str, ...] = ()) -> str:
+def allow(issuer: Issuer, asked: AuthorizationRequest, user: str, now: float, orgs: tuple[str, ...] = ()) -> str:
     """Make a code for a user who allowed the request, and return where the browser goes with it."""
     text = issuer.secret_string()
     issuer.codes[text] = Code(
-        wish.client_id,
-        wish.redirect_uri,
-        wish.scope,
-        wish.challenge,
-        wish.method,
+        asked.client_id,
+        asked.redirect_uri,
+        asked.scope,
+        asked.challenge,
+        asked.method,
         user,
         now + CODE_LIFE_SECONDS,
         orgs,
     )
-    return _with_query(wish.redirect_uri, {"code": text, "state": wish.state})
+    return _with_query(asked.redirect_uri, {"code": text, "state": asked.state})
 
 
-def deny(wish: Wish) -> str:
+def deny(asked: AuthorizationRequest) -> str:
     """Return where the browser goes when the user said no (RFC 6749 §4.1.2.1)."""
-    return error_url(wish, "access_denied")
+    return error_url(asked, "access_denied")
 
 
-def error_url(wish: Wish, code: str) -> str:
+def error_url(asked: AuthorizationRequest, code: str) -> str:
     """Return where the browser goes with an error."""
-    return _with_query(wish.redirect_uri, {"error": code, "error_description": TEXTS[code], "state": wish.state})
+    return _with_query(asked.redirect_uri, {"error": code, "error_description": TEXTS[code], "state": asked.state})
 
 
 def _scope(issuer: Issuer, asked: str, known: tuple[str, ...]) -> str:
