@@ -11,7 +11,8 @@ from simulator.endpoints import resources, revocation, token
 from simulator.habits import Habits
 from simulator.issuer import Issuer
 from simulator.ledger import Pair
-from simulator.traffic import Request, SlidingWindow, Traffic
+from simulator.rate_limit import SlidingWindow
+from simulator.traffic import Request, Traffic
 
 Endpoint = Callable[[Issuer, Call, Request, float], Answer]
 

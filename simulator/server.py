@@ -12,7 +12,8 @@ import click
 from aiohttp import web
 
 from simulator.client import Client
-from simulator.faults import FaultBook, read_fault
+from simulator.fault import read_fault
+from simulator.fault_book import FaultBook
 from simulator.habits import habits_for
 from simulator.http.control_routes import ControlRoutes
 from simulator.http.pages import Automatic, Pages

@@ -8,7 +8,8 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from simulator.client import Client, UnknownClientError
-from simulator.faults import Fault, FaultBook
+from simulator.fault import Fault
+from simulator.fault_book import FaultBook
 from simulator.http import views
 from simulator.http.pages import Automatic
 from simulator.http.routes import Clock

@@ -12,7 +12,8 @@ from simulator.answers import Answer
 from simulator.call import Call
 from simulator.endpoints import authorization
 from simulator.endpoints.authorization import AuthorizationRequest, Refusal
-from simulator.faults import Act, FaultBook
+from simulator.fault import Act
+from simulator.fault_book import FaultBook
 from simulator.http.routes import Clock
 from simulator.http.wire import misbehave
 from simulator.provider import SimulatedProvider

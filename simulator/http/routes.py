@@ -12,7 +12,8 @@ from aiohttp import web
 
 from simulator.answers import Answer, error
 from simulator.call import Call
-from simulator.faults import Act, Fault, FaultBook
+from simulator.fault import Act, Fault
+from simulator.fault_book import FaultBook
 from simulator.http.wire import misbehave, send
 from simulator.provider import SimulatedProvider
 from simulator.traffic import Request

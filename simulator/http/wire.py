@@ -10,7 +10,8 @@ from http import HTTPStatus
 from aiohttp import web
 
 from simulator.answers import Answer
-from simulator.faults import Act, Fault, distorted
+from simulator.distortion import distorted
+from simulator.fault import Act, Fault
 
 
 def encoded(answer: Answer) -> bytes:

@@ -6,7 +6,9 @@ import pytest
 from pydantic import ValidationError
 
 from simulator.answers import Answer
-from simulator.faults import Act, Fault, FaultBook, distorted, read_fault
+from simulator.distortion import distorted
+from simulator.fault import Act, Fault, read_fault
+from simulator.fault_book import FaultBook
 from simulator.http.wire import encoded
 
 ANSWER = Answer(200, "refreshed", {"access_token": "a", "refresh_token": "r", "scope": "x"})

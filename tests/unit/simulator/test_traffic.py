@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.traffic import SlidingWindow, Traffic
+from simulator.rate_limit import SlidingWindow
+from simulator.traffic import Traffic
 from tests.unit.simulator.desk import Desk
 
 waits = st.lists(st.floats(0, 40), max_size=80)
