@@ -1,6 +1,6 @@
 """What the judge knows of suspects: who may judge one, and what a verdict needs beside dead tokens.
 
-A witness and the mass guard (protocol §2) are counted here from the provider's ledger and from the rows as they were
+A witness and the mass guard are counted here from the provider's ledger and from the rows as they were
 before the transaction.
 """
 
