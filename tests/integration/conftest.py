@@ -23,7 +23,7 @@ from models.vault import KeyRing
 from simulator.control import SimulatorControl
 from simulator.launch import simulator_thread
 from tasks.workplace import Workplace
-from tests.heart import Heart
+from tests.harness import Heart
 from worker.embedded.binaries import postgres_bin
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ from models.database import transaction
 from simulator.control import SimulatorControl
 from tasks import refresh, retry
 from tasks.revoke import Ending, begin
-from tests.heart import Heart
+from tests.harness import Heart
 
 ORG = {"org": ["o1"]}
 

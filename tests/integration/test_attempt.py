@@ -17,7 +17,7 @@ from models.database import engine, transaction
 from tasks import refresh
 from tasks.oauth.transport import Answer
 from tasks.settle import keep, settle
-from tests.heart import HELD_BACK, INVALID_CLIENT, INVALID_GRANT, LOST, UNREACHABLE, Heart, message, token_set
+from tests.harness import HELD_BACK, INVALID_CLIENT, INVALID_GRANT, LOST, UNREACHABLE, Heart, message, token_set
 from tests.polling import eventually
 from tests.raw_servers import Bench, hang
 

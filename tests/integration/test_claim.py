@@ -9,7 +9,7 @@ from sqlalchemy import text
 from models import claim as claims
 from models.client import lock_valves
 from models.database import transaction
-from tests.heart import BUSY, HELD_BACK, LEASE, LOST, Heart, token_set
+from tests.harness import BUSY, HELD_BACK, LEASE, LOST, Heart, token_set
 
 
 def test_a_due_grant_is_claimed_with_the_next_number_for_the_dispatch_lease(heart: Heart) -> None:

@@ -20,7 +20,7 @@ from models.claim import Job, Scope
 from models.database import engine, transaction
 from tasks import clock
 from tasks.attempt import Attempt
-from tests.heart import LOST, Heart, token_set
+from tests.harness import LOST, Heart, token_set
 from tests.polling import eventually
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from typing import Any
 
 from simulator.control import SimulatorControl
 from tasks import clock, confirm
-from tests.heart import Heart
+from tests.harness import Heart
 from tests.integration.revoking import (
     ORG,
     ask,

@@ -7,7 +7,7 @@ import pytest
 
 from tasks.meters import LATENESS, LIFE_LEFT, REFRESHES, Lengths
 from tasks.oauth.transport import Answer, Response
-from tests.heart import (
+from tests.harness import (
     GATEWAY,
     HELD_BACK,
     INVALID_CLIENT,

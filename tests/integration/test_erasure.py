@@ -10,7 +10,7 @@ from models.database import transaction
 from models.keys import VaultError
 from simulator.control import SimulatorControl
 from tasks import clock, erase, recover, replay, upkeep
-from tests.heart import Heart
+from tests.harness import Heart
 from tests.integration.revoking import chain, client_of, end, found, living, mint, stray
 
 REF = "customer"

@@ -4,7 +4,7 @@ from sqlalchemy import text
 
 from models import fleet
 from models.database import transaction
-from tests.heart import Heart
+from tests.harness import Heart
 
 ENDS = text("""
 update evergrant.grants set access_expires_at = clock_timestamp() + cast(:within as interval), keep = :keep

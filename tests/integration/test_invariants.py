@@ -24,7 +24,7 @@ from tasks import clock, refresh, replay
 from tasks import journal as journals
 from tasks.attempt import Arrived, Attempt
 from tasks.oauth.transport import Answer, NotSent
-from tests.heart import BUSY, GATEWAY, INVALID_CLIENT, INVALID_GRANT, LOST, TOO_MANY, UNREACHABLE, Heart, token_set
+from tests.harness import BUSY, GATEWAY, INVALID_CLIENT, INVALID_GRANT, LOST, TOO_MANY, UNREACHABLE, Heart, token_set
 
 T = TypeVar("T")
 SECONDS = [1, 16, 31, 61, 61, 61, 700, 5000]

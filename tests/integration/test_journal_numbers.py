@@ -11,7 +11,7 @@ from models.database import engine, transaction
 from tasks.journal import Held, held, journal_ids
 from tasks.replay import drain_others
 from tasks.workplace import Workplace
-from tests.heart import Heart
+from tests.harness import Heart
 
 
 def register(above: int) -> int:

@@ -7,7 +7,7 @@ from tasks import clock
 from tasks.attempt import Arrived
 from tasks.settle import keep, settle
 from tasks.workplace import Workplace
-from tests.heart import Heart, token_set
+from tests.harness import Heart, token_set
 from tests.polling import eventually
 
 

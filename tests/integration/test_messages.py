@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from models.database import transaction
 from tasks import upkeep
-from tests.heart import Heart
+from tests.harness import Heart
 
 ODD: dict[str, Any] = {
     "nothing": None,

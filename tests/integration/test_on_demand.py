@@ -6,7 +6,7 @@ import pytest
 
 from models.database import transaction
 from tasks import clock, upkeep
-from tests.heart import Heart, token_set
+from tests.harness import Heart, token_set
 
 HOUR = timedelta(hours=1)
 WEEK = timedelta(days=7)

@@ -14,7 +14,7 @@ from models.database import transaction
 from tasks import clock, journal, replay
 from tasks.journal import Entry, Journal
 from tasks.policy.guard import guard
-from tests.heart import HELD_BACK, LOST, Heart, token_set
+from tests.harness import HELD_BACK, LOST, Heart, token_set
 
 Write = Callable[..., Journal]
 

@@ -11,7 +11,7 @@ from models import journal as register
 from models.database import transaction
 from tasks import clock, journal, replay
 from tasks.journal import Entry, Journal
-from tests.heart import Heart, token_set
+from tests.harness import Heart, token_set
 
 Tell = Callable[..., None]
 

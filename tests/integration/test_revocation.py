@@ -10,7 +10,7 @@ from models.vault import KeyRing
 from simulator.control import SimulatorControl
 from tasks import clock
 from tasks.meters import REVOCATIONS, Series
-from tests.heart import GATEWAY, INVALID_GRANT, Heart
+from tests.harness import GATEWAY, INVALID_GRANT, Heart
 from tests.integration.revoking import (
     ORG,
     ask,

@@ -14,7 +14,7 @@ from simulator.control import SimulatorControl
 from tasks import clock, refresh, replay, retry
 from tasks.journal import Entry
 from tasks.revoke import Ending, begin
-from tests.heart import Heart, token_set
+from tests.harness import Heart, token_set
 from tests.integration.revoking import (
     ORG,
     chain,

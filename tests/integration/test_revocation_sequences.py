@@ -11,7 +11,7 @@ from models import history, redrive
 from models.database import transaction
 from simulator.control import SimulatorControl
 from tasks import clock, confirm
-from tests.heart import Heart
+from tests.harness import Heart
 from tests.integration.revoking import (
     ORG,
     ask,

@@ -14,7 +14,7 @@ from models import database, roles
 from models.database import transaction
 from tasks import upkeep
 from tasks.workplace import Workplace
-from tests.heart import LOST, Heart, token_set
+from tests.harness import LOST, Heart, token_set
 
 Login = Callable[[str], psycopg.Connection]
 EVERYTHING = {"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"}

@@ -18,7 +18,7 @@ from tasks import clock
 from tasks.attempt import Arrived
 from tasks.oauth.transport import Response
 from tasks.settle import settle
-from tests.heart import GATEWAY, HELD_BACK, INVALID_GRANT, LOST, TOO_MANY, UNREACHABLE, Heart, token_set
+from tests.harness import GATEWAY, HELD_BACK, INVALID_GRANT, LOST, TOO_MANY, UNREACHABLE, Heart, token_set
 
 
 def test_a_token_set_is_stored_as_the_next_generation_and_nulls_every_fact(heart: Heart) -> None:

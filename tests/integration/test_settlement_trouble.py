@@ -13,7 +13,7 @@ from tasks import clock, replay
 from tasks.attempt import Arrived
 from tasks.journal import End
 from tasks.settle import keep, settle
-from tests.heart import HELD_BACK, Heart, token_set
+from tests.harness import HELD_BACK, Heart, token_set
 from tests.polling import eventually
 
 

@@ -10,7 +10,7 @@ from tasks import clock, refresh, workplace
 from tasks.attempt import Arrived, Attempt
 from tasks.policy.window import FRESH
 from tasks.settle import keep, settle
-from tests.heart import LOST, Heart
+from tests.harness import LOST, Heart
 from tests.polling import eventually
 from tests.raw_servers import Bench, hang
 

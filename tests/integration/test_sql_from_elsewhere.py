@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.heart import Heart, token_set
+from tests.harness import Heart, token_set
 from tests.other_languages import node, postgres_environment, psql
 
 SCRIPT = Path(__file__).resolve().parents[2] / "docs" / "reference" / "read-token.mjs"

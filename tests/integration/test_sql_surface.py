@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from models import handout
 from models.database import engine, transaction
-from tests.heart import Heart, token_set
+from tests.harness import Heart, token_set
 
 
 @pytest.fixture

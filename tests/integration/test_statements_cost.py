@@ -12,7 +12,7 @@ from models import attempt, claim, reading, settlement
 from models.attempt import Started
 from models.database import transaction
 from models.settlement import Held
-from tests.heart import Heart
+from tests.harness import Heart
 
 NOW = datetime(2026, 11, 26, 12, 0, 0, 123456, tzinfo=UTC)
 START: dict[str, Any] = {

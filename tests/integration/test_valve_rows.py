@@ -11,7 +11,7 @@ from models.database import transaction
 from tasks import clock, refresh
 from tasks.claim import claim
 from tasks.policy.valve import USABLE_SHARE
-from tests.heart import BUSY, GATEWAY, INVALID_CLIENT, INVALID_GRANT, TOO_MANY, UNREACHABLE, Heart, token_set
+from tests.harness import BUSY, GATEWAY, INVALID_CLIENT, INVALID_GRANT, TOO_MANY, UNREACHABLE, Heart, token_set
 
 
 def test_the_budget_is_the_burst_less_what_is_under_way(heart: Heart) -> None:

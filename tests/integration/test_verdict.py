@@ -11,7 +11,7 @@ from models import fleet, operating, reading
 from models import journal as register
 from models.database import transaction
 from tasks import upkeep
-from tests.heart import BUSY, GATEWAY, INVALID_CLIENT, INVALID_GRANT, LOST, TOO_MANY, UNREACHABLE, Heart, token_set
+from tests.harness import BUSY, GATEWAY, INVALID_CLIENT, INVALID_GRANT, LOST, TOO_MANY, UNREACHABLE, Heart, token_set
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from models.database import transaction
-from tests.heart import GATEWAY, HELD_BACK, INVALID_GRANT, LOST, TOO_MANY, UNREACHABLE, Heart, token_set
+from tests.harness import GATEWAY, HELD_BACK, INVALID_GRANT, LOST, TOO_MANY, UNREACHABLE, Heart, token_set
 
 LATER = timedelta(hours=1)
 

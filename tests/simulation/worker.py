@@ -352,9 +352,9 @@ class Worker(Sender):
         self.episode.judge.froze(sent)
 
     def made_durable(self, entries: Sequence[Entry], positions: Sequence[Position]) -> None:
-        self.episode.judge.shelf.wrote(self._sent, entries, positions)
+        self.episode.judge.journals.wrote(self._sent, entries, positions)
         bodies = [entry.body for entry in entries]
         self.episode.judge.made_durable(self._sent, bodies)
 
     def marked(self, positions: Sequence[Position]) -> None:
-        self.episode.judge.shelf.marked(positions)
+        self.episode.judge.journals.marked(positions)

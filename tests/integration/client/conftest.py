@@ -13,7 +13,7 @@ from evergrant_client import Evergrant
 from models import roles
 from models.database import transaction
 from tasks.oauth.transport import Response
-from tests.heart import Heart, token_set
+from tests.harness import Heart, token_set
 
 LATER = timedelta(hours=1)
 

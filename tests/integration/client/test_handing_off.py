@@ -17,7 +17,7 @@ import evergrant_client.requests
 from evergrant_client import Evergrant, GrantRevoked, NotFreshYet
 from evergrant_client.database import Database
 from models.database import engine
-from tests.heart import Heart, token_set
+from tests.harness import Heart, token_set
 from tests.integration.client.conftest import LATER, Refresher
 from tests.polling import eventually
 

@@ -25,7 +25,7 @@ from evergrant_client import (
 )
 from models import application
 from models.database import transaction
-from tests.heart import Heart, token_set
+from tests.harness import Heart, token_set
 from tests.integration.client.conftest import LATER, Refresher
 from tests.integration.web.conftest import served
 

@@ -19,7 +19,7 @@ from evergrant_client import (
     Unreachable,
 )
 from models.vault import KeyRing
-from tests.heart import Heart, token_set
+from tests.harness import Heart, token_set
 from tests.integration.client.conftest import Refresher
 from tests.polling import eventually
 

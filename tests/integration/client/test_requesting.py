@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, make_url
 from sqlalchemy.orm import Session
 
 from evergrant_client import AmbiguousGrant, Evergrant, EvergrantError, IdempotencyKeyTaken, NotConfigured, UnknownGrant
-from tests.heart import Heart
+from tests.harness import Heart
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import settings
 from models import application
 from models.database import transaction
 from models.reading import client_by_name
-from tests.heart import Heart
+from tests.harness import Heart
 from tests.integration.web.asking import Web
 from worker.web import server
 

@@ -16,7 +16,7 @@ from models import database, process, roles
 from models.database import transaction
 from settings import SettingsError
 from tests.certificates import written
-from tests.heart import Heart
+from tests.harness import Heart
 from tests.integration.web.asking import Web, ask
 from tests.integration.web.conftest import bound, served
 from tests.metrics_page import on_the_page, scraped

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from models import operating
 from models.database import transaction
-from tests.heart import Heart, token_set
+from tests.harness import Heart, token_set
 from tests.integration.web.asking import Answer, Web
 from tests.polling import eventually
 from worker.web import applications

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Connection
 
 from models import database as models_database
-from tests.heart import Heart, token_set
+from tests.harness import Heart, token_set
 from tests.integration.web.asking import Web
 from tests.integration.web.conftest import bound, served
 from tests.polling import eventually

@@ -20,7 +20,7 @@ class Written:
     grant_id: UUID
 
 
-class Shelf:
+class JournalJudge:
     """Invariant 2, at the instants at which a journal says that it is done with a token set."""
 
     def __init__(
