@@ -110,7 +110,7 @@ def as_if_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def harness_url(shared_servers: Any) -> Iterator[str]:
-    """URL of one database for all tests of the harness; each finds it empty, which costs less than one of its own."""
+    """URL of one database for all tests with the harness; each finds it empty, which costs less than one of its own."""
     name = f"harness_{shared_servers.worker_number}_{time.monotonic_ns()}"
     with shared_servers.postgres.connect() as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE evergrant_template")

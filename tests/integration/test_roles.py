@@ -153,7 +153,7 @@ def test_an_operator_changes_every_row_and_no_table(login: Login) -> None:
     assert not may(admin, "alter table evergrant.grants add mine text")
 
 
-def test_the_harness_works_as_evergrant_worker(harness: Harness, logins: Callable[[str], str]) -> None:
+def test_a_worker_does_all_its_work_as_evergrant_worker(harness: Harness, logins: Callable[[str], str]) -> None:
     """Claim, start, settle, doubt, a wish, a revocation, and every chore, on connections of such a login."""
     client = harness.client()
     grant = harness.grant(client)
