@@ -15,8 +15,6 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.report import RESULTS
-
 Rows = list[dict[str, Any]]
 
 
@@ -226,7 +224,7 @@ def draw(file: Path) -> Path | None:
 
 def main() -> None:
     """Draw all."""
-    for file in sorted(RESULTS.glob("*.json")):
+    for file in sorted(Path(__file__).with_name("results").glob("*.json")):
         print(draw(file) or f"{file}: no plot")
 
 

@@ -119,7 +119,7 @@ where g.ctid = any (array(
     select g.ctid from evergrant.grants g
     where g.id = any (cast(:ids as uuid[])) and g.client_id = :client_id and g.status = 'active'
         and g.started_at is null and (g.claimed_at is null or g.due_at <= :at)
-        and g.failures = 0 and g.suspect_at is null and g.doubt_since is null
+        and g.doubt_since is null and g.suspect_at is null and g.failures = 0
         and not exists (select from evergrant.revocations r where r.grant_id = g.id)
     order by array_position(cast(:ids as uuid[]), g.id)
     limit 1

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from simulator.control import SimulatorControl
+from simulator.launch import simulator_process
 from tests.acceptance.programs import Running
 from tests.polling import eventually
-from worker.simulator.control import SimulatorControl
-from worker.simulator.launch import simulator_process
 
 ORG = "org-1"
 REDIRECT_URI = "http://127.0.0.1:8765/callback"

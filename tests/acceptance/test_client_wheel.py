@@ -18,7 +18,8 @@ from evergrant_client.testing import FakeEvergrant
 
 print(evergrant_client.__file__)
 print(importlib.metadata.version("evergrant-client") == evergrant_client.__version__)
-print([name for name in sys.modules if name.partition(".")[0] in ("worker", "tasks", "models", "settings")])
+ours = ("worker", "tasks", "models", "simulator", "settings")
+print([name for name in sys.modules if name.partition(".")[0] in ours])
 print(FakeEvergrant({"customer-42": "secret"}).access_token("customer-42").request_headers())
 for name in ("requests", "httpx", "httpx2"):
     print(getattr(evergrant_client, name).auth(FakeEvergrant(), "customer-42").__class__.__mro__[1].__module__)

@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 from settings import PREFIX
-from tests.crashes.brood import ROOT
 from tests.crashes.points import POINTS
+from tests.crashes.processes import ROOT
 
 ROUNDS = 40
 

@@ -18,7 +18,7 @@ LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-bench.lock"
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what a clone holds, with no environment in it."""
     folder = tmp_path_factory.mktemp("clone")
-    for name in (".ci", "alembic", "models", "tasks", "worker"):
+    for name in (".ci", "alembic", "models", "simulator", "tasks", "worker"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     names = ("run", "test", "pyproject.toml", "settings.py", "celeryconfig.py", "README.md", "LICENSE", *LOCKS)
     for name in names:

@@ -49,10 +49,16 @@ def test_the_wheel_holds_the_data_files_and_no_tests(wheel: Path) -> None:
         "worker",
         "models",
         "tasks",
+        "simulator",
         "settings.py",
         "celeryconfig.py",
     }
-    for pattern in ("tasks/oauth/providers/*.toml", "alembic/env.py", "alembic/versions/*"):
+    for pattern in (
+        "tasks/oauth/providers/*.toml",
+        "simulator/http/templates/*.html",
+        "alembic/env.py",
+        "alembic/versions/*",
+    ):
         for file in ROOT.glob(pattern):
             if file.is_file():
                 inside = str(file.relative_to(ROOT)).replace("alembic/", "models/_migrations/")

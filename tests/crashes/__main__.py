@@ -19,10 +19,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tests.crashes.brood import Brood
 from tests.crashes.fleet import PROFILES, Fleet
 from tests.crashes.loop import FROZEN_FOR, Loop, Report, Step
 from tests.crashes.points import POINTS, Act
+from tests.crashes.processes import Processes
 
 
 def main() -> int:
@@ -42,10 +42,10 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: leave nothing behind, and tell
     with (
         Fleet(folder, profiles=asked.profile or PROFILES, seed=asked.seed) as fleet,
-        Brood(fleet.home, chance, frozen_for=FROZEN_FOR) as brood,
+        Processes(fleet.home, chance, frozen_for=FROZEN_FOR) as processes,
         suppress(KeyboardInterrupt),  # what was struck since the last verdict is not judged
     ):
-        Loop(fleet, brood, chance, steps, report).run(asked.rounds, epoch=asked.epoch)
+        Loop(fleet, processes, chance, steps, report).run(asked.rounds, epoch=asked.epoch)
     sys.stdout.write("\n".join(told(report, steps)) + "\n")
     if report.wrongs:
         sys.stdout.write(f"the logs of its processes are in {folder / 'home' / 'logs'}\n")

@@ -4,8 +4,8 @@ import signal
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from tests.crashes.brood import Child
 from tests.crashes.points import Act
+from tests.crashes.processes import Child
 from tests.crashes.trace import Line
 
 ENDED_BY_SIGNAL = (-signal.SIGKILL, -signal.SIGTERM)  # an exchange has no last act; beats and workers catch SIGTERM

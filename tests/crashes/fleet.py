@@ -15,12 +15,12 @@ from psycopg.rows import dict_row
 import settings
 from models import database, installation, migrations, operating
 from models.vault import KeyRing, Vault
+from simulator.control import SimulatorControl
+from simulator.launch import simulator_process
 from tasks import registration
 from worker.cli.import_batches import Intake, Tally
 from worker.cli.import_lines import Offered
 from worker.embedded.engines import Engines
-from worker.simulator.control import SimulatorControl
-from worker.simulator.launch import simulator_process
 
 PROFILES: Final = ("none", "on_use", "grace", "immediate", "family")
 LIFE: Final = 8.0  # seconds of an access token

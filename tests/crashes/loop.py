@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from tests.crashes.brood import Brood, Child
 from tests.crashes.evidence import Evidence
 from tests.crashes.fleet import LEASE, Fleet, Member
 from tests.crashes.points import FULL_JOURNAL, NEEDS_A_FULL_JOURNAL, POINTS, Act, Process
+from tests.crashes.processes import Child, Processes
 from tests.crashes.strike import Arm
 from tests.crashes.verdict import judge, lost_refs
 
@@ -78,7 +78,7 @@ class Loop:
     """Strikes processes of one fleet until enough rounds are over."""
 
     fleet: Fleet
-    brood: Brood
+    processes: Processes
     chance: random.Random
     steps: list[Step]
     report: Report
@@ -108,7 +108,7 @@ class Loop:
 
     def _epoch(self, rounds: int) -> None:
         self._replenish()
-        self._steady = [self.brood.start(Process.WORKER), self.brood.start(Process.BEAT)]
+        self._steady = [self.processes.start(Process.WORKER), self.processes.start(Process.BEAT)]
         until = self.report.rounds.total() + rounds
         while self.report.rounds.total() < until and not self.report.wrongs:
             self._fill()
@@ -129,7 +129,7 @@ class Loop:
 
     def _tick(self) -> None:
         time.sleep(TICK)
-        for child, line in self.brood.look():
+        for child, line in self.processes.look():
             self.evidence.note(child, line)
             match line["what"]:
                 case "ready":
@@ -154,7 +154,7 @@ class Loop:
 
     def _fill(self) -> None:
         """Let there be armed processes of each kind."""
-        armed = Counter(child.kind for child in self.brood.children.values() if child.arm and child.alive)
+        armed = Counter(child.kind for child in self.processes.children.values() if child.arm and child.alive)
         for kind, most in ((Process.WORKER, WORKERS), (Process.BEAT, 1), (Process.EXCHANGE, 1)):
             for _ in range(most - armed[kind]):
                 if step := self._draw(kind):
@@ -165,18 +165,18 @@ class Loop:
         often = kind is Process.WORKER and point.split(".")[0] not in ("open", "drain", "shred", "revoke", "confirm")
         arm = Arm(point, act, self.chance.randint(1, 3) if often else 1)
         if kind is not Process.EXCHANGE:
-            self.brood.start(kind, arm)
+            self.processes.start(kind, arm)
             return
         member = self.chance.choice(list(self.fleet.members.values()))
         ref = f"{member.profile}-connected-{member.minted}"
         member.minted += 1
         self._exchanged[member.profile].append(ref)
-        self.brood.start(kind, arm, client_id=member.client_id, ref=ref)
+        self.processes.start(kind, arm, client_id=member.client_id, ref=ref)
 
     def _draw(self, kind: Process) -> Step | None:
         """The next step of this kind's deck; a journal is filled before it is drained."""
         if kind is Process.WORKER and self._first:
-            if any(child.arm == Arm(*FULL_JOURNAL) and child.alive for child in self.brood.children.values()):
+            if any(child.arm == Arm(*FULL_JOURNAL) and child.alive for child in self.processes.children.values()):
                 return None
             return self._first.popleft()
         deck = self._decks[kind]
@@ -216,23 +216,23 @@ class Loop:
 
     def _rest(self) -> None:
         """End all that is armed, let one worker and one beat go on, and wait until nothing is left to be done."""
-        for child in list(self.brood.children.values()):
+        for child in list(self.processes.children.values()):
             if child not in self._steady:
-                self.brood.end(child)
+                self.processes.end(child)
         self._until(lambda: set(self._running()) <= {child.name for child in self._steady} and not self._later)
         # A new worker drains at its start what the dead have left.
-        self._steady.append(self.brood.start(Process.WORKER))
+        self._steady.append(self.processes.start(Process.WORKER))
         begun = time.monotonic()
         if not self._until(lambda: not self._unrested()):
             self.report.wrongs += [f"has not come to rest: {row}" for row in self._unrested()]
         self.report.longest_rest = max(self.report.longest_rest, time.monotonic() - begun)
         # A clean end settles what is under way and drains its journal: then all is in the database.
         for child in self._steady:
-            self.brood.end(child, politely=True)
+            self.processes.end(child, politely=True)
         self._until(lambda: not self._running())
 
     def _running(self) -> list[str]:
-        return list(self.brood.children)
+        return list(self.processes.children)
 
     def _until(self, true: Callable[[], bool]) -> bool:
         deadline = time.monotonic() + REST
@@ -248,7 +248,7 @@ class Loop:
     def _unrested(self) -> list[str]:
         orphans = self.fleet.rows(ORPHANS)
         self.report.wrongs += [f"an orphan is not due within its lease: {row}" for row in orphans]
-        alive = [str(child.pid) for child in self.brood.children.values()]
+        alive = [str(child.pid) for child in self.processes.children.values()]
         undrained = [
             f"a journal without owner is not drained: {row}" for row in self.fleet.rows(UNDRAINED, alive=alive)
         ]

@@ -20,11 +20,11 @@ import settings
 from models import database as models_database
 from models import installation
 from models.vault import KeyRing
+from simulator.control import SimulatorControl
+from simulator.launch import simulator_thread
 from tasks.workplace import Workplace
-from tests.heart import Heart
+from tests.harness import Harness
 from worker.embedded.binaries import postgres_bin
-from worker.simulator.control import SimulatorControl
-from worker.simulator.launch import simulator_thread
 
 ROOT = Path(__file__).resolve().parents[2]
 RunAs = Callable[[int, str], str]
@@ -109,9 +109,9 @@ def as_if_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def heart_url(shared_servers: Any) -> Iterator[str]:
-    """URL of one database for all tests of the heart; each finds it empty, which costs less than one of its own."""
-    name = f"heart_{shared_servers.worker_number}_{time.monotonic_ns()}"
+def harness_url(shared_servers: Any) -> Iterator[str]:
+    """URL of one database for all tests with the harness; each finds it empty, which costs less than one of its own."""
+    name = f"harness_{shared_servers.worker_number}_{time.monotonic_ns()}"
     with shared_servers.postgres.connect() as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE evergrant_template")
     yield shared_servers.postgres.url_of(name)
@@ -120,12 +120,12 @@ def heart_url(shared_servers: Any) -> Iterator[str]:
 
 
 @pytest.fixture
-def heart(heart_url: str, tmp_path: Path) -> Iterator[Heart]:
+def harness(harness_url: str, tmp_path: Path) -> Iterator[Harness]:
     """A workplace of its own on an empty database."""
     before = list(settings._current)
     settings.adopt(
         settings.Settings(
-            database_url=SecretStr(heart_url),
+            database_url=SecretStr(harness_url),
             home=tmp_path / "home",
             environment="test",
             refresh_token_keys=SecretStr(KeyRing.generate_line("r1")),
@@ -145,7 +145,7 @@ def heart(heart_url: str, tmp_path: Path) -> Iterator[Heart]:
     # Plain lines: the pretty tracebacks that structlog starts with take seconds.
     structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()])
     place = Workplace.open(settings.current())
-    yield Heart(place)
+    yield Harness(place)
     place.close()
     models_database.dispose()
     settings._current[:] = before

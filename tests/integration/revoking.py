@@ -6,15 +6,15 @@ from uuid import UUID
 
 from models import client as clients
 from models.database import transaction
+from simulator.control import SimulatorControl
 from tasks import refresh, retry
 from tasks.revoke import Ending, begin
-from tests.heart import Heart
-from worker.simulator.control import SimulatorControl
+from tests.harness import Harness
 
 ORG = {"org": ["o1"]}
 
 
-def client_of(heart: Heart, simulator: SimulatorControl, *, proven: bool = True, **more: Any) -> int:
+def client_of(harness: Harness, simulator: SimulatorControl, *, proven: bool = True, **more: Any) -> int:
     """A client whose endpoints are the simulator's."""
     url = simulator.url
     urls = {
@@ -22,9 +22,9 @@ def client_of(heart: Heart, simulator: SimulatorControl, *, proven: bool = True,
         "revoke_url": f"{url}/oauth/revoke",
         "api_url": f"{url}/v2/bookings",
     }
-    client = heart.client(**{"rotation": "on_use", **urls, **more})
+    client = harness.client(**{"rotation": "on_use", **urls, **more})
     if proven:
-        heart.run("update evergrant.valves set credentials_proven_no = 1 where client_id = :id", id=client)
+        harness.run("update evergrant.valves set credentials_proven_no = 1 where client_id = :id", id=client)
     return client
 
 
@@ -32,34 +32,34 @@ def mint(simulator: SimulatorControl, ref: str = "customer", **more: Any) -> dic
     return simulator.mint("app", refs=[ref], orgs=["o1"], **more)[0]
 
 
-def ask(heart: Heart, client: int) -> None:
+def ask(harness: Harness, client: int) -> None:
     """One real refresh of the grant that is due."""
-    attempt = heart.begin(client)
-    request = refresh.request_of(heart.place, attempt)
-    sending = retry.send(heart.place.transport, request, deadline=timedelta(seconds=5), guard=lambda: None)
-    heart.settle((attempt, heart.place.transport.submit(sending).result()))
+    attempt = harness.begin(client)
+    request = refresh.request_of(harness.place, attempt)
+    sending = retry.send(harness.place.transport, request, deadline=timedelta(seconds=5), guard=lambda: None)
+    harness.settle((attempt, harness.place.transport.submit(sending).result()))
 
 
-def end(heart: Heart, client: int) -> None:
+def end(harness: Harness, client: int) -> None:
     """One look of beat, and what a worker makes of the revocations it finds."""
-    for job in heart.claim(client).revocations:
-        for attempt in begin(heart.place, job):
-            Ending(heart.place, attempt).carry_out()
+    for job in harness.claim(client).revocations:
+        for attempt in begin(harness.place, job):
+            Ending(harness.place, attempt).carry_out()
 
 
-def revoke(heart: Heart, client: int, *, looks: int = 30, apart: float = 20) -> dict[str, Any]:
+def revoke(harness: Harness, client: int, *, looks: int = 30, apart: float = 20) -> dict[str, Any]:
     """Ask for the revocation and carry it out, `apart` seconds going by between the looks."""
-    heart.run("select evergrant.request_revocation('customer')")
+    harness.run("select evergrant.request_revocation('customer')")
     for _ in range(looks):
-        end(heart, client)
-        if found(heart)["status"] in ("done", "dead"):
+        end(harness, client)
+        if found(harness)["status"] in ("done", "dead"):
             break
-        heart.later(seconds=apart)
-    return found(heart)
+        harness.later(seconds=apart)
+    return found(harness)
 
 
-def found(heart: Heart) -> dict[str, Any]:
-    return dict(heart.one("select * from evergrant.revocations"))
+def found(harness: Harness) -> dict[str, Any]:
+    return dict(harness.one("select * from evergrant.revocations"))
 
 
 def living(simulator: SimulatorControl, ref: str = "customer") -> list[int]:
@@ -68,38 +68,38 @@ def living(simulator: SimulatorControl, ref: str = "customer") -> list[int]:
     return [each["pair"] for each in grant["pairs"] if each["access_alive"] or each["refresh_alive"]]
 
 
-def stray(heart: Heart, grant: UUID, pair: dict[str, Any], *, expired: bool = False) -> None:
+def stray(harness: Harness, grant: UUID, pair: dict[str, Any], *, expired: bool = False) -> None:
     """Keep a pair as surplus."""
-    heart.former(grant, "x", kind="surplus")
-    seal = heart.place.vault.seal
-    heart.run(
+    harness.former(grant, "x", kind="surplus")
+    seal = harness.place.vault.seal
+    harness.run(
         """update evergrant.former_tokens set sealed_refresh_token = :refresh, sealed_access_token = :access,
             refresh_fingerprint = :fingerprint, access_expires_at = clock_timestamp() + make_interval(secs => :left)
         where refresh_fingerprint = :before""",
         refresh=seal(pair["refresh_token"], table="grants", row_id=grant, purpose="refresh"),
         access=seal(pair["access_token"], table="grants", row_id=grant, purpose="access"),
-        fingerprint=heart.place.vault.fingerprint(pair["refresh_token"]),
+        fingerprint=harness.place.vault.fingerprint(pair["refresh_token"]),
         left=-1 if expired else 3600,
-        before=heart.place.vault.fingerprint("rt-x"),
+        before=harness.place.vault.fingerprint("rt-x"),
     )
 
 
-def chain(heart: Heart, simulator: SimulatorControl, client: int, length: int) -> UUID:
+def chain(harness: Harness, simulator: SimulatorControl, client: int, length: int) -> UUID:
     """A grant whose access tokens nobody ever used: at `on_use` all its pairs are alive."""
-    grant = heart.grant(client, pair=mint(simulator), labels=ORG)
+    grant = harness.grant(client, pair=mint(simulator), labels=ORG)
     for _ in range(length - 1):
-        heart.until_due(grant)
-        ask(heart, client)
+        harness.until_due(grant)
+        ask(harness, client)
     assert len(living(simulator)) == length
     return grant
 
 
-def confirm_registration(heart: Heart, simulator: SimulatorControl, client: int) -> Any:
+def confirm_registration(harness: Harness, simulator: SimulatorControl, client: int) -> Any:
     url = f"{simulator.url}/oauth/token/info"
-    heart.run(
+    harness.run(
         """update evergrant.clients set updated_at = clock_timestamp(),
             overrides = overrides || jsonb_build_object('confirm_url', cast(:url as text))""",
         url=url,
     )
     with transaction() as connection:
-        return heart.place.registrations.ready(clients.known(connection, [client])[client])
+        return harness.place.registrations.ready(clients.known(connection, [client])[client])

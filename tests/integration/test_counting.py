@@ -7,7 +7,7 @@ import pytest
 
 from tasks.meters import LATENESS, LIFE_LEFT, REFRESHES, Lengths
 from tasks.oauth.transport import Answer, Response
-from tests.heart import (
+from tests.harness import (
     GATEWAY,
     HELD_BACK,
     INVALID_CLIENT,
@@ -15,7 +15,7 @@ from tests.heart import (
     LOST,
     TOO_MANY,
     UNREACHABLE,
-    Heart,
+    Harness,
     token_set,
 )
 
@@ -49,12 +49,12 @@ def since_now(client: str) -> Callable[[], dict[str, int]]:
         (INVALID_GRANT, "refused"),
     ],
 )
-def test_a_refresh_is_counted_once_by_what_it_meant(heart: Heart, answer: Answer, outcome: str) -> None:
-    client = heart.client()
-    heart.run("update evergrant.valves set credentials_proven_no = 1")
-    heart.grant(client)
+def test_a_refresh_is_counted_once_by_what_it_meant(harness: Harness, answer: Answer, outcome: str) -> None:
+    client = harness.client()
+    harness.run("update evergrant.valves set credentials_proven_no = 1")
+    harness.grant(client)
     counted = since_now("demo")
-    heart.ask(client, answer)
+    harness.ask(client, answer)
     assert counted() == {outcome: 1}
 
 
@@ -63,23 +63,23 @@ def sums(meter: Lengths) -> tuple[int, float]:
     return (0, 0.0) if series is None else (sum(series.counts), series.total)
 
 
-def test_of_a_grant_kept_warm_it_counts_how_late_it_was_and_what_was_left(heart: Heart) -> None:
-    client = heart.client()
+def test_of_a_grant_kept_warm_it_counts_how_late_it_was_and_what_was_left(harness: Harness) -> None:
+    client = harness.client()
     left, late = sums(LIFE_LEFT), sums(LATENESS)
-    grant = heart.grant(client, access_left=timedelta(minutes=20))
-    heart.ask(client, token_set("2"))
+    grant = harness.grant(client, access_left=timedelta(minutes=20))
+    harness.ask(client, token_set("2"))
     assert sums(LIFE_LEFT)[0] == left[0] + 1
     assert sums(LIFE_LEFT)[1] - left[1] == pytest.approx(20 * 60, abs=10)
     # Of a life of two hours 20 minutes are left: it was due between 68 and 92 minutes after it began, 100 are over.
     assert sums(LATENESS)[0] == late[0] + 1
     assert 8 * 60 - 10 < sums(LATENESS)[1] - late[1] < 32 * 60 + 10
     left, late = sums(LIFE_LEFT), sums(LATENESS)
-    heart.later(minutes=5)
-    heart.run("select evergrant.request_refresh('customer')")
-    heart.ask(client, token_set("3"))  # wished for, so not late
+    harness.later(minutes=5)
+    harness.run("select evergrant.request_refresh('customer')")
+    harness.ask(client, token_set("3"))  # wished for, so not late
     assert (sums(LIFE_LEFT)[0], sums(LATENESS)[0]) == (left[0] + 1, late[0])
-    heart.set(grant, keep="on-demand")
-    heart.later(minutes=5)
-    heart.run("select evergrant.request_refresh('customer')")
-    heart.ask(client, token_set("4"))
+    harness.set(grant, keep="on-demand")
+    harness.later(minutes=5)
+    harness.run("select evergrant.request_refresh('customer')")
+    harness.ask(client, token_set("4"))
     assert (sums(LIFE_LEFT)[0], sums(LATENESS)[0]) == (left[0] + 1, late[0])

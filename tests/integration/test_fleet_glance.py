@@ -4,7 +4,7 @@ from sqlalchemy import text
 
 from models import fleet
 from models.database import transaction
-from tests.heart import Heart
+from tests.harness import Harness
 
 ENDS = text("""
 update evergrant.grants set access_expires_at = clock_timestamp() + cast(:within as interval), keep = :keep
@@ -12,12 +12,12 @@ where ref = :ref
 """)
 
 
-def test_what_is_kept_on_demand_neither_lapses_nor_shortens_the_runway(heart: Heart) -> None:
-    client = heart.client()
+def test_what_is_kept_on_demand_neither_lapses_nor_shortens_the_runway(harness: Harness) -> None:
+    client = harness.client()
     ends = [("a", "-1 min", "warm"), ("b", "-1 min", "on-demand"), ("c", "15 min", "warm"), ("d", "5 min", "on-demand")]
     with transaction() as connection:
         for ref, within, keep in ends:
-            heart.grant(client, ref)
+            harness.grant(client, ref)
             connection.execute(ENDS, {"ref": ref, "within": within, "keep": keep})
         (row,) = fleet.by_client(connection)
 

@@ -24,7 +24,7 @@ from tasks import clock, refresh, replay
 from tasks import journal as journals
 from tasks.attempt import Arrived, Attempt
 from tasks.oauth.transport import Answer, NotSent
-from tests.heart import BUSY, GATEWAY, INVALID_CLIENT, INVALID_GRANT, LOST, TOO_MANY, UNREACHABLE, Heart, token_set
+from tests.harness import BUSY, GATEWAY, INVALID_CLIENT, INVALID_GRANT, LOST, TOO_MANY, UNREACHABLE, Harness, token_set
 
 T = TypeVar("T")
 SECONDS = [1, 16, 31, 61, 61, 61, 700, 5000]
@@ -70,18 +70,18 @@ class Flight:
 
 
 class Machine(RuleBasedStateMachine):
-    heart: Heart
+    harness: Harness
     rotation: str
     broken: list[str]
 
     def __init__(self) -> None:
         super().__init__()
         self.moved, self.begun = 0.0, time.monotonic()
-        self.client = self.heart.client(f"c-{uuid4()}", rotation=self.rotation)
-        self.heart.run("update evergrant.valves set credentials_proven_no = 1 where client_id = :c", c=self.client)
+        self.client = self.harness.client(f"c-{uuid4()}", rotation=self.rotation)
+        self.harness.run("update evergrant.valves set credentials_proven_no = 1 where client_id = :c", c=self.client)
         self.grants: dict[UUID, Consent] = {}
         ref = uuid4().hex[:8]
-        self.grant = self.heart.grant(self.client, ref)
+        self.grant = self.harness.grant(self.client, ref)
         self.grants[self.grant] = Consent(self.rotation, {f"rt-{ref}-1"})
         self.messages: list[list[Job]] = []
         self.started: list[Attempt] = []
@@ -100,8 +100,8 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def claim(self) -> None:
-        self.heart.run("update evergrant.valves set paused_until = null, strike_grant_ids = '{}', minute_bad = 0")
-        claimed = self.heart.claim(self.client)
+        self.harness.run("update evergrant.valves set paused_until = null, strike_grant_ids = '{}', minute_bad = 0")
+        claimed = self.harness.claim(self.client)
         if claimed.count:
             self.messages.append([*claimed.due, *claimed.wished])
 
@@ -112,37 +112,37 @@ class Machine(RuleBasedStateMachine):
             self.let_time_go_by(61)
         self.claim()
         if self.messages:
-            begun = self.heart.start(self.messages[-1])
+            begun = self.harness.start(self.messages[-1])
             for attempt in begun:
                 self._send(attempt)
 
     @precondition(lambda self: self.messages)
     @rule(data=st.data())
     def deliver(self, data: st.DataObject) -> None:
-        self.started += self.heart.start(data.draw(st.sampled_from(self.messages)))
+        self.started += self.harness.start(data.draw(st.sampled_from(self.messages)))
 
     @rule(ahead=st.integers(-3, 3))
     def deliver_a_forgery(self, ahead: int) -> None:
-        forged = (self.grant, self.heart.row(self.grant)["claim_no"] + ahead)
+        forged = (self.grant, self.harness.row(self.grant)["claim_no"] + ahead)
         if forged not in {job for message in self.messages for job in message}:
-            assert self.heart.start([forged]) == []
+            assert self.harness.start([forged]) == []
 
     @rule(seconds=st.sampled_from(SECONDS))
     def let_time_go_by(self, seconds: float) -> None:
         """Most often just longer than an attempt's lease."""
-        self.heart.later(seconds=seconds)
+        self.harness.later(seconds=seconds)
         self.moved += seconds
         delta = timedelta(seconds=seconds)
         self.started = [replace(attempt, begun=attempt.begun - delta) for attempt in self.started]
 
     @rule()
     def ask_for_an_early_refresh(self) -> None:
-        self.heart.run("select evergrant.request_refresh(:ref)", ref=self.heart.row(self.grant)["ref"])
+        self.harness.run("select evergrant.request_refresh(:ref)", ref=self.harness.row(self.grant)["ref"])
 
     @rule(before=st.sampled_from(["paused", "paused", "active"]))
     def pause_or_resume(self, before: str) -> None:
-        if self.heart.row(self.grant)["status"] == before:
-            self.heart.set(self.grant, status="paused" if before == "active" else "active")
+        if self.harness.row(self.grant)["status"] == before:
+            self.harness.set(self.grant, status="paused" if before == "active" else "active")
 
     # Workers and the network
 
@@ -153,14 +153,14 @@ class Machine(RuleBasedStateMachine):
 
     def _send(self, attempt: Attempt) -> None:
         try:
-            refresh.check(self.heart.place, attempt)
+            refresh.check(self.harness.place, attempt)
         except refresh.HeldBack as held:
             self.arrived.append(Arrived(attempt, NotSent("guard", held), clock.wall()))
             return
         for other in self.flying:
             if other.attempt.job.grant_id == attempt.job.grant_id:
                 self._must(self.now - other.sent_at >= DEADLINE - 1, "two requests of one grant at the same time")
-        self.flying.append(Flight(attempt, self.heart.sent(attempt), self.now))
+        self.flying.append(Flight(attempt, self.harness.sent(attempt), self.now))
 
     @precondition(lambda self: self.started)
     @rule(data=st.data())
@@ -177,7 +177,7 @@ class Machine(RuleBasedStateMachine):
         if arrived.may_hold_tokens:
             self.received.add(_refresh_token(arrived))
             if journaled_only:
-                self.heart.place.journal.append([arrived.entry()])
+                self.harness.place.journal.append([arrived.entry()])
                 return
         self.arrived.append(arrived)
 
@@ -197,7 +197,7 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data())
     def settle(self, data: st.DataObject) -> None:
         group = [self._take(self.arrived, data) for _ in range(data.draw(st.integers(1, len(self.arrived))))]
-        self.heart.settle(*[(each.attempt, each.answer) for each in group])
+        self.harness.settle(*[(each.attempt, each.answer) for each in group])
         self.settled += group
 
     @precondition(lambda self: self.settled)
@@ -205,24 +205,24 @@ class Machine(RuleBasedStateMachine):
     def settle_again(self, data: st.DataObject) -> None:
         """A COMMIT was answered by a reset."""
         again = data.draw(st.sampled_from(self.settled[-3:]))
-        before = self.heart.picture(*self.grants)
-        self.heart.settle((again.attempt, again.answer))
+        before = self.harness.picture(*self.grants)
+        self.harness.settle((again.attempt, again.answer))
         if again is self.settled[-1]:
-            assert self.heart.picture(*self.grants) == before
+            assert self.harness.picture(*self.grants) == before
 
     @rule()
     def replay_the_journal(self) -> None:
-        journals.replay(self.heart.place.journal, lambda kept: replay.replay(self.heart.place, kept))
+        journals.replay(self.harness.place.journal, lambda kept: replay.replay(self.harness.place, kept))
 
     # What must always hold
 
     @invariant()
     def nothing_is_broken(self) -> None:
         on_their_way = {_refresh_token(each) for each in self.arrived if each.may_hold_tokens}
-        on_their_way |= {_token_of(kept.entry.body) for kept in self.heart.place.journal.unsettled()}
-        for row in self.heart.all(ROWS, client=self.client):
+        on_their_way |= {_token_of(kept.entry.body) for kept in self.harness.place.journal.unsettled()}
+        for row in self.harness.all(ROWS, client=self.client):
             grant, generation = row["id"], row["generation"]
-            token, *former = [self.heart.open(grant, each) for each in row["sealed"]]
+            token, *former = [self.harness.open(grant, each) for each in row["sealed"]]
             self._generation_never_goes_back_and_its_token_never_changes(grant, generation, token)
             living = self.grants[grant].living & self.received
             if len(former) < KEPT:
@@ -258,9 +258,9 @@ def _token_of(body: bytes) -> str:
 
 
 @pytest.mark.parametrize("rotation", ["none", "on_use", "immediate", "family"])
-def test_no_order_of_messages_answers_crashes_and_time_breaks_an_invariant(heart: Heart, rotation: str) -> None:
+def test_no_order_of_messages_answers_crashes_and_time_breaks_an_invariant(harness: Harness, rotation: str) -> None:
     broken: list[str] = []
-    machine = type("Machine", (Machine,), {"heart": heart, "rotation": rotation, "broken": broken})
+    machine = type("Machine", (Machine,), {"harness": harness, "rotation": rotation, "broken": broken})
     # Ids are random, and with them the times at which grants are due: now and then two runs may draw differently, and
     # hypothesis ends there. What was broken until then is noted by ourselves; for the same reason nothing is shrunk.
     with suppress(FlakyStrategyDefinition):

@@ -11,7 +11,7 @@ from models.database import engine, transaction
 from tasks.journal import Held, held, journal_ids
 from tasks.replay import drain_others
 from tasks.workplace import Workplace
-from tests.heart import Heart
+from tests.harness import Harness
 
 
 def register(above: int) -> int:
@@ -45,9 +45,9 @@ def test_a_restored_sequence_passes_over_the_numbers_that_are_taken(database: En
     assert register(0) == last + 2
 
 
-def test_a_worker_that_ends_while_its_number_is_committed_leaves_a_journal_that_others_drain(heart: Heart) -> None:
+def test_a_worker_that_ends_while_its_number_is_committed_leaves_a_journal_that_others_drain(harness: Harness) -> None:
     """A number without a folder could be drained by nobody, and work would wait for it after a restore."""
-    folder, own = heart.settings.home / "journals", heart.place.journal_id
+    folder, own = harness.settings.home / "journals", harness.place.journal_id
     on_disk: list[list[int]] = []
 
     def die(connection: object) -> None:
@@ -58,10 +58,10 @@ def test_a_worker_that_ends_while_its_number_is_committed_leaves_a_journal_that_
 
     event.listen(engine(), "commit", die)
     with pytest.raises(OperationalError):
-        Workplace.open(heart.settings)
+        Workplace.open(harness.settings)
     assert on_disk == [[own, own + 1]]
     assert held(folder) == [Held(own + 1, drained=True)]
-    drain_others(heart.place)
+    drain_others(harness.place)
     with transaction() as connection:
         drained = connection.execute(text("select id from evergrant.journals where drained_at is not null"))
         assert drained.scalars().all() == [own + 1]

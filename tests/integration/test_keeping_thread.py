@@ -7,15 +7,15 @@ from tasks import clock
 from tasks.attempt import Arrived
 from tasks.settle import keep, settle
 from tasks.workplace import Workplace
-from tests.heart import Heart, token_set
+from tests.harness import Harness, token_set
 from tests.polling import eventually
 
 
-def test_an_answer_is_journaled_while_the_settling_thread_waits_for_the_database(heart: Heart) -> None:
+def test_an_answer_is_journaled_while_the_settling_thread_waits_for_the_database(harness: Harness) -> None:
     """A kill then costs nothing that has arrived: a database that is away for long had kept answers from the disk."""
-    client = heart.client(rotation="immediate")
-    grants = heart.grants(client, 3)
-    attempts = heart.start(heart.claim(client).due)
+    client = harness.client(rotation="immediate")
+    grants = harness.grants(client, 3)
+    attempts = harness.start(harness.claim(client).due)
     stuck, free = Event(), Event()
 
     def settle_later(place: Workplace, group: Sequence[Arrived]) -> None:
@@ -23,16 +23,16 @@ def test_an_answer_is_journaled_while_the_settling_thread_waits_for_the_database
         assert free.wait(20)
         settle(place, group)
 
-    heart.place.settle_with(keep, settle_later)
+    harness.place.settle_with(keep, settle_later)
     for attempt in attempts:
-        heart.place.begin(attempt)
-    heart.place.arrive(Arrived(attempts[0], token_set("2"), clock.wall()))
+        harness.place.begin(attempt)
+    harness.place.arrive(Arrived(attempts[0], token_set("2"), clock.wall()))
     assert stuck.wait(20)
     for attempt in attempts[1:]:
-        heart.place.arrive(Arrived(attempt, token_set(attempt.job.ref), clock.wall()))
+        harness.place.arrive(Arrived(attempt, token_set(attempt.job.ref), clock.wall()))
     try:
-        eventually(lambda: len(list(heart.place.journal.unsettled())) == 3)
+        eventually(lambda: len(list(harness.place.journal.unsettled())) == 3)
     finally:
         free.set()
-    eventually(lambda: [heart.row(grant)["generation"] for grant in grants] == [2, 2, 2])
-    eventually(lambda: list(heart.place.journal.unsettled()) == [])
+    eventually(lambda: [harness.row(grant)["generation"] for grant in grants] == [2, 2, 2])
+    eventually(lambda: list(harness.place.journal.unsettled()) == [])

@@ -14,24 +14,24 @@ from models.database import transaction
 from tasks import clock, journal, replay
 from tasks.journal import Entry, Journal
 from tasks.policy.guard import guard
-from tests.heart import HELD_BACK, LOST, Heart, token_set
+from tests.harness import HELD_BACK, LOST, Harness, token_set
 
 Write = Callable[..., Journal]
 
 
 @pytest.fixture
-def folder(heart: Heart) -> Path:
-    return heart.settings.home / "journals"
+def folder(harness: Harness) -> Path:
+    return harness.settings.home / "journals"
 
 
 @pytest.fixture
-def gone(heart: Heart, folder: Path) -> Write:
+def gone(harness: Harness, folder: Path) -> Write:
     """Write a journal of a process that is gone."""
 
     def write(*entries: Entry, settled: bool = False) -> Journal:
         with transaction() as connection:
             journal_id = register.register(connection, host="here", process="1", above=max(journal.journal_ids(folder)))
-        made = Journal.open(folder, journal_id, vault=heart.place.vault)
+        made = Journal.open(folder, journal_id, vault=harness.place.vault)
         positions = made.append(entries)
         if settled:
             made.mark_settled(positions)
@@ -42,7 +42,7 @@ def gone(heart: Heart, folder: Path) -> Write:
 
 
 def entry(
-    heart: Heart, grant: UUID, generation: int, name: str, *, sent: str | None = None, kind: str = "refresh"
+    harness: Harness, grant: UUID, generation: int, name: str, *, sent: str | None = None, kind: str = "refresh"
 ) -> Entry:
     """What a process kept of an answer; `sent` is the refresh token that was presented."""
     return Entry(
@@ -52,7 +52,7 @@ def entry(
         ref="customer",
         labels={"org": ["8f2"]},
         generation=generation,
-        fingerprint=heart.place.vault.fingerprint(f"rt-{sent}") if sent else b"",
+        fingerprint=harness.place.vault.fingerprint(f"rt-{sent}") if sent else b"",
         credentials_no=1,
         started_at=clock.wall() - timedelta(minutes=2),
         received_at=clock.wall() - timedelta(minutes=2),
@@ -61,308 +61,318 @@ def entry(
     )
 
 
-def drained(heart: Heart, journal_id: int) -> bool:
-    row = heart.one("select drained_at from evergrant.journals where id = :id", id=journal_id)
+def drained(harness: Harness, journal_id: int) -> bool:
+    row = harness.one("select drained_at from evergrant.journals where id = :id", id=journal_id)
     return row["drained_at"] is not None
 
 
-def test_a_set_that_a_killed_worker_has_kept_is_stored(heart: Heart, gone: Write) -> None:
-    client = heart.client()
-    grant = heart.grant(client, token="1")
-    journal_id = gone(entry(heart, grant, 1, "2", sent="1")).journal_id
-    replay.drain_others(heart.place)
-    assert (heart.token(grant), heart.row(grant)["generation"]) == ("rt-2", 2)
-    assert drained(heart, journal_id)
+def test_a_set_that_a_killed_worker_has_kept_is_stored(harness: Harness, gone: Write) -> None:
+    client = harness.client()
+    grant = harness.grant(client, token="1")
+    journal_id = gone(entry(harness, grant, 1, "2", sent="1")).journal_id
+    replay.drain_others(harness.place)
+    assert (harness.token(grant), harness.row(grant)["generation"]) == ("rt-2", 2)
+    assert drained(harness, journal_id)
 
 
-def test_generations_are_replayed_in_order_whatever_the_order_in_the_file(heart: Heart, gone: Write) -> None:
-    client = heart.client(rotation="immediate")
-    grant = heart.grant(client, token="1")
-    chain = [entry(heart, grant, n, str(n + 1), sent=str(n)) for n in range(1, 6)]
+def test_generations_are_replayed_in_order_whatever_the_order_in_the_file(harness: Harness, gone: Write) -> None:
+    client = harness.client(rotation="immediate")
+    grant = harness.grant(client, token="1")
+    chain = [entry(harness, grant, n, str(n + 1), sent=str(n)) for n in range(1, 6)]
     gone(chain[3], chain[0], chain[4], chain[2], chain[1])
-    replay.drain_others(heart.place)
-    assert (heart.token(grant), heart.row(grant)["generation"]) == ("rt-6", 6)
-    assert heart.formers(grant) == {}
+    replay.drain_others(harness.place)
+    assert (harness.token(grant), harness.row(grant)["generation"]) == ("rt-6", 6)
+    assert harness.formers(grant) == {}
 
 
-def test_a_restored_row_several_generations_behind_ends_at_the_newest(heart: Heart, gone: Write) -> None:
-    client = heart.client(rotation="immediate")
-    grant = heart.grant(client, token="1")
-    gone(entry(heart, grant, 7, "8", sent="7"))
-    replay.drain_others(heart.place)
-    assert (heart.token(grant), heart.row(grant)["generation"]) == ("rt-8", 8)
+def test_a_restored_row_several_generations_behind_ends_at_the_newest(harness: Harness, gone: Write) -> None:
+    client = harness.client(rotation="immediate")
+    grant = harness.grant(client, token="1")
+    gone(entry(harness, grant, 7, "8", sent="7"))
+    replay.drain_others(harness.place)
+    assert (harness.token(grant), harness.row(grant)["generation"]) == ("rt-8", 8)
 
 
-def test_replaying_again_changes_nothing(heart: Heart, gone: Write, folder: Path) -> None:
-    client = heart.client()
-    grant = heart.grant(client, token="1")
-    gone(*[entry(heart, grant, n, str(n + 1), sent=str(n)) for n in range(1, 4)])
-    replay.drain_others(heart.place)
-    before = heart.picture(grant)
+def test_replaying_again_changes_nothing(harness: Harness, gone: Write, folder: Path) -> None:
+    client = harness.client()
+    grant = harness.grant(client, token="1")
+    gone(*[entry(harness, grant, n, str(n + 1), sent=str(n)) for n in range(1, 4)])
+    replay.drain_others(harness.place)
+    before = harness.picture(grant)
     for _ in range(2):
         journal.drain_held(
             folder,
-            lambda kept: replay.replay(heart.place, kept),
+            lambda kept: replay.replay(harness.place, kept),
             lambda _: None,
-            vault=heart.place.vault,
+            vault=harness.place.vault,
             everything=True,
         )
-    assert heart.picture(grant) == before
+    assert harness.picture(grant) == before
 
 
 def test_a_set_for_a_generation_that_is_stored_is_surplus_unless_the_journal_says_that_it_was_settled(
-    heart: Heart, gone: Write, folder: Path
+    harness: Harness, gone: Write, folder: Path
 ) -> None:
-    client = heart.client(rotation="immediate")
-    grant = heart.grant(client, token="5", generation=5)
-    gone(entry(heart, grant, 2, "late", sent="2"))
-    gone(entry(heart, grant, 2, "settled", sent="2"), settled=True)
+    client = harness.client(rotation="immediate")
+    grant = harness.grant(client, token="5", generation=5)
+    gone(entry(harness, grant, 2, "late", sent="2"))
+    gone(entry(harness, grant, 2, "settled", sent="2"), settled=True)
     journal.drain_held(
-        folder, lambda kept: replay.replay(heart.place, kept), lambda _: None, vault=heart.place.vault, everything=True
+        folder,
+        lambda kept: replay.replay(harness.place, kept),
+        lambda _: None,
+        vault=harness.place.vault,
+        everything=True,
     )
-    assert (heart.token(grant), heart.formers(grant)) == ("rt-5", {"rt-late": "surplus"})
+    assert (harness.token(grant), harness.formers(grant)) == ("rt-5", {"rt-late": "surplus"})
 
 
 def test_of_two_settled_answers_to_one_question_a_restore_keeps_the_one_that_has_no_place_in_the_row(
-    heart: Heart, gone: Write, folder: Path
+    harness: Harness, gone: Write, folder: Path
 ) -> None:
     """A request of a frozen process gave the second; the row that knew both is among the missing commits."""
-    client = heart.client(rotation="on_use")
-    grant = heart.grant(client, token="2", generation=2)
-    gone(entry(heart, grant, 2, "3", sent="2"), settled=True)
-    gone(entry(heart, grant, 2, "twin", sent="2"), settled=True)
+    client = harness.client(rotation="on_use")
+    grant = harness.grant(client, token="2", generation=2)
+    gone(entry(harness, grant, 2, "3", sent="2"), settled=True)
+    gone(entry(harness, grant, 2, "twin", sent="2"), settled=True)
     for _ in range(2):
         journal.drain_held(
             folder,
-            lambda kept: replay.replay(heart.place, kept),
+            lambda kept: replay.replay(harness.place, kept),
             lambda _: None,
-            vault=heart.place.vault,
+            vault=harness.place.vault,
             everything=True,
         )
-    held = {heart.token(grant): "current", **heart.formers(grant)}
+    held = {harness.token(grant): "current", **harness.formers(grant)}
     assert {"rt-3", "rt-twin"} <= held.keys()
     assert sorted(kind for token, kind in held.items() if token != "rt-2") == ["current", "surplus"]
 
 
 @pytest.mark.parametrize(("rotation", "uncertain"), [("on_use", True), ("immediate", False)])
 def test_a_replaced_pair_that_finds_no_place_after_a_restore_leaves_the_grants_end_uncertain_where_it_may_live(
-    heart: Heart, gone: Write, folder: Path, rotation: str, uncertain: bool
+    harness: Harness, gone: Write, folder: Path, rotation: str, uncertain: bool
 ) -> None:
-    client = heart.client(rotation=rotation)
-    grant = heart.grant(client, token="2", generation=2)
-    gone(entry(heart, grant, 3, "4", sent="3"), settled=True)
-    gone(entry(heart, grant, 2, "3", sent="2"), settled=True)
+    client = harness.client(rotation=rotation)
+    grant = harness.grant(client, token="2", generation=2)
+    gone(entry(harness, grant, 3, "4", sent="3"), settled=True)
+    gone(entry(harness, grant, 2, "3", sent="2"), settled=True)
     journal.drain_held(
-        folder, lambda kept: replay.replay(heart.place, kept), lambda _: None, vault=heart.place.vault, everything=True
+        folder,
+        lambda kept: replay.replay(harness.place, kept),
+        lambda _: None,
+        vault=harness.place.vault,
+        everything=True,
     )
-    assert heart.token(grant) == "rt-4"
-    assert heart.row(grant)["ever_in_doubt"] is uncertain
+    assert harness.token(grant) == "rt-4"
+    assert harness.row(grant)["ever_in_doubt"] is uncertain
 
 
-def test_an_attempt_under_way_loses_nothing_to_a_replay_that_comes_between(heart: Heart, gone: Write) -> None:
-    client = heart.client()
-    grant = heart.grant(client, token="1")
-    attempt = heart.begin(client)
-    gone(entry(heart, grant, 1, "2", sent="1"))
-    replay.drain_others(heart.place)
-    heart.settle((attempt, token_set("sibling")))
-    assert heart.token(grant) == "rt-2"
-    assert heart.formers(grant) == {"rt-1": "predecessor", "rt-sibling": "surplus"}
+def test_an_attempt_under_way_loses_nothing_to_a_replay_that_comes_between(harness: Harness, gone: Write) -> None:
+    client = harness.client()
+    grant = harness.grant(client, token="1")
+    attempt = harness.begin(client)
+    gone(entry(harness, grant, 1, "2", sent="1"))
+    replay.drain_others(harness.place)
+    harness.settle((attempt, token_set("sibling")))
+    assert harness.token(grant) == "rt-2"
+    assert harness.formers(grant) == {"rt-1": "predecessor", "rt-sibling": "surplus"}
 
 
-def test_a_drained_journal_leaves_every_doubt(heart: Heart, gone: Write) -> None:
-    client = heart.client(rotation="family")
-    waiting, other = heart.grants(client, 2)
+def test_a_drained_journal_leaves_every_doubt(harness: Harness, gone: Write) -> None:
+    client = harness.client(rotation="family")
+    waiting, other = harness.grants(client, 2)
     journal_id = gone().journal_id
     for grant in (waiting, other):
-        heart.set(grant, doubt_since=clock.wall(), doubt_journals=[journal_id, 999])
-    replay.drain_others(heart.place)
-    assert [heart.row(grant)["doubt_journals"] for grant in (waiting, other)] == [[999], [999]]
+        harness.set(grant, doubt_since=clock.wall(), doubt_journals=[journal_id, 999])
+    replay.drain_others(harness.place)
+    assert [harness.row(grant)["doubt_journals"] for grant in (waiting, other)] == [[999], [999]]
 
 
 def test_a_drained_journal_whose_end_was_not_recorded_is_recorded_later(
-    heart: Heart, gone: Write, folder: Path
+    harness: Harness, gone: Write, folder: Path
 ) -> None:
     """Its worker ended well while the database was away; without this a family would wait for it for ever."""
-    client = heart.client(rotation="family")
-    grant = heart.grant(client)
+    client = harness.client(rotation="family")
+    grant = harness.grant(client)
     journal_id = gone().journal_id
-    heart.set(grant, doubt_since=clock.wall(), doubt_journals=[journal_id])
-    journal.take_over(folder, journal_id, vault=heart.place.vault).close(drained=True)
-    replay.drain_others(heart.place)
-    assert drained(heart, journal_id)
-    assert heart.row(grant)["doubt_journals"] == []
+    harness.set(grant, doubt_since=clock.wall(), doubt_journals=[journal_id])
+    journal.take_over(folder, journal_id, vault=harness.place.vault).close(drained=True)
+    replay.drain_others(harness.place)
+    assert drained(harness, journal_id)
+    assert harness.row(grant)["doubt_journals"] == []
 
 
-def test_the_journal_of_a_living_process_is_left_alone(heart: Heart, gone: Write, folder: Path) -> None:
-    client = heart.client()
-    grant = heart.grant(client, token="1")
-    journal_id = gone(entry(heart, grant, 1, "2", sent="1")).journal_id
-    held = journal.take_over(folder, journal_id, vault=heart.place.vault)
-    assert replay.drain_others(heart.place) == []
-    assert not drained(heart, journal_id)
+def test_the_journal_of_a_living_process_is_left_alone(harness: Harness, gone: Write, folder: Path) -> None:
+    client = harness.client()
+    grant = harness.grant(client, token="1")
+    journal_id = gone(entry(harness, grant, 1, "2", sent="1")).journal_id
+    held = journal.take_over(folder, journal_id, vault=harness.place.vault)
+    assert replay.drain_others(harness.place) == []
+    assert not drained(harness, journal_id)
     held.close()
-    replay.drain_others(heart.place)
-    assert heart.token(grant) == "rt-2"
+    replay.drain_others(harness.place)
+    assert harness.token(grant) == "rt-2"
 
 
 def test_a_row_that_is_missing_is_made_from_its_exchange_and_refreshed_from_what_followed(
-    heart: Heart, gone: Write
+    harness: Harness, gone: Write
 ) -> None:
-    heart.client()
+    harness.client()
     grant = uuid4()
     gone(
-        entry(heart, grant, 2, "3", sent="2"),
-        entry(heart, grant, 1, "2", sent="1"),
-        entry(heart, grant, 0, "1", kind="exchange"),
+        entry(harness, grant, 2, "3", sent="2"),
+        entry(harness, grant, 1, "2", sent="1"),
+        entry(harness, grant, 0, "1", kind="exchange"),
     )
-    replay.drain_others(heart.place)
-    row = heart.row(grant)
-    assert (row["status"], row["generation"], heart.token(grant)) == ("active", 3, "rt-3")
+    replay.drain_others(harness.place)
+    row = harness.row(grant)
+    assert (row["status"], row["generation"], harness.token(grant)) == ("active", 3, "rt-3")
     assert (row["ref"], row["labels"]) == ("customer", {"org": ["8f2"]})
 
 
-def test_a_row_that_is_missing_is_made_from_a_refresh_at_the_generation_that_it_says(heart: Heart, gone: Write) -> None:
-    heart.client()
+def test_a_row_that_is_missing_is_made_from_a_refresh_at_the_generation_that_it_says(
+    harness: Harness, gone: Write
+) -> None:
+    harness.client()
     grant = uuid4()
-    gone(entry(heart, grant, 6, "7", sent="6"))
-    replay.drain_others(heart.place)
-    assert (heart.token(grant), heart.row(grant)["generation"]) == ("rt-7", 7)
+    gone(entry(harness, grant, 6, "7", sent="6"))
+    replay.drain_others(harness.place)
+    assert (harness.token(grant), harness.row(grant)["generation"]) == ("rt-7", 7)
 
 
 def test_a_consent_that_replaced_another_is_replayed_as_a_new_row_and_the_old_one_ends(
-    heart: Heart, gone: Write
+    harness: Harness, gone: Write
 ) -> None:
-    client = heart.client(revocation="token")
-    old = heart.grant(client, token="old", generation=4, created_at=clock.wall() - timedelta(days=1))
+    client = harness.client(revocation="token")
+    old = harness.grant(client, token="old", generation=4, created_at=clock.wall() - timedelta(days=1))
     new = uuid4()
-    gone(entry(heart, new, 0, "new", kind="exchange"))
+    gone(entry(harness, new, 0, "new", kind="exchange"))
     for _ in range(2):
-        replay.drain_others(heart.place)
-    assert (heart.row(new)["generation"], heart.token(new)) == (5, "rt-new")
-    assert heart.row(old)["status"] == "revoking"
-    assert heart.one("select reason, status from evergrant.revocations") == {"reason": "replaced", "status": "queued"}
+        replay.drain_others(harness.place)
+    assert (harness.row(new)["generation"], harness.token(new)) == (5, "rt-new")
+    assert harness.row(old)["status"] == "revoking"
+    assert harness.one("select reason, status from evergrant.revocations") == {"reason": "replaced", "status": "queued"}
 
 
-def test_what_is_no_token_set_is_done_with(heart: Heart, gone: Write) -> None:
-    client = heart.client()
-    grant = heart.grant(client)
-    broken = entry(heart, grant, 1, "2", sent="customer-1")
+def test_what_is_no_token_set_is_done_with(harness: Harness, gone: Write) -> None:
+    client = harness.client()
+    grant = harness.grant(client)
+    broken = entry(harness, grant, 1, "2", sent="customer-1")
     object.__setattr__(broken, "body", b"<html>200 but no token</html>")
     journal_id = gone(broken).journal_id
-    replay.drain_others(heart.place)
-    assert drained(heart, journal_id)
-    assert heart.row(grant)["generation"] == 1
+    replay.drain_others(harness.place)
+    assert drained(harness, journal_id)
+    assert harness.row(grant)["generation"] == 1
 
 
-def test_an_entry_that_the_database_refuses_keeps_no_other_back(heart: Heart, gone: Write) -> None:
-    client = heart.client()
-    first, poisoned, last = heart.grants(client, 3)
-    heart.run(
+def test_an_entry_that_the_database_refuses_keeps_no_other_back(harness: Harness, gone: Write) -> None:
+    client = harness.client()
+    first, poisoned, last = harness.grants(client, 3)
+    harness.run(
         """create function evergrant.poison() returns trigger language plpgsql as
             $$ begin if new.ref = 'customer-1' and new.generation > 1 then raise 'poison'; end if; return new; end $$;
         create trigger poison before update on evergrant.grants for each row execute function evergrant.poison()"""
     )
     journal_id = gone(
-        *[entry(heart, grant, 1, f"{n}", sent=f"customer-{n}-1") for n, grant in enumerate((first, poisoned, last))]
+        *[entry(harness, grant, 1, f"{n}", sent=f"customer-{n}-1") for n, grant in enumerate((first, poisoned, last))]
     ).journal_id
-    replay.drain_others(heart.place)
-    heart.run("drop trigger poison on evergrant.grants; drop function evergrant.poison()")
-    assert [heart.row(grant)["generation"] for grant in (first, poisoned, last)] == [2, 1, 2]
-    assert not drained(heart, journal_id)
-    replay.drain_others(heart.place)
-    assert heart.token(poisoned) == "rt-1"
-    assert drained(heart, journal_id)
+    replay.drain_others(harness.place)
+    harness.run("drop trigger poison on evergrant.grants; drop function evergrant.poison()")
+    assert [harness.row(grant)["generation"] for grant in (first, poisoned, last)] == [2, 1, 2]
+    assert not drained(harness, journal_id)
+    replay.drain_others(harness.place)
+    assert harness.token(poisoned) == "rt-1"
+    assert drained(harness, journal_id)
 
 
-def test_a_client_whose_provider_file_is_gone_keeps_no_other_client_back(heart: Heart, gone: Write) -> None:
-    good, broken = heart.client(), heart.client("broken")
-    kept, left = heart.grant(good, token="a"), heart.grant(broken, token="b")
-    heart.run("update evergrant.clients set provider = 'gone' where name = 'broken'")
-    journal_id = gone(entry(heart, left, 1, "b2", sent="b"), entry(heart, kept, 1, "a2", sent="a")).journal_id
-    replay.drain_others(heart.place)
-    assert (heart.token(kept), heart.token(left)) == ("rt-a2", "rt-b")
-    heart.run("update evergrant.clients set provider = 'simulator'")
-    replay.drain_others(heart.place)
-    assert heart.token(left) == "rt-b2"
-    assert drained(heart, journal_id)
+def test_a_client_whose_provider_file_is_gone_keeps_no_other_client_back(harness: Harness, gone: Write) -> None:
+    good, broken = harness.client(), harness.client("broken")
+    kept, left = harness.grant(good, token="a"), harness.grant(broken, token="b")
+    harness.run("update evergrant.clients set provider = 'gone' where name = 'broken'")
+    journal_id = gone(entry(harness, left, 1, "b2", sent="b"), entry(harness, kept, 1, "a2", sent="a")).journal_id
+    replay.drain_others(harness.place)
+    assert (harness.token(kept), harness.token(left)) == ("rt-a2", "rt-b")
+    harness.run("update evergrant.clients set provider = 'simulator'")
+    replay.drain_others(harness.place)
+    assert harness.token(left) == "rt-b2"
+    assert drained(harness, journal_id)
 
 
-def test_an_answer_that_the_database_refused_is_settled_by_its_own_process_later(heart: Heart) -> None:
-    client = heart.client()
-    grant = heart.grant(client, token="1")
-    heart.place.journal.append([entry(heart, grant, 1, "2", sent="1")])
-    replay.settle_left(heart.place)
-    assert heart.token(grant) == "rt-2"
-    assert list(heart.place.journal.unsettled()) == []
+def test_an_answer_that_the_database_refused_is_settled_by_its_own_process_later(harness: Harness) -> None:
+    client = harness.client()
+    grant = harness.grant(client, token="1")
+    harness.place.journal.append([entry(harness, grant, 1, "2", sent="1")])
+    replay.settle_left(harness.place)
+    assert harness.token(grant) == "rt-2"
+    assert list(harness.place.journal.unsettled()) == []
 
 
-def test_a_family_waits_for_the_journal_and_is_saved_by_its_replay(heart: Heart, gone: Write) -> None:
-    client = heart.client(rotation="family")
-    grant = heart.grant(client, token="1", access_left=timedelta(seconds=-1))
+def test_a_family_waits_for_the_journal_and_is_saved_by_its_replay(harness: Harness, gone: Write) -> None:
+    client = harness.client(rotation="family")
+    grant = harness.grant(client, token="1", access_left=timedelta(seconds=-1))
     with transaction() as connection:
         elsewhere = register.register(connection, host="here", process="2")
-    heart.set(grant, started_at=clock.wall() - timedelta(minutes=5), journal_id=elsewhere)
-    attempt = heart.begin(client)
+    harness.set(grant, started_at=clock.wall() - timedelta(minutes=5), journal_id=elsewhere)
+    attempt = harness.begin(client)
     assert attempt.job.journals_undrained
-    heart.settle((attempt, LOST))
-    gone(entry(heart, grant, 1, "2", sent="1"))
-    replay.drain_others(heart.place)
-    row = heart.row(grant)
-    assert (heart.token(grant), row["doubt_since"], row["doubt_journals"]) == ("rt-2", None, [])
+    harness.settle((attempt, LOST))
+    gone(entry(harness, grant, 1, "2", sent="1"))
+    replay.drain_others(harness.place)
+    row = harness.row(grant)
+    assert (harness.token(grant), row["doubt_since"], row["doubt_journals"]) == ("rt-2", None, [])
 
 
-def test_a_family_in_doubt_waits_for_no_access_token_that_applications_are_refused_with(heart: Heart) -> None:
+def test_a_family_in_doubt_waits_for_no_access_token_that_applications_are_refused_with(harness: Harness) -> None:
     """The provider had promised a year."""
-    client = heart.client(rotation="family")
-    grant = heart.grant(client, token="1", access_left=timedelta(days=365))
-    heart.ask(client, LOST)
-    heart.until_due(grant)
-    assert _held_back(heart, client) == "access_token_still_serves"
-    heart.run("select evergrant.request_refresh('customer', if_generation => 1)")
-    heart.until_due(grant)
-    assert _held_back(heart, client) is None
+    client = harness.client(rotation="family")
+    grant = harness.grant(client, token="1", access_left=timedelta(days=365))
+    harness.ask(client, LOST)
+    harness.until_due(grant)
+    assert _held_back(harness, client) == "access_token_still_serves"
+    harness.run("select evergrant.request_refresh('customer', if_generation => 1)")
+    harness.until_due(grant)
+    assert _held_back(harness, client) is None
 
 
-def _held_back(heart: Heart, client: int) -> str | None:
-    attempt = heart.begin(client)
+def _held_back(harness: Harness, client: int) -> str | None:
+    attempt = harness.begin(client)
     held = guard(attempt.situation(journal_writable=True, valve_shut=False, stopping=False))
-    heart.settle((attempt, HELD_BACK))
+    harness.settle((attempt, HELD_BACK))
     return None if held is None else held.why
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_journals_replayed_in_any_order_end_at_the_newest_set_and_lose_none(
-    heart: Heart, gone: Write, data: st.DataObject
+    harness: Harness, gone: Write, data: st.DataObject
 ) -> None:
     """A chain of refreshes spread over several journals, some of them replayed before others are found."""
-    client = heart.client(f"c-{uuid4()}", rotation="immediate")
+    client = harness.client(f"c-{uuid4()}", rotation="immediate")
     length = data.draw(st.integers(1, 4))
     start = data.draw(st.integers(1, length))
-    grant = heart.grant(client, token=str(start), generation=start)
+    grant = harness.grant(client, token=str(start), generation=start)
     for n in data.draw(st.permutations(range(1, length + 1))):
-        gone(entry(heart, grant, n, str(n + 1), sent=str(n)))
+        gone(entry(harness, grant, n, str(n + 1), sent=str(n)))
         if data.draw(st.booleans()):
-            replay.drain_others(heart.place)
-    replay.drain_others(heart.place)
-    assert (heart.token(grant), heart.row(grant)["generation"]) == (f"rt-{length + 1}", length + 1)
+            replay.drain_others(harness.place)
+    replay.drain_others(harness.place)
+    assert (harness.token(grant), harness.row(grant)["generation"]) == (f"rt-{length + 1}", length + 1)
 
 
 def test_a_drained_journal_makes_nothing_due_that_was_not_and_what_it_held_is_due_by_its_own_life(
-    heart: Heart, gone: Write
+    harness: Harness, gone: Write
 ) -> None:
     """Else all that a dead worker had under way would leave at once."""
-    client = heart.client(rotation="family")
-    answered, lost, *_ = grants = heart.grants(client, 4)
-    heart.start(heart.claim(client).due)
-    before = {grant: heart.row(grant)["due_at"] for grant in grants}
-    kept = entry(heart, answered, 1, "2", sent="customer-0-1")
-    heart.set(answered, started_at=kept.started_at)  # the very attempt that was answered
+    client = harness.client(rotation="family")
+    answered, lost, *_ = grants = harness.grants(client, 4)
+    harness.start(harness.claim(client).due)
+    before = {grant: harness.row(grant)["due_at"] for grant in grants}
+    kept = entry(harness, answered, 1, "2", sent="customer-0-1")
+    harness.set(answered, started_at=kept.started_at)  # the very attempt that was answered
     journal_id = gone(kept).journal_id
-    heart.run("update evergrant.grants set doubt_since = started_at, doubt_journals = array[:id]", id=journal_id)
-    replay.drain_others(heart.place)
-    assert heart.row(lost)["doubt_journals"] == []
-    after = {grant: heart.row(grant)["due_at"] for grant in grants}
+    harness.run("update evergrant.grants set doubt_since = started_at, doubt_journals = array[:id]", id=journal_id)
+    replay.drain_others(harness.place)
+    assert harness.row(lost)["doubt_journals"] == []
+    after = {grant: harness.row(grant)["due_at"] for grant in grants}
     assert {grant for grant in grants if after[grant] != before[grant]} == {answered}
     assert after[answered] > before[answered] + timedelta(minutes=30)

@@ -10,10 +10,11 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from models.database import engine
+from simulator.control import SimulatorControl
 from tasks import clock, refresh, replay, retry
 from tasks.journal import Entry
 from tasks.revoke import Ending, begin
-from tests.heart import Heart, token_set
+from tests.harness import Harness, token_set
 from tests.integration.revoking import (
     ORG,
     chain,
@@ -24,81 +25,84 @@ from tests.integration.revoking import (
     mint,
     revoke,
 )
-from worker.simulator.control import SimulatorControl
 
 Eventually = Callable[..., Any]
 
 
 def test_a_pair_that_arrives_while_the_others_are_being_killed_is_killed_too(
-    heart: Heart, simulator: SimulatorControl
+    harness: Harness, simulator: SimulatorControl
 ) -> None:
-    client = client_of(heart, simulator)
-    grant = heart.grant(client, pair=mint(simulator), labels=ORG)
-    late = heart.begin(client)
-    heart.until_due(grant)
-    heart.run("select evergrant.request_revocation('customer')")
-    (job,) = heart.claim(client).revocations
-    (attempt,) = heart.start([job], status="revoking")
-    ending = Ending(heart.place, attempt)
+    client = client_of(harness, simulator)
+    grant = harness.grant(client, pair=mint(simulator), labels=ORG)
+    late = harness.begin(client)
+    harness.until_due(grant)
+    harness.run("select evergrant.request_revocation('customer')")
+    (job,) = harness.claim(client).revocations
+    (attempt,) = harness.start([job], status="revoking")
+    ending = Ending(harness.place, attempt)
     kill = ending._kill
 
     def kill_and_let_another_arrive(task: Any) -> Any:
         evidence = kill(task)
         second = mint(simulator, "second")
-        heart.set(grant, generation=2)
-        heart.settle((late, token_set("x", refresh_token=second["refresh_token"], access_token=second["access_token"])))
+        harness.set(grant, generation=2)
+        harness.settle(
+            (late, token_set("x", refresh_token=second["refresh_token"], access_token=second["access_token"]))
+        )
         return evidence
 
     ending._kill = kill_and_let_another_arrive  # type: ignore[method-assign]
     ending.carry_out()
-    assert found(heart)["status"] == "queued"
-    end(heart, client)
-    assert found(heart)["status"] == "done"
+    assert found(harness)["status"] == "queued"
+    end(harness, client)
+    assert found(harness)["status"] == "done"
     assert living(simulator, "second") == []
 
 
 def test_an_attempt_that_lost_its_claim_neither_ends_nor_delays_the_revocation(
-    heart: Heart, simulator: SimulatorControl
+    harness: Harness, simulator: SimulatorControl
 ) -> None:
-    client = client_of(heart, simulator)
-    grant = heart.grant(client, pair=mint(simulator), labels=ORG)
-    heart.run("select evergrant.request_revocation('customer')")
-    (job,) = heart.claim(client).revocations
-    (frozen,) = heart.start([job], status="revoking")
-    heart.later(minutes=2)
-    (again,) = heart.claim(client).revocations
-    (attempt,) = heart.start([again], status="revoking")
+    client = client_of(harness, simulator)
+    grant = harness.grant(client, pair=mint(simulator), labels=ORG)
+    harness.run("select evergrant.request_revocation('customer')")
+    (job,) = harness.claim(client).revocations
+    (frozen,) = harness.start([job], status="revoking")
+    harness.later(minutes=2)
+    (again,) = harness.claim(client).revocations
+    (attempt,) = harness.start([again], status="revoking")
     said = ("status", "due_at", "attempts", "evidence", "last_error_code")
-    before = [found(heart)[name] for name in said], heart.row(grant)
-    Ending(heart.place, frozen).carry_out()
-    assert ([found(heart)[name] for name in said], heart.row(grant)) == before
-    Ending(heart.place, attempt).carry_out()
-    assert found(heart)["status"] == "done"
+    before = [found(harness)[name] for name in said], harness.row(grant)
+    Ending(harness.place, frozen).carry_out()
+    assert ([found(harness)[name] for name in said], harness.row(grant)) == before
+    Ending(harness.place, attempt).carry_out()
+    assert found(harness)["status"] == "done"
 
 
 def test_the_job_waits_while_a_refresh_is_under_way_and_takes_its_set_with_it(
-    heart: Heart, simulator: SimulatorControl
+    harness: Harness, simulator: SimulatorControl
 ) -> None:
-    client = client_of(heart, simulator)
-    heart.grant(client, pair=mint(simulator), labels=ORG)
-    attempt = heart.begin(client)
-    heart.run("select evergrant.request_revocation('customer')")
-    end(heart, client)
+    client = client_of(harness, simulator)
+    harness.grant(client, pair=mint(simulator), labels=ORG)
+    attempt = harness.begin(client)
+    harness.run("select evergrant.request_revocation('customer')")
+    end(harness, client)
     assert simulator.requests() == []
-    request = refresh.request_of(heart.place, attempt)
-    sending = retry.send(heart.place.transport, request, deadline=timedelta(seconds=5), guard=lambda: None)
-    heart.settle((attempt, heart.place.transport.submit(sending).result()))
+    request = refresh.request_of(harness.place, attempt)
+    sending = retry.send(harness.place.transport, request, deadline=timedelta(seconds=5), guard=lambda: None)
+    harness.settle((attempt, harness.place.transport.submit(sending).result()))
     for _ in range(3):
-        end(heart, client)
-        heart.later(seconds=20)
-    assert found(heart)["evidence"] == "verified"
+        end(harness, client)
+        harness.later(seconds=20)
+    assert found(harness)["evidence"] == "verified"
     assert living(simulator) == []
 
 
-def test_a_set_that_is_found_in_a_journal_after_the_end_reopens_it(heart: Heart, simulator: SimulatorControl) -> None:
-    client = client_of(heart, simulator)
-    grant = heart.grant(client, pair=mint(simulator), labels=ORG)
-    assert revoke(heart, client)["status"] == "done"
+def test_a_set_that_is_found_in_a_journal_after_the_end_reopens_it(
+    harness: Harness, simulator: SimulatorControl
+) -> None:
+    client = client_of(harness, simulator)
+    grant = harness.grant(client, pair=mint(simulator), labels=ORG)
+    assert revoke(harness, client)["status"] == "done"
     second = mint(simulator, "second")
     entry = Entry(
         kind="refresh",
@@ -114,31 +118,31 @@ def test_a_set_that_is_found_in_a_journal_after_the_end_reopens_it(heart: Heart,
         status=200,
         body=token_set("x", refresh_token=second["refresh_token"], access_token=second["access_token"]).body,
     )
-    heart.place.journal.append([entry])
-    replay.settle_left(heart.place)
-    assert (found(heart)["status"], heart.row(grant)["status"]) == ("queued", "revoking")
-    end(heart, client)
-    assert found(heart)["status"] == "done"
+    harness.place.journal.append([entry])
+    replay.settle_left(harness.place)
+    assert (found(harness)["status"], harness.row(grant)["status"]) == ("queued", "revoking")
+    end(harness, client)
+    assert found(harness)["status"] == "done"
     assert living(simulator, "second") == []
 
 
 def test_a_revocation_that_loses_the_database_at_any_commit_ends_its_attempt_as_soon_as_it_is_back(
-    heart: Heart, simulator: SimulatorControl
+    harness: Harness, simulator: SimulatorControl
 ) -> None:
     """One that nobody ended left a living worker's own journal in the doubt, and the revocation waited for it."""
-    client = client_of(heart, simulator)
+    client = client_of(harness, simulator)
     for n in range(1, 9):
-        grant = heart.grant(client, f"customer-{n}", pair=mint(simulator, f"customer-{n}"), labels=ORG)
-        heart.run(f"select evergrant.request_revocation('customer-{n}')")
-        for job in heart.claim(client).revocations:
-            for attempt in begin(heart.place, job):
+        grant = harness.grant(client, f"customer-{n}", pair=mint(simulator, f"customer-{n}"), labels=ORG)
+        harness.run(f"select evergrant.request_revocation('customer-{n}')")
+        for job in harness.claim(client).revocations:
+            for attempt in begin(harness.place, job):
                 with losing_commit(n):
-                    Ending(heart.place, attempt).carry_out()
-        row = heart.row(grant)
+                    Ending(harness.place, attempt).carry_out()
+        row = harness.row(grant)
         assert (row["claimed_at"], row["started_at"], row["doubt_journals"]) == (None, None, []), n
-        heart.later(seconds=30)
-        end(heart, client)
-    assert {row["status"] for row in heart.all("select status from evergrant.revocations")} == {"done"}
+        harness.later(seconds=30)
+        end(harness, client)
+    assert {row["status"] for row in harness.all("select status from evergrant.revocations")} == {"done"}
 
 
 @contextmanager
@@ -156,29 +160,29 @@ def losing_commit(number: int) -> Iterator[None]:
     event.remove(engine(), "commit", lose)
 
 
-def test_every_request_of_a_revocation_takes_a_slot_of_the_rate(heart: Heart, simulator: SimulatorControl) -> None:
-    client = client_of(heart, simulator, rate=6)
-    chain(heart, simulator, client, 1)
-    heart.run("select evergrant.request_revocation('customer')")
-    end(heart, client)
+def test_every_request_of_a_revocation_takes_a_slot_of_the_rate(harness: Harness, simulator: SimulatorControl) -> None:
+    client = client_of(harness, simulator, rate=6)
+    chain(harness, simulator, client, 1)
+    harness.run("select evergrant.request_revocation('customer')")
+    end(harness, client)
     sent = len(simulator.requests())
-    wait = (heart.valve(client)["next_slot_at"] - clock.wall()).total_seconds()
+    wait = (harness.valve(client)["next_slot_at"] - clock.wall()).total_seconds()
     assert sent == 2
     assert wait > 10
 
 
 def test_behind_a_long_queue_a_pair_that_was_refreshed_to_be_revoked_goes_first(
-    heart: Heart, simulator: SimulatorControl
+    harness: Harness, simulator: SimulatorControl
 ) -> None:
     """Last in the queue its access token would expire once more, be refreshed once more, and so on for ever."""
-    client = client_of(heart, simulator, rate=60, burst=1)
+    client = client_of(harness, simulator, rate=60, burst=1)
     for ref in ("first", "second", "third"):
-        heart.grant(client, ref, pair=mint(simulator, ref), labels=ORG, access_left=timedelta(seconds=-1))
-        heart.run("select evergrant.request_revocation(:ref)", ref=ref)
+        harness.grant(client, ref, pair=mint(simulator, ref), labels=ORG, access_left=timedelta(seconds=-1))
+        harness.run("select evergrant.request_revocation(:ref)", ref=ref)
     for _ in range(2):
-        end(heart, client)
-        heart.later(seconds=10)
-    done = heart.all("select ref, status from evergrant.revocations order by id")
+        end(harness, client)
+        harness.later(seconds=10)
+    done = harness.all("select ref, status from evergrant.revocations order by id")
     assert [(each["ref"], each["status"]) for each in done] == [
         ("first", "done"),
         ("second", "queued"),

@@ -9,8 +9,9 @@ import pytest
 
 from models import history, redrive
 from models.database import transaction
+from simulator.control import SimulatorControl
 from tasks import clock, confirm
-from tests.heart import Heart
+from tests.harness import Harness
 from tests.integration.revoking import (
     ORG,
     ask,
@@ -24,105 +25,104 @@ from tests.integration.revoking import (
     revoke,
     stray,
 )
-from worker.simulator.control import SimulatorControl
 
 Eventually = Callable[..., Any]
 MORE_THAN_KEPT = 23
 
 
-def because(heart: Heart) -> list[str]:
+def because(harness: Harness) -> list[str]:
     """Why the end is no better known, as the event tells."""
-    told: list[str] = heart.one("select data from evergrant.events where type = 'grant.revoked'")["data"]["because"]
+    told: list[str] = harness.one("select data from evergrant.events where type = 'grant.revoked'")["data"]["because"]
     return told
 
 
 @pytest.mark.parametrize("probe", [True, False])
 def test_a_predecessor_that_fell_out_may_live_and_the_end_is_accepted(
-    heart: Heart, simulator: SimulatorControl, *, probe: bool
+    harness: Harness, simulator: SimulatorControl, *, probe: bool
 ) -> None:
-    client = client_of(heart, simulator, probe=probe)
-    chain(heart, simulator, client, MORE_THAN_KEPT)
-    assert revoke(heart, client)["evidence"] == "accepted"
-    assert because(heart) == ["predecessors_dropped"]
+    client = client_of(harness, simulator, probe=probe)
+    chain(harness, simulator, client, MORE_THAN_KEPT)
+    assert revoke(harness, client)["evidence"] == "accepted"
+    assert because(harness) == ["predecessors_dropped"]
     assert living(simulator)
 
 
 def test_that_one_fell_out_is_remembered_when_all_the_others_are_dead_and_forgotten(
-    heart: Heart, simulator: SimulatorControl
+    harness: Harness, simulator: SimulatorControl
 ) -> None:
-    client = client_of(heart, simulator)
-    grant = chain(heart, simulator, client, MORE_THAN_KEPT)
-    heart.set(grant, due_at=clock.wall() + timedelta(hours=1))
-    confirm.confirm(heart.place, confirm_registration(heart, simulator, client), [grant])
-    assert heart.formers(grant) == {}
-    assert revoke(heart, client)["evidence"] == "accepted"
+    client = client_of(harness, simulator)
+    grant = chain(harness, simulator, client, MORE_THAN_KEPT)
+    harness.set(grant, due_at=clock.wall() + timedelta(hours=1))
+    confirm.confirm(harness.place, confirm_registration(harness, simulator, client), [grant])
+    assert harness.formers(grant) == {}
+    assert revoke(harness, client)["evidence"] == "accepted"
     assert living(simulator)
 
 
 @pytest.mark.parametrize("probe", [True, False])
 @pytest.mark.parametrize("length", [1, 3])
 def test_a_grant_that_its_user_revoked_already_is_seen_to_be_dead(
-    heart: Heart, simulator: SimulatorControl, length: int, *, probe: bool
+    harness: Harness, simulator: SimulatorControl, length: int, *, probe: bool
 ) -> None:
-    client = client_of(heart, simulator, probe=probe)
-    chain(heart, simulator, client, length)
+    client = client_of(harness, simulator, probe=probe)
+    chain(harness, simulator, client, length)
     simulator.revoke_as_user("customer")
-    assert revoke(heart, client)["evidence"] == "verified"
+    assert revoke(harness, client)["evidence"] == "verified"
     assert living(simulator) == []
 
 
 @pytest.mark.parametrize("probe", [True, False])
 def test_a_chain_of_which_every_access_token_has_expired_is_dead_to_the_last(
-    heart: Heart, simulator: SimulatorControl, eventually: Eventually, *, probe: bool
+    harness: Harness, simulator: SimulatorControl, eventually: Eventually, *, probe: bool
 ) -> None:
     """Each is used though it opens nothing; the present pair is refreshed first and then used, too."""
-    client = client_of(heart, simulator, probe=probe)
+    client = client_of(harness, simulator, probe=probe)
     simulator.configure(lifetime=2)
     pair = mint(simulator, lifetime=2)
-    heart.grant(client, pair=pair, labels=ORG, access_left=timedelta(seconds=1))
+    harness.grant(client, pair=pair, labels=ORG, access_left=timedelta(seconds=1))
     for _ in range(3):
-        heart.later(minutes=2)
-        ask(heart, client)
+        harness.later(minutes=2)
+        ask(harness, client)
     assert len(living(simulator)) == 4
     eventually(lambda: [each["access_alive"] for each in simulator.grants("customer")[0]["pairs"]] == [False] * 4)
-    heart.later(minutes=2)
-    assert revoke(heart, client, apart=0)["evidence"] == "verified"
+    harness.later(minutes=2)
+    assert revoke(harness, client, apart=0)["evidence"] == "verified"
     assert living(simulator) == []
 
 
 def test_an_access_token_that_ended_sooner_than_we_knew_is_no_proof_of_a_revocation(
-    heart: Heart, simulator: SimulatorControl, eventually: Eventually
+    harness: Harness, simulator: SimulatorControl, eventually: Eventually
 ) -> None:
     """Doorkeeper answers 200 and does nothing, and then the API says 401 because it has expired."""
-    client = client_of(heart, simulator, probe=False)
+    client = client_of(harness, simulator, probe=False)
     pair = mint(simulator, lifetime=1)
-    heart.grant(client, pair=pair, labels=ORG)
+    harness.grant(client, pair=pair, labels=ORG)
     eventually(lambda: not simulator.judge({"customer": pair["access_token"]})["customer"]["alive"])
-    assert revoke(heart, client, apart=0)["evidence"] == "verified"
+    assert revoke(harness, client, apart=0)["evidence"] == "verified"
     assert living(simulator) == []
 
 
 @pytest.mark.parametrize("length", [1, 3])
 def test_an_api_that_answers_401_to_everything_proves_nothing(
-    heart: Heart, simulator: SimulatorControl, length: int
+    harness: Harness, simulator: SimulatorControl, length: int
 ) -> None:
-    client = client_of(heart, simulator, probe=False)
-    chain(heart, simulator, client, length)
+    client = client_of(harness, simulator, probe=False)
+    chain(harness, simulator, client, length)
     simulator.add_fault("status", where="api", when="before", status=401)
-    assert revoke(heart, client, apart=0)["evidence"] == "accepted"
-    assert because(heart) == ["no_way_to_look"]
+    assert revoke(harness, client, apart=0)["evidence"] == "accepted"
+    assert because(harness) == ["no_way_to_look"]
     assert living(simulator) == []
 
 
 def test_a_predecessor_is_not_called_dead_where_somebody_before_the_provider_answered(
-    heart: Heart, simulator: SimulatorControl
+    harness: Harness, simulator: SimulatorControl
 ) -> None:
-    client = client_of(heart, simulator)
-    chain(heart, simulator, client, 3)
+    client = client_of(harness, simulator)
+    chain(harness, simulator, client, 3)
     simulator.add_fault("status", where="api", when="before", status=401)
-    revoke(heart, client, looks=3)
+    revoke(harness, client, looks=3)
     assert living(simulator) == []
-    assert found(heart)["evidence"] == "verified"
+    assert found(harness)["evidence"] == "verified"
 
 
 NO_ANSWERS = [
@@ -136,98 +136,98 @@ NO_ANSWERS = [
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("fault", NO_ANSWERS, ids=lambda fault: str(fault["act"]))
 def test_an_answer_that_says_nothing_is_asked_for_again(
-    heart: Heart, simulator: SimulatorControl, fault: dict[str, Any], when: str
+    harness: Harness, simulator: SimulatorControl, fault: dict[str, Any], when: str
 ) -> None:
-    client = client_of(heart, simulator, deadline_seconds=0.3)
-    heart.grant(client, pair=mint(simulator), labels=ORG)
+    client = client_of(harness, simulator, deadline_seconds=0.3)
+    harness.grant(client, pair=mint(simulator), labels=ORG)
     simulator.add_fault(**fault, where="revoke", when=when, count=1)
-    heart.run("select evergrant.request_revocation('customer')")
-    end(heart, client)
-    assert (found(heart)["status"], found(heart)["attempts"]) == ("queued", 1)
-    assert found(heart)["last_error_code"] is not None
-    heart.later(minutes=6)
-    end(heart, client)
-    assert found(heart)["evidence"] == "verified"
+    harness.run("select evergrant.request_revocation('customer')")
+    end(harness, client)
+    assert (found(harness)["status"], found(harness)["attempts"]) == ("queued", 1)
+    assert found(harness)["last_error_code"] is not None
+    harness.later(minutes=6)
+    end(harness, client)
+    assert found(harness)["evidence"] == "verified"
     assert living(simulator) == []
 
 
-def test_a_revocation_that_was_given_up_is_sent_back_by_redrive(heart: Heart, simulator: SimulatorControl) -> None:
-    client = client_of(heart, simulator)
-    grant = heart.grant(client, pair=mint(simulator), labels=ORG, access_left=timedelta(days=3))
+def test_a_revocation_that_was_given_up_is_sent_back_by_redrive(harness: Harness, simulator: SimulatorControl) -> None:
+    client = client_of(harness, simulator)
+    grant = harness.grant(client, pair=mint(simulator), labels=ORG, access_left=timedelta(days=3))
     simulator.set_secret("app", "another")
-    heart.run("select evergrant.request_revocation('customer')")
-    end(heart, client)
-    heart.later(hours=25)
-    heart.run("update evergrant.valves set paused_until = null")
-    end(heart, client)
-    assert found(heart)["status"] == "dead"
+    harness.run("select evergrant.request_revocation('customer')")
+    end(harness, client)
+    harness.later(hours=25)
+    harness.run("update evergrant.valves set paused_until = null")
+    end(harness, client)
+    assert found(harness)["status"] == "dead"
     simulator.set_secret("app", "s3cret")
-    letter = heart.one("select id from evergrant.dead_letters where grant_id = :id", id=grant)["id"]
+    letter = harness.one("select id from evergrant.dead_letters where grant_id = :id", id=grant)["id"]
     with transaction() as connection:
         assert [each.done for each in redrive.redrive(connection, [letter], who="tests")] == [True]
-    heart.run("update evergrant.valves set paused_until = null")
-    end(heart, client)
-    assert (found(heart)["status"], found(heart)["evidence"]) == ("done", "verified")
-    assert heart.letters(grant) == []
+    harness.run("update evergrant.valves set paused_until = null")
+    end(harness, client)
+    assert (found(harness)["status"], found(harness)["evidence"]) == ("done", "verified")
+    assert harness.letters(grant) == []
     assert living(simulator) == []
 
 
-def test_a_surplus_pair_that_is_gone_already_costs_no_verdict(heart: Heart, simulator: SimulatorControl) -> None:
-    client = client_of(heart, simulator)
-    grant = heart.grant(client, pair=mint(simulator), labels=ORG)
-    stray(heart, grant, mint(simulator, "second"), expired=True)
+def test_a_surplus_pair_that_is_gone_already_costs_no_verdict(harness: Harness, simulator: SimulatorControl) -> None:
+    client = client_of(harness, simulator)
+    grant = harness.grant(client, pair=mint(simulator), labels=ORG)
+    stray(harness, grant, mint(simulator, "second"), expired=True)
     simulator.revoke_as_user("second")
-    assert revoke(heart, client, apart=0)["evidence"] == "verified"
+    assert revoke(harness, client, apart=0)["evidence"] == "verified"
     assert (living(simulator), living(simulator, "second")) == ([], [])
 
 
-def replaced_once(heart: Heart, simulator: SimulatorControl, **habits: Any) -> tuple[int, UUID]:
+def replaced_once(harness: Harness, simulator: SimulatorControl, **habits: Any) -> tuple[int, UUID]:
     """A client and a grant whose first access token was replaced, and lives on at the provider."""
     simulator.configure(profile="immediate", habits={"old_access_token_lives": True})
-    client = client_of(heart, simulator, rotation="family", **habits)
-    grant = heart.grant(client, pair=mint(simulator), labels=ORG)
-    ask(heart, client)
+    client = client_of(harness, simulator, rotation="family", **habits)
+    grant = harness.grant(client, pair=mint(simulator), labels=ORG)
+    ask(harness, client)
     assert living(simulator) == [1, 2]
     return client, grant
 
 
 def test_an_access_token_that_was_replaced_lives_on_where_a_revocation_kills_one_pair_and_the_evidence_says_how_long(
-    heart: Heart, simulator: SimulatorControl
+    harness: Harness, simulator: SimulatorControl
 ) -> None:
-    client, grant = replaced_once(heart, simulator, revocation="token")
-    ends = heart.row(grant)["older_access_ends_at"]
-    assert revoke(heart, client)["evidence"] == "accepted"
-    assert because(heart) == ["older_access_tokens"]
+    client, grant = replaced_once(harness, simulator, revocation="token")
+    ends = harness.row(grant)["older_access_ends_at"]
+    assert revoke(harness, client)["evidence"] == "accepted"
+    assert because(harness) == ["older_access_tokens"]
     assert living(simulator) == [1]
     with transaction() as connection:
         assert history.end(connection, grant) == (["older_access_tokens"], ends)
 
 
 def test_once_the_access_token_that_was_replaced_has_ended_the_grant_is_known_to_be_dead(
-    heart: Heart, simulator: SimulatorControl
+    harness: Harness, simulator: SimulatorControl
 ) -> None:
-    client, grant = replaced_once(heart, simulator, revocation="token")
-    heart.set(grant, older_access_ends_at=clock.wall())
-    assert revoke(heart, client)["evidence"] == "verified"
+    client, grant = replaced_once(harness, simulator, revocation="token")
+    harness.set(grant, older_access_ends_at=clock.wall())
+    assert revoke(harness, client)["evidence"] == "verified"
 
 
 def test_where_one_revocation_kills_the_whole_grant_older_access_tokens_are_no_doubt(
-    heart: Heart, simulator: SimulatorControl
+    harness: Harness, simulator: SimulatorControl
 ) -> None:
     simulator.configure(profile="family")
-    client = client_of(heart, simulator, rotation="family", revocation="grant")
-    heart.grant(client, pair=mint(simulator), labels=ORG)
-    ask(heart, client)
-    assert revoke(heart, client)["evidence"] == "verified"
+    client = client_of(harness, simulator, rotation="family", revocation="grant")
+    harness.grant(client, pair=mint(simulator), labels=ORG)
+    ask(harness, client)
+    assert revoke(harness, client)["evidence"] == "verified"
     assert living(simulator) == []
 
 
 def test_where_nothing_can_be_revoked_the_grant_is_blocked_until_its_last_access_token_has_ended(
-    heart: Heart, simulator: SimulatorControl
+    harness: Harness, simulator: SimulatorControl
 ) -> None:
-    client, grant = replaced_once(heart, simulator, revoke_url=None)
-    heart.set(grant, access_expires_at=clock.wall(), older_access_ends_at=clock.wall() + timedelta(hours=1))
-    assert revoke(heart, client, looks=1)["status"] == "queued"
-    heart.later(minutes=61)
-    end(heart, client)
-    assert (found(heart)["status"], found(heart)["evidence"]) == ("done", "unsupported")
+    client, grant = replaced_once(harness, simulator, revoke_url=None)
+    harness.set(grant, access_expires_at=clock.wall(), older_access_ends_at=clock.wall() + timedelta(hours=1))
+    assert revoke(harness, client, looks=1)["status"] == "queued"
+    harness.later(minutes=61)
+    end(harness, client)
+    assert (found(harness)["status"], found(harness)["evidence"]) == ("done", "unsupported")

@@ -14,20 +14,20 @@ from models import database, roles
 from models.database import transaction
 from tasks import upkeep
 from tasks.workplace import Workplace
-from tests.heart import LOST, Heart, token_set
+from tests.harness import LOST, Harness, token_set
 
 Login = Callable[[str], psycopg.Connection]
 EVERYTHING = {"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"}
 
 
-def url(heart: Heart) -> str:
-    found = heart.settings.database_url
+def url(harness: Harness) -> str:
+    found = harness.settings.database_url
     assert found is not None
     return found.get_secret_value()
 
 
 @pytest.fixture
-def logins(heart: Heart) -> Iterator[Callable[[str], str]]:
+def logins(harness: Harness) -> Iterator[Callable[[str], str]]:
     """`logins(role)`: the conninfo of a new login that is a member of this role alone."""
     with transaction() as connection:
         roles.apply(connection)
@@ -35,14 +35,14 @@ def logins(heart: Heart) -> Iterator[Callable[[str], str]]:
 
     def new(role: str) -> str:
         name, password = f"login_{secrets.token_hex(6)}", secrets.token_hex(8)
-        heart.run(f"create role {name} login password '{password}' in role {role}")
+        harness.run(f"create role {name} login password '{password}' in role {role}")
         made.append(name)
-        return make_conninfo(url(heart), user=name, password=password)
+        return make_conninfo(url(harness), user=name, password=password)
 
     yield new
     database.dispose()
     for name in made:
-        heart.run(f"drop role {name}")
+        harness.run(f"drop role {name}")
 
 
 @pytest.fixture
@@ -60,9 +60,9 @@ def login(logins: Callable[[str], str]) -> Iterator[Login]:
 
 
 @contextmanager
-def as_login(heart: Heart, conninfo: str) -> Iterator[None]:
+def as_login(harness: Harness, conninfo: str) -> Iterator[None]:
     """Let the engine of this process connect as another login."""
-    owner, parts = heart.settings, conninfo_to_dict(conninfo)
+    owner, parts = harness.settings, conninfo_to_dict(conninfo)
     address = "postgresql://{user}:{password}@/{dbname}?host={host}".format_map(parts)
     address += f"&port={parts['port']}" if "port" in parts else ""
     database.dispose()
@@ -112,9 +112,9 @@ VIEW = "select * from evergrant.access_tokens"
     ],
 )
 def test_each_role_may_use_its_part_of_the_surface_and_no_other(
-    heart: Heart, login: Login, role: str, allowed: set[str]
+    harness: Harness, login: Login, role: str, allowed: set[str]
 ) -> None:
-    heart.grant(heart.client())
+    harness.grant(harness.client())
     connection = login(role)
     assert {statement for statement in (REFRESH, REVOKE, VIEW) if may(connection, statement)} == allowed
 
@@ -124,8 +124,8 @@ def test_an_application_may_touch_no_table(login: Login, role: str) -> None:
     assert set(rights(login(role))) <= {"access_tokens"}
 
 
-def test_web_reads_no_sealed_secret_and_changes_only_its_own_tables(heart: Heart, login: Login) -> None:
-    heart.grant(heart.client())
+def test_web_reads_no_sealed_secret_and_changes_only_its_own_tables(harness: Harness, login: Login) -> None:
+    harness.grant(harness.client())
     web = login("evergrant_web")
     for column in ("clients.sealed_client_secret", "grants.sealed_refresh_token", "former_tokens.sealed_refresh_token"):
         table, _, name = column.partition(".")
@@ -153,42 +153,42 @@ def test_an_operator_changes_every_row_and_no_table(login: Login) -> None:
     assert not may(admin, "alter table evergrant.grants add mine text")
 
 
-def test_the_heart_works_as_evergrant_worker(heart: Heart, logins: Callable[[str], str]) -> None:
+def test_a_worker_does_all_its_work_as_evergrant_worker(harness: Harness, logins: Callable[[str], str]) -> None:
     """Claim, start, settle, doubt, a wish, a revocation, and every chore, on connections of such a login."""
-    client = heart.client()
-    grant = heart.grant(client)
-    with as_login(heart, logins("evergrant_worker")):
-        assert heart.one("select current_user like 'login_%' as it_is")["it_is"]
-        heart.ask(client, token_set("2"))
-        heart.until_due(grant)
-        heart.ask(client, LOST)
-        heart.until_due(grant)
-        heart.ask(client, token_set("3"))
-        heart.later(minutes=2)
+    client = harness.client()
+    grant = harness.grant(client)
+    with as_login(harness, logins("evergrant_worker")):
+        assert harness.one("select current_user like 'login_%' as it_is")["it_is"]
+        harness.ask(client, token_set("2"))
+        harness.until_due(grant)
+        harness.ask(client, LOST)
+        harness.until_due(grant)
+        harness.ask(client, token_set("3"))
+        harness.later(minutes=2)
         upkeep.request_refresh("customer", if_generation=3)
-        assert [grant_id for grant_id, _ in heart.claim(client).wished] == [grant]
+        assert [grant_id for grant_id, _ in harness.claim(client).wished] == [grant]
         upkeep.request_revocation("customer", reason="left")
-        heart.later(minutes=2)
-        assert len(heart.start(heart.claim(client).revocations, status="revoking")) == 1
+        harness.later(minutes=2)
+        assert len(harness.start(harness.claim(client).revocations, status="revoking")) == 1
         for name in upkeep.CHORES:
             upkeep.upkeep(name)
-    assert heart.token(grant) == "rt-3"
+    assert harness.token(grant) == "rt-3"
 
 
 @pytest.mark.parametrize("role", ["evergrant_worker", "evergrant_admin"])
 def test_a_process_opens_a_journal_above_those_that_are_on_the_disk(
-    heart: Heart, logins: Callable[[str], str], role: str
+    harness: Harness, logins: Callable[[str], str], role: str
 ) -> None:
-    with as_login(heart, logins(role)):
-        place = Workplace.open(heart.settings)
-        assert place.journal_id > heart.place.journal_id
+    with as_login(harness, logins(role)):
+        place = Workplace.open(harness.settings)
+        assert place.journal_id > harness.place.journal_id
         place.close()
 
 
-def test_what_a_role_got_by_hand_is_taken_back(heart: Heart, login: Login) -> None:
+def test_what_a_role_got_by_hand_is_taken_back(harness: Harness, login: Login) -> None:
     reader = login("evergrant_reader")
-    heart.run("grant all on evergrant.grants to evergrant_reader")
-    heart.run("grant execute on function evergrant.request_refresh to evergrant_reader")
+    harness.run("grant all on evergrant.grants to evergrant_reader")
+    harness.run("grant execute on function evergrant.request_refresh to evergrant_reader")
     assert may(reader, "select * from evergrant.grants")
     with transaction() as connection:
         roles.apply(connection)
@@ -197,12 +197,14 @@ def test_what_a_role_got_by_hand_is_taken_back(heart: Heart, login: Login) -> No
     assert not may(reader, REFRESH)
 
 
-def test_every_table_is_decided_about(heart: Heart) -> None:
+def test_every_table_is_decided_about(harness: Harness) -> None:
     """A new table must be named in models/roles.py, or the worker would fail at the first site that uses the roles."""
-    found = {row["name"] for row in heart.all("select tablename as name from pg_tables where schemaname = 'evergrant'")}
+    found = {
+        row["name"] for row in harness.all("select tablename as name from pg_tables where schemaname = 'evergrant'")
+    }
     assert found == set(roles.TABLES)
 
 
-def test_a_login_that_does_not_own_the_schema_is_told_so(heart: Heart, logins: Callable[[str], str]) -> None:
-    with as_login(heart, logins("evergrant_admin")), pytest.raises(roles.NotTheOwner), transaction() as connection:
+def test_a_login_that_does_not_own_the_schema_is_told_so(harness: Harness, logins: Callable[[str], str]) -> None:
+    with as_login(harness, logins("evergrant_admin")), pytest.raises(roles.NotTheOwner), transaction() as connection:
         roles.apply(connection)

@@ -13,105 +13,105 @@ from tasks import clock, replay
 from tasks.attempt import Arrived
 from tasks.journal import End
 from tasks.settle import keep, settle
-from tests.heart import HELD_BACK, Heart, token_set
+from tests.harness import HELD_BACK, Harness, token_set
 from tests.polling import eventually
 
 
-def test_a_poisonous_row_fails_alone_and_stays_in_the_journal(heart: Heart) -> None:
-    client = heart.client()
-    grants = heart.grants(client, 5)
-    heart.run(
+def test_a_poisonous_row_fails_alone_and_stays_in_the_journal(harness: Harness) -> None:
+    client = harness.client()
+    grants = harness.grants(client, 5)
+    harness.run(
         f"""create function evergrant.poison() returns trigger language plpgsql as
             $$ begin if new.id = '{grants[2]}' and new.generation > 1 then raise 'poison'; end if; return new; end $$;
         create trigger poison before update on evergrant.grants for each row execute function evergrant.poison()"""
     )
-    started = heart.start(heart.claim(client).due)
-    heart.settle(*[(attempt, token_set(f"{attempt.job.ref}-2")) for attempt in started])
-    heart.run("drop trigger poison on evergrant.grants; drop function evergrant.poison()")
-    assert [heart.row(grant)["generation"] for grant in grants] == [2, 2, 1, 2, 2]
-    (left,) = heart.place.journal.unsettled()
+    started = harness.start(harness.claim(client).due)
+    harness.settle(*[(attempt, token_set(f"{attempt.job.ref}-2")) for attempt in started])
+    harness.run("drop trigger poison on evergrant.grants; drop function evergrant.poison()")
+    assert [harness.row(grant)["generation"] for grant in grants] == [2, 2, 1, 2, 2]
+    (left,) = harness.place.journal.unsettled()
     assert left.entry.grant_id == str(grants[2])
 
 
-def test_a_row_that_a_stranger_has_locked_waits_alone_and_its_later_answers_behind_it(heart: Heart) -> None:
-    client = heart.client()
-    grants = heart.grants(client, 4)
-    started = {attempt.job.grant_id: attempt for attempt in heart.start(heart.claim(client).due)}
+def test_a_row_that_a_stranger_has_locked_waits_alone_and_its_later_answers_behind_it(harness: Harness) -> None:
+    client = harness.client()
+    grants = harness.grants(client, 4)
+    started = {attempt.job.grant_id: attempt for attempt in harness.start(harness.claim(client).due)}
     with transaction() as stranger:
         stranger.execute(text("select from evergrant.grants where id = :id for update"), {"id": grants[1]})
-        heart.settle(*[(attempt, token_set(f"{attempt.job.ref}-2")) for attempt in started.values()])
-        assert [heart.row(grant)["generation"] for grant in grants] == [2, 1, 2, 2]
-        heart.settle((started[grants[1]], token_set("late")))
-        assert len(heart.place.aside) == 1
-    heart.settle()
-    assert (heart.token(grants[1]), heart.formers(grants[1])["rt-late"]) == ("rt-customer-1-2", "surplus")
-    assert len(heart.place.aside) == 0
-    assert list(heart.place.journal.unsettled()) == []
+        harness.settle(*[(attempt, token_set(f"{attempt.job.ref}-2")) for attempt in started.values()])
+        assert [harness.row(grant)["generation"] for grant in grants] == [2, 1, 2, 2]
+        harness.settle((started[grants[1]], token_set("late")))
+        assert len(harness.place.aside) == 1
+    harness.settle()
+    assert (harness.token(grants[1]), harness.formers(grants[1])["rt-late"]) == ("rt-customer-1-2", "surplus")
+    assert len(harness.place.aside) == 0
+    assert list(harness.place.journal.unsettled()) == []
 
 
-def test_what_was_put_aside_is_tried_again_also_where_nothing_else_arrives(heart: Heart) -> None:
-    client = heart.client()
-    grant = heart.grant(client)
-    attempt = heart.begin(client)
-    heart.place.begin(attempt)
-    heart.place.settle_with(keep, settle)
+def test_what_was_put_aside_is_tried_again_also_where_nothing_else_arrives(harness: Harness) -> None:
+    client = harness.client()
+    grant = harness.grant(client)
+    attempt = harness.begin(client)
+    harness.place.begin(attempt)
+    harness.place.settle_with(keep, settle)
     with transaction() as stranger:
         stranger.execute(text("select from evergrant.grants for update"))
-        heart.place.arrive(Arrived(attempt, token_set("2"), clock.wall()))
-        eventually(lambda: len(heart.place.aside))
-    assert eventually(lambda: heart.row(grant)["generation"] == 2)
+        harness.place.arrive(Arrived(attempt, token_set("2"), clock.wall()))
+        eventually(lambda: len(harness.place.aside))
+    assert eventually(lambda: harness.row(grant)["generation"] == 2)
 
 
-def test_what_was_put_aside_is_settled_once_each_by_however_many_threads(heart: Heart) -> None:
+def test_what_was_put_aside_is_settled_once_each_by_however_many_threads(harness: Harness) -> None:
     """A revocation settles in its own thread: both had tried the same answer, and the next one was forgotten."""
-    client = heart.client(rotation="family")
-    grants = heart.grants(client, 12)
-    for each in heart.start(heart.claim(client).due):
-        heart.place.aside.add(Arrived(each, token_set(each.job.ref), clock.wall()))
-    threads = [Thread(target=heart.settle) for _ in range(4)]
+    client = harness.client(rotation="family")
+    grants = harness.grants(client, 12)
+    for each in harness.start(harness.claim(client).due):
+        harness.place.aside.add(Arrived(each, token_set(each.job.ref), clock.wall()))
+    threads = [Thread(target=harness.settle) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(20)
-    assert [heart.row(grant)["generation"] for grant in grants] == [2] * 12
-    assert len(heart.place.aside) == 0
+    assert [harness.row(grant)["generation"] for grant in grants] == [2] * 12
+    assert len(harness.place.aside) == 0
 
 
-def forget(heart: Heart, grant: UUID) -> None:
+def forget(harness: Harness, grant: UUID) -> None:
     """As after a restore of a copy that was made before the grant was connected."""
-    heart.run("delete from evergrant.grants where id = :id", id=grant)
+    harness.run("delete from evergrant.grants where id = :id", id=grant)
 
 
-def test_an_answer_for_a_row_that_is_missing_makes_the_row_at_once(heart: Heart) -> None:
-    client = heart.client()
-    grant, other = heart.grants(client, 2)
-    started = heart.start(heart.claim(client).due)
-    forget(heart, grant)
-    heart.settle(*[(attempt, token_set(f"{attempt.job.ref}-2")) for attempt in started])
-    assert [heart.token(each) for each in (grant, other)] == ["rt-customer-0-2", "rt-customer-1-2"]
-    row = heart.row(grant)
+def test_an_answer_for_a_row_that_is_missing_makes_the_row_at_once(harness: Harness) -> None:
+    client = harness.client()
+    grant, other = harness.grants(client, 2)
+    started = harness.start(harness.claim(client).due)
+    forget(harness, grant)
+    harness.settle(*[(attempt, token_set(f"{attempt.job.ref}-2")) for attempt in started])
+    assert [harness.token(each) for each in (grant, other)] == ["rt-customer-0-2", "rt-customer-1-2"]
+    row = harness.row(grant)
     assert (row["ref"], row["client_id"], row["status"], row["generation"]) == ("customer-0", client, "active", 2)
-    assert list(heart.place.journal.unsettled()) == []
+    assert list(harness.place.journal.unsettled()) == []
 
 
-def test_a_row_whose_end_is_noted_is_not_made_again(heart: Heart) -> None:
-    client = heart.client()
-    grant = heart.grant(client)
-    attempt = heart.begin(client)
-    forget(heart, grant)
-    heart.place.journal.note_end(End(grant_id=str(grant), ended_at=clock.wall()))
-    heart.settle((attempt, token_set("2")))
-    assert heart.all("select id from evergrant.grants") == []
+def test_a_row_whose_end_is_noted_is_not_made_again(harness: Harness) -> None:
+    client = harness.client()
+    grant = harness.grant(client)
+    attempt = harness.begin(client)
+    forget(harness, grant)
+    harness.place.journal.note_end(End(grant_id=str(grant), ended_at=clock.wall()))
+    harness.settle((attempt, token_set("2")))
+    assert harness.all("select id from evergrant.grants") == []
 
 
-def test_an_answer_whose_client_is_missing_as_well_stays_in_the_journal(heart: Heart) -> None:
-    client = heart.client()
-    grant = heart.grant(client)
-    attempt = heart.begin(client)
-    forget(heart, grant)
-    heart.run("delete from evergrant.valves; delete from evergrant.clients")
-    heart.settle((attempt, token_set("2")))
-    assert [kept.entry.grant_id for kept in heart.place.journal.unsettled()] == [str(grant)]
+def test_an_answer_whose_client_is_missing_as_well_stays_in_the_journal(harness: Harness) -> None:
+    client = harness.client()
+    grant = harness.grant(client)
+    attempt = harness.begin(client)
+    forget(harness, grant)
+    harness.run("delete from evergrant.valves; delete from evergrant.clients")
+    harness.settle((attempt, token_set("2")))
+    assert [kept.entry.grant_id for kept in harness.place.journal.unsettled()] == [str(grant)]
 
 
 POISON: list[dict[str, Any]] = [
@@ -130,36 +130,36 @@ POISON: list[dict[str, Any]] = [
 ]
 
 
-def test_poisonous_members_of_an_answer_sink_neither_it_nor_its_neighbours(heart: Heart) -> None:
-    client = heart.client()
-    grants = heart.grants(client, len(POISON))
-    started = sorted(heart.start(heart.claim(client).due), key=lambda attempt: grants.index(attempt.job.grant_id))
+def test_poisonous_members_of_an_answer_sink_neither_it_nor_its_neighbours(harness: Harness) -> None:
+    client = harness.client()
+    grants = harness.grants(client, len(POISON))
+    started = sorted(harness.start(harness.claim(client).due), key=lambda attempt: grants.index(attempt.job.grant_id))
     ended = [(attempt, token_set(f"p{n}", **POISON[n])) for n, attempt in enumerate(started)]
-    heart.settle(*ended)
-    assert [heart.token(grant) for grant in grants] == [f"rt-p{n}" for n in range(len(POISON))]
-    assert list(heart.place.journal.unsettled()) == []
-    lives = [heart.row(grant)["life"] for grant in grants]
+    harness.settle(*ended)
+    assert [harness.token(grant) for grant in grants] == [f"rt-p{n}" for n in range(len(POISON))]
+    assert list(harness.place.journal.unsettled()) == []
+    lives = [harness.row(grant)["life"] for grant in grants]
     assert lives[3] == timedelta(days=365)
     assert lives[4] == lives[9] == timedelta(seconds=60)
 
 
 def test_while_the_journal_holds_an_answer_that_the_database_refused_its_grant_stays_in_doubt_of_it(
-    heart: Heart, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At `family` a later attempt that was held back had told that the journal holds nothing; the next one was sent."""
-    client = heart.client(rotation="family")
-    grant = heart.grant(client, token="1", access_left=timedelta(seconds=-1))
-    heart.run(
+    client = harness.client(rotation="family")
+    grant = harness.grant(client, token="1", access_left=timedelta(seconds=-1))
+    harness.run(
         """create function evergrant.poison() returns trigger language plpgsql as
             $$ begin if new.generation > 1 then raise 'poison'; end if; return new; end $$;
         create trigger poison before update on evergrant.grants for each row execute function evergrant.poison()"""
     )
-    heart.ask(client, token_set("2"))
-    heart.until_due(grant)
-    heart.settle((heart.begin(client), HELD_BACK))
-    assert heart.row(grant)["doubt_journals"] == [heart.place.journal_id]
-    heart.run("drop trigger poison on evergrant.grants; drop function evergrant.poison()")
+    harness.ask(client, token_set("2"))
+    harness.until_due(grant)
+    harness.settle((harness.begin(client), HELD_BACK))
+    assert harness.row(grant)["doubt_journals"] == [harness.place.journal_id]
+    harness.run("drop trigger poison on evergrant.grants; drop function evergrant.poison()")
     monkeypatch.setattr(replay, "LEFT_FOR", timedelta(0))
-    replay.settle_left(heart.place)
-    row = heart.row(grant)
-    assert (row["generation"], row["doubt_journals"], heart.place.refused) == (2, [], set())
+    replay.settle_left(harness.place)
+    row = harness.row(grant)
+    assert (row["generation"], row["doubt_journals"], harness.place.refused) == (2, [], set())

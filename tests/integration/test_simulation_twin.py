@@ -6,8 +6,9 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.simulation import edges
-from tests.simulation.episode import MACHINES, Episode, a_home
+from tests.simulation.episode import Episode
 from tests.simulation.lockstep import Lockstep
+from tests.simulation.play import MACHINES, a_home, prepare, run
 from tests.simulation.profiles import PROFILES
 from tests.simulation.weather import draw
 
@@ -26,10 +27,10 @@ def play_beside_postgres(seed: str, profile: str, engine: Engine, refreshes: int
         both.on_commit = episode.engine.on_commit
         episode.engine = both
         with edges.installed(episode.edges):
-            episode.prepare(grants=20, workers=2, beats=2)
+            prepare(episode, grants=20, workers=2, beats=2)
             both.prepare()
             try:
-                episode.run(refreshes)
+                run(episode, refreshes)
             finally:
                 episode.end()
             both.compare()

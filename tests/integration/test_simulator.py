@@ -18,8 +18,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-from worker.simulator.control import ControlError, SimulatorControl, as_json_lines
-from worker.simulator.launch import simulator_process, simulator_thread
+from simulator.control import ControlError, SimulatorControl, as_json_lines
+from simulator.launch import simulator_process, simulator_thread
 
 CREDENTIALS = {"client_id": "acme", "client_secret": "acme-secret"}
 CALLBACK = "http://127.0.0.1:1/callback"
@@ -352,7 +352,7 @@ def test_it_runs_as_a_process_with_faults_from_its_command_line() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_cleanly_even_while_a_request_hangs(number: int, eventually: Eventually) -> None:
-    command = [sys.executable, "-m", "worker.simulator", "--port", "0", "--fault", "hang"]
+    command = [sys.executable, "-m", "simulator", "--port", "0", "--fault", "hang"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -374,7 +374,7 @@ def test_a_signal_ends_it_cleanly_even_while_a_request_hangs(number: int, eventu
     [("--profile=sometimes", "no rotation profile"), ("--rate=often", "requests per minute"), ("--fault=x", "fault")],
 )
 def test_a_wrong_option_is_one_sentence(option: str, told: str) -> None:
-    command = [sys.executable, "-m", "worker.simulator", "--port=0", option]
+    command = [sys.executable, "-m", "simulator", "--port=0", option]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert told in done.stderr

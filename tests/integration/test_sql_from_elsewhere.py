@@ -4,20 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.heart import Heart, token_set
+from tests.harness import Harness, token_set
 from tests.other_languages import node, postgres_environment, psql
 
 SCRIPT = Path(__file__).resolve().parents[2] / "docs" / "reference" / "read-token.mjs"
 
 
 @pytest.fixture
-def url(heart: Heart) -> str:
-    assert heart.settings.database_url is not None
-    return heart.settings.database_url.get_secret_value()
+def url(harness: Harness) -> str:
+    assert harness.settings.database_url is not None
+    return harness.settings.database_url.get_secret_value()
 
 
-def test_a_customer_is_deleted_and_revoked_in_one_transaction_from_psql(heart: Heart, url: str) -> None:
-    heart.grant(heart.client())
+def test_a_customer_is_deleted_and_revoked_in_one_transaction_from_psql(harness: Harness, url: str) -> None:
+    harness.grant(harness.client())
     psql(url, "drop table if exists public.customers; create table public.customers (id int)")
     deleted = """
         begin;
@@ -32,8 +32,8 @@ def test_a_customer_is_deleted_and_revoked_in_one_transaction_from_psql(heart: H
     psql(url, "drop table public.customers")
 
 
-def test_a_trigger_revokes_when_a_customers_row_is_deleted(heart: Heart, url: str) -> None:
-    heart.grant(heart.client())
+def test_a_trigger_revokes_when_a_customers_row_is_deleted(harness: Harness, url: str) -> None:
+    harness.grant(harness.client())
     done = psql(
         url,
         """
@@ -53,28 +53,28 @@ def test_a_trigger_revokes_when_a_customers_row_is_deleted(heart: Heart, url: st
 
 
 @pytest.mark.parametrize("function", ["request_refresh", "request_revocation"])
-def test_psql_shows_the_sqlstates(heart: Heart, url: str, function: str) -> None:
+def test_psql_shows_the_sqlstates(harness: Harness, url: str, function: str) -> None:
     unknown = psql(url, f"select evergrant.{function}('nobody')")
     assert unknown.returncode == 3
     assert "ERROR:  P0002: unknown ref 'nobody'" in unknown.stderr
-    heart.grant(heart.client())
-    heart.grant(heart.client("other"))
+    harness.grant(harness.client())
+    harness.grant(harness.client("other"))
     ambiguous = psql(url, f"select evergrant.{function}('customer')")
     assert "ERROR:  P0003: ref 'customer' belongs to 2 clients" in ambiguous.stderr
 
 
-def test_node_reads_a_token_reports_it_and_reads_the_next(heart: Heart, url: str) -> None:
-    client = heart.client()
-    heart.grant(client)
-    keys = heart.settings.access_token_keys
+def test_node_reads_a_token_reports_it_and_reads_the_next(harness: Harness, url: str) -> None:
+    client = harness.client()
+    harness.grant(client)
+    keys = harness.settings.access_token_keys
     assert keys is not None
     env = {**postgres_environment(url), "EVERGRANT_ACCESS_TOKEN_KEYS": keys.get_secret_value()}
     assert node(SCRIPT, "token", "customer", **env).stdout == "at-customer-1\n"
     assert node(SCRIPT, "rejected", "customer", "1", **env).stdout == "2\n"
-    heart.ask(client, token_set("2"))
+    harness.ask(client, token_set("2"))
     assert node(SCRIPT, "token", "customer", **env).stdout == "at-2\n"
     assert node(SCRIPT, "revoke", "customer", "it's over", **env).stdout == "1\n"
-    assert heart.one("select reason from evergrant.revocations")["reason"] == "it's over"
+    assert harness.one("select reason from evergrant.revocations")["reason"] == "it's over"
     refused = node(SCRIPT, "token", "customer", **env)
     assert refused.returncode == 1
     assert "the grant is revoking" in refused.stderr

@@ -11,16 +11,16 @@ from sqlalchemy.exc import DBAPIError
 
 from models import handout
 from models.database import engine, transaction
-from tests.heart import Heart, token_set
+from tests.harness import Harness, token_set
 
 
 @pytest.fixture
-def client(heart: Heart) -> int:
-    return heart.client()
+def client(harness: Harness) -> int:
+    return harness.client()
 
 
 @pytest.fixture
-def application(heart: Heart) -> Iterator[Connection]:
+def application(harness: Harness) -> Iterator[Connection]:
     """A connection of some application, in a transaction of its own."""
     with engine().connect() as connection, connection.begin() as own:
         yield connection
@@ -33,11 +33,11 @@ def call(connection: Connection, function: str, **arguments: Any) -> Any:
     return connection.execute(text(f"select evergrant.{function}({named})"), arguments).scalar()
 
 
-def revocations(heart: Heart) -> int:
-    return len(heart.all("select id from evergrant.revocations"))
+def revocations(harness: Harness) -> int:
+    return len(harness.all("select id from evergrant.revocations"))
 
 
-def failure(heart: Heart, function: str, **arguments: Any) -> tuple[str, str]:
+def failure(harness: Harness, function: str, **arguments: Any) -> tuple[str, str]:
     """SQLSTATE and message of a call that is refused."""
     with pytest.raises(DBAPIError) as caught, transaction() as connection:
         call(connection, function, **arguments)
@@ -47,147 +47,151 @@ def failure(heart: Heart, function: str, **arguments: Any) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("function", ["request_refresh", "request_revocation"])
-def test_an_unknown_ref_is_p0002_and_named(heart: Heart, client: int, function: str) -> None:
-    state, message = failure(heart, function, ref="nobody")
+def test_an_unknown_ref_is_p0002_and_named(harness: Harness, client: int, function: str) -> None:
+    state, message = failure(harness, function, ref="nobody")
     assert state == "P0002"
     assert "nobody" in message
 
 
 @pytest.mark.parametrize("function", ["request_refresh", "request_revocation"])
 def test_an_ambiguous_ref_is_p0003_and_named_and_the_client_resolves_it(
-    heart: Heart, client: int, function: str
+    harness: Harness, client: int, function: str
 ) -> None:
-    other = heart.client("other")
-    heart.grant(client)
-    heart.grant(other)
-    state, message = failure(heart, function, ref="customer")
+    other = harness.client("other")
+    harness.grant(client)
+    harness.grant(other)
+    state, message = failure(harness, function, ref="customer")
     assert state == "P0003"
     assert "customer" in message
     with transaction() as connection:
         assert call(connection, function, ref="customer", client="other") is not None
-    assert heart.claim(client).wished == heart.claim(client).revocations == []
-    claimed = heart.claim(other)
+    assert harness.claim(client).wished == harness.claim(client).revocations == []
+    claimed = harness.claim(other)
     assert claimed.count == 1
 
 
-def test_missing_ok_makes_an_unknown_ref_null_and_an_ambiguous_one_still_an_error(heart: Heart, client: int) -> None:
+def test_missing_ok_makes_an_unknown_ref_null_and_an_ambiguous_one_still_an_error(
+    harness: Harness, client: int
+) -> None:
     with transaction() as connection:
         assert call(connection, "request_revocation", ref="nobody", missing_ok=True) is None
-    heart.grant(client)
-    heart.grant(heart.client("other"))
-    assert failure(heart, "request_revocation", ref="customer", missing_ok=True)[0] == "P0003"
+    harness.grant(client)
+    harness.grant(harness.client("other"))
+    assert failure(harness, "request_revocation", ref="customer", missing_ok=True)[0] == "P0003"
 
 
-def test_a_request_takes_part_in_the_callers_transaction(heart: Heart, client: int, application: Connection) -> None:
-    grant = heart.grant(client)
+def test_a_request_takes_part_in_the_callers_transaction(
+    harness: Harness, client: int, application: Connection
+) -> None:
+    grant = harness.grant(client)
     call(application, "request_revocation", ref="customer")
-    assert revocations(heart) == 0
-    assert len(heart.start(heart.claim(client).due)) == 1
+    assert revocations(harness) == 0
+    assert len(harness.start(harness.claim(client).due)) == 1
     application.get_transaction().commit()  # type: ignore[union-attr]
-    assert revocations(heart) == 1
-    assert heart.one("select status, sealed_access_token from evergrant.access_tokens") == {
+    assert revocations(harness) == 1
+    assert harness.one("select status, sealed_access_token from evergrant.access_tokens") == {
         "status": "revoking",
         "sealed_access_token": None,
     }
-    assert heart.row(grant)["status"] == "active"
+    assert harness.row(grant)["status"] == "active"
 
 
-def test_a_request_that_is_rolled_back_never_was(heart: Heart, client: int, application: Connection) -> None:
-    heart.grant(client)
+def test_a_request_that_is_rolled_back_never_was(harness: Harness, client: int, application: Connection) -> None:
+    harness.grant(client)
     call(application, "request_revocation", ref="customer")
     call(application, "request_refresh", ref="customer")
     application.get_transaction().rollback()  # type: ignore[union-attr]
-    assert revocations(heart) == 0
-    assert len(heart.claim(client).due) == 1
+    assert revocations(harness) == 0
+    assert len(harness.claim(client).due) == 1
 
 
 def test_an_open_transaction_of_a_caller_blocks_neither_claim_start_settle_nor_a_new_refresh(
-    heart: Heart, client: int, application: Connection
+    harness: Harness, client: int, application: Connection
 ) -> None:
     """It holds a key share of the grant, for the foreign key: FOR UPDATE anywhere in the path would wait for it."""
-    grant = heart.grant(client)
+    grant = harness.grant(client)
     call(application, "request_refresh", ref="customer")
     call(application, "request_revocation", ref="customer")
-    heart.place.giving_up.set()  # a settle that is blocked fails, instead of being tried for ever
-    heart.ask(client, token_set("2"))
-    heart.until_due(grant)
-    frozen = heart.begin(client)
-    heart.until_due(grant)
-    heart.ask(client, token_set("3"))
-    heart.settle((frozen, token_set("late")))
-    assert (heart.token(grant), heart.row(grant)["generation"]) == ("rt-3", 3)
-    assert "rt-late" in heart.formers(grant)
+    harness.place.giving_up.set()  # a settle that is blocked fails, instead of being tried for ever
+    harness.ask(client, token_set("2"))
+    harness.until_due(grant)
+    frozen = harness.begin(client)
+    harness.until_due(grant)
+    harness.ask(client, token_set("3"))
+    harness.settle((frozen, token_set("late")))
+    assert (harness.token(grant), harness.row(grant)["generation"]) == ("rt-3", 3)
+    assert "rt-late" in harness.formers(grant)
 
 
 @pytest.mark.parametrize("reported", [{}, {"if_generation": 1}])
 def test_an_open_transaction_of_a_caller_holds_up_no_other_that_wishes_the_same(
-    heart: Heart, client: int, application: Connection, reported: dict[str, int]
+    harness: Harness, client: int, application: Connection, reported: dict[str, int]
 ) -> None:
-    grant = heart.grant(client, due_in=timedelta(hours=1))
+    grant = harness.grant(client, due_in=timedelta(hours=1))
     assert call(application, "request_refresh", ref="customer", **reported) == 2
     with transaction() as another:
         another.execute(text("set local lock_timeout = '1s'"))
         assert call(another, "request_refresh", ref="customer", **reported) == 2
-    assert heart.claim(client).wished == [(grant, 1)]
+    assert harness.claim(client).wished == [(grant, 1)]
     application.get_transaction().commit()  # type: ignore[union-attr]
-    heart.later(minutes=2)
-    claimed = heart.claim(client)
-    (attempt,) = heart.start([*claimed.due, *claimed.wished])
-    heart.settle((attempt, token_set("2")))
-    heart.later(minutes=2)
-    assert heart.claim(client).count == 0
-    assert heart.all("select id from evergrant.refresh_requests") == []
+    harness.later(minutes=2)
+    claimed = harness.claim(client)
+    (attempt,) = harness.start([*claimed.due, *claimed.wished])
+    harness.settle((attempt, token_set("2")))
+    harness.later(minutes=2)
+    assert harness.claim(client).count == 0
+    assert harness.all("select id from evergrant.refresh_requests") == []
 
 
-def test_a_hundred_wishes_of_one_transaction_are_one(heart: Heart, client: int, application: Connection) -> None:
-    heart.grant(client)
+def test_a_hundred_wishes_of_one_transaction_are_one(harness: Harness, client: int, application: Connection) -> None:
+    harness.grant(client)
     for _ in range(100):
         call(application, "request_refresh", ref="customer")
     assert application.execute(text("select count(*) from evergrant.refresh_requests")).scalar() == 1
 
 
-def test_requests_only_insert(heart: Heart, client: int, application: Connection) -> None:
-    grant = heart.grant(client)
-    before = heart.row(grant)
+def test_requests_only_insert(harness: Harness, client: int, application: Connection) -> None:
+    grant = harness.grant(client)
+    before = harness.row(grant)
     call(application, "request_revocation", ref="customer", erase=True)
     call(application, "request_refresh", ref="customer")
     assert application.execute(text("select * from evergrant.grants")).mappings().one() == before
 
 
-def test_an_erasure_is_kept_with_the_revocation(heart: Heart, client: int) -> None:
-    heart.grant(client)
+def test_an_erasure_is_kept_with_the_revocation(harness: Harness, client: int) -> None:
+    harness.grant(client)
     with transaction() as connection:
         call(connection, "request_revocation", ref="customer", erase=True)
-    assert heart.one("select erased_at from evergrant.erasures")["erased_at"] is None
+    assert harness.one("select erased_at from evergrant.erasures")["erased_at"] is None
 
 
 def test_an_idempotency_key_that_was_rolled_back_is_free_again(
-    heart: Heart, client: int, application: Connection
+    harness: Harness, client: int, application: Connection
 ) -> None:
-    heart.grant(client)
-    heart.grant(client, "other")
+    harness.grant(client)
+    harness.grant(client, "other")
     call(application, "request_revocation", ref="customer", idempotency_key="k")
     application.get_transaction().rollback()  # type: ignore[union-attr]
     with transaction() as connection:
         made = call(connection, "request_revocation", ref="other", idempotency_key="k")
-    assert heart.one("select id, ref from evergrant.revocations") == {"id": made, "ref": "other"}
+    assert harness.one("select id, ref from evergrant.revocations") == {"id": made, "ref": "other"}
 
 
-def test_it_is_recorded_who_asked(heart: Heart, client: int, application: Connection) -> None:
-    heart.grant(client)
+def test_it_is_recorded_who_asked(harness: Harness, client: int, application: Connection) -> None:
+    harness.grant(client)
     with transaction() as connection:
         call(connection, "request_refresh", ref="customer")
         call(connection, "request_revocation", ref="customer")
     for table in ("refresh_requests", "revocations"):
-        found = heart.one(f"select requested_by = session_user as mine from evergrant.{table}")  # noqa: S608
+        found = harness.one(f"select requested_by = session_user as mine from evergrant.{table}")  # noqa: S608
         assert found["mine"], table
 
 
-def test_no_refresh_is_asked_for_while_the_token_set_is_young(heart: Heart, client: int) -> None:
-    grant = heart.grant(client)
+def test_no_refresh_is_asked_for_while_the_token_set_is_young(harness: Harness, client: int) -> None:
+    grant = harness.grant(client)
     for life, age, wanted in ((7200, 59, 1), (7200, 61, 2), (40, 9, 1), (40, 11, 2)):
-        heart.run("delete from evergrant.refresh_requests")
-        heart.run(
+        harness.run("delete from evergrant.refresh_requests")
+        harness.run(
             "update evergrant.grants set life = make_interval(secs => :life), "
             "refreshed_at = clock_timestamp() - make_interval(secs => :age) where id = :id",
             life=life,
@@ -196,62 +200,62 @@ def test_no_refresh_is_asked_for_while_the_token_set_is_young(heart: Heart, clie
         )
         with transaction() as connection:
             assert call(connection, "request_refresh", ref="customer") == wanted, (life, age)
-        assert len(heart.all("select id from evergrant.refresh_requests")) == wanted - 1
+        assert len(harness.all("select id from evergrant.refresh_requests")) == wanted - 1
 
 
-def test_the_second_request_for_a_revocation_gives_the_first_ones_id(heart: Heart, client: int) -> None:
-    heart.grant(client)
+def test_the_second_request_for_a_revocation_gives_the_first_ones_id(harness: Harness, client: int) -> None:
+    harness.grant(client)
     with transaction() as connection:
         first = call(connection, "request_revocation", ref="customer", reason="left")
     with transaction() as connection:
         assert call(connection, "request_revocation", ref="customer", reason="again") == first
         assert call(connection, "request_revocation", ref="customer", idempotency_key="k") == first
-    assert heart.one("select reason from evergrant.revocations")["reason"] == "left"
+    assert harness.one("select reason from evergrant.revocations")["reason"] == "left"
 
 
-def test_a_revoked_grant_gives_its_ended_revocations_id(heart: Heart, client: int) -> None:
-    grant = heart.grant(client)
+def test_a_revoked_grant_gives_its_ended_revocations_id(harness: Harness, client: int) -> None:
+    grant = harness.grant(client)
     with transaction() as connection:
         first = call(connection, "request_revocation", ref="customer")
-    heart.run("update evergrant.revocations set status = 'done'")
-    heart.set(grant, status="revoked")
+    harness.run("update evergrant.revocations set status = 'done'")
+    harness.set(grant, status="revoked")
     with transaction() as connection:
         assert call(connection, "request_revocation", ref="customer") == first
 
 
 def test_an_idempotency_key_that_is_repeated_after_a_new_consent_spares_the_new_grant(
-    heart: Heart, client: int
+    harness: Harness, client: int
 ) -> None:
-    old = heart.grant(client)
+    old = harness.grant(client)
     with transaction() as connection:
         first = call(connection, "request_revocation", ref="customer", idempotency_key="deleted-42")
-    heart.set(old, status="revoked")
-    heart.grant(client, token="new")
+    harness.set(old, status="revoked")
+    harness.grant(client, token="new")
     with transaction() as connection:
         assert call(connection, "request_revocation", ref="customer", idempotency_key="deleted-42") == first
-    assert revocations(heart) == 1
+    assert revocations(harness) == 1
     with transaction() as connection:
         assert call(connection, "request_revocation", ref="customer", idempotency_key="deleted-43") != first
 
 
-def test_an_idempotency_key_of_another_ref_is_refused_and_not_taken_for_this_one(heart: Heart, client: int) -> None:
+def test_an_idempotency_key_of_another_ref_is_refused_and_not_taken_for_this_one(harness: Harness, client: int) -> None:
     """Else the caller would believe that this grant is on its way to the end."""
-    heart.grant(client)
-    heart.grant(client, "other")
+    harness.grant(client)
+    harness.grant(client, "other")
     with transaction() as connection:
         call(connection, "request_revocation", ref="other", idempotency_key="k")
-    state, message = failure(heart, "request_revocation", ref="customer", idempotency_key="k")
+    state, message = failure(harness, "request_revocation", ref="customer", idempotency_key="k")
     assert state == "22023"
     assert "other" in message
 
 
-def test_a_ref_whose_grant_ended_and_came_again_means_the_new_one(heart: Heart, client: int) -> None:
-    old = heart.grant(client)
-    heart.set(old, status="revoked")
-    new = heart.grant(client, token="new", generation=7)
+def test_a_ref_whose_grant_ended_and_came_again_means_the_new_one(harness: Harness, client: int) -> None:
+    old = harness.grant(client)
+    harness.set(old, status="revoked")
+    new = harness.grant(client, token="new", generation=7)
     with transaction() as connection:
         assert call(connection, "request_refresh", ref="customer") == 8
-    assert [grant for grant, _ in heart.claim(client).wished] == [new]
+    assert [grant for grant, _ in harness.claim(client).wished] == [new]
 
 
 @pytest.mark.parametrize(
@@ -267,39 +271,39 @@ def test_a_ref_whose_grant_ended_and_came_again_means_the_new_one(heart: Heart, 
     ],
 )
 def test_the_view_holds_a_token_only_where_it_may_be_handed_out(
-    heart: Heart, client: int, change: dict[str, Any], *, out: bool
+    harness: Harness, client: int, change: dict[str, Any], *, out: bool
 ) -> None:
-    grant = heart.grant(client)
+    grant = harness.grant(client)
     if change:
-        heart.set(grant, **change)
-    assert (heart.one("select * from evergrant.access_tokens")["sealed_access_token"] is not None) == out
+        harness.set(grant, **change)
+    assert (harness.one("select * from evergrant.access_tokens")["sealed_access_token"] is not None) == out
 
 
-def test_the_view_has_the_columns_that_were_promised(heart: Heart, client: int) -> None:
+def test_the_view_has_the_columns_that_were_promised(harness: Harness, client: int) -> None:
     """Others select them by name: columns are only ever added."""
-    heart.grant(client)
+    harness.grant(client)
     promised = "grant_id, ref, client, labels, generation, access_expires_at, status, sealed_access_token, reason, life"
-    assert list(heart.one("select * from evergrant.access_tokens"))[:10] == promised.split(", ")
+    assert list(harness.one("select * from evergrant.access_tokens"))[:10] == promised.split(", ")
 
 
-def test_the_view_tells_why_a_grant_needs_its_users_consent(heart: Heart, client: int) -> None:
-    heart.set(heart.grant(client), status="needs_consent", reason="response_lost")
-    assert heart.one("select reason from evergrant.access_tokens")["reason"] == "response_lost"
+def test_the_view_tells_why_a_grant_needs_its_users_consent(harness: Harness, client: int) -> None:
+    harness.set(harness.grant(client), status="needs_consent", reason="response_lost")
+    assert harness.one("select reason from evergrant.access_tokens")["reason"] == "response_lost"
 
 
-def test_the_view_hands_out_no_token_that_has_ended(heart: Heart, client: int) -> None:
-    heart.grant(client, access_left=timedelta(seconds=1))
-    assert heart.one("select * from evergrant.access_tokens")["sealed_access_token"] is not None
-    heart.later(seconds=2)
-    assert heart.one("select * from evergrant.access_tokens")["sealed_access_token"] is None
+def test_the_view_hands_out_no_token_that_has_ended(harness: Harness, client: int) -> None:
+    harness.grant(client, access_left=timedelta(seconds=1))
+    assert harness.one("select * from evergrant.access_tokens")["sealed_access_token"] is not None
+    harness.later(seconds=2)
+    assert harness.one("select * from evergrant.access_tokens")["sealed_access_token"] is None
 
 
-def test_the_view_shows_generation_and_seal_that_open_to_the_token(heart: Heart, client: int) -> None:
-    grant = heart.grant(client)
-    heart.ask(client, token_set("2"))
-    row = heart.one("select * from evergrant.access_tokens")
+def test_the_view_shows_generation_and_seal_that_open_to_the_token(harness: Harness, client: int) -> None:
+    grant = harness.grant(client)
+    harness.ask(client, token_set("2"))
+    row = harness.one("select * from evergrant.access_tokens")
     assert (row["grant_id"], row["ref"], row["client"], row["generation"]) == (grant, "customer", "demo", 2)
-    opened = heart.place.vault.open(row["sealed_access_token"], table="grants", row_id=grant, purpose="access")
+    opened = harness.place.vault.open(row["sealed_access_token"], table="grants", row_id=grant, purpose="access")
     assert opened == "at-2"
 
 
@@ -314,8 +318,8 @@ def test_the_view_shows_generation_and_seal_that_open_to_the_token(heart: Heart,
         "select t.* from evergrant.access_tokens t join unnest('{customer}'::text[]) as q (ref) using (ref)",
     ],
 )
-def test_a_token_is_found_by_its_ref_and_no_other_grant_is_read(heart: Heart, client: int, query: str) -> None:
-    heart.grants(client, 3)
+def test_a_token_is_found_by_its_ref_and_no_other_grant_is_read(harness: Harness, client: int, query: str) -> None:
+    harness.grants(client, 3)
     with transaction() as connection:
         connection.exec_driver_sql("set local enable_seqscan = off")
         plan = "\n".join(connection.exec_driver_sql(f"explain (costs off) {query}").scalars())
@@ -324,9 +328,9 @@ def test_a_token_is_found_by_its_ref_and_no_other_grant_is_read(heart: Heart, cl
     assert "Subquery Scan on t" not in plan, plan
 
 
-def test_nobody_may_call_the_functions_or_read_the_tables_unless_told(heart: Heart, client: int) -> None:
-    heart.grant(client)
-    heart.run("drop role if exists stranger; create role stranger")
+def test_nobody_may_call_the_functions_or_read_the_tables_unless_told(harness: Harness, client: int) -> None:
+    harness.grant(client)
+    harness.run("drop role if exists stranger; create role stranger")
     try:
         for statement in (
             "select evergrant.request_refresh('customer')",
@@ -335,15 +339,15 @@ def test_nobody_may_call_the_functions_or_read_the_tables_unless_told(heart: Hea
             "select * from evergrant.grants",
         ):
             with pytest.raises(DBAPIError) as caught:
-                heart.run(f"set local role stranger; {statement}")
+                harness.run(f"set local role stranger; {statement}")
             assert isinstance(caught.value.orig, psycopg.errors.InsufficientPrivilege)
     finally:
-        heart.run("drop role stranger")
+        harness.run("drop role stranger")
 
 
-def test_who_may_call_the_functions_needs_no_right_to_the_tables(heart: Heart, client: int) -> None:
-    heart.grant(client)
-    heart.run(
+def test_who_may_call_the_functions_needs_no_right_to_the_tables(harness: Harness, client: int) -> None:
+    harness.grant(client)
+    harness.run(
         """drop role if exists requester; create role requester; grant usage on schema evergrant to requester;
         grant execute on function evergrant.request_refresh, evergrant.request_revocation to requester"""
     )
@@ -353,21 +357,21 @@ def test_who_may_call_the_functions_needs_no_right_to_the_tables(heart: Heart, c
             assert call(connection, "request_refresh", ref="customer") == 2
             assert call(connection, "request_revocation", ref="customer") is not None
     finally:
-        heart.run("drop owned by requester; drop role requester")
+        harness.run("drop owned by requester; drop role requester")
 
 
-def test_a_hostile_search_path_changes_nothing(heart: Heart, client: int) -> None:
-    grant = heart.grant(client)
+def test_a_hostile_search_path_changes_nothing(harness: Harness, client: int) -> None:
+    grant = harness.grant(client)
     with transaction() as connection:
         connection.exec_driver_sql("create temp table grants (id uuid); create temp table revocations (id bigint)")
         connection.exec_driver_sql("set local search_path = pg_temp, evergrant, public")
         call(connection, "request_revocation", ref="customer")
-    assert heart.one("select grant_id from evergrant.revocations")["grant_id"] == grant
+    assert harness.one("select grant_id from evergrant.revocations")["grant_id"] == grant
 
 
 @pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
-def test_requests_work_at_every_isolation_level(heart: Heart, client: int, level: Any) -> None:
-    heart.grant(client)
+def test_requests_work_at_every_isolation_level(harness: Harness, client: int, level: Any) -> None:
+    harness.grant(client)
     with engine().connect().execution_options(isolation_level=level) as connection, connection.begin():
         first = call(connection, "request_revocation", ref="customer")
         assert call(connection, "request_revocation", ref="customer") == first

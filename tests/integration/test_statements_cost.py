@@ -12,7 +12,7 @@ from models import attempt, claim, reading, settlement
 from models.attempt import Started
 from models.database import transaction
 from models.settlement import Held
-from tests.heart import Heart
+from tests.harness import Harness
 
 NOW = datetime(2026, 11, 26, 12, 0, 0, 123456, tzinfo=UTC)
 START: dict[str, Any] = {
@@ -36,12 +36,12 @@ CLAIM = {"client_id": 1, "at": NOW + timedelta(days=99999), "lease": timedelta(s
 LOOK = {"now": None, "environment": "test"}
 
 
-def test_the_columns_of_a_start_stand_as_the_fields_of_its_value(heart: Heart) -> None:
+def test_the_columns_of_a_start_stand_as_the_fields_of_its_value(harness: Harness) -> None:
     with transaction() as connection:
         assert tuple(connection.execute(attempt.START, START).keys()) == Started._fields
 
 
-def test_the_columns_of_a_held_row_stand_as_the_fields_of_its_value(heart: Heart) -> None:
+def test_the_columns_of_a_held_row_stand_as_the_fields_of_its_value(harness: Harness) -> None:
     with transaction() as connection:
         assert tuple(connection.execute(settlement.READ, {"ids": [uuid4()], "now": None}).keys()) == Held._fields
 
@@ -50,12 +50,12 @@ def test_the_columns_of_a_held_row_stand_as_the_fields_of_its_value(heart: Heart
     ("statement", "parameters"), [(attempt.START, START), (settlement.STORE, STORE)], ids=["start", "store"]
 )
 def test_all_that_is_under_way_is_not_read_for_a_few_rows_of_it(
-    heart: Heart, statement: TextClause, parameters: dict[str, Any]
+    harness: Harness, statement: TextClause, parameters: dict[str, Any]
 ) -> None:
     """PostgreSQL took the index of what is under way for the smallest way to them: it holds a whole burst."""
     many = {name: each * 100 if isinstance(each, list) else each for name, each in parameters.items()}
     with transaction() as connection:
-        connection.execute(MANY_GRANTS, {"client_id": heart.client()})
+        connection.execute(MANY_GRANTS, {"client_id": harness.client()})
         connection.execute(text("analyze evergrant.grants"))
         plan = "\n".join(connection.execute(text(f"explain {statement.text}"), many).scalars())
 
@@ -66,11 +66,11 @@ def test_all_that_is_under_way_is_not_read_for_a_few_rows_of_it(
     ("statement", "parameters"), [(claim.REPEATS, CLAIM), (claim.LOOK, LOOK)], ids=["claim", "look"]
 )
 def test_all_that_is_due_is_not_read_for_what_must_be_repeated_within_its_grace(
-    heart: Heart, statement: TextClause, parameters: dict[str, Any]
+    harness: Harness, statement: TextClause, parameters: dict[str, Any]
 ) -> None:
     """With a hundred thousand grants due each claim of a client at grace took 90 ms, and now 15."""
     with transaction() as connection:
-        connection.execute(MANY_GRANTS, {"client_id": heart.client()})
+        connection.execute(MANY_GRANTS, {"client_id": harness.client()})
         connection.execute(text("analyze evergrant.grants"))
         plan = "\n".join(connection.execute(text(f"explain {statement.text}"), parameters).scalars())
 
@@ -80,9 +80,9 @@ def test_all_that_is_due_is_not_read_for_what_must_be_repeated_within_its_grace(
     assert "Index Scan using ix_grants_due" not in plan
 
 
-def test_what_is_due_soon_is_listed_without_a_look_at_the_whole_fleet(heart: Heart) -> None:
+def test_what_is_due_soon_is_listed_without_a_look_at_the_whole_fleet(harness: Harness) -> None:
     with transaction() as connection:
-        connection.execute(MANY_GRANTS, {"client_id": heart.client()})
+        connection.execute(MANY_GRANTS, {"client_id": harness.client()})
         connection.execute(text("update evergrant.grants set due_at = clock_timestamp() + interval '1 hour'"))
         connection.execute(text("update evergrant.grants set due_at = clock_timestamp() where ref in ('g7', 'g8')"))
     with transaction() as connection:

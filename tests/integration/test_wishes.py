@@ -6,153 +6,153 @@ from typing import Any
 import pytest
 
 from models.database import transaction
-from tests.heart import GATEWAY, HELD_BACK, INVALID_GRANT, LOST, TOO_MANY, UNREACHABLE, Heart, token_set
+from tests.harness import GATEWAY, HELD_BACK, INVALID_GRANT, LOST, TOO_MANY, UNREACHABLE, Harness, token_set
 
 LATER = timedelta(hours=1)
 
 
 @pytest.fixture
-def client(heart: Heart) -> int:
-    made = heart.client()
-    heart.run("update evergrant.valves set credentials_proven_no = 1")
+def client(harness: Harness) -> int:
+    made = harness.client()
+    harness.run("update evergrant.valves set credentials_proven_no = 1")
     return made
 
 
-def wish(heart: Heart, **arguments: Any) -> int:
+def wish(harness: Harness, **arguments: Any) -> int:
     named = ", ".join(f"{name} => :{name}" for name in arguments)
     query = f"select evergrant.request_refresh(ref => 'customer'{', ' if named else ''}{named}) as wanted"
-    return int(heart.one(query, **arguments)["wanted"])
+    return int(harness.one(query, **arguments)["wanted"])
 
 
-def wishes(heart: Heart) -> int:
-    return len(heart.all("select id from evergrant.refresh_requests"))
+def wishes(harness: Harness) -> int:
+    return len(harness.all("select id from evergrant.refresh_requests"))
 
 
-def test_a_wished_grant_is_claimed_before_it_is_due_and_travels_on_its_own_queue(heart: Heart, client: int) -> None:
-    grant = heart.grant(client, due_in=LATER)
-    assert wish(heart) == 2
-    assert client in heart.looks_at()
-    claimed = heart.claim(client)
+def test_a_wished_grant_is_claimed_before_it_is_due_and_travels_on_its_own_queue(harness: Harness, client: int) -> None:
+    grant = harness.grant(client, due_in=LATER)
+    assert wish(harness) == 2
+    assert client in harness.looks_at()
+    claimed = harness.claim(client)
     assert (claimed.wished, claimed.due) == ([(grant, 1)], [])
 
 
-def test_a_hundred_reports_of_one_generation_make_one_refresh(heart: Heart, client: int) -> None:
-    grant = heart.grant(client, due_in=LATER)
+def test_a_hundred_reports_of_one_generation_make_one_refresh(harness: Harness, client: int) -> None:
+    grant = harness.grant(client, due_in=LATER)
     for _ in range(100):
-        wish(heart, if_generation=1)
-    assert wishes(heart) == 1
-    heart.ask(client, token_set("2"))
+        wish(harness, if_generation=1)
+    assert wishes(harness) == 1
+    harness.ask(client, token_set("2"))
     for _ in range(3):
-        assert wish(heart, if_generation=1) == 2
-    assert heart.claim(client).count == 0
-    assert heart.row(grant)["generation"] == 2
-    assert wishes(heart) == 0
+        assert wish(harness, if_generation=1) == 2
+    assert harness.claim(client).count == 0
+    assert harness.row(grant)["generation"] == 2
+    assert wishes(harness) == 0
 
 
 def test_reports_that_arrive_while_the_refresh_is_under_way_are_void_when_it_has_succeeded(
-    heart: Heart, client: int
+    harness: Harness, client: int
 ) -> None:
-    heart.grant(client, due_in=LATER)
-    wish(heart)
-    attempt = heart.begin(client)
-    wish(heart)
-    heart.settle((attempt, token_set("2")))
-    heart.later(minutes=2)
-    assert heart.claim(client).count == 0
-    assert wishes(heart) == 0
+    harness.grant(client, due_in=LATER)
+    wish(harness)
+    attempt = harness.begin(client)
+    wish(harness)
+    harness.settle((attempt, token_set("2")))
+    harness.later(minutes=2)
+    assert harness.claim(client).count == 0
+    assert wishes(harness) == 0
 
 
-def test_no_wish_shortens_a_lease(heart: Heart, client: int) -> None:
-    heart.grant(client)
-    heart.claim(client)
-    wish(heart)
-    assert heart.claim(client).count == 0
-    heart.later(seconds=31)
-    heart.begin(client)
-    wish(heart)
-    assert heart.claim(client).count == 0
+def test_no_wish_shortens_a_lease(harness: Harness, client: int) -> None:
+    harness.grant(client)
+    harness.claim(client)
+    wish(harness)
+    assert harness.claim(client).count == 0
+    harness.later(seconds=31)
+    harness.begin(client)
+    wish(harness)
+    assert harness.claim(client).count == 0
 
 
 @pytest.mark.parametrize("answer", [GATEWAY, LOST, UNREACHABLE, INVALID_GRANT])
-def test_no_wish_overrides_a_back_off(heart: Heart, client: int, answer: Any) -> None:
-    heart.grant(client)
-    heart.ask(client, answer)
-    wish(heart)
-    assert heart.claim(client).count == 0
+def test_no_wish_overrides_a_back_off(harness: Harness, client: int, answer: Any) -> None:
+    harness.grant(client)
+    harness.ask(client, answer)
+    wish(harness)
+    assert harness.claim(client).count == 0
 
 
 @pytest.mark.parametrize("answer", [HELD_BACK, TOO_MANY])
 def test_a_wish_that_was_used_does_not_cut_short_the_wait_after_a_release(
-    heart: Heart, client: int, answer: Any
+    harness: Harness, client: int, answer: Any
 ) -> None:
-    heart.grant(client, due_in=LATER)
-    wish(heart)
-    heart.ask(client, answer)
-    heart.run("update evergrant.valves set paused_until = null")
-    assert heart.claim(client).count == 0
-    heart.later(seconds=16)
-    assert heart.claim(client).count == 1
+    harness.grant(client, due_in=LATER)
+    wish(harness)
+    harness.ask(client, answer)
+    harness.run("update evergrant.valves set paused_until = null")
+    assert harness.claim(client).count == 0
+    harness.later(seconds=16)
+    assert harness.claim(client).count == 1
 
 
-def test_a_wish_whose_message_was_lost_is_carried_out_when_the_lease_lapses(heart: Heart, client: int) -> None:
-    heart.grant(client, due_in=LATER)
-    wish(heart)
-    heart.claim(client)
-    heart.later(seconds=31)
-    assert heart.claim(client).count == 1
+def test_a_wish_whose_message_was_lost_is_carried_out_when_the_lease_lapses(harness: Harness, client: int) -> None:
+    harness.grant(client, due_in=LATER)
+    wish(harness)
+    harness.claim(client)
+    harness.later(seconds=31)
+    assert harness.claim(client).count == 1
 
 
 @pytest.mark.parametrize(("life", "age", "taken"), [(7200, 59, False), (7200, 61, True), (20, 4, False), (20, 6, True)])
 def test_a_young_token_set_is_not_refreshed_by_a_wish(
-    heart: Heart, client: int, life: int, age: int, *, taken: bool
+    harness: Harness, client: int, life: int, age: int, *, taken: bool
 ) -> None:
-    grant = heart.grant(client, due_in=LATER)
-    heart.set(grant, life=timedelta(seconds=life))
-    heart.run("update evergrant.grants set refreshed_at = clock_timestamp() - make_interval(secs => :age)", age=age)
-    assert wish(heart) == (2 if taken else 1)
-    heart.run(
+    grant = harness.grant(client, due_in=LATER)
+    harness.set(grant, life=timedelta(seconds=life))
+    harness.run("update evergrant.grants set refreshed_at = clock_timestamp() - make_interval(secs => :age)", age=age)
+    assert wish(harness) == (2 if taken else 1)
+    harness.run(
         "insert into evergrant.refresh_requests (client_id, grant_id, generation) values (:c, :g, 1) "
         "on conflict do nothing",
         c=client,
         g=grant,
     )
-    assert heart.claim(client).count == taken
+    assert harness.claim(client).count == taken
 
 
 @pytest.mark.parametrize("change", [{"generation": 2}, {"status": "needs_consent"}, {"status": "revoked"}])
-def test_a_void_wish_is_deleted(heart: Heart, client: int, change: dict[str, Any]) -> None:
-    grant = heart.grant(client, due_in=LATER)
-    wish(heart)
-    heart.set(grant, **change)
-    assert heart.claim(client).count == 0
-    assert wishes(heart) == 0
+def test_a_void_wish_is_deleted(harness: Harness, client: int, change: dict[str, Any]) -> None:
+    grant = harness.grant(client, due_in=LATER)
+    wish(harness)
+    harness.set(grant, **change)
+    assert harness.claim(client).count == 0
+    assert wishes(harness) == 0
 
 
-def test_a_wish_for_a_paused_grant_waits_until_it_is_resumed(heart: Heart, client: int) -> None:
-    grant = heart.grant(client, due_in=LATER, status="paused")
-    wish(heart)
-    assert heart.claim(client).count == 0
-    heart.set(grant, status="active")
-    assert len(heart.claim(client).wished) == 1
+def test_a_wish_for_a_paused_grant_waits_until_it_is_resumed(harness: Harness, client: int) -> None:
+    grant = harness.grant(client, due_in=LATER, status="paused")
+    wish(harness)
+    assert harness.claim(client).count == 0
+    harness.set(grant, status="active")
+    assert len(harness.claim(client).wished) == 1
 
 
-def test_a_wish_for_another_generation_is_not_even_written(heart: Heart, client: int) -> None:
-    heart.grant(client, due_in=LATER)
-    assert wish(heart, if_generation=7) == 1
-    assert wishes(heart) == 0
+def test_a_wish_for_another_generation_is_not_even_written(harness: Harness, client: int) -> None:
+    harness.grant(client, due_in=LATER)
+    assert wish(harness, if_generation=7) == 1
+    assert wishes(harness) == 0
 
 
-def test_a_wish_for_a_grant_whose_revocation_was_asked_for_claims_no_refresh(heart: Heart, client: int) -> None:
-    heart.grant(client, due_in=LATER)
-    wish(heart)
-    heart.run("select evergrant.request_revocation('customer')")
-    claimed = heart.claim(client)
+def test_a_wish_for_a_grant_whose_revocation_was_asked_for_claims_no_refresh(harness: Harness, client: int) -> None:
+    harness.grant(client, due_in=LATER)
+    wish(harness)
+    harness.run("select evergrant.request_revocation('customer')")
+    claimed = harness.claim(client)
     assert (len(claimed.wished), len(claimed.revocations)) == (0, 1)
 
 
-def test_a_wish_that_is_still_uncommitted_blocks_neither_claim_nor_settle(heart: Heart, client: int) -> None:
-    grant = heart.grant(client)
+def test_a_wish_that_is_still_uncommitted_blocks_neither_claim_nor_settle(harness: Harness, client: int) -> None:
+    grant = harness.grant(client)
     with transaction() as application:
         application.exec_driver_sql("select evergrant.request_refresh('customer')")
-        heart.ask(client, token_set("2"))
-    assert heart.row(grant)["generation"] == 2
+        harness.ask(client, token_set("2"))
+    assert harness.row(grant)["generation"] == 2

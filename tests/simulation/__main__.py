@@ -14,8 +14,8 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from typing import TextIO
 
-from tests.simulation.episode import Result, play
 from tests.simulation.mutants import MUTANTS, applied
+from tests.simulation.play import Result, play
 from tests.simulation.profiles import PROFILES
 from tests.simulation.report import Report
 

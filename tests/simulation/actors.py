@@ -2,32 +2,29 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
-from models import client as clients
 from models import operating, redrive
-from models.client import Known
 from models.database import transaction
+from simulator.call import Call
+from simulator.client import Client
 from tasks.oauth.messages import TokenSet
 from tasks.oauth.provider import Rotation
 from tasks.registration import resolve, times_of
 from tests.simulation import faults
+from tests.simulation.episode import Episode
 from tests.simulation.faults import SECRET
 from tests.simulation.keys import OpenVault
 from tests.simulation.tables import Row
 from tests.simulation.weather import HOURLY, Weather
-from worker.simulator.provider import Call, Client
-
-if TYPE_CHECKING:
-    from tests.simulation.episode import Episode
 
 WHO = "operator"
 STEPS = ("first byte", "answered", "journal written", "database begin", "database commit", "database committed")
 RACES = 0.5  # share of what happens to a grant that happens just when it is claimed or asked
 
 
-def add_client(episode: "Episode") -> None:
+def add_client(episode: Episode) -> None:
     """Register another client, here and at the provider."""
     tables, number = episode.tables, episode.tables.next_id("clients")
     profile, now = episode.profile, episode.world.now
@@ -72,13 +69,7 @@ def add_client(episode: "Episode") -> None:
     episode.provider.register(Client(f"id{number}", SECRET))
 
 
-def known(episode: "Episode", client_id: int) -> Known:
-    """A client as workers know it."""
-    with episode.engine.begin() as connection:
-        return clients.known(connection, [client_id])[client_id]  # type: ignore[arg-type]
-
-
-def connect(episode: "Episode", ref: str) -> None:
+def connect(episode: Episode, ref: str) -> None:
     """A user consents, for the first time or again; the answer of the exchange is stored at once."""
     if episode.database_is_away:
         episode.world.after(30, lambda: connect(episode, ref))
@@ -95,14 +86,14 @@ def connect(episode: "Episode", ref: str) -> None:
 # What happens now and then
 
 
-def let_things_happen(episode: "Episode") -> None:
+def let_things_happen(episode: Episode) -> None:
     """Start the clock of each thing that this weather has."""
     for name in HOURLY:
         if share := episode.weather.hourly.get(name, 0.0):
             _plan(episode, name, share)
 
 
-def _plan(episode: "Episode", name: str, per_hour: float) -> None:
+def _plan(episode: Episode, name: str, per_hour: float) -> None:
     def happen() -> None:
         if not episode.calm:
             HAPPENINGS[name](episode)
@@ -111,12 +102,12 @@ def _plan(episode: "Episode", name: str, per_hour: float) -> None:
     episode.world.after(episode.world.random.expovariate(per_hour / 3600), happen)
 
 
-def _some_row(episode: "Episode", *statuses: str) -> Row | None:
+def _some_row(episode: Episode, *statuses: str) -> Row | None:
     rows = [row for row in episode.tables.grants.values() if row["status"] in statuses]
     return episode.world.random.choice(rows) if rows and not episode.database_is_away else None
 
 
-def _to_a_grant(episode: "Episode", act: Callable[["Episode", UUID], None], *statuses: str) -> None:
+def _to_a_grant(episode: Episode, act: Callable[[Episode, UUID], None], *statuses: str) -> None:
     """Do it to some grant now, or to the next one that is claimed or begun, before its answer is there."""
     if episode.world.random.random() < RACES:
         episode.races.append(act)
@@ -124,23 +115,12 @@ def _to_a_grant(episode: "Episode", act: Callable[["Episode", UUID], None], *sta
         act(episode, row["id"])
 
 
-def race(episode: "Episode", grant_id: UUID) -> None:
-    """A grant was claimed or begun: what waits for that happens within the time that its request takes."""
-    act, random = episode.races.pop(), episode.world.random
-
-    def happen() -> None:
-        if not episode.calm and not episode.database_is_away and grant_id in episode.tables.grants:
-            act(episode, grant_id)
-
-    episode.world.after(random.random() * random.choice((0.01, 0.1, 0.5)), happen)
-
-
-def pause(episode: "Episode") -> None:
+def pause(episode: Episode) -> None:
     """An operator pauses a grant, and resumes it."""
     _to_a_grant(episode, _pause, "active")
 
 
-def _pause(episode: "Episode", grant_id: UUID) -> None:
+def _pause(episode: Episode, grant_id: UUID) -> None:
     with transaction() as connection:
         operating.pause_grants(connection, [grant_id], who=WHO)
     seconds = faults.duration(episode)
@@ -148,29 +128,29 @@ def _pause(episode: "Episode", grant_id: UUID) -> None:
     episode.world.after(seconds, lambda: resume(episode, grant_id))
 
 
-def stall(episode: "Episode") -> None:
+def stall(episode: Episode) -> None:
     """A worker is frozen while it asks for a grant, mostly for longer than its lease."""
     episode.races.append(_stall)
 
 
-def _stall(episode: "Episode", grant_id: UUID) -> None:
+def _stall(episode: Episode, grant_id: UUID) -> None:
     worker, random = episode.judge.deaths.begun_by(grant_id), episode.world.random
     if worker in episode.workers:
         worker.freeze(random.choice((40, 90, 200)) * (0.7 + 0.6 * random.random()))
 
 
-def strike(episode: "Episode") -> None:
+def strike(episode: Episode) -> None:
     """A worker is killed at some step of asking for a grant."""
     episode.races.append(_strike)
 
 
-def _strike(episode: "Episode", grant_id: UUID) -> None:
+def _strike(episode: Episode, grant_id: UUID) -> None:
     worker = episode.judge.deaths.begun_by(grant_id)
     if worker in episode.workers:
         worker.doomed_at = episode.world.random.choice(STEPS)
 
 
-def resume(episode: "Episode", grant_id: UUID) -> None:
+def resume(episode: Episode, grant_id: UUID) -> None:
     """Resume a grant."""
     if episode.database_is_away:
         episode.world.after(30, lambda: resume(episode, grant_id))
@@ -179,7 +159,7 @@ def resume(episode: "Episode", grant_id: UUID) -> None:
         operating.resume_grants(connection, [grant_id], who=WHO)
 
 
-def pause_client(episode: "Episode") -> None:
+def pause_client(episode: Episode) -> None:
     """An operator pauses a client, and resumes it."""
     if episode.database_is_away:
         return
@@ -191,7 +171,7 @@ def pause_client(episode: "Episode") -> None:
     episode.world.after(seconds, lambda: resume_client(episode, client_id))
 
 
-def resume_client(episode: "Episode", client_id: int) -> None:
+def resume_client(episode: Episode, client_id: int) -> None:
     """Resume a client."""
     if episode.database_is_away:
         episode.world.after(30, lambda: resume_client(episode, client_id))
@@ -200,7 +180,7 @@ def resume_client(episode: "Episode", client_id: int) -> None:
         operating.resume_client(connection, client_id, who=WHO)
 
 
-def user_revokes(episode: "Episode") -> None:
+def user_revokes(episode: Episode) -> None:
     """A user ends a consent at the provider."""
     if (row := _some_row(episode, "active")) is not None and episode.world.random.random() < 0.5:
         episode.world.log("user revokes", row["ref"])
@@ -209,18 +189,18 @@ def user_revokes(episode: "Episode") -> None:
         episode.provider.ledger.end_grant(consent, episode.world.seconds, "revoked by its user")
 
 
-def revoke(episode: "Episode") -> None:
+def revoke(episode: Episode) -> None:
     """An application asks for the end of a grant; its customer comes back later."""
     _to_a_grant(episode, _revoke, "active", "paused", "needs_consent")
 
 
-def _revoke(episode: "Episode", grant_id: UUID) -> None:
+def _revoke(episode: Episode, grant_id: UUID) -> None:
     episode.world.log("revocation", episode.tables.grants[grant_id]["ref"])
     with transaction() as connection:
         operating.request_revocation(connection, grant_id, reason="asked for", who=WHO)
 
 
-def reconsent(episode: "Episode") -> None:
+def reconsent(episode: Episode) -> None:
     """A user consents again, be it that the grant was dead or not."""
     random, tables = episode.world.random, episode.tables
     newest = {row["ref"]: row for row in tables.grants.values()}
@@ -232,14 +212,14 @@ def reconsent(episode: "Episode") -> None:
             _to_a_grant(episode, _reconsent, "active")
 
 
-def _reconsent(episode: "Episode", grant_id: UUID) -> None:
+def _reconsent(episode: Episode, grant_id: UUID) -> None:
     row = episode.tables.grants[grant_id]
     if grant_id in episode.tables.revocations and row["status"] != "revoked":
-        return  # protocol §1: it waits where revocation is not per token
+        return  # it waits where revocation is not per token
     connect(episode, row["ref"])
 
 
-def come_back(episode: "Episode", ref: str) -> None:
+def come_back(episode: Episode, ref: str) -> None:
     """A customer whose grant is gone consents again, hours later."""
 
     def consent() -> None:
@@ -250,14 +230,14 @@ def come_back(episode: "Episode", ref: str) -> None:
     episode.world.after(episode.world.random.random() * 6 * 3600, consent)
 
 
-def wish(episode: "Episode") -> None:
+def wish(episode: Episode) -> None:
     """An application met a 401, or wants a fresh token."""
     if (row := _some_row(episode, "active")) is not None:
         with transaction() as connection:
             operating.wish_refresh(connection, row["id"], who=WHO)
 
 
-def redrive_all(episode: "Episode") -> None:
+def redrive_all(episode: Episode) -> None:
     """An operator sends back every dead letter, or lets held verdicts through."""
     if episode.database_is_away:
         return
@@ -268,7 +248,7 @@ def redrive_all(episode: "Episode") -> None:
             operating.accept_deaths(connection, client_id, who=WHO)
 
 
-def forge(episode: "Episode") -> None:
+def forge(episode: Episode) -> None:
     """Somebody writes into the broker: old claims, claims to come, nonsense."""
     if (row := _some_row(episode, "active", "paused", "needs_consent", "revoking")) is None:
         return
@@ -279,14 +259,14 @@ def forge(episode: "Episode") -> None:
         episode.broker.send_task(task, args=[episode.world.random.choice((job, job, [["x"]], {}))])
 
 
-def use(episode: "Episode") -> None:
+def use(episode: Episode) -> None:
     """An application calls the API with the token that it was given."""
     if (row := _some_row(episode, "active")) is not None and row["sealed_access_token"]:
         token = OpenVault().open(row["sealed_access_token"], table="grants", row_id=row["id"], purpose="access")
         episode.provider.handle(Call("api", {}, bearer=token, org="org-1"), episode.world.seconds)
 
 
-HAPPENINGS: dict[str, Callable[["Episode"], None]] = {
+HAPPENINGS: dict[str, Callable[[Episode], None]] = {
     "outage": faults.outage,
     "database_away": faults.database_away,
     "fail_over": faults.fail_over,
@@ -316,7 +296,7 @@ HAPPENINGS: dict[str, Callable[["Episode"], None]] = {
 # The end
 
 
-def heal(episode: "Episode") -> None:
+def heal(episode: Episode) -> None:
     """All faults end; what was broken for a while is whole again."""
     episode.weather = episode.network.weather = episode.broker.weather = Weather()
     episode.network.outage = ""
@@ -335,7 +315,7 @@ def heal(episode: "Episode") -> None:
     _resume_all(episode)
 
 
-def _resume_all(episode: "Episode") -> None:
+def _resume_all(episode: Episode) -> None:
     with transaction() as connection:
         for client_id in episode.tables.clients:
             operating.resume_client(connection, client_id, who=WHO)

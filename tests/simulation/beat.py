@@ -1,24 +1,39 @@
 """A beat process: the real scheduler, with the simulated broker in Celery's place."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 from uuid import UUID
 
 import settings as configuration
-from tests.simulation.world import Killed, Process
+from tests.simulation.broker import Broker
+from tests.simulation.judge import Judge
+from tests.simulation.tables import Tables
+from tests.simulation.weather import Weather
+from tests.simulation.world import Killed, Process, World
 from worker.beat import GrantScheduler
 
-if TYPE_CHECKING:
-    from tests.simulation.broker import Broker
-    from tests.simulation.episode import Episode
-
 LONGEST_SLEEP = 240.0
+
+
+class Around(Protocol):
+    """What a beat needs of its episode."""
+
+    world: World
+    weather: Weather
+    tables: Tables
+    broker: Broker
+    judge: Judge
+
+    def next_due(self) -> float: ...
+    def looked(self, again_in: float) -> None: ...
+    def failed(self, process: Process, what: str, error: Exception) -> None: ...
+    def beat_died(self) -> None: ...
 
 
 class _Connection:
     """Celery's connection, as far as beat asks it something."""
 
-    def __init__(self, broker: "Broker") -> None:
+    def __init__(self, broker: Broker) -> None:
         self._broker = broker
 
     def ensure_connection(self, **_: Any) -> None:
@@ -36,7 +51,7 @@ class Scheduler(GrantScheduler):
     connection = cast("Any", None)
     metrics_port = cast("Any", None)
 
-    def __init__(self, broker: "Broker", number: UUID, told: Callable[[Exception], None]) -> None:
+    def __init__(self, broker: Broker, number: UUID, told: Callable[[Exception], None]) -> None:
         self.told = told
         self.settings = configuration.current()
         self.id = number
@@ -62,7 +77,7 @@ class Scheduler(GrantScheduler):
 class Beat(Process):
     """Looks whenever there is something to see; looks that could claim nothing are left out."""
 
-    def __init__(self, episode: "Episode", name: str) -> None:
+    def __init__(self, episode: Around, name: str) -> None:
         super().__init__(episode.world, name)
         self.episode = episode
         self.scheduler = Scheduler(episode.broker, UUID(int=episode.world.random.getrandbits(128)), self._failed)

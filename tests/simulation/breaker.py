@@ -1,6 +1,6 @@
 """What the judge knows of each client's valve: when it shut, and which canaries left since; by its own arithmetic.
 
-The rule (protocol §4): while a valve is shut one request may go, the canary, and the next one only after a back-off of
+The rule: while a valve is shut one request may go, the canary, and the next one only after a back-off of
 5 s that doubles to 5 min. Taken from what the provider sees, by the instants at which those requests were claimed: a
 message may be late.
 """

@@ -1,6 +1,6 @@
 """What the judge knows of suspects: who may judge one, and what a verdict needs beside dead tokens.
 
-A witness and the mass guard (protocol §2) are counted here from the provider's ledger and from the rows as they were
+A witness and the mass guard are counted here from the provider's ledger and from the rows as they were
 before the transaction.
 """
 
@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from simulator.ledger import Grant as LedgerGrant
+from simulator.ledger import Ledger
 from tests.simulation.tables import Row, Tables
 from tests.simulation.world import EPOCH, Process
-from worker.simulator.ledger import Grant as LedgerGrant
-from worker.simulator.ledger import Ledger
 
 A_DAY = timedelta(days=1)
 DEFAULT_LIFE = timedelta(hours=1)

@@ -4,19 +4,31 @@ import errno
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from tasks.journal import Entry, Journal, JournalBroken, Position
 from tasks.journal.disk import Disk
+from tests.simulation.weather import Weather
+from tests.simulation.world import World
 
-if TYPE_CHECKING:
-    from tests.simulation.worker import Worker
+
+class Owner(Protocol):
+    """What a disk and a journal need of their process."""
+
+    alive: bool
+    world: World
+    weather: Weather
+    disk: "FaultyDisk"
+
+    def step(self, name: str) -> None: ...
+    def made_durable(self, entries: Sequence[Entry], positions: Sequence[Position]) -> None: ...
+    def marked(self, positions: Sequence[Position]) -> None: ...
 
 
 class FaultyDisk(Disk):
     """The disk of one process."""
 
-    def __init__(self, process: "Worker") -> None:
+    def __init__(self, process: Owner) -> None:
         self.process = process
         self.full = False
         self.failed = False  # ever
@@ -58,7 +70,7 @@ class FaultyDisk(Disk):
 class WatchedJournal(Journal):
     """A journal that tells which answers are safe from a kill."""
 
-    worker: "Worker"
+    worker: Owner
 
     def append(self, entries: Sequence[Entry]) -> list[Position]:
         disk = self.worker.disk
@@ -74,7 +86,7 @@ class WatchedJournal(Journal):
         return positions
 
     def mark_settled(self, positions: Sequence[Position]) -> None:
-        self.worker.episode.judge.shelf.marked(positions)
+        self.worker.marked(positions)
         super().mark_settled(positions)
 
 

@@ -1,15 +1,7 @@
-"""An episode: one provider, our clients and grants, workers and beats, a weather; from a seed to a verdict.
+"""An episode: one provider, our clients and grants, workers and beats, a weather, and who is told of what happens."""
 
-After the wanted number of refreshes all faults end; then everything must come to rest: what lives is fresh, what is
-lost is attributed and told, nothing waits in silence.
-"""
-
-import shutil
-import tempfile
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -18,58 +10,36 @@ from uuid import UUID
 
 from sqlalchemy.exc import OperationalError
 
+from models import client as clients
+from models.client import Known
 from models.database import transaction
+from simulator.provider import SimulatedProvider
 from tasks import consent
 from tasks.consent import Consent
 from tasks.journal import JournalError
 from tasks.oauth.messages import TokenSet
 from tasks.registration import Registrations
-from tests.simulation import actors, edges
+from tests.simulation import edges
 from tests.simulation.agenda import next_look
 from tests.simulation.beat import Beat
 from tests.simulation.broker import Broker
 from tests.simulation.database import Engine, away
 from tests.simulation.flight import pause
-from tests.simulation.judge import Judge, Violation
+from tests.simulation.judge import Judge
 from tests.simulation.keys import OpenVault
 from tests.simulation.network import Network, Sent
-from tests.simulation.profiles import PROFILES, Profile
-from tests.simulation.rest import unrest
+from tests.simulation.profiles import Profile
 from tests.simulation.statements.claims import is_claimed
 from tests.simulation.statements.installation import state
 from tests.simulation.tables import WHOLE, Tables, Undo
 from tests.simulation.weather import Weather, draw
 from tests.simulation.worker import SIZES, Worker
 from tests.simulation.world import Process, World
-from worker.simulator.provider import SimulatedProvider
 
 LIFE = 7200.0
 MACHINE_IS_OFF = 0.1  # share of the kills after which its machine is off for up to two hours
-MACHINES = ("machine0", "machine1")
 MILD = 0.2  # share of the lost answers where each costs a grant
 GONE = ("needs_consent", "revoked")
-REST = 60 * 3600.0
-REST_STEP = 3 * 3600.0
-MEMORY = Path("/dev/shm")  # noqa: S108  # the folder in it is our own
-
-
-@dataclass
-class Result:
-    """What an episode came to."""
-
-    seed: str
-    profile: str
-    wanted: int = 0
-    refreshes: int = 0
-    cpu: float = 0.0
-    hours: float = 0.0
-    events: int = 0
-    requests: int = 0
-    losses: dict[str, int] = field(default_factory=dict)
-    digest: str = ""
-    violation: str = ""
-    story: list[str] = field(default_factory=list)
-    counted: dict[str, int] = field(default_factory=dict)
 
 
 class Episode:
@@ -110,6 +80,7 @@ class Episode:
         self.no_beats_until = 0.0
         self.calm = False
         self.races: list[Callable[[Episode, UUID], None]] = []  # what waits for the next grant that is asked
+        self.on_gone: Callable[[str], None] = lambda _ref: None  # a grant of this ref is gone
         self._made = 0
 
     # Edges
@@ -156,9 +127,9 @@ class Episode:
         self.judge.committed(undo)
         for row, key, before in undo:
             if key is WHOLE and "claim_no" in row and row["status"] != before["status"] and row["status"] in GONE:
-                actors.come_back(self, row["ref"])
+                self.on_gone(row["ref"])
         if self.races and (asked := _asked(undo)) is not None:
-            actors.race(self, asked)
+            self._race(asked)
         due = [row["due_at"] for row, key, _ in undo if key is WHOLE and row.get("status") in ("active", "queued")]
         new_work = (self.tables.revocations, self.tables.wishes, self.tables.grants)
         if any(
@@ -171,6 +142,16 @@ class Episode:
             for beat in self.beats:
                 if beat.next_at > self.world.seconds + wait:
                     beat.wake(wait + 0.5 * self.world.random.random())
+
+    def _race(self, grant_id: UUID) -> None:
+        """A grant was claimed or begun: what waits for that happens within the time that its request takes."""
+        act, random = self.races.pop(), self.world.random
+
+        def happen() -> None:
+            if not self.calm and not self.database_is_away and grant_id in self.tables.grants:
+                act(self, grant_id)
+
+        self.world.after(random.random() * random.choice((0.01, 0.1, 0.5)), happen)
 
     def failed(self, process: Process, what: str, error: Exception) -> None:
         """Something that the product logs and lives with; what no fault of ours explains is a violation."""
@@ -236,30 +217,7 @@ class Episode:
         self.beats[:] = [each for each in self.beats if each.alive]
         self.world.after(2, self.start_beat)
 
-    # The beginning
-
-    def prepare(self, *, grants: int, workers: int, beats: int, clients: int = 2) -> None:
-        """Make rows and processes."""
-        tables, now = self.tables, self.world.now
-        tables.installation[1] = {
-            "id": 1,
-            "environment": "simulation",
-            "timeline": tables.timeline,
-            "incident_no": 0,
-            "incident_at": None,
-            "incident_reason": None,
-        }
-        for name, every in (("tell_late", 15), ("tell_waiting", 60)):
-            tables.chores[name] = {"name": name, "every": timedelta(seconds=every * 8), "due_at": now, "done_at": None}
-        for _ in range(clients):
-            actors.add_client(self)
-        for number in range(grants):
-            spread = self.world.random.random() * LIFE if number % 2 else 0.0
-            self.world.after(spread, lambda number=number: actors.connect(self, f"ref{number}"))  # type: ignore[misc]
-        for number in range(workers):
-            self.start_worker(MACHINES[number % len(MACHINES)])
-        for _ in range(beats):
-            self.start_beat()
+    # Consents
 
     def client_of(self, ref: str) -> int:
         """Every fifth ref belongs to the second client."""
@@ -267,21 +225,17 @@ class Episode:
 
     def store(self, ref: str, token_set: TokenSet, grant_id: UUID, started_at: Any) -> consent.Stored:
         """Store a consent, as an exchange does."""
-        registered = self.registrations.ready(actors.known(self, self.client_of(ref)))
+        registered = self.registrations.ready(self._known(self.client_of(ref)))
         with transaction() as connection:
             given = Consent(grant_id, registered, ref, {"org": ["org-1"]}, token_set, started_at)
             return consent.store(connection, given, vault=OpenVault(), who="simulation")  # type: ignore[arg-type]
 
-    # The run
+    def _known(self, client_id: int) -> Known:
+        """A client as workers know it."""
+        with self.engine.begin() as connection:
+            return clients.known(connection, [client_id])[client_id]  # type: ignore[arg-type]
 
-    def run(self, refreshes: int) -> None:
-        """Until so many refreshes were stored, then until everything is at rest."""
-        actors.let_things_happen(self)
-        while self.judge.refreshes < refreshes and len(self.network.sent) < 2 * refreshes and self.world.step():
-            if self.world.seconds > refreshes * 3600:
-                self.judge.fail("progress", "the refreshes do not get on", "-")
-        self._come_to_rest()
-        self._judge_the_end()
+    # The end
 
     def end(self) -> None:
         """Let go of files and threads."""
@@ -291,27 +245,6 @@ class Episode:
         for process in [*self.workers, *self.beats]:
             for strand in list(process.strands):
                 strand.kill()
-
-    def _come_to_rest(self) -> None:
-        """Let all faults end, and wait until nothing is left to say, or for long enough to say it."""
-        self.world.log("calm")
-        self.calm = True
-        actors.heal(self)
-        end = self.world.seconds + REST
-        while self.world.seconds < end:
-            until = self.world.seconds + REST_STEP
-            while self.world.seconds < until and self.world.step():
-                pass
-            rows = self.tables.grants.values()
-            if not any(row["started_at"] or unrest(self, row) for row in rows):
-                return
-
-    def _judge_the_end(self) -> None:
-        self.judge.count_losses()
-        self.judge.check_held()
-        for row in self.tables.grants.values():
-            if told := unrest(self, row):
-                self.judge.fail(*told, row["ref"])
 
 
 def _asked(undo: Undo) -> UUID | None:
@@ -326,41 +259,3 @@ def _opened(row: Any, before: Any) -> bool:
     """Whether a valve lets through what it did not before."""
     pauses = ("paused_until", "paused_by_operator")
     return "paused_until" in row and any(row[name] != before[name] for name in pauses)
-
-
-@contextmanager
-def a_home() -> Iterator[Path]:
-    """A folder for journals, in memory."""
-    home = Path(tempfile.mkdtemp(prefix="evergrant-simulation-", dir=MEMORY if MEMORY.is_dir() else None))
-    try:
-        yield home
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
-
-
-def play(
-    seed: str, profile: str, *, refreshes: int, weather: Weather | None = None, tell: Any = None, grants: int = 60
-) -> Result:
-    """Play one episode; what went wrong is in the result."""
-    with a_home() as home:
-        for machine in MACHINES:
-            (home / machine).mkdir()
-        episode = Episode(seed, PROFILES[profile], home, weather=weather, tell=tell)
-        result = Result(seed, profile, wanted=refreshes)
-        with edges.installed(episode.edges):
-            random = episode.world.random
-            try:
-                episode.prepare(grants=grants, workers=random.choice((1, 2, 3)), beats=random.choice((1, 2, 3)))
-                episode.run(refreshes)
-            except Violation as error:
-                result.violation = str(error)
-                result.story = episode.world.story_of(error.ref)
-            finally:
-                episode.end()
-        judge = episode.judge
-        result.refreshes, result.losses = judge.refreshes, dict(judge.losses)
-        result.hours, result.events = episode.world.seconds / 3600, episode.world.steps
-        result.requests = len(episode.network.sent)
-        result.digest = episode.world.digest()
-        result.counted = dict(judge.frozen)
-        return result

@@ -2,31 +2,28 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
+from simulator.client import Client
+from tests.simulation.episode import Episode
 from tests.simulation.weather import OUTAGES
-from worker.simulator.provider import Client
-
-if TYPE_CHECKING:
-    from tests.simulation.episode import Episode
 
 SECRET = "right"
 
 
 def for_a_while(
-    episode: "Episode", kind: str, begin: Callable[[], None], end: Callable[[], None], seconds: float
+    episode: Episode, kind: str, begin: Callable[[], None], end: Callable[[], None], seconds: float
 ) -> None:
     episode.judge.trouble(kind, seconds + 10)
     begin()
     episode.world.after(seconds, end)
 
 
-def duration(episode: "Episode") -> float:
+def duration(episode: Episode) -> float:
     random = episode.world.random
     return float(random.choice((5, 60, 600, 3600)) * (0.5 + random.random()))
 
 
-def outage(episode: "Episode") -> None:
+def outage(episode: Episode) -> None:
     """The provider answers everybody in the same wrong way."""
     kind = episode.world.random.choice(OUTAGES)
     episode.world.log("outage", kind)
@@ -39,7 +36,7 @@ def outage(episode: "Episode") -> None:
     )
 
 
-def database_away(episode: "Episode") -> None:
+def database_away(episode: Episode) -> None:
     """PostgreSQL is away, and comes back as it was."""
     episode.world.log("database away")
     seconds = duration(episode) / 6
@@ -52,13 +49,13 @@ def database_away(episode: "Episode") -> None:
     )
 
 
-def broker_flush(episode: "Episode") -> None:
+def broker_flush(episode: Episode) -> None:
     """FLUSHALL."""
     episode.world.log("broker flushed")
     episode.broker.flush()
 
 
-def broker_away(episode: "Episode") -> None:
+def broker_away(episode: Episode) -> None:
     """Redis is away, and has forgotten everything when it comes back."""
     episode.world.log("broker away")
     episode.broker.flush()
@@ -71,7 +68,7 @@ def broker_away(episode: "Episode") -> None:
     )
 
 
-def disk_full(episode: "Episode") -> None:
+def disk_full(episode: Episode) -> None:
     """A worker's disk takes nothing more for a while."""
     if episode.workers:
         worker = episode.world.random.choice(episode.workers)
@@ -85,7 +82,7 @@ def disk_full(episode: "Episode") -> None:
         )
 
 
-def wrong_secret(episode: "Episode") -> None:
+def wrong_secret(episode: Episode) -> None:
     """The provider has another secret for us, until somebody notices."""
     client_id = episode.world.random.choice(list(episode.tables.clients))
     episode.world.log("wrong secret", client_id)
@@ -99,34 +96,34 @@ def wrong_secret(episode: "Episode") -> None:
     )
 
 
-def clock_jump(episode: "Episode") -> None:
+def clock_jump(episode: Episode) -> None:
     """A machine's wall clock is wrong by up to an hour."""
     if episode.workers:
         worker = episode.world.random.choice(episode.workers)
         worker.skew = timedelta(seconds=episode.world.random.uniform(-3600, 3600))
 
 
-def no_beat(episode: "Episode") -> None:
+def no_beat(episode: Episode) -> None:
     """All beats are killed, and none is there for a while."""
     episode.no_beats_until = episode.world.seconds + duration(episode)
     for beat in list(episode.beats):
         episode.world.bury(beat)
 
 
-def no_worker(episode: "Episode") -> None:
+def no_worker(episode: Episode) -> None:
     """All workers are killed, and none is there for a while."""
     episode.no_workers_until = episode.world.seconds + duration(episode) / 3
     for worker in list(episode.workers):
         episode.world.bury(worker)
 
 
-def rolling_restart(episode: "Episode") -> None:
+def rolling_restart(episode: Episode) -> None:
     """Every worker is told to stop, and another is started in its place."""
     for worker in list(episode.workers):
         worker.stop()
 
 
-def fail_over(episode: "Episode") -> None:
+def fail_over(episode: Episode) -> None:
     """The standby that takes over lacks the last commits."""
     if episode.database_is_away:
         return
@@ -135,7 +132,7 @@ def fail_over(episode: "Episode") -> None:
     _come_back_rewound(episode, away_for=5 + episode.world.random.random() * 60)
 
 
-def restore(episode: "Episode") -> None:
+def restore(episode: Episode) -> None:
     """Somebody restores a backup that is minutes or hours old."""
     if episode.database_is_away:
         return
@@ -153,7 +150,7 @@ def restore(episode: "Episode") -> None:
     episode.world.after(age, put_back)
 
 
-def _come_back_rewound(episode: "Episode", *, away_for: float) -> None:
+def _come_back_rewound(episode: Episode, *, away_for: float) -> None:
     tables, world = episode.tables, episode.world
     tables.timeline = f"{int(tables.timeline, 16) + 1:08X}"
     episode.database_is_away = True

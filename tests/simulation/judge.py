@@ -8,17 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
+from simulator.ledger import Grant as LedgerGrant
+from simulator.ledger import Pair
+from simulator.provider import SimulatedProvider
 from tests.simulation.breaker import Breaker
 from tests.simulation.deaths import Deaths
+from tests.simulation.journal_judge import JournalJudge
 from tests.simulation.keys import token_of
 from tests.simulation.limits import Limits
 from tests.simulation.network import Sent
-from tests.simulation.shelf import Shelf
 from tests.simulation.tables import ABSENT, WHOLE, Row, Tables, Undo
 from tests.simulation.world import EPOCH, World
-from worker.simulator.ledger import Grant as LedgerGrant
-from worker.simulator.ledger import Pair
-from worker.simulator.provider import SimulatedProvider
 
 EPSILON = 1e-6  # s: the rounding of a time of day
 FROZEN = "frozen after the last guard"
@@ -64,7 +64,7 @@ class Judge:
         self.limits = Limits(world, tables, self.consents, self.fail)
         self.breaker = Breaker(tables, self.fail)
         self.deaths = Deaths(tables, provider.ledger, self.fail)
-        self.shelf = Shelf(tables, provider, self.recorded, self.fail)
+        self.journals = JournalJudge(tables, provider, self.recorded, self.fail)
 
     # Requests
 
@@ -139,7 +139,7 @@ class Judge:
         held = {row["refresh_fingerprint"] for row in self.tables.grants.values()}
         held |= {row["refresh_fingerprint"] for rows in self.tables.former.values() for row in rows.values()}
         tokens = {token_of(each) for each in held if each}
-        self.shelf.rewound(tokens)
+        self.journals.rewound(tokens)
         for sent in [each for each in self.volatile.values() if each.pair in self.recorded]:
             pair = self.provider.ledger.grants[sent.consent].pairs.get(sent.pair or 0) if sent.consent else None
             if pair is not None and pair.refresh_token not in tokens and not sent.lost:
@@ -181,7 +181,7 @@ class Judge:
         if "strike_grant_ids" in row:
             self.breaker.valve_changed(before, row)
         elif "replayed_incident" in row:
-            self.shelf.journal_changed(before, row)
+            self.journals.journal_changed(before, row)
         elif "incident_at" in row:
             if row["incident_at"] is None and row["timeline"] == self.tables.timeline:
                 self.unfit_since = None
@@ -191,7 +191,7 @@ class Judge:
     def _record(self, fingerprint: bytes | None) -> None:
         if fingerprint is not None and (pair := self._pair(token_of(fingerprint))) is not None:
             self.recorded.add(pair.number)
-            self.shelf.stored(pair)
+            self.journals.stored(pair)
 
     def _grant_changed(self, before: Row, after: Row, befores: Mapping[int, Row]) -> None:
         self._check_lease(after)

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
+from simulator.ledger import Grant as LedgerGrant
+from simulator.ledger import Pair
 from tests.simulation.network import Sent
 from tests.simulation.tables import Row, Tables
 from tests.simulation.world import World
-from worker.simulator.ledger import Grant as LedgerGrant
-from worker.simulator.ledger import Pair
 
 MINUTE, HOUR = 60.0, 3600.0
 MOST_AN_HOUR = 150

@@ -7,14 +7,15 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from simulator.call import Call
+from simulator.provider import SimulatedProvider
+from simulator.traffic import Request as Seen
 from tasks.attempt import Attempt
 from tasks.oauth.messages import Request
 from tasks.oauth.transport import Answer, Guard, NotSent, Response, Silence
 from tests.simulation.flight import Landing, Until, pause
 from tests.simulation.weather import FATES, Weather
 from tests.simulation.world import Process, World
-from worker.simulator.provider import Call, SimulatedProvider
-from worker.simulator.traffic import Request as Seen
 
 ENDPOINTS = {"/oauth/token": "token", "/oauth/revoke": "revoke", "/v2/bookings": "api"}
 ACTS_FIRST = frozenset(

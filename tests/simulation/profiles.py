@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.simulator.habits import Habits, habits_for
+from simulator.habits import Habits, habits_for
 
 SITE = "https://provider.example"
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from tests.simulation.episode import Result
+from tests.simulation.play import Result
 from tests.simulation.profiles import PROFILES
 
 STORY_LINES = 60

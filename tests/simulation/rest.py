@@ -1,17 +1,14 @@
 """Rest: what must be true of every grant once all faults have ended."""
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
+from tests.simulation.episode import Episode
 from tests.simulation.tables import Row
-
-if TYPE_CHECKING:
-    from tests.simulation.episode import Episode
 
 A_DAY = timedelta(days=1)
 
 
-def unrest(episode: "Episode", row: Row) -> tuple[str, str] | None:
+def unrest(episode: Episode, row: Row) -> tuple[str, str] | None:
     """Invariants 13 and 16: a grant is alive and fresh, or somebody was told."""
     consent, now = episode.judge.consents[row["id"]], episode.world.now
     gone = consent.lost(episode.world.seconds) or consent.revoked_at is not None
@@ -33,14 +30,14 @@ def unrest(episode: "Episode", row: Row) -> tuple[str, str] | None:
     return None
 
 
-def _told(episode: "Episode", row: Row) -> bool:
+def _told(episode: Episode, row: Row) -> bool:
     grant_id, tables = row["id"], episode.tables
     letter = any(each["grant_id"] == grant_id and each["resolved_at"] is None for each in tables.letters.values())
     held = tables.valves[row["client_id"]]["deaths_held_at"] is not None
     return letter or held or _waits(episode, row)
 
 
-def _waits(episode: "Episode", row: Row) -> bool:
+def _waits(episode: Episode, row: Row) -> bool:
     """Whether a journal that may hold its answer lies on a machine that is off, and somebody was told."""
     owners = {worker.place.journal_id for worker in episode.workers if worker.place is not None}
     undrained = {j["id"] for j in episode.tables.journals.values() if j["drained_at"] is None}

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.simulation import edges
-from tests.simulation.episode import MACHINES, Episode
+from tests.simulation.episode import Episode
+from tests.simulation.play import MACHINES, prepare
 from tests.simulation.profiles import PROFILES
 from tests.simulation.weather import Weather
 
@@ -33,7 +34,7 @@ def test_an_hour_of_504_after_commit_costs_at_most_what_was_under_way_and_one_gr
     world, network = episode.world, episode.network
     with edges.installed(episode.edges):
         try:
-            episode.prepare(grants=GRANTS, workers=2, beats=2, clients=1)
+            prepare(episode, grants=GRANTS, workers=2, beats=2, clients=1)
             for client in episode.tables.clients.values():  # the worst case: no rate holds anything back
                 client["rate_per_minute"], client["burst"] = None, IN_FLIGHT
             run_until(episode, 2 * HOUR)

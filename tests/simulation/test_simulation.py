@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.simulation.episode import play
 from tests.simulation.mutants import applied
+from tests.simulation.play import play
 from tests.simulation.profiles import PROFILES
 from tests.simulation.weather import Weather
 

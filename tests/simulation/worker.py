@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 import settings as configuration
 from models import journal as register
@@ -19,14 +19,14 @@ from tasks.journal.lock import FolderLock
 from tasks.oauth.transport import Answer, Response
 from tasks.settle import settle
 from tasks.workplace import Workplace, waiting
+from tests.simulation.broker import Broker
 from tests.simulation.disk import FaultyDisk, WatchedJournal, power_off
+from tests.simulation.judge import Judge
 from tests.simulation.keys import OpenVault
 from tests.simulation.network import Network, Sender, Sent, SimulatedTransport
+from tests.simulation.tables import Tables
 from tests.simulation.weather import Weather
-from tests.simulation.world import Killed
-
-if TYPE_CHECKING:
-    from tests.simulation.episode import Episode
+from tests.simulation.world import Killed, Process, World
 
 SIZES = Sizes(reserve=1 << 16, segment=1 << 20)
 MINUTE = 60.0
@@ -38,6 +38,22 @@ TASKS: dict[str, Callable[..., Any]] = {
     "evergrant.revoke": revoke.revoke.run,
     "evergrant.upkeep": upkeep.upkeep.run,
 }
+
+
+class Around(Protocol):
+    """What a worker needs of its episode."""
+
+    world: World
+    weather: Weather
+    tables: Tables
+    network: Network
+    broker: Broker
+    judge: Judge
+    database_is_away: bool
+
+    def failed(self, process: Process, what: str, error: Exception) -> None: ...
+    def worker_died(self, worker: "Worker", sent: list[Sent]) -> None: ...
+    def worker_ended(self, worker: "Worker") -> None: ...
 
 
 class PatientEvent(threading.Event):
@@ -91,7 +107,7 @@ class Place(Workplace):
 class Worker(Sender):
     """One worker process, from its start to its end."""
 
-    def __init__(self, episode: "Episode", name: str, home: Path) -> None:
+    def __init__(self, episode: Around, name: str, home: Path) -> None:
         super().__init__(episode.world, name)
         self.episode = episode
         self.network: Network = episode.network
@@ -336,6 +352,9 @@ class Worker(Sender):
         self.episode.judge.froze(sent)
 
     def made_durable(self, entries: Sequence[Entry], positions: Sequence[Position]) -> None:
-        self.episode.judge.shelf.wrote(self._sent, entries, positions)
+        self.episode.judge.journals.wrote(self._sent, entries, positions)
         bodies = [entry.body for entry in entries]
         self.episode.judge.made_durable(self._sent, bodies)
+
+    def marked(self, positions: Sequence[Position]) -> None:
+        self.episode.judge.journals.marked(positions)

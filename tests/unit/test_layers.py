@@ -1,14 +1,16 @@
-"""Imports go down only: worker → tasks → models → settings; the protocol and the policy know none of them."""
+"""Imports go down only: worker → tasks → models → settings, and nowhere in a circle."""
 
 import ast
 import subprocess
 import sys
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-OURS = {"worker", "tasks", "models", "settings", "celeryconfig", "alembic", "evergrant_client", "tests"}
+OURS = {"worker", "tasks", "models", "settings", "celeryconfig", "alembic", "simulator", "evergrant_client", "tests"}
 # What decides must be free of clocks, chance, input and output: times and facts are handed in.
 PURE = {
     *("collections", "dataclasses", "datetime", "email", "enum", "http", "json", "math", "typing", "uuid"),
@@ -40,12 +42,71 @@ def files(folder: str) -> list[Path]:
     return found
 
 
+def modules(*folders: Path) -> dict[str, Path]:
+    """The files of some folders by the whole names that they are imported by."""
+    found = {}
+    for folder in folders:
+        for path in folder.rglob("*.py"):
+            parts = path.relative_to(folder.parent).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def neighbours(path: Path, of: Mapping[str, Path]) -> set[str]:
+    """Which modules a file imports; `from package import module` needs the module, not what its package gathers."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Import(names=names):
+                found |= {alias.name for alias in names}
+            case ast.ImportFrom(module=str(module), names=names):
+                wholes = [f"{module}.{alias.name}" for alias in names]
+                found |= {whole if whole in of else module for whole in wholes}
+    return found & of.keys()
+
+
+def circle(of: Mapping[str, Path]) -> str:
+    """Some circle of imports, wherever in their files they stand and whatever for; empty where there is none."""
+    graph = {name: neighbours(path, of) for name, path in of.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return " imports ".join(reversed(error.args[1]))
+    return ""
+
+
 def test_the_import_contracts_hold() -> None:
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
     answer = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=120)
 
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "0 broken" in answer.stdout
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    names = ("worker", "tasks", "models", "simulator", "client/evergrant_client", "bench", "tests")
+    ours = modules(*(PROJECT / name for name in names))
+    ours |= {name: PROJECT / f"{name}.py" for name in ("settings", "celeryconfig")}
+
+    assert circle(ours) == ""
+
+
+def test_a_circle_is_found_also_where_a_function_or_a_type_checker_imports(tmp_path: Path) -> None:
+    folder = tmp_path / "ours"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "a.py").write_text("from ours import b\n")
+    (folder / "b.py").write_text("def f():\n    import ours.c\n")
+    (folder / "c.py").write_text("if TYPE_CHECKING:\n    from ours.a import Something\n")
+
+    assert circle(modules(folder)).count(" imports ours.") == 3
+    (folder / "c.py").write_text("import sys\n")
+    assert circle(modules(folder)) == ""
+
+
+def test_the_bundled_provider_imports_nothing_of_the_service() -> None:
+    for path in files("simulator"):
+        assert roots(path) & OURS == {"simulator"} & roots(path), path
 
 
 @pytest.mark.parametrize("name", ["settings.py", "celeryconfig.py"])
@@ -105,7 +166,7 @@ def reads_environment(node: ast.AST) -> bool:
 
 
 def test_only_settings_reads_the_variables_that_configure_us() -> None:
-    paths = [path for folder in ("worker", "tasks", "models") for path in files(folder)]
+    paths = [path for folder in ("worker", "tasks", "models", "simulator") for path in files(folder)]
     readers = {
         str(path.relative_to(PROJECT))
         for path in paths

@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import click
 
+from simulator.habits import DIALECTS
+from simulator.server import DEFAULT_PORT, run
 from worker.cli.arguments import Duration, port_fault
 from worker.cli.commands import Command
 from worker.cli.failures import Failure, misuse
-from worker.simulator.habits import DIALECTS
-from worker.simulator.server import DEFAULT_PORT, run
 
 
 @click.command(

@@ -20,6 +20,7 @@ from typing import IO
 
 import settings
 from models import database
+from simulator.control import SimulatorControl
 from worker import logs
 from worker.demo import plan
 from worker.embedded import supervisor
@@ -27,7 +28,6 @@ from worker.embedded.engines import Engines
 from worker.embedded.process import Process, Program
 from worker.embedded.signals import Signals
 from worker.embedded.supervisor import Supervisor
-from worker.simulator.control import SimulatorControl
 
 START_SECONDS = 60.0
 COMMAND_SECONDS = 60.0

@@ -9,11 +9,11 @@ from typing import Any
 from models import fleet
 from models.database import transaction
 from settings import current
+from simulator.control import as_json_lines
 from worker.demo import plan
 from worker.demo.installation import START_SECONDS, Installation, NotReady, usual_job
 from worker.demo.plan import LEFT, OURS, USUAL, Plan
 from worker.embedded import supervisor
-from worker.simulator.control import as_json_lines
 
 PROVIDER_FILE = """\
 title = "The bundled simulator, as the demo runs it"

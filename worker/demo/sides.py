@@ -12,8 +12,8 @@ from sqlalchemy import Connection, RowMapping, text
 
 from models.database import transaction
 from models.vault import Vault
+from simulator.control import SimulatorControl
 from worker.demo.plan import OURS, USUAL
-from worker.simulator.control import SimulatorControl
 
 log = structlog.get_logger()
 

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
+from simulator.control import SimulatorControl
 from worker.demo.applications import Applications
 from worker.demo.installation import Installation
 from worker.demo.plan import LEFT, OURS, STRICT_DEADLINE_SECONDS, USUAL, Plan
 from worker.demo.preparations import write_provider_file
 from worker.demo.sides import State, Watcher
-from worker.simulator.control import SimulatorControl
 
 PATIENCE_SECONDS = 20.0
 OUTAGE: tuple[tuple[int, dict[str, str], float], ...] = ((504, {}, 1.0), (503, {"Retry-After": "1"}, 2.5))

@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import Engine, text
 
 import settings
+from simulator.control import SimulatorControl
+from simulator.launch import simulator_thread
 from tests.integration.cli.evergrant import Evergrant
-from worker.simulator.control import SimulatorControl
-from worker.simulator.launch import simulator_thread
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ import settings
 from models import client as clients
 from models.database import transaction
 from models.vault import Vault
+from simulator.control import SimulatorControl
 from tasks import connect as flow
 from tasks import consent
 from tasks.connect_errors import StateUsed
@@ -28,7 +29,6 @@ from tasks.probe import probe
 from tasks.registration import Registrations
 from tasks.workplace import Workplace
 from tests.integration.cli.evergrant import Done, Evergrant
-from worker.simulator.control import SimulatorControl
 
 FRESH = '{"access_token":"at2","refresh_token":"rt2","expires_in":60}'
 MANY = 1000  # times: for as long as anybody asks

@@ -9,9 +9,9 @@ import pytest
 
 import settings
 from models.vault import Vault
+from simulator.control import SimulatorControl, as_json_lines
 from tasks.journal import held, take_over
 from tests.integration.cli.evergrant import Done, Evergrant
-from worker.simulator.control import SimulatorControl, as_json_lines
 
 Take = Callable[..., Done]
 ANSWER = '{"access_token":"at2","refresh_token":"rt2","expires_in":600}'

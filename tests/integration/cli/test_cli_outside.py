@@ -17,11 +17,11 @@ import pytest
 from pydantic import SecretStr
 
 import settings
+from simulator.control import SimulatorControl
 from tests import polling
 from tests.integration.cli.evergrant import Evergrant
 from tests.integration.cli.test_cli_connect import visit
 from worker.cli.import_flow import PORTION
-from worker.simulator.control import SimulatorControl
 
 ROOT = Path(__file__).resolve().parents[3]
 Start = Callable[..., "subprocess.Popen[str]"]

@@ -7,9 +7,9 @@ import pytest
 
 import settings
 from models.vault import Vault
+from simulator.control import SimulatorControl, as_json_lines
 from tasks.journal import held, take_over
 from tests.integration.cli.evergrant import Done, Evergrant
-from worker.simulator.control import SimulatorControl, as_json_lines
 
 PROFILES = ["none", "on_use", "grace:30", "immediate", "family"]
 Probe = Callable[..., Done]

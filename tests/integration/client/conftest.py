@@ -1,4 +1,4 @@
-"""Fixtures: the client package on the heart's database, as an application with the two roles it needs."""
+"""Fixtures: the client package on the harness's database, as an application with the two roles it needs."""
 
 import secrets
 import threading
@@ -13,35 +13,35 @@ from evergrant_client import Evergrant
 from models import roles
 from models.database import transaction
 from tasks.oauth.transport import Response
-from tests.heart import Heart, token_set
+from tests.harness import Harness, token_set
 
 LATER = timedelta(hours=1)
 
 
 @pytest.fixture
-def client(heart: Heart) -> int:
-    made = heart.client()
-    heart.run("update evergrant.valves set credentials_proven_no = 1")
+def client(harness: Harness) -> int:
+    made = harness.client()
+    harness.run("update evergrant.valves set credentials_proven_no = 1")
     return made
 
 
 @pytest.fixture
-def dsn(heart: Heart) -> Iterator[str]:
+def dsn(harness: Harness) -> Iterator[str]:
     """A login that may read the view and call the functions, and nothing else."""
     with transaction() as connection:
         roles.apply(connection)
     name, password = f"login_{secrets.token_hex(6)}", secrets.token_hex(8)
-    heart.run(f"create role {name} login password '{password}' in role evergrant_reader, evergrant_requester")
-    assert heart.settings.database_url is not None
-    yield make_conninfo(heart.settings.database_url.get_secret_value(), user=name, password=password)
-    heart.run("select pg_terminate_backend(pid) from pg_stat_activity where usename = :name", name=name)
-    heart.run(f"drop role {name}")
+    harness.run(f"create role {name} login password '{password}' in role evergrant_reader, evergrant_requester")
+    assert harness.settings.database_url is not None
+    yield make_conninfo(harness.settings.database_url.get_secret_value(), user=name, password=password)
+    harness.run("select pg_terminate_backend(pid) from pg_stat_activity where usename = :name", name=name)
+    harness.run(f"drop role {name}")
 
 
 @pytest.fixture
-def keys(heart: Heart) -> str:
-    assert heart.settings.access_token_keys is not None
-    return heart.settings.access_token_keys.get_secret_value()
+def keys(harness: Harness) -> str:
+    assert harness.settings.access_token_keys is not None
+    return harness.settings.access_token_keys.get_secret_value()
 
 
 @pytest.fixture
@@ -60,8 +60,8 @@ def evergrant(dsn: str, keys: str) -> Iterator[Evergrant]:
 class Refresher:
     """Beat and worker in a thread: whatever is wished for is refreshed with the next token set."""
 
-    def __init__(self, heart: Heart, client: int) -> None:
-        self._heart = heart
+    def __init__(self, harness: Harness, client: int) -> None:
+        self._harness = harness
         self._client = client
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -77,16 +77,16 @@ class Refresher:
 
     def _run(self) -> None:
         while not self._stopping.wait(0.02):
-            claimed = self._heart.claim(self._client)
-            for attempt in self._heart.start([*claimed.wished, *claimed.due]):
+            claimed = self._harness.claim(self._client)
+            for attempt in self._harness.start([*claimed.wished, *claimed.due]):
                 self.refreshed += 1
-                self._heart.settle((attempt, self._next()))
+                self._harness.settle((attempt, self._next()))
 
     def _next(self) -> Response:
         return token_set(f"refreshed-{self.refreshed}")
 
 
 @pytest.fixture
-def refresher(heart: Heart, client: int) -> Iterator[Refresher]:
-    with Refresher(heart, client) as running:
+def refresher(harness: Harness, client: int) -> Iterator[Refresher]:
+    with Refresher(harness, client) as running:
         yield running

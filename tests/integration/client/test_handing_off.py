@@ -17,7 +17,7 @@ import evergrant_client.requests
 from evergrant_client import Evergrant, GrantRevoked, NotFreshYet
 from evergrant_client.database import Database
 from models.database import engine
-from tests.heart import Heart, token_set
+from tests.harness import Harness, token_set
 from tests.integration.client.conftest import LATER, Refresher
 from tests.polling import eventually
 
@@ -75,9 +75,9 @@ def api() -> Iterator[Api]:
 
 
 def test_fifty_threads_that_see_a_401_at_once_cause_one_refresh(
-    heart: Heart, client: int, evergrant: Evergrant, refresher: Refresher, api: Api
+    harness: Harness, client: int, evergrant: Evergrant, refresher: Refresher, api: Api
 ) -> None:
-    heart.grant(client, due_in=LATER)
+    harness.grant(client, due_in=LATER)
     auth = evergrant_client.requests.auth(evergrant, "customer")
     evergrant.access_token("customer")
     api.accepted, api.gate = "at-refreshed-1", threading.Barrier(50)
@@ -86,7 +86,7 @@ def test_fifty_threads_that_see_a_401_at_once_cause_one_refresh(
     assert found == [200] * 50
     assert (api.answers.count(401), api.answers.count(200)) == (50, 50)
     assert refresher.refreshed == 1
-    assert heart.one("select generation from evergrant.grants")["generation"] == 2
+    assert harness.one("select generation from evergrant.grants")["generation"] == 2
 
 
 PROGRAM = """
@@ -100,9 +100,9 @@ reader.close()
 
 
 def test_processes_that_see_a_401_at_once_cause_one_refresh(
-    heart: Heart, client: int, in_environment: dict[str, str], refresher: Refresher, api: Api
+    harness: Harness, client: int, in_environment: dict[str, str], refresher: Refresher, api: Api
 ) -> None:
-    heart.grant(client, due_in=LATER)
+    harness.grant(client, due_in=LATER)
     api.accepted, api.gate = "at-refreshed-1", threading.Barrier(3)
     command = [sys.executable, "-c", PROGRAM, api.url]
     env = {**os.environ, **in_environment, "PYTHONPATH": str(PACKAGE)}
@@ -112,79 +112,81 @@ def test_processes_that_see_a_401_at_once_cause_one_refresh(
 
 
 def test_a_401_rereads_and_finds_what_another_process_has_refreshed(
-    heart: Heart, client: int, evergrant: Evergrant
+    harness: Harness, client: int, evergrant: Evergrant
 ) -> None:
-    heart.grant(client)
+    harness.grant(client)
     token = evergrant.access_token("customer")
-    heart.ask(client, token_set("2"))
+    harness.ask(client, token_set("2"))
     assert evergrant.access_token("customer") == token
     assert evergrant.access_token("customer", rejected=token).value == "at-2"
     assert evergrant.access_token("customer").value == "at-2"
-    assert heart.all("select id from evergrant.refresh_requests") == []
+    assert harness.all("select id from evergrant.refresh_requests") == []
 
 
-def test_a_401_rereads_though_something_newer_is_remembered(heart: Heart, client: int, evergrant: Evergrant) -> None:
+def test_a_401_rereads_though_something_newer_is_remembered(
+    harness: Harness, client: int, evergrant: Evergrant
+) -> None:
     """A slow request, sent with the token before last, must not be repeated with one that has ended as well."""
-    heart.grant(client)
+    harness.grant(client)
     first = evergrant.access_token("customer")
-    heart.ask(client, token_set("2"))
+    harness.ask(client, token_set("2"))
     evergrant.access_token("customer", rejected=first)
-    heart.later(hours=2)
-    heart.ask(client, token_set("3"))
+    harness.later(hours=2)
+    harness.ask(client, token_set("3"))
     assert evergrant.access_token("customer", rejected=first).value == "at-3"
 
 
 def test_a_401_to_a_token_that_is_seconds_old_asks_for_nothing_and_is_passed_on(
-    heart: Heart, client: int, evergrant: Evergrant, api: Api
+    harness: Harness, client: int, evergrant: Evergrant, api: Api
 ) -> None:
-    heart.grant(client)
-    heart.ask(client, token_set("2"))
+    harness.grant(client)
+    harness.ask(client, token_set("2"))
     api.accepted = "another"
     auth = evergrant_client.requests.auth(evergrant, "customer")
     assert requests.get(api.url, auth=auth, timeout=60).status_code == 401
     assert api.answers == [401]
     with pytest.raises(NotFreshYet, match="refreshed a moment ago"):
         evergrant.access_token("customer", rejected=evergrant.access_token("customer"))
-    assert heart.all("select id from evergrant.refresh_requests") == []
+    assert harness.all("select id from evergrant.refresh_requests") == []
 
 
 def test_a_401_to_a_token_whose_grant_was_revoked_meanwhile_says_so(
-    heart: Heart, client: int, evergrant: Evergrant, api: Api
+    harness: Harness, client: int, evergrant: Evergrant, api: Api
 ) -> None:
-    heart.grant(client)
+    harness.grant(client)
     evergrant.access_token("customer")
-    heart.run("select evergrant.request_revocation('customer')")
+    harness.run("select evergrant.request_revocation('customer')")
     api.accepted = "nothing"
     with pytest.raises(GrantRevoked):
         requests.get(api.url, auth=evergrant_client.requests.auth(evergrant, "customer"), timeout=60)
 
 
 def test_somebody_who_asks_in_a_transaction_that_stays_open_keeps_no_reader_waiting(
-    heart: Heart, client: int, evergrant: Evergrant
+    harness: Harness, client: int, evergrant: Evergrant
 ) -> None:
-    grant = heart.grant(client, due_in=LATER)
+    grant = harness.grant(client, due_in=LATER)
     token = evergrant.access_token("customer")
     with engine().connect() as connection, connection.begin():
         connection.exec_driver_sql("select evergrant.request_refresh('customer', if_generation => 1)")
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(evergrant.access_token, "customer", rejected=token)
-            heart.until_due(grant)
-            heart.ask(client, token_set("2"))
+            harness.until_due(grant)
+            harness.ask(client, token_set("2"))
             assert waiting.result(20).value == "at-2"
 
 
 def test_news_of_a_stored_token_set_wakes_who_waits(
-    heart: Heart, client: int, evergrant: Evergrant, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, client: int, evergrant: Evergrant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    grant = heart.grant(client, due_in=LATER, access_left=None)
+    grant = harness.grant(client, due_in=LATER, access_left=None)
     monkeypatch.setattr("evergrant_client.evergrant.FIRST_PAUSE", 600.0)
     monkeypatch.setattr("evergrant_client.evergrant.LONGEST_PAUSE", 600.0)
     listening = "select from pg_stat_activity where application_name = 'evergrant-client' and query ilike 'listen%'"
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(evergrant.access_token, "customer", timeout=60)
-        eventually(lambda: heart.all(listening))
-        heart.until_due(grant)
-        heart.ask(client, token_set("2"))
+        eventually(lambda: harness.all(listening))
+        harness.until_due(grant)
+        harness.ask(client, token_set("2"))
         assert waiting.result(20).value == "at-2"
 
 
@@ -196,10 +198,10 @@ def backend(evergrant: Evergrant) -> int:
 
 
 def test_a_child_of_a_fork_reads_on_connections_of_its_own_and_leaves_the_parents_alone(
-    heart: Heart, client: int, evergrant: Evergrant
+    harness: Harness, client: int, evergrant: Evergrant
 ) -> None:
-    heart.grant(client)
-    heart.grant(client, "second")
+    harness.grant(client)
+    harness.grant(client, "second")
     evergrant.access_token("customer")
     ours = backend(evergrant)
     reading, writing = os.pipe()

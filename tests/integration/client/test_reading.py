@@ -19,55 +19,55 @@ from evergrant_client import (
     Unreachable,
 )
 from models.vault import KeyRing
-from tests.heart import Heart, token_set
+from tests.harness import Harness, token_set
 from tests.integration.client.conftest import Refresher
 from tests.polling import eventually
 
 LATER = timedelta(hours=1)
 
 
-def test_a_fresh_token_is_read_and_opened(heart: Heart, client: int, evergrant: Evergrant) -> None:
-    heart.grant(client)
+def test_a_fresh_token_is_read_and_opened(harness: Harness, client: int, evergrant: Evergrant) -> None:
+    harness.grant(client)
     token = evergrant.access_token("customer")
     assert (token.value, token.generation) == ("at-customer-1", 1)
     assert timedelta(minutes=39) < token.expires_at - datetime.now(UTC) <= timedelta(minutes=40)
     assert "at-customer-1" not in repr(token) + repr(evergrant)
-    assert heart.all("select id from evergrant.refresh_requests") == []
+    assert harness.all("select id from evergrant.refresh_requests") == []
 
 
 @pytest.mark.parametrize("left", [timedelta(seconds=40), timedelta(0), None], ids=["too short", "ended", "absent"])
 def test_a_token_that_is_too_old_is_refreshed_and_waited_for(
-    heart: Heart, client: int, evergrant: Evergrant, refresher: Refresher, left: timedelta | None
+    harness: Harness, client: int, evergrant: Evergrant, refresher: Refresher, left: timedelta | None
 ) -> None:
-    heart.grant(client, due_in=LATER, access_left=left)
+    harness.grant(client, due_in=LATER, access_left=left)
     token = evergrant.access_token("customer", min_ttl=60)
     assert (token.value, token.generation) == ("at-refreshed-1", 2)
     assert refresher.refreshed == 1
 
 
-def test_only_a_401_is_reported_as_one(heart: Heart, client: int, evergrant: Evergrant) -> None:
+def test_only_a_401_is_reported_as_one(harness: Harness, client: int, evergrant: Evergrant) -> None:
     """A reported 401 counts against the grant when nobody else can be a witness: an old token is no evidence."""
     reported = "select rejected from evergrant.refresh_requests"
-    heart.grant(client, due_in=LATER)
+    harness.grant(client, due_in=LATER)
     with pytest.raises(NotFreshYet):
         evergrant.access_token("customer", min_ttl=2400, timeout=0)
-    assert [row["rejected"] for row in heart.all(reported)] == [False]
-    heart.run("delete from evergrant.refresh_requests")
+    assert [row["rejected"] for row in harness.all(reported)] == [False]
+    harness.run("delete from evergrant.refresh_requests")
     evergrant.report_rejected("customer", evergrant.access_token("customer"))
-    assert [row["rejected"] for row in heart.all(reported)] == [True]
+    assert [row["rejected"] for row in harness.all(reported)] == [True]
 
 
-def test_no_more_is_asked_for_than_a_third_of_the_life(heart: Heart, client: int, evergrant: Evergrant) -> None:
-    heart.grant(client, due_in=LATER, life=timedelta(seconds=60), access_left=timedelta(seconds=25))
+def test_no_more_is_asked_for_than_a_third_of_the_life(harness: Harness, client: int, evergrant: Evergrant) -> None:
+    harness.grant(client, due_in=LATER, life=timedelta(seconds=60), access_left=timedelta(seconds=25))
     assert evergrant.access_token("customer", min_ttl=60, timeout=0).generation == 1
 
 
-def test_a_refresh_that_does_not_come_in_time_is_told(heart: Heart, client: int, evergrant: Evergrant) -> None:
-    heart.grant(client, due_in=LATER, access_left=timedelta(seconds=5))
+def test_a_refresh_that_does_not_come_in_time_is_told(harness: Harness, client: int, evergrant: Evergrant) -> None:
+    harness.grant(client, due_in=LATER, access_left=timedelta(seconds=5))
     with pytest.raises(NotFreshYet, match=r"'customer' came within 1 s: try again in 5 s") as caught:
         evergrant.access_token("customer", timeout=0.3)
     assert caught.value.retry_after == 5
-    assert len(heart.all("select id from evergrant.refresh_requests")) == 1
+    assert len(harness.all("select id from evergrant.refresh_requests")) == 1
 
 
 @pytest.mark.parametrize(
@@ -79,16 +79,16 @@ def test_a_refresh_that_does_not_come_in_time_is_told(heart: Heart, client: int,
     ],
 )
 def test_a_grant_that_hands_out_nothing_says_why(
-    heart: Heart, client: int, evergrant: Evergrant, status: str, error: EvergrantError
+    harness: Harness, client: int, evergrant: Evergrant, status: str, error: EvergrantError
 ) -> None:
-    heart.grant(client, status=status, reason="response_lost")
+    harness.grant(client, status=status, reason="response_lost")
     with pytest.raises(type(error)) as caught:
         evergrant.access_token("customer")
     assert (str(caught.value), caught.value.args) == (str(error), error.args)
 
 
-def test_a_paused_grant_is_read_until_its_token_is_too_old(heart: Heart, client: int, evergrant: Evergrant) -> None:
-    heart.grant(client, status="paused")
+def test_a_paused_grant_is_read_until_its_token_is_too_old(harness: Harness, client: int, evergrant: Evergrant) -> None:
+    harness.grant(client, status="paused")
     assert evergrant.access_token("customer").generation == 1
     with pytest.raises(NotFreshYet, match="paused by an operator") as caught:
         evergrant.access_token("customer", min_ttl=2400)
@@ -96,14 +96,14 @@ def test_a_paused_grant_is_read_until_its_token_is_too_old(heart: Heart, client:
 
 
 def test_a_revocation_that_is_asked_for_ends_the_reading_at_once(
-    heart: Heart, client: int, evergrant: Evergrant
+    harness: Harness, client: int, evergrant: Evergrant
 ) -> None:
-    heart.grant(client)
+    harness.grant(client)
     evergrant.access_token("customer")
     assert evergrant.request_revocation("customer", reason="left") == 1
     with pytest.raises(GrantRevoked):
         evergrant.access_token("customer")
-    assert heart.one("select reason from evergrant.revocations")["reason"] == "left"
+    assert harness.one("select reason from evergrant.revocations")["reason"] == "left"
 
 
 def test_an_unknown_ref_is_named(client: int, evergrant: Evergrant) -> None:
@@ -114,10 +114,10 @@ def test_an_unknown_ref_is_named(client: int, evergrant: Evergrant) -> None:
 
 
 def test_an_ambiguous_ref_names_the_clients_and_one_of_them_resolves_it(
-    heart: Heart, client: int, evergrant: Evergrant
+    harness: Harness, client: int, evergrant: Evergrant
 ) -> None:
-    heart.grant(client)
-    heart.grant(heart.client("other"), token="other")
+    harness.grant(client)
+    harness.grant(harness.client("other"), token="other")
     with pytest.raises(AmbiguousGrant, match=r"\(demo, other\): pass client="):
         evergrant.access_token("customer")
     for call in (evergrant.request_refresh, evergrant.request_revocation):
@@ -126,18 +126,18 @@ def test_an_ambiguous_ref_names_the_clients_and_one_of_them_resolves_it(
     assert evergrant.access_token("customer", client="other").value == "at-other"
 
 
-def test_a_ref_that_was_connected_anew_means_the_new_grant(heart: Heart, client: int, evergrant: Evergrant) -> None:
-    heart.set(heart.grant(client), status="revoked")
-    heart.grant(client, token="new", generation=7)
+def test_a_ref_that_was_connected_anew_means_the_new_grant(harness: Harness, client: int, evergrant: Evergrant) -> None:
+    harness.set(harness.grant(client), status="revoked")
+    harness.grant(client, token="new", generation=7)
     assert evergrant.access_token("customer").value == "at-new"
 
 
 def test_one_organization_is_set_by_itself_and_several_are_listed(
-    heart: Heart, client: int, evergrant: Evergrant
+    harness: Harness, client: int, evergrant: Evergrant
 ) -> None:
-    heart.grant(client, "single", labels={"org": ["8f2"]})
-    heart.grant(client, "chain", labels={"org": ["8f2", "9a1"]})
-    heart.grant(client, "none")
+    harness.grant(client, "single", labels={"org": ["8f2"]})
+    harness.grant(client, "chain", labels={"org": ["8f2", "9a1"]})
+    harness.grant(client, "none")
     assert evergrant.access_token("single").request_headers()["X-API-ORG"] == "8f2"
     assert evergrant.access_token("chain").value == "at-chain-1"
     with pytest.raises(LabelNotChosen, match="org= one of: 8f2, 9a1"):
@@ -149,8 +149,8 @@ def test_one_organization_is_set_by_itself_and_several_are_listed(
     assert evergrant.access_token("none", org="x").request_headers()["X-API-ORG"] == "x"
 
 
-def test_a_wrong_key_ring_is_named(heart: Heart, client: int, dsn: str) -> None:
-    heart.grant(client)
+def test_a_wrong_key_ring_is_named(harness: Harness, client: int, dsn: str) -> None:
+    harness.grant(client)
     for name, says in (("elsewhere", "key 'a1' is not in access_keys"), ("a1", "another key under the same id")):
         reader = Evergrant(dsn=dsn, access_keys=KeyRing.generate_line(name))
         with pytest.raises(CannotOpen, match=says):
@@ -159,21 +159,21 @@ def test_a_wrong_key_ring_is_named(heart: Heart, client: int, dsn: str) -> None:
 
 
 def test_a_ring_in_a_file_is_read_again_when_the_keys_were_rotated(
-    heart: Heart, client: int, in_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    harness: Harness, client: int, in_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = heart.settings.home / "access.keys"
+    file = harness.settings.home / "access.keys"
     file.write_text(KeyRing.generate_line("old") + "\n")
     monkeypatch.setenv("EVERGRANT_ACCESS_TOKEN_KEYS_FILE", str(file))
     monkeypatch.setenv("EVERGRANT_CLIENT_DSN", in_environment["EVERGRANT_CLIENT_DSN"])
-    heart.grant(client)
+    harness.grant(client)
     reader = Evergrant()
     file.write_text(in_environment["EVERGRANT_ACCESS_TOKEN_KEYS"] + "\n")
     assert reader.access_token("customer").value == "at-customer-1"
     reader.close()
 
 
-def test_a_login_without_rights_is_told_which_role_it_lacks(heart: Heart, client: int, dsn: str, keys: str) -> None:
-    heart.run("revoke all on evergrant.access_tokens from evergrant_reader")
+def test_a_login_without_rights_is_told_which_role_it_lacks(harness: Harness, client: int, dsn: str, keys: str) -> None:
+    harness.run("revoke all on evergrant.access_tokens from evergrant_reader")
     reader = Evergrant(dsn=dsn, access_keys=keys)
     with pytest.raises(NotAllowed, match="evergrant_reader"):
         reader.access_token("customer")
@@ -188,9 +188,9 @@ def test_a_database_without_evergrant_is_told(empty_postgres_url: str, keys: str
 
 
 def test_a_database_that_is_away_is_bridged_while_the_token_lasts(
-    heart: Heart, client: int, dsn: str, keys: str, evergrant: Evergrant
+    harness: Harness, client: int, dsn: str, keys: str, evergrant: Evergrant
 ) -> None:
-    heart.grant(client)
+    harness.grant(client)
     token = evergrant.access_token("customer")
     away = Evergrant(dsn=dsn.replace("host=", "host=/nowhere"), access_keys=keys)
     away._memory.keep(("customer", None, None), evergrant._memory.find(("customer", None, None)) or pytest.fail("none"))
@@ -200,19 +200,19 @@ def test_a_database_that_is_away_is_bridged_while_the_token_lasts(
             away.access_token("customer", **needy)
 
 
-def test_a_connection_that_the_server_closed_is_replaced(heart: Heart, client: int, evergrant: Evergrant) -> None:
-    heart.grant(client)
+def test_a_connection_that_the_server_closed_is_replaced(harness: Harness, client: int, evergrant: Evergrant) -> None:
+    harness.grant(client)
     token = evergrant.access_token("customer")
-    heart.run("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'evergrant-client'")
-    heart.ask(client, token_set("2"))
+    harness.run("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'evergrant-client'")
+    harness.ask(client, token_set("2"))
     assert evergrant.access_token("customer", rejected=token).value == "at-2"
 
 
 @pytest.mark.parametrize("left", [timedelta(minutes=30), timedelta(0)], ids=["nearly stale", "stale"])
 def test_a_grant_on_demand_that_is_read_is_renewed(
-    heart: Heart, client: int, evergrant: Evergrant, refresher: Refresher, left: timedelta
+    harness: Harness, client: int, evergrant: Evergrant, refresher: Refresher, left: timedelta
 ) -> None:
-    grant = heart.grant(client, due_in=timedelta(days=7), access_left=left, keep="on-demand")
+    grant = harness.grant(client, due_in=timedelta(days=7), access_left=left, keep="on-demand")
     evergrant.access_token("customer")
-    eventually(lambda: heart.row(grant)["generation"] == 2)
+    eventually(lambda: harness.row(grant)["generation"] == 2)
     assert refresher.refreshed == 1

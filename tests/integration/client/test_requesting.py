@@ -11,13 +11,13 @@ from sqlalchemy import create_engine, make_url
 from sqlalchemy.orm import Session
 
 from evergrant_client import AmbiguousGrant, Evergrant, EvergrantError, IdempotencyKeyTaken, NotConfigured, UnknownGrant
-from tests.heart import Heart
+from tests.harness import Harness
 
 
 @pytest.fixture
-def url(heart: Heart) -> str:
-    assert heart.settings.database_url is not None
-    return heart.settings.database_url.get_secret_value()
+def url(harness: Harness) -> str:
+    assert harness.settings.database_url is not None
+    return harness.settings.database_url.get_secret_value()
 
 
 Use = Callable[[str, Callable[[object], object]], object]
@@ -61,9 +61,9 @@ def use(request: pytest.FixtureRequest) -> Use:
 
 
 def test_a_request_commits_with_the_application(
-    heart: Heart, client: int, evergrant: Evergrant, url: str, use: Use
+    harness: Harness, client: int, evergrant: Evergrant, url: str, use: Use
 ) -> None:
-    heart.grant(client)
+    harness.grant(client)
     assert use(url, lambda c: evergrant.request_refresh("customer", connection=c)) == 2
     made = use(
         url,
@@ -71,16 +71,16 @@ def test_a_request_commits_with_the_application(
             "customer", client="demo", reason="account deleted", idempotency_key="k", erase=True, connection=c
         ),
     )
-    row = heart.one("select id, reason, idempotency_key from evergrant.revocations")
+    row = harness.one("select id, reason, idempotency_key from evergrant.revocations")
     assert row == {"id": made, "reason": "account deleted", "idempotency_key": "k"}
-    assert len(heart.all("select grant_id from evergrant.erasures")) == 1
+    assert len(harness.all("select grant_id from evergrant.erasures")) == 1
     assert use(url, lambda c: evergrant.request_revocation("nobody", missing_ok=True, connection=c)) is None
 
 
 def test_a_request_is_rolled_back_with_the_application(
-    heart: Heart, client: int, evergrant: Evergrant, url: str, use: Use
+    harness: Harness, client: int, evergrant: Evergrant, url: str, use: Use
 ) -> None:
-    heart.grant(client)
+    harness.grant(client)
 
     def fail(connection: object) -> None:
         evergrant.request_revocation("customer", connection=connection)
@@ -89,17 +89,17 @@ def test_a_request_is_rolled_back_with_the_application(
 
     with pytest.raises(_Gone):
         use(url, fail)
-    assert heart.all("select id from evergrant.revocations") == []
-    assert heart.all("select id from evergrant.refresh_requests") == []
+    assert harness.all("select id from evergrant.revocations") == []
+    assert harness.all("select id from evergrant.refresh_requests") == []
     assert evergrant.access_token("customer").generation == 1
 
 
 def test_what_the_functions_refuse_is_told_in_the_same_words(
-    heart: Heart, client: int, evergrant: Evergrant, url: str, use: Use
+    harness: Harness, client: int, evergrant: Evergrant, url: str, use: Use
 ) -> None:
-    heart.grant(client)
-    heart.grant(client, "other")
-    heart.grant(heart.client("second"))
+    harness.grant(client)
+    harness.grant(client, "other")
+    harness.grant(harness.client("second"))
     evergrant.request_revocation("other", idempotency_key="k")
     refused: list[tuple[type[EvergrantError], dict[str, Any]]] = [
         (UnknownGrant, {"ref": "nobody"}),
@@ -124,11 +124,11 @@ async def _asynchronously(url: str, evergrant: Evergrant) -> None:
         evergrant.request_revocation("customer", connection=connection)
 
 
-def test_an_asynchronous_connection_is_refused(heart: Heart, client: int, evergrant: Evergrant, url: str) -> None:
+def test_an_asynchronous_connection_is_refused(harness: Harness, client: int, evergrant: Evergrant, url: str) -> None:
     """It would return a coroutine that nobody awaits, and the request would be lost in silence."""
     import asyncio
 
-    heart.grant(client)
+    harness.grant(client)
     with pytest.raises(NotConfigured, match="none asynchronous"):
         asyncio.run(_asynchronously(url, evergrant))
-    assert heart.all("select id from evergrant.revocations") == []
+    assert harness.all("select id from evergrant.revocations") == []

@@ -13,7 +13,7 @@ import settings
 from models import application
 from models.database import transaction
 from models.reading import client_by_name
-from tests.heart import Heart
+from tests.harness import Harness
 from tests.integration.web.asking import Web
 from worker.web import server
 
@@ -41,7 +41,7 @@ def bound(tmp_path: Path, **more: Any) -> settings.Settings:
 
 
 @pytest.fixture
-def key(heart: Heart) -> Callable[..., str]:
+def key(harness: Harness) -> Callable[..., str]:
     """`key("billing", client="demo")`: the key of a new application."""
 
     def added(name: str = "billing", *, client: str | None = None) -> str:
@@ -55,7 +55,7 @@ def key(heart: Heart) -> Callable[..., str]:
 
 
 @pytest.fixture
-def web(heart: Heart, tmp_path: Path, key: Callable[..., str]) -> Iterator[Web]:
+def web(harness: Harness, tmp_path: Path, key: Callable[..., str]) -> Iterator[Web]:
     """The listeners, asked with the key of an application that sees every client."""
     with served(bound(tmp_path)) as addresses:
         yield Web(addresses, key())

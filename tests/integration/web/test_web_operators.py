@@ -16,7 +16,7 @@ from models import database, process, roles
 from models.database import transaction
 from settings import SettingsError
 from tests.certificates import written
-from tests.heart import Heart
+from tests.harness import Harness
 from tests.integration.web.asking import Web, ask
 from tests.integration.web.conftest import bound, served
 from tests.metrics_page import on_the_page, scraped
@@ -25,35 +25,35 @@ from worker.web.listening import ops_listener, token_listener
 
 
 @pytest.fixture
-def alive(heart: Heart) -> Iterator[None]:
+def alive(harness: Harness) -> Iterator[None]:
     """A beat and a worker that said just now that they live."""
-    heart.run("delete from evergrant.processes")
-    ids = [heart.one("select gen_random_uuid() as id")["id"] for _ in range(2)]
+    harness.run("delete from evergrant.processes")
+    ids = [harness.one("select gen_random_uuid() as id")["id"] for _ in range(2)]
     with transaction() as connection:
         for kind, identity in zip(("beat", "worker"), ids, strict=True):
             process.see(connection, identity, kind=kind, host="here", pid=1)
     yield
-    heart.run("delete from evergrant.processes")
+    harness.run("delete from evergrant.processes")
 
 
-def test_ready_means_that_it_may_send(heart: Heart, alive: None, web: Web) -> None:
+def test_ready_means_that_it_may_send(harness: Harness, alive: None, web: Web) -> None:
     assert web.ops("/healthz").json == {"alive": True}
     assert web.ops("/readyz").json == {"ready": True, "reasons": []}
-    heart.run("delete from evergrant.processes where kind = 'worker'")
-    heart.run("update evergrant.installation set database_name = 'another'")
+    harness.run("delete from evergrant.processes where kind = 'worker'")
+    harness.run("update evergrant.installation set database_name = 'another'")
     answer = web.ops("/readyz")
     assert (answer.status, answer.json["reasons"]) == (503, ["database_copied", "no_worker"])
     assert web.ops("/healthz").status == 200
 
 
 def test_metrics_tell_what_the_database_knows_and_all_of_them_are_on_the_page(
-    heart: Heart, alive: None, web: Web
+    harness: Harness, alive: None, web: Web
 ) -> None:
-    client = heart.client()
-    heart.grant(client, "a")
-    heart.grant(client, "b", status="needs_consent")
-    heart.run("update evergrant.valves set paused_by_operator = true")
-    heart.run(
+    client = harness.client()
+    harness.grant(client, "a")
+    harness.grant(client, "b", status="needs_consent")
+    harness.run("update evergrant.valves set paused_by_operator = true")
+    harness.run(
         """insert into evergrant.dead_letters (kind, client_id, grant_id, ref, generation, cause, attempts,
             first_failed_at, dead_at)
         select 'refresh', client_id, id, ref, 1, 'revoked_or_expired', 2, now(), now()
@@ -71,21 +71,21 @@ def test_metrics_tell_what_the_database_knows_and_all_of_them_are_on_the_page(
     assert scraped(told) == on_the_page("the fleet, from web")
 
 
-def test_without_a_place_for_tokens_there_is_the_operators_listener_alone(heart: Heart, tmp_path: Path) -> None:
+def test_without_a_place_for_tokens_there_is_the_operators_listener_alone(harness: Harness, tmp_path: Path) -> None:
     with served(bound(tmp_path, token_bind=None)) as addresses:
         assert addresses.token is None
         assert ask(addresses.ops, "GET", "/healthz").status == 200
         assert ask(addresses.ops, "GET", "/metrics").status == 200
 
 
-def test_the_two_listeners_have_nothing_in_common(heart: Heart, web: Web) -> None:
+def test_the_two_listeners_have_nothing_in_common(harness: Harness, web: Web) -> None:
     assert urlsplit(web.addresses.ops).port != urlsplit(web.url).port
     assert web.ops("/v1/grants/customer/token").status == 404
     assert web.ask("GET", "/metrics").error == (404, "unknown_path")
     assert web.ask("GET", "/healthz").error == (404, "unknown_path")
 
 
-def test_with_a_password_only_healthz_is_open(heart: Heart, tmp_path: Path, key: Callable[..., str]) -> None:
+def test_with_a_password_only_healthz_is_open(harness: Harness, tmp_path: Path, key: Callable[..., str]) -> None:
     file = tmp_path / "ops"
     file.write_text("correct horse\n", encoding="utf-8")
     with served(bound(tmp_path, ops_password_file=file)) as addresses:
@@ -131,10 +131,10 @@ def test_a_certificate_that_cannot_be_used_is_told_at_the_start(tmp_path: Path) 
 
 
 def test_tokens_travel_over_tls_where_a_certificate_is_set(
-    heart: Heart, tmp_path: Path, key: Callable[..., str]
+    harness: Harness, tmp_path: Path, key: Callable[..., str]
 ) -> None:
     certificate, private = written(tmp_path)
-    heart.grant(heart.client())
+    harness.grant(harness.client())
     with served(bound(tmp_path, token_tls_certificate=certificate, token_tls_key=private)) as addresses:
         assert addresses.token is not None
         place = urlsplit(addresses.token)
@@ -150,12 +150,12 @@ def test_tokens_travel_over_tls_where_a_certificate_is_set(
 
 
 def test_a_unix_socket_is_shut_to_others_and_taken_over_from_the_dead_alone(
-    heart: Heart, tmp_path: Path, key: Callable[..., str]
+    harness: Harness, tmp_path: Path, key: Callable[..., str]
 ) -> None:
     path = tmp_path / "t.sock"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
-    heart.grant(heart.client())
+    harness.grant(harness.client())
     with served(bound(tmp_path, token_bind=str(path))):
         assert path.stat().st_mode & 0o777 == 0o660
         with socket.socket(socket.AF_UNIX) as door:
@@ -167,7 +167,7 @@ def test_a_unix_socket_is_shut_to_others_and_taken_over_from_the_dead_alone(
             serve_briefly(bound(tmp_path, token_bind=str(path)))
 
 
-def test_a_port_that_is_taken_is_one_sentence(heart: Heart, tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_one_sentence(harness: Harness, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         bind = f"127.0.0.1:{taken.getsockname()[1]}"
         for variable, more in (("EVERGRANT_TOKEN_BIND", "token_bind"), ("EVERGRANT_OPS_BIND", "ops_bind")):
@@ -181,10 +181,10 @@ def serve_briefly(wanted: settings.Settings) -> None:
 
 
 def test_the_role_of_the_web_process_is_enough_for_all_that_it_does(
-    heart: Heart, alive: None, tmp_path: Path, key: Callable[..., str]
+    harness: Harness, alive: None, tmp_path: Path, key: Callable[..., str]
 ) -> None:
     made = key()
-    heart.grant(heart.client())
+    harness.grant(harness.client())
     name, password = f"web_{secrets.token_hex(6)}", secrets.token_hex(8)
     with transaction() as connection:
         roles.apply(connection)
@@ -206,6 +206,6 @@ def test_the_role_of_the_web_process_is_enough_for_all_that_it_does(
     finally:
         database.dispose()
         settings.adopt(owner)
-    asked = heart.one("select requested_by from evergrant.revocations")
+    asked = harness.one("select requested_by from evergrant.revocations")
     assert asked["requested_by"] == f"{name}/billing"
-    heart.run(f"drop role {name}")
+    harness.run(f"drop role {name}")

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from models import operating
 from models.database import transaction
-from tests.heart import Heart, token_set
+from tests.harness import Harness, token_set
 from tests.integration.web.asking import Answer, Web
 from tests.polling import eventually
 from worker.web import applications
@@ -23,12 +23,12 @@ Key = Callable[..., str]
 
 
 @pytest.fixture
-def client(heart: Heart) -> int:
-    return heart.client()
+def client(harness: Harness) -> int:
+    return harness.client()
 
 
-def test_a_fresh_token_is_handed_out_with_all_that_interface_says(heart: Heart, client: int, web: Web) -> None:
-    heart.grant(client, "customer-42")
+def test_a_fresh_token_is_handed_out_with_all_that_interface_says(harness: Harness, client: int, web: Web) -> None:
+    harness.grant(client, "customer-42")
     answer = web.get("customer-42")
     assert answer.status == 200
     assert answer.headers["cache-control"] == "no-store"
@@ -47,22 +47,22 @@ def test_a_fresh_token_is_handed_out_with_all_that_interface_says(heart: Heart, 
 
 
 @pytest.mark.parametrize("ref", ["a/b", "100%", "a%2Fb", "ü ñ 客", "..", ".", "a?b#c", "+", "a\\b", "-x", '"'])
-def test_any_ref_works_percent_encoded(heart: Heart, client: int, web: Web, ref: str) -> None:
-    heart.grant(client, ref)
+def test_any_ref_works_percent_encoded(harness: Harness, client: int, web: Web, ref: str) -> None:
+    harness.grant(client, ref)
     assert web.get(ref).json["ref"] == ref
     assert web.post(ref, "refresh").status == 202
 
 
 @pytest.mark.parametrize("ref", ["nobody", "a\x00b", "x" * 300, "\udcff"])
-def test_an_unknown_ref_is_404_whatever_it_is(heart: Heart, client: int, web: Web, ref: str) -> None:
+def test_an_unknown_ref_is_404_whatever_it_is(harness: Harness, client: int, web: Web, ref: str) -> None:
     target = "".join(f"%{byte:02x}" for byte in ref.encode("utf-8", "surrogateescape"))
     assert web.ask("GET", f"/v1/grants/{target}/token").error == (404, "unknown_ref")
     assert web.ask("POST", f"/v1/grants/{target}/refresh").error == (404, "unknown_ref")
 
 
-def test_a_ref_of_several_clients_needs_the_client(heart: Heart, client: int, web: Web) -> None:
-    heart.grant(client)
-    heart.grant(heart.client("other"))
+def test_a_ref_of_several_clients_needs_the_client(harness: Harness, client: int, web: Web) -> None:
+    harness.grant(client)
+    harness.grant(harness.client("other"))
     answer = web.get("customer")
     assert answer.error == (400, "ambiguous_ref")
     assert "demo, other" in answer.json["message"]
@@ -81,9 +81,9 @@ def test_a_ref_of_several_clients_needs_the_client(heart: Heart, client: int, we
     ],
 )
 def test_without_a_key_nothing_is_told(
-    heart: Heart, client: int, web: Web, authorization: str | None, error: str
+    harness: Harness, client: int, web: Web, authorization: str | None, error: str
 ) -> None:
-    heart.grant(client)
+    harness.grant(client)
     headers = {} if authorization is None else {"Authorization": authorization}
     for ref in ("customer", "nobody"):
         answer = web.with_key(None).ask("GET", f"/v1/grants/{ref}/token", headers=headers)
@@ -92,12 +92,12 @@ def test_without_a_key_nothing_is_told(
         assert answer.headers["cache-control"] == "no-store"
 
 
-def test_a_key_of_one_client_sees_no_other_clients_grants(heart: Heart, client: int, web: Web, key: Key) -> None:
-    other = heart.client("other")
-    heart.grant(client, "ours")
-    heart.grant(other, "theirs")
-    heart.grant(client, "both")
-    heart.grant(other, "both")
+def test_a_key_of_one_client_sees_no_other_clients_grants(harness: Harness, client: int, web: Web, key: Key) -> None:
+    other = harness.client("other")
+    harness.grant(client, "ours")
+    harness.grant(other, "theirs")
+    harness.grant(client, "both")
+    harness.grant(other, "both")
     limited = web.with_key(key("limited", client="demo"))
     assert limited.get("ours").status == 200
     assert limited.get("both").json["client"] == "demo"
@@ -106,13 +106,13 @@ def test_a_key_of_one_client_sees_no_other_clients_grants(heart: Heart, client: 
         for what, members in (("refresh", {}), ("rejected", {"generation": 1}), ("revocation", {})):
             assert limited.post("theirs", what, members, **query).error == (404, "unknown_ref")
     assert limited.post("theirs", "revocation", {"missing_ok": True}, client="other").json["id"] is None
-    assert heart.all("select * from evergrant.revocations") == heart.all("select * from evergrant.refresh_requests")
+    assert harness.all("select * from evergrant.revocations") == harness.all("select * from evergrant.refresh_requests")
 
 
-def test_a_removed_key_opens_nothing_within_seconds(heart: Heart, client: int, web: Web) -> None:
+def test_a_removed_key_opens_nothing_within_seconds(harness: Harness, client: int, web: Web) -> None:
     from models import application
 
-    heart.grant(client)
+    harness.grant(client)
     assert web.get("customer").status == 200
     with transaction() as connection:
         application.remove(connection, "billing", who="tests")
@@ -121,84 +121,84 @@ def test_a_removed_key_opens_nothing_within_seconds(heart: Heart, client: int, w
 
 
 @pytest.mark.parametrize("status", ["revoking", "revoked"])
-def test_a_revoked_grant_is_410(heart: Heart, client: int, web: Web, status: str) -> None:
-    heart.grant(client, status=status)
+def test_a_revoked_grant_is_410(harness: Harness, client: int, web: Web, status: str) -> None:
+    harness.grant(client, status=status)
     assert web.get("customer").error == (410, "revoked")
     assert web.post("customer", "rejected", {"generation": 1}).error == (410, "revoked")
 
 
-def test_from_the_request_on_a_grant_is_410(heart: Heart, client: int, web: Web) -> None:
-    heart.grant(client)
+def test_from_the_request_on_a_grant_is_410(harness: Harness, client: int, web: Web) -> None:
+    harness.grant(client)
     first = web.post("customer", "revocation", {"reason": "account deleted"})
     assert first.status == 202
     assert web.post("customer", "revocation").json == first.json
     assert web.get("customer").error == (410, "revoked")
-    row = heart.one("select reason, requested_by from evergrant.revocations where id = :id", id=first.json["id"])
+    row = harness.one("select reason, requested_by from evergrant.revocations where id = :id", id=first.json["id"])
     assert row["reason"] == "account deleted"
     assert row["requested_by"].endswith("/billing")
 
 
-def test_a_dead_consent_is_409_with_its_reason(heart: Heart, client: int, web: Web) -> None:
-    heart.grant(client, status="needs_consent", reason="response_lost")
+def test_a_dead_consent_is_409_with_its_reason(harness: Harness, client: int, web: Web) -> None:
+    harness.grant(client, status="needs_consent", reason="response_lost")
     for answer in (web.get("customer", wait=10), web.post("customer", "rejected", {"generation": 1})):
         assert answer.error == (409, "needs_consent")
         assert answer.json["reason"] == "response_lost"
 
 
-def test_a_paused_grant_hands_out_what_it_has_and_waits_for_nothing(heart: Heart, client: int, web: Web) -> None:
-    grant = heart.grant(client, status="paused")
+def test_a_paused_grant_hands_out_what_it_has_and_waits_for_nothing(harness: Harness, client: int, web: Web) -> None:
+    grant = harness.grant(client, status="paused")
     assert web.get("customer").status == 200
-    heart.set(grant, access_expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    harness.set(grant, access_expires_at=datetime.now(UTC) - timedelta(seconds=1))
     answer = web.get("customer", wait=60)
     assert answer.error == (503, "paused")
     assert int(answer.headers["retry-after"]) > 0
 
 
-def test_min_ttl_counts_for_at_most_a_third_of_the_life(heart: Heart, client: int, web: Web) -> None:
-    heart.grant(client, "long", life=timedelta(hours=2), access_left=timedelta(minutes=41))
+def test_min_ttl_counts_for_at_most_a_third_of_the_life(harness: Harness, client: int, web: Web) -> None:
+    harness.grant(client, "long", life=timedelta(hours=2), access_left=timedelta(minutes=41))
     assert web.get("long", min_ttl=86400).status == 200
-    heart.grant(client, "older", life=timedelta(hours=2), access_left=timedelta(minutes=39))
+    harness.grant(client, "older", life=timedelta(hours=2), access_left=timedelta(minutes=39))
     assert web.get("older", min_ttl=86400).error == (503, "not_fresh_yet")
     assert web.get("older").status == 200
-    heart.grant(client, "unknown", life=None, access_left=timedelta(minutes=39))
+    harness.grant(client, "unknown", life=None, access_left=timedelta(minutes=39))
     assert web.get("unknown", min_ttl=86400).error == (503, "not_fresh_yet")
 
 
-def test_a_token_that_is_too_old_is_wished_for_and_waited_for(heart: Heart, client: int, web: Web) -> None:
-    heart.grant(client, access_left=timedelta(seconds=5), due_in=timedelta(hours=1))
+def test_a_token_that_is_too_old_is_wished_for_and_waited_for(harness: Harness, client: int, web: Web) -> None:
+    harness.grant(client, access_left=timedelta(seconds=5), due_in=timedelta(hours=1))
     answers: list[Answer] = []
     asking = threading.Thread(target=lambda: answers.append(web.get("customer", wait=30)))
     asking.start()
-    eventually(lambda: heart.all("select * from evergrant.refresh_requests"))
-    wish = heart.one("select requested_by, rejected from evergrant.refresh_requests")
+    eventually(lambda: harness.all("select * from evergrant.refresh_requests"))
+    wish = harness.one("select requested_by, rejected from evergrant.refresh_requests")
     assert wish["requested_by"].endswith("/billing")
     assert not wish["rejected"]
-    heart.ask(client, token_set("2"))
+    harness.ask(client, token_set("2"))
     asking.join(30)
     assert (answers[0].json["access_token"], answers[0].json["generation"]) == ("at-2", 2)
 
 
-def test_a_wait_that_ends_without_a_token_is_503_with_retry_after(heart: Heart, client: int, web: Web) -> None:
-    heart.grant(client, access_left=timedelta(seconds=-5))
+def test_a_wait_that_ends_without_a_token_is_503_with_retry_after(harness: Harness, client: int, web: Web) -> None:
+    harness.grant(client, access_left=timedelta(seconds=-5))
     answer = web.get("customer", wait=0.2)
     assert answer.error == (503, "not_fresh_yet")
     assert int(answer.headers["retry-after"]) > 0
 
 
-def test_a_reported_401_makes_one_refresh_of_that_generation(heart: Heart, client: int, web: Web) -> None:
-    heart.grant(client, due_in=timedelta(hours=1))
+def test_a_reported_401_makes_one_refresh_of_that_generation(harness: Harness, client: int, web: Web) -> None:
+    harness.grant(client, due_in=timedelta(hours=1))
     for _ in range(3):
         answer = web.post("customer", "rejected", {"generation": 1})
         assert (answer.status, answer.json) == (202, {"generation": 2, "ref": "customer", "client": "demo"})
-    assert [row["rejected"] for row in heart.all("select * from evergrant.refresh_requests")] == [True]
-    heart.ask(client, token_set("2"))
+    assert [row["rejected"] for row in harness.all("select * from evergrant.refresh_requests")] == [True]
+    harness.ask(client, token_set("2"))
     assert web.post("customer", "rejected", {"generation": 1}).json["generation"] == 2
-    assert heart.all("select * from evergrant.refresh_requests") == []
+    assert harness.all("select * from evergrant.refresh_requests") == []
 
 
-def test_a_revocation_takes_an_idempotency_key_for_one_ref(heart: Heart, client: int, web: Web) -> None:
-    heart.grant(client, "a")
-    heart.grant(client, "b")
+def test_a_revocation_takes_an_idempotency_key_for_one_ref(harness: Harness, client: int, web: Web) -> None:
+    harness.grant(client, "a")
+    harness.grant(client, "b")
     members = {"idempotency_key": "k", "erase": True}
     first = web.post("a", "revocation", members)
     assert web.post("a", "revocation", members).json == first.json == {"id": first.json["id"], "ref": "a"}
@@ -211,8 +211,8 @@ def test_a_revocation_takes_an_idempotency_key_for_one_ref(heart: Heart, client:
     "query",
     ["min_ttl=x", "min_ttl=-1", "min_ttl=nan", "wait=61", "wait=inf", "min_tll=5", "client=a&client=b", "client="],
 )
-def test_a_parameter_that_cannot_be_used_is_400(heart: Heart, client: int, web: Web, query: str) -> None:
-    heart.grant(client)
+def test_a_parameter_that_cannot_be_used_is_400(harness: Harness, client: int, web: Web, query: str) -> None:
+    harness.grant(client)
     assert web.ask("GET", f"/v1/grants/customer/token?{query}").error == (400, "bad_parameter")
 
 
@@ -235,13 +235,13 @@ def test_a_parameter_that_cannot_be_used_is_400(heart: Heart, client: int, web: 
         ("revocation", b'{"erase": "yes"}'),
     ],
 )
-def test_a_body_that_cannot_be_used_is_400(heart: Heart, client: int, web: Web, what: str, body: bytes) -> None:
-    heart.grant(client)
+def test_a_body_that_cannot_be_used_is_400(harness: Harness, client: int, web: Web, what: str, body: bytes) -> None:
+    harness.grant(client)
     assert web.ask("POST", f"/v1/grants/customer/{what}", body=body).error == (400, "bad_parameter")
 
 
-def test_every_other_error_is_a_json_object_too(heart: Heart, client: int, web: Web) -> None:
-    heart.grant(client)
+def test_every_other_error_is_a_json_object_too(harness: Harness, client: int, web: Web) -> None:
+    harness.grant(client)
     assert web.ask("GET", "/").error == (404, "unknown_path")
     wrong = web.ask("DELETE", "/v1/grants/customer/token")
     assert wrong.error == (405, "wrong_method")
@@ -249,8 +249,8 @@ def test_every_other_error_is_a_json_object_too(heart: Heart, client: int, web: 
     assert web.post("customer", "refresh", {"x": "y" * 20_000}).error == (413, "too_large")
 
 
-def test_a_packed_body_is_not_unpacked(heart: Heart, client: int, web: Web) -> None:
-    heart.grant(client)
+def test_a_packed_body_is_not_unpacked(harness: Harness, client: int, web: Web) -> None:
+    harness.grant(client)
     headers = {"Content-Encoding": "gzip"}
     packed = gzip.compress(json.dumps({"reason": "x" * 5_000_000}).encode())
     for body in (packed[:16_000], b"not packed"):
@@ -259,7 +259,7 @@ def test_a_packed_body_is_not_unpacked(heart: Heart, client: int, web: Web) -> N
 
 
 def test_what_is_no_http_is_told_in_a_line_without_what_was_sent(
-    heart: Heart, client: int, web: Web, caplog: pytest.LogCaptureFixture
+    harness: Harness, client: int, web: Web, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     with socket.create_connection((urlsplit(web.url).hostname, urlsplit(web.url).port)) as door:
@@ -271,29 +271,29 @@ def test_what_is_no_http_is_told_in_a_line_without_what_was_sent(
     assert web.ops("/healthz").status == 200
 
 
-def test_a_key_that_the_ring_lacks_is_503_and_named(heart: Heart, client: int, web: Web) -> None:
-    grant = heart.grant(client)
-    sealed = heart.row(grant)["sealed_access_token"]
-    heart.set(grant, sealed_access_token=sealed.replace(b"\x02a1", b"\x02a9"))
+def test_a_key_that_the_ring_lacks_is_503_and_named(harness: Harness, client: int, web: Web) -> None:
+    grant = harness.grant(client)
+    sealed = harness.row(grant)["sealed_access_token"]
+    harness.set(grant, sealed_access_token=sealed.replace(b"\x02a1", b"\x02a9"))
     answer = web.get("customer")
     assert answer.error == (503, "keys")
     assert "'a9'" in answer.json["message"]
     assert int(answer.headers["retry-after"]) > 0
 
 
-def test_nothing_is_handed_out_from_a_copied_database(heart: Heart, client: int, web: Web) -> None:
-    heart.grant(client)
-    heart.run("update evergrant.installation set database_name = 'another'")
+def test_nothing_is_handed_out_from_a_copied_database(harness: Harness, client: int, web: Web) -> None:
+    harness.grant(client)
+    harness.run("update evergrant.installation set database_name = 'another'")
     assert web.get("customer").error == (503, "database_unfit")
-    heart.run("update evergrant.installation set database_name = current_database(), environment = 'staging'")
+    harness.run("update evergrant.installation set database_name = current_database(), environment = 'staging'")
     assert web.get("customer").error == (503, "database_unfit")
 
 
-def test_labels_make_headers_and_one_of_several_must_be_chosen(heart: Heart, web: Web) -> None:
-    client = heart.client(headers={"X-API-ORG": "{org}"})
-    heart.grant(client, "one", labels={"org": ["8f2"]})
-    heart.grant(client, "none")
-    heart.grant(client, "two", labels={"org": ["8f2", "9a1"], "team": ["x"]})
+def test_labels_make_headers_and_one_of_several_must_be_chosen(harness: Harness, web: Web) -> None:
+    client = harness.client(headers={"X-API-ORG": "{org}"})
+    harness.grant(client, "one", labels={"org": ["8f2"]})
+    harness.grant(client, "none")
+    harness.grant(client, "two", labels={"org": ["8f2", "9a1"], "team": ["x"]})
     assert web.get("one").json["headers"] == {"X-API-ORG": "8f2"}
     assert web.get("none").json["headers"] == {}
     assert web.get("two", org="9a1").json["headers"] == {"X-API-ORG": "9a1"}
@@ -305,22 +305,22 @@ def test_labels_make_headers_and_one_of_several_must_be_chosen(heart: Heart, web
     assert web.get("two", team="x").error == (400, "bad_parameter")
 
 
-def test_labels_that_an_operator_sets_are_seen_at_once(heart: Heart, web: Web) -> None:
-    client = heart.client(headers={"X-API-ORG": "{org}"})
-    grant = heart.grant(client)
+def test_labels_that_an_operator_sets_are_seen_at_once(harness: Harness, web: Web) -> None:
+    client = harness.client(headers={"X-API-ORG": "{org}"})
+    grant = harness.grant(client)
     with transaction() as connection:
         operating.set_grant(connection, grant, labels={"org": ["a"]}, keep=None, who="tests")
     assert web.get("customer").json["headers"] == {"X-API-ORG": "a"}
 
 
-def test_a_provider_file_that_is_gone_is_503(heart: Heart, client: int, web: Web) -> None:
-    heart.grant(client)
-    heart.run("update evergrant.clients set provider = 'gone'")
+def test_a_provider_file_that_is_gone_is_503(harness: Harness, client: int, web: Web) -> None:
+    harness.grant(client)
+    harness.run("update evergrant.clients set provider = 'gone'")
     assert web.get("customer").error == (503, "provider_file")
 
 
-def test_a_role_without_rights_is_told_so_and_no_more(heart: Heart, client: int, web: Web) -> None:
-    heart.grant(client)
+def test_a_role_without_rights_is_told_so_and_no_more(harness: Harness, client: int, web: Web) -> None:
+    harness.grant(client)
     with transaction() as connection:
         connection.execute(text("alter view evergrant.access_tokens rename to hidden"))
     try:
@@ -334,8 +334,8 @@ def test_a_role_without_rights_is_told_so_and_no_more(heart: Heart, client: int,
 
 @pytest.mark.parametrize(("left", "status"), [(timedelta(minutes=30), 200), (timedelta(0), 503)])
 def test_a_grant_on_demand_that_is_read_is_wished_for(
-    heart: Heart, client: int, web: Web, left: timedelta, status: int
+    harness: Harness, client: int, web: Web, left: timedelta, status: int
 ) -> None:
-    heart.grant(client, "asleep", due_in=timedelta(days=7), access_left=left, keep="on-demand")
+    harness.grant(client, "asleep", due_in=timedelta(days=7), access_left=left, keep="on-demand")
     assert web.get("asleep", wait=0).status == status
-    assert len(heart.claim(client).wished) == 1
+    assert len(harness.claim(client).wished) == 1

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Connection
 
 from models import database as models_database
-from tests.heart import Heart, token_set
+from tests.harness import Harness, token_set
 from tests.integration.web.asking import Web
 from tests.integration.web.conftest import bound, served
 from tests.polling import eventually
@@ -29,8 +29,8 @@ OURS = "select count(*) from pg_stat_activity where datname = current_database()
 
 
 @pytest.fixture
-def client(heart: Heart) -> int:
-    return heart.client()
+def client(harness: Harness) -> int:
+    return harness.client()
 
 
 def waiting(web: Web) -> float:
@@ -58,52 +58,54 @@ def in_background(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]
     return thread, found
 
 
-def test_hundreds_wait_on_a_few_connections_and_each_gets_its_own_token(heart: Heart, client: int, web: Web) -> None:
-    heart.grants(client, MANY, access_left=timedelta(seconds=-1))
+def test_hundreds_wait_on_a_few_connections_and_each_gets_its_own_token(
+    harness: Harness, client: int, web: Web
+) -> None:
+    harness.grants(client, MANY, access_left=timedelta(seconds=-1))
     refs = [f"customer-{n}" for n in range(MANY)]
     thread, found = in_background(lambda: asyncio.run(many(web, refs, wait=60)))
     eventually(lambda: waiting(web) == MANY)
-    eventually(lambda: len(heart.all("select 1 from evergrant.refresh_requests")) == MANY)
-    most = heart.settings.database_pool + 1
-    assert heart.one(OURS)["count"] <= most
-    claimed = heart.claim(client)
-    started = heart.start([*claimed.due, *claimed.wished])
-    heart.settle(*[(attempt, token_set(attempt.job.ref)) for attempt in started])
+    eventually(lambda: len(harness.all("select 1 from evergrant.refresh_requests")) == MANY)
+    most = harness.settings.database_pool + 1
+    assert harness.one(OURS)["count"] <= most
+    claimed = harness.claim(client)
+    started = harness.start([*claimed.due, *claimed.wished])
+    harness.settle(*[(attempt, token_set(attempt.job.ref)) for attempt in started])
     thread.join(60)
     assert [(status, told["access_token"]) for status, told in found[0]] == [(200, f"at-{ref}") for ref in refs]
     assert waiting(web) == 0
 
 
 def test_news_of_a_token_set_wakes_whoever_waits(
-    heart: Heart, client: int, web: Web, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, client: int, web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(web_grants, "LOOK_AGAIN", timedelta(seconds=50))
-    eventually(lambda: heart.all(LISTENERS))
-    heart.grant(client, access_left=timedelta(seconds=-1))
+    eventually(lambda: harness.all(LISTENERS))
+    harness.grant(client, access_left=timedelta(seconds=-1))
     thread, found = in_background(lambda: web.get("customer", wait=40))
     eventually(lambda: waiting(web) == 1)
-    heart.ask(client, token_set("2"))
+    harness.ask(client, token_set("2"))
     thread.join(20)
     assert found[0].json["access_token"] == "at-2"
 
 
-def test_without_news_looking_again_finds_the_token(heart: Heart, client: int, web: Web) -> None:
-    heart.grant(client, access_left=timedelta(seconds=-1))
+def test_without_news_looking_again_finds_the_token(harness: Harness, client: int, web: Web) -> None:
+    harness.grant(client, access_left=timedelta(seconds=-1))
     thread, found = in_background(lambda: web.get("customer", wait=40))
     eventually(lambda: waiting(web) == 1)
-    heart.run("update evergrant.grants set access_expires_at = clock_timestamp() + interval '1 hour'")
+    harness.run("update evergrant.grants set access_expires_at = clock_timestamp() + interval '1 hour'")
     thread.join(20)
     assert found[0].status == 200
 
 
-def test_a_listener_that_was_cut_off_listens_again(heart: Heart, client: int, web: Web) -> None:
-    first = eventually(lambda: heart.all(LISTENERS))[0]["pid"]
-    heart.run("select pg_terminate_backend(:pid)", pid=first)
-    eventually(lambda: [row for row in heart.all(LISTENERS) if row["pid"] != first])
+def test_a_listener_that_was_cut_off_listens_again(harness: Harness, client: int, web: Web) -> None:
+    first = eventually(lambda: harness.all(LISTENERS))[0]["pid"]
+    harness.run("select pg_terminate_backend(:pid)", pid=first)
+    eventually(lambda: [row for row in harness.all(LISTENERS) if row["pid"] != first])
 
 
-def test_a_revocation_ends_a_wait(heart: Heart, client: int, web: Web) -> None:
-    heart.grant(client, access_left=timedelta(seconds=-1))
+def test_a_revocation_ends_a_wait(harness: Harness, client: int, web: Web) -> None:
+    harness.grant(client, access_left=timedelta(seconds=-1))
     thread, found = in_background(lambda: web.get("customer", wait=40))
     eventually(lambda: waiting(web) == 1)
     web.post("customer", "revocation")
@@ -111,8 +113,8 @@ def test_a_revocation_ends_a_wait(heart: Heart, client: int, web: Web) -> None:
     assert found[0].error == (410, "revoked")
 
 
-def test_whoever_leaves_is_waited_for_no_longer(heart: Heart, client: int, web: Web) -> None:
-    heart.grant(client, access_left=timedelta(seconds=-1))
+def test_whoever_leaves_is_waited_for_no_longer(harness: Harness, client: int, web: Web) -> None:
+    harness.grant(client, access_left=timedelta(seconds=-1))
     door = socket.create_connection((urlsplit(web.url).hostname, urlsplit(web.url).port))
     door.sendall(request(web, "customer", wait=60))
     eventually(lambda: waiting(web) == 1)
@@ -137,8 +139,8 @@ def fill(door: socket.socket, content: bytes) -> None:
     pytest.fail("it takes anything")
 
 
-def test_slow_readers_and_slow_writers_harm_nobody(heart: Heart, client: int, web: Web) -> None:
-    heart.grant(client)
+def test_slow_readers_and_slow_writers_harm_nobody(harness: Harness, client: int, web: Web) -> None:
+    harness.grant(client)
     place = (urlsplit(web.url).hostname or "", urlsplit(web.url).port or 0)
     doors = [socket.create_connection(place) for _ in range(60)]
     try:
@@ -157,9 +159,9 @@ def test_slow_readers_and_slow_writers_harm_nobody(heart: Heart, client: int, we
 
 
 def test_who_asks_too_much_is_told_when_to_come_back_and_nobody_else_is(
-    heart: Heart, client: int, tmp_path: Path, key: Callable[..., str]
+    harness: Harness, client: int, tmp_path: Path, key: Callable[..., str]
 ) -> None:
-    heart.grant(client)
+    harness.grant(client)
     with served(bound(tmp_path, token_requests_per_second=0.5)) as addresses:
         greedy, modest = Web(addresses, key("greedy")), Web(addresses, key("modest"))
         answers = [greedy.get("customer") for _ in range(6)]
@@ -169,19 +171,19 @@ def test_who_asks_too_much_is_told_when_to_come_back_and_nobody_else_is(
         assert modest.get("customer").status == 200
 
 
-def test_a_stop_answers_those_who_wait(heart: Heart, client: int, tmp_path: Path, key: Callable[..., str]) -> None:
-    heart.grant(client, access_left=timedelta(seconds=-1))
+def test_a_stop_answers_those_who_wait(harness: Harness, client: int, tmp_path: Path, key: Callable[..., str]) -> None:
+    harness.grant(client, access_left=timedelta(seconds=-1))
     with served(bound(tmp_path)) as addresses:
         web = Web(addresses, key())
         thread, found = in_background(lambda: web.get("customer", wait=60))
         eventually(lambda: waiting(web) == 1)
     thread.join(20)
     assert found[0].error == (503, "stopping")
-    assert heart.all("select * from evergrant.processes where kind = 'web'") == []
+    assert harness.all("select * from evergrant.processes where kind = 'web'") == []
 
 
-def test_a_database_that_is_away_is_503_until_it_is_back(heart: Heart, client: int, web: Web) -> None:
-    heart.grant(client)
+def test_a_database_that_is_away_is_503_until_it_is_back(harness: Harness, client: int, web: Web) -> None:
+    harness.grant(client)
     assert web.get("customer").status == 200
     name = models_database.engine().url.database or ""
     server = models_database.engine().url.set(drivername="postgresql", database="postgres")
@@ -202,10 +204,10 @@ def test_a_database_that_is_away_is_503_until_it_is_back(heart: Heart, client: i
 
 
 def test_a_database_that_says_nothing_is_503_in_seconds_for_all_at_once(
-    heart: Heart, client: int, web: Web, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, client: int, web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker.web.database.PATIENCE_SECONDS", 0.5)
-    heart.grants(client, 80)
+    harness.grants(client, 80)
     refs = [f"customer-{n}" for n in range(80)]
 
     def ask() -> list[tuple[int, Any]]:
@@ -221,7 +223,7 @@ def test_a_database_that_says_nothing_is_503_in_seconds_for_all_at_once(
     assert eventually(lambda: web.get("customer-1").status == 200)
 
 
-def test_readers_of_one_statement_are_answered_each_by_what_they_asked(heart: Heart) -> None:
+def test_readers_of_one_statement_are_answered_each_by_what_they_asked(harness: Harness) -> None:
     asked: list[int] = []
 
     def squares(_: Connection, numbers: Sequence[int]) -> dict[int, int]:

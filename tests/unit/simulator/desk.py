@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-from worker.simulator import consent
-from worker.simulator.answers import Answer
-from worker.simulator.consent import Refusal, Wish
-from worker.simulator.habits import habits_for
-from worker.simulator.ledger import Grant, Pair
-from worker.simulator.provider import Call, Client, SimulatedProvider
+from simulator.answers import Answer
+from simulator.call import Call
+from simulator.client import Client
+from simulator.endpoints import authorization
+from simulator.endpoints.authorization import AuthorizationRequest, Refusal
+from simulator.habits import habits_for
+from simulator.ledger import Grant, Pair
+from simulator.provider import SimulatedProvider
 
 CREDENTIALS = {"client_id": "acme", "client_secret": "acme-secret"}
 FOREIGN = {"client_id": "other", "client_secret": "other-secret"}
@@ -73,15 +75,15 @@ class Desk:
     def revoke(self, token: str, **params: str) -> Answer:
         return self.ask("revoke", {**CREDENTIALS, "token": token, **params})
 
-    def authorize(self, **params: str) -> Wish | Refusal:
+    def authorize(self, **params: str) -> AuthorizationRequest | Refusal:
         query = {"client_id": "acme", "redirect_uri": CALLBACK, "response_type": "code"} | params
-        return consent.read(self.provider, query)
+        return authorization.read(self.provider, query)
 
     def allow(self, user: str = "bob", **params: str) -> str:
         """Let a user say yes; returns the code."""
-        wish = self.authorize(**params)
-        assert isinstance(wish, Wish)
-        consent.allow(self.provider, wish, user, self.now)
+        asked = self.authorize(**params)
+        assert isinstance(asked, AuthorizationRequest)
+        authorization.allow(self.provider, asked, user, self.now)
         return list(self.provider.codes)[-1]
 
     def exchange(self, code: str, **params: str) -> Answer:

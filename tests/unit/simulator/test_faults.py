@@ -5,9 +5,11 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from worker.simulator.answers import Answer
-from worker.simulator.faults import Act, Fault, FaultBook, distorted, read_fault
-from worker.simulator.wire import encoded
+from simulator.answers import Answer
+from simulator.distortion import distorted
+from simulator.fault import Act, Fault, read_fault
+from simulator.fault_book import FaultBook
+from simulator.http.wire import encoded
 
 ANSWER = Answer(200, "refreshed", {"access_token": "a", "refresh_token": "r", "scope": "x"})
 

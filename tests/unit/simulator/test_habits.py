@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.simulator.habits import Profile, changed, habits_for
+from simulator.habits import Profile, changed, habits_for
 
 
 def test_a_profile_carries_its_seconds() -> None:

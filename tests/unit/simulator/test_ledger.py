@@ -1,9 +1,11 @@
 """The ledger judges: what is lost and why, what is alive, and what long simulations may forget."""
 
+from simulator.call import Call
+from simulator.client import Client
+from simulator.habits import habits_for
+from simulator.http import views
+from simulator.provider import SimulatedProvider
 from tests.unit.simulator.desk import CREDENTIALS, Desk
-from worker.simulator import views
-from worker.simulator.habits import habits_for
-from worker.simulator.provider import Call, Client, SimulatedProvider
 
 
 def test_a_chain_tells_parent_request_and_why_each_pair_ended() -> None:

@@ -3,8 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulator.rate_limit import SlidingWindow
+from simulator.traffic import Traffic
 from tests.unit.simulator.desk import Desk
-from worker.simulator.traffic import SlidingWindow, Traffic
 
 waits = st.lists(st.floats(0, 40), max_size=80)
 

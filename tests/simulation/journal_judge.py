@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from simulator.ledger import Pair
+from simulator.provider import SimulatedProvider
 from tasks.journal import Entry, Position
 from tests.simulation.network import Sent
 from tests.simulation.tables import Row, Tables
 from tests.simulation.world import EPOCH
-from worker.simulator.ledger import Pair
-from worker.simulator.provider import SimulatedProvider
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Written:
     grant_id: UUID
 
 
-class Shelf:
+class JournalJudge:
     """Invariant 2, at the instants at which a journal says that it is done with a token set."""
 
     def __init__(

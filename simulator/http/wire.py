@@ -9,8 +9,9 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from worker.simulator.answers import Answer
-from worker.simulator.faults import Act, Fault, distorted
+from simulator.answers import Answer
+from simulator.distortion import distorted
+from simulator.fault import Act, Fault
 
 
 def encoded(answer: Answer) -> bytes:

@@ -10,11 +10,13 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from worker.simulator.answers import Answer, error
-from worker.simulator.faults import Act, Fault, FaultBook
-from worker.simulator.provider import Call, SimulatedProvider
-from worker.simulator.traffic import Request
-from worker.simulator.wire import misbehave, send
+from simulator.answers import Answer, error
+from simulator.call import Call
+from simulator.fault import Act, Fault
+from simulator.fault_book import FaultBook
+from simulator.http.wire import misbehave, send
+from simulator.provider import SimulatedProvider
+from simulator.traffic import Request
 
 Clock = Callable[[], float]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

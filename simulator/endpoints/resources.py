@@ -1,18 +1,17 @@
 """What an access token opens: GET /v2/bookings and GET /oauth/token/info. Presenting one is a *use*, dead or not."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from worker.simulator.answers import TEXTS, Answer, dead_token
-from worker.simulator.ledger import Pair
-from worker.simulator.traffic import Request
+from simulator.answers import TEXTS, Answer, dead_token
+from simulator.call import Call
+from simulator.issuer import Issuer
+from simulator.ledger import Pair
+from simulator.traffic import Request
 
-if TYPE_CHECKING:
-    from worker.simulator.provider import Call, SimulatedProvider
 
-
-def bookings(provider: "SimulatedProvider", call: "Call", request: Request, now: float) -> Answer:
+def bookings(issuer: Issuer, call: Call, request: Request, now: float) -> Answer:
     """Answer the bookings of one organization: 401 for a dead token, 400 without, 404 for a foreign organization."""
-    pair = _present(provider, call, request)
+    pair = _present(issuer, call, request)
     if pair is None or not pair.access_alive(now):
         return dead_token(_reason(pair, now))
     if not call.org:
@@ -23,9 +22,9 @@ def bookings(provider: "SimulatedProvider", call: "Call", request: Request, now:
     return Answer(200, "served", {"data": rows, "meta": {"total": len(rows)}})
 
 
-def token_info(provider: "SimulatedProvider", call: "Call", request: Request, now: float) -> Answer:
+def token_info(issuer: Issuer, call: Call, request: Request, now: float) -> Answer:
     """Answer what an access token is for; it counts as its first use."""
-    pair = _present(provider, call, request)
+    pair = _present(issuer, call, request)
     if pair is None or not pair.access_alive(now):
         answer = dead_token("unknown")
         answer.outcome = f"token_{_reason(pair, now)}"
@@ -46,12 +45,12 @@ def token_info(provider: "SimulatedProvider", call: "Call", request: Request, no
     return Answer(200, "served", body)
 
 
-def _present(provider: "SimulatedProvider", call: "Call", request: Request) -> Pair | None:
-    pair = provider.ledger.by_access_token.get(call.bearer)
+def _present(issuer: Issuer, call: Call, request: Request) -> Pair | None:
+    pair = issuer.ledger.by_access_token.get(call.bearer)
     if pair is not None:
         request.ref = pair.grant.ref
-        provider.ledger.present(pair)
-        provider.rotation.used(pair, request)
+        issuer.ledger.present(pair)
+        issuer.rotation.used(pair, request)
     return pair
 
 

@@ -7,12 +7,14 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from worker.simulator import views
-from worker.simulator.faults import Fault, FaultBook
-from worker.simulator.pages import Automatic
-from worker.simulator.provider import Client, SimulatedProvider, UnknownClientError
-from worker.simulator.routes import Clock
-from worker.simulator.token_endpoint import token_set
+from simulator.client import Client, UnknownClientError
+from simulator.fault import Fault
+from simulator.fault_book import FaultBook
+from simulator.http import views
+from simulator.http.pages import Automatic
+from simulator.http.routes import Clock
+from simulator.provider import SimulatedProvider
+from simulator.token_set import token_set
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -147,7 +149,7 @@ class ControlRoutes:
             lifetime_seconds=wanted.lifetime,
             orgs=tuple(wanted.orgs),
         )
-        members = {"ref": ref, **token_set(self._provider, pair, now), "created_at": int(pair.issued_at)}
+        members = {"ref": ref, **token_set(self._provider.habits, pair, now), "created_at": int(pair.issued_at)}
         del members["token_type"]
         return json.dumps(members) + "\n"
 

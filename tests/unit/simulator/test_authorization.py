@@ -5,9 +5,9 @@ from base64 import urlsafe_b64encode
 
 import pytest
 
+from simulator.endpoints import authorization
+from simulator.endpoints.authorization import AuthorizationRequest, Refusal
 from tests.unit.simulator.desk import CALLBACK, Desk
-from worker.simulator import consent
-from worker.simulator.consent import Refusal, Wish
 
 VERIFIER = "v" * 43
 CHALLENGE = urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
@@ -80,9 +80,9 @@ def test_doorkeeper_shows_a_page_for_a_comma_joined_or_unknown_scope_and_does_no
 
 
 def test_event_temple_accepts_commas() -> None:
-    wish = Desk("on_use", "event-temple").authorize(scope="crm_read,crm_manage")
-    assert isinstance(wish, Wish)
-    assert wish.scope == "crm_read crm_manage"
+    asked = Desk("on_use", "event-temple").authorize(scope="crm_read,crm_manage")
+    assert isinstance(asked, AuthorizationRequest)
+    assert asked.scope == "crm_read crm_manage"
 
 
 def test_an_oidc_server_redirects_with_the_error() -> None:
@@ -110,9 +110,9 @@ def test_a_malformed_authorize_request_is_told_on_a_page(params: dict[str, str],
 
 
 def test_a_denial_goes_back_with_the_state() -> None:
-    wish = Desk().authorize(state="s1")
-    assert isinstance(wish, Wish)
-    url = consent.deny(wish)
+    asked = Desk().authorize(state="s1")
+    assert isinstance(asked, AuthorizationRequest)
+    url = authorization.deny(asked)
     assert url.startswith(f"{CALLBACK}?error=access_denied")
     assert url.endswith("state=s1")
 

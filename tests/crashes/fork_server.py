@@ -1,4 +1,4 @@
-"""The nursery: has imported everything and opened nothing, and forks the processes of the crash loop in milliseconds.
+"""The fork server: has imported everything and opened nothing, and forks the crash loop's processes in milliseconds.
 
 One JSON line on standard input is one process to start; on standard output it says their pids and their ends. A
 forked process is a Celery worker or beat like any other from its first instruction on.

@@ -1,4 +1,4 @@
-"""The brood: the processes that are struck, as the crash loop sees them, through the nursery and their traces."""
+"""The processes that are struck, as the crash loop sees them, through the fork server and their traces."""
 
 import json
 import os
@@ -55,7 +55,7 @@ class Child:
                 os.kill(self.pid, number)
 
 
-class Brood:
+class Processes:
     """Starts processes, reads their traces, thaws the frozen and ends the survivors."""
 
     def __init__(self, home: Path, chance: random.Random, *, frozen_for: float) -> None:
@@ -68,9 +68,9 @@ class Brood:
         self._by_pid: dict[int, Child] = {}
 
     def __enter__(self) -> Self:
-        with (self._home / "logs" / "nursery.log").open("wb") as log:
-            self._nursery = subprocess.Popen(
-                [sys.executable, "-m", "tests.crashes.nursery"],
+        with (self._home / "logs" / "fork_server.log").open("wb") as log:
+            self._fork_server = subprocess.Popen(
+                [sys.executable, "-m", "tests.crashes.fork_server"],
                 cwd=ROOT,
                 env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.PIPE,
@@ -83,11 +83,11 @@ class Brood:
     def __exit__(self, *_: object) -> None:
         for child in self.children.values():
             child.send(signal.SIGKILL)
-        assert self._nursery.stdin
-        assert self._nursery.stdout
-        self._nursery.stdin.close()
-        self._nursery.wait(20)
-        self._nursery.stdout.close()
+        assert self._fork_server.stdin
+        assert self._fork_server.stdout
+        self._fork_server.stdin.close()
+        self._fork_server.wait(20)
+        self._fork_server.stdout.close()
 
     def start(self, kind: Process, arm: Arm | None = None, **more: Any) -> Child:
         """Start one process, armed or not."""
@@ -95,9 +95,9 @@ class Brood:
         name = f"{kind}-{self._born}"
         child = Child(name, kind, arm, Reader(self._home / "traces" / f"{name}.jsonl"))
         order = {"name": name, "kind": kind, "arm": vars(arm) if arm else None, "more": more}
-        assert self._nursery.stdin
-        self._nursery.stdin.write(json.dumps(order).encode() + b"\n")
-        self._nursery.stdin.flush()
+        assert self._fork_server.stdin
+        self._fork_server.stdin.write(json.dumps(order).encode() + b"\n")
+        self._fork_server.stdin.flush()
         self.children[name] = child
         return child
 
@@ -115,12 +115,12 @@ class Brood:
             del self.children[child.name]
 
     def _hear(self) -> Iterator[Child]:
-        assert self._nursery.stdout
-        if self._nursery.poll() is not None:
-            message = f"the nursery has ended: {(self._home / 'logs' / 'nursery.log').read_text()}"
+        assert self._fork_server.stdout
+        if self._fork_server.poll() is not None:
+            message = f"the fork server has ended: {(self._home / 'logs' / 'fork_server.log').read_text()}"
             raise RuntimeError(message)
-        while select.select([self._nursery.stdout], [], [], 0)[0]:
-            self._said += os.read(self._nursery.stdout.fileno(), 1 << 16)
+        while select.select([self._fork_server.stdout], [], [], 0)[0]:
+            self._said += os.read(self._fork_server.stdout.fileno(), 1 << 16)
         *lines, self._said = self._said.split(b"\n")
         for line in lines:
             said = json.loads(line)

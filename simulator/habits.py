@@ -1,6 +1,6 @@
-"""Habits: which authorization server the simulator plays. Values only; what they do is in rotation.py and provider.py.
+"""Habits: which authorization server the simulator plays. Values only; what they do is in rotation.py and endpoints/.
 
-The starting point is Doorkeeper, measured in providers.md; `DIALECTS` names the other ready-made sets. Every quirk
+The starting point is Doorkeeper as it was measured; `DIALECTS` names the other ready-made sets. Every quirk
 is a field, so a test can ask for exactly one.
 """
 

@@ -46,7 +46,7 @@ class SimulatorControl:
         self._call("PATCH", "authorize", {"decision": decision, "user": user})
 
     def add_fault(self, act: str, **members: Any) -> int:
-        """Set a fault (worker/simulator/faults.py names acts and members); returns its number."""
+        """Set a fault (simulator/fault.py names acts and members); returns its number."""
         number: int = self._call("POST", "faults", {"act": act, **members})["number"]
         return number
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from math import isinf
 from typing import Any
 
-from worker.simulator.ledger import Grant, Pair
-from worker.simulator.provider import SimulatedProvider
-from worker.simulator.traffic import Request
+from simulator.ledger import Grant, Pair
+from simulator.provider import SimulatedProvider
+from simulator.traffic import Request
 
 LISTED = 100  # how many lost grants a summary names
 

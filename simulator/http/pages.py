@@ -8,13 +8,15 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader
 
-from worker.simulator import consent
-from worker.simulator.answers import Answer
-from worker.simulator.consent import Refusal, Wish
-from worker.simulator.faults import Act, FaultBook
-from worker.simulator.provider import Call, SimulatedProvider
-from worker.simulator.routes import Clock
-from worker.simulator.wire import misbehave
+from simulator.answers import Answer
+from simulator.call import Call
+from simulator.endpoints import authorization
+from simulator.endpoints.authorization import AuthorizationRequest, Refusal
+from simulator.fault import Act
+from simulator.fault_book import FaultBook
+from simulator.http.routes import Clock
+from simulator.http.wire import misbehave
+from simulator.provider import SimulatedProvider
 
 _FIELDS = (
     "client_id",
@@ -74,29 +76,29 @@ class Pages:
         return answer
 
     def _answer(self, params: Mapping[str, str], decision: str) -> tuple[web.Response, str]:
-        wish = consent.read(self._provider, params)
-        if isinstance(wish, Refusal):
-            return self._refuse(wish), wish.code
+        asked = authorization.read(self._provider, params)
+        if isinstance(asked, Refusal):
+            return self._refuse(asked), asked.code
         if not decision:
-            return self._page("authorize.html", **self._facts(params, wish)), "shown"
+            return self._page("authorize.html", **self._facts(params, asked)), "shown"
         if decision != "allow":
-            return _redirect(consent.deny(wish)), "denied"
+            return _redirect(authorization.deny(asked)), "denied"
         user = params.get("user", "").strip() or self._automatic.user
-        return _redirect(consent.allow(self._provider, wish, user, self._clock())), "allowed"
+        return _redirect(authorization.allow(self._provider, asked, user, self._clock())), "allowed"
 
     def _refuse(self, refusal: Refusal) -> web.Response:
         if refusal.redirect_to:
             return _redirect(refusal.redirect_to)
         return self._page("error.html", code=refusal.code, text=refusal.text)
 
-    def _facts(self, params: Mapping[str, str], wish: Wish) -> dict[str, object]:
-        client = self._provider.clients[wish.client_id]
+    def _facts(self, params: Mapping[str, str], asked: AuthorizationRequest) -> dict[str, object]:
+        client = self._provider.clients[asked.client_id]
         return {
             "client_name": client.name or client.client_id,
-            "scopes": wish.scope.split(" "),
+            "scopes": asked.scope.split(" "),
             "fields": {name: params[name] for name in _FIELDS if name in params},
             "user": params.get("user", self._automatic.user),
-            "destination": urlsplit(wish.redirect_uri).netloc,
+            "destination": urlsplit(asked.redirect_uri).netloc,
         }
 
     def _page(self, template: str, **facts: object) -> web.Response:

@@ -13,8 +13,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 
-from worker.simulator.control import SimulatorControl
-from worker.simulator.server import Simulator, listening, make
+from simulator.control import SimulatorControl
+from simulator.server import Simulator, listening, make
 
 START_SECONDS = 30.0
 
@@ -33,18 +33,18 @@ def simulator_thread(*, port: int = 0, **options: Any) -> Iterator[SimulatorCont
 
 @contextmanager
 def simulator_process(**options: Any) -> Iterator[SimulatorControl]:
-    """Run `python -m worker.simulator` as a process of its own; `options` are those of `server.make`.
+    """Run `python -m simulator` as a process of its own; `options` are those of `server.make`.
 
     Raises:
         RuntimeError: it ended before it listened; the message holds what it said.
     """
     with tempfile.TemporaryFile("w+") as said:  # not a pipe: nobody would read it, and it would fill
         process = subprocess.Popen(  # noqa: S603 (our own program)
-            [sys.executable, "-m", "worker.simulator", *_arguments(**options)],
+            [sys.executable, "-m", "simulator", *_arguments(**options)],
             stdout=subprocess.PIPE,
             stderr=said,
             text=True,
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
             start_new_session=True,
         )
         try:

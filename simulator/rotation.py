@@ -3,9 +3,9 @@
 Every method tells the ledger which tokens end, at the time of the request that caused it.
 """
 
-from worker.simulator.habits import Habits, Profile
-from worker.simulator.ledger import Ledger, Pair
-from worker.simulator.traffic import Request
+from simulator.habits import Habits, Profile
+from simulator.ledger import Ledger, Pair
+from simulator.traffic import Request
 
 
 class Rotation:

@@ -11,12 +11,14 @@ from datetime import timedelta
 import click
 from aiohttp import web
 
-from worker.simulator.control_routes import ControlRoutes
-from worker.simulator.faults import FaultBook, read_fault
-from worker.simulator.habits import habits_for
-from worker.simulator.pages import Automatic, Pages
-from worker.simulator.provider import Client, SimulatedProvider
-from worker.simulator.routes import Clock, Routes
+from simulator.client import Client
+from simulator.fault import read_fault
+from simulator.fault_book import FaultBook
+from simulator.habits import habits_for
+from simulator.http.control_routes import ControlRoutes
+from simulator.http.pages import Automatic, Pages
+from simulator.http.routes import Clock, Routes
+from simulator.provider import SimulatedProvider
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 9455  # as in tasks/oauth/providers/simulator.toml

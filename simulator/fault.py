@@ -1,13 +1,10 @@
-"""Faults: what may go wrong, where, before or after the provider acted, and how often. Values and matching, no I/O."""
+"""A fault: what goes wrong, at which requests, before or after the provider acted, and how often; how it is read."""
 
 import json
 from enum import StrEnum
-from random import Random
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from worker.simulator.answers import Answer
 
 
 class Act(StrEnum):
@@ -118,78 +115,3 @@ def _read_short(text: str) -> dict[str, Any]:
         else:
             read[group] = value
     return read
-
-
-class FaultBook:
-    """The faults that are set; the first one that matches a request is the one that happens."""
-
-    def __init__(self, seed: int = 0) -> None:
-        self._faults: dict[int, Fault] = {}
-        self._added = 0
-        self._random = Random(seed)
-
-    @property
-    def set(self) -> bool:
-        """Say whether there is any."""
-        return bool(self._faults)
-
-    def add(self, fault: Fault) -> Fault:
-        """Set a fault and number it."""
-        self._added += 1
-        fault.number = self._added
-        self._faults[fault.number] = fault
-        return fault
-
-    def listed(self) -> list[Fault]:
-        """List the faults, with how often each has fired; those that are over stay until they are cleared."""
-        return list(self._faults.values())
-
-    def clear(self, number: int | None = None) -> int:
-        """Clear one fault, or all; returns how many were cleared."""
-        gone = list(self._faults) if number is None else [n for n in (number,) if n in self._faults]
-        for each in gone:
-            del self._faults[each]
-        return len(gone)
-
-    def strike(self, endpoint: str, grant_type: str, client_id: str, ref: str) -> Fault | None:
-        """Choose the fault that happens to a request, if any, and count it."""
-        for fault in self._faults.values():
-            if fault.over or not fault.matches(endpoint, grant_type, client_id, ref):
-                continue
-            if fault.probability < 1 and self._random.random() >= fault.probability:
-                continue
-            fault.fired += 1
-            return fault
-        return None
-
-
-_PAGE = "<!doctype html><html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
-
-
-def distorted(fault: Fault, answer: Answer) -> Answer:
-    """Return what is sent where the fault only changes the answer; the acts of the wire leave it as it is."""
-    match fault.act:
-        case Act.STATUS:
-            content_type = fault.headers.get("Content-Type", answer.content_type)
-            headers = {k: v for k, v in fault.headers.items() if k.lower() != "content-type"}
-            return Answer(fault.status or 503, answer.outcome, fault.body.encode() or None, headers, content_type)
-        case Act.HTML:
-            page = (fault.body or _PAGE.format(f"{fault.status or 502} from a machine in between")).encode()
-            return Answer(fault.status or 502, answer.outcome, page, dict(fault.headers), "text/html; charset=utf-8")
-        case Act.HUGE:
-            members = answer.body if isinstance(answer.body, dict) else {}
-            padding = "x" * max(0, fault.size - len(json.dumps(members)) - 15)
-            return Answer(fault.status or answer.status, answer.outcome, members | {"padding": padding})
-        case Act.PATCH:
-            return _patched(fault, answer)
-        case Act.REDIRECT:
-            return Answer(fault.status or 307, answer.outcome, None, {"Location": fault.location})
-        case _:
-            return answer
-
-
-def _patched(fault: Fault, answer: Answer) -> Answer:
-    if not isinstance(answer.body, dict):
-        return answer
-    members = {k: v for k, v in (answer.body | fault.patch).items() if k not in fault.remove}
-    return Answer(fault.status or answer.status, answer.outcome, members, answer.headers | fault.headers)

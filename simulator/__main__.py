@@ -1,11 +1,11 @@
-"""`python -m worker.simulator`: the simulator alone, without the rest of the command line."""
+"""`python -m simulator`: the simulator alone, without the rest of the command line."""
 
 from datetime import timedelta
 
 import click
 
-from worker.simulator.habits import DIALECTS
-from worker.simulator.server import DEFAULT_PORT, run
+from simulator.habits import DIALECTS
+from simulator.server import DEFAULT_PORT, run
 
 
 @click.command(help="The bundled provider alone, for development and tests.")

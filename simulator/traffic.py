@@ -1,6 +1,6 @@
 """Traffic: every request with its time, client and outcome, and the ledger's own count of requests in any 60 s.
 
-The count is kept apart from the rate limit (`SlidingWindow`), so that a test can ask whether a client was ever over its
+The count is kept apart from the rate limit (rate_limit.py), so that a test can ask whether a client was ever over its
 rate without trusting the thing that limits it.
 """
 
@@ -77,27 +77,3 @@ class Traffic:
         """Count how a request ended."""
         self.by_endpoint[request.endpoint] += 1
         self.by_outcome[request.outcome] += 1
-
-
-class SlidingWindow:
-    """At most `limit` accepted requests in any 60 seconds, per application; refused ones do not count."""
-
-    def __init__(self, limit: int | None) -> None:
-        self.limit = limit
-        self._accepted: dict[str, deque[float]] = {}
-
-    def take(self, client_id: str, now: float) -> float:
-        """Accept a request, or return the seconds until one would be (0: accepted); nobody's requests are free."""
-        if self.limit is None or not client_id:
-            return 0.0
-        accepted = self._accepted.setdefault(client_id, deque())
-        while accepted and accepted[0] <= now - WINDOW_SECONDS:
-            accepted.popleft()
-        if len(accepted) >= self.limit:
-            return accepted[-self.limit] + WINDOW_SECONDS - now if self.limit else WINDOW_SECONDS
-        accepted.append(now)
-        return 0.0
-
-    def remaining(self, client_id: str) -> int:
-        """Count the requests that an application could still send now."""
-        return max(0, (self.limit or 0) - len(self._accepted.get(client_id, ())))

@@ -1,4 +1,4 @@
-"""The heart under test: a real database and a real workplace, beat and worker as function calls.
+"""The harness: a real database and a real workplace, beat and worker as function calls.
 
 Answers are made by the test, as a provider would give them; time goes by moving every timestamp of the database
 into the past, so the real clock and the real statements are what is tried.
@@ -54,7 +54,7 @@ def token_set(name: str, **members: Any) -> Response:
 
 
 @dataclass
-class Heart:
+class Harness:
     """A fleet with one workplace."""
 
     place: Workplace

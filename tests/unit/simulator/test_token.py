@@ -2,8 +2,8 @@
 
 import pytest
 
+from simulator.answers import TEXTS
 from tests.unit.simulator.desk import CREDENTIALS, FOREIGN, Desk
-from worker.simulator.answers import TEXTS
 
 WRONG = {"client_secret": "wrong"}
 
