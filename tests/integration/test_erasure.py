@@ -8,7 +8,7 @@ from uuid import UUID
 from models import connect_request, dead_letter, erasure, operating
 from models.database import transaction
 from models.keys import VaultError
-from tasks import clock, erase, recover, replay, upkeep
+from tasks import clock, erase, recover, replay
 from tests.heart import Heart
 from tests.integration.revoking import chain, client_of, end, found, living, mint, stray
 from worker.simulator.control import SimulatorControl
@@ -232,8 +232,3 @@ def test_no_answer_of_a_revoked_grant_is_left_in_the_journal_after_its_retention
         os.utime(path, (0, 0))
     replay.shred_old(heart.place)
     assert list(heart.place.journal.entries()) == []
-
-
-def test_erasing_is_a_chore_that_beat_hands_out(heart: Heart) -> None:
-    names = {row["name"] for row in heart.all("select name from evergrant.chores")}
-    assert names == set(upkeep.CHORES)
