@@ -90,7 +90,11 @@ def carry_out(heart: Heart) -> Iterator[Callable[[str], None]]:
     """What a worker makes of a message: the registered task, traced, in a process that opens its own workplace."""
     heart.run("update evergrant.chores set due_at = clock_timestamp(), done_at = null")
     task = Celery(set_as_current=False).tasks["evergrant.upkeep"]
-    yield lambda name: task.apply(args=(name,), throw=True)
+
+    def carried_out(name: str) -> None:
+        task.apply(args=(name,), throw=True)
+
+    yield carried_out
     workplace.leave()
 
 
