@@ -12,7 +12,7 @@ from pydantic import SecretStr
 import settings
 from models import database, roles
 from models.database import transaction
-from tasks import upkeep
+from tasks import upkeep, workplace
 from tasks.workplace import Workplace
 from tests.heart import LOST, Heart, token_set
 
@@ -154,9 +154,10 @@ def test_an_operator_changes_every_row_and_no_table(login: Login) -> None:
 
 
 def test_the_heart_works_as_evergrant_worker(heart: Heart, logins: Callable[[str], str]) -> None:
-    """Claim, start, settle, doubt, a wish, a revocation, and every chore, on connections of such a login."""
+    """Claim, start, settle, doubt, a wish, a revocation, an erasure, every chore, on connections of such a login."""
     client = heart.client()
     grant = heart.grant(client)
+    gone = heart.grant(client, "gone", status="revoked", sealed_refresh_token=None, sealed_access_token=None)
     with as_login(heart, logins("evergrant_worker")):
         assert heart.one("select current_user like 'login_%' as it_is")["it_is"]
         heart.ask(client, token_set("2"))
@@ -170,9 +171,12 @@ def test_the_heart_works_as_evergrant_worker(heart: Heart, logins: Callable[[str
         upkeep.request_revocation("customer", reason="left")
         heart.later(minutes=2)
         assert len(heart.start(heart.claim(client).revocations, status="revoking")) == 1
+        upkeep.request_revocation("gone", erase=True)
         for name in upkeep.CHORES:
             upkeep.upkeep(name)
+        workplace.leave()
     assert heart.token(grant) == "rt-3"
+    assert heart.row(gone)["ref"] == f"erased-{gone}"
 
 
 @pytest.mark.parametrize("role", ["evergrant_worker", "evergrant_admin"])
