@@ -14,7 +14,7 @@ import pytest
 
 from models.vault import KeyRing
 from tests.acceptance.conftest import QUICK, SHORT_DEADLINE
-from tests.acceptance.installation import Installation, vault_of
+from tests.acceptance.installation import Installation, variables, vault_of
 from tests.acceptance.keeping import begin
 from tests.acceptance.programs import Running
 from tests.acceptance.providers import Simulated, simulated
@@ -138,7 +138,6 @@ def engines_of_its_own(tmp_path: Path, own_engines: Engines) -> Iterator[Install
         database_url=own_engines.database_url,
         broker_url=own_engines.broker_url,
         **QUICK,
-        **SHORT_DEADLINE,
     )
     yield made
     made.close()
@@ -148,6 +147,7 @@ def test_a_database_that_is_away_for_longer_than_every_lease_gets_the_answers_th
     engines_of_its_own: Installation, own_engines: Engines
 ) -> None:
     installation = engines_of_its_own
+    installation.env |= variables(SHORT_DEADLINE)
     with simulated("immediate", lifetime=LIFETIME) as provider:
         provider.control.add_fault("delay", where="token", when="after", delay_seconds=1)
         begin(installation, provider, grants=GRANTS)
