@@ -95,6 +95,13 @@ where j.drained_at is null and j.abandoned_at is null
     and exists (select from evergrant.grants g where g.doubt_since is not null and g.doubt_journals @> array[j.id])
 """)
 
+# Work that fails each time is noted as done no more. Five minutes at least, for a machine that is slow or was off.
+OVERDUE_CHORES = text("""
+select c.name, c.done_at from evergrant.chores c left join evergrant.installation i on true
+where coalesce(c.done_at, i.adopted_at) < clock_timestamp() - greatest(3 * c.every, interval '5 minutes')
+order by c.name
+""")
+
 
 def by_client(connection: Connection) -> list[RowMapping]:
     """Counts and valve of each client, by name."""
@@ -145,6 +152,11 @@ def open_revocations(connection: Connection) -> dict[str, int]:
 def journals_waited_for(connection: Connection) -> int:
     """Journals without a living holder that grants in doubt wait for."""
     return int(connection.execute(WAITED_FOR, {"silent_after": SILENT_AFTER}).scalar_one())
+
+
+def overdue_chores(connection: Connection) -> list[RowMapping]:
+    """The chores that were not done for three of their intervals, and when each last was; null: never."""
+    return list(connection.execute(OVERDUE_CHORES).mappings())
 
 
 def clock(connection: Connection) -> RowMapping:

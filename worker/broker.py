@@ -28,6 +28,9 @@ class QoS(redis.QoS):
 
     A copy comes back after the visibility time-out, when a claim has long lapsed; to make and delete it costs half of
     a message. What an application asked for by message stands nowhere else, so that is copied.
+
+    Once Celery has let go of a broken connection, what became of its messages can be told to nobody: claims lapse, and
+    copies come back. Kombu would fail for want of an address, which Celery takes for the end of the process.
     """
 
     _delivered: Any  # the stubs: it may be None
@@ -41,25 +44,33 @@ class QoS(redis.QoS):
 
     def ack(self, delivery_tag: str) -> None:
         """Forget a message that was dealt with."""
-        if self._is_here_alone(delivery_tag):
+        if self._is_here_alone(delivery_tag) or self._is_cut_off:
             virtual.QoS.ack(self, delivery_tag)
         else:
             super().ack(delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Forget a message, or give it back to its queue."""
-        if not self._is_here_alone(delivery_tag):
+        if not (self._is_here_alone(delivery_tag) or self._is_cut_off):
             super().reject(delivery_tag, requeue=requeue)
             return
-        if requeue:
+        if requeue and not self._is_cut_off:
             virtual.Channel._restore(self.channel, self._delivered[delivery_tag])  # noqa: SLF001
         virtual.QoS.ack(self, delivery_tag)
 
     def restore_unacked(self, client: Any = None) -> None:
         """At a clean end: give back what nobody began, so that other workers have it before its claim lapses."""
+        if self._is_cut_off:
+            self._delivered.clear()
+            return
         for tag in [tag for tag in self._delivered if self._is_here_alone(tag)]:
             virtual.Channel._restore(self.channel, self._delivered.pop(tag))  # noqa: SLF001
         super().restore_unacked(client)
+
+    @property
+    def _is_cut_off(self) -> bool:
+        """Whether kombu has closed this connection, or the channel."""
+        return getattr(self.channel.connection, "client", None) is None
 
     def _is_here_alone(self, delivery_tag: str) -> bool:
         message = self._delivered.get(delivery_tag)

@@ -126,6 +126,11 @@ class Installation:
             cursor.execute(statement.encode(), parameters)
             return cursor.fetchall() if cursor.description else []
 
+    def is_waiting(self) -> bool:
+        """Whether a transaction waits for somebody's lock."""
+        waiting = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        return bool(self.rows(waiting))
+
     def statuses(self, client: str) -> dict[str, int]:
         """How many grants of a client have which status."""
         statement = """

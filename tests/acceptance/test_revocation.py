@@ -90,7 +90,7 @@ def test_a_pair_that_came_too_late_for_its_generation_dies_with_its_grant(swift:
             somebody.commit()
             eventually(lambda: swift.rows("select 1 from evergrant.grants where started_at is not null"), every=0.02)
             somebody.execute("select from evergrant.grants for no key update")
-            eventually(lambda: doorkeeper.alive("app-1") == 2 and is_waiting(swift), timeout=30)
+            eventually(lambda: doorkeeper.alive("app-1") == 2 and swift.is_waiting(), timeout=30)
             first.kill()
         home = swift.env["EVERGRANT_HOME"]
         other = swift.folder / "another-machine"
@@ -106,12 +106,6 @@ def test_a_pair_that_came_too_late_for_its_generation_dies_with_its_grant(swift:
         assert doorkeeper.alive("app-1") == 0
         (row,) = swift.listed("revocations", "list")
         assert (row["status"], row["evidence"]) == ("done", "accepted")  # an answer was out of sight for a while
-
-
-def is_waiting(installation: Installation) -> bool:
-    """Whether a settling transaction waits for somebody's lock."""
-    waiting = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-    return bool(installation.rows(waiting))
 
 
 def generation(installation: Installation) -> int:

@@ -24,10 +24,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # What `evergrant up` does, with programs that are given: [[name, shell script], …] a stage.
 UP = """
-import json, sys, settings
+import json, signal, sys, settings
 from worker import logs
 from worker.embedded import supervisor
 from worker.embedded.process import Program
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a suite under nohup hands down that it is ignored, which would be heeded
 logs.configure("up", level="INFO")
 stages = [[Program(name=name, argv=["/bin/sh", "-c", script], grace_seconds=20) for name, script in stage]
           for stage in json.loads(sys.argv[1])]

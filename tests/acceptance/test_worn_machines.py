@@ -9,11 +9,12 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from models.vault import KeyRing
 from tests.acceptance.conftest import QUICK, SHORT_DEADLINE
-from tests.acceptance.installation import Installation, vault_of
+from tests.acceptance.installation import Installation, variables, vault_of
 from tests.acceptance.keeping import begin
 from tests.acceptance.programs import Running
 from tests.acceptance.providers import Simulated, simulated
@@ -124,7 +125,7 @@ def test_a_worker_whose_clock_jumps_by_an_hour_to_and_fro_renews_as_if_nothing_w
         assert installation.logged("Traceback") == []
 
 
-# The database, and everything one after the other
+# The database, the broker, and everything one after the other
 
 
 @pytest.fixture
@@ -137,7 +138,6 @@ def engines_of_its_own(tmp_path: Path, own_engines: Engines) -> Iterator[Install
         database_url=own_engines.database_url,
         broker_url=own_engines.broker_url,
         **QUICK,
-        **SHORT_DEADLINE,
     )
     yield made
     made.close()
@@ -147,6 +147,7 @@ def test_a_database_that_is_away_for_longer_than_every_lease_gets_the_answers_th
     engines_of_its_own: Installation, own_engines: Engines
 ) -> None:
     installation = engines_of_its_own
+    installation.env |= variables(SHORT_DEADLINE)
     with simulated("immediate", lifetime=LIFETIME) as provider:
         provider.control.add_fault("delay", where="token", when="after", delay_seconds=1)
         begin(installation, provider, grants=GRANTS)
@@ -156,6 +157,24 @@ def test_a_database_that_is_away_for_longer_than_every_lease_gets_the_answers_th
         eventually(lambda: time.monotonic() - away_since > float(SHORT_DEADLINE["attempt_lease_seconds"]) + 1)
         own_engines.postgres.start()
         is_well(installation, provider)
+
+
+def test_a_worker_that_has_a_message_in_hand_when_the_broker_restarts_goes_on(
+    engines_of_its_own: Installation, own_engines: Engines
+) -> None:
+    installation = engines_of_its_own
+    with (
+        simulated("immediate", lifetime=LIFETIME) as provider,
+        psycopg.connect(installation.database_url) as somebody,
+    ):
+        worker = begin(installation, provider, grants=GRANTS)
+        somebody.execute("lock table evergrant.erasures in share mode")  # the chore that erases waits for it
+        eventually(installation.is_waiting, timeout=30)
+        own_engines.valkey.restart()
+        somebody.rollback()
+        more_of_each(provider)
+        assert worker.stop() == 0
+        assert installation.logged('"level": "critical"') == []
 
 
 def test_restarting_everything_one_by_one_under_load_with_a_new_key_costs_no_grant(

@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from celery import Celery
-from kombu import Connection
+from kombu import Connection, Consumer
 
 import celeryconfig
+from tests.polling import eventually
 from worker import broker
+from worker.embedded.engines import Engines
 
 CLAIM = "evergrant.refresh"
 REQUEST = "evergrant.request_revocation"
@@ -122,3 +125,38 @@ def test_messages_that_are_under_way_count_against_what_is_prefetched(celery: Ce
     assert not qos.can_consume()
     message.ack()
     assert qos.can_consume()
+
+
+@pytest.mark.parametrize("task", [CLAIM, REQUEST])
+def test_a_worker_that_has_a_message_in_hand_outlives_its_broker(own_engines: Engines, task: str) -> None:
+    """What is raised while Celery lets go of a broken connection, as here, it takes for the end of the process."""
+    broker.use()
+    app = Celery("evergrant", broker=own_engines.broker_url, config_source="celeryconfig", set_as_current=False)
+    app.conf.imports = ()
+    publish(app, task, "customer")
+    in_hand: list[Any] = []
+    connection = app.connection_for_read()
+    consume(connection.default_channel, in_hand)
+    eventually(lambda: waited(connection) and in_hand)
+    consume(connection.channel(), [])  # as Celery has for its own news: to close this one fails first
+    waited(connection)
+    own_engines.valkey.stop()
+    connection.collect()
+    connection.close()
+    in_hand[0].ack()  # by the thread that has dealt with it meanwhile
+    own_engines.valkey.start()
+    with app.connection_for_read() as another:
+        assert stands(another, "unacked") == (0 if task == CLAIM else 1)  # it comes back by itself
+    app.close()
+
+
+def consume(channel: Any, messages: list[Any]) -> None:
+    """Take what comes on the queues, and acknowledge nothing."""
+    Consumer(channel, celeryconfig.task_queues, accept=["json"], on_message=messages.append).consume()
+
+
+def waited(connection: Connection) -> bool:
+    """Wait for a message for a moment."""
+    with suppress(TimeoutError):
+        connection.drain_events(timeout=0.1)
+    return True

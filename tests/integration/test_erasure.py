@@ -9,7 +9,7 @@ from models import connect_request, dead_letter, erasure, operating
 from models.database import transaction
 from models.keys import VaultError
 from simulator.control import SimulatorControl
-from tasks import clock, erase, recover, replay, upkeep
+from tasks import clock, erase, recover, replay
 from tests.harness import Harness
 from tests.integration.revoking import chain, client_of, end, found, living, mint, stray
 
@@ -235,8 +235,3 @@ def test_no_answer_of_a_revoked_grant_is_left_in_the_journal_after_its_retention
         os.utime(path, (0, 0))
     replay.shred_old(harness.place)
     assert list(harness.place.journal.entries()) == []
-
-
-def test_erasing_is_a_chore_that_beat_hands_out(harness: Harness) -> None:
-    names = {row["name"] for row in harness.all("select name from evergrant.chores")}
-    assert names == set(upkeep.CHORES)

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 import settings
 from models import database, roles
 from models.database import transaction
-from tasks import upkeep
+from tasks import upkeep, workplace
 from tasks.workplace import Workplace
 from tests.harness import LOST, Harness, token_set
 
@@ -154,9 +154,10 @@ def test_an_operator_changes_every_row_and_no_table(login: Login) -> None:
 
 
 def test_a_worker_does_all_its_work_as_evergrant_worker(harness: Harness, logins: Callable[[str], str]) -> None:
-    """Claim, start, settle, doubt, a wish, a revocation, and every chore, on connections of such a login."""
+    """Claim, start, settle, doubt, a wish, a revocation, an erasure, every chore, on connections of such a login."""
     client = harness.client()
     grant = harness.grant(client)
+    gone = harness.grant(client, "gone", status="revoked", sealed_refresh_token=None, sealed_access_token=None)
     with as_login(harness, logins("evergrant_worker")):
         assert harness.one("select current_user like 'login_%' as it_is")["it_is"]
         harness.ask(client, token_set("2"))
@@ -170,9 +171,12 @@ def test_a_worker_does_all_its_work_as_evergrant_worker(harness: Harness, logins
         upkeep.request_revocation("customer", reason="left")
         harness.later(minutes=2)
         assert len(harness.start(harness.claim(client).revocations, status="revoking")) == 1
+        upkeep.request_revocation("gone", erase=True)
         for name in upkeep.CHORES:
             upkeep.upkeep(name)
+        workplace.leave()
     assert harness.token(grant) == "rt-3"
+    assert harness.row(gone)["ref"] == f"erased-{gone}"
 
 
 @pytest.mark.parametrize("role", ["evergrant_worker", "evergrant_admin"])

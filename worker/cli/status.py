@@ -34,7 +34,11 @@ ENDING = ("10m", "20m", "40m")
 @click.option("--interval", type=Duration(), default="2s", show_default=True, help="How often to look.")
 @json_option
 def status(*, watch: bool, interval: timedelta, as_json: bool) -> None:
-    """The fleet at a glance."""
+    """The fleet at a glance.
+
+    What needs a human comes first, with the next step; with --json it is `attention`. `chores_overdue` names periodic
+    work (erasures, late grants, shredding) that was not done for three of its intervals, and for five minutes at least.
+    """
     if not watch:
         found = snapshot()
         if as_json:
@@ -62,6 +66,7 @@ def _read(connection: Connection) -> dict[str, Any]:
     letters = fleet.open_dead_letters(connection)
     revocations = fleet.open_revocations(connection)
     orphaned = fleet.journals_waited_for(connection)
+    overdue = fleet.overdue_chores(connection)
     found = {
         "at": clock["at"],
         "environment": clock["environment"],
@@ -73,6 +78,7 @@ def _read(connection: Connection) -> dict[str, Any]:
         "dead_letters": letters,
         "revocations": {name: revocations.get(name, 0) for name in ("queued", "dead")},
         "journals_waited_for": orphaned,
+        "chores_overdue": [dict(row) for row in overdue],
         "missing_keys": keyrings.missing_keys(connection, key_use.missing_now),
         "clients": [_client(row) for row in clients],
         "processes": [dict(row) for row in processes],
@@ -128,6 +134,11 @@ def _attention(found: dict[str, Any]) -> list[dict[str, str]]:
             f"grants in doubt wait for {_many(found['journals_waited_for'], 'journal')} that nobody holds",
             "start a worker on that machine: evergrant journals list",
         ),
+        (
+            bool(found["chores_overdue"] and alive["beat"] and alive["worker"]),
+            f"periodic work is not done: {', '.join(map(_last_done, found['chores_overdue']))}",
+            "search the workers' logs for evergrant.upkeep",
+        ),
     ]
     clients = [
         (f"{each['name']} is {each['state']}: {each['reason']}", _client_step(each))
@@ -136,6 +147,10 @@ def _attention(found: dict[str, Any]) -> list[dict[str, str]]:
     ]
     told = [(what, step) for applies, what, step in checks if applies] + found["missing_keys"] + clients
     return [{"what": what, "next": step} for what, step in told]
+
+
+def _last_done(chore: dict[str, Any]) -> str:
+    return f"{chore['name']} ({'never' if chore['done_at'] is None else 'last ' + output.iso(chore['done_at'])})"
 
 
 def _client_step(client: dict[str, Any]) -> str:

@@ -43,6 +43,7 @@ class Picture:
     letters: dict[str, int]
     revocations: dict[str, int]
     orphaned: int
+    overdue_chores: int
     alive: Counter[str]
 
 
@@ -54,6 +55,7 @@ def look(connection: Connection) -> Picture:
         fleet.open_dead_letters(connection),
         fleet.open_revocations(connection),
         fleet.journals_waited_for(connection),
+        len(fleet.overdue_chores(connection)),
         Counter(each["kind"] for each in processes if each["alive"]),
     )
 
@@ -128,6 +130,8 @@ def _of_all(picture: Picture) -> Iterable[Metric]:
         revocations.add_metric([status], picture.revocations.get(status, 0))
     yield revocations
     yield _gauge("journals_waited_for", "Journals that nobody holds and grants in doubt wait for.", picture.orphaned)
+    overdue = "Periodic work that was not done for several of its intervals."
+    yield _gauge("chores_overdue", overdue, picture.overdue_chores)
     alive = _family("processes_alive", "Processes that said lately that they live.", "kind")
     for kind in KINDS:
         alive.add_metric([kind], picture.alive[kind])

@@ -139,6 +139,20 @@ def test_status_is_plain_text_in_a_pipe(letters: Evergrant) -> None:
     assert all(line == line.rstrip() for line in told.splitlines())
 
 
+def test_status_names_periodic_work_that_is_not_done_although_beat_and_worker_live(temple: Evergrant, sql: Any) -> None:
+    sql("update evergrant.chores set done_at = '2026-01-02 03:04:05+00' where name = 'erase'")
+    assert temple("status", "--json").json["chores_overdue"] == [{"name": "erase", "done_at": "2026-01-02T03:04:05Z"}]
+    assert "erase" not in temple("status").out  # without beat and worker there is another thing to do first
+    for kind in ("beat", "worker"):
+        sql(
+            "insert into evergrant.processes (id, kind, host, pid) values (gen_random_uuid(), :kind, 'box', 1)",
+            kind=kind,
+        )
+    told = temple("status")
+    assert told.code == 0
+    assert "periodic work is not done: erase (last 2026-01-02T03:04:05Z)  → search the workers' logs" in told.out
+
+
 def test_a_fleet_that_lives_is_well(temple: Evergrant, sql: Any) -> None:
     import socket
 

@@ -1,0 +1,119 @@
+"""Chores: each that beat hands out finds something to do, and does it, in the task that a worker runs."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from celery import Celery
+
+from models import chore, connect_request, process
+from models.database import transaction
+from tasks import upkeep, workplace
+from tests.harness import Harness
+
+IsDone = Callable[[], bool]
+
+
+def a_late_grant(harness: Harness) -> IsDone:
+    grant = harness.grant(harness.client(), access_left=timedelta(minutes=-1))
+    return lambda: "grant.late" in harness.events(grant_id=grant)
+
+
+def a_waiting_grant(harness: Harness) -> IsDone:
+    """It was asked for by a process that never told what came of it, and is asked for by the next one."""
+    client = harness.client()
+    grant = harness.grant(client)
+    harness.begin(client)
+    harness.later(minutes=11)
+    harness.begin(client)
+    harness.later(minutes=11)
+    return lambda: "grant.waiting" in harness.events(grant_id=grant)
+
+
+def a_grant_that_died_long_ago(harness: Harness) -> IsDone:
+    grant = harness.grant(harness.client(), status="needs_consent", reason="revoked_or_expired")
+    harness.former(grant, "older")
+    harness.run("update evergrant.grants set last_error_at = clock_timestamp() - interval '31 days'")
+    sealed = """select from evergrant.grants where sealed_refresh_token is not null
+        union all select from evergrant.former_tokens where sealed_refresh_token <> ''"""
+    return lambda: harness.all(sealed) == []
+
+
+def a_dead_grant_to_be_erased(harness: Harness) -> IsDone:
+    grant = harness.grant(harness.client())
+    harness.run("select evergrant.request_revocation('customer', erase => true)")
+    harness.run("update evergrant.revocations set status = 'done', evidence = 'verified'")
+    harness.set(grant, status="revoked", sealed_refresh_token=None, sealed_access_token=None)
+    return lambda: bool(harness.row(grant)["ref"] == f"erased-{grant}")
+
+
+def a_code_flow_that_was_never_ended(harness: Harness) -> IsDone:
+    client = harness.client()
+    with transaction() as connection:
+        connect_request.begin(
+            connection,
+            grant_id=uuid4(),
+            client_id=client,
+            ref="customer",
+            state_hash=b"hash",
+            sealed_verifier=b"verifier",
+            redirect_uri="http://127.0.0.1/",
+            scopes=[],
+            labels={},
+            who="tests",
+            lives=timedelta(hours=-25),
+        )
+    return lambda: harness.all("select id from evergrant.connect_requests") == []
+
+
+def a_process_that_fell_silent(harness: Harness) -> IsDone:
+    silent = uuid4()
+    with transaction() as connection:
+        process.see(connection, silent, kind="worker", host="gone", pid=1)
+    harness.run("update evergrant.processes set seen_at = seen_at - interval '2 hours' where id = :id", id=silent)
+    return lambda: harness.all("select id from evergrant.processes where id = :id", id=silent) == []
+
+
+SOMETHING_TO_DO: dict[str, Callable[[Harness], IsDone]] = {
+    "tell_late": a_late_grant,
+    "tell_waiting": a_waiting_grant,
+    "shred_dead_grants": a_grant_that_died_long_ago,
+    "erase": a_dead_grant_to_be_erased,
+    "forget_connect_requests": a_code_flow_that_was_never_ended,
+    "forget_silent_processes": a_process_that_fell_silent,
+}
+
+
+@pytest.fixture
+def carry_out(harness: Harness) -> Iterator[Callable[[str], None]]:
+    """What a worker makes of a message: the registered task, traced, in a process that opens its own workplace."""
+    harness.run("update evergrant.chores set due_at = clock_timestamp(), done_at = null")
+    task = Celery(set_as_current=False).tasks["evergrant.upkeep"]
+
+    def carried_out(name: str) -> None:
+        task.apply(args=(name,), throw=True)
+
+    yield carried_out
+    workplace.leave()
+
+
+@pytest.mark.parametrize("name", upkeep.CHORES)
+def test_a_chore_does_what_it_is_there_for(harness: Harness, carry_out: Callable[[str], None], name: str) -> None:
+    is_done = SOMETHING_TO_DO[name](harness)
+    assert not is_done()
+    carry_out(name)
+    assert is_done()
+    done = harness.all("select name from evergrant.chores where done_at is not null")
+    assert [row["name"] for row in done] == [name]
+
+
+def test_what_beat_hands_out_are_the_chores_that_a_worker_knows_and_all_are_tried_here(
+    harness: Harness, carry_out: Callable[[str], None]
+) -> None:
+    with transaction() as connection:
+        handed_out = chore.claim(connection)
+    assert sorted(handed_out) == sorted(upkeep.CHORES) == sorted(SOMETHING_TO_DO)
+    for name in handed_out:
+        carry_out(name)
+    assert harness.all("select name from evergrant.chores where done_at is null") == []
