@@ -17,7 +17,7 @@ from psycopg.rows import scalar_row
 from bench.contestants.contestant import ref_of
 from bench.provider import access_token, refresh_token
 from bench.stage import Stage
-from models.vault import KeyRing, Vault
+from models.sealing.vault import KeyRing, Vault
 from settings import current
 
 LIFE = timedelta(hours=2)

@@ -26,8 +26,8 @@ from bench.contestants.contestant import ref_of
 from bench.machine import ROOT
 from bench.reader import KINDS, VIEW
 from bench.stage import NotDone, Stage, register, stage
-from models import handout
-from models.keys import VARIABLES
+from models.sealing.keys import VARIABLES
+from models.views import access_token
 from settings import current
 
 NAMES = {
@@ -160,7 +160,7 @@ def _round(here: Stage, env: Mapping[str, str], kind: str, askers: int, seconds:
 def _plan(here: Stage, kind: str) -> list[str]:
     if kind in ("http", "client-http"):
         asked = {"refs": [ref_of(0)], "clients": [None], "environment": None}
-        return plan.scans(here, str(handout.BY_REF), asked)
+        return plan.scans(here, str(access_token.BY_REF), asked)
     return plan.scans(here, VIEW, {"ref": ref_of(0)})
 
 

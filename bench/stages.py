@@ -23,10 +23,11 @@ from bench.stage import Stage, stage
 from models import client as clients
 from models.claim import Job
 from models.database import transaction
-from tasks import refresh, settle
-from tasks.attempt import Arrived
+from tasks import refresh
 from tasks.claim import claim
-from tasks.workplace import Workplace
+from tasks.runtime.attempt import Arrived
+from tasks.runtime.runtime import Workplace
+from tasks.settling import settle
 from worker import logs
 
 LEASE = timedelta(seconds=30)

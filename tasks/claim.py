@@ -13,9 +13,9 @@ from sqlalchemy import Connection
 
 from models import claim as claims
 from models.claim import Job, Scope
-from tasks import valves
 from tasks.policy import valve as policy
 from tasks.policy.valve import Valve
+from tasks.runtime import valves
 
 MOST: Final = 500  # rows of one client in one transaction
 SOON: Final = timedelta(milliseconds=50)

@@ -2,7 +2,7 @@
 
 begin    a state and a PKCE verifier, sealed in the database; the URL for the user
 finish   the callback's state must be one made for this ref; its one use is committed before the code is
-         sent; the answer is journaled before anybody parses it; then tasks/consent.py makes the row
+         sent; the answer is journaled before anybody parses it; then tasks/settling/consent.py makes the row
 """
 
 import hashlib
@@ -15,11 +15,10 @@ from uuid import uuid4
 from sqlalchemy import Connection
 
 from models import client as clients
-from models import connect_request, consent, installation, operating
+from models import connect_request, consent, installation, operator_actions
 from models.connect_request import Begun
 from models.database import transaction
-from models.vault import Vault
-from tasks import clock, retry, valves
+from models.sealing.vault import Vault
 from tasks.connect_errors import (
     ClientPaused,
     DatabaseUnfit,
@@ -33,18 +32,19 @@ from tasks.connect_errors import (
     StateUsed,
     StillRevoking,
 )
-from tasks.consent import Consent, ConsentError, Stored, store
-from tasks.decide import sign_of
 from tasks.journal import JournalBroken, Position
-from tasks.journaling import entry_of, write_down
 from tasks.oauth import messages
 from tasks.oauth.messages import Registration
 from tasks.oauth.provider import Reach
 from tasks.oauth.transport import Answer, NotSent, Response
 from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown, outcome
 from tasks.policy.valve import USABLE_SHARE, Result, Sign
-from tasks.registration import Registered, Registrations
-from tasks.workplace import Workplace
+from tasks.runtime import clock, retry, valves
+from tasks.runtime.journaling import entry_of, write_down
+from tasks.runtime.registration import Registered, Registrations
+from tasks.runtime.runtime import Workplace
+from tasks.settling.consent import Consent, ConsentError, Stored, store
+from tasks.settling.decide import sign_of
 
 LIVES = timedelta(minutes=15)
 PATIENCE = timedelta(minutes=1)
@@ -143,7 +143,7 @@ def finish(
 
     Raises:
         ConnectError: see tasks/connect_errors.py; nothing was stored.
-        ConsentError: see tasks/consent.py; nothing was stored.
+        ConsentError: see tasks/settling/consent.py; nothing was stored.
         JournalBroken: the answer could not be kept safe, so nothing was sent.
 
     """
@@ -187,7 +187,7 @@ def _take(registered: Registered, begun: Begun, environment: str | None) -> date
     """Commit the one use of this flow, and a slot of the client's rate."""
     with transaction() as connection:
         _refuse_while_revoking(connection, registered, begun.ref)
-        if operating.is_paused(connection, begun.client_id):
+        if operator_actions.is_paused(connection, begun.client_id):
             raise ClientPaused
         if (state := installation.state(connection, environment)) != "fit":
             raise DatabaseUnfit(state)

@@ -11,9 +11,9 @@ from sqlalchemy import Connection
 
 import settings as configuration
 from models import erasure
-from tasks import clock
 from tasks.journal import End
-from tasks.workplace import Workplace
+from tasks.runtime import clock
+from tasks.runtime.runtime import Workplace
 
 log = structlog.get_logger()
 

@@ -3,7 +3,7 @@
     start    compare-and-swap on the claim number: mine, or not at all
     guard    may it be sent? asked again on the open connection, just before the first byte
     ask      one POST, no transaction open
-    settle   tasks/settle.py: journal the raw answer, decide, write by the generation
+    settle   tasks/settling/settle.py: journal the raw answer, decide, write by the generation
 
 Every token is its own job; a message carries one, or a sheaf of them. A message that is duplicated, late or
 forged finds no claim of its number and changes nothing.
@@ -25,17 +25,17 @@ from models import client as clients
 from models.attempt import Started
 from models.claim import Job
 from models.database import transaction
-from models.keys import VaultError
-from tasks import clock, retry, workplace
-from tasks.attempt import Arrived, Attempt
+from models.sealing.keys import VaultError
 from tasks.oauth import messages
 from tasks.oauth.errors import OAuthError
 from tasks.oauth.messages import Request
 from tasks.oauth.transport import Answer, NotSent
 from tasks.policy.guard import Held, guard
 from tasks.policy.timing import release_wait
-from tasks.settle import keep, settle
-from tasks.workplace import Workplace
+from tasks.runtime import clock, retry, runtime
+from tasks.runtime.attempt import Arrived, Attempt
+from tasks.runtime.runtime import Workplace
+from tasks.settling.settle import keep, settle
 
 log = structlog.get_logger()
 
@@ -56,7 +56,7 @@ class HeldBack(Exception):
 @shared_task(name="evergrant.refresh", ignore_result=True)
 def refresh(jobs: Any = None, client_id: Any = None, **_later: Any) -> None:
     """Carry out `[[grant_id, claim_no], …]`; returns when all are started, their answers are settled later."""
-    place = workplace.here(keep, settle)
+    place = runtime.here(keep, settle)
     wanted = read_jobs(jobs)
     if wanted and place.wait_for_room(len(wanted)):
         with place.share_of(client_id if isinstance(client_id, int) else None, len(wanted)) as room:

@@ -25,13 +25,10 @@ from celery import shared_task
 from models import dead_letter, event, revocation
 from models.claim import Job
 from models.database import AWAY, transaction
-from models.keys import VaultError
 from models.revocation import Branch, Task
-from tasks import clock, meters, retry, valves, workplace
-from tasks.attempt import Arrived, Attempt
-from tasks.decide import read, sign_of
+from models.sealing.keys import VaultError
 from tasks.journal import End, JournalBroken
-from tasks.looking import Looking, NotYet
+from tasks.liveness import Looking, NotYet
 from tasks.oauth import messages
 from tasks.oauth.messages import Request
 from tasks.oauth.provider import Reach, Rotation
@@ -48,8 +45,11 @@ from tasks.policy.outcome import (
 from tasks.policy.timing import back_off, release_wait
 from tasks.policy.valve import Result, Sign
 from tasks.refresh import read_jobs, request_of, start
-from tasks.settle import keep, settle
-from tasks.workplace import Workplace
+from tasks.runtime import clock, meters, retry, runtime, valves
+from tasks.runtime.attempt import Arrived, Attempt
+from tasks.runtime.runtime import Workplace
+from tasks.settling.decide import read, sign_of
+from tasks.settling.settle import keep, settle
 
 log = structlog.get_logger()
 
@@ -72,7 +72,7 @@ class Conclusion:
 @shared_task(name="evergrant.revoke", ignore_result=True)
 def revoke(jobs: Any = None, **_later: Any) -> None:
     """Carry out `[[grant_id, claim_no], …]` of grants whose revocation beat has claimed."""
-    place = workplace.here(keep, settle)
+    place = runtime.here(keep, settle)
     for job in place.once(read_jobs(jobs)):
         for attempt in begin(place, job):
             Ending(place, attempt).carry_out()

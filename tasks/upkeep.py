@@ -11,10 +11,12 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 import settings as configuration
-from models import chore, process, silence
+from models import chore, process
 from models.database import transaction
-from tasks import erase, retry, workplace
-from tasks.settle import keep, settle
+from models.views import overdue
+from tasks import erase
+from tasks.runtime import retry, runtime
+from tasks.settling.settle import keep, settle
 
 log = structlog.get_logger()
 
@@ -50,12 +52,12 @@ def forget_connect_requests(connection: Connection) -> None:
 
 def erase_dead(connection: Connection) -> None:
     """Forget whom dead grants belonged to, where that was wished."""
-    erase.erase(connection, lambda: workplace.here(keep, settle))  # a type checker looks into no `partial`
+    erase.erase(connection, lambda: runtime.here(keep, settle))  # a type checker looks into no `partial`
 
 
 CHORES: dict[str, Callable[[Connection], None]] = {
-    "tell_late": silence.tell_late,
-    "tell_waiting": silence.tell_waiting,
+    "tell_late": overdue.tell_late,
+    "tell_waiting": overdue.tell_waiting,
     "shred_dead_grants": shred_dead_grants,
     "erase": erase_dead,
     "forget_connect_requests": forget_connect_requests,

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 import settings
 from models import database as models_database
 from models import installation, migrations
-from models.vault import KeyRing
+from models.sealing.vault import KeyRing
 from tests import polling, shared_engines
 from worker.embedded.engines import Engines
 from worker.embedded.home import Home

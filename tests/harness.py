@@ -16,16 +16,18 @@ from sqlalchemy import Connection, RowMapping, text
 import settings
 from models import attempt as attempts
 from models import claim as claims
-from models import operating
+from models import operator_actions
 from models.claim import Job
 from models.consent import NewGrant, insert
 from models.database import transaction
-from tasks import clock, refresh, registration, settle
-from tasks.attempt import Arrived, Attempt
+from tasks import refresh
 from tasks.claim import Claimed, claim
 from tasks.oauth.transport import Answer, NotSent, Response, Silence
 from tasks.policy.guard import Held
-from tasks.workplace import Workplace
+from tasks.runtime import clock, registration
+from tasks.runtime.attempt import Arrived, Attempt
+from tasks.runtime.runtime import Workplace
+from tasks.settling import settle
 
 LEASE = timedelta(seconds=30)
 LIFE = timedelta(hours=2)
@@ -71,7 +73,7 @@ class Harness:
             overrides.setdefault("grace_seconds", 40)
         provider = registration.resolve("simulator", overrides, self.place.settings)
         times = registration.times_of(provider, self.settings)
-        made = operating.Registration(
+        made = operator_actions.Registration(
             provider="simulator",
             overrides=overrides,
             client_id="app",
@@ -86,9 +88,9 @@ class Harness:
             grace=provider.grace,
         )
         with transaction() as connection:
-            client_id = operating.add_client(connection, name, made, who="tests")
+            client_id = operator_actions.add_client(connection, name, made, who="tests")
             secret = self.place.vault.seal("s3cret", table="clients", row_id=client_id, purpose="secret")
-            operating.set_client_secret(connection, client_id, secret, who="tests")
+            operator_actions.set_client_secret(connection, client_id, secret, who="tests")
         return client_id
 
     def grant(

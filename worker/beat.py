@@ -18,9 +18,9 @@ from models import attempt as attempts
 from models import chore, claim, process, tick
 from models.claim import Job
 from models.database import AWAY, transaction
-from tasks import clock, meters
 from tasks.claim import Claimed
 from tasks.claim import claim as claim_client
+from tasks.runtime import clock, meters
 from worker import metrics
 
 log = structlog.get_logger()

@@ -12,7 +12,7 @@ import structlog
 from structlog.typing import Processor
 
 import settings
-from tasks import lines
+from tasks.runtime import log_batch
 
 log = structlog.get_logger()
 
@@ -99,7 +99,7 @@ class _Lines:
 
     def msg(self, line: str) -> None:
         """Write a line, or let it be written with others of its group."""
-        lines.write(line + "\n", self._write)
+        log_batch.write(line + "\n", self._write)
 
     def _write(self, text: str) -> None:
         with self._handler.lock or nullcontext(), suppress(OSError, ValueError):

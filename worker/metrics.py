@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, start_http_se
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from tasks.meters import Count, Lengths
+from tasks.runtime.meters import Count, Lengths
 
 log = structlog.get_logger()
 

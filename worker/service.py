@@ -10,7 +10,8 @@ import structlog
 from celery import signals
 
 import settings as configuration
-from tasks import meters, pulse, workplace
+from tasks import heartbeat
+from tasks.runtime import meters, runtime
 from worker import metrics
 
 log = structlog.get_logger()
@@ -25,7 +26,7 @@ def _begin(**_: Any) -> None:
     Celery logs whatever a signal's receiver raises and goes on, all but what ends a process.
     """
     try:
-        pulse.begin(metrics_port=metrics.serve(meters.OF_WORKER, configuration.current().metrics_port))
+        heartbeat.begin(metrics_port=metrics.serve(meters.OF_WORKER, configuration.current().metrics_port))
     except Exception as error:
         log.exception("worker.cannot_start", reason=str(error))
         raise SystemExit(1) from error
@@ -42,11 +43,11 @@ def _rest_collector() -> None:
 @signals.worker_shutting_down.connect
 def _stop(**_: Any) -> None:
     """Begin nothing more; what is under way goes on to its end."""
-    workplace.leave(stop_only=True)
+    runtime.leave(stop_only=True)
 
 
 @signals.worker_shutdown.connect
 def _leave(**_: Any) -> None:
     """Settle what is still under way, and let the journal go."""
-    pulse.end()
-    workplace.leave()
+    heartbeat.end()
+    runtime.leave()

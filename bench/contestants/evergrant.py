@@ -6,7 +6,7 @@ from bench import stage as stages
 from bench.contestants.contestant import Contestant, ref_of
 from bench.provider import refresh_token
 from bench.stage import Provider, Stage
-from models.vault import Vault
+from models.sealing.vault import Vault
 from settings import current
 
 CLIENT = "bench"

@@ -5,7 +5,7 @@
     ├── JournalHeld      another process holds it
     └── JournalUnknown   there is no such journal on this disk
 
-A journal whose key ring lacks a key raises `models.vault.KeyMissing`: it stays as it is, undrained.
+A journal whose key ring lacks a key raises `models.sealing.vault.KeyMissing`: it stays as it is, undrained.
 """
 
 from collections.abc import Sequence

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from models.vault import SealBroken, Vault, VaultError, key_id
+from models.sealing.vault import SealBroken, Vault, VaultError, key_id
 from tasks.journal.disk import sync_folder
 from tasks.journal.errors import JournalHeld, JournalUnknown
 from tasks.journal.journal import DRAINED, Journal

@@ -13,7 +13,7 @@ from typing import Self
 
 import structlog
 
-from models.vault import Vault, VaultError
+from models.sealing.vault import Vault, VaultError
 from tasks.journal.disk import Disk, sync_folder, write_file
 from tasks.journal.entry import (
     End,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import structlog
 
-from models.vault import SealBroken, Vault
+from models.sealing.vault import SealBroken, Vault
 from tasks.journal.entry import Entry, Position, decode_entry, decode_marks
 from tasks.journal.frames import HEAD_BYTES, Damage, Frame, RecordKind, frame_at, payload_bytes, scan
 from tasks.journal.segment import SegmentCipher, log_path, numbers, read_key

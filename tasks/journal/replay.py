@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from models.vault import KeyMissing, Vault
+from models.sealing.vault import KeyMissing, Vault
 from tasks.journal.entry import Kept, Position
 from tasks.journal.errors import JournalHeld, JournalUnknown
 from tasks.journal.held import held, take_over

@@ -14,7 +14,7 @@ from typing import Self
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from models.vault import NONCE_BYTES, SealBroken, Vault
+from models.sealing.vault import NONCE_BYTES, SealBroken, Vault
 from tasks.journal.disk import Disk, shred_file, sync_folder, write_file
 from tasks.journal.frames import RecordKind, frame
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from models.vault import Vault
+from models.sealing.vault import Vault
 from tasks.journal.disk import Disk
 from tasks.journal.entry import Position
 from tasks.journal.errors import JournalBroken

@@ -13,7 +13,7 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import dict_row
 
-from models.vault import KeyRing, Vault
+from models.sealing.vault import KeyRing, Vault
 from settings import Settings
 from tests.acceptance.programs import ROOT, Running, environment
 from tests.polling import eventually

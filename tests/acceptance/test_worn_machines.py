@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from models.vault import KeyRing
+from models.sealing.vault import KeyRing
 from tests.acceptance.conftest import QUICK, SHORT_DEADLINE
 from tests.acceptance.installation import Installation, variables, vault_of
 from tests.acceptance.keeping import begin

@@ -10,12 +10,13 @@ from celery import signals
 from sqlalchemy.exc import OperationalError
 
 from settings import current
-from tasks import connect, workplace
+from tasks import connect
 from tasks.connect_errors import ConnectError
-from tasks.consent import ConsentError
 from tasks.journal import JournalBroken
-from tasks.registration import Registrations
-from tasks.settle import keep, settle
+from tasks.runtime import runtime
+from tasks.runtime.registration import Registrations
+from tasks.settling.consent import ConsentError
+from tasks.settling.settle import keep, settle
 from tests.crashes.trace import Trace
 from worker.celery import app
 
@@ -64,7 +65,7 @@ def beat(_: str, trace: Trace) -> None:
 
 def exchange(_: str, trace: Trace, *, client_id: int, ref: str) -> None:
     """`evergrant grants exchange`, with a user who allows it."""
-    place = workplace.here(keep, settle)
+    place = runtime.here(keep, settle)
     try:
         invited = connect.begin(
             Registrations(place.vault, current()),
@@ -83,7 +84,7 @@ def exchange(_: str, trace: Trace, *, client_id: int, ref: str) -> None:
     except (ConnectError, ConsentError, JournalBroken, OperationalError) as error:
         trace.say("not_connected", ref=ref, error=type(error).__name__)
     finally:
-        workplace.leave()
+        runtime.leave()
     raise SystemExit(0)
 
 

@@ -13,11 +13,11 @@ import psycopg
 from psycopg.rows import dict_row
 
 import settings
-from models import database, installation, migrations, operating
-from models.vault import KeyRing, Vault
+from models import database, installation, migrations, operator_actions
+from models.sealing.vault import KeyRing, Vault
 from simulator.control import SimulatorControl
 from simulator.launch import simulator_process
-from tasks import registration
+from tasks.runtime import registration
 from worker.cli.import_batches import Intake, Tally
 from worker.cli.import_lines import Offered
 from worker.embedded.engines import Engines
@@ -176,7 +176,7 @@ class Fleet:
         provider = registration.resolve(f"crash-{profile}", {}, settings.current())
         times = registration.times_of(provider, settings.current())
         assert times.lease.total_seconds() == LEASE, times
-        made = operating.Registration(
+        made = operator_actions.Registration(
             provider=f"crash-{profile}",
             overrides={},
             client_id="crashes",
@@ -191,9 +191,9 @@ class Fleet:
             grace=provider.grace,
         )
         with database.transaction() as connection:
-            client_id = operating.add_client(connection, profile, made, who="crashes")
+            client_id = operator_actions.add_client(connection, profile, made, who="crashes")
             secret = self.vault.seal(SECRET, table="clients", row_id=client_id, purpose="secret")
-            operating.set_client_secret(connection, client_id, secret, who="crashes")
+            operator_actions.set_client_secret(connection, client_id, secret, who="crashes")
         return client_id
 
     @property

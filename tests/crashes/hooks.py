@@ -16,10 +16,11 @@ from celery.worker.request import Request
 
 from models import attempt, revocation, settlement
 from models import journal as register
-from tasks import confirm, connect, journal, looking, refresh, replay, revoke
+from tasks import connect, journal, liveness, refresh, revoke
 from tasks.journal import segment
 from tasks.oauth.transport import Response, Transport
-from tasks.workplace import Workplace
+from tasks.runtime.runtime import Workplace
+from tasks.settling import confirm, replay
 from tests.crashes import commits, wire
 from tests.crashes.strike import Striker
 from tests.crashes.trace import mark_of
@@ -119,7 +120,7 @@ def _guard(striker: Striker) -> None:
         striker.trace.say("sent", grant=str(job.grant_id), claim_no=job.claim_no)
 
     around(refresh, "check", after=passed)
-    around(looking, "check", after=passed)
+    around(liveness, "check", after=passed)
 
 
 def _journal(striker: Striker) -> None:

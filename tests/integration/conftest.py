@@ -19,10 +19,10 @@ from sqlalchemy import text
 import settings
 from models import database as models_database
 from models import installation
-from models.vault import KeyRing
+from models.sealing.vault import KeyRing
 from simulator.control import SimulatorControl
 from simulator.launch import simulator_thread
-from tasks.workplace import Workplace
+from tasks.runtime.runtime import Workplace
 from tests.harness import Harness
 from worker.embedded.binaries import postgres_bin
 

@@ -7,8 +7,9 @@ from uuid import UUID
 from models import client as clients
 from models.database import transaction
 from simulator.control import SimulatorControl
-from tasks import refresh, retry
+from tasks import refresh
 from tasks.revoke import Ending, begin
+from tasks.runtime import retry
 from tests.harness import Harness
 
 ORG = {"org": ["o1"]}

@@ -16,7 +16,7 @@ from models.claim import Job
 from models.database import engine, transaction
 from tasks import refresh
 from tasks.oauth.transport import Answer
-from tasks.settle import keep, settle
+from tasks.settling.settle import keep, settle
 from tests.harness import HELD_BACK, INVALID_CLIENT, INVALID_GRANT, LOST, UNREACHABLE, Harness, message, token_set
 from tests.polling import eventually
 from tests.raw_servers import Bench, hang

@@ -9,7 +9,8 @@ from celery import Celery
 
 from models import chore, connect_request, process
 from models.database import transaction
-from tasks import upkeep, workplace
+from tasks import upkeep
+from tasks.runtime import runtime
 from tests.harness import Harness
 
 IsDone = Callable[[], bool]
@@ -95,7 +96,7 @@ def carry_out(harness: Harness) -> Iterator[Callable[[str], None]]:
         task.apply(args=(name,), throw=True)
 
     yield carried_out
-    workplace.leave()
+    runtime.leave()
 
 
 @pytest.mark.parametrize("name", upkeep.CHORES)

@@ -18,8 +18,8 @@ from models import dead_letter, redrive, revocation, settlement
 from models import journal as register
 from models.claim import Job, Scope
 from models.database import engine, transaction
-from tasks import clock
-from tasks.attempt import Attempt
+from tasks.runtime import clock
+from tasks.runtime.attempt import Attempt
 from tests.harness import LOST, Harness, token_set
 from tests.polling import eventually
 

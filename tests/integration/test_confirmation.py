@@ -5,7 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 from simulator.control import SimulatorControl
-from tasks import clock, confirm
+from tasks.runtime import clock
+from tasks.settling import confirm
 from tests.harness import Harness
 from tests.integration.revoking import (
     ORG,

@@ -5,11 +5,13 @@ import os
 from datetime import timedelta
 from uuid import UUID
 
-from models import connect_request, dead_letter, erasure, operating
+from models import connect_request, dead_letter, erasure, operator_actions
 from models.database import transaction
-from models.keys import VaultError
+from models.sealing.keys import VaultError
 from simulator.control import SimulatorControl
-from tasks import clock, erase, recover, replay
+from tasks import erase
+from tasks.runtime import clock
+from tasks.settling import recover, replay
 from tests.harness import Harness
 from tests.integration.revoking import chain, client_of, end, found, living, mint, stray
 
@@ -50,8 +52,8 @@ def well_known(harness: Harness, simulator: SimulatorControl) -> tuple[int, UUID
     stray(harness, grant, mint(simulator, "second"))
     harness.set(grant, labels=json.dumps(SECRETIVE))
     with transaction() as connection:
-        operating.set_grant(connection, grant, labels=SECRETIVE, keep=None, who="tests")
-        operating.wish_refresh(connection, grant, who="tests")
+        operator_actions.set_grant(connection, grant, labels=SECRETIVE, keep=None, who="tests")
+        operator_actions.wish_refresh(connection, grant, who="tests")
         dead_letter.write(
             connection,
             grant,

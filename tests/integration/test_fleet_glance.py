@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import text
 
-from models import fleet
 from models.database import transaction
+from models.views import fleet
 from tests.harness import Harness
 
 ENDS = text("""

@@ -20,10 +20,12 @@ from hypothesis.errors import FlakyStrategyDefinition
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from models.claim import Job
-from tasks import clock, refresh, replay
 from tasks import journal as journals
-from tasks.attempt import Arrived, Attempt
+from tasks import refresh
 from tasks.oauth.transport import Answer, NotSent
+from tasks.runtime import clock
+from tasks.runtime.attempt import Arrived, Attempt
+from tasks.settling import replay
 from tests.harness import BUSY, GATEWAY, INVALID_CLIENT, INVALID_GRANT, LOST, TOO_MANY, UNREACHABLE, Harness, token_set
 
 T = TypeVar("T")

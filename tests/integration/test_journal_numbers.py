@@ -9,8 +9,8 @@ from sqlalchemy.exc import OperationalError
 from models import journal
 from models.database import engine, transaction
 from tasks.journal import Held, held, journal_ids
-from tasks.replay import drain_others
-from tasks.workplace import Workplace
+from tasks.runtime.runtime import Workplace
+from tasks.settling.replay import drain_others
 from tests.harness import Harness
 
 

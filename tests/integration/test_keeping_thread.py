@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from threading import Event
 
-from tasks import clock
-from tasks.attempt import Arrived
-from tasks.settle import keep, settle
-from tasks.workplace import Workplace
+from tasks.runtime import clock
+from tasks.runtime.attempt import Arrived
+from tasks.runtime.runtime import Workplace
+from tasks.settling.settle import keep, settle
 from tests.harness import Harness, token_set
 from tests.polling import eventually
 

@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from models.database import transaction
-from tasks import clock, upkeep
+from tasks import upkeep
+from tasks.runtime import clock
 from tests.harness import Harness, token_set
 
 HOUR = timedelta(hours=1)

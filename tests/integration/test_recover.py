@@ -10,8 +10,8 @@ from sqlalchemy import text
 import settings as configuration
 from models import installation, tick
 from models.database import transaction
-from tasks import recover
-from tasks.workplace import Workplace
+from tasks.runtime.runtime import Workplace
+from tasks.settling import recover
 
 Open = Callable[[str], Workplace]
 

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from models import journal as register
 from models.database import transaction
-from tasks import clock, journal, replay
+from tasks import journal
 from tasks.journal import Entry, Journal
 from tasks.policy.guard import guard
+from tasks.runtime import clock
+from tasks.settling import replay
 from tests.harness import HELD_BACK, LOST, Harness, token_set
 
 Write = Callable[..., Journal]

@@ -9,8 +9,10 @@ import pytest
 
 from models import journal as register
 from models.database import transaction
-from tasks import clock, journal, replay
+from tasks import journal
 from tasks.journal import Entry, Journal
+from tasks.runtime import clock
+from tasks.settling import replay
 from tests.harness import Harness, token_set
 
 Tell = Callable[..., None]

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from models.vault import KeyRing
+from models.sealing.vault import KeyRing
 from simulator.control import SimulatorControl
-from tasks import clock
-from tasks.meters import REVOCATIONS, Series
+from tasks.runtime import clock
+from tasks.runtime.meters import REVOCATIONS, Series
 from tests.harness import GATEWAY, INVALID_GRANT, Harness
 from tests.integration.revoking import (
     ORG,

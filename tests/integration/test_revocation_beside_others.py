@@ -11,9 +11,11 @@ from sqlalchemy.exc import OperationalError
 
 from models.database import engine
 from simulator.control import SimulatorControl
-from tasks import clock, refresh, replay, retry
+from tasks import refresh
 from tasks.journal import Entry
 from tasks.revoke import Ending, begin
+from tasks.runtime import clock, retry
+from tasks.settling import replay
 from tests.harness import Harness, token_set
 from tests.integration.revoking import (
     ORG,

@@ -7,10 +7,12 @@ from uuid import UUID
 
 import pytest
 
-from models import history, redrive
+from models import redrive
 from models.database import transaction
+from models.views import history
 from simulator.control import SimulatorControl
-from tasks import clock, confirm
+from tasks.runtime import clock
+from tasks.settling import confirm
 from tests.harness import Harness
 from tests.integration.revoking import (
     ORG,

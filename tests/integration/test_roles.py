@@ -12,8 +12,9 @@ from pydantic import SecretStr
 import settings
 from models import database, roles
 from models.database import transaction
-from tasks import upkeep, workplace
-from tasks.workplace import Workplace
+from tasks import upkeep
+from tasks.runtime import runtime
+from tasks.runtime.runtime import Workplace
 from tests.harness import LOST, Harness, token_set
 
 Login = Callable[[str], psycopg.Connection]
@@ -174,7 +175,7 @@ def test_a_worker_does_all_its_work_as_evergrant_worker(harness: Harness, logins
         upkeep.request_revocation("gone", erase=True)
         for name in upkeep.CHORES:
             upkeep.upkeep(name)
-        workplace.leave()
+        runtime.leave()
     assert harness.token(grant) == "rt-3"
     assert harness.row(gone)["ref"] == f"erased-{gone}"
 

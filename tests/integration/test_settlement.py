@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
-from models import incoming, settlement
+from models import bulk_import, settlement
+from models.bulk_import import Incoming
 from models.database import engine, transaction
-from models.incoming import Incoming
-from tasks import clock
-from tasks.attempt import Arrived
 from tasks.oauth.transport import Response
-from tasks.settle import settle
+from tasks.runtime import clock
+from tasks.runtime.attempt import Arrived
+from tasks.settling.settle import settle
 from tests.harness import GATEWAY, HELD_BACK, INVALID_GRANT, LOST, TOO_MANY, UNREACHABLE, Harness, token_set
 
 
@@ -366,8 +366,8 @@ def test_a_connected_and_an_overwritten_grant_notify_too(harness: Harness) -> No
         with transaction() as connection:
             new = harness.new_grant(grant, "again")
             columns: dict[str, Any] = {name: getattr(new, name, None) for name in Incoming._fields}
-            incoming.copy(connection, [Incoming(**columns | {"labels": "{}", "ever_in_doubt": False})])
-            assert incoming.overwrite(connection, actor="test") == 1
+            bulk_import.copy(connection, [Incoming(**columns | {"labels": "{}", "ever_in_doubt": False})])
+            assert bulk_import.overwrite(connection, actor="test") == 1
         driver = listener.connection.driver_connection
         assert driver is not None
         told = [notify.payload for notify in driver.notifies(timeout=5, stop_after=2)]

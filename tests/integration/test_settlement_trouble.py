@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy import text
 
 from models.database import transaction
-from tasks import clock, replay
-from tasks.attempt import Arrived
 from tasks.journal import End
-from tasks.settle import keep, settle
+from tasks.runtime import clock
+from tasks.runtime.attempt import Arrived
+from tasks.settling import replay
+from tasks.settling.settle import keep, settle
 from tests.harness import HELD_BACK, Harness, token_set
 from tests.polling import eventually
 

@@ -6,10 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from tasks import clock, refresh, workplace
-from tasks.attempt import Arrived, Attempt
+from tasks import refresh
 from tasks.policy.window import FRESH
-from tasks.settle import keep, settle
+from tasks.runtime import clock, runtime
+from tasks.runtime.attempt import Arrived, Attempt
+from tasks.settling.settle import keep, settle
 from tests.harness import LOST, Harness
 from tests.polling import eventually
 from tests.raw_servers import Bench, hang
@@ -88,7 +89,7 @@ def test_a_message_that_does_not_say_whose_it_is_is_not_held_up(harness: Harness
 
 def test_what_finds_no_room_is_given_back_without_a_start(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     harness.place.settings = harness.settings.model_copy(update={"in_flight": 2})
-    monkeypatch.setattr(workplace, "here", lambda *_: harness.place)
+    monkeypatch.setattr(runtime, "here", lambda *_: harness.place)
     client = harness.client()
     first = harness.grant(client, "a")
     waiting = harness.grant(client, "b")

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from models import handout
 from models.database import engine, transaction
+from models.views import access_token
 from tests.harness import Harness, token_set
 
 
@@ -310,7 +310,7 @@ def test_the_view_shows_generation_and_seal_that_open_to_the_token(harness: Harn
 @pytest.mark.parametrize(
     "query",
     [
-        str(handout.BY_REF)
+        str(access_token.BY_REF)
         .replace(":refs", "'{customer}'")
         .replace(":clients", "'{null}'")
         .replace(":environment", "null"),

@@ -8,10 +8,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.sql.elements import TextClause
 
-from models import attempt, claim, reading, settlement
+from models import attempt, claim, settlement
 from models.attempt import Started
 from models.database import transaction
 from models.settlement import Held
+from models.views import listing
 from tests.harness import Harness
 
 NOW = datetime(2026, 11, 26, 12, 0, 0, 123456, tzinfo=UTC)
@@ -88,7 +89,7 @@ def test_what_is_due_soon_is_listed_without_a_look_at_the_whole_fleet(harness: H
     with transaction() as connection:
         connection.execute(text("analyze evergrant.grants"))
         before = connection.execute(READ).scalar_one()
-        listed = [row["ref"] for row in reading.grants(connection, due_within=timedelta(minutes=1))]
+        listed = [row["ref"] for row in listing.grants(connection, due_within=timedelta(minutes=1))]
 
         assert listed == ["g7", "g8"]
         assert connection.execute(READ).scalar_one() - before < 100

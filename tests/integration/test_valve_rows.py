@@ -8,9 +8,10 @@ import pytest
 
 from models import client as clients
 from models.database import transaction
-from tasks import clock, refresh
+from tasks import refresh
 from tasks.claim import claim
 from tasks.policy.valve import USABLE_SHARE
+from tasks.runtime import clock
 from tests.harness import BUSY, GATEWAY, INVALID_GRANT, TOO_MANY, UNREACHABLE, Harness, token_set
 
 

@@ -7,9 +7,10 @@ from uuid import UUID
 
 import pytest
 
-from models import fleet, operating, reading
 from models import journal as register
+from models import operator_actions
 from models.database import transaction
+from models.views import fleet, listing
 from tasks import upkeep
 from tests.harness import BUSY, GATEWAY, INVALID_CLIENT, INVALID_GRANT, LOST, TOO_MANY, UNREACHABLE, Harness, token_set
 
@@ -256,7 +257,7 @@ def test_invalid_grant_under_credentials_that_never_succeeded_blames_us(harness:
 def test_new_credentials_have_to_be_proven_anew(harness: Harness, client: int) -> None:
     grant = harness.grant(client)
     with transaction() as connection:
-        operating.set_client_secret(connection, client, b"x", who="tests")
+        operator_actions.set_client_secret(connection, client, b"x", who="tests")
     harness.run("update evergrant.clients set sealed_client_secret = null, updated_at = clock_timestamp()")
     harness.ask(client, INVALID_GRANT)
     assert harness.row(grant)["suspect_at"] is None
@@ -275,7 +276,7 @@ def test_an_answer_to_older_credentials_does_not_prove_the_present_ones(harness:
     harness.grant(client)
     attempt = harness.begin(client)
     with transaction() as connection:
-        operating.set_client_secret(connection, client, b"x", who="tests")
+        operator_actions.set_client_secret(connection, client, b"x", who="tests")
     harness.settle((attempt, token_set("2")))
     assert harness.valve(client)["credentials_proven_no"] == 1
     assert harness.one("select credentials_no from evergrant.clients")["credentials_no"] == 2
@@ -296,7 +297,7 @@ def test_when_all_are_refused_nobody_dies_and_a_human_is_told_once(harness: Harn
     assert [harness.row(grant)["status"] for grant in grants] == ["active"] * 2
     assert harness.events(type="client.deaths_held") == ["client.deaths_held"]
     with transaction() as connection:
-        assert operating.accept_deaths(connection, client, who="tests")
+        assert operator_actions.accept_deaths(connection, client, who="tests")
     refuse_all(harness, client, grants)
     assert [harness.row(grant)["status"] for grant in grants] == ["needs_consent"] * 2
 
@@ -328,7 +329,7 @@ def test_a_client_holds_no_deaths_once_all_have_recovered_and_tells_of_the_next_
 
 def shown_as_held(client_id: int) -> tuple[bool, bool]:
     with transaction() as connection:
-        (client,) = [row for row in reading.clients(connection) if row["id"] == client_id]
+        (client,) = [row for row in listing.clients(connection) if row["id"] == client_id]
         (glance,) = [row for row in fleet.by_client(connection) if row["id"] == client_id]
     return client["deaths_held_at"] is not None, glance["deaths_held_at"] is not None
 
@@ -355,7 +356,7 @@ def test_deaths_accepted_do_not_cover_suspects_that_come_later(harness: Harness,
     harness.later(minutes=11)
     refuse_all(harness, client, [])
     with transaction() as connection:
-        operating.accept_deaths(connection, client, who="tests")
+        operator_actions.accept_deaths(connection, client, who="tests")
     harness.run("update evergrant.grants set suspect_at = null")
     harness.later(minutes=11)
     for _ in range(2):

@@ -68,7 +68,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{INTEGRATION}/test_settlement.py", "-k", "late_set or two_sets or declared_dead or any_order"),
         (
             Edit(
-                "tasks/decide.py",
+                "tasks/settling/decide.py",
                 "        if row is None:\n            return\n        match end:",
                 "        if row is None or row.claim_no != arrived.attempt.job.claim_no:\n"
                 "            return\n        match end:",
@@ -81,7 +81,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{INTEGRATION}/test_replay.py::test_a_restored_row_several_generations_behind_ends_at_the_newest",),
         (
             Edit(
-                "tasks/decide.py",
+                "tasks/settling/decide.py",
                 "if row.generation < asked.generation or (row.generation == asked.generation and mine):",
                 "if row.generation == asked.generation and mine:",
             ),
@@ -106,7 +106,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{INTEGRATION}/test_settlement.py::test_every_2xx_body_is_journaled_before_anybody_has_read_it",),
         (
             Edit(
-                "tasks/settle.py",
+                "tasks/settling/settle.py",
                 "holders = [arrived for arrived in group if arrived.may_hold_tokens and not arrived.kept]",
                 "read = read_all(group, {})\n"
                 "    holders = [each for each, end in zip(group, read, strict=True) if isinstance(end, Refreshed)]",
@@ -119,12 +119,12 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{INTEGRATION}/test_settlement.py::test_every_set_is_journaled_before_it_is_settled_and_marked_afterwards",),
         (
             Edit(
-                "tasks/settle.py",
+                "tasks/settling/settle.py",
                 "    keep(place, group)\n",
                 "    with suppress(Exception):\n        write(place, group)\n    keep(place, group)\n",
             ),
             Edit(
-                "tasks/settle.py",
+                "tasks/settling/settle.py",
                 "from functools import partial\n",
                 "from contextlib import suppress\nfrom functools import partial\n",
             ),
@@ -250,7 +250,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{INTEGRATION}/test_settlement.py::test_a_late_set_for_a_stored_generation_is_kept_as_surplus",),
         (
             Edit(
-                "tasks/decide.py",
+                "tasks/settling/decide.py",
                 "            self.made.surplus.append(self._surplus(asked, token_set, token_set.refresh_token))\n",
                 "            return\n",
             ),

@@ -5,13 +5,13 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from models import operating, redrive
+from models import operator_actions, redrive
 from models.database import transaction
 from simulator.call import Call
 from simulator.client import Client
 from tasks.oauth.messages import TokenSet
 from tasks.oauth.provider import Rotation
-from tasks.registration import resolve, times_of
+from tasks.runtime.registration import resolve, times_of
 from tests.simulation import faults
 from tests.simulation.episode import Episode
 from tests.simulation.faults import SECRET
@@ -122,7 +122,7 @@ def pause(episode: Episode) -> None:
 
 def _pause(episode: Episode, grant_id: UUID) -> None:
     with transaction() as connection:
-        operating.pause_grants(connection, [grant_id], who=WHO)
+        operator_actions.pause_grants(connection, [grant_id], who=WHO)
     seconds = faults.duration(episode)
     episode.judge.trouble("an operator's pause", seconds + 60)
     episode.world.after(seconds, lambda: resume(episode, grant_id))
@@ -156,7 +156,7 @@ def resume(episode: Episode, grant_id: UUID) -> None:
         episode.world.after(30, lambda: resume(episode, grant_id))
         return
     with transaction() as connection:
-        operating.resume_grants(connection, [grant_id], who=WHO)
+        operator_actions.resume_grants(connection, [grant_id], who=WHO)
 
 
 def pause_client(episode: Episode) -> None:
@@ -165,7 +165,7 @@ def pause_client(episode: Episode) -> None:
         return
     client_id = episode.world.random.choice(list(episode.tables.clients))
     with transaction() as connection:
-        operating.pause_client(connection, client_id, who=WHO)
+        operator_actions.pause_client(connection, client_id, who=WHO)
     seconds = faults.duration(episode)
     episode.judge.trouble("an operator's pause", seconds + 60)
     episode.world.after(seconds, lambda: resume_client(episode, client_id))
@@ -177,7 +177,7 @@ def resume_client(episode: Episode, client_id: int) -> None:
         episode.world.after(30, lambda: resume_client(episode, client_id))
         return
     with transaction() as connection:
-        operating.resume_client(connection, client_id, who=WHO)
+        operator_actions.resume_client(connection, client_id, who=WHO)
 
 
 def user_revokes(episode: Episode) -> None:
@@ -197,7 +197,7 @@ def revoke(episode: Episode) -> None:
 def _revoke(episode: Episode, grant_id: UUID) -> None:
     episode.world.log("revocation", episode.tables.grants[grant_id]["ref"])
     with transaction() as connection:
-        operating.request_revocation(connection, grant_id, reason="asked for", who=WHO)
+        operator_actions.request_revocation(connection, grant_id, reason="asked for", who=WHO)
 
 
 def reconsent(episode: Episode) -> None:
@@ -234,7 +234,7 @@ def wish(episode: Episode) -> None:
     """An application met a 401, or wants a fresh token."""
     if (row := _some_row(episode, "active")) is not None:
         with transaction() as connection:
-            operating.wish_refresh(connection, row["id"], who=WHO)
+            operator_actions.wish_refresh(connection, row["id"], who=WHO)
 
 
 def redrive_all(episode: Episode) -> None:
@@ -245,7 +245,7 @@ def redrive_all(episode: Episode) -> None:
         redrive.redrive(connection, list(episode.tables.letters), who=WHO)
     for client_id in episode.tables.clients:
         with transaction() as connection:
-            operating.accept_deaths(connection, client_id, who=WHO)
+            operator_actions.accept_deaths(connection, client_id, who=WHO)
 
 
 def forge(episode: Episode) -> None:
@@ -318,5 +318,5 @@ def heal(episode: Episode) -> None:
 def _resume_all(episode: Episode) -> None:
     with transaction() as connection:
         for client_id in episode.tables.clients:
-            operating.resume_client(connection, client_id, who=WHO)
-            operating.resume_grants(connection, operating.paused_grants(connection, client_id), who=WHO)
+            operator_actions.resume_client(connection, client_id, who=WHO)
+            operator_actions.resume_grants(connection, operator_actions.paused_grants(connection, client_id), who=WHO)

@@ -18,9 +18,9 @@ from pydantic import SecretStr
 
 import settings as configuration
 from models import database
-from tasks import clock, workplace
 from tasks.journal import Journal, Sizes
 from tasks.journal.disk import Disk
+from tasks.runtime import clock, runtime
 from tests.simulation import database as twin
 
 URL = "postgresql://twin"
@@ -58,7 +58,7 @@ def installed(edges: Edges) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(_set(clock, "boot", edges.boot))
         stack.enter_context(_set(clock, "wall", edges.wall))
-        stack.enter_context(_set(workplace, "here", edges.here))
+        stack.enter_context(_set(runtime, "here", edges.here))
         stack.enter_context(_set(configuration, "_current", [edges.settings]))
         stack.enter_context(_set(database, "_engine", (os.getpid(), URL, edges.engine)))
         stack.enter_context(_set(asyncio, "sleep", edges.sleep))

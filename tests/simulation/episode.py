@@ -14,11 +14,11 @@ from models import client as clients
 from models.client import Known
 from models.database import transaction
 from simulator.provider import SimulatedProvider
-from tasks import consent
-from tasks.consent import Consent
 from tasks.journal import JournalError
 from tasks.oauth.messages import TokenSet
-from tasks.registration import Registrations
+from tasks.runtime.registration import Registrations
+from tasks.settling import consent
+from tasks.settling.consent import Consent
 from tests.simulation import edges
 from tests.simulation.agenda import next_look
 from tests.simulation.beat import Beat

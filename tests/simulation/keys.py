@@ -1,6 +1,6 @@
 """A stand-in for the vault: it seals nothing, but opens only what was sealed for the same row and purpose."""
 
-from models.keys import SealBroken
+from models.sealing.keys import SealBroken
 
 
 class OpenVault:

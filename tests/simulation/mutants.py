@@ -12,11 +12,11 @@ from typing import Any
 from unittest.mock import patch
 
 from models import claim, settlement
-from tasks import decide, settle
-from tasks.attempt import Asked
 from tasks.journal import Journal, Replayed
 from tasks.oauth.messages import TokenSet
 from tasks.policy import guard, outcome, valve, verdict
+from tasks.runtime.attempt import Asked
+from tasks.settling import decide, settle
 from tests.simulation.statements import HANDLERS, attempts
 from tests.simulation.statements import settlement as settling
 from tests.simulation.statements.registry import at_of, transposed

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 from simulator.call import Call
 from simulator.provider import SimulatedProvider
 from simulator.traffic import Request as Seen
-from tasks.attempt import Attempt
 from tasks.oauth.messages import Request
 from tasks.oauth.transport import Answer, Guard, NotSent, Response, Silence
+from tasks.runtime.attempt import Attempt
 from tests.simulation.flight import Landing, Until, pause
 from tests.simulation.weather import FATES, Weather
 from tests.simulation.world import Process, World

@@ -11,14 +11,15 @@ from typing import Any, Protocol, cast
 import settings as configuration
 from models import journal as register
 from models.database import transaction
-from models.vault import Vault
-from tasks import recover, refresh, replay, revoke, upkeep
-from tasks.attempt import Arrived
+from models.sealing.vault import Vault
+from tasks import refresh, revoke, upkeep
 from tasks.journal import Entry, Journal, Position, Sizes, journal_ids
 from tasks.journal.lock import FolderLock
 from tasks.oauth.transport import Answer, Response
-from tasks.settle import settle
-from tasks.workplace import Workplace, waiting
+from tasks.runtime.attempt import Arrived
+from tasks.runtime.runtime import Workplace, waiting
+from tasks.settling import recover, replay
+from tasks.settling.settle import settle
 from tests.simulation.broker import Broker
 from tests.simulation.disk import FaultyDisk, WatchedJournal, power_off
 from tests.simulation.judge import Judge

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from tasks.meters import OF_BEAT, OF_WORKER, Count, Lengths
+from tasks.runtime.meters import OF_BEAT, OF_WORKER, Count, Lengths
 from tests.metrics_page import on_the_page, scraped
 from worker import metrics
 from worker.metrics import Meters

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from models.keys import RingKey
-from models.vault import KeyMissing, KeyRing, KeysError, NotText, SealBroken, Vault, VaultError, key_id
+from models.sealing.keys import RingKey
+from models.sealing.vault import KeyMissing, KeyRing, KeysError, NotText, SealBroken, Vault, VaultError, key_id
 from settings import Settings
 from tests.other_languages import node
 

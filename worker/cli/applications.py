@@ -6,7 +6,8 @@ from typing import IO
 
 import click
 
-from models import application, reading
+from models import application
+from models.views import listing
 from worker.cli import output, session
 from worker.cli.arguments import NAME
 from worker.cli.commands import Command
@@ -44,7 +45,7 @@ def add(name: str, *, client: str | None, key_file: Path, as_json: bool) -> None
             file.flush()
             os.fsync(file.fileno())
             with session.transaction() as connection:
-                client_id = None if client is None else reading.client_by_name(connection, client)["id"]
+                client_id = None if client is None else listing.client_by_name(connection, client)["id"]
                 application.add(connection, name, client_id=client_id, key=key, who=settings.who)
         except BaseException:
             key_file.unlink()

@@ -6,12 +6,13 @@ from typing import Any
 import click
 from sqlalchemy import Connection, RowMapping
 
-from models import operating, reading
-from models.operating import Registration
-from models.vault import Vault
+from models import operator_actions
+from models.operator_actions import Registration
+from models.sealing.vault import Vault
+from models.views import listing
 from settings import Settings
 from tasks.oauth import provider as files
-from tasks.registration import resolve, times_of
+from tasks.runtime.registration import resolve, times_of
 from worker.cli import keyrings, output, session
 from worker.cli.arguments import NAME, Duration, confirm, read_secret, yes_option
 from worker.cli.commands import Command
@@ -110,11 +111,11 @@ def add(name: str, *, provider: str, client_secret_file: str | None, as_json: bo
     secret = read_secret(client_secret_file, what="client secret") if client_secret_file else None
     registration = _registration(settings, provider, given, before=None)
     with session.transaction() as connection:
-        made = operating.add_client(connection, name, registration, who=settings.who)
+        made = operator_actions.add_client(connection, name, registration, who=settings.who)
         if secret is not None:
             _store_secret(connection, made, secret, vault, settings)
-        record = _record(reading.client_by_name(connection, name))
-        missing = _missing(reading.client_by_name(connection, name), settings)
+        record = _record(listing.client_by_name(connection, name))
+        missing = _missing(listing.client_by_name(connection, name), settings)
     output.done(record, f"Added {name}. Next: {_next(name, missing)}", as_json=as_json)
 
 
@@ -123,7 +124,7 @@ def add(name: str, *, provider: str, client_secret_file: str | None, as_json: bo
 def list_(*, as_json: bool) -> None:
     """List the clients, with how many grants each has and what stops it."""
     with session.reading() as connection:
-        records = [_record(row) for row in reading.clients(connection)]
+        records = [_record(row) for row in listing.clients(connection)]
     output.rows(records, COLUMNS, as_json=as_json, nothing="There is no client yet; add one with `clients add`.")
 
 
@@ -134,7 +135,7 @@ def show(name: str, *, as_json: bool) -> None:
     """Show a client, its endpoints and its valve."""
     settings = session.prepared()
     with session.reading() as connection:
-        row = reading.client_by_name(connection, name)
+        row = listing.client_by_name(connection, name)
     output.one(_record(row) | _endpoints(row, settings), as_json=as_json)
 
 
@@ -146,10 +147,10 @@ def set_(name: str, *, as_json: bool, **given: Any) -> None:
     """Change what is said about a client; without an option its provider's file is read anew."""
     settings = session.prepared()
     with session.transaction() as connection:
-        row = reading.client_by_name(connection, name)
+        row = listing.client_by_name(connection, name)
         registration = _registration(settings, row["provider"], given, before=row)
-        operating.set_client(connection, row["id"], registration, who=settings.who)
-        record = _record(reading.client_by_name(connection, name))
+        operator_actions.set_client(connection, row["id"], registration, who=settings.who)
+        record = _record(listing.client_by_name(connection, name))
     output.done(record, f"Changed {name}.", as_json=as_json)
 
 
@@ -163,9 +164,9 @@ def set_secret(name: str, *, client_secret_file: str, as_json: bool) -> None:
     vault = keyrings.keys_needed(keyrings.vault(), "refresh")
     secret = read_secret(client_secret_file, what="client secret")
     with session.transaction() as connection:
-        row = reading.client_by_name(connection, name)
+        row = listing.client_by_name(connection, name)
         _store_secret(connection, row["id"], secret, vault, settings)
-        record = _record(reading.client_by_name(connection, name))
+        record = _record(listing.client_by_name(connection, name))
     output.done(record, f"{name} has a new secret.", as_json=as_json)
 
 
@@ -174,7 +175,7 @@ def set_secret(name: str, *, client_secret_file: str, as_json: bool) -> None:
 @json_option
 def pause(name: str, *, as_json: bool) -> None:
     """Stop everything that is sent for a client, revocations excepted."""
-    _turn(name, operating.pause_client, "{name} is paused; resume it with `clients resume`.", as_json=as_json)
+    _turn(name, operator_actions.pause_client, "{name} is paused; resume it with `clients resume`.", as_json=as_json)
 
 
 @clients.command(cls=Command, example="evergrant clients resume temple")
@@ -182,7 +183,7 @@ def pause(name: str, *, as_json: bool) -> None:
 @json_option
 def resume(name: str, *, as_json: bool) -> None:
     """Go on sending for a client that was paused by hand."""
-    _turn(name, operating.resume_client, "{name} goes on.", as_json=as_json)
+    _turn(name, operator_actions.resume_client, "{name} goes on.", as_json=as_json)
 
 
 @clients.command("accept-deaths", cls=Command, example="evergrant clients accept-deaths temple")
@@ -194,9 +195,9 @@ def accept_deaths(name: str, *, yes: bool, as_json: bool) -> None:
     settings = session.prepared()
     confirm(f"Have the users of {name} really withdrawn their consents?", yes=yes)
     with session.transaction() as connection:
-        row = reading.client_by_name(connection, name)
-        held = operating.accept_deaths(connection, row["id"], who=settings.who)
-        record = _record(reading.client_by_name(connection, name))
+        row = listing.client_by_name(connection, name)
+        held = operator_actions.accept_deaths(connection, row["id"], who=settings.who)
+        record = _record(listing.client_by_name(connection, name))
     told = "Held verdicts go through." if held else "No verdict was held; nothing to do."
     output.done(record, told, as_json=as_json)
 
@@ -219,15 +220,15 @@ def _next(name: str, missing: list[str]) -> str:
 def _turn(name: str, change: Callable[..., None], told: str, *, as_json: bool) -> None:
     settings = session.prepared()
     with session.transaction() as connection:
-        row = reading.client_by_name(connection, name)
+        row = listing.client_by_name(connection, name)
         change(connection, row["id"], who=settings.who)
-        record = _record(reading.client_by_name(connection, name))
+        record = _record(listing.client_by_name(connection, name))
     output.done(record, told.format(name=name), as_json=as_json)
 
 
 def _store_secret(connection: Connection, client_id: int, secret: str, vault: Vault, settings: Settings) -> None:
     sealed = vault.seal(secret, table="clients", row_id=client_id, purpose="secret")
-    operating.set_client_secret(connection, client_id, sealed, who=settings.who)
+    operator_actions.set_client_secret(connection, client_id, sealed, who=settings.who)
 
 
 def _registration(

@@ -8,13 +8,13 @@ from datetime import timedelta
 import click
 from sqlalchemy import RowMapping
 
-from models import reading
+from models.views import listing
 from settings import Settings
 from tasks import connect as flow
 from tasks.connect import Invitation
-from tasks.consent import Stored
-from tasks.registration import Registrations
-from tasks.workplace import Workplace
+from tasks.runtime.registration import Registrations
+from tasks.runtime.runtime import Workplace
+from tasks.settling.consent import Stored
 from worker.cli import keyrings, output, session
 from worker.cli.arguments import (
     check_ref,
@@ -120,11 +120,11 @@ def _client_of(ref: str, name: str | None) -> RowMapping:
     """
     with session.reading() as connection:
         if name is not None:
-            return reading.client_by_name(connection, name)
-        known = reading.clients(connection)
+            return listing.client_by_name(connection, name)
+        known = listing.clients(connection)
         try:
-            owner = reading.locate(connection, [ref], None)[0].client
-        except reading.UnknownRef:
+            owner = listing.locate(connection, [ref], None)[0].client
+        except listing.UnknownRef:
             owner = None
     fitting = [row for row in known if owner is None or row["name"] == owner]
     if len(fitting) == 1:

@@ -6,8 +6,9 @@ from typing import Any
 import click
 from sqlalchemy import Connection, text
 
-from models import database, installation, journal, key_use, migrations
+from models import database, installation, journal, migrations
 from models.installation import Identity, adopt, adopted, observed, remember
+from models.sealing import key_use
 from settings import Settings, unknown_variables
 from worker.cli import keyrings, output, session
 from worker.cli.arguments import confirm, yes_option

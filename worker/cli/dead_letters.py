@@ -5,9 +5,9 @@ from typing import Any
 import click
 from sqlalchemy import RowMapping
 
-from models import reading
 from models.redrive import discard as discard_letters
 from models.redrive import redrive as redrive_letters
+from models.views import listing
 from worker.cli import output, session
 from worker.cli.arguments import client_option, confirm, named, yes_option
 from worker.cli.commands import Command
@@ -50,8 +50,8 @@ def list_(*, client: str | None, cause: str | None, everything: bool, as_json: b
     """List the open dead letters, oldest first."""
     with session.reading() as connection:
         if client:
-            reading.client_by_name(connection, client)
-        found = reading.dead_letters(connection, client=client, cause=cause, resolved=everything)
+            listing.client_by_name(connection, client)
+        found = listing.dead_letters(connection, client=client, cause=cause, resolved=everything)
         columns = COLUMNS if everything else COLUMNS[:-1]
         output.rows(map(record, found), columns, as_json=as_json, nothing="No dead letter is open.")
 
@@ -62,7 +62,7 @@ def list_(*, client: str | None, cause: str | None, everything: bool, as_json: b
 def show(id: int, *, as_json: bool) -> None:  # noqa: A002  # the name that users see
     """Show one dead letter and what to do about it."""
     with session.reading() as connection:
-        row = reading.dead_letter(connection, id)
+        row = listing.dead_letter(connection, id)
     if row is None:
         raise _unknown([id])
     more = {
@@ -104,7 +104,7 @@ def redrive(
         raise misuse(message="Either ids or --all is needed", next_step="name one of both")
     settings = session.prepared()
     with session.reading() as connection:
-        chosen = _chosen(reading.dead_letters(connection, client=client, cause=cause), ids)
+        chosen = _chosen(listing.dead_letters(connection, client=client, cause=cause), ids)
     if dry_run:
         output.rows(map(record, chosen), COLUMNS[:-1], as_json=as_json, nothing="No dead letter matches.")
         return
@@ -132,7 +132,7 @@ def discard(ids: tuple[int, ...], *, yes: bool, as_json: bool) -> None:
     """Close dead letters without doing anything about them."""
     settings = session.prepared()
     with session.reading() as connection:
-        _chosen(reading.dead_letters(connection), ids)
+        _chosen(listing.dead_letters(connection), ids)
     confirm(f"Discard {'dead letter' if len(ids) == 1 else 'dead letters'} {', '.join(map(str, ids))}?", yes=yes)
     with session.transaction() as connection:
         done = discard_letters(connection, ids, who=settings.who)

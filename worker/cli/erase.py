@@ -7,8 +7,9 @@ from uuid import UUID
 
 import click
 
-from models import erasure, operating, reading
-from models.reading import Located
+from models import erasure, operator_actions
+from models.views import listing
+from models.views.listing import Located
 from worker.cli import output, session
 from worker.cli.arguments import client_option, confirm, read_refs, refs_argument, timeout_option, yes_option
 from worker.cli.commands import Command
@@ -36,11 +37,11 @@ def erase(
     settings = session.prepared()
     names = read_refs(refs)
     with session.transaction() as connection:
-        located = reading.locate(connection, names, client)
+        located = listing.locate(connection, names, client)
     confirm(f"Revoke {counted(names)} at the provider and forget whose they were, for good?", yes=yes)
     with session.transaction() as connection:
         for each in located:
-            operating.request_revocation(connection, each.id, reason=None, who=settings.who)
+            operator_actions.request_revocation(connection, each.id, reason=None, who=settings.who)
             erasure.wish(connection, each.id, who=settings.who)
     if wait:
         _wait(located, timeout)
@@ -51,7 +52,7 @@ def _wait(located: Sequence[Located], timeout: timedelta) -> None:
     def ended() -> bool:
         with session.transaction() as connection:
             open_ = {each.id for each in located} - _erased(connection, located)
-            dead = {row["grant_id"] for row in reading.revocations_of(connection, open_) if row["status"] == "dead"}
+            dead = {row["grant_id"] for row in listing.revocations_of(connection, open_) if row["status"] == "dead"}
         return open_ <= dead
 
     if not wait_until(ended, timeout=timeout):
@@ -66,7 +67,7 @@ def _tell(located: Sequence[Located], *, as_json: bool) -> None:
     """Say what became of each by the ref that was typed: its row may not know it any more."""
     with session.transaction() as connection:
         erased = _erased(connection, located)
-        by_grant = {row["grant_id"]: row for row in reading.revocations_of(connection, {each.id for each in located})}
+        by_grant = {row["grant_id"]: row for row in listing.revocations_of(connection, {each.id for each in located})}
     for each in located:
         row = by_grant[each.id]
         told = "is erased" if each.id in erased else "will be erased when it is dead"

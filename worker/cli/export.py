@@ -14,10 +14,10 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from models import handover as handovers
-from models import reading
 from models.handover import Leaving
-from models.keys import VaultError
-from models.vault import Vault
+from models.sealing.keys import VaultError
+from models.sealing.vault import Vault
+from models.views import listing
 from worker.cli import keyrings, output, session
 from worker.cli.arguments import timeout_option
 from worker.cli.commands import Command
@@ -111,7 +111,7 @@ def _client(name: str | None) -> tuple[str, int]:
                     next_step="name one with --client",
                 )
             name = names[0]
-        return name, reading.client_by_name(connection, name)["id"]
+        return name, listing.client_by_name(connection, name)["id"]
 
 
 def _made(out: Path) -> BinaryIO:

@@ -7,7 +7,8 @@ from typing import Any
 import click
 from sqlalchemy import RowMapping
 
-from models import key_use, reading
+from models.sealing import key_use
+from models.views import listing
 from worker.cli import keyrings, output, session
 from worker.cli.arguments import Duration, client_option, grouped, label_option, ref_argument
 from worker.cli.commands import Command
@@ -51,8 +52,8 @@ def list_(
     """List grants."""
     with session.reading() as connection:
         if client:
-            reading.client_by_name(connection, client)
-        found = reading.grants(connection, client=client, status=status, labels=grouped(labels), due_within=due_within)
+            listing.client_by_name(connection, client)
+        found = listing.grants(connection, client=client, status=status, labels=grouped(labels), due_within=due_within)
         records = (_shown(row, as_json=as_json) for row in found)
         output.rows(records, COLUMNS, as_json=as_json, nothing="No grant matches.")
 
@@ -64,8 +65,8 @@ def list_(
 def show(ref: str, *, client: str | None, as_json: bool) -> None:
     """Show one grant and what to do about it."""
     with session.reading() as connection:
-        located = reading.locate(connection, [ref], client)[0]
-        row = reading.grant(connection, located.id)
+        located = listing.locate(connection, [ref], client)[0]
+        row = listing.grant(connection, located.id)
         missing = keyrings.missing_keys(connection, partial(key_use.missing_for, grant_id=located.id))
     more = {
         "id": row["id"],

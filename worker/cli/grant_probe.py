@@ -2,9 +2,9 @@
 
 import click
 
-from models import reading
+from models.views import listing
 from tasks.policy.outcome import Finding
-from tasks.probe import probe
+from tasks.probes.grant import probe
 from worker.cli import output, session
 from worker.cli.arguments import client_option, read_refs, refs_argument
 from worker.cli.commands import Command
@@ -39,7 +39,7 @@ def probe_(refs: tuple[str, ...], *, client: str | None, as_json: bool) -> None:
     """
     settings = session.prepared()
     with session.reading() as connection:
-        located = reading.locate(connection, read_refs(refs), client)
+        located = listing.locate(connection, read_refs(refs), client)
     found: set[Finding] = set()
     with workplace(settings) as place:
         for each in located:

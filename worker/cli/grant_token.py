@@ -6,8 +6,9 @@ from uuid import UUID
 
 import click
 
-from models import handout, operating, reading
-from models.handout import TokenState
+from models import operator_actions
+from models.views import access_token, listing
+from models.views.access_token import TokenState
 from worker.cli import keyrings, session
 from worker.cli.arguments import Duration, client_option, named, ref_argument, timeout_option
 from worker.cli.commands import Command
@@ -33,11 +34,11 @@ def token(ref: str, *, client: str | None, min_ttl: timedelta, timeout: timedelt
     settings = session.prepared()
     vault = keyrings.keys_needed(keyrings.vault(), "access")
     with session.transaction() as connection:
-        grant_id = reading.locate(connection, [ref], client)[0].id
-        state = handout.by_id(connection, grant_id)
+        grant_id = listing.locate(connection, [ref], client)[0].id
+        state = access_token.by_id(connection, grant_id)
         if not state.lasts(min_ttl):
             _refuse_hopeless(state)
-            operating.wish_refresh(connection, grant_id, who=settings.who)
+            operator_actions.wish_refresh(connection, grant_id, who=settings.who)
     if not state.lasts(min_ttl):
         state = _renewed(grant_id, min_ttl=min_ttl, timeout=timeout)
     if state.sealed_access_token is None or state.access_expires_at is None:  # for the type checker
@@ -62,7 +63,7 @@ def _renewed(grant_id: UUID, *, min_ttl: timedelta, timeout: timedelta) -> Token
 
     def renewed() -> bool:
         with session.transaction() as connection:
-            seen[:] = [handout.by_id(connection, grant_id)]
+            seen[:] = [access_token.by_id(connection, grant_id)]
         _refuse_hopeless(seen[0])
         return seen[0].lasts(min_ttl)
 

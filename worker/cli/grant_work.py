@@ -8,8 +8,9 @@ from uuid import UUID
 import click
 from sqlalchemy import Connection
 
-from models import operating, reading
-from models.reading import Located
+from models import operator_actions
+from models.views import listing
+from models.views.listing import Located
 from worker.cli import output, session
 from worker.cli.arguments import (
     client_option,
@@ -48,9 +49,9 @@ def refresh(refs: tuple[str, ...], *, client: str | None, wait: bool, timeout: t
     """Ask for an early refresh; many wishes for one grant make one refresh."""
     settings = session.prepared()
     with session.transaction() as connection:
-        located = reading.locate(connection, read_refs(refs), client)
+        located = listing.locate(connection, read_refs(refs), client)
         _refuse_unless_active(located)
-        awaited = {each.id: operating.wish_refresh(connection, each.id, who=settings.who) for each in located}
+        awaited = {each.id: operator_actions.wish_refresh(connection, each.id, who=settings.who) for each in located}
     if wait:
         _wait_for(located, awaited, timeout=timeout)
     for each in located:
@@ -69,8 +70,8 @@ def pause(refs: tuple[str, ...], *, client: str | None, as_json: bool) -> None:
     """Stop refreshing grants; their access tokens may be used until they expire."""
     settings = session.prepared()
     with session.transaction() as connection:
-        located = reading.locate(connection, read_refs(refs), client)
-        operating.pause_grants(connection, [each.id for each in located], who=settings.who)
+        located = listing.locate(connection, read_refs(refs), client)
+        operator_actions.pause_grants(connection, [each.id for each in located], who=settings.who)
         after = _statuses(connection, located)
     _tell_statuses(located, after, wanted="paused", as_json=as_json)
 
@@ -90,12 +91,12 @@ def resume(refs: tuple[str, ...], *, client: str | None, as_json: bool) -> None:
     settings = session.prepared()
     with session.transaction() as connection:
         if refs:
-            located = reading.locate(connection, read_refs(refs), client)
+            located = listing.locate(connection, read_refs(refs), client)
         elif client:
             located = _paused_of(connection, client)
         else:
             raise misuse(message="Nothing was named", next_step="name refs, or a client with --client")
-        operating.resume_grants(connection, [each.id for each in located], who=settings.who)
+        operator_actions.resume_grants(connection, [each.id for each in located], who=settings.who)
         after = _statuses(connection, located)
     if not located:
         click.echo("Nothing to resume; a grant that was handed over is resumed by its ref alone.", err=True)
@@ -114,9 +115,9 @@ def set_(ref: str, *, client: str | None, labels: tuple[tuple[str, str], ...], k
         raise misuse(message="Nothing to change was named", next_step="add --label or --keep")
     settings = session.prepared()
     with session.transaction() as connection:
-        each = reading.locate(connection, [ref], client)[0]
-        operating.set_grant(connection, each.id, labels=grouped(labels), keep=keep, who=settings.who)
-        row = reading.grant(connection, each.id)
+        each = listing.locate(connection, [ref], client)[0]
+        operator_actions.set_grant(connection, each.id, labels=grouped(labels), keep=keep, who=settings.who)
+        row = listing.grant(connection, each.id)
     output.done(record(row), f"Changed {ref}.", as_json=as_json)
 
 
@@ -142,15 +143,18 @@ def revoke(
     settings = session.prepared()
     names = read_refs(refs)
     with session.transaction() as connection:
-        located = reading.locate(connection, names, client)
+        located = listing.locate(connection, names, client)
     confirm(f"Revoke {counted(names)} at the provider, for good?", yes=yes)
     with session.transaction() as connection:
-        made = [operating.request_revocation(connection, each.id, reason=reason, who=settings.who) for each in located]
+        made = [
+            operator_actions.request_revocation(connection, each.id, reason=reason, who=settings.who)
+            for each in located
+        ]
     ids = [row["id"] for row in made]
     if wait:
         _wait_for_revocations(ids, timeout=timeout)
     with session.transaction() as connection:
-        ended = [reading.revocation(connection, each) for each in ids]
+        ended = [listing.revocation(connection, each) for each in ids]
     for row in filter(None, ended):
         what = {name: row[name] for name in ("id", "ref", "client", "status", "evidence")}
         told = f"{row['ref']}: revocation {row['id']} is {row['status']}"
@@ -182,7 +186,7 @@ def fail_for_dead(refs: list[str]) -> None:
 def _wait_for_revocations(ids: list[int], *, timeout: timedelta) -> None:
     def ended() -> bool:
         with session.transaction() as connection:
-            rows = [reading.revocation(connection, each) for each in ids]
+            rows = [listing.revocation(connection, each) for each in ids]
         return all(row is not None and row["status"] in ("done", "dead") for row in rows)
 
     if not wait_until(ended, timeout=timeout):
@@ -228,12 +232,12 @@ def _refuse_unless_active(located: Iterable[Located]) -> None:
 
 
 def _paused_of(connection: Connection, client: str) -> list[Located]:
-    client_id = reading.client_by_name(connection, client)["id"]
-    return reading.located_by_id(connection, operating.paused_grants(connection, client_id))
+    client_id = listing.client_by_name(connection, client)["id"]
+    return listing.located_by_id(connection, operator_actions.paused_grants(connection, client_id))
 
 
 def _located_again(connection: Connection, located: list[Located]) -> list[Located]:
-    return reading.located_by_id(connection, [each.id for each in located])
+    return listing.located_by_id(connection, [each.id for each in located])
 
 
 def _statuses(connection: Connection, located: list[Located]) -> dict[UUID, str]:

@@ -6,8 +6,8 @@ from typing import Any
 import click
 from sqlalchemy import RowMapping
 
-from models import history as models
-from models import reading
+from models.views import history as models
+from models.views import listing
 from worker.cli import output, session
 from worker.cli.arguments import client_option, ref_argument
 from worker.cli.commands import Command
@@ -40,7 +40,7 @@ def history(ref: str, *, client: str | None, as_json: bool) -> None:
     one is known, and those whose replaced pair is still kept.
     """
     with session.reading() as connection:
-        located = reading.locate(connection, [ref], client)[0]
+        located = listing.locate(connection, [ref], client)[0]
         found = models.of_grants(connection, models.grants_of(connection, located.client_id, ref))
         named = {"ref": ref, "client": located.client}
         output.rows((_record(row) | named for row in found), COLUMNS, as_json=as_json, nothing="Nothing is known.")

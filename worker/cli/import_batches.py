@@ -12,9 +12,9 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection
 
-from models import consent, incoming
-from models.incoming import Incoming
-from models.vault import Vault
+from models import bulk_import, consent
+from models.bulk_import import Incoming
+from models.sealing.vault import Vault
 from tasks.oauth.provider import Provider, Reach
 from tasks.policy import timing
 from worker.cli import session
@@ -118,15 +118,15 @@ class Intake:
         refs = [each.ref for each in offered]
         if self.replace:
             return {ref: row.id for ref, row in consent.live_rows(connection, self.client_id, refs).items()}
-        return incoming.present(connection, self.client_id, refs)
+        return bulk_import.present(connection, self.client_id, refs)
 
     def _write(self, connection: Connection, new: list[Incoming], known: list[Incoming]) -> Counter[str]:
         """Write rows; returns what other processes changed meanwhile, as corrections of the counts."""
         if not new and not known:
             return Counter()
-        incoming.copy(connection, new + known)
-        changed = incoming.overwrite(connection, actor=self.who) if known else 0
-        made = incoming.make(connection, self.client_id, actor=self.who)
+        bulk_import.copy(connection, new + known)
+        changed = bulk_import.overwrite(connection, actor=self.who) if known else 0
+        made = bulk_import.make(connection, self.client_id, actor=self.who)
         late_new, late_known = len(new) - made, len(known) - changed
         return Counter(imported=-late_new, replaced=-late_known, skipped=late_new + late_known)
 

@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping
 from settings import Settings
 from tasks.policy import timing
 from tasks.policy.outcome import Finding
-from tasks.vet import Vetted, Vetting, VettingHeld
+from tasks.probes.imported import Vetted, Vetting, VettingHeld
 from worker.cli.connect import workplace
 from worker.cli.failures import ExitCode, Failure
 from worker.cli.import_batches import Intake, Tally

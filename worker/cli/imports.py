@@ -12,10 +12,10 @@ from typing import BinaryIO
 import click
 from sqlalchemy import RowMapping
 
-from models import reading
+from models.views import listing
 from tasks.oauth.provider import Provider
 from tasks.policy.plan import Load, plan
-from tasks.registration import resolve
+from tasks.runtime.registration import resolve
 from worker.cli import keyrings, output, session
 from worker.cli.commands import Command
 from worker.cli.failures import Failure, misuse
@@ -56,7 +56,7 @@ def import_(file: str, *, client: str, dry_run: bool, paused: bool, probe: bool,
     settings = session.prepared()
     vault = keyrings.keys_needed(keyrings.vault(), "refresh", "access")
     with session.reading() as connection:
-        row = reading.client_by_name(connection, client)
+        row = listing.client_by_name(connection, client)
     provider = resolve(row["provider"], row["overrides"], settings)
     how = {"paused": paused, "replace": replace, "dry_run": dry_run}
     intake = Intake(row["id"], provider, vault, settings.who, keep=row["keep"], **how)

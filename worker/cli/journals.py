@@ -5,9 +5,9 @@ from typing import Any
 import click
 from sqlalchemy import Connection, RowMapping
 
-from models import fleet, reading
 from models import journal as register
 from models.journal import Standing
+from models.views import fleet, listing
 from settings import Settings
 from tasks.journal import held, journal_ids
 from worker.cli import output, session
@@ -38,7 +38,7 @@ def journals() -> None:
 def list_(*, everything: bool, as_json: bool) -> None:
     """List the journals that are not drained, who holds each, and how many grants in doubt wait for it."""
     with session.reading() as connection:
-        records = [_record(row) for row in reading.journals(connection)]
+        records = [_record(row) for row in listing.journals(connection)]
     shown = [each for each in records if everything or each["state"] == "open"]
     output.rows(shown, COLUMNS, as_json=as_json, nothing="No journal is open: every one is drained.")
 

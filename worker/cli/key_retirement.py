@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import settings
-from models.keys import VARIABLES, KeyRing
+from models.sealing.keys import VARIABLES, KeyRing
 from worker.cli.failures import ExitCode, Failure, misuse
 
 

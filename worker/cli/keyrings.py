@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
-from models.key_use import Missing
-from models.vault import KeysError, Vault
+from models.sealing.key_use import Missing
+from models.sealing.vault import KeysError, Vault
 from worker.cli.failures import Failure
 from worker.cli.session import prepared
 
@@ -21,7 +21,7 @@ def vault() -> Vault:
 
 
 def missing_keys(connection: Connection, look: Callable[[Connection, Vault], list[Missing]]) -> list[tuple[str, str]]:
-    """What the rings of this machine cannot open, by a look of models/key_use.py; each with its remedy."""
+    """What the rings of this machine cannot open, by a look of models/sealing/key_use.py; each with its remedy."""
     try:
         return [(each.what, each.remedy) for each in look(connection, vault())]
     except KeysError as error:

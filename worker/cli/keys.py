@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from models import key_use
-from models.keys import VARIABLES, KeyRing
-from models.reseal import PLACES, batch
-from models.vault import Vault
+from models.sealing import key_use
+from models.sealing.keys import VARIABLES, KeyRing
+from models.sealing.reseal import PLACES, batch
+from models.sealing.vault import Vault
 from worker.cli import keyrings, output, session
 from worker.cli.arguments import confirm, timeout_option, yes_option
 from worker.cli.commands import Command

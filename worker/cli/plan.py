@@ -7,10 +7,10 @@ from typing import Any
 import click
 from sqlalchemy import RowMapping
 
-from models import fleet, reading
+from models.views import fleet, listing
 from tasks.oauth.provider import Provider, Rotation, requests_per_minute
 from tasks.policy.plan import Load, Plan, plan
-from tasks.registration import resolve
+from tasks.runtime.registration import resolve
 from worker.cli import output, session
 from worker.cli.arguments import Duration
 from worker.cli.commands import Command
@@ -81,7 +81,7 @@ def _looked_at(client: str | None, supposed: dict[str, Any]) -> Iterator[dict[st
     settings = session.prepared()
     with session.reading() as connection:
         if client is not None:
-            reading.client_by_name(connection, client)
+            listing.client_by_name(connection, client)
         rows = [row for row in fleet.kept(connection) if client in (None, row["name"])]
         now = {row["name"]: row for row in fleet.by_client(connection)}
     if len(rows) != 1 and any(each is not None for each in supposed.values()):

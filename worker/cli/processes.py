@@ -161,7 +161,7 @@ def _check(kind: str, *, as_json: bool) -> None:
         Failure: none did.
 
     """
-    from models import fleet
+    from models.views import fleet
 
     host = socket.gethostname()
     with session.transaction() as connection:

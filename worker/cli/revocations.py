@@ -5,7 +5,7 @@ from typing import Any
 import click
 from sqlalchemy import Connection, RowMapping
 
-from models import history, reading
+from models.views import history, listing
 from worker.cli import output, session
 from worker.cli.arguments import client_option
 from worker.cli.commands import Command
@@ -41,8 +41,8 @@ def list_(*, client: str | None, status: str | None, as_json: bool) -> None:
     """List the revocations, oldest first."""
     with session.reading() as connection:
         if client:
-            reading.client_by_name(connection, client)
-        found = reading.revocations(connection, client=client, status=status)
+            listing.client_by_name(connection, client)
+        found = listing.revocations(connection, client=client, status=status)
         output.rows(map(record, found), COLUMNS, as_json=as_json, nothing="No revocation matches.")
 
 
@@ -58,7 +58,7 @@ def show(id: int, *, as_json: bool) -> None:  # noqa: A002  # the name that user
     no_revocation_endpoint.
     """
     with session.reading() as connection:
-        row = reading.revocation(connection, id)
+        row = listing.revocation(connection, id)
         if row is None:
             raise Failure(
                 code="unknown_revocation",

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from models import reading
+from models.views import listing
 from tasks.policy.rotation import RotationFinding
 from worker.cli import output, session
 from worker.cli.arguments import check_ref, confirm, named, yes_option
@@ -13,7 +13,7 @@ from worker.cli.failures import ExitCode, Failure
 from worker.cli.output import json_option
 
 if TYPE_CHECKING:
-    from tasks.probe_rotation import Probed
+    from tasks.probes.rotation import Probed
 
 QUESTION = (
     "This may kill {ref} for good, and what else its user has given to {name} where the provider takes both for one. "
@@ -50,13 +50,13 @@ def probe_rotation(name: str, *, ref: str, yes: bool, as_json: bool) -> None:
     Refreshes the grant, sends the spent refresh token again, and sees what that does; at some providers this kills
     the grant. Nobody may use its access token meanwhile. Up to seven requests, each in a slot of the client's rate.
     """
-    from tasks import probe_rotation as probing
+    from tasks.probes import rotation as probing
     from worker.cli.connect import workplace
 
     settings = session.prepared()
     with session.reading() as connection:
-        row = reading.client_by_name(connection, name)
-        (located,) = reading.locate(connection, [check_ref(ref)], name)
+        row = listing.client_by_name(connection, name)
+        (located,) = listing.locate(connection, [check_ref(ref)], name)
     confirm(QUESTION.format(ref=ref, name=name), yes=yes)
     with workplace(settings) as place:
         found = probing.probe_rotation(place, located.id, client_id=row["id"])

@@ -8,7 +8,8 @@ from typing import Any
 import click
 from sqlalchemy import Connection, RowMapping
 
-from models import fleet, key_use
+from models.sealing import key_use
+from models.views import fleet
 from worker.cli import keyrings, output, session
 from worker.cli.advice import advice
 from worker.cli.arguments import Duration

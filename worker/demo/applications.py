@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from models.database import transaction
-from models.vault import Vault
+from models.sealing.vault import Vault
 from worker.demo.plan import OURS, USUAL
 from worker.demo.sides import Held, held_by_ours, held_by_usual
 

@@ -6,8 +6,8 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from models import fleet
 from models.database import transaction
+from models.views import fleet
 from settings import current
 from simulator.control import as_json_lines
 from worker.demo import plan

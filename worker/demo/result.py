@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from models import reading
 from models.database import transaction
+from models.views import listing
 from worker.demo.plan import LEFT, OURS, USUAL
 from worker.demo.story import Story, spent_pairs
 
@@ -94,4 +94,4 @@ def _lost_now(story: Story, side: str) -> dict[str, str]:
 
 def _dead_letters() -> list[dict[str, Any]]:
     with transaction() as connection:
-        return [{"ref": row["ref"], "cause": row["cause"]} for row in reading.dead_letters(connection)]
+        return [{"ref": row["ref"], "cause": row["cause"]} for row in listing.dead_letters(connection)]

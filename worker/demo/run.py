@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from models.vault import Vault
+from models.sealing.vault import Vault
 from settings import current
 from worker.demo import plan, result
 from worker.demo.applications import Applications

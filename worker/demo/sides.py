@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import Connection, RowMapping, text
 
 from models.database import transaction
-from models.vault import Vault
+from models.sealing.vault import Vault
 from simulator.control import SimulatorControl
 from worker.demo.plan import OURS, USUAL
 

@@ -2,7 +2,7 @@
 
 import secrets
 
-from models.vault import KeyRing
+from models.sealing.vault import KeyRing
 from worker.embedded.home import Home, write_private
 from worker.embedded.rings import RINGS
 

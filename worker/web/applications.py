@@ -8,7 +8,7 @@ from aiohttp import web
 
 from models import application
 from models.application import Holder
-from tasks import clock
+from tasks.runtime import clock
 from worker.web.database import Database
 from worker.web.refusal import Refusal
 

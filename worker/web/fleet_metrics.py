@@ -12,8 +12,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection, RowMapping
 
-from models import fleet
-from tasks import clock
+from models.views import fleet
+from tasks.runtime import clock
 from worker.web.database import Database
 
 log = structlog.get_logger()

@@ -9,11 +9,12 @@ from functools import partial
 
 import structlog
 
-from models import asking, handout
+from models import application_requests
 from models.application import Holder
-from models.asking import Ending, NotAsked, Wish
-from models.handout import TokenState
-from models.vault import Vault, VaultError
+from models.application_requests import Ending, NotAsked, Wish
+from models.sealing.vault import Vault, VaultError
+from models.views import access_token as access_tokens
+from models.views.access_token import TokenState
 from settings import Settings
 from worker.web.database import Batch, Database
 from worker.web.headers import Headers
@@ -53,8 +54,8 @@ class Grants:
         self._database = database
         self._vault = vault
         self._news = news
-        self._states = Batch(database, partial(handout.by_ref, environment=settings.environment))
-        self._wishes = Batch(database, asking.refreshes)
+        self._states = Batch(database, partial(access_tokens.by_ref, environment=settings.environment))
+        self._wishes = Batch(database, application_requests.refreshes)
         self._headers = Headers(settings)
 
     async def see(self, holder: Holder, ref: str, client: str | None) -> TokenState:
@@ -123,7 +124,7 @@ class Grants:
         asked = replace(ending, client=holder.client or ending.client)
         try:
             return await self._database.run(
-                lambda connection: asking.revocation(connection, asked, application=holder.name)
+                lambda connection: application_requests.revocation(connection, asked, application=holder.name)
             )
         except NotAsked as error:
             raise _not_asked(error, asked) from None
@@ -230,9 +231,9 @@ def _not_fresh_yet(state: TokenState, wait: timedelta) -> Refusal:
 
 def _not_asked(error: NotAsked, ending: Ending) -> Refusal:
     match error.state:
-        case asking.UNKNOWN_REF:
+        case application_requests.UNKNOWN_REF:
             return unknown_ref(ending.ref)
-        case asking.AMBIGUOUS_REF:
+        case application_requests.AMBIGUOUS_REF:
             return ambiguous_ref(ending.ref)
         case _:
             return Refusal(

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 
 import structlog
 
-from models.handout import TokenState
+from models.views.access_token import TokenState
 from settings import Settings
-from tasks import registration
 from tasks.oauth.errors import LabelNotChosen, OAuthError
 from tasks.oauth.messages import api_headers, labels_in_headers
 from tasks.oauth.provider import Provider
+from tasks.runtime import registration
 from worker.web.parameters import refuse_unknown
 from worker.web.refusal import LATER, Refusal, label_not_chosen
 

@@ -8,7 +8,7 @@ import structlog
 from aiohttp import web
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from models.keys import KeysError
+from models.sealing.keys import KeysError
 from worker.web.database import DatabaseSilent
 from worker.web.refusal import Refusal, database_away, keys_missing, schema_behind
 from worker.web.traffic import Traffic

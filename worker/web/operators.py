@@ -9,7 +9,8 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from sqlalchemy import Connection
 
-from models import fleet, installation
+from models import installation
+from models.views import fleet
 from worker.web.answers import told
 from worker.web.database import Database
 from worker.web.fleet_metrics import FleetMetrics

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from models.keys import VaultError
+from models.sealing.keys import VaultError
 from tasks.oauth.errors import LabelNotChosen
 from worker.web.answers import told
 

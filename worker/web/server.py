@@ -16,8 +16,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Gauge
 
 from models import process
-from models.keys import VARIABLES, KeysError, read_ring
-from models.vault import Vault
+from models.sealing.keys import VARIABLES, KeysError, read_ring
+from models.sealing.vault import Vault
 from settings import Settings
 from worker.web import wire
 from worker.web.applications import Applications, Rates

@@ -6,7 +6,7 @@ import structlog
 from aiohttp import web
 
 from models.application import Holder
-from models.asking import Ending
+from models.application_requests import Ending
 from worker.web.answers import told
 from worker.web.applications import Applications, Rates
 from worker.web.grants import Grants

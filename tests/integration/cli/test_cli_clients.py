@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import settings
-from models.vault import KeyRing, Vault
+from models.sealing.vault import KeyRing, Vault
 from tests.integration.cli.evergrant import Evergrant, use_actor
 
 

@@ -18,16 +18,16 @@ from sqlalchemy.exc import OperationalError
 import settings
 from models import client as clients
 from models.database import transaction
-from models.vault import Vault
+from models.sealing.vault import Vault
 from simulator.control import SimulatorControl
 from tasks import connect as flow
-from tasks import consent
 from tasks.connect_errors import StateUsed
 from tasks.journal import held, take_over
 from tasks.policy.outcome import Finding
-from tasks.probe import probe
-from tasks.registration import Registrations
-from tasks.workplace import Workplace
+from tasks.probes.grant import probe
+from tasks.runtime.registration import Registrations
+from tasks.runtime.runtime import Workplace
+from tasks.settling import consent
 from tests.integration.cli.evergrant import Done, Evergrant
 
 FRESH = '{"access_token":"at2","refresh_token":"rt2","expires_in":60}'

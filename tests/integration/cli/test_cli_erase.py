@@ -5,7 +5,7 @@ from typing import Any
 import settings
 from models.database import transaction
 from tasks import erase
-from tasks.workplace import Workplace
+from tasks.runtime.runtime import Workplace
 from tests.integration.cli.evergrant import Evergrant
 
 

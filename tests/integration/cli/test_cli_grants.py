@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 import settings
-from models.vault import KeyRing
+from models.sealing.vault import KeyRing
 from tests.integration.cli.evergrant import Evergrant, use_actor
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import settings
-from models.vault import Vault
+from models.sealing.vault import Vault
 from tests.integration.cli.evergrant import Evergrant
 
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 import settings
-from models.vault import Vault
+from models.sealing.vault import Vault
 from tests.integration.cli.evergrant import Done, Evergrant
 from worker.cli.import_flow import PORTION
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import settings
-from models.vault import Vault
+from models.sealing.vault import Vault
 from simulator.control import SimulatorControl, as_json_lines
 from tasks.journal import held, take_over
 from tests.integration.cli.evergrant import Done, Evergrant

@@ -9,7 +9,7 @@ import settings
 from models import journal as register
 from models.database import transaction
 from tasks.journal import Journal, held
-from tasks.workplace import Workplace
+from tasks.runtime.runtime import Workplace
 from tests.integration.cli.evergrant import Evergrant, use_actor
 
 GONE = "insert into evergrant.journals (host, process, seen_at) values ('box', '7', clock_timestamp() - interval '1 h')"

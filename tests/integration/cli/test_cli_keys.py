@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import Engine, text
 
 import settings
-from models import reseal
-from models.vault import KeyRing, Vault
+from models.sealing import reseal
+from models.sealing.vault import KeyRing, Vault
 from tests.integration.cli.evergrant import Evergrant
 
 REFS = ("a", "b", "c")

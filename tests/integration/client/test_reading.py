@@ -18,7 +18,7 @@ from evergrant_client import (
     UnknownGrant,
     Unreachable,
 )
-from models.vault import KeyRing
+from models.sealing.vault import KeyRing
 from tests.harness import Harness, token_set
 from tests.integration.client.conftest import Refresher
 from tests.polling import eventually

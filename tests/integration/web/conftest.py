@@ -12,7 +12,7 @@ import pytest
 import settings
 from models import application
 from models.database import transaction
-from models.reading import client_by_name
+from models.views.listing import client_by_name
 from tests.harness import Harness
 from tests.integration.web.asking import Web
 from worker.web import server

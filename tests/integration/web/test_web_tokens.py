@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import text
 
-from models import operating
+from models import operator_actions
 from models.database import transaction
 from tests.harness import Harness, token_set
 from tests.integration.web.asking import Answer, Web
@@ -309,7 +309,7 @@ def test_labels_that_an_operator_sets_are_seen_at_once(harness: Harness, web: We
     client = harness.client(headers={"X-API-ORG": "{org}"})
     grant = harness.grant(client)
     with transaction() as connection:
-        operating.set_grant(connection, grant, labels={"org": ["a"]}, keep=None, who="tests")
+        operator_actions.set_grant(connection, grant, labels={"org": ["a"]}, keep=None, who="tests")
     assert web.get("customer").json["headers"] == {"X-API-ORG": "a"}
 
 

@@ -1,9 +1,10 @@
-"""The twin of models/journal.py and models/silence.py."""
+"""The twin of models/journal.py and models/views/overdue.py."""
 
 from datetime import datetime, timedelta
 from typing import Any
 
-from models import journal, silence
+from models import journal
+from models.views import overdue
 from tests.simulation.statements.letters import add_event
 from tests.simulation.statements.registry import Parameters, at_of, carries_out
 from tests.simulation.tables import Row, Tables
@@ -84,7 +85,7 @@ def _told(tables: Tables, grant: Row, type_: str, **same: Any) -> bool:
     )
 
 
-@carries_out(silence.LATE)
+@carries_out(overdue.LATE)
 def tell_late(tables: Tables, _: Parameters) -> None:
     for grant in tables.grants.values():
         if grant["status"] != "active" or grant["generation"] == 0 or not _expired(grant, tables.now):
@@ -99,7 +100,7 @@ def _expired(grant: Row, at: datetime) -> bool:
     return grant["access_expires_at"] is not None and grant["access_expires_at"] < at
 
 
-@carries_out(silence.WAITING)
+@carries_out(overdue.WAITING)
 def tell_waiting(tables: Tables, _: Parameters) -> None:
     for grant in tables.grants.values():
         since = grant["doubt_since"]

@@ -1,8 +1,8 @@
-"""The twin of models/operating.py."""
+"""The twin of models/operator_actions.py."""
 
 from datetime import timedelta
 
-from models import operating
+from models import operator_actions
 from tests.simulation.statements.registry import Parameters, carries_out, carries_out_words
 from tests.simulation.statements.revocations import add_revocation
 from tests.simulation.tables import Row, Tables
@@ -31,7 +31,7 @@ def resume_client(tables: Tables, p: Parameters) -> None:
     tables.change(tables.valves[p["id"]], paused_by_operator=False)
 
 
-@carries_out(operating.WISH)
+@carries_out(operator_actions.WISH)
 def wish(tables: Tables, p: Parameters) -> list[Row]:
     grant = tables.grants[p["id"]]
     youngest = MINUTE if grant["life"] is None else min(MINUTE, grant["life"] / 4)

@@ -1,10 +1,11 @@
-"""The twin of models/settlement.py and models/suspicion.py."""
+"""The twin of models/settlement.py and models/suspects.py."""
 
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from models import settlement, suspicion
+from models import settlement
+from models import suspects as suspect_rows
 from tests.simulation.statements.attempts import begins_doubt, undrained, untried
 from tests.simulation.statements.claims import is_reported
 from tests.simulation.statements.letters import has_letter
@@ -306,7 +307,7 @@ def tried(tables: Tables, p: Parameters) -> None:
             tables.change(rows[number], tried_at=at_of(tables, p))
 
 
-@carries_out(suspicion.SURROUNDINGS)
+@carries_out(suspect_rows.SURROUNDINGS)
 def surroundings(tables: Tables, p: Parameters) -> list[Row]:
     grants = tables.of_client("grants", p["client_id"])
     active = [grant for grant in grants if grant["status"] == "active"]
@@ -330,7 +331,7 @@ def surroundings(tables: Tables, p: Parameters) -> list[Row]:
     ]
 
 
-@carries_out(suspicion.HOLD)
+@carries_out(suspect_rows.HOLD)
 def hold_deaths(tables: Tables, p: Parameters) -> list[Row]:
     valve, grants = tables.valves[p["client_id"]], tables.of_client("grants", p["client_id"])
     active = [each for each in grants if each["status"] == "active"]

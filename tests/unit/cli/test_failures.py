@@ -28,7 +28,7 @@ def test_every_exception_that_is_translated_exists(name: str) -> None:
 
 def test_every_error_of_a_code_flow_has_its_own_sentence() -> None:
     errors = import_module("tasks.connect_errors")
-    consent = import_module("tasks.consent")
+    consent = import_module("tasks.settling.consent")
     kinds = {kind.__name__ for base in (errors.ConnectError, consent.ConsentError) for kind in base.__subclasses__()}
     assert kinds == set(CONNECT)
 

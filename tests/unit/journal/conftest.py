@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from models.vault import KeyRing, Vault
+from models.sealing.vault import KeyRing, Vault
 from tasks.journal import Entry, Journal
 
 NOON = datetime(2025, 11, 24, 12, tzinfo=UTC)

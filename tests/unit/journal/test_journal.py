@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.vault import KeyMissing, KeyRing, Vault
+from models.sealing.vault import KeyMissing, KeyRing, Vault
 from tasks.journal import (
     End,
     Entry,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from models.vault import KeyMissing, KeyRing, Vault
+from models.sealing.vault import KeyMissing, KeyRing, Vault
 from tasks.journal import Entry, Journal, Sizes, take_over
 from tasks.journal.frames import Damage, Frame, RecordKind, frame, scan
 

@@ -9,10 +9,10 @@ from typing import Protocol
 import pytest
 from structlog.testing import capture_logs
 
-from models.vault import Vault
+from models.sealing.vault import Vault
 from tasks.journal import End, Entry, Journal, JournalBroken, Position, Sizes, take_over
 from tasks.journal.disk import Disk
-from tasks.journaling import write_down
+from tasks.runtime.journaling import write_down
 
 MakeEntry = Callable[..., Entry]
 ROOT = Path(__file__).parents[3]

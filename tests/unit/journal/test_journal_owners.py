@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from models.vault import KeyRing, Vault
+from models.sealing.vault import KeyRing, Vault
 from tasks.journal import (
     Entry,
     Held,
@@ -39,7 +39,7 @@ CHILD = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from models.vault import KeyRing, Vault
+from models.sealing.vault import KeyRing, Vault
 from tasks.journal import Entry, Journal, Sizes
 
 now = datetime.now(UTC)

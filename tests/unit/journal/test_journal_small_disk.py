@@ -20,7 +20,7 @@ ON_A_SMALL_DISK = """
 import resource, sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from models.vault import KeyRing, Vault
+from models.sealing.vault import KeyRing, Vault
 from tasks.journal import Entry, Journal, JournalBroken, Sizes, take_over
 
 folder, mode = Path(sys.argv[1]), sys.argv[2]

@@ -13,19 +13,19 @@ from pydantic import SecretStr
 
 from models.attempt import Started
 from models.client import Known
+from models.sealing.vault import KeyRing, Vault
 from models.settlement import Ended, Held
-from models.suspicion import Surroundings
-from models.vault import KeyRing, Vault
+from models.suspects import Surroundings
 from settings import Settings
-from tasks.attempt import Arrived, Attempt
-from tasks.decide import Decider, Decisions, read, read_all, read_refusals, sign_of
 from tasks.oauth.messages import Registration, TokenSet
 from tasks.oauth.provider import AttemptTimes, Provider
 from tasks.oauth.transport import Answer, NotSent, Response, Silence
 from tasks.policy import guard
 from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown
 from tasks.policy.valve import Sign
-from tasks.registration import Registered
+from tasks.runtime.attempt import Arrived, Attempt
+from tasks.runtime.registration import Registered
+from tasks.settling.decide import Decider, Decisions, read, read_all, read_refusals, sign_of
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

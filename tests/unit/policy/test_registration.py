@@ -8,12 +8,12 @@ import pytest
 from pydantic import SecretStr
 
 from models.client import Known
-from models.keys import VaultError
-from models.vault import KeyRing, Vault
+from models.sealing.keys import VaultError
+from models.sealing.vault import KeyRing, Vault
 from settings import Settings
 from tasks.oauth.errors import OAuthError, ProviderFileError, UnknownProvider
 from tasks.oauth.provider import Rotation
-from tasks.registration import Registrations, resolve, times_of
+from tasks.runtime.registration import Registrations, resolve, times_of
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SECRET = "s3cr3t-of-the-client"

@@ -12,9 +12,9 @@ from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, InternalEr
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tenacity import RetryCallState
 
-from tasks import retry
 from tasks.oauth.messages import Request
 from tasks.oauth.transport import Answer, NotSent, Response, Silence, Transport
+from tasks.runtime import retry
 
 REQUEST = Request("POST", "https://id.example/token")
 DEADLINE = timedelta(seconds=30)

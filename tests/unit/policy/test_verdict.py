@@ -102,7 +102,7 @@ def test_a_mass_is_more_than_five_and_one_percent_or_all_of_two_or_more(suspects
 
 @given(st.integers(0, 10_000), st.integers(0, 10**6))
 def test_counting_no_further_than_a_hundred_times_the_suspects_changes_nothing(suspects: int, asked: int) -> None:
-    """The statement that counts stops there (models/suspicion.py)."""
+    """The statement that counts stops there (models/suspects.py)."""
     assert mass(suspects=suspects, asked=asked) is mass(suspects=suspects, asked=min(asked, 100 * suspects + 1))
 
 

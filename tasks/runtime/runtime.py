@@ -24,14 +24,14 @@ import settings as configuration
 from models import journal as register
 from models.claim import Job
 from models.database import transaction
-from models.vault import Vault
-from tasks import clock
-from tasks.aside import Aside
-from tasks.attempt import Arrived, Attempt
+from models.sealing.vault import Vault
 from tasks.journal import Journal, journal_ids
 from tasks.oauth.transport import Transport
 from tasks.policy.window import FRESH, Window, grown, halved, is_late
-from tasks.registration import Registrations
+from tasks.runtime import clock
+from tasks.runtime.attempt import Arrived, Attempt
+from tasks.runtime.parked import Aside
+from tasks.runtime.registration import Registrations
 
 log = structlog.get_logger()
 
@@ -62,8 +62,8 @@ class Workplace:
         self.giving_up = threading.Event()
         self.consumed_at = clock.boot()
         self.tick: UUID | None = None  # the newest that this process has seen in the database
-        # Whether the last look found a database that may be worked with (tasks/recover.py). One that was unfit may be
-        # adopted at any moment: until this process has looked again it starts nothing.
+        # Whether the last look found a database that may be worked with (tasks/settling/recover.py). One that was unfit
+        # may be adopted at any moment: until this process has looked again it starts nothing.
         self.fit = True
         self._room = threading.Condition()
         self._under_way: Counter[int] = Counter()

@@ -1,7 +1,7 @@
 """Settle: answers that arrived together are journaled, read, and written, each grant by its generation.
 
     keep      every 2xx body, sealed and fsynced, before anybody parses it; in a thread of its own
-    decide    tasks/decide.py: what each answer means for its row, under the row's lock
+    decide    tasks/settling/decide.py: what each answer means for its row, under the row's lock
     write     one transaction: token sets, surplus, ended attempts, dead letters, events, valves
     mark      in the journal: settled
 
@@ -20,22 +20,23 @@ from sqlalchemy import Connection
 
 from models import attempt as attempts
 from models import client as clients
-from models import dead_letter, event, settlement, suspicion
+from models import dead_letter, event, settlement, suspects
 from models.database import transaction
 from models.settlement import Held
-from models.suspicion import Surroundings
-from tasks import clock, consent, counting, lines, retry, valves
-from tasks.attempt import Arrived
-from tasks.confirm import confirm
-from tasks.decide import Decider, Decisions, read_all, read_refusals, sign_of
-from tasks.journaling import write_down
+from models.suspects import Surroundings
 from tasks.oauth.provider import Rotation
 from tasks.oauth.transport import NotSent
 from tasks.policy.outcome import Outcome, Refreshed, Refused
 from tasks.policy.refusal import Refusals, feeds_the_breaker
 from tasks.policy.valve import Result, Sign
-from tasks.registration import Registered
-from tasks.workplace import Workplace
+from tasks.runtime import clock, log_batch, retry, valves
+from tasks.runtime.attempt import Arrived
+from tasks.runtime.journaling import write_down
+from tasks.runtime.registration import Registered
+from tasks.runtime.runtime import Workplace
+from tasks.settling import consent, metrics
+from tasks.settling.confirm import confirm
+from tasks.settling.decide import Decider, Decisions, read_all, read_refusals, sign_of
 
 log = structlog.get_logger()
 
@@ -165,8 +166,8 @@ def write(place: Workplace, group: Sequence[Arrived], *, wait: timedelta = LOCK_
     for client_id, shut_for in shut.items():
         place.note_valve(client_id, shut_for)
     _confirm(place, group, {row.grant_id for row in decider.made.stored})
-    counting.count_refreshes(group, outcomes, held)
-    with lines.together():
+    metrics.count_refreshes(group, outcomes, held)
+    with log_batch.together():
         for arrived, outcome in zip(group, outcomes, strict=True):
             _tell(arrived, outcome)
     return left
@@ -220,7 +221,7 @@ def _around(
         row = held.get(arrived.attempt.job.grant_id)
         if row is not None and isinstance(outcome, Refused) and row.suspect_at is not None:
             registered = arrived.attempt.registered
-            found[row.grant_id] = suspicion.surroundings(
+            found[row.grant_id] = suspects.surroundings(
                 connection,
                 client_id=row.client_id,
                 grant_id=row.grant_id,
@@ -280,7 +281,7 @@ def _write_ends(connection: Connection, place: Workplace, made: Decisions) -> No
 def _hold_deaths(connection: Connection, made: Decisions) -> None:
     """Tell that verdicts are held; after the valves were locked in order, lest two groups wait for each other."""
     for client_id, at in made.deaths_held.items():
-        if suspicion.hold_deaths(connection, client_id, at=at):
+        if suspects.hold_deaths(connection, client_id, at=at):
             event.of_client(connection, client_id, "client.deaths_held")
 
 

@@ -14,9 +14,10 @@ import structlog
 from models import installation, process
 from models import journal as register
 from models.database import transaction
-from tasks import clock, recover, replay, workplace
-from tasks.settle import keep, settle
-from tasks.workplace import Workplace
+from tasks.runtime import clock, runtime
+from tasks.runtime.runtime import Workplace
+from tasks.settling import recover, replay
+from tasks.settling.settle import keep, settle
 
 log = structlog.get_logger()
 
@@ -98,7 +99,7 @@ def begin(*, metrics_port: int | None = None) -> None:
     """Open the workplace of this process and let it live; `metrics_port` is told where this process serves metrics."""
     _raise_open_files()
     _refuse_forgetful_server()
-    place = workplace.here(keep, settle)
+    place = runtime.here(keep, settle)
     state = recover.look(place, thoroughly=True)
     if state != "fit":
         log.error("worker.database_unfit", state=state, remedy="evergrant db check")

@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from models.keys import KeyMissing, SealBroken, label
-from models.vault import VERSION, Vault
+from models.sealing.keys import KeyMissing, SealBroken, label
+from models.sealing.vault import VERSION, Vault
 
 BATCH = 500
 

@@ -2,7 +2,7 @@
 
 Layout and derivation are a promise to applications in any language: docs/reference/sealed-format.md.
 Refresh tokens and other secrets of ours are sealed under the refresh ring, access tokens and codes under the
-access ring; the errors are drawn in models/keys.py. Nothing here repeats key material or plain text.
+access ring; the errors are drawn in models/sealing/keys.py. Nothing here repeats key material or plain text.
 """
 
 import os
@@ -10,7 +10,7 @@ from typing import Self
 
 from cryptography.exceptions import InvalidTag
 
-from models.keys import (
+from models.sealing.keys import (
     VARIABLES,
     KeyMissing,
     KeyRing,

@@ -1,4 +1,4 @@
-"""Replay: settle what journals still hold, by the same rule as a live answer (tasks/decide.py).
+"""Replay: settle what journals still hold, by the same rule as a live answer (tasks/settling/decide.py).
 
 A journal belongs to the process that holds its flock. Those of processes that are gone are taken over by whoever
 shares their disk, at its start and every minute; once settled to its end a journal is *drained*, and no grant in
@@ -15,15 +15,17 @@ from models import client as clients
 from models import journal as register
 from models import settlement
 from models.database import transaction
-from tasks import clock, consent, journal, retry
-from tasks.attempt import Asked
-from tasks.decide import Decider
+from tasks import journal
 from tasks.journal import Entry, Kept, Position, Replayed
 from tasks.oauth.messages import TokenSet, read_token_answer
 from tasks.oauth.provider import Provider
-from tasks.registration import resolve
-from tasks.settle import write_token_sets
-from tasks.workplace import Workplace
+from tasks.runtime import clock, retry
+from tasks.runtime.attempt import Asked
+from tasks.runtime.registration import resolve
+from tasks.runtime.runtime import Workplace
+from tasks.settling import consent
+from tasks.settling.decide import Decider
+from tasks.settling.settle import write_token_sets
 
 log = structlog.get_logger()
 

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 from models import client as clients
 from models.database import transaction
-from tasks import clock
 from tasks.policy.valve import TOLERANCE, USABLE_SHARE
-from tasks.workplace import Workplace
+from tasks.runtime import clock
+from tasks.runtime.runtime import Workplace
 
 LONGEST_NAP = timedelta(seconds=5)
 

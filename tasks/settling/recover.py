@@ -18,10 +18,11 @@ import structlog
 from models import erasure, installation, revocation, tick
 from models import journal as register
 from models.database import transaction
-from models.keys import VaultError
-from tasks import journal, replay
+from models.sealing.keys import VaultError
+from tasks import journal
 from tasks.journal import Journal, JournalHeld, JournalUnknown
-from tasks.workplace import Workplace
+from tasks.runtime.runtime import Workplace
+from tasks.settling import replay
 
 log = structlog.get_logger()
 

@@ -14,11 +14,10 @@ from uuid import UUID
 
 from models.attempt import Started
 from models.client import Known
+from models.sealing.vault import Vault
 from models.settlement import PREDECESSORS_KEPT, Ended, Held, Stored, Surplus
-from models.suspicion import Surroundings
-from models.vault import Vault
+from models.suspects import Surroundings
 from settings import Settings
-from tasks.attempt import Arrived, Asked
 from tasks.oauth.messages import TokenSet, scope_set
 from tasks.oauth.transport import NotSent
 from tasks.policy import guard, refusal, timing
@@ -26,6 +25,7 @@ from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refu
 from tasks.policy.refusal import Refusals
 from tasks.policy.valve import Sign
 from tasks.policy.verdict import Evidence, Verdict, Wait, verdict
+from tasks.runtime.attempt import Arrived, Asked
 
 GAVE_UP = "gave_up"
 REFUSED = "refused"

@@ -16,13 +16,13 @@ from sqlalchemy import Connection
 from models import client as clients
 from models import consent, dead_letter, event
 from models.consent import LiveRow, NewGrant
-from models.vault import Vault
+from models.sealing.vault import Vault
 from tasks.journal import Entry
 from tasks.oauth.messages import TokenSet, read_token_answer
 from tasks.oauth.provider import Provider, Reach
 from tasks.policy import timing
-from tasks.registration import Registered
-from tasks.workplace import Workplace
+from tasks.runtime.registration import Registered
+from tasks.runtime.runtime import Workplace
 
 log = structlog.get_logger()
 

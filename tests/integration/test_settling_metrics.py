@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from tasks.meters import LATENESS, LIFE_LEFT, REFRESHES, Lengths
 from tasks.oauth.transport import Answer, Response
+from tasks.runtime.meters import LATENESS, LIFE_LEFT, REFRESHES, Lengths
 from tests.harness import (
     GATEWAY,
     HELD_BACK,

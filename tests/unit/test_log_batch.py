@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import lines
-from tasks.lines import portions, together, write
+from tasks.runtime import log_batch
+from tasks.runtime.log_batch import portions, together, write
 
 
 def test_a_line_is_written_at_once() -> None:
@@ -69,4 +69,4 @@ def test_no_portion_cuts_a_line_nor_is_longer_than_a_pipe_takes_in_one_piece(giv
 
 
 def test_a_pipe_takes_at_least_as_much_in_one_piece() -> None:
-    assert lines.PIPE_BYTES == 4096
+    assert log_batch.PIPE_BYTES == 4096

@@ -7,12 +7,12 @@ from typing import Final
 from uuid import UUID
 
 from models.settlement import Held
-from tasks import meters
-from tasks.attempt import Arrived
-from tasks.meters import Labels
 from tasks.oauth.transport import NotSent
 from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown
 from tasks.policy.timing import due_at
+from tasks.runtime import meters
+from tasks.runtime.attempt import Arrived
+from tasks.runtime.meters import Labels
 
 # Kinds of outcome, not codes: a provider may answer with any code that it likes.
 OUTCOMES: Final[dict[type, str]] = {

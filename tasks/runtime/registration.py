@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import settings as configuration
 from models.client import Known
-from models.vault import Vault
+from models.sealing.vault import Vault
 from tasks.oauth import provider as providers
 from tasks.oauth.messages import Registration
 from tasks.oauth.provider import AttemptTimes, Provider, attempt_times

@@ -16,12 +16,12 @@ from models import client as clients
 from models import former_token, revocation
 from models.database import transaction
 from models.revocation import Branch
-from tasks import retry
 from tasks.oauth import messages
 from tasks.policy.outcome import Life, presented
 from tasks.policy.valve import USABLE_SHARE
-from tasks.registration import Registered
-from tasks.workplace import Workplace
+from tasks.runtime import retry
+from tasks.runtime.registration import Registered
+from tasks.runtime.runtime import Workplace
 
 log = structlog.get_logger()
 

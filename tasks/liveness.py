@@ -9,9 +9,6 @@ from datetime import timedelta
 from models import client as clients
 from models.database import transaction
 from models.revocation import Branch
-from tasks import clock, retry
-from tasks.attempt import Arrived, Attempt
-from tasks.decide import read
 from tasks.oauth import messages
 from tasks.oauth.errors import LabelNotChosen
 from tasks.oauth.messages import Request
@@ -19,8 +16,11 @@ from tasks.oauth.transport import Answer, NotSent, Response
 from tasks.policy.outcome import Life, presented, probed
 from tasks.policy.valve import USABLE_SHARE
 from tasks.refresh import HeldBack, check
-from tasks.settle import settle
-from tasks.workplace import Workplace
+from tasks.runtime import clock, retry
+from tasks.runtime.attempt import Arrived, Attempt
+from tasks.runtime.runtime import Workplace
+from tasks.settling.decide import read
+from tasks.settling.settle import settle
 
 # A look that is answered so, and says nothing of the token, will say nothing the next time either.
 DECIDED = frozenset(range(300, 500)) - {408, 425, 429}

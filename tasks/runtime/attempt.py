@@ -5,13 +5,13 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from models.attempt import Started
-from tasks import clock
 from tasks.journal import Entry, Position
-from tasks.journaling import entry_of
 from tasks.oauth.provider import Provider
 from tasks.oauth.transport import Answer, Response
 from tasks.policy.guard import Situation
-from tasks.registration import Registered
+from tasks.runtime import clock
+from tasks.runtime.journaling import entry_of
+from tasks.runtime.registration import Registered
 
 
 @dataclass(frozen=True, slots=True)

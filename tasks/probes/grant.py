@@ -12,15 +12,16 @@ from uuid import UUID
 from models import client as clients
 from models import probe as taking
 from models.database import transaction
-from tasks import clock, refresh, retry
-from tasks.attempt import Arrived, Attempt
-from tasks.decide import read
+from tasks import refresh
 from tasks.oauth import messages
 from tasks.oauth.transport import Answer, NotSent
 from tasks.policy.outcome import Finding, NotNow, NotUnderstood, Refreshed, Unknown, probed
 from tasks.policy.valve import USABLE_SHARE
-from tasks.settle import settle
-from tasks.workplace import Workplace
+from tasks.runtime import clock, retry
+from tasks.runtime.attempt import Arrived, Attempt
+from tasks.runtime.runtime import Workplace
+from tasks.settling.decide import read
+from tasks.settling.settle import settle
 
 
 def probe(place: Workplace, grant_id: UUID, *, client_id: int) -> Finding:

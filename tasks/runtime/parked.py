@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from uuid import UUID
 
-from tasks.attempt import Arrived
+from tasks.runtime.attempt import Arrived
 
 
 class Aside:

@@ -1,7 +1,7 @@
 """Vet: ask whether refresh tokens that come from outside live, before they become grants.
 
-A probe as in tasks/probe.py, for a token without a row. Only where the provider file allows it, within the client's
-rate, and never against an operator's pause or a shut valve; where grants are due, they get every other slot. A
+A probe as in tasks/probes/grant.py, for a token without a row. Only where the provider file allows it, within the
+client's rate, and never against an operator's pause or a shut valve; where grants are due, they get every other slot. A
 provider that takes the question for a refresh has consumed the token: its answer is journaled before it is read,
 under the id of the grant that it is to become.
 """
@@ -12,17 +12,17 @@ from uuid import UUID, uuid4
 
 from models import client as clients
 from models.database import transaction
-from tasks import clock, pacing, retry, valves
-from tasks.decide import sign_of
 from tasks.journal import JournalBroken, Position
-from tasks.journaling import entry_of, write_down
 from tasks.oauth import messages
 from tasks.oauth.messages import TokenSet
 from tasks.oauth.transport import Answer, Response
 from tasks.policy.outcome import Finding, Outcome, Refreshed, outcome, probed
 from tasks.policy.valve import USABLE_SHARE, Result, Sign
-from tasks.registration import Registered
-from tasks.workplace import Workplace
+from tasks.runtime import clock, rate_slot, retry, valves
+from tasks.runtime.journaling import entry_of, write_down
+from tasks.runtime.registration import Registered
+from tasks.runtime.runtime import Workplace
+from tasks.settling.decide import sign_of
 
 PATIENCE = timedelta(minutes=5)  # for one slot
 # A provider that decides is well, though a probe's usual answer is an error.
@@ -101,7 +101,7 @@ class Vetting:
             due = clients.has_due(connection, client_id)
         if due:
             self.place.stopping.wait(self._interval().total_seconds())
-        if not pacing.wait_for_slot(self.place, client_id, patience=PATIENCE):
+        if not rate_slot.wait_for_slot(self.place, client_id, patience=PATIENCE):
             message = "no_slot"
             raise VettingHeld(message)
         return self._may_send()

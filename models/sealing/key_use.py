@@ -7,8 +7,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, TextClause, text
 
-from models.keys import VARIABLES
-from models.vault import VERSION, Vault
+from models.sealing.keys import VARIABLES
+from models.sealing.vault import VERSION, Vault
 
 # Sealed bytes name their key: one byte of version, one of length, then the id (docs/reference/sealed-format.md).
 # Nothing is left to name where a token was shredded: null, or no bytes at all.

@@ -18,18 +18,19 @@ from models import probe as taking
 from models.attempt import Started
 from models.database import transaction
 from models.probe import Taken
-from tasks import clock, pacing, refresh, retry
-from tasks.attempt import Arrived, Attempt
-from tasks.decide import read
+from tasks import refresh
 from tasks.oauth import messages
 from tasks.oauth.errors import LabelNotChosen
 from tasks.oauth.messages import Request
 from tasks.oauth.transport import Answer, NotSent
 from tasks.policy.outcome import Life, Refreshed, Refused, presented
 from tasks.policy.rotation import RotationFinding, Seen, Step, next_step
-from tasks.registration import Registered
-from tasks.settle import settle
-from tasks.workplace import Workplace
+from tasks.runtime import clock, rate_slot, retry
+from tasks.runtime.attempt import Arrived, Attempt
+from tasks.runtime.registration import Registered
+from tasks.runtime.runtime import Workplace
+from tasks.settling.decide import read
+from tasks.settling.settle import settle
 
 log = structlog.get_logger()
 
@@ -220,7 +221,7 @@ class Experiment:
             PairShared: it is not this grant's alone.
 
         """
-        if not pacing.wait_for_slot(self.place, self.registered.known.id, patience=PATIENCE):
+        if not rate_slot.wait_for_slot(self.place, self.registered.known.id, patience=PATIENCE):
             raise BrokenOff("no_slot")
         taken = self._take_when_idle()
         self._was_due_in = taken.was_due_in

@@ -1,0 +1,1 @@
+"""Sealing: keys, the vault that seals with them, and what is sealed with which."""

@@ -1,0 +1,1 @@
+"""Views: what people and applications read; nothing here changes a row."""
