@@ -119,6 +119,17 @@ def test_models_import_nothing_of_ours_but_settings() -> None:
         assert roots(path) & OURS <= {"models", "settings", "alembic"}, path
 
 
+def test_what_seals_and_what_is_looked_at_have_no_ties_to_the_other_models() -> None:
+    rooms = ("models.sealing", "models.views")
+    for path in files("models"):
+        room = next((name for name in rooms if f"models.{path.parent.name}" == name), None)
+        ours = {name for name in imported(path) if name.startswith("models.")}
+        if room is None:
+            assert not {name for name in ours if name.startswith(rooms)}, path
+        else:
+            assert all(name.startswith(room) for name in ours), path
+
+
 def test_tasks_never_import_what_runs_them() -> None:
     for path in files("tasks"):
         assert "worker" not in roots(path), path
