@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "EVERGRANT_"
@@ -20,6 +20,8 @@ LONGEST_SOCKET_PATH = 107
 LARGEST_PORT = 65535
 # Read by the client package in other applications, or by the shell's completion.
 OF_OTHERS = ("CLIENT_", "TOKEN_URL", "APPLICATION_KEY", "COMPLETE")
+# What a variable was called in the first release: that goes on working, and the new one wins.
+FORMER = {f"{PREFIX}BATCH_SIZE": f"{PREFIX}SHEAF_SIZE"}
 CLOSE = 0.8  # so alike must two names be that the one may be meant for the other
 
 
@@ -82,7 +84,7 @@ class Settings(BaseSettings):
     """One frozen set of settings; a field `x_seconds` is read from `EVERGRANT_X_SECONDS`."""
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
-        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore"
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore", validate_by_name=True
     )
 
     database_url: DatabaseUrl | None = Field(
@@ -115,7 +117,14 @@ class Settings(BaseSettings):
 
     workers: int = Field(1, ge=1, le=64, description="Worker processes that `evergrant up` starts.")
     concurrency: int = Field(8, ge=1, le=512, description="Celery threads of one worker process.")
-    sheaf_size: int = Field(100, ge=1, le=500, description="Jobs of one client that a message carries at most.")
+    batch_size: int = Field(
+        100,
+        ge=1,
+        le=500,
+        validation_alias=AliasChoices(*next(iter(FORMER.items()))),
+        description="Jobs of one client that a message carries at most. "
+        "`EVERGRANT_SHEAF_SIZE`, its name in 0.1.0, goes on working; where both are set, this one counts.",
+    )
     in_flight: int = Field(
         2000,
         ge=1,
@@ -239,12 +248,20 @@ def load() -> Settings:
 def unknown_variables() -> dict[str, str | None]:
     """Variables with our prefix that are no setting, and so are ignored, each with the one that may be meant."""
     known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
-    unknown = sorted({name.upper() for name in os.environ if name.upper().startswith(PREFIX)} - set(known))
+    ignored = {name.upper() for name in os.environ if name.upper().startswith(PREFIX)}
+    unknown = sorted(ignored - {*known, *FORMER.values()})
     ours = [name for name in unknown if not name.removeprefix(PREFIX).startswith(OF_OTHERS)]
     return {name: next(iter(get_close_matches(name, known, n=1, cutoff=CLOSE)), None) for name in ours}
 
 
 def _sentence(error: ValidationError) -> str:
     """Name every bad variable without repeating its value, which may be a secret."""
-    reasons = [f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
+    reasons = [f"{_variable(str(e['loc'][0]))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
     return "; ".join(reasons)
+
+
+def _variable(field: str) -> str:
+    """The variable that holds a field's value: under its former name where only that one is set."""
+    name = f"{PREFIX}{field.upper().removeprefix(PREFIX)}"
+    given = {each.upper() for each, value in os.environ.items() if value}
+    return FORMER[name] if name not in given and FORMER.get(name) in given else name

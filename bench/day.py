@@ -30,7 +30,7 @@ from models.settlement import Held, Stored
 from tasks.claim import MOST
 from tasks.claim import claim as claim_client
 
-SHEAF = 50
+BATCH = 50
 LEASE = timedelta(seconds=30)
 COUNTS = text("""
 select n_tup_upd as updated, n_tup_hot_upd as hot, n_dead_tup as dead, autovacuum_count as vacuums,
@@ -112,8 +112,8 @@ def _hours(here: Stage, hours: float, hour: timedelta, life: timedelta) -> Itera
             end = time.monotonic() + hour.total_seconds()
             while time.monotonic() < end:
                 jobs = _claim(claiming, client, this)
-                for first in range(0, len(jobs), SHEAF):
-                    _refresh(working, jobs[first : first + SHEAF], journal, life)
+                for first in range(0, len(jobs), BATCH):
+                    _refresh(working, jobs[first : first + BATCH], journal, life)
                 this.stored += len(jobs)
                 if len(jobs) < MOST:
                     time.sleep(min(pause, max(0.0, end - time.monotonic())))
@@ -133,7 +133,7 @@ def _claim(connection: Connection, client: int, hour: Hour) -> list[Job]:
 
 
 def _refresh(connection: Connection, jobs: Sequence[Job], journal: int, life: timedelta) -> None:
-    """What a worker does with a sheaf, each step in its own transaction, and every answer is well."""
+    """What a worker does with a batch, each step in its own transaction, and every answer is well."""
     with connection.begin():
         started = attempt.start(connection, jobs, journal_id=journal)
     with connection.begin():

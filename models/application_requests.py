@@ -19,8 +19,8 @@ class NotAsked(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """An early refresh that an application wants; `rejected`: the generation whose access token was refused."""
+class RequestedRefresh:
+    """An early refresh that an application asks for; `rejected`: the generation whose access token was refused."""
 
     application: str
     ref: str
@@ -57,16 +57,16 @@ select evergrant.request_revocation(ref => :ref, client => :client, reason => :r
 """)
 
 
-def refreshes(connection: Connection, wishes: Sequence[Wish]) -> dict[Wish, int | None]:
+def refreshes(connection: Connection, asked: Sequence[RequestedRefresh]) -> dict[RequestedRefresh, int | None]:
     """Ask for early refreshes; returns the generation to wait for, None where the grant is gone."""
-    awaited: dict[Wish, int | None] = dict.fromkeys(wishes)
-    for application in sorted({wish.application for wish in wishes}):
-        theirs = [wish for wish in wishes if wish.application == application]
+    awaited: dict[RequestedRefresh, int | None] = dict.fromkeys(asked)
+    for application in sorted({each.application for each in asked}):
+        theirs = [each for each in asked if each.application == application]
         connection.execute(NAME_APPLICATION, {"application": application})
         wanted = {
-            "refs": [wish.ref for wish in theirs],
-            "clients": [wish.client for wish in theirs],
-            "generations": [wish.rejected for wish in theirs],
+            "refs": [each.ref for each in theirs],
+            "clients": [each.client for each in theirs],
+            "generations": [each.rejected for each in theirs],
         }
         for n, generation in connection.execute(REFRESH, wanted):
             awaited[theirs[n - 1]] = generation

@@ -72,7 +72,7 @@ select v.*, c.rate_per_minute, c.burst, c.attempt_lease, c.rotation, clock.at,
         select from evergrant.grants g
         where g.client_id = v.client_id and g.status = 'active' and g.failures > 0 and g.due_at <= clock.at
     ) as failing_wait,
-    exists (select from evergrant.refresh_requests w where w.client_id = v.client_id) as wishes_wait
+    exists (select from evergrant.refresh_requests w where w.client_id = v.client_id) as requests_wait
 from evergrant.valves v
 join evergrant.clients c on c.id = v.client_id
 cross join (select coalesce(:now, clock_timestamp()) as at) clock
@@ -147,10 +147,11 @@ REPEATS = text(
     )
 )
 
-# A wish never shortens a lease nor a back-off: the grant must be idle, well, and of the generation seen. It is used
-# up by the claim, for from then on the grant is due by itself; kept, it would cut short the wait after a release.
-WISHED = text("""
-with wished as (
+# A refresh request never shortens a lease nor a back-off: the grant must be idle, well, and of the generation seen. It
+# is used up by the claim, for from then on the grant is due by itself; kept, it would cut short the wait after a
+# release.
+REQUESTED = text("""
+with requested as (
     select g.id
     from evergrant.refresh_requests w
     join evergrant.grants g on g.id = w.grant_id
@@ -164,7 +165,7 @@ with wished as (
     for no key update of g skip locked
 ),
 used as (
-    delete from evergrant.refresh_requests w using wished where w.grant_id = wished.id
+    delete from evergrant.refresh_requests w using requested where w.grant_id = requested.id
 )
 update evergrant.grants g
 set claim_no = g.claim_no + 1, claimed_at = :at, due_at = :at + :lease,
@@ -175,11 +176,11 @@ set claim_no = g.claim_no + 1, claimed_at = :at, due_at = :at + :lease,
         )
         then :at else g.rejected_at
     end
-from wished where g.id = wished.id
+from requested where g.id = requested.id
 returning g.id, g.claim_no
 """)
 
-DROP_VOID_WISHES = text("""
+DROP_VOID_REQUESTS = text("""
 delete from evergrant.refresh_requests w
 using evergrant.grants g
 where w.client_id = :client_id and g.id = w.grant_id
@@ -242,7 +243,7 @@ class Scope:
 
 
 def clients_to_look_at(connection: Connection, *, now: datetime | None = None) -> list[int]:
-    """Ids of the clients with something due, wished or to revoke, and an open valve."""
+    """Ids of the clients with something due, requested or to revoke, and an open valve."""
     return list(connection.execute(LOOK, {"now": now, "environment": settings.current().environment}).scalars())
 
 
@@ -284,10 +285,10 @@ def repeats(connection: Connection, scope: Scope, most: int) -> list[Job]:
     return _jobs(connection, REPEATS, scope, most)
 
 
-def wished(connection: Connection, scope: Scope, most: int) -> list[Job]:
-    """Claim grants that somebody wants refreshed early; void wishes are dropped on the way."""
-    connection.execute(DROP_VOID_WISHES, {"client_id": scope.client_id})
-    return _jobs(connection, WISHED, scope, most)
+def requested(connection: Connection, scope: Scope, most: int) -> list[Job]:
+    """Claim grants that somebody wants refreshed early; void refresh requests are dropped on the way."""
+    connection.execute(DROP_VOID_REQUESTS, {"client_id": scope.client_id})
+    return _jobs(connection, REQUESTED, scope, most)
 
 
 def revocations(connection: Connection, scope: Scope, most: int) -> list[Job]:

@@ -1,6 +1,7 @@
 """Erasures: once a grant is dead nothing stays of whom it belonged to, but its id, its status and its fingerprints.
 
-A wish is a row of its own and is only ever inserted, so an application's open transaction keeps no revocation waiting.
+A request is a row of its own and is only ever inserted, so an application's open transaction keeps no revocation
+waiting.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from models.base import Base
 
 
 class Erasure(Base):
-    """A wish to forget a grant, and when it was carried out."""
+    """A request to forget a grant, and when it was carried out."""
 
     __tablename__ = "erasures"
     __table_args__ = (Index("ix_erasures_open", "requested_at", postgresql_where=text("erased_at is null")),)
@@ -27,7 +28,7 @@ class Erasure(Base):
 
 
 # An earlier consent of the same ref names the same customer.
-WISH = text("""
+REQUEST = text("""
 insert into evergrant.erasures (grant_id, requested_by)
 select g.id, :who from evergrant.grants held
 join evergrant.grants g on g.client_id = held.client_id and g.ref = held.ref
@@ -82,9 +83,9 @@ where g.id = any (:ids) and not exists (
 """)
 
 
-def wish(connection: Connection, grant_id: UUID, *, who: str) -> None:
+def request(connection: Connection, grant_id: UUID, *, who: str) -> None:
     """Ask that a grant, and every earlier one of its ref, be forgotten once it is dead."""
-    connection.execute(WISH, {"grant_id": grant_id, "who": who})
+    connection.execute(REQUEST, {"grant_id": grant_id, "who": who})
 
 
 def ready(connection: Connection, *, most: int) -> list[UUID]:
@@ -105,5 +106,5 @@ def forget_fingerprints(connection: Connection, *, kept: timedelta) -> None:
 
 
 def erased(connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
-    """Those of these grants for which no wish is open."""
+    """Those of these grants for which no request is open."""
     return set(connection.execute(ERASED, {"ids": list(ids)}).scalars())

@@ -112,7 +112,7 @@ where j.drained_at is null and j.abandoned_at is null and j.replayed_incident is
 order by j.id
 """)
 # Over when every journal that is not marked drained was replayed for this incident. Not at once: the row of a living
-# worker's journal may be among the missing commits, and it is back only after that worker's next pulse.
+# worker's journal may be among the missing commits, and it is back only after that worker's next heartbeat.
 CLOSE = text("""
 update evergrant.installation i
 set incident_at = null, incident_reason = null, timeline = substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)

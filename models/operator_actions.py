@@ -1,4 +1,4 @@
-"""What an operator changes: clients and their pauses, grants' pauses and labels, revocations and wishes.
+"""What an operator changes: clients and their pauses, grants' pauses and labels, revocations and refresh requests.
 
 Each statement writes its event, with the actor, in the same transaction. Work itself is beat's: nothing here
 writes `due_at`.
@@ -184,12 +184,12 @@ def set_grant(connection: Connection, grant_id: UUID, *, labels: Mapping[str, An
     event.of_grants(connection, [grant_id], "grant.changed", actor=who)
 
 
-WISH = """
+REQUEST_REFRESH = """
     with held as (
         select id, client_id, generation, coalesce(
             refreshed_at > clock_timestamp() - least(interval '60 seconds', life / 4), false) as fresh
         from evergrant.grants where id = :id
-    ), wish as (
+    ), request as (
         insert into evergrant.refresh_requests (client_id, grant_id, generation, requested_by)
         select client_id, id, generation, :who from held where not fresh and not exists (
             select from evergrant.refresh_requests w
@@ -199,9 +199,9 @@ WISH = """
     select case when fresh then generation else generation + 1 end from held"""
 
 
-def wish_refresh(connection: Connection, grant_id: UUID, *, who: str) -> int:
+def request_refresh(connection: Connection, grant_id: UUID, *, who: str) -> int:
     """Ask for an early refresh; returns the generation to wait for, the present one where it is fresh enough."""
-    awaited = connection.execute(text(WISH), {"id": grant_id, "who": who}).scalar_one()
+    awaited = connection.execute(text(REQUEST_REFRESH), {"id": grant_id, "who": who}).scalar_one()
     _wake(connection)
     return int(awaited)
 

@@ -1,4 +1,4 @@
-"""Refresh requests: wishes for an early refresh. They shorten no lease; beat reads them."""
+"""Refresh requests: somebody wants a refresh early. They shorten no lease; beat reads them."""
 
 from datetime import datetime
 from uuid import UUID
@@ -10,7 +10,7 @@ from models.base import Base, identity
 
 
 class RefreshRequest(Base):
-    """A wish: refresh this grant if it still is of the generation that the asker has seen."""
+    """Somebody asks to refresh this grant if it still is of the generation that the asker has seen."""
 
     __tablename__ = "refresh_requests"
     __table_args__ = (

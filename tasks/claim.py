@@ -1,7 +1,7 @@
 """Claim: what beat may take of one client now, within its valve, and in whose favour.
 
-Of every four slots one is offered first to revocations, one first to failing grants, and wishes come first in the
-other two; what one side cannot use the others get. At `grace` a grant in doubt goes before all, whatever the valve
+Of every four slots one is offered first to revocations, one first to failing grants, and refresh requests come first in
+the other two; what one side cannot use the others get. At `grace` a grant in doubt goes before all, whatever the valve
 says: its old refresh token lives for seconds.
 """
 
@@ -26,14 +26,14 @@ class Claimed:
     """Jobs of one client to publish; `again_in`: when to look again because more may be due than could be taken."""
 
     due: list[Job] = field(default_factory=list)
-    wished: list[Job] = field(default_factory=list)
+    requested: list[Job] = field(default_factory=list)
     revocations: list[Job] = field(default_factory=list)
     again_in: timedelta | None = None
 
     @property
     def count(self) -> int:
         """How many jobs were taken."""
-        return len(self.due) + len(self.wished) + len(self.revocations)
+        return len(self.due) + len(self.requested) + len(self.revocations)
 
 
 def claim(
@@ -84,11 +84,11 @@ def _claim_shares(connection: Connection, scope: Scope, claimed: Claimed, row: d
         claimed.revocations += claims.revocations(connection, scope, share.revocations)
     if row["failing_wait"]:
         claimed.due += claims.failing(connection, scope, share.failing)
-    if row["wishes_wait"]:
-        claimed.wished += claims.wished(connection, scope, share.wishes)
+    if row["requests_wait"]:
+        claimed.requested += claims.requested(connection, scope, share.requests)
     claimed.due += claims.due(connection, scope, count - claimed.count)
-    if row["wishes_wait"]:
-        claimed.wished += claims.wished(connection, scope, count - claimed.count)
+    if row["requests_wait"]:
+        claimed.requested += claims.requested(connection, scope, count - claimed.count)
     if row["revocations_wait"]:
         claimed.revocations += claims.revocations(connection, scope, count - claimed.count)
 
@@ -101,8 +101,8 @@ def _claim_canary(connection: Connection, scope: Scope, valve: Valve) -> Claimed
     if not claimed.count:
         claimed.revocations = claims.revocations(connection, scope, 1)
     if not claimed.count and not valve.paused_by_operator:
-        claimed.wished = claims.wished(connection, scope, 1)
-    for grant_id, _ in [*claimed.due, *claimed.revocations, *claimed.wished]:
+        claimed.requested = claims.requested(connection, scope, 1)
+    for grant_id, _ in [*claimed.due, *claimed.revocations, *claimed.requested]:
         valves.write(connection, scope.client_id, policy.take_canary(valve, at=scope.at, grant_id=grant_id))
     return claimed
 

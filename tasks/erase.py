@@ -1,4 +1,4 @@
-"""Erase: forget whom dead grants belonged to, where somebody wished it.
+"""Erase: forget whom dead grants belonged to, where somebody asked for it.
 
 It is noted in the journal first, so that a restored database erases them again.
 """

@@ -1,4 +1,4 @@
-"""The pulse of a worker process: says that it lives, and drains the journals of processes that do not."""
+"""The heartbeat of a worker process: says that it lives, and drains the journals of processes that do not."""
 
 import os
 import resource
@@ -27,7 +27,7 @@ UNSTARTED = timedelta(seconds=15)
 DEAF = timedelta(seconds=90)
 
 
-class Pulse:
+class Heartbeat:
     """One thread of a worker process; what fails is told and tried again at the next beat."""
 
     def __init__(self, place: Workplace, *, metrics_port: int | None = None) -> None:
@@ -36,7 +36,7 @@ class Pulse:
         self.id = uuid4()
         self.unstarted_since: timedelta | None = None
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
         """Begin to beat."""
@@ -92,7 +92,7 @@ class Pulse:
             register.see(connection, self.place.journal_id)
 
 
-_pulse: list[Pulse] = []
+_heartbeat: list[Heartbeat] = []
 
 
 def begin(*, metrics_port: int | None = None) -> None:
@@ -103,9 +103,9 @@ def begin(*, metrics_port: int | None = None) -> None:
     state = recover.look(place, thoroughly=True)
     if state != "fit":
         log.error("worker.database_unfit", state=state, remedy="evergrant db check")
-    pulse = Pulse(place, metrics_port=metrics_port)
-    _pulse[:] = [pulse]
-    pulse.start()
+    heartbeat = Heartbeat(place, metrics_port=metrics_port)
+    _heartbeat[:] = [heartbeat]
+    heartbeat.start()
 
 
 def _refuse_forgetful_server() -> None:
@@ -122,6 +122,6 @@ def _raise_open_files() -> None:
 
 
 def end() -> None:
-    """End the pulse of this process, if it has one."""
-    while _pulse:
-        _pulse.pop().end()
+    """End the heartbeat of this process, if it has one."""
+    while _heartbeat:
+        _heartbeat.pop().end()

@@ -1,4 +1,4 @@
-"""Looking: whether a pair of a grant lives at the provider, asked within one attempt to end the grant.
+"""Liveness: whether a pair of a grant lives at the provider, asked within one attempt to end the grant.
 
 A probe asks by the refresh token and consumes nothing; the API is asked by the access token. Every request takes a
 slot of the client's rate and passes the guard.
@@ -37,7 +37,7 @@ class NotYet(Exception):
         self.wait: timedelta | None = None
 
 
-class Looking:
+class Liveness:
     """What an attempt to end a grant asks the provider, and what it was told."""
 
     def __init__(self, place: Workplace, attempt: Attempt) -> None:

@@ -5,7 +5,7 @@
     ask      one POST, no transaction open
     settle   tasks/settling/settle.py: journal the raw answer, decide, write by the generation
 
-Every token is its own job; a message carries one, or a sheaf of them. A message that is duplicated, late or
+Every token is its own job; a message carries one, or a batch of them. A message that is duplicated, late or
 forged finds no claim of its number and changes nothing.
 """
 
@@ -39,7 +39,7 @@ from tasks.settling.settle import keep, settle
 
 log = structlog.get_logger()
 
-MOST_JOBS = 1000  # in one message; ours carry at most a sheaf
+MOST_JOBS = 1000  # in one message; ours carry at most a batch
 UNUSABLE_WAIT = timedelta(minutes=1)
 
 PutOff = Callable[[Sequence[tuple[UUID, int, timedelta]]], None]  # grant_id, claim_no, and how long to wait

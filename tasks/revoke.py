@@ -28,7 +28,7 @@ from models.database import AWAY, transaction
 from models.revocation import Branch, Task
 from models.sealing.keys import VaultError
 from tasks.journal import End, JournalBroken
-from tasks.liveness import Looking, NotYet
+from tasks.liveness import Liveness, NotYet
 from tasks.oauth import messages
 from tasks.oauth.messages import Request
 from tasks.oauth.provider import Reach, Rotation
@@ -90,7 +90,7 @@ def _put_off(jobs: Sequence[tuple[UUID, int, timedelta]]) -> None:
             revocation.again(connection, grant_id, claim_no, wait=wait)
 
 
-class Ending(Looking):
+class Ending(Liveness):
     """One attempt to end one grant."""
 
     def carry_out(self) -> None:

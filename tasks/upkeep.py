@@ -1,4 +1,4 @@
-"""Upkeep: periodic chores, rows in `chores` that beat hands out, and wishes that arrive over the broker."""
+"""Upkeep: periodic chores, rows in `chores` that beat hands out, and refresh requests that arrive over the broker."""
 
 import threading
 from collections.abc import Callable
@@ -51,7 +51,7 @@ def forget_connect_requests(connection: Connection) -> None:
 
 
 def erase_dead(connection: Connection) -> None:
-    """Forget whom dead grants belonged to, where that was wished."""
+    """Forget whom dead grants belonged to, where that was asked for."""
     erase.erase(connection, lambda: runtime.here(keep, settle))  # a type checker looks into no `partial`
 
 

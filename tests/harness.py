@@ -196,7 +196,7 @@ class Harness:
     def begin(self, client_id: int) -> Attempt:
         """Claim and start the one job that is due."""
         claimed = self.claim(client_id)
-        (attempt,) = self.start([*claimed.due, *claimed.wished])
+        (attempt,) = self.start([*claimed.due, *claimed.requested])
         return attempt
 
     def settle(self, *ended: tuple[Attempt, Answer]) -> None:

@@ -117,25 +117,25 @@ class GrantScheduler(Scheduler):
     def _claim(self, client_id: int) -> Claimed:
         with transaction() as connection:
             claimed = claim_client(connection, client_id, lease=self.settings.dispatch_lease)
-        kinds = {"due": claimed.due, "wished": claimed.wished, "revocation": claimed.revocations}
+        kinds = {"due": claimed.due, "wished": claimed.requested, "revocation": claimed.revocations}
         meters.CLAIMS.add({(kind,): len(jobs) for kind, jobs in kinds.items()})
-        self._publish("evergrant.refresh", "refresh_urgent", claimed.wished, client_id=client_id)
+        self._publish("evergrant.refresh", "refresh_urgent", claimed.requested, client_id=client_id)
         self._publish("evergrant.refresh", "refresh", claimed.due, client_id=client_id)
         # One a message: a revocation takes several requests, one after the other.
-        self._publish("evergrant.revoke", "revoke", claimed.revocations, client_id=client_id, sheaf_size=1)
+        self._publish("evergrant.revoke", "revoke", claimed.revocations, client_id=client_id, batch_size=1)
         return claimed
 
     def _publish(
-        self, task: str, queue: str, jobs: Sequence[Job], *, client_id: int, sheaf_size: int | None = None
+        self, task: str, queue: str, jobs: Sequence[Job], *, client_id: int, batch_size: int | None = None
     ) -> None:
-        """Publish jobs of a client in sheaves; those that the broker does not take are due again at once."""
-        for sheaf in sheaves(jobs, sheaf_size or self.settings.sheaf_size):
-            if self.broker_failed or not self._send(task, queue, sheaf, client_id):
+        """Publish jobs of a client in batches; those that the broker does not take are due again at once."""
+        for batch in batches(jobs, batch_size or self.settings.batch_size):
+            if self.broker_failed or not self._send(task, queue, batch, client_id):
                 with transaction() as connection:
-                    attempts.release(connection, [(*job, UNPUBLISHED_WAIT) for job in sheaf])
+                    attempts.release(connection, [(*job, UNPUBLISHED_WAIT) for job in batch])
 
-    def _send(self, task: str, queue: str, sheaf: Sequence[Job], client_id: int) -> bool:
-        message = [[str(grant_id), claim_no] for grant_id, claim_no in sheaf]
+    def _send(self, task: str, queue: str, batch: Sequence[Job], client_id: int) -> bool:
+        message = [[str(grant_id), claim_no] for grant_id, claim_no in batch]
         named = {"client_id": client_id}
         try:
             self.app.send_task(task, args=[message], kwargs=named, queue=queue, producer=self.producer, retry=False)
@@ -186,7 +186,7 @@ class GrantScheduler(Scheduler):
             self.seen_at = now
 
 
-def sheaves(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
+def batches(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
     """Cut jobs into messages, all alike: as few as hold them, though two where there are two jobs.
 
     A message costs as much CPU as five jobs of it, and the second one lets another worker process have its part.

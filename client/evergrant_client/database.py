@@ -54,7 +54,7 @@ class Database:
         )
 
     def ask(self, wanted: Wanted, generation: int, *, rejected: bool) -> int:
-        """Wish for a refresh."""
+        """Ask for a refresh."""
         # To name a generation is to say that its access token was rejected, which is evidence against the grant.
         return self.request_refresh(wanted.ref, wanted.client, generation if rejected else None)
 

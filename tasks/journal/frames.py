@@ -16,7 +16,7 @@ MAGIC = b"\xe5EG\x01"
 _HEAD = struct.Struct(">4sBII")
 _SUMMED = struct.Struct(">BI")
 HEAD_BYTES = _HEAD.size
-# Larger than any record: an answer is capped at 64 KiB, a sheaf of marks at far less.
+# Larger than any record: an answer is capped at 64 KiB, a batch of marks at far less.
 MOST_BYTES = 1 << 24
 
 

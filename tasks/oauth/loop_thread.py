@@ -59,7 +59,7 @@ class LoopThread:
         """Run `coroutine`, which logs its own failure, on the loop; nobody waits for its end.
 
         The loop is woken once for all that are launched before it wakes: a future and a wake-up each, as with `submit`,
-        cost a sheaf more than its statements.
+        cost a batch more than its statements.
         """
         with self._lock:
             loop = self.loop or self._start()

@@ -135,11 +135,11 @@ class Shares:
 
     revocations: int
     failing: int
-    wishes: int
+    requests: int
 
 
 def shares(slot_no: int, count: int) -> Shares:
-    """Of every four slots one is offered first to revocations, one to failing grants, two to wishes."""
+    """Of every four slots one is offered first to revocations, one to failing grants, two to refresh requests."""
     kinds = [(slot_no + offset) % 4 for offset in range(count)]
     return Shares(kinds.count(0), kinds.count(1), count - kinds.count(0) - kinds.count(1))
 

@@ -1,4 +1,4 @@
-"""Vet: ask whether refresh tokens that come from outside live, before they become grants.
+"""Imported: ask whether refresh tokens that come from outside live, before they become grants.
 
 A probe as in tasks/probes/grant.py, for a token without a row. Only where the provider file allows it, within the
 client's rate, and never against an operator's pause or a shut valve; where grants are due, they get every other slot. A
@@ -29,12 +29,12 @@ PATIENCE = timedelta(minutes=5)  # for one slot
 SIGNS = {Finding.ALIVE: Sign.GOOD, Finding.DEAD: Sign.NEUTRAL, Finding.REFRESHED: Sign.GOOD}
 
 
-class VettingHeld(Exception):
+class ProbeHeld(Exception):
     """Nothing may be sent for this client now; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Vetted:
+class ProbedToken:
     """What was found of one refresh token; `token_set` where the provider refreshed it, under `grant_id`."""
 
     finding: Finding
@@ -45,7 +45,7 @@ class Vetted:
     position: Position | None = None
 
 
-class Vetting:
+class ImportedTokenProbe:
     """Asks one client's provider."""
 
     def __init__(self, place: Workplace, client_id: int) -> None:
@@ -62,7 +62,7 @@ class Vetting:
         self.registered: Registered = place.registrations.ready(known)
         messages.probe(self.registered.registration, refresh_token="none")  # noqa: S106  # refused here, if at all
 
-    def ask(self, refresh_token: str, *, ref: str, labels: dict[str, list[str]]) -> Vetted:
+    def ask(self, refresh_token: str, *, ref: str, labels: dict[str, list[str]]) -> ProbedToken:
         """Ask about one refresh token, as soon as the client's rate has a slot.
 
         Raises:
@@ -81,15 +81,15 @@ class Vetting:
         finding = probed(answer, end)
         self._feed(end, finding, started_at)
         token_set = end.token_set if isinstance(end, Refreshed) else None
-        vetted = Vetted(finding, end.code, started_at, grant_id, token_set, position)
+        probed_token = ProbedToken(finding, end.code, started_at, grant_id, token_set, position)
         if token_set is None:
-            self.settled(vetted)  # whatever it was, nothing of it is to be stored
-        return vetted
+            self.settled(probed_token)  # whatever it was, nothing of it is to be stored
+        return probed_token
 
-    def settled(self, vetted: Vetted) -> None:
+    def settled(self, probed_token: ProbedToken) -> None:
         """Note that nothing is left to be stored."""
-        if vetted.position is not None:
-            self.place.journal.mark_settled([vetted.position])
+        if probed_token.position is not None:
+            self.place.journal.mark_settled([probed_token.position])
 
     def _wait(self) -> datetime:
         """Take a slot; returns the database's time."""
@@ -103,7 +103,7 @@ class Vetting:
             self.place.stopping.wait(self._interval().total_seconds())
         if not rate_slot.wait_for_slot(self.place, client_id, patience=PATIENCE):
             message = "no_slot"
-            raise VettingHeld(message)
+            raise ProbeHeld(message)
         return self._may_send()
 
     def _may_send(self) -> datetime:
@@ -111,7 +111,7 @@ class Vetting:
             environment = self.place.settings.environment
             at, held = clients.may_send(connection, self.registered.known.id, environment=environment)
         if held is not None:
-            raise VettingHeld(held)
+            raise ProbeHeld(held)
         return at
 
     def _interval(self) -> timedelta:

@@ -1,4 +1,4 @@
-"""Lines of a log: those of a group are written together.
+"""Log batch: the lines that a group logs are written together.
 
 Each write lets the other threads of a process go on, and then waits for the interpreter's lock again: a settling thread
 that writes a line for each of two hundred answers waits two hundred times.

@@ -1,4 +1,4 @@
-"""Aside: answers whose rows somebody else has locked; they alone wait, and each grant's in the order of arrival.
+"""Parked: answers whose rows somebody else has locked; they alone wait, and each grant's in the order of arrival.
 
 Not only the settling thread comes here: a revocation settles its own answers. So whoever tries an answer again takes it
 for that long, and nobody else tries it nor passes it meanwhile.
@@ -11,8 +11,8 @@ from uuid import UUID
 from tasks.runtime.attempt import Arrived
 
 
-class Aside:
-    """What a process has put aside."""
+class Parked:
+    """What a process has parked."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -23,12 +23,12 @@ class Aside:
         return len(self._waiting)
 
     def add(self, arrived: Arrived) -> None:
-        """Put an answer aside, behind those of its grant that wait already."""
+        """Park an answer behind those of its grant that wait already."""
         with self._lock:
             self._waiting.setdefault(_grant_of(arrived), []).append(arrived)
 
     def add_behind(self, arrived: Arrived) -> bool:
-        """Put an answer aside where others of its grant wait; False: none does, it may be settled at once."""
+        """Park an answer where others of its grant wait; False: none does, it may be settled at once."""
         with self._lock:
             waiting = self._waiting.get(_grant_of(arrived))
             if waiting is not None:

@@ -1,4 +1,4 @@
-"""Pacing: what an operator's command sends waits for a slot of the client's rate, as everything else does."""
+"""Rate slot: what an operator's command sends waits for a slot of the client's rate, as everything else does."""
 
 from datetime import timedelta
 

@@ -30,7 +30,7 @@ from tasks.oauth.transport import Transport
 from tasks.policy.window import FRESH, Window, grown, halved, is_late
 from tasks.runtime import clock
 from tasks.runtime.attempt import Arrived, Attempt
-from tasks.runtime.parked import Aside
+from tasks.runtime.parked import Parked
 from tasks.runtime.registration import Registrations
 
 log = structlog.get_logger()
@@ -39,7 +39,7 @@ GROUP = 200  # answers that share a transaction at most
 # Jobs that this process has begun: a message that soon comes once more costs nothing. A later one the start refuses by
 # its claim number. (350 bytes each: a hundred thousand of them were a quarter of a worker's memory.)
 REMEMBERED = 10_000
-LOOK_ASIDE = 1.0  # seconds between two tries of what was put aside, where nothing else arrives
+LOOK_AT_PARKED = 1.0  # seconds between two tries of what was parked, where nothing else arrives
 PATIENCE = timedelta(seconds=2)  # of a message, with a client that has its share of the requests
 STALLED = timedelta(seconds=1)  # it has its share, and nothing came back for so long: no patience
 WHOLE_DEADLINE = timedelta(seconds=60)  # of a shutdown: longer than any attempt
@@ -75,7 +75,7 @@ class Workplace:
         self._arrivals: SimpleQueue[Arrived | None] = SimpleQueue()
         self._kept: SimpleQueue[Arrived | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self.aside = Aside()
+        self.parked = Parked()
         self.refused: set[UUID] = set()  # grants of which the journal holds answers that the database refused
         self._afterwards = ThreadPoolExecutor(max_workers=2, thread_name_prefix="afterwards")
 
@@ -270,9 +270,9 @@ class Workplace:
             self._room.notify_all()
 
     def _next_group(self) -> list[Arrived] | None:
-        """What was kept; nothing, where it is time to try again what was put aside; None: the end."""
+        """What was kept; nothing, where it is time to try again what was parked; None: the end."""
         try:
-            first = self._kept.get(timeout=LOOK_ASIDE if self.aside else None)
+            first = self._kept.get(timeout=LOOK_AT_PARKED if self.parked else None)
         except Empty:
             return []
         return None if first is None else [first, *waiting(self._kept)]

@@ -1,4 +1,4 @@
-"""Counting what a worker settled, in its meters."""
+"""Metrics of settling: what a worker settled, in its meters."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ def count_refreshes(group: Sequence[Arrived], outcomes: Sequence[Outcome], held:
             late.append(((client,), job.started_at - due_at(row.access_expires_at - row.life, row.life, job.grant_id)))
     meters.REFRESHES.add(ended)
     meters.LIFE_LEFT.add(left)
-    # What was begun before it was due was wished for.
+    # What was begun before it was due was requested.
     meters.LATENESS.add((labels, lateness) for labels, lateness in late if lateness >= timedelta(0))
 
 

@@ -102,7 +102,7 @@ def _end_again(kept: Journal) -> None:
     with transaction() as connection:
         for end in kept.ends():
             if end.erase:
-                erasure.wish(connection, UUID(end.grant_id), who=ACTOR)
+                erasure.request(connection, UUID(end.grant_id), who=ACTOR)
             else:
                 revocation.end_again(connection, UUID(end.grant_id), evidence=end.evidence, ended_at=end.ended_at)
 

@@ -7,7 +7,7 @@
 
 While the database is away the write is repeated; the journal has the answers already. A group that the database
 refuses is repeated row by row, so that a poisonous answer fails alone, and one whose row somebody else has locked is
-put aside and waits alone: later answers of its grant wait behind it.
+parked and waits alone: later answers of its grant wait behind it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,11 +49,11 @@ LOCKED_ENOUGH = 3  # so many locked rows hold up the settling thread at a time, 
 
 
 def settle(place: Workplace, group: Sequence[Arrived]) -> None:
-    """Settle a group of answers; returns when the database has taken all that it takes, or they are put aside."""
+    """Settle a group of answers; returns when the database has taken all that it takes, or they are parked."""
     keep(place, group)
     _settle_aside(place)
     for part in _once_each(group):
-        free = [arrived for arrived in part if not place.aside.add_behind(arrived)]
+        free = [arrived for arrived in part if not place.parked.add_behind(arrived)]
         try:
             left = _write_patiently(place, free)
         except Exception as error:
@@ -79,23 +79,23 @@ def _once_each(group: Sequence[Arrived]) -> list[list[Arrived]]:
 
 
 def _settle_each(place: Workplace, group: Sequence[Arrived]) -> None:
-    """Settle a refused group one by one; those whose rows are locked are put aside, the rest with them if many are."""
+    """Settle a refused group one by one; those whose rows are locked are parked, the rest with them if many are."""
     locked = 0
     for arrived in group:
         if locked >= LOCKED_ENOUGH or not _settle_alone(place, arrived, wait=LOCK_WAIT_ALONE):
             locked += 1
-            place.aside.add(arrived)
+            place.parked.add(arrived)
 
 
 def _settle_aside(place: Workplace) -> None:
-    """Try again what was put aside, until a few are found to be locked still."""
+    """Try again what was parked, until a few are found to be locked still."""
     locked = 0
-    while locked < min(LOCKED_ENOUGH, len(place.aside)) and (waiting := place.aside.take()) is not None:
+    while locked < min(LOCKED_ENOUGH, len(place.parked)) and (waiting := place.parked.take()) is not None:
         if _settle_alone(place, waiting, wait=LOCK_WAIT_ASIDE):
-            place.aside.done(waiting)
+            place.parked.done(waiting)
         else:
             locked += 1
-            place.aside.later(waiting)
+            place.parked.later(waiting)
 
 
 def _settle_alone(place: Workplace, arrived: Arrived, *, wait: timedelta) -> bool:

@@ -32,7 +32,7 @@ class Serving:
     def revocations(self) -> dict[str, str]:
         return {row["ref"]: row["status"] for row in self.installation.listed("revocations", "list")}
 
-    def ready_for_wishes(self) -> None:
+    def ready_for_requests(self) -> None:
         """Let the token sets be old enough to be refreshed early."""
         self.installation.rows("update evergrant.grants set refreshed_at = refreshed_at - interval '1 hour'")
 
@@ -75,7 +75,7 @@ def _started(new: Serving, grants: int) -> Serving:
     installation.register("app", provider.registration(), provider.secret)
     rows = [row | {"labels": {"org": [ORG]}} for row in provider.mint(grants, "app-")]
     installation.import_grants("app", rows)
-    new.ready_for_wishes()
+    new.ready_for_requests()
     return new
 
 

@@ -92,7 +92,7 @@ def test_an_application_reads_a_token_and_survives_its_end(running: Serving) -> 
             return application.stdout.readline()
 
         assert [use(), use()] == ["200 2\n"] * 2
-        running.ready_for_wishes()
+        running.ready_for_requests()
         # Another program refreshes behind our back, and the successor's first use ends the token that is remembered.
         running.installation.command("grants", "refresh", "app-6", "--wait")
         assert running.provider.opens(running.installation.handed_out()["app-6"]) == 200

@@ -178,7 +178,7 @@ def test_a_provider_that_hangs_starves_no_other_clients_grants_in_the_same_worke
         broker_url=broker_url,
         concurrency="2",
         in_flight="20",
-        sheaf_size="5",
+        batch_size="5",
         http_deadline_seconds="90",
         attempt_lease_seconds="120",
     )

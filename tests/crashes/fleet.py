@@ -33,7 +33,7 @@ SECRET: Final = "not-a-secret"
 SETTINGS: Final = {
     "environment": "crashes",
     "concurrency": "3",
-    "sheaf_size": "4",
+    "batch_size": "4",
     "dispatch_lease_seconds": "3",
     "attempt_lease_seconds": "4",
     "http_deadline_seconds": "1",

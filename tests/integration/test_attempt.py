@@ -245,7 +245,7 @@ def test_a_process_that_was_frozen_between_start_and_send_sends_nothing(harness:
         refresh.check(harness.place, replace(attempt, begun=attempt.begun - timedelta(seconds=30.1)))
 
 
-def test_a_start_begins_all_that_is_ours_in_a_sheaf_and_nothing_else(harness: Harness) -> None:
+def test_a_start_begins_all_that_is_ours_in_a_batch_and_nothing_else(harness: Harness) -> None:
     client = harness.client()
     grants = harness.grants(client, 4)
     jobs = harness.claim(client).due

@@ -86,11 +86,11 @@ def test_a_claim_waits_for_no_other_claim_and_takes_what_that_leaves(harness: Ha
     assert {grant for grant, _ in others} == set(grants[3:])
 
 
-@pytest.mark.parametrize("claim", [claims.wished, claims.revocations, claims.failing, claims.repeats])
+@pytest.mark.parametrize("claim", [claims.requested, claims.revocations, claims.failing, claims.repeats])
 def test_no_kind_of_claim_waits_for_a_row_that_is_locked(harness: Harness, claim: Callable[..., list[Job]]) -> None:
     client = harness.client(rotation="grace")
     grant = harness.grant(client, failures=1, doubt_since=clock.wall())
-    if claim is claims.wished:
+    if claim is claims.requested:
         harness.set(grant, failures=0, doubt_since=None)
         harness.run("select evergrant.request_refresh('customer')")
     if claim is claims.revocations:
@@ -225,7 +225,7 @@ def test_many_applications_that_report_one_401_at_once_make_one_refresh(harness:
 
     with no_deadlock():
         at_once(*[report] * 6)
-    assert harness.claim(client).wished == [(grant, 1)]
+    assert harness.claim(client).requested == [(grant, 1)]
     assert harness.all("select id from evergrant.refresh_requests") == []
 
 
@@ -239,7 +239,7 @@ def test_many_applications_that_revoke_one_grant_at_once_get_one_id(harness: Har
     assert len(set(at_once(*[ask] * 8))) == 1
 
 
-def test_wishes_settles_and_claims_at_once_lose_nothing(harness: Harness) -> None:
+def test_refresh_requests_settles_and_claims_at_once_lose_nothing(harness: Harness) -> None:
     client = harness.client()
     grants = harness.grants(client, 10)
     stop = threading.Event()
@@ -252,7 +252,7 @@ def test_wishes_settles_and_claims_at_once_lose_nothing(harness: Harness) -> Non
     def work(name: str) -> None:
         for n in range(12):
             claimed = harness.claim(client)
-            started = harness.start([*claimed.due, *claimed.wished])
+            started = harness.start([*claimed.due, *claimed.requested])
             harness.settle(*[(attempt, token_set(f"{name}-{n}-{attempt.job.ref}")) for attempt in started])
             stored.update(attempt.job.grant_id for attempt in started)
             harness.run(

@@ -53,7 +53,7 @@ def well_known(harness: Harness, simulator: SimulatorControl) -> tuple[int, UUID
     harness.set(grant, labels=json.dumps(SECRETIVE))
     with transaction() as connection:
         operator_actions.set_grant(connection, grant, labels=SECRETIVE, keep=None, who="tests")
-        operator_actions.wish_refresh(connection, grant, who="tests")
+        operator_actions.request_refresh(connection, grant, who="tests")
         dead_letter.write(
             connection,
             grant,

@@ -105,7 +105,7 @@ class Machine(RuleBasedStateMachine):
         self.harness.run("update evergrant.valves set paused_until = null, strike_grant_ids = '{}', minute_bad = 0")
         claimed = self.harness.claim(self.client)
         if claimed.count:
-            self.messages.append([*claimed.due, *claimed.wished])
+            self.messages.append([*claimed.due, *claimed.requested])
 
     @rule(lapse=st.booleans())
     def work_without_delay(self, *, lapse: bool) -> None:

@@ -28,7 +28,7 @@ def asleep(harness: Harness, client: int, *, left: timedelta = -HOUR) -> object:
 
 def awake(harness: Harness, client: int) -> bool:
     """Whether beat would refresh it now."""
-    return client in harness.looks_at() and len(harness.claim(client).wished) == 1
+    return client in harness.looks_at() and len(harness.claim(client).requested) == 1
 
 
 def test_a_grant_that_nobody_reads_sleeps_until_half_of_its_refresh_tokens_life_is_over(
@@ -46,7 +46,7 @@ def test_a_grant_that_nobody_reads_sleeps_until_half_of_its_refresh_tokens_life_
 READS: dict[str, str] = {
     "by ref": "select sealed_access_token from evergrant.access_tokens where ref = 'customer'",
     "whole": "select * from evergrant.access_tokens where ref = 'customer'",
-    "by a wish": "select evergrant.request_refresh('customer')",
+    "by a refresh request": "select evergrant.request_refresh('customer')",
 }
 
 

@@ -155,7 +155,7 @@ def test_an_operator_changes_every_row_and_no_table(login: Login) -> None:
 
 
 def test_a_worker_does_all_its_work_as_evergrant_worker(harness: Harness, logins: Callable[[str], str]) -> None:
-    """Claim, start, settle, doubt, a wish, a revocation, an erasure, every chore, on connections of such a login."""
+    """Claim, start, settle, doubt, a request, a revocation, an erasure, every chore, on connections of such a login."""
     client = harness.client()
     grant = harness.grant(client)
     gone = harness.grant(client, "gone", status="revoked", sealed_refresh_token=None, sealed_access_token=None)
@@ -168,7 +168,7 @@ def test_a_worker_does_all_its_work_as_evergrant_worker(harness: Harness, logins
         harness.ask(client, token_set("3"))
         harness.later(minutes=2)
         upkeep.request_refresh("customer", if_generation=3)
-        assert [grant_id for grant_id, _ in harness.claim(client).wished] == [grant]
+        assert [grant_id for grant_id, _ in harness.claim(client).requested] == [grant]
         upkeep.request_revocation("customer", reason="left")
         harness.later(minutes=2)
         assert len(harness.start(harness.claim(client).revocations, status="revoking")) == 1

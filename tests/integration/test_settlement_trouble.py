@@ -43,10 +43,10 @@ def test_a_row_that_a_stranger_has_locked_waits_alone_and_its_later_answers_behi
         harness.settle(*[(attempt, token_set(f"{attempt.job.ref}-2")) for attempt in started.values()])
         assert [harness.row(grant)["generation"] for grant in grants] == [2, 1, 2, 2]
         harness.settle((started[grants[1]], token_set("late")))
-        assert len(harness.place.aside) == 1
+        assert len(harness.place.parked) == 1
     harness.settle()
     assert (harness.token(grants[1]), harness.formers(grants[1])["rt-late"]) == ("rt-customer-1-2", "surplus")
-    assert len(harness.place.aside) == 0
+    assert len(harness.place.parked) == 0
     assert list(harness.place.journal.unsettled()) == []
 
 
@@ -59,7 +59,7 @@ def test_what_was_put_aside_is_tried_again_also_where_nothing_else_arrives(harne
     with transaction() as stranger:
         stranger.execute(text("select from evergrant.grants for update"))
         harness.place.arrive(Arrived(attempt, token_set("2"), clock.wall()))
-        eventually(lambda: len(harness.place.aside))
+        eventually(lambda: len(harness.place.parked))
     assert eventually(lambda: harness.row(grant)["generation"] == 2)
 
 
@@ -68,14 +68,14 @@ def test_what_was_put_aside_is_settled_once_each_by_however_many_threads(harness
     client = harness.client(rotation="family")
     grants = harness.grants(client, 12)
     for each in harness.start(harness.claim(client).due):
-        harness.place.aside.add(Arrived(each, token_set(each.job.ref), clock.wall()))
+        harness.place.parked.add(Arrived(each, token_set(each.job.ref), clock.wall()))
     threads = [Thread(target=harness.settle) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(20)
     assert [harness.row(grant)["generation"] for grant in grants] == [2] * 12
-    assert len(harness.place.aside) == 0
+    assert len(harness.place.parked) == 0
 
 
 def forget(harness: Harness, grant: UUID) -> None:

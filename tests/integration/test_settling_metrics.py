@@ -76,7 +76,7 @@ def test_of_a_grant_kept_warm_it_counts_how_late_it_was_and_what_was_left(harnes
     left, late = sums(LIFE_LEFT), sums(LATENESS)
     harness.later(minutes=5)
     harness.run("select evergrant.request_refresh('customer')")
-    harness.ask(client, token_set("3"))  # wished for, so not late
+    harness.ask(client, token_set("3"))  # requested, so not late
     assert (sums(LIFE_LEFT)[0], sums(LATENESS)[0]) == (left[0] + 1, late[0])
     harness.set(grant, keep="on-demand")
     harness.later(minutes=5)

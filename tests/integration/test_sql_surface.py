@@ -65,7 +65,7 @@ def test_an_ambiguous_ref_is_p0003_and_named_and_the_client_resolves_it(
     assert "customer" in message
     with transaction() as connection:
         assert call(connection, function, ref="customer", client="other") is not None
-    assert harness.claim(client).wished == harness.claim(client).revocations == []
+    assert harness.claim(client).requested == harness.claim(client).revocations == []
     claimed = harness.claim(other)
     assert claimed.count == 1
 
@@ -124,7 +124,7 @@ def test_an_open_transaction_of_a_caller_blocks_neither_claim_start_settle_nor_a
 
 
 @pytest.mark.parametrize("reported", [{}, {"if_generation": 1}])
-def test_an_open_transaction_of_a_caller_holds_up_no_other_that_wishes_the_same(
+def test_an_open_transaction_of_a_caller_holds_up_no_other_that_asks_for_the_same(
     harness: Harness, client: int, application: Connection, reported: dict[str, int]
 ) -> None:
     grant = harness.grant(client, due_in=timedelta(hours=1))
@@ -132,18 +132,20 @@ def test_an_open_transaction_of_a_caller_holds_up_no_other_that_wishes_the_same(
     with transaction() as another:
         another.execute(text("set local lock_timeout = '1s'"))
         assert call(another, "request_refresh", ref="customer", **reported) == 2
-    assert harness.claim(client).wished == [(grant, 1)]
+    assert harness.claim(client).requested == [(grant, 1)]
     application.get_transaction().commit()  # type: ignore[union-attr]
     harness.later(minutes=2)
     claimed = harness.claim(client)
-    (attempt,) = harness.start([*claimed.due, *claimed.wished])
+    (attempt,) = harness.start([*claimed.due, *claimed.requested])
     harness.settle((attempt, token_set("2")))
     harness.later(minutes=2)
     assert harness.claim(client).count == 0
     assert harness.all("select id from evergrant.refresh_requests") == []
 
 
-def test_a_hundred_wishes_of_one_transaction_are_one(harness: Harness, client: int, application: Connection) -> None:
+def test_a_hundred_refresh_requests_of_one_transaction_are_one(
+    harness: Harness, client: int, application: Connection
+) -> None:
     harness.grant(client)
     for _ in range(100):
         call(application, "request_refresh", ref="customer")
@@ -255,7 +257,7 @@ def test_a_ref_whose_grant_ended_and_came_again_means_the_new_one(harness: Harne
     new = harness.grant(client, token="new", generation=7)
     with transaction() as connection:
         assert call(connection, "request_refresh", ref="customer") == 8
-    assert [grant for grant, _ in harness.claim(client).wished] == [new]
+    assert [grant for grant, _ in harness.claim(client).requested] == [new]
 
 
 @pytest.mark.parametrize(

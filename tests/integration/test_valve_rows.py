@@ -234,37 +234,37 @@ def test_a_grant_whose_last_attempt_nobody_ended_is_no_first_choice_for_a_canary
     assert [grant for grant, _ in harness.claim(client).due] == [well]
 
 
-def test_a_revocation_or_a_wish_may_be_the_canary_where_nothing_is_due(harness: Harness) -> None:
+def test_a_revocation_or_a_refresh_request_may_be_the_canary_where_nothing_is_due(harness: Harness) -> None:
     client = harness.client()
-    harness.grant(client, "wished", due_in=timedelta(hours=1))
+    harness.grant(client, "requested", due_in=timedelta(hours=1))
     harness.grant(client, "unwanted", due_in=timedelta(hours=1))
-    harness.run("select evergrant.request_refresh('wished'), evergrant.request_revocation('unwanted')")
+    harness.run("select evergrant.request_refresh('requested'), evergrant.request_revocation('unwanted')")
     shut(harness, client)
     first = harness.claim(client)
     assert (first.count, len(first.revocations)) == (1, 1)
     shut(harness, client)
     second = harness.claim(client)
-    assert (second.count, len(second.wished)) == (1, 1)
+    assert (second.count, len(second.requested)) == (1, 1)
 
 
 def test_an_operators_pause_stops_everything_but_revocations(harness: Harness) -> None:
     client = harness.client()
     harness.grant(client, "due")
-    harness.grant(client, "wished", due_in=timedelta(hours=1))
+    harness.grant(client, "requested", due_in=timedelta(hours=1))
     ending = harness.grant(client, "ending", due_in=timedelta(hours=1))
     early = harness.claim(client, most=1).due
-    harness.run("select evergrant.request_refresh('wished'), evergrant.request_revocation('ending')")
+    harness.run("select evergrant.request_refresh('requested'), evergrant.request_revocation('ending')")
     harness.run("update evergrant.valves set paused_by_operator = true")
     (held,) = harness.start(early)
     assert held.job.client_paused
     assert client in harness.looks_at()
     claimed = harness.claim(client)
-    assert (claimed.due, claimed.wished) == ([], [])
+    assert (claimed.due, claimed.requested) == ([], [])
     assert [grant for grant, _ in claimed.revocations] == [ending]
     assert not harness.start(claimed.revocations, status="revoking")[0].job.client_paused
 
 
-def test_of_four_slots_one_is_for_revocations_one_for_failing_grants_and_wishes_come_first_in_the_others(
+def test_of_four_slots_one_is_for_revocations_one_for_failing_grants_and_refresh_requests_come_first_in_the_others(
     harness: Harness,
 ) -> None:
     client = harness.client(burst=8)
@@ -272,11 +272,11 @@ def test_of_four_slots_one_is_for_revocations_one_for_failing_grants_and_wishes_
     harness.run("update evergrant.grants set ref = 'failing-' || ref, due_at = due_at - interval '1 hour'")
     due = [harness.grant(client, f"due-{n}", due_in=timedelta(hours=-2)) for n in range(8)]
     for n in range(8):
-        harness.grant(client, f"wished-{n}", due_in=timedelta(hours=1))
+        harness.grant(client, f"requested-{n}", due_in=timedelta(hours=1))
         harness.grant(client, f"ending-{n}", due_in=timedelta(hours=1))
-        harness.run(f"select evergrant.request_refresh('wished-{n}'), evergrant.request_revocation('ending-{n}')")
+        harness.run(f"select evergrant.request_refresh('requested-{n}'), evergrant.request_revocation('ending-{n}')")
     claimed = harness.claim(client)
-    assert (len(claimed.revocations), len(claimed.wished), len(claimed.due)) == (2, 4, 2)
+    assert (len(claimed.revocations), len(claimed.requested), len(claimed.due)) == (2, 4, 2)
     assert {grant for grant, _ in claimed.due} <= set(failing)
     harness.run("update evergrant.grants set claimed_at = null; delete from evergrant.refresh_requests")
     harness.run("delete from evergrant.revocations where status = 'queued'")

@@ -17,7 +17,7 @@ ASKED = "answer = await retry.send(place.transport, request, deadline=deadline, 
 
 DOUBT = "        doubt_since = case when mine.begins_doubt then g.started_at else g.doubt_since end,"
 
-WISHED = "        and g.failures = 0 and g.suspect_at is null and g.doubt_since is null\n"
+REQUESTED = "        and g.failures = 0 and g.suspect_at is null and g.doubt_since is null\n"
 
 FORMER_AT_FAMILY = (
     "\n        and (c.rotation not in ('grace', 'family')"
@@ -179,10 +179,10 @@ MUTANTS: tuple[Mutant, ...] = (
         (Edit("tasks/policy/outcome.py", "unknown = status == HTTPStatus.SERVICE_UNAVAILABLE", "unknown = False"),),
     ),
     Mutant(
-        "wish_over_back_off",
-        "a wish claims a grant that is failing, suspect or in doubt",
-        (f"{INTEGRATION}/test_wishes.py::test_no_wish_overrides_a_back_off",),
-        (Edit("models/claim.py", WISHED, ""),),
+        "request_over_back_off",
+        "a refresh request claims a grant that is failing, suspect or in doubt",
+        (f"{INTEGRATION}/test_refresh_requests.py::test_no_refresh_request_overrides_a_back_off",),
+        (Edit("models/claim.py", REQUESTED, ""),),
     ),
     Mutant(
         "canary_without_end",

@@ -230,11 +230,11 @@ def come_back(episode: Episode, ref: str) -> None:
     episode.world.after(episode.world.random.random() * 6 * 3600, consent)
 
 
-def wish(episode: Episode) -> None:
+def request(episode: Episode) -> None:
     """An application met a 401, or wants a fresh token."""
     if (row := _some_row(episode, "active")) is not None:
         with transaction() as connection:
-            operator_actions.wish_refresh(connection, row["id"], who=WHO)
+            operator_actions.request_refresh(connection, row["id"], who=WHO)
 
 
 def redrive_all(episode: Episode) -> None:
@@ -280,7 +280,7 @@ HAPPENINGS: dict[str, Callable[[Episode], None]] = {
     "user_revokes": user_revokes,
     "revoke": revoke,
     "reconsent": reconsent,
-    "wish": wish,
+    "request": request,
     "redrive": redrive_all,
     "clock_jump": faults.clock_jump,
     "no_beat": faults.no_beat,
@@ -306,7 +306,7 @@ def heal(episode: Episode) -> None:
         worker.weather, worker.doomed_at = Weather(), ""
         worker.disk.full, worker.skew = False, timedelta(0)
         worker.frozen_until = min(worker.frozen_until, episode.world.seconds + 1)
-        worker.pulse_within(5)
+        worker.heartbeat_within(5)
     for beat in episode.beats:
         beat.frozen_until = min(beat.frozen_until, episode.world.seconds + 1)
         beat.wake(1)

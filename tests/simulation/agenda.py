@@ -8,7 +8,7 @@ from tests.simulation.tables import Row, Tables
 
 TOLERANCE = timedelta(seconds=1)  # a slot may be taken so much earlier
 YOUNGEST = timedelta(seconds=60)
-NOT_WELL = timedelta(seconds=60)  # a wish for a grant that must get well first
+NOT_WELL = timedelta(seconds=60)  # a refresh request for a grant that must get well first
 
 
 def next_look(tables: Tables, client_id: int) -> datetime | None:
@@ -28,8 +28,8 @@ def _instants(tables: Tables, client_id: int) -> Iterator[datetime]:
         yield max(agenda.due_at, opens_at)
     if client["grace"] is not None:  # a repeat in its grace goes ahead of the valve
         yield from (grant["due_at"] for grant in agenda.doubtful if _may_repeat(grant, tables.now - client["grace"]))
-    for wish in tables.of_client("wishes", client_id):
-        yield max(_wish_at(tables, wish), opens_at)
+    for request in tables.of_client("refresh_requests", client_id):
+        yield max(_request_at(tables, request), opens_at)
 
 
 def _may_repeat(grant: Row, after: datetime) -> bool:
@@ -38,10 +38,10 @@ def _may_repeat(grant: Row, after: datetime) -> bool:
     return bool(unended or (since is not None and since > after and not grant["doubt_repeated"]))
 
 
-def _wish_at(tables: Tables, wish: Row) -> datetime:
-    """When a wish may be used, or is found void."""
-    grant = tables.grants[wish["grant_id"]]
-    if grant["generation"] != wish["generation"] or grant["status"] not in ("active", "paused"):
+def _request_at(tables: Tables, request: Row) -> datetime:
+    """When a refresh request may be used, or is found void."""
+    grant = tables.grants[request["grant_id"]]
+    if grant["generation"] != request["generation"] or grant["status"] not in ("active", "paused"):
         return tables.now
     well = grant["failures"] == 0 and grant["suspect_at"] is None and grant["doubt_since"] is None
     if not well or grant["status"] == "paused" or grant["refreshed_at"] is None:

@@ -131,7 +131,7 @@ class Episode:
         if self.races and (asked := _asked(undo)) is not None:
             self._race(asked)
         due = [row["due_at"] for row, key, _ in undo if key is WHOLE and row.get("status") in ("active", "queued")]
-        new_work = (self.tables.revocations, self.tables.wishes, self.tables.grants)
+        new_work = (self.tables.revocations, self.tables.refresh_requests, self.tables.grants)
         if any(
             any(row is each for each in new_work) if key is not WHOLE else _opened(row, before)
             for row, key, before in undo
@@ -194,7 +194,7 @@ class Episode:
         # What it had begun is doubted from then on, though it may never have been sent: less is left of the grace.
         self.judge.trouble("a worker was killed", 2 * self.settings.attempt_lease_seconds)
         for other in self.workers:
-            other.pulse_within(60)
+            other.heartbeat_within(60)
         self.worker_ended(worker)
 
     def worker_ended(self, worker: Worker) -> None:

@@ -160,6 +160,6 @@ def _come_back_rewound(episode: Episode, *, away_for: float) -> None:
     def back() -> None:
         episode.database_is_away = False
         for worker in episode.workers:
-            worker.pulse_within(5)
+            worker.heartbeat_within(5)
 
     world.after(away_for, back)

@@ -18,7 +18,7 @@ from tests.simulation import database as twin
 from tests.simulation.tables import Row, Tables
 
 CLAIMS = {
-    each.text for each in (claim.DUE, claim.FAILING, claim.CANARY, claim.REPEATS, claim.WISHED, claim.REVOCATIONS)
+    each.text for each in (claim.DUE, claim.FAILING, claim.CANARY, claim.REPEATS, claim.REQUESTED, claim.REVOCATIONS)
 }
 
 EVERY = 25  # commits, between two looks at every row
@@ -153,7 +153,7 @@ def _rows(tables: Tables, name: str) -> Iterator[Row]:
             for rows in tables.former.values():
                 yield from rows.values()
         case "refresh_requests":
-            yield from tables.wishes.values()
+            yield from tables.refresh_requests.values()
         case "dead_letters":
             yield from tables.letters.values()
         case _:

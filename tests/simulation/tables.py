@@ -22,7 +22,7 @@ PLAIN = (
     "clients",
     "valves",
     "grants",
-    "wishes",
+    "refresh_requests",
     "revocations",
     "letters",
     "events",
@@ -54,7 +54,7 @@ class Tables:
         self.valves: dict[int, Row] = {}
         self.grants: dict[UUID, Row] = {}
         self.former: dict[UUID, dict[int, Row]] = {}
-        self.wishes: dict[int, Row] = {}
+        self.refresh_requests: dict[int, Row] = {}
         self.revocations: dict[UUID, Row] = {}  # by grant: there is one each
         self.letters: dict[int, Row] = {}
         self.events: dict[int, Row] = {}
@@ -98,7 +98,7 @@ class Tables:
         if self.undo is not None:
             self.undo.append((table, key, table.get(key, ABSENT)))
         table[key] = value
-        if table is self.grants or table is self.revocations or table is self.wishes:
+        if table is self.grants or table is self.revocations or table is self.refresh_requests:
             self._forget()
 
     def drop(self, table: dict[Any, Any], key: Any) -> None:

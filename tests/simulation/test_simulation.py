@@ -37,7 +37,7 @@ def test_the_same_seed_is_the_same_simulation_byte_for_byte() -> None:
     ("mutant", "revocations"), [("no_claim_cas", 5), ("not_journaled", 5), ("revocation_ignored_at_start", 60)]
 )
 def test_a_wrong_design_is_found(mutant: str, revocations: int) -> None:
-    rough = Weather(kill=0.002, strand=0.2, duplicate=0.5, delay=0.2, hourly={"revoke": revocations, "wish": 20})
+    rough = Weather(kill=0.002, strand=0.2, duplicate=0.5, delay=0.2, hourly={"revoke": revocations, "request": 20})
     with applied(mutant):
         found = (play(f"wrong.{number}", "immediate", refreshes=300, weather=rough).violation for number in range(20))
         assert any(found)

@@ -64,7 +64,7 @@ HOURLY = (
     "user_revokes",
     "revoke",
     "reconsent",
-    "wish",
+    "request",
     "redrive",
     "clock_jump",
     "no_beat",
@@ -75,7 +75,7 @@ HOURLY = (
     "stall",
     "strike",
 )
-OFTEN = {"wish": 8, "use": 8, "stall": 8, "strike": 4}
+OFTEN = {"request": 8, "use": 8, "stall": 8, "strike": 4}
 RARE = {"fail_over": 0.05, "restore": 0.05, "no_worker": 0.1, "no_beat": 0.2, "wrong_secret": 0.2, "outage": 0.3}
 
 

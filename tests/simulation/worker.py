@@ -31,7 +31,7 @@ from tests.simulation.world import Killed, Process, World
 
 SIZES = Sizes(reserve=1 << 16, segment=1 << 20)
 MINUTE = 60.0
-QUIET = 1800.0  # a pulse with nothing to do changes nothing: most are left out
+QUIET = 1800.0  # a heartbeat with nothing to do changes nothing: most are left out
 SOON = 5.0
 SETTLE_LAG = 0.003
 TASKS: dict[str, Callable[..., Any]] = {
@@ -124,7 +124,7 @@ class Worker(Sender):
     # Its life
 
     def start(self) -> None:
-        """Register a journal and hold it, as `Workplace.open` and the pulse's `begin` do."""
+        """Register a journal and hold it, as `Workplace.open` and the heartbeat's `begin` do."""
         try:
             self._open()
         except Killed:
@@ -134,7 +134,7 @@ class Worker(Sender):
             self._leave()
             self.world.after(2, self.start, owner=self)
             return
-        self._pulse()
+        self._heartbeat()
 
     def _open(self) -> None:
         folder = self.home / "journals"
@@ -202,17 +202,17 @@ class Worker(Sender):
 
         self._run(close, strand=True)
 
-    # Its pulse
+    # Its heartbeat
 
-    def pulse_within(self, seconds: float) -> None:
-        """A beat of the pulse within the time in which it really comes."""
-        self.world.after(self.world.random.random() * seconds, self._pulse_once, owner=self)
+    def heartbeat_within(self, seconds: float) -> None:
+        """A heartbeat within the time in which it really comes."""
+        self.world.after(self.world.random.random() * seconds, self._heartbeat_once, owner=self)
 
-    def _pulse(self) -> None:
-        self._pulse_once()
-        self.world.after(QUIET * (0.5 + self.world.random.random()), self._pulse, owner=self)
+    def _heartbeat(self) -> None:
+        self._heartbeat_once()
+        self.world.after(QUIET * (0.5 + self.world.random.random()), self._heartbeat, owner=self)
 
-    def _pulse_once(self) -> None:
+    def _heartbeat_once(self) -> None:
         place = self.place
         if place is None:
             return
@@ -222,13 +222,13 @@ class Worker(Sender):
                 with transaction() as connection:
                     register.see(connection, place.journal_id)
                 if recover.look(place) != "fit":
-                    self.pulse_within(MINUTE)
+                    self.heartbeat_within(MINUTE)
                 replay.settle_left(place)
                 drained = replay.drain_others(place)
                 replay.shred_old(place)
-            except Exception as error:  # noqa: BLE001  # as the pulse does
-                self.episode.failed(self, "pulse", error)
-                self.pulse_within(2 * SOON)
+            except Exception as error:  # noqa: BLE001  # as the heartbeat does
+                self.episode.failed(self, "heartbeat", error)
+                self.heartbeat_within(2 * SOON)
                 return
             self._age([result.journal_id for result in drained])
 

@@ -56,7 +56,22 @@ def test_the_numbers_of_the_protocol_are_the_defaults() -> None:
     assert made.horizon == timedelta(hours=24)
     assert made.journal_hours == 48
     assert made.dead_token_days == 30
-    assert made.sheaf_size == 100
+    assert made.batch_size == 100
+
+
+@pytest.mark.parametrize(
+    ("new", "former", "size"), [("7", None, 7), (None, "8", 8), ("7", "8", 7), ("", "8", 8), (None, None, 100)]
+)
+def test_the_size_of_a_batch_is_also_read_under_its_former_name_and_the_new_one_wins(
+    monkeypatch: pytest.MonkeyPatch, new: str | None, former: str | None, size: int
+) -> None:
+    for name, value in (("EVERGRANT_BATCH_SIZE", new), ("EVERGRANT_SHEAF_SIZE", former)):
+        if value is not None:
+            monkeypatch.setenv(name, value)
+
+    assert settings.load().batch_size == size
+    assert settings.unknown_variables() == {}
+    assert Settings(batch_size=9).batch_size == 9
 
 
 def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,6 +118,7 @@ WRONG = {
     "BROKER_URL": ["amqp://u:hunter2@h", "localhost:6379"],
     "WORKERS": ["0", "-1", "65", "many", "1.5"],
     "CONCURRENCY": ["0", "513"],
+    "BATCH_SIZE": ["0", "501"],
     "SHEAF_SIZE": ["0", "501"],
     "IN_FLIGHT": ["0"],
     "HTTP_DEADLINE_SECONDS": ["0", "-1", "nan", "soon", "inf", "1e300"],

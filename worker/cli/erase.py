@@ -42,7 +42,7 @@ def erase(
     with session.transaction() as connection:
         for each in located:
             operator_actions.request_revocation(connection, each.id, reason=None, who=settings.who)
-            erasure.wish(connection, each.id, who=settings.who)
+            erasure.request(connection, each.id, who=settings.who)
     if wait:
         _wait(located, timeout)
     _tell(located, as_json=as_json)

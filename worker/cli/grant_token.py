@@ -38,7 +38,7 @@ def token(ref: str, *, client: str | None, min_ttl: timedelta, timeout: timedelt
         state = access_token.by_id(connection, grant_id)
         if not state.lasts(min_ttl):
             _refuse_hopeless(state)
-            operator_actions.wish_refresh(connection, grant_id, who=settings.who)
+            operator_actions.request_refresh(connection, grant_id, who=settings.who)
     if not state.lasts(min_ttl):
         state = _renewed(grant_id, min_ttl=min_ttl, timeout=timeout)
     if state.sealed_access_token is None or state.access_expires_at is None:  # for the type checker

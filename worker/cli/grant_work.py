@@ -46,12 +46,12 @@ wait_option = click.option("--wait", is_flag=True, help="Wait until it is done."
 @timeout_option("60s")
 @json_option
 def refresh(refs: tuple[str, ...], *, client: str | None, wait: bool, timeout: timedelta, as_json: bool) -> None:
-    """Ask for an early refresh; many wishes for one grant make one refresh."""
+    """Ask for an early refresh; many requests for one grant make one refresh."""
     settings = session.prepared()
     with session.transaction() as connection:
         located = listing.locate(connection, read_refs(refs), client)
         _refuse_unless_active(located)
-        awaited = {each.id: operator_actions.wish_refresh(connection, each.id, who=settings.who) for each in located}
+        awaited = {each.id: operator_actions.request_refresh(connection, each.id, who=settings.who) for each in located}
     if wait:
         _wait_for(located, awaited, timeout=timeout)
     for each in located:

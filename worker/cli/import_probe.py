@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping
 from settings import Settings
 from tasks.policy import timing
 from tasks.policy.outcome import Finding
-from tasks.probes.imported import Vetted, Vetting, VettingHeld
+from tasks.probes.imported import ImportedTokenProbe, ProbedToken, ProbeHeld
 from worker.cli.connect import workplace
 from worker.cli.failures import ExitCode, Failure
 from worker.cli.import_batches import Intake, Tally
@@ -25,7 +25,7 @@ class Refreshed:
     """A line whose token the provider refreshed instead of telling whether it lives."""
 
     offered: Offered
-    vetted: Vetted = field(repr=False)
+    probed_token: ProbedToken = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -41,8 +41,8 @@ class Sifted:
 class Sieve:
     """Keeps what lives."""
 
-    def __init__(self, vetting: Vetting) -> None:
-        self.vetting = vetting
+    def __init__(self, probe: ImportedTokenProbe) -> None:
+        self.probe = probe
         self.asked = 0
         self.dead = 0
         self.unanswered = 0
@@ -63,7 +63,7 @@ class Sieve:
         """Store a pair that the provider gave unasked, in a dry run as well: it is the only one that lives."""
         bad = replace(intake, dry_run=False).take([_renewed(refreshed, intake)], tally)
         if not bad:
-            self.vetting.settled(refreshed.vetted)
+            self.probe.settled(refreshed.probed_token)
         return bad
 
     def advice(self) -> str:
@@ -74,26 +74,26 @@ class Sieve:
 
     def _ask(self, each: Offered, found: Sifted) -> None:
         try:
-            vetted = self.vetting.ask(each.refresh_token, ref=each.ref, labels=each.labels)
-        except VettingHeld as error:
+            probed_token = self.probe.ask(each.refresh_token, ref=each.ref, labels=each.labels)
+        except ProbeHeld as error:
             found.stop = _held(str(error))
             return
         self.asked += 1
-        self.unanswered = self.unanswered + 1 if vetted.finding is Finding.UNCLEAR else 0
-        match vetted.finding:
+        self.unanswered = self.unanswered + 1 if probed_token.finding is Finding.UNCLEAR else 0
+        match probed_token.finding:
             case Finding.ALIVE:
                 found.kept.append(each)
             case Finding.DEAD:
                 self.dead += 1
                 found.bad.append(Bad(each.line, "its refresh token is dead, or another client's", each.ref))
             case Finding.REFRESHED:
-                found.refreshed, found.stop = Refreshed(each, vetted), _taken_for_a_refresh(each)
+                found.refreshed, found.stop = Refreshed(each, probed_token), _taken_for_a_refresh(each)
             case Finding.MISCONFIGURED:
-                found.stop = _refused(vetted.code)
+                found.stop = _refused(probed_token.code)
             case _:
-                reason = f"the provider did not say whether its refresh token lives ({vetted.code})"
+                reason = f"the provider did not say whether its refresh token lives ({probed_token.code})"
                 found.bad.append(Bad(each.line, reason, each.ref))
-                found.stop = _away(vetted.code) if self.unanswered >= UNANSWERED else None
+                found.stop = _away(probed_token.code) if self.unanswered >= UNANSWERED else None
 
 
 @contextmanager
@@ -112,19 +112,21 @@ def sieve_of(row: RowMapping, settings: Settings) -> Iterator[Sieve]:
             next_step=f"store it with `evergrant clients set-secret {row['name']} --client-secret-file FILE`",
         )
     with workplace(settings) as place:
-        yield Sieve(Vetting(place, row["id"]))
+        yield Sieve(ImportedTokenProbe(place, row["id"]))
 
 
 def _renewed(refreshed: Refreshed, intake: Intake) -> Offered:
     """A line with the pair that took the place of its own."""
-    offered, vetted = refreshed.offered, refreshed.vetted
-    assert vetted.token_set is not None  # noqa: S101  # it was refreshed
-    life = timing.life(vetted.token_set.expires_in, default=timedelta(seconds=intake.provider.default_life_seconds))
+    offered, probed_token = refreshed.offered, refreshed.probed_token
+    assert probed_token.token_set is not None  # noqa: S101  # it was refreshed
+    life = timing.life(
+        probed_token.token_set.expires_in, default=timedelta(seconds=intake.provider.default_life_seconds)
+    )
     return replace(
         offered,
-        refresh_token=vetted.token_set.refresh_token or offered.refresh_token,
-        access_token=vetted.token_set.access_token,
-        expires_at=vetted.started_at + life,
+        refresh_token=probed_token.token_set.refresh_token or offered.refresh_token,
+        access_token=probed_token.token_set.access_token,
+        expires_at=probed_token.started_at + life,
         life=life,
     )
 

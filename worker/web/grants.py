@@ -11,7 +11,7 @@ import structlog
 
 from models import application_requests
 from models.application import Holder
-from models.application_requests import Ending, NotAsked, Wish
+from models.application_requests import Ending, NotAsked, RequestedRefresh
 from models.sealing.vault import Vault, VaultError
 from models.views import access_token as access_tokens
 from models.views.access_token import TokenState
@@ -55,7 +55,7 @@ class Grants:
         self._vault = vault
         self._news = news
         self._states = Batch(database, partial(access_tokens.by_ref, environment=settings.environment))
-        self._wishes = Batch(database, application_requests.refreshes)
+        self._refresh_requests = Batch(database, application_requests.refreshes)
         self._headers = Headers(settings)
 
     async def see(self, holder: Holder, ref: str, client: str | None) -> TokenState:
@@ -97,7 +97,9 @@ class Grants:
             state = await self._renewed(holder, state, min_ttl=min_ttl, wait=wait)
         return self._handed(state, headers)
 
-    async def wish(self, holder: Holder, ref: str, client: str | None, *, rejected: int | None) -> tuple[str, int]:
+    async def request_refresh(
+        self, holder: Holder, ref: str, client: str | None, *, rejected: int | None
+    ) -> tuple[str, int]:
         """Ask for an early refresh; returns the grant's client and the generation to wait for.
 
         `rejected` is the generation of the access token that the provider's API refused, if that is why.
@@ -108,7 +110,7 @@ class Grants:
         """
         state = await self.see(holder, ref, client)
         refuse_hopeless(state)
-        return state.client, await self._wish(holder, state, rejected)
+        return state.client, await self._request_refresh(holder, state, rejected)
 
     async def end(self, holder: Holder, ending: Ending) -> int | None:
         """Ask for a revocation; returns its id, None for an unknown ref where that is no error.
@@ -132,11 +134,11 @@ class Grants:
     # Steps
 
     async def _renewed(self, holder: Holder, state: TokenState, *, min_ttl: timedelta, wait: timedelta) -> TokenState:
-        """Wish for a token set and wait for it; news comes first, looking again makes sure."""
+        """Ask for a token set and wait for it; news comes first, looking again makes sure."""
         refuse_hopeless(state)
         deadline = asyncio.get_running_loop().time() + wait.total_seconds()
         with self._news.of(state.id) as stored:
-            await self._wish(holder, state, None)
+            await self._request_refresh(holder, state, None)
             while not state.lasts(min_ttl):
                 refuse_hopeless(state)
                 if self._news.ended:
@@ -148,8 +150,8 @@ class Grants:
                 state = await self.see(holder, state.ref, state.client)
         return state
 
-    async def _wish(self, holder: Holder, state: TokenState, rejected: int | None) -> int:
-        awaited = await self._wishes(Wish(holder.name, state.ref, state.client, rejected))
+    async def _request_refresh(self, holder: Holder, state: TokenState, rejected: int | None) -> int:
+        awaited = await self._refresh_requests(RequestedRefresh(holder.name, state.ref, state.client, rejected))
         if awaited is None:
             raise unknown_ref(state.ref)
         return awaited

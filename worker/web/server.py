@@ -139,17 +139,17 @@ def _runner(app: web.Application) -> web.AppRunner:
 async def _alive(database: Database) -> AsyncIterator[None]:
     """Say every few seconds that this process lives, and at the end that it is gone."""
     ended, identity = asyncio.Event(), uuid4()
-    pulse = asyncio.create_task(_pulse(database, identity, ended))
+    heartbeat = asyncio.create_task(_heartbeat(database, identity, ended))
     try:
         yield
     finally:
         ended.set()
-        await pulse
+        await heartbeat
         with suppress(Exception):
             await database.run(lambda connection: process.leave(connection, identity))
 
 
-async def _pulse(database: Database, identity: UUID, ended: asyncio.Event) -> None:
+async def _heartbeat(database: Database, identity: UUID, ended: asyncio.Event) -> None:
     facts: dict[str, Any] = {"kind": "web", "host": socket.gethostname(), "pid": os.getpid()}
     while not ended.is_set():
         try:

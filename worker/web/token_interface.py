@@ -83,13 +83,13 @@ class TokenInterface:
         """Note that the provider's API answered 401 to the token of this generation."""
         holder = await self._holder(request)
         members = await body_of(request, allowed=("generation",))
-        return await self._wish(request, holder, rejected=generation(members, "generation"))
+        return await self._request_refresh(request, holder, rejected=generation(members, "generation"))
 
     async def refresh(self, request: web.Request) -> web.Response:
         """Queue an early refresh."""
         holder = await self._holder(request)
         await body_of(request, allowed=())
-        return await self._wish(request, holder, rejected=None)
+        return await self._request_refresh(request, holder, rejected=None)
 
     async def revocation(self, request: web.Request) -> web.Response:
         """Queue a revocation."""
@@ -114,9 +114,9 @@ class TokenInterface:
         del request
         return told(document())
 
-    async def _wish(self, request: web.Request, holder: Holder, *, rejected: int | None) -> web.Response:
+    async def _request_refresh(self, request: web.Request, holder: Holder, *, rejected: int | None) -> web.Response:
         ref, client = ref_of(request), query_of(request, allowed=("client",)).get("client")
-        client, awaited = await self._grants.wish(holder, ref, client, rejected=rejected)
+        client, awaited = await self._grants.request_refresh(holder, ref, client, rejected=rejected)
         log.info("web.refresh", application=holder.name, client=client, ref=ref, generation=awaited)
         return told({"generation": awaited, "ref": ref, "client": client}, status=202)
 

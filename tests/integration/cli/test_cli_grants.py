@@ -175,7 +175,7 @@ def test_labels_are_merged_and_an_empty_one_goes(fleet: Evergrant) -> None:
     assert fleet("grants", "set", "d", "--json").error == "usage"
 
 
-def test_many_wishes_for_a_grant_are_one_row(fleet: Evergrant, sql: Any) -> None:
+def test_many_refresh_requests_for_a_grant_are_one_row(fleet: Evergrant, sql: Any) -> None:
     use_actor("ada")
     for _ in range(3):
         done = fleet("grants", "refresh", "e", "--json")
@@ -183,7 +183,7 @@ def test_many_wishes_for_a_grant_are_one_row(fleet: Evergrant, sql: Any) -> None
     assert sql("select requested_by from evergrant.refresh_requests") == [("ada",)]
 
 
-def test_a_token_set_that_is_fresh_is_not_wished_for(fleet: Evergrant, sql: Any) -> None:
+def test_a_token_set_that_is_fresh_is_not_requested(fleet: Evergrant, sql: Any) -> None:
     sql("update evergrant.grants set refreshed_at = clock_timestamp() where ref = 'e'")
     assert fleet("grants", "refresh", "e", "--wait", "--json").json["asked"] is False
     assert sql("select count(*) from evergrant.refresh_requests") == [(0,)]
@@ -229,11 +229,11 @@ def test_a_fresh_token_is_printed_alone(fleet: Evergrant) -> None:
     assert fleet("grants", "token", "d").out == "at-temple-d\n"
 
 
-def test_a_token_that_was_just_renewed_satisfies_any_wish(fleet: Evergrant) -> None:
+def test_a_token_that_was_just_renewed_satisfies_any_refresh_request(fleet: Evergrant) -> None:
     assert fleet("grants", "token", "e", "--min-ttl", "7d").code == 0
 
 
-def test_a_token_that_is_too_old_is_wished_for_and_waited_for(fleet: Evergrant, sql: Any) -> None:
+def test_a_token_that_is_too_old_is_requested_and_waited_for(fleet: Evergrant, sql: Any) -> None:
     sql("update evergrant.grants set access_expires_at = clock_timestamp() + interval '10 s' where ref = 'e'")
     done = fleet("grants", "token", "e", "--timeout", "0.1s", "--json")
     assert (done.code, done.error) == (75, "not_fresh_yet")

@@ -58,7 +58,7 @@ def evergrant(dsn: str, keys: str) -> Iterator[Evergrant]:
 
 
 class Refresher:
-    """Beat and worker in a thread: whatever is wished for is refreshed with the next token set."""
+    """Beat and worker in a thread: whatever is requested is refreshed with the next token set."""
 
     def __init__(self, harness: Harness, client: int) -> None:
         self._harness = harness
@@ -78,7 +78,7 @@ class Refresher:
     def _run(self) -> None:
         while not self._stopping.wait(0.02):
             claimed = self._harness.claim(self._client)
-            for attempt in self._harness.start([*claimed.wished, *claimed.due]):
+            for attempt in self._harness.start([*claimed.requested, *claimed.due]):
                 self.refreshed += 1
                 self._harness.settle((attempt, self._next()))
 

@@ -164,15 +164,15 @@ def test_min_ttl_counts_for_at_most_a_third_of_the_life(harness: Harness, client
     assert web.get("unknown", min_ttl=86400).error == (503, "not_fresh_yet")
 
 
-def test_a_token_that_is_too_old_is_wished_for_and_waited_for(harness: Harness, client: int, web: Web) -> None:
+def test_a_token_that_is_too_old_is_requested_and_waited_for(harness: Harness, client: int, web: Web) -> None:
     harness.grant(client, access_left=timedelta(seconds=5), due_in=timedelta(hours=1))
     answers: list[Answer] = []
     asking = threading.Thread(target=lambda: answers.append(web.get("customer", wait=30)))
     asking.start()
     eventually(lambda: harness.all("select * from evergrant.refresh_requests"))
-    wish = harness.one("select requested_by, rejected from evergrant.refresh_requests")
-    assert wish["requested_by"].endswith("/billing")
-    assert not wish["rejected"]
+    refresh_request = harness.one("select requested_by, rejected from evergrant.refresh_requests")
+    assert refresh_request["requested_by"].endswith("/billing")
+    assert not refresh_request["rejected"]
     harness.ask(client, token_set("2"))
     asking.join(30)
     assert (answers[0].json["access_token"], answers[0].json["generation"]) == ("at-2", 2)
@@ -333,9 +333,9 @@ def test_a_role_without_rights_is_told_so_and_no_more(harness: Harness, client: 
 
 
 @pytest.mark.parametrize(("left", "status"), [(timedelta(minutes=30), 200), (timedelta(0), 503)])
-def test_a_grant_on_demand_that_is_read_is_wished_for(
+def test_a_grant_on_demand_that_is_read_is_requested(
     harness: Harness, client: int, web: Web, left: timedelta, status: int
 ) -> None:
     harness.grant(client, "asleep", due_in=timedelta(days=7), access_left=left, keep="on-demand")
     assert web.get("asleep", wait=0).status == status
-    assert len(harness.claim(client).wished) == 1
+    assert len(harness.claim(client).requested) == 1

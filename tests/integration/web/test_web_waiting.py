@@ -69,7 +69,7 @@ def test_hundreds_wait_on_a_few_connections_and_each_gets_its_own_token(
     most = harness.settings.database_pool + 1
     assert harness.one(OURS)["count"] <= most
     claimed = harness.claim(client)
-    started = harness.start([*claimed.due, *claimed.wished])
+    started = harness.start([*claimed.due, *claimed.requested])
     harness.settle(*[(attempt, token_set(attempt.job.ref)) for attempt in started])
     thread.join(60)
     assert [(status, told["access_token"]) for status, told in found[0]] == [(200, f"at-{ref}") for ref in refs]

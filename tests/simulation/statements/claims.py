@@ -59,7 +59,7 @@ def _worth_a_look(tables: Tables, client_id: int, at: datetime) -> bool:
         return True
     if valve["paused_by_operator"]:
         return False
-    return has_due(tables, client_id, at) or bool(tables.of_client("wishes", client_id))
+    return has_due(tables, client_id, at) or bool(tables.of_client("refresh_requests", client_id))
 
 
 def _is_queued(tables: Tables, client_id: int, at: datetime) -> bool:
@@ -78,7 +78,7 @@ def lock_valve(tables: Tables, p: Parameters) -> list[Row]:
     waiting = {
         "revocations_wait": _is_queued(tables, client_id, at),
         "failing_wait": any(grant["failures"] > 0 and is_due(grant, at) for grant in grants),
-        "wishes_wait": bool(tables.of_client("wishes", client_id)),
+        "requests_wait": bool(tables.of_client("refresh_requests", client_id)),
     }
     return [{**valve, **of_client, "at": at, "under_way": under_way, **waiting}]
 
@@ -137,45 +137,49 @@ def repeats(tables: Tables, p: Parameters) -> list[Row]:
     return _take_due(tables, p, _due_at, lambda grant: repeats_in_grace(grant, client, p["at"]))
 
 
-@carries_out(claim.WISHED)
-def wished(tables: Tables, p: Parameters) -> list[Row]:
-    wishes = sorted(tables.of_client("wishes", p["client_id"]), key=lambda wish: wish["requested_at"])
-    found = [(wish, tables.grants[wish["grant_id"]]) for wish in wishes]
+@carries_out(claim.REQUESTED)
+def requested(tables: Tables, p: Parameters) -> list[Row]:
+    refresh_requests = sorted(
+        tables.of_client("refresh_requests", p["client_id"]), key=lambda request: request["requested_at"]
+    )
+    found = [(request, tables.grants[request["grant_id"]]) for request in refresh_requests]
     chosen = [
-        grant for wish, grant in found if _may_be_early(wish, grant, p["at"]) and grant["id"] not in tables.revocations
+        grant
+        for request, grant in found
+        if _may_be_early(request, grant, p["at"]) and grant["id"] not in tables.revocations
     ][: p["most"]]
     used = {grant["id"] for grant in chosen}
     for grant in chosen:
         if is_reported(tables, grant):
             tables.change(grant, rejected_at=p["at"])
-    for wish in [wish for wish in tables.wishes.values() if wish["grant_id"] in used]:
-        tables.drop(tables.wishes, wish["id"])
+    for request in [request for request in tables.refresh_requests.values() if request["grant_id"] in used]:
+        tables.drop(tables.refresh_requests, request["id"])
     return _take(tables, p, chosen)
 
 
 def is_reported(tables: Tables, grant: Row) -> bool:
     """Whether an application was refused with the access token held."""
     return any(
-        wish["rejected"] and (wish["grant_id"], wish["generation"]) == (grant["id"], grant["generation"])
-        for wish in tables.wishes.values()
+        request["rejected"] and (request["grant_id"], request["generation"]) == (grant["id"], grant["generation"])
+        for request in tables.refresh_requests.values()
     )
 
 
-def _may_be_early(wish: Row, grant: Row, at: datetime) -> bool:
+def _may_be_early(request: Row, grant: Row, at: datetime) -> bool:
     idle = grant["due_at"] <= at or not is_claimed(grant)
     well = grant["failures"] == 0 and grant["suspect_at"] is None and grant["doubt_since"] is None
     youngest = MINUTE if grant["life"] is None else min(MINUTE, grant["life"] / 4)
     old_enough = grant["refreshed_at"] is None or grant["refreshed_at"] <= at - youngest
-    meant = grant["status"] == "active" and grant["generation"] == wish["generation"]
+    meant = grant["status"] == "active" and grant["generation"] == request["generation"]
     return bool(meant and idle and well and old_enough)
 
 
-@carries_out(claim.DROP_VOID_WISHES)
-def drop_void_wishes(tables: Tables, p: Parameters) -> None:
-    for wish in list(tables.of_client("wishes", p["client_id"])):
-        grant = tables.grants[wish["grant_id"]]
-        if grant["generation"] != wish["generation"] or grant["status"] not in ("active", "paused"):
-            tables.drop(tables.wishes, wish["id"])
+@carries_out(claim.DROP_VOID_REQUESTS)
+def drop_void_requests(tables: Tables, p: Parameters) -> None:
+    for request in list(tables.of_client("refresh_requests", p["client_id"])):
+        grant = tables.grants[request["grant_id"]]
+        if grant["generation"] != request["generation"] or grant["status"] not in ("active", "paused"):
+            tables.drop(tables.refresh_requests, request["id"])
 
 
 @carries_out(claim.REVOCATIONS)

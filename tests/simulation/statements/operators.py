@@ -31,14 +31,14 @@ def resume_client(tables: Tables, p: Parameters) -> None:
     tables.change(tables.valves[p["id"]], paused_by_operator=False)
 
 
-@carries_out(operator_actions.WISH)
-def wish(tables: Tables, p: Parameters) -> list[Row]:
+@carries_out(operator_actions.REQUEST_REFRESH)
+def request(tables: Tables, p: Parameters) -> list[Row]:
     grant = tables.grants[p["id"]]
     youngest = MINUTE if grant["life"] is None else min(MINUTE, grant["life"] / 4)
     if grant["refreshed_at"] is not None and grant["refreshed_at"] > tables.now - youngest:
         return [{"awaited": grant["generation"]}]
     same = (grant["id"], grant["generation"])
-    if all((row["grant_id"], row["generation"]) != same for row in tables.wishes.values()):
+    if all((row["grant_id"], row["generation"]) != same for row in tables.refresh_requests.values()):
         number = tables.next_id("refresh_requests")
         row = {
             "id": number,
@@ -48,7 +48,7 @@ def wish(tables: Tables, p: Parameters) -> list[Row]:
             "rejected": False,
             "requested_at": tables.now,
         }
-        tables.put(tables.wishes, number, row)
+        tables.put(tables.refresh_requests, number, row)
     return [{"awaited": grant["generation"] + 1}]
 
 

@@ -171,7 +171,7 @@ def times(provider: Provider, **more: timedelta) -> tuple[float, float]:
     return found.deadline / SECOND, found.lease / SECOND
 
 
-def test_a_provider_without_wishes_gets_the_defaults() -> None:
+def test_a_provider_that_asks_for_nothing_gets_the_defaults() -> None:
     assert times(Provider(name="x")) == (30, 60)
 
 

@@ -51,9 +51,9 @@ def test_no_more_is_claimed_than_fits_in_one_transaction() -> None:
     assert budget(OPEN, at=NOW, under_way=0, most=500) == Budget(500)
 
 
-def test_of_every_four_slots_one_is_for_revocations_one_for_the_failing_and_two_for_wishes() -> None:
-    assert shares(0, 4) == Shares(revocations=1, failing=1, wishes=2)
-    assert shares(7, 400) == Shares(revocations=100, failing=100, wishes=200)
+def test_of_every_four_slots_one_is_for_revocations_one_for_the_failing_and_two_for_refresh_requests() -> None:
+    assert shares(0, 4) == Shares(revocations=1, failing=1, requests=2)
+    assert shares(7, 400) == Shares(revocations=100, failing=100, requests=200)
 
 
 @given(st.integers(0, 2**62), st.lists(st.integers(1, 5), min_size=1, max_size=40))
@@ -64,7 +64,7 @@ def test_shares_are_kept_over_time_also_where_slots_come_one_by_one(slot_no: int
         slot_no += count
     total = sum(counts)
 
-    assert sum(share.revocations + share.failing + share.wishes for share in given_out) == total
+    assert sum(share.revocations + share.failing + share.requests for share in given_out) == total
     assert abs(sum(share.revocations for share in given_out) - total / 4) < 1
     assert abs(sum(share.failing for share in given_out) - total / 4) < 1
 
