@@ -9,6 +9,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import assert_never
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
@@ -36,7 +37,7 @@ from tasks.journal import JournalBroken, Position
 from tasks.oauth import messages
 from tasks.oauth.messages import Registration
 from tasks.oauth.provider import Reach
-from tasks.oauth.transport import Answer, NotSent, Response
+from tasks.oauth.transport import Answer, HeldBack, NotSent, Response
 from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown, outcome
 from tasks.policy.valve import USABLE_SHARE, Result, Sign
 from tasks.runtime import clock, retry, valves
@@ -259,34 +260,27 @@ def _settle(
                         return store(connection, given, vault=place.vault, who=who)
                     except ConsentError as error:
                         return error
-                case NotSent(code=code) | NotNow(code=code, unknown=False):
+                case HeldBack(code=code) | NotSent(code=code) | NotNow(code=code, unknown=False):
                     connect_request.give_back(connection, begun.grant_id)
                     return ExchangeNotSent(code)
+                case Refused(code=code) | NotUnderstood(code=code):
+                    return ExchangeRefused("invalid_grant" if code in REFUSED_CODES else code)
+                case NotNow(code=code) | Unknown(code=code):
+                    return ExchangeUnclear(code)
                 case _:
-                    return _refusal(end)
+                    assert_never(end)
 
     return retry.while_database_away(write, give_up=place.giving_up, patience=patience)
-
-
-def _refusal(end: Outcome) -> Exception:
-    match end:
-        case Refused(code=code) | NotUnderstood(code=code):
-            return ExchangeRefused("invalid_grant" if code in REFUSED_CODES else code)
-        case NotNow(code=code) | Unknown(code=code):
-            return ExchangeUnclear(code)
-        case _:
-            return ExchangeUnclear("unknown")
 
 
 def _feed_valve(
     connection: Connection, registered: Registered, begun: Begun, end: Outcome, started_at: datetime
 ) -> None:
     """Tell the client's valve; a refused code says nothing about the provider."""
-    sign = Sign.NEUTRAL if getattr(end, "code", None) in REFUSED_CODES else sign_of(end)
+    sign = Sign.NEUTRAL if end.code in REFUSED_CODES else sign_of(end)
     if sign is None:
         return
-    wait = getattr(end, "retry_after", None)
-    ended = Result(begun.grant_id, started_at, sign, end.code, wait)
+    ended = Result(begun.grant_id, started_at, sign, end.code, end.retry_after, isinstance(end, Refreshed))
     numbers = {begun.client_id: registered.known.credentials_no}
     valves.feed(connection, {begun.client_id: [ended]}, numbers)
 

@@ -5,6 +5,7 @@ slot of the client's rate and passes the guard.
 """
 
 from datetime import timedelta
+from typing import Self
 
 from models import client as clients
 from models.database import transaction
@@ -12,10 +13,10 @@ from models.revocation import Branch
 from tasks.oauth import messages
 from tasks.oauth.errors import LabelNotChosen
 from tasks.oauth.messages import Request
-from tasks.oauth.transport import Answer, NotSent, Response
+from tasks.oauth.transport import Answer, HeldBack, Response
 from tasks.policy.outcome import Life, presented, probed
 from tasks.policy.valve import USABLE_SHARE
-from tasks.refresh import HeldBack, check
+from tasks.refresh import check
 from tasks.runtime import clock, retry
 from tasks.runtime.attempt import Arrived, Attempt
 from tasks.runtime.runtime import Workplace
@@ -35,6 +36,13 @@ class NotYet(Exception):
         self.http_status = http_status
         self.failed = failed
         self.wait: timedelta | None = None
+
+    @classmethod
+    def of(cls, held: HeldBack) -> Self:
+        """Nothing may be sent now."""
+        made = cls(held.code, failed=False)
+        made.wait = held.wait
+        return made
 
 
 class Liveness:
@@ -113,10 +121,8 @@ class Liveness:
         deadline = self.attempt.registered.times.deadline
         sending = retry.send(self.place.transport, request, deadline=deadline, guard=lambda: check(self.place, asking))
         answer = self.place.transport.submit(sending).result()
-        if isinstance(answer, NotSent) and answer.code == "guard":
-            held = NotYet(str(answer.error), failed=False)
-            held.wait = answer.error.held.wait if isinstance(answer.error, HeldBack) else None
-            raise held
+        if isinstance(answer, HeldBack):
+            raise NotYet.of(answer)
         return answer
 
     def _attempt_with(self, branch: Branch) -> Attempt:

@@ -29,8 +29,8 @@ from models.sealing.keys import VaultError
 from tasks.oauth import messages
 from tasks.oauth.errors import OAuthError
 from tasks.oauth.messages import Request
-from tasks.oauth.transport import Answer, NotSent
-from tasks.policy.guard import Held, guard
+from tasks.oauth.transport import Answer, HeldBack, NotSent
+from tasks.policy.guard import guard
 from tasks.policy.timing import release_wait
 from tasks.runtime import clock, retry, runtime
 from tasks.runtime.attempt import Arrived, Attempt
@@ -43,14 +43,6 @@ MOST_JOBS = 1000  # in one message; ours carry at most a batch
 UNUSABLE_WAIT = timedelta(minutes=1)
 
 PutOff = Callable[[Sequence[tuple[UUID, int, timedelta]]], None]  # grant_id, claim_no, and how long to wait
-
-
-class HeldBack(Exception):
-    """The guard says no: nothing was sent, and the job is given back."""
-
-    def __init__(self, held: Held) -> None:
-        super().__init__(held.why)
-        self.held = held
 
 
 @shared_task(name="evergrant.refresh", ignore_result=True)
@@ -132,20 +124,21 @@ def ask(place: Workplace, attempt: Attempt) -> None:
     """Send the one request of an attempt on the loop thread; whatever becomes of it arrives to be settled."""
     place.begin(attempt)
     try:
-        check(place, attempt)
-        request = request_of(place, attempt)
+        request = check(place, attempt) or request_of(place, attempt)
     except Exception as error:  # noqa: BLE001  # whatever it is, nothing was sent
-        _arrive(place, attempt, NotSent("guard", error))
-        return
-    place.transport.launch(_ask(place, attempt, request, clock.boot()))
+        request = HeldBack(str(error))
+    if isinstance(request, HeldBack):
+        _arrive(place, attempt, request)
+    else:
+        place.transport.launch(_ask(place, attempt, request, clock.boot()))
 
 
 async def _ask(place: Workplace, attempt: Attempt, request: Request, launched_at: timedelta) -> None:
     deadline = attempt.registered.times.deadline
 
-    def may_leave() -> None:
+    def may_leave() -> HeldBack | None:
         place.leaves(attempt, launched_at=launched_at)
-        check(place, attempt)
+        return check(place, attempt)
 
     try:
         answer = await retry.send(place.transport, request, deadline=deadline, guard=may_leave)
@@ -153,31 +146,24 @@ async def _ask(place: Workplace, attempt: Attempt, request: Request, launched_at
         # Cancelled at the end of the process: the attempt lease lapses and the next one finds it in doubt.
         log.exception("refresh.abandoned", grant_id=str(attempt.job.grant_id))
         raise
-    if isinstance(answer, NotSent) and answer.code != "guard":
+    if isinstance(answer, NotSent):
         place.note_late(attempt)
     _arrive(place, attempt, answer)
 
 
-def check(place: Workplace, attempt: Attempt) -> None:
-    """Ask the guard.
-
-    Raises:
-        HeldBack: one of its checks says no.
-
-    """
+def check(place: Workplace, attempt: Attempt) -> HeldBack | None:
+    """Ask the guard; None: it may be sent."""
     client_id = attempt.job.client_id
-    held = guard(
+    return guard(
         attempt.situation(
             journal_writable=place.journal.check_writable() is None,
             valve_shut=attempt.job.valve_shut or (not attempt.job.canary and place.valve_is_shut(client_id)),
             stopping=place.stopping.is_set(),
         )
     )
-    if held is not None:
-        raise HeldBack(held)
 
 
-def request_of(place: Workplace, attempt: Attempt) -> Request:
+def request_of(place: Workplace, attempt: Attempt) -> Request | HeldBack:
     """Open the refresh token and write the request.
 
     Raises:
@@ -186,7 +172,7 @@ def request_of(place: Workplace, attempt: Attempt) -> Request:
     """
     job = attempt.job
     if job.sealed_refresh_token is None:
-        raise HeldBack(Held("no_refresh_token", UNUSABLE_WAIT))
+        return HeldBack("no_refresh_token", wait=UNUSABLE_WAIT)
     token = place.vault.open(job.sealed_refresh_token, table="grants", row_id=job.grant_id, purpose="refresh")
     return messages.refresh(attempt.registered.registration, refresh_token=token)
 

@@ -16,7 +16,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, assert_never
 from uuid import UUID
 
 import structlog
@@ -32,6 +32,7 @@ from tasks.liveness import Liveness, NotYet
 from tasks.oauth import messages
 from tasks.oauth.messages import Request
 from tasks.oauth.provider import Reach, Rotation
+from tasks.oauth.transport import HeldBack, NotSent
 from tasks.policy.outcome import (
     Accepted,
     Life,
@@ -192,9 +193,11 @@ class Ending(Liveness):
             case Unknown() | NotNow(unknown=True) | NotUnderstood(unknown=True) as end:
                 settle(self.place, [arrived])
                 raise NotYet(end.code, http_status=end.http_status)
+            case HeldBack() | NotSent() | NotNow() | NotUnderstood() as end:
+                self._feed(end.code, sign_of(end), end.retry_after)
+                raise NotYet(end.code, http_status=end.http_status)
             case end:
-                self._feed(end.code, sign_of(end), end)
-                raise NotYet(end.code, http_status=getattr(end, "http_status", None))
+                assert_never(end)
 
     def _present(self, branches: Sequence[Branch]) -> list[Branch]:
         """Use the access tokens that came of living predecessors, newest first; returns those that this has killed.
@@ -244,8 +247,8 @@ class Ending(Liveness):
             case Accepted():
                 self._feed("accepted", Sign.GOOD)
             case end:
-                self._feed(end.code, sign_of(end), end)
-                raise NotYet(end.code, http_status=getattr(end, "http_status", None))
+                self._feed(end.code, sign_of(end), end.retry_after)
+                raise NotYet(end.code, http_status=end.http_status)
 
     def _look_at(self, branch: Branch) -> Life:
         """See whether a revoked branch is dead.
@@ -266,12 +269,15 @@ class Ending(Liveness):
         return life
 
     def _refresh_request(self, branch: Branch) -> Request:
-        return request_of(self.place, self._attempt_with(branch))
+        request = request_of(self.place, self._attempt_with(branch))
+        if isinstance(request, HeldBack):
+            raise NotYet.of(request)
+        return request
 
-    def _feed(self, code: str, sign: Sign | None, end: object = None) -> None:
+    def _feed(self, code: str, sign: Sign | None, wait: timedelta | None = None) -> None:
         if sign is None:
             return
-        job, wait = self.attempt.job, getattr(end, "retry_after", None)
+        job = self.attempt.job
         with transaction() as connection:
             results = {job.client_id: [Result(job.grant_id, job.started_at, sign, code, wait)]}
             shut = valves.feed(connection, results, {})

@@ -22,8 +22,7 @@ from models.consent import NewGrant, insert
 from models.database import transaction
 from tasks import refresh
 from tasks.claim import Claimed, claim
-from tasks.oauth.transport import Answer, NotSent, Response, Silence
-from tasks.policy.guard import Held
+from tasks.oauth.transport import Answer, HeldBack, NotSent, Response, Silence
 from tasks.runtime import clock, registration
 from tasks.runtime.attempt import Arrived, Attempt
 from tasks.runtime.runtime import Workplace
@@ -38,7 +37,7 @@ BUSY = Response(503, {}, b"")
 TOO_MANY = Response(429, {"retry-after": "7"}, b"")
 LOST = Silence("timeout")
 UNREACHABLE = NotSent("connect_refused")
-HELD_BACK = NotSent("guard", refresh.HeldBack(Held("process_is_stopping")))
+HELD_BACK = HeldBack("process_is_stopping")
 
 _TIMES = text("""
 select table_name, column_name from information_schema.columns

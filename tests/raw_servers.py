@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from tasks.oauth.loop_thread import LoopThread
 from tasks.oauth.messages import Request
-from tasks.oauth.transport import Answer, Transport
+from tasks.oauth.transport import Answer, Guard, Transport
 
 LONG = timedelta(seconds=20)
 SHORT = timedelta(seconds=0.4)
@@ -106,7 +106,7 @@ class Bench:
         method: str = "POST",
         body: bytes = b"refresh_token=r",
         deadline: timedelta = LONG,
-        guard: Callable[[], None] | None = None,
+        guard: Guard | None = None,
         headers: dict[str, str] | None = None,
     ) -> Answer:
         request = Request(method, url, headers or {}, body if method == "POST" else b"")

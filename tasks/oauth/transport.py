@@ -25,7 +25,6 @@ from tasks.oauth.loop_thread import LoopThread
 from tasks.oauth.messages import Request
 
 T = TypeVar("T")
-Guard = Callable[[], None]
 
 BODY_LIMIT = 64 * 1024  # bytes of one answer, as sent and as decoded
 # aiohttp allows a header line 8190 bytes: a Content-Security-Policy may be longer, and the token set in the body
@@ -54,15 +53,35 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
-class NotSent:
-    """The request provably did not leave.
+class RequestEnd:
+    """How a request ended, as far as everybody asks: every outcome tells these.
 
-    `code`: dns, connect_refused, connect, connect_timeout, tls_certificate, tls, guard or bad_request; `error`: what
-    the guard raised.
+    `code`: in one word; `retry_after`: when we may come again, where the provider says so; `unknown`: the provider may
+    have acted or not, and nobody can know.
     """
 
     code: str
-    error: Exception | None = field(default=None, compare=False)
+    http_status: int | None = None
+    retry_after: timedelta | None = None
+    unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent(RequestEnd):
+    """The request provably did not leave.
+
+    `code`: dns, connect_refused, connect, connect_timeout, tls_certificate, tls or bad_request.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack(RequestEnd):
+    """A guard of ours said no: nothing was tried, and the job is given back, for `wait` or for 5 to 15 s."""
+
+    wait: timedelta | None = None
+
+
+Guard = Callable[[], HeldBack | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +97,11 @@ class Silence:
     headers: Mapping[str, str] = field(repr=False, default_factory=dict)
 
 
-Answer = Response | NotSent | Silence
+Answer = Response | NotSent | HeldBack | Silence
 
 
 class _Refused(Exception):
-    """The guard raised, or the library was about to send for a second time."""
+    """The guard said no, or the library was about to send for a second time."""
 
 
 class _TooLarge(Exception):
@@ -103,20 +122,23 @@ class _Flight:
         False  # to aiohttp, which asks the guard when it writes; if it ever did not, it may have written
     )
     begun: bool = False
-    refused_by: Exception | None = None
+    held: HeldBack | None = None
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def begin(self) -> None:
         """Ask the guard; from here on the first byte may have left."""
         self.refuse_second()
-        try:
-            if self.guard is not None:
-                self.guard()
-        except Exception as error:
-            self.refused_by = error
-            raise _Refused from error
+        self.held = self._asked()
+        if self.held is not None:
+            raise _Refused
         self.begun = True
+
+    def _asked(self) -> HeldBack | None:
+        try:
+            return None if self.guard is None else self.guard()
+        except Exception as error:  # noqa: BLE001  # a guard that fails has not said yes
+            return HeldBack(f"guard_failed_{type(error).__name__}")
 
     def refuse_second(self) -> None:
         """No way is known, but a second request is the one thing that must never happen."""
@@ -128,12 +150,12 @@ class _Flight:
         self.status = response.status
         self.headers = _headers(response)
 
-    def failed(self, error: Exception) -> NotSent | Silence:
+    def failed(self, error: Exception) -> NotSent | HeldBack | Silence:
         """Say what `error` proves, and nothing more."""
-        if self.begun or (self.handed_over and self.refused_by is None):
+        if self.begun or (self.handed_over and self.held is None):
             return Silence(_silence_code(error, head=self.status is not None), self.status, self.headers)
-        if self.refused_by is not None:
-            return NotSent("guard", self.refused_by)
+        if self.held is not None:
+            return self.held
         if not isinstance(error, aiohttp.ClientError | OSError | ValueError):
             raise error
         return NotSent(_not_sent_code(error))
@@ -173,7 +195,7 @@ class Transport:
         """Send once, on the loop thread; the deadline spans everything from the name to the answer's last byte.
 
         `before_first_byte` is called on the open connection, with nothing awaited between it and the first byte; if
-        it raises, nothing is sent. It must not block.
+        it holds the request back, nothing is sent. It must not block.
         """
         if not _sendable(request):
             return NotSent("bad_request")

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from tasks.oauth.transport import HeldBack
+
 HAND_OUT_LEAST: Final = timedelta(seconds=60)
 WAIT_CAP: Final = timedelta(minutes=5)
 SHORTLY: Final = timedelta(seconds=1)
@@ -33,40 +35,32 @@ class Situation:
     repeated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Nothing is sent, because of `why`; the job is given back, for `wait` or for 5 to 15 s."""
-
-    why: str
-    wait: timedelta | None = None
-
-
-def lease_is_too_short(now: Situation) -> Held | None:
+def lease_is_too_short(now: Situation) -> HeldBack | None:
     """The answer might come after somebody else may send."""
-    return Held("lease_is_too_short") if now.age + now.deadline > now.lease else None
+    return HeldBack("lease_is_too_short") if now.age + now.deadline > now.lease else None
 
 
-def journal_cannot_be_written(now: Situation) -> Held | None:
+def journal_cannot_be_written(now: Situation) -> HeldBack | None:
     """An answer could not be made safe."""
-    return None if now.journal_writable else Held("journal_cannot_be_written")
+    return None if now.journal_writable else HeldBack("journal_cannot_be_written")
 
 
-def client_is_paused(now: Situation) -> Held | None:
+def client_is_paused(now: Situation) -> HeldBack | None:
     """An operator said no since the claim: that stops everything but revocations."""
-    return Held("client_is_paused") if now.client_paused else None
+    return HeldBack("client_is_paused") if now.client_paused else None
 
 
-def valve_is_shut(now: Situation) -> Held | None:
+def valve_is_shut(now: Situation) -> HeldBack | None:
     """The provider or the breaker said no since the claim; a first repeat inside its grace goes on."""
-    return Held("valve_is_shut") if now.valve_shut and not _repeats_in_grace(now) else None
+    return HeldBack("valve_is_shut") if now.valve_shut and not _repeats_in_grace(now) else None
 
 
-def process_is_stopping(now: Situation) -> Held | None:
+def process_is_stopping(now: Situation) -> HeldBack | None:
     """A worker that was told to stop begins nothing."""
-    return Held("process_is_stopping") if now.stopping else None
+    return HeldBack("process_is_stopping") if now.stopping else None
 
 
-def profile_forbids(now: Situation) -> Held | None:
+def profile_forbids(now: Situation) -> HeldBack | None:
     """A repeat could kill what is alive: at `family`, and at `grace` once the grace is over.
 
     There a grant in doubt waits until every journal that may hold its answer is drained, and until its access
@@ -80,12 +74,12 @@ def profile_forbids(now: Situation) -> Held | None:
         return None
     usable = (now.access_left or timedelta(0)) - _least(now)
     if usable > timedelta(0):
-        return Held("access_token_still_serves", min(usable, WAIT_CAP))
+        return HeldBack("access_token_still_serves", wait=min(usable, WAIT_CAP))
     began_after = now.in_doubt_for - now.age
     if now.rotation == "grace" and now.grace is not None and began_after <= 2 * now.grace:
-        return Held("grace_is_not_over", min(2 * now.grace - began_after + SHORTLY, WAIT_CAP))
+        return HeldBack("grace_is_not_over", wait=min(2 * now.grace - began_after + SHORTLY, WAIT_CAP))
     if now.journals_undrained:
-        return Held("journal_is_not_drained", WAIT_CAP if now.life is None else min(WAIT_CAP, now.life / 4))
+        return HeldBack("journal_is_not_drained", wait=WAIT_CAP if now.life is None else min(WAIT_CAP, now.life / 4))
     return None
 
 
@@ -108,7 +102,7 @@ def _least(now: Situation) -> timedelta:
     return HAND_OUT_LEAST if now.life is None else min(HAND_OUT_LEAST, now.life / 4)
 
 
-CHECKS: Final[tuple[Callable[[Situation], Held | None], ...]] = (
+CHECKS: Final[tuple[Callable[[Situation], HeldBack | None], ...]] = (
     process_is_stopping,
     journal_cannot_be_written,
     client_is_paused,
@@ -118,6 +112,6 @@ CHECKS: Final[tuple[Callable[[Situation], Held | None], ...]] = (
 )
 
 
-def guard(now: Situation) -> Held | None:
+def guard(now: Situation) -> HeldBack | None:
     """The first check that holds the request back, or None: it may be sent."""
     return next((held for check in CHECKS if (held := check(now)) is not None), None)

@@ -1,6 +1,7 @@
 """What an answer means (a frozen value each), by the table of docs/reference/outcomes.md.
 
 Refreshed      200 with a token set
+HeldBack       a guard of ours said no: nothing was tried
 NotSent        it provably was not sent: retry freely
 NotNow         429, 503: the client's valve shuts at once; after a 503 we also cannot know
 Refused        400 invalid_grant: one of these proves little
@@ -11,15 +12,15 @@ Unknown        we cannot know whether the provider acted: never a verdict
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import Enum, StrEnum
 from http import HTTPStatus
-from typing import Final
+from typing import Final, assert_never
 
 from tasks.oauth.messages import ErrorAnswer, TokenSet, read_token_answer
-from tasks.oauth.transport import SUCCESS, Answer, NotSent, Response, Silence
+from tasks.oauth.transport import SUCCESS, Answer, HeldBack, NotSent, RequestEnd, Response, Silence
 
 RETRY_AFTER: Final = "Retry-After"
 ABOUT_THE_TOKEN: Final = ("invalid_grant", "invalid_scope")  # and not about us, whoever says it
@@ -27,26 +28,21 @@ RETRY_AFTER_CAP: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
-class Refreshed:
+class Refreshed(RequestEnd):
     """The provider issued a token set."""
 
-    token_set: TokenSet
     code: str = "refreshed"
     http_status: int | None = HTTPStatus.OK
+    token_set: TokenSet = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
-class NotNow:
+class NotNow(RequestEnd):
     """The provider asks the whole client to wait."""
 
-    code: str
-    http_status: int
-    retry_after: timedelta | None
-    unknown: bool
-
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(RequestEnd):
     """The provider says that the refresh token is invalid (RFC 6749 §5.2)."""
 
     code: str = "invalid_grant"
@@ -54,27 +50,22 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class NotUnderstood:
+class NotUnderstood(RequestEnd):
     """The provider refuses, in words of its own: this grant, or all of us.
 
     `unknown`: it came as a success, so a machine in between may have written it after the provider had acted.
     """
 
-    code: str
-    http_status: int
-    unknown: bool = False
-
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(RequestEnd):
     """The request may have been carried out, or not."""
 
-    code: str
-    http_status: int | None
+    unknown: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(RequestEnd):
     """The revocation endpoint took the token (RFC 7009 §2.2); that proves nothing yet."""
 
     code: str = "accepted"
@@ -109,7 +100,8 @@ class Finding(StrEnum):
 
 _LIVES: Final = {Finding.ALIVE: Life.ALIVE, Finding.DEAD: Life.DEAD, Finding.REFRESHED: Life.ALIVE}
 
-Outcome = Refreshed | NotSent | NotNow | Refused | NotUnderstood | Unknown
+Outcome = Refreshed | HeldBack | NotSent | NotNow | Refused | NotUnderstood | Unknown
+"""Closed: whoever reads one names them all and ends in `assert_never`, so the type checker lists every place."""
 
 
 def outcome(  # noqa: PLR0911  # one a row of the table
@@ -125,7 +117,7 @@ def outcome(  # noqa: PLR0911  # one a row of the table
 
     """
     match answer:
-        case NotSent():
+        case NotSent() | HeldBack():
             return answer
         case Silence(status=HTTPStatus.TOO_MANY_REQUESTS | HTTPStatus.SERVICE_UNAVAILABLE as status):
             wait = retry_after(answer.headers, wall_clock, header=retry_after_header)
@@ -172,14 +164,16 @@ def probed(answer: Answer, end: Outcome) -> Finding:
             return Finding.REFRESHED
         case Refused():
             return Finding.DEAD
-        case NotSent(code="guard"):
+        case HeldBack():
             return Finding.BUSY
         case NotUnderstood(code="invalid_scope") if _is_own_word(answer):
             return Finding.ALIVE
         case NotUnderstood(code=code, unknown=False) if code not in ABOUT_THE_TOKEN:
             return Finding.MISCONFIGURED
-        case _:
+        case NotSent() | NotNow() | NotUnderstood() | Unknown():
             return Finding.UNCLEAR
+        case _:
+            assert_never(end)
 
 
 def presented(answer: Answer) -> Life:
@@ -200,7 +194,7 @@ def presented(answer: Answer) -> Life:
 def _success(response: Response) -> Outcome:
     match read_token_answer(response.body):
         case TokenSet() as token_set:
-            return Refreshed(token_set, http_status=response.status)
+            return Refreshed(token_set=token_set, http_status=response.status)
         case ErrorAnswer(code=code):
             return NotUnderstood(code, response.status, unknown=True)
         case _:
@@ -209,7 +203,7 @@ def _success(response: Response) -> Outcome:
 
 def _client_error(response: Response, *, proven: bool) -> Outcome:
     match read_token_answer(response.body):
-        case ErrorAnswer(code="invalid_grant") if response.status == HTTPStatus.BAD_REQUEST and _is_json(response.body):
+        case ErrorAnswer(code="invalid_grant") if _is_own_word(response):
             return Refused() if proven else NotUnderstood("invalid_grant_unproven", response.status)
         case ErrorAnswer(code=code):
             return NotUnderstood(code, response.status)

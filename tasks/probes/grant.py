@@ -7,6 +7,7 @@ after all has consumed the token, and an answer that never came may have: both a
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import assert_never
 from uuid import UUID
 
 from models import client as clients
@@ -14,8 +15,8 @@ from models import probe as taking
 from models.database import transaction
 from tasks import refresh
 from tasks.oauth import messages
-from tasks.oauth.transport import Answer, NotSent
-from tasks.policy.outcome import Finding, NotNow, NotUnderstood, Refreshed, Unknown, probed
+from tasks.oauth.transport import Answer, HeldBack, NotSent
+from tasks.policy.outcome import Finding, NotNow, NotUnderstood, Refreshed, Refused, Unknown, probed
 from tasks.policy.valve import USABLE_SHARE
 from tasks.runtime import clock, retry
 from tasks.runtime.attempt import Arrived, Attempt
@@ -66,21 +67,21 @@ def _carry_out(place: Workplace, attempt: Attempt, was_due_in: timedelta) -> Fin
     match end:
         case Refreshed() | Unknown() | NotNow() | NotUnderstood(unknown=True):
             settle(place, [arrived])
-        case _:
+        case HeldBack() | NotSent() | Refused() | NotUnderstood():
             refresh.give_back([(job.grant_id, job.claim_no, was_due_in)])
+        case _:
+            assert_never(end)
     return probed(answer, end)
 
 
 def _ask(place: Workplace, attempt: Attempt) -> Answer:
     job = attempt.job
-    try:
-        refresh.check(place, attempt)
-        if job.sealed_refresh_token is None:
-            return NotSent("guard")
-        token = place.vault.open(job.sealed_refresh_token, table="grants", row_id=job.grant_id, purpose="refresh")
-        request = messages.probe(attempt.registered.registration, refresh_token=token)
-    except refresh.HeldBack as error:
-        return NotSent("guard", error)
+    if (held := refresh.check(place, attempt)) is not None:
+        return held
+    if job.sealed_refresh_token is None:
+        return HeldBack("no_refresh_token")
+    token = place.vault.open(job.sealed_refresh_token, table="grants", row_id=job.grant_id, purpose="refresh")
+    request = messages.probe(attempt.registered.registration, refresh_token=token)
     sending = retry.send(
         place.transport,
         request,

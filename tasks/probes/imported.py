@@ -126,7 +126,7 @@ class ImportedTokenProbe:
         """Tell the client's valve how a question ended."""
         sign = SIGNS.get(finding) or sign_of(end)
         if sign is not None:
-            ended = Result(uuid4(), started_at, sign, end.code, getattr(end, "retry_after", None))
+            ended = Result(uuid4(), started_at, sign, end.code, end.retry_after)
             with transaction() as connection:
                 valves.feed(connection, {self.registered.known.id: [ended]}, {})
 

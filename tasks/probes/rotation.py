@@ -22,7 +22,7 @@ from tasks import refresh
 from tasks.oauth import messages
 from tasks.oauth.errors import LabelNotChosen
 from tasks.oauth.messages import Request
-from tasks.oauth.transport import Answer, NotSent
+from tasks.oauth.transport import Answer, HeldBack, NotSent
 from tasks.policy.outcome import Life, Refreshed, Refused, presented
 from tasks.policy.rotation import RotationFinding, Seen, Step, next_step
 from tasks.runtime import clock, rate_slot, retry
@@ -190,7 +190,7 @@ class Experiment:
             answer = self._send(attempt, self._presentation(access_token, attempt.job))
         finally:
             self._give_back(attempt)
-        if isinstance(answer, NotSent) and answer.code == "guard":
+        if isinstance(answer, HeldBack):
             raise self._broken_off(answer, answer.code)
         return Seen.USED if presented(answer) is Life.ALIVE else Seen.UNTOLD
 
@@ -268,14 +268,12 @@ class Experiment:
         except Exception:
             self._give_back(attempt)
             raise
-        answer = self._send(attempt, request)
+        answer = request if isinstance(request, HeldBack) else self._send(attempt, request)
         return Arrived(attempt, answer, clock.wall())
 
     def _send(self, attempt: Attempt, request: Request) -> Answer:
-        try:
-            refresh.check(self.place, attempt)
-        except refresh.HeldBack as error:
-            return NotSent("guard", error)
+        if (held := refresh.check(self.place, attempt)) is not None:
+            return held
         self.requests += 1
         deadline = self.registered.times.deadline
         sending = retry.send(
@@ -288,8 +286,8 @@ class Experiment:
 
     def _broken_off(self, answer: Answer, code: str) -> BrokenOff:
         """The end of the probe; what was sent and not answered leaves us in doubt of the grant."""
-        if isinstance(answer, NotSent):
-            return BrokenOff(str(answer.error) if answer.code == "guard" else code)
+        if isinstance(answer, HeldBack | NotSent):
+            return BrokenOff(code)
         self.usable = None
         return BrokenOff(code)
 

@@ -10,6 +10,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import assert_never
 from uuid import UUID
 
 from models.attempt import Started
@@ -19,7 +20,7 @@ from models.settlement import PREDECESSORS_KEPT, Ended, Held, Stored, Surplus
 from models.suspects import Surroundings
 from settings import Settings
 from tasks.oauth.messages import TokenSet, scope_set
-from tasks.oauth.transport import NotSent
+from tasks.oauth.transport import HeldBack, NotSent
 from tasks.policy import guard, refusal, timing
 from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown, outcome
 from tasks.policy.refusal import Refusals
@@ -31,6 +32,7 @@ GAVE_UP = "gave_up"
 REFUSED = "refused"
 OUR_CONFIGURATION = "our_configuration"
 ENDING = ("revoking", "revoked")
+Failure = NotSent | NotNow | Refused | NotUnderstood | Unknown  # an attempt that was made, and brought no token set
 
 
 @dataclass(slots=True)
@@ -94,10 +96,12 @@ def sign_of(end: Outcome) -> Sign | None:
             return Sign.REFUSED
         case NotNow():
             return Sign.NOT_NOW
-        case NotSent(code="guard"):
+        case HeldBack():
             return None
-        case _:
+        case NotSent() | Unknown():
             return Sign.BAD
+        case _:
+            assert_never(end)
 
 
 def read_refusals(
@@ -161,10 +165,12 @@ class Decider:
         match end:
             case Refreshed(token_set=token_set):
                 self.token_set(arrived.asked, row, token_set)
-            case NotSent(code="guard", error=error):
-                self._release(arrived, error)
-            case _:
+            case HeldBack(wait=wait):
+                self._release(arrived, wait)
+            case Refused() | NotUnderstood() | NotNow() | NotSent() | Unknown():
                 self._end(arrived, row, end)
+            case _:
+                assert_never(end)
 
     # A token set
 
@@ -235,16 +241,13 @@ class Decider:
 
     # No token set
 
-    def _release(self, arrived: Arrived, error: Exception | None) -> None:
+    def _release(self, arrived: Arrived, wait: timedelta | None) -> None:
         job = arrived.attempt.job
-        why = getattr(error, "held", None)
-        wait = why.wait if isinstance(why, guard.Held) else None
         self.made.released.append((job.grant_id, job.claim_no, wait or timing.release_wait(random.random())))
 
-    def _end(self, arrived: Arrived, row: Held, end: Outcome) -> None:
+    def _end(self, arrived: Arrived, row: Held, end: Failure) -> None:
         job = arrived.attempt.job
         refused = isinstance(end, Refused)
-        unknown = isinstance(end, Unknown) or (isinstance(end, NotNow | NotUnderstood) and end.unknown)
         death = self._death(arrived, row) if refused else None
         failed = not refused and not (isinstance(end, NotNow) and not end.unknown)
         self.made.ended.append(
@@ -252,13 +255,13 @@ class Decider:
                 grant_id=job.grant_id,
                 claim_no=job.claim_no,
                 generation=job.generation,
-                unknown=unknown,
+                unknown=end.unknown,
                 failed=failed,
                 suspect=refused,
                 refused=isinstance(end, NotUnderstood),
                 due_at=row.at + self._wait(arrived, row, end),
                 code=end.code,
-                http_status=getattr(end, "http_status", None),
+                http_status=end.http_status,
                 reason=death.reason if death else None,
                 # Only a definite answer is a try: one that was lost, or never sent, must not cost a living pair.
                 former_token_id=job.former_token_id if refused else None,
@@ -268,35 +271,43 @@ class Decider:
         if cause is not None:
             self.made.letters[job.grant_id] = cause
 
-    def _wait(self, arrived: Arrived, row: Held, end: Outcome) -> timedelta:
+    def _wait(self, arrived: Arrived, row: Held, end: Failure) -> timedelta:
         """How long the grant is left alone after an attempt that brought no token set."""
-        job, chance = arrived.attempt.job, random.random()
-        unknown = isinstance(end, Unknown) or (isinstance(end, NotNow) and end.unknown)
+        job = arrived.attempt.job
         match end:
             case Refused():
                 return self._wait_of_suspect(job, row)
-            case NotNow() if not unknown:
-                return timing.release_wait(chance)
-            case NotUnderstood() if refusal.is_its_own(self.refused[row.grant_id]):
-                return refusal.wait(self.refused[row.grant_id], row.life, at_most=self.settings.suspect_wait)
-            case _ if unknown and row.grace and guard.begins_doubt(job.started_at, row.doubt_since, row.grace):
-                return timedelta(0)  # the old token lives for seconds only: the first repeat goes at once
-            case _ if row.failing_for >= self.settings.horizon:
-                return timing.GAVE_UP_WAIT
+            case NotUnderstood() if refusal.is_its_own(known := self.refused[row.grant_id]):
+                return refusal.wait(known, row.life, at_most=self.settings.suspect_wait)
+            case NotNow(unknown=False):
+                return timing.release_wait(random.random())
+            case Unknown() | NotNow() if self._is_repeated_at_once(job, row):
+                return timedelta(0)
+            case NotUnderstood() | NotNow() | NotSent() | Unknown():
+                return self._back_off(row)
             case _:
-                return timing.back_off(
-                    row.failures + 1,
-                    first=timedelta(seconds=self.settings.backoff_first_seconds),
-                    cap=timedelta(seconds=self.settings.backoff_cap_seconds),
-                    chance=chance,
-                )
+                assert_never(end)
+
+    def _is_repeated_at_once(self, job: Started, row: Held) -> bool:
+        """At `grace` the old token lives for seconds only: the first repeat goes at once."""
+        return bool(row.grace) and guard.begins_doubt(job.started_at, row.doubt_since, row.grace)
+
+    def _back_off(self, row: Held) -> timedelta:
+        if row.failing_for >= self.settings.horizon:
+            return timing.GAVE_UP_WAIT
+        return timing.back_off(
+            row.failures + 1,
+            first=timedelta(seconds=self.settings.backoff_first_seconds),
+            cap=timedelta(seconds=self.settings.backoff_cap_seconds),
+            chance=random.random(),
+        )
 
     def _wait_of_suspect(self, job: Started, row: Held) -> timedelta:
         if row.suspect_at and row.untried_former_tokens > (job.former_token_id is not None):
             return timing.release_wait(random.random())
         return timing.quarter_of(row.life, at_most=self.settings.suspect_wait)
 
-    def _given_up(self, row: Held, end: Outcome) -> str | None:
+    def _given_up(self, row: Held, end: Failure) -> str | None:
         """The cause of a dead letter for a grant that has failed for as long as the horizon."""
         if isinstance(end, NotUnderstood) and refusal.is_its_own(known := self.refused[row.grant_id]):
             return REFUSED if refusal.is_hopeless(known, at=row.at, horizon=self.settings.horizon) else None

@@ -3,26 +3,16 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import assert_never
 from uuid import UUID
 
 from models.settlement import Held
-from tasks.oauth.transport import NotSent
+from tasks.oauth.transport import HeldBack, NotSent
 from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown
 from tasks.policy.timing import due_at
 from tasks.runtime import meters
 from tasks.runtime.attempt import Arrived
 from tasks.runtime.meters import Labels
-
-# Kinds of outcome, not codes: a provider may answer with any code that it likes.
-OUTCOMES: Final[dict[type, str]] = {
-    Refreshed: "refreshed",
-    NotSent: "not_sent",
-    NotNow: "not_now",
-    Refused: "refused",
-    NotUnderstood: "misconfigured",
-    Unknown: "unknown",
-}
 
 
 def count_refreshes(group: Sequence[Arrived], outcomes: Sequence[Outcome], held: Mapping[UUID, Held]) -> None:
@@ -49,5 +39,22 @@ def count_refreshes(group: Sequence[Arrived], outcomes: Sequence[Outcome], held:
     meters.LATENESS.add((labels, lateness) for labels, lateness in late if lateness >= timedelta(0))
 
 
-def _kind(outcome: Outcome) -> str:
-    return "held_back" if isinstance(outcome, NotSent) and outcome.code == "guard" else OUTCOMES[type(outcome)]
+def _kind(outcome: Outcome) -> str:  # noqa: PLR0911  # one a kind
+    """Kinds of outcome, not codes: a provider may answer with any code that it likes."""
+    match outcome:
+        case Refreshed():
+            return "refreshed"
+        case HeldBack():
+            return "held_back"
+        case NotSent():
+            return "not_sent"
+        case NotNow():
+            return "not_now"
+        case Refused():
+            return "refused"
+        case NotUnderstood():
+            return "misconfigured"  # as it was called in 0.1
+        case Unknown():
+            return "unknown"
+        case _:
+            assert_never(outcome)

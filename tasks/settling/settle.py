@@ -25,7 +25,7 @@ from models.database import transaction
 from models.settlement import Held
 from models.suspects import Surroundings
 from tasks.oauth.provider import Rotation
-from tasks.oauth.transport import NotSent
+from tasks.oauth.transport import HeldBack
 from tasks.policy.outcome import Outcome, Refreshed, Refused
 from tasks.policy.refusal import Refusals, feeds_the_breaker
 from tasks.policy.valve import Result, Sign
@@ -297,8 +297,8 @@ def _results(
         if known is not None and not feeds_the_breaker(known):
             sign = Sign.NEUTRAL
         if sign is not None:
-            wait = getattr(outcome, "retry_after", None)
-            ended = Result(job.grant_id, job.started_at, sign, outcome.code, wait, isinstance(outcome, Refreshed))
+            refreshed = isinstance(outcome, Refreshed)
+            ended = Result(job.grant_id, job.started_at, sign, outcome.code, outcome.retry_after, refreshed)
             results.setdefault(job.client_id, []).append(ended)
         if sign is Sign.GOOD:
             proven = arrived.attempt.registered.known.credentials_no
@@ -308,15 +308,14 @@ def _results(
 
 def _tell(arrived: Arrived, outcome: Outcome) -> None:
     job = arrived.attempt.job
-    held = str(outcome.error) if isinstance(outcome, NotSent) and outcome.code == "guard" else None
     log.info(
-        "refresh.held_back" if held else "refresh",
+        "refresh.held_back" if isinstance(outcome, HeldBack) else "refresh",
         client=arrived.attempt.registered.known.name,
         ref=job.ref,
         grant_id=str(job.grant_id),
         claim_no=job.claim_no,
         generation=job.generation,
-        outcome=held or outcome.code,
-        http_status=getattr(outcome, "http_status", None),
+        outcome=outcome.code,
+        http_status=outcome.http_status,
         duration_ms=round((clock.boot() - arrived.attempt.begun).total_seconds() * 1000),
     )

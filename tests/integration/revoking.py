@@ -8,6 +8,7 @@ from models import client as clients
 from models.database import transaction
 from simulator.control import SimulatorControl
 from tasks import refresh
+from tasks.oauth.transport import HeldBack
 from tasks.revoke import Ending, begin
 from tasks.runtime import retry
 from tests.harness import Harness
@@ -37,6 +38,7 @@ def ask(harness: Harness, client: int) -> None:
     """One real refresh of the grant that is due."""
     attempt = harness.begin(client)
     request = refresh.request_of(harness.place, attempt)
+    assert not isinstance(request, HeldBack)
     sending = retry.send(harness.place.transport, request, deadline=timedelta(seconds=5), guard=lambda: None)
     harness.settle((attempt, harness.place.transport.submit(sending).result()))
 

@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from models.claim import Job
 from tasks import journal as journals
 from tasks import refresh
-from tasks.oauth.transport import Answer, NotSent
+from tasks.oauth.transport import Answer
 from tasks.runtime import clock
 from tasks.runtime.attempt import Arrived, Attempt
 from tasks.settling import replay
@@ -154,10 +154,8 @@ class Machine(RuleBasedStateMachine):
         self._send(self._take(self.started, data))
 
     def _send(self, attempt: Attempt) -> None:
-        try:
-            refresh.check(self.harness.place, attempt)
-        except refresh.HeldBack as held:
-            self.arrived.append(Arrived(attempt, NotSent("guard", held), clock.wall()))
+        if (held := refresh.check(self.harness.place, attempt)) is not None:
+            self.arrived.append(Arrived(attempt, held, clock.wall()))
             return
         for other in self.flying:
             if other.attempt.job.grant_id == attempt.job.grant_id:

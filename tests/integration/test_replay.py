@@ -340,7 +340,7 @@ def _held_back(harness: Harness, client: int) -> str | None:
     attempt = harness.begin(client)
     held = guard(attempt.situation(journal_writable=True, valve_shut=False, stopping=False))
     harness.settle((attempt, HELD_BACK))
-    return None if held is None else held.why
+    return None if held is None else held.code
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

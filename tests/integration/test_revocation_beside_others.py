@@ -13,6 +13,7 @@ from models.database import engine
 from simulator.control import SimulatorControl
 from tasks import refresh
 from tasks.journal import Entry
+from tasks.oauth.transport import HeldBack
 from tasks.revoke import Ending, begin
 from tasks.runtime import clock, retry
 from tasks.settling import replay
@@ -90,6 +91,7 @@ def test_the_job_waits_while_a_refresh_is_under_way_and_takes_its_set_with_it(
     end(harness, client)
     assert simulator.requests() == []
     request = refresh.request_of(harness.place, attempt)
+    assert not isinstance(request, HeldBack)
     sending = retry.send(harness.place.transport, request, deadline=timedelta(seconds=5), guard=lambda: None)
     harness.settle((attempt, harness.place.transport.submit(sending).result()))
     for _ in range(3):

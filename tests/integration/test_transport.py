@@ -14,7 +14,7 @@ import pytest
 
 from tasks.oauth import transport
 from tasks.oauth.messages import Request
-from tasks.oauth.transport import NotSent, Response, Silence, Transport
+from tasks.oauth.transport import Guard, HeldBack, NotSent, Response, Silence, Transport
 from tests.certificates import self_signed
 from tests.raw_servers import BOUND, LONG, OK, SHORT, Bench, Peer, answering, hang, keep_answering
 
@@ -153,28 +153,28 @@ def test_a_request_that_cannot_be_written_opens_no_connection(bench: Bench) -> N
     assert server.connections == 0
 
 
-class Shut(Exception):
-    """What the guard of these tests raises."""
+def refuse() -> HeldBack:
+    return HeldBack("shut")
 
 
-def refuse() -> None:
-    raise Shut
+def fail() -> HeldBack:
+    raise RuntimeError
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("kept", [False, True], ids=["new connection", "kept connection"])
-def test_a_guard_that_raises_lets_no_byte_out_and_gives_the_connection_up(
-    bench: Bench, method: str, kept: bool
+@pytest.mark.parametrize(("guard", "why"), [(refuse, "shut"), (fail, "guard_failed_RuntimeError")])
+def test_a_guard_that_says_no_or_fails_lets_no_byte_out_and_gives_the_connection_up(
+    bench: Bench, method: str, kept: bool, guard: Guard, why: str
 ) -> None:
     server = bench.serve(keep_answering)
     before = int(kept)
     for _ in range(before):
         bench.ask(server.url())
 
-    answer = bench.ask(server.url(), method=method, guard=refuse)
+    answer = bench.ask(server.url(), method=method, guard=guard)
 
-    assert isinstance(answer, NotSent)
-    assert (answer.code, type(answer.error)) == ("guard", Shut)
+    assert answer == HeldBack(why)
     bench.until_ended(server)
     assert (server.connections, len(server.requests), server.leftovers) == (1, before, [b""])
 

@@ -108,11 +108,8 @@ class SimulatedTransport:
         await pause(self.process, random.random() * (5 if fate == "late" else 0.05))
         if fate == "refused":
             return NotSent("connect_refused")
-        try:
-            if before_first_byte is not None:
-                before_first_byte()
-        except Exception as error:  # noqa: BLE001  # as the real one says it
-            return NotSent("guard", error)
+        if before_first_byte is not None and (held := before_first_byte()) is not None:
+            return held
         sent = self._first_byte(request, fate, before_first_byte)
         self.process.step("first byte")
         if self.network.weather.freeze_last and random.random() < self.network.weather.freeze_last:

@@ -19,8 +19,7 @@ from models.suspects import Surroundings
 from settings import Settings
 from tasks.oauth.messages import Registration, TokenSet
 from tasks.oauth.provider import AttemptTimes, Provider
-from tasks.oauth.transport import Answer, NotSent, Response, Silence
-from tasks.policy import guard
+from tasks.oauth.transport import Answer, HeldBack, NotSent, Response, Silence
 from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown
 from tasks.policy.valve import Sign
 from tasks.runtime.attempt import Arrived, Attempt
@@ -203,14 +202,14 @@ def test_the_providers_own_name_of_retry_after_is_honoured() -> None:
 @pytest.mark.parametrize(
     ("end", "sign"),
     [
-        (Refreshed(TokenSet("at")), Sign.GOOD),
+        (Refreshed(token_set=TokenSet("at")), Sign.GOOD),
         (Refused(), Sign.NEUTRAL),
         (NotNow("http_429", 429, None, unknown=False), Sign.NOT_NOW),
         (NotNow("http_503", 503, None, unknown=True), Sign.NOT_NOW),
         (NotUnderstood("invalid_client", 401), Sign.REFUSED),
         (Unknown("timeout", None), Sign.BAD),
         (NotSent("dns"), Sign.BAD),
-        (NotSent("guard"), None),
+        (HeldBack("valve_is_shut"), None),
     ],
 )
 def test_what_an_outcome_tells_the_valve(end: Outcome, sign: Sign | None) -> None:
@@ -278,7 +277,7 @@ def test_at_grace_the_first_repeat_goes_at_once_and_later_ones_back_off() -> Non
 
 
 def test_a_job_that_the_guard_held_back_is_given_back_and_nothing_else() -> None:
-    made = decided(NotSent("guard", RuntimeError("no")))
+    made = decided(HeldBack("process_is_stopping"))
 
     [(grant_id, claim_no, wait)] = made.released
     assert (grant_id, claim_no) == (GRANT, 12)
@@ -287,10 +286,7 @@ def test_a_job_that_the_guard_held_back_is_given_back_and_nothing_else() -> None
 
 
 def test_a_wait_of_the_profile_is_kept() -> None:
-    error = RuntimeError("held")
-    error.held = guard.Held("access_token_still_serves", MINUTE)  # type: ignore[attr-defined]
-
-    assert decided(NotSent("guard", error)).released == [(GRANT, 12, MINUTE)]
+    assert decided(HeldBack("access_token_still_serves", wait=MINUTE)).released == [(GRANT, 12, MINUTE)]
 
 
 bodies = st.binary(max_size=100) | st.sampled_from([INVALID_GRANT.body, TOKENS.body, TOKENS.body[:-9], b"[" * 9999])

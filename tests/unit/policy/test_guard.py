@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.policy.guard import Held, Situation, begins_doubt, guard
+from tasks.oauth.transport import HeldBack
+from tasks.policy.guard import Situation, begins_doubt, guard
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -37,19 +38,19 @@ def test_a_grant_that_is_not_in_doubt_may_be_sent_at_every_profile(rotation: str
 
 
 def test_what_is_not_sent_for_a_reason_of_this_process_says_so() -> None:
-    assert guard(replace(IDLE, stopping=True)) == Held("process_is_stopping")
-    assert guard(replace(IDLE, journal_writable=False)) == Held("journal_cannot_be_written")
-    assert guard(replace(IDLE, valve_shut=True)) == Held("valve_is_shut")
+    assert guard(replace(IDLE, stopping=True)) == HeldBack("process_is_stopping")
+    assert guard(replace(IDLE, journal_writable=False)) == HeldBack("journal_cannot_be_written")
+    assert guard(replace(IDLE, valve_shut=True)) == HeldBack("valve_is_shut")
 
 
 def test_an_operators_pause_holds_also_a_first_repeat_inside_its_grace() -> None:
     paused = replace(GRACE, in_doubt_for=SECOND, client_paused=True)
-    assert guard(paused) == Held("client_is_paused")
+    assert guard(paused) == HeldBack("client_is_paused")
 
 
 @pytest.mark.parametrize(("age", "held"), [(0, False), (30, False), (30.001, True), (60, True), (3600, True)])
 def test_the_deadline_must_end_inside_the_lease(age: float, held: bool) -> None:
-    assert guard(replace(IDLE, age=age * SECOND)) == (Held("lease_is_too_short") if held else None)
+    assert guard(replace(IDLE, age=age * SECOND)) == (HeldBack("lease_is_too_short") if held else None)
 
 
 # ── in doubt ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -67,12 +68,12 @@ DOUBT = replace(IDLE, in_doubt_for=MINUTE)
 
 
 def test_at_family_a_grant_in_doubt_waits_while_its_access_token_can_be_handed_out() -> None:
-    assert guard(replace(DOUBT, access_left=90 * SECOND)) == Held("access_token_still_serves", 30 * SECOND)
-    assert guard(replace(DOUBT, access_left=61 * SECOND)) == Held("access_token_still_serves", SECOND)
+    assert guard(replace(DOUBT, access_left=90 * SECOND)) == HeldBack("access_token_still_serves", wait=30 * SECOND)
+    assert guard(replace(DOUBT, access_left=61 * SECOND)) == HeldBack("access_token_still_serves", wait=SECOND)
 
 
 def test_a_wait_of_the_profile_is_looked_at_again_after_five_minutes_at_most() -> None:
-    assert guard(replace(DOUBT, access_left=120 * MINUTE)) == Held("access_token_still_serves", 5 * MINUTE)
+    assert guard(replace(DOUBT, access_left=120 * MINUTE)) == HeldBack("access_token_still_serves", wait=5 * MINUTE)
 
 
 @pytest.mark.parametrize("left", [timedelta(0), -MINUTE, SECOND, 60 * SECOND, None])
@@ -84,7 +85,7 @@ def test_too_short_is_a_quarter_of_a_short_life() -> None:
     short = replace(DOUBT, life=20 * SECOND)
 
     assert guard(replace(short, access_left=5 * SECOND)) is None
-    assert guard(replace(short, access_left=7 * SECOND)) == Held("access_token_still_serves", 2 * SECOND)
+    assert guard(replace(short, access_left=7 * SECOND)) == HeldBack("access_token_still_serves", wait=2 * SECOND)
 
 
 @pytest.mark.parametrize("left", [timedelta(0), None, 20 * MINUTE])
@@ -98,7 +99,7 @@ def test_at_family_a_grant_in_doubt_waits_for_the_journal_however_short_its_acce
 def test_the_journal_is_waited_for_in_steps(life: timedelta | None, wait: timedelta) -> None:
     waiting = replace(DOUBT, access_left=None, journals_undrained=True, life=life)
 
-    assert guard(waiting) == Held("journal_is_not_drained", wait)
+    assert guard(waiting) == HeldBack("journal_is_not_drained", wait=wait)
 
 
 def test_a_grace_that_a_provider_file_names_means_nothing_at_family() -> None:
@@ -118,8 +119,10 @@ def test_at_grace_a_repeat_must_end_inside_the_grace(since: float, sent: bool) -
 def test_at_grace_a_grant_in_doubt_is_like_family_once_the_grace_is_over() -> None:
     late = replace(GRACE, in_doubt_for=62 * SECOND)
 
-    assert guard(late) == Held("access_token_still_serves", 5 * MINUTE)
-    assert guard(replace(late, access_left=None, journals_undrained=True)) == Held("journal_is_not_drained", 5 * MINUTE)
+    assert guard(late) == HeldBack("access_token_still_serves", wait=5 * MINUTE)
+    assert guard(replace(late, access_left=None, journals_undrained=True)) == HeldBack(
+        "journal_is_not_drained", wait=5 * MINUTE
+    )
     assert guard(replace(late, access_left=None)) is None
 
 
@@ -128,7 +131,7 @@ def test_at_grace_nothing_is_sent_until_the_grace_of_every_repeat_is_over(since:
     """What goes then is repeated like a first attempt: it must not be an earlier one's grace that it ends in."""
     late = replace(GRACE, age=0 * SECOND, access_left=None, in_doubt_for=since * SECOND)
 
-    assert guard(late) == Held("grace_is_not_over", wait * SECOND)
+    assert guard(late) == HeldBack("grace_is_not_over", wait=wait * SECOND)
     assert guard(replace(late, in_doubt_for=(since + 5) * SECOND, age=5 * SECOND)) == guard(late)
 
 
@@ -146,16 +149,16 @@ def test_at_grace_the_first_repeat_goes_ahead_of_the_valve_and_the_later_ones_do
     shut = replace(GRACE, in_doubt_for=8 * SECOND, valve_shut=True)
 
     assert guard(shut) is None
-    assert guard(replace(shut, repeated=True)) == Held("valve_is_shut")
-    assert guard(replace(shut, in_doubt_for=25 * SECOND)) == Held("valve_is_shut")
-    assert guard(replace(shut, in_doubt_for=None)) == Held("valve_is_shut")
+    assert guard(replace(shut, repeated=True)) == HeldBack("valve_is_shut")
+    assert guard(replace(shut, in_doubt_for=25 * SECOND)) == HeldBack("valve_is_shut")
+    assert guard(replace(shut, in_doubt_for=None)) == HeldBack("valve_is_shut")
 
 
 @pytest.mark.parametrize("rotation", ["none", "on_use", "immediate", "family"])
 def test_no_other_profile_goes_ahead_of_the_valve(rotation: str) -> None:
     shut = replace(GRACE, rotation=rotation, in_doubt_for=SECOND, valve_shut=True)
 
-    assert guard(shut) == Held("valve_is_shut")
+    assert guard(shut) == HeldBack("valve_is_shut")
 
 
 times = st.timedeltas(timedelta(0), timedelta(hours=3))

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tasks.oauth.messages import TokenSet
-from tasks.oauth.transport import Answer, NotSent, Response, Silence
+from tasks.oauth.transport import Answer, HeldBack, NotSent, Response, Silence
 from tasks.policy.outcome import (
     RETRY_AFTER_CAP,
     Accepted,
@@ -27,7 +27,7 @@ from tasks.policy.outcome import (
 )
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-OUTCOMES = (Refreshed, NotSent, NotNow, Refused, NotUnderstood, Unknown)
+OUTCOMES = (Refreshed, HeldBack, NotSent, NotNow, Refused, NotUnderstood, Unknown)
 INVALID_GRANT = b'{"error":"invalid_grant","error_description":"The provided authorization grant is invalid"}'
 TOKEN_SET = {"access_token": "at", "token_type": "Bearer", "expires_in": 7200, "refresh_token": "rt", "scope": "b a"}
 
@@ -43,16 +43,18 @@ def error(status: int, code: str) -> Response:
 # ── the table ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
-    "code", ["dns", "connect", "connect_refused", "connect_timeout", "tls", "tls_certificate", "guard"]
-)
+@pytest.mark.parametrize("code", ["dns", "connect", "connect_refused", "connect_timeout", "tls", "tls_certificate"])
 def test_what_never_left_is_not_sent(code: str) -> None:
     assert told(NotSent(code)) == NotSent(code)
 
 
+def test_what_a_guard_of_ours_held_back_is_no_answer_of_anybodys() -> None:
+    assert told(HeldBack("valve_is_shut", wait=timedelta(1))) == HeldBack("valve_is_shut", wait=timedelta(1))
+
+
 def test_a_200_with_a_token_set_is_refreshed() -> None:
     assert told(Response(200, body=json.dumps(TOKEN_SET).encode())) == Refreshed(
-        TokenSet("at", "rt", 7200, "b a", "Bearer")
+        token_set=TokenSet("at", "rt", 7200, "b a", "Bearer")
     )
 
 
@@ -353,7 +355,7 @@ def test_whatever_is_answered_is_an_outcome_and_a_verdict_needs_a_plain_400_inva
 def test_whatever_is_answered_to_a_revocation_a_probe_or_a_look_is_a_value(answer: Answer) -> None:
     end = revocation_outcome(answer, wall_clock=NOW)
 
-    assert isinstance(end, (Accepted, NotSent, NotNow, NotUnderstood, Unknown))
+    assert isinstance(end, (Accepted, HeldBack, NotSent, NotNow, NotUnderstood, Unknown))
     assert isinstance(probed(answer, told(answer)), Finding)
     assert isinstance(presented(answer), Life)
 
@@ -412,7 +414,7 @@ PROBES: dict[str, tuple[Answer, Finding]] = {
     "silence": (Silence("reset"), Finding.UNCLEAR),
     "a cut token set": (Silence("truncated", 200), Finding.UNCLEAR),
     "not sent": (NotSent("dns"), Finding.UNCLEAR),
-    "held back": (NotSent("guard"), Finding.BUSY),
+    "held back": (HeldBack("valve_is_shut"), Finding.BUSY),
 }
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tenacity import RetryCallState
 
 from tasks.oauth.messages import Request
-from tasks.oauth.transport import Answer, NotSent, Response, Silence, Transport
+from tasks.oauth.transport import Answer, HeldBack, NotSent, Response, Silence, Transport
 from tasks.runtime import retry
 
 REQUEST = Request("POST", "https://id.example/token")
@@ -59,7 +59,7 @@ FINAL: list[Answer] = [
     Response(500),
     Silence("timeout"),
     Silence("reset"),
-    NotSent("guard"),
+    HeldBack("valve_is_shut"),
     NotSent("bad_request"),
     NotSent("tls"),
     NotSent("tls_certificate"),
