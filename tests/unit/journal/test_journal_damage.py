@@ -60,7 +60,8 @@ def test_a_tail_that_never_reached_the_platter_reads_as_zeros_and_costs_only_its
     data = log.read_bytes()
     last = [found for found in scan(data) if isinstance(found, Frame)][-1]
     first, second = split(closed)
-    for length in range(last.offset, len(data), 7):
+    written = len(data.rstrip(b"\0"))  # what ends in zeros of its own (one in 256) has lost nothing there
+    for length in range(last.offset, written, 7):
         log.write_bytes(data[:length] + bytes(len(data) - length + 5000))
         assert refs(closed, vault) == first[:-1] + second
 
