@@ -23,11 +23,11 @@ from settings import PREFIX, Settings  # noqa: E402
 from tasks.policy.rotation import RotationFinding  # noqa: E402
 from tasks.probe import Finding  # noqa: E402
 from worker.cli import cli  # noqa: E402
+from worker.cli.clients.probe_rotation import FAILED as FAILED_ROTATION_PROBES  # noqa: E402
 from worker.cli.commands import Command, Group  # noqa: E402
 from worker.cli.failures import ExitCode  # noqa: E402
-from worker.cli.grant_probe import EXIT_CODES as EXIT_CODES_OF_PROBES  # noqa: E402
-from worker.cli.grants import HANDED_OVER, STATUSES  # noqa: E402
-from worker.cli.rotation_probe import FAILED as FAILED_ROTATION_PROBES  # noqa: E402
+from worker.cli.grants.probe import EXIT_CODES as EXIT_CODES_OF_PROBES  # noqa: E402
+from worker.cli.grants.record import HANDED_OVER, STATUSES  # noqa: E402
 from worker.cli.translations import CONNECT, snake  # noqa: E402
 from worker.embedded.errors import EmbeddedError  # noqa: E402
 
@@ -150,7 +150,7 @@ def error_codes() -> list[str]:
     """Every `error` that a command may tell: those written in its sources, and those made from a class's name."""
     written = {
         code
-        for path in (ROOT / "worker" / "cli").glob("*.py")
+        for path in (ROOT / "worker" / "cli").rglob("*.py")
         for code in re.findall(r'code="([a-z_]+)"', path.read_text(encoding="utf-8"))
     }
     classes = [*CONNECT, *(kind.__name__ for kind in EmbeddedError.__subclasses__())]

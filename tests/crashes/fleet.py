@@ -16,8 +16,8 @@ import settings
 from models import database, installation, migrations, operating
 from models.vault import KeyRing, Vault
 from tasks import registration
-from worker.cli.import_batches import Intake, Tally
-from worker.cli.import_lines import Offered
+from worker.cli.imports.batches import Intake, Tally
+from worker.cli.imports.lines import Offered
 from worker.embedded.engines import Engines
 from worker.simulator.control import SimulatorControl
 from worker.simulator.launch import simulator_process

@@ -9,7 +9,7 @@ import pytest
 PROJECT = Path(__file__).parents[2]
 VERSION = "from worker.cli import run; assert run(['--version']) == 0"
 HELP = "from worker.cli import run; assert run(['grants', '--help']) == 0"
-LIST = "import worker.cli.grants, worker.cli.grant_lists"
+LIST = "import worker.cli.grants, worker.cli.grants.list"
 # As `celery beat` does it: our Beat instead of Celery's, and the scheduler of celeryconfig.
 BEAT = """
 from celery.utils.imports import symbol_by_name

@@ -5,9 +5,12 @@ from collections.abc import Callable
 from sqlalchemy import Connection
 
 from models.key_use import Missing
+from models.keys import KeyRing
 from models.vault import KeysError, Vault
 from worker.cli.failures import Failure
 from worker.cli.session import prepared
+
+SEALS = {"refresh": "refresh tokens and client secrets", "access": "access tokens"}
 
 
 def vault() -> Vault:
@@ -44,3 +47,8 @@ def keys_needed(vault: Vault, *rings: str) -> Vault:
                 next_step=f"set {variable}_FILE, or make one with `evergrant keys generate --ring {ring}`",
             )
     return vault
+
+
+def rings_of(vault: Vault) -> dict[str, KeyRing]:
+    """The rings that are held here, by name."""
+    return {name: ring for name, ring in (("refresh", vault.refresh), ("access", vault.access)) if ring is not None}

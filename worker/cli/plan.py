@@ -16,9 +16,9 @@ from worker.cli.arguments import Duration
 from worker.cli.commands import Command
 from worker.cli.failures import ExitCode, misuse
 from worker.cli.output import Column, json_option
-from worker.cli.providers import rate as written
 from worker.cli.status import ENDING
-from worker.cli.status_view import length
+from worker.cli.units import length
+from worker.cli.units import rate as written
 
 COLUMNS = [
     Column("client"),
@@ -38,6 +38,7 @@ LENGTHS = ("life", "renewed_every", "late_by", "outage_margin", "refresh_all", "
 
 
 @click.command(
+    "plan",
     cls=Command,
     example="""
     evergrant plan

@@ -12,11 +12,11 @@ from models import fleet, key_use
 from worker.cli import keyrings, output, session
 from worker.cli.advice import advice
 from worker.cli.arguments import Duration
-from worker.cli.clients import state
+from worker.cli.clients.record import state
 from worker.cli.commands import Command
 from worker.cli.output import json_option
-from worker.cli.providers import rate
 from worker.cli.status_view import live, rendered
+from worker.cli.units import rate
 
 STATUSES = ("active", "paused", "needs_consent", "revoking", "revoked")
 FACTS = ("due", "under_way", "failing", "in_doubt", "suspect", "lapsed")

@@ -20,7 +20,7 @@ import settings
 from tests import polling
 from tests.integration.cli.evergrant import Evergrant
 from tests.integration.cli.test_cli_connect import visit
-from worker.cli.import_flow import PORTION
+from worker.cli.imports.flow import PORTION
 from worker.simulator.control import SimulatorControl
 
 ROOT = Path(__file__).resolve().parents[3]

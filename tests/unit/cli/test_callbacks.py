@@ -6,8 +6,8 @@ from tasks.connect import read_callback
 from tasks.connect_errors import NoCallback
 from tasks.oauth.transport import NotSent, Response, Silence
 from tasks.probe import Finding, read
-from worker.cli.callback import Loopback
 from worker.cli.failures import Failure
+from worker.cli.grants.callback import Loopback
 
 
 def test_a_callback_holds_state_and_code() -> None:

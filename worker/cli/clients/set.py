@@ -1,0 +1,27 @@
+"""`evergrant clients set`."""
+
+from typing import Any
+
+import click
+
+from models import operating, reading
+from worker.cli import output, session
+from worker.cli.clients.record import record_of
+from worker.cli.clients.registration import described, merged
+from worker.cli.commands import Command
+from worker.cli.output import json_option
+
+
+@click.command("set", cls=Command, example="evergrant clients set temple --rate 60/minute")
+@click.argument("name")
+@described
+@json_option
+def set_(name: str, *, as_json: bool, **given: Any) -> None:
+    """Change what is said about a client; without an option its provider's file is read anew."""
+    settings = session.prepared()
+    with session.transaction() as connection:
+        row = reading.client_by_name(connection, name)
+        registration = merged(settings, row["provider"], given, before=row)
+        operating.set_client(connection, row["id"], registration, who=settings.who)
+        record = record_of(reading.client_by_name(connection, name))
+    output.done(record, f"Changed {name}.", as_json=as_json)
