@@ -8,8 +8,6 @@ access ring; the errors are drawn in models/keys.py. Nothing here repeats key ma
 import os
 from typing import Self
 
-from cryptography.exceptions import InvalidTag
-
 from models.keys import (
     VARIABLES,
     KeyMissing,
@@ -76,6 +74,8 @@ class Vault:
             SealBroken: damaged, or sealed for another row or purpose.
 
         """
+        from cryptography.exceptions import InvalidTag
+
         sealed = bytes(sealed)
         name = key_id(sealed)
         key = self._find(name, purpose)

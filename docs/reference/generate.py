@@ -26,7 +26,7 @@ from worker.cli import cli  # noqa: E402
 from worker.cli.clients.probe_rotation import FAILED as FAILED_ROTATION_PROBES  # noqa: E402
 from worker.cli.commands import Command, Group  # noqa: E402
 from worker.cli.failures import ExitCode  # noqa: E402
-from worker.cli.grants.probe import EXIT_CODES as EXIT_CODES_OF_PROBES  # noqa: E402
+from worker.cli.grants.findings import EXIT_CODES as EXIT_CODES_OF_PROBES  # noqa: E402
 from worker.cli.grants.record import HANDED_OVER, STATUSES  # noqa: E402
 from worker.cli.translations import CONNECT, snake  # noqa: E402
 from worker.embedded.errors import EmbeddedError  # noqa: E402

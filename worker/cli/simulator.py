@@ -8,7 +8,8 @@ from worker.cli.arguments import Duration, port_fault
 from worker.cli.commands import Command
 from worker.cli.failures import Failure, misuse
 from worker.simulator.habits import DIALECTS
-from worker.simulator.server import DEFAULT_PORT, run
+
+DEFAULT_PORT = 9455  # as in tasks/oauth/providers/simulator.toml; the server's own module imports aiohttp
 
 
 @click.command(
@@ -51,6 +52,8 @@ def simulator(
 
     It is a real authorization server over HTTP on 127.0.0.1, with lives of seconds and faults to order.
     """
+    from worker.simulator.server import run
+
     try:
         run(port=port, profile=profile, dialect=dialect, lifetime=lifetime, rate=rate, faults=faults, seed=seed)
     except ValueError as error:

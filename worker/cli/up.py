@@ -2,7 +2,6 @@
 
 import click
 
-import settings as configuration
 from worker.cli.commands import Command
 from worker.cli.processes import concurrency_option
 
@@ -23,6 +22,7 @@ def up(*, workers: int | None, concurrency: int | None) -> None:
     web where EVERGRANT_TOKEN_BIND or EVERGRANT_OPS_BIND is set; starts again what dies, and stops all of it
     gracefully. A second Ctrl-C kills.
     """
+    import settings as configuration
     from worker import logs
     from worker.embedded import supervisor
 

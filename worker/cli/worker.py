@@ -5,7 +5,6 @@ import socket
 
 import click
 
-import settings as configuration
 from worker.cli import session
 from worker.cli.commands import Command
 from worker.cli.output import json_option
@@ -30,6 +29,8 @@ from worker.cli.processes import (
 @json_option
 def worker(*, concurrency: int | None, check: bool, as_json: bool) -> None:
     """Run one worker: it talks to the providers."""
+    import settings as configuration
+
     if check:
         check_alive("worker", as_json=as_json)
         return

@@ -6,7 +6,6 @@ from typing import IO
 
 import click
 
-from models import application, reading
 from worker.cli import output, session
 from worker.cli.arguments import NAME
 from worker.cli.commands import Command
@@ -23,6 +22,8 @@ from worker.cli.output import json_option
 @json_option
 def add(name: str, *, client: str | None, key_file: Path, as_json: bool) -> None:
     """Let an application use the token interface; its key is written to a new file and kept here as a hash only."""
+    from models import application, reading
+
     if NAME.fullmatch(name) is None:
         raise misuse(
             code="application_name",

@@ -2,7 +2,6 @@
 
 import click
 
-from models import application
 from worker.cli import output, session
 from worker.cli.commands import Command
 from worker.cli.output import Column, json_option
@@ -14,6 +13,8 @@ COLUMNS = [Column("name"), Column("client"), Column("created_at", spare=1), Colu
 @json_option
 def list_(*, as_json: bool) -> None:
     """List the applications and whose grants each may see."""
+    from models import application
+
     fields = [column.field for column in COLUMNS]
     with session.reading() as connection:
         records = [{field: row[field] for field in fields} for row in application.listed(connection)]

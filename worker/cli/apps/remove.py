@@ -2,7 +2,6 @@
 
 import click
 
-from models import application
 from worker.cli import output, session
 from worker.cli.commands import Command
 from worker.cli.output import json_option
@@ -13,6 +12,8 @@ from worker.cli.output import json_option
 @json_option
 def remove(name: str, *, as_json: bool) -> None:
     """Take an application's key away; within seconds it opens nothing."""
+    from models import application
+
     settings = session.prepared()
     with session.transaction() as connection:
         application.remove(connection, name, who=settings.who)

@@ -2,7 +2,6 @@
 
 import click
 
-from models import operating, reading
 from worker.cli import output, session
 from worker.cli.arguments import confirm, yes_option
 from worker.cli.clients.record import record_of
@@ -16,6 +15,8 @@ from worker.cli.output import json_option
 @json_option
 def accept_deaths(name: str, *, yes: bool, as_json: bool) -> None:
     """Let through the verdicts that were held because unusually many grants were refused at once."""
+    from models import operating, reading
+
     settings = session.prepared()
     confirm(f"Have the users of {name} really withdrawn their consents?", yes=yes)
     with session.transaction() as connection:

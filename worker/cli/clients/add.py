@@ -1,20 +1,22 @@
 """`evergrant clients add`."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from sqlalchemy import RowMapping
 
-from models import operating, reading
-from settings import Settings
 from worker.cli import keyrings, output, session
 from worker.cli.arguments import NAME, read_secret
+from worker.cli.clients.options import described, secret_option
 from worker.cli.clients.record import endpoints, record_of
-from worker.cli.clients.registration import described, merged, secret_option
 from worker.cli.clients.set_secret import store_secret
 from worker.cli.commands import Command
 from worker.cli.failures import misuse
 from worker.cli.output import json_option
+
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
+
+    from settings import Settings
 
 
 @click.command(
@@ -31,6 +33,9 @@ from worker.cli.output import json_option
 @json_option
 def add(name: str, *, provider: str, client_secret_file: str | None, as_json: bool, **given: Any) -> None:
     """Register a client; what the provider's file says already need not be said again."""
+    from models import operating, reading
+    from worker.cli.clients.registration import merged
+
     if NAME.fullmatch(name) is None:
         raise misuse(
             code="client_name",
@@ -52,7 +57,7 @@ def add(name: str, *, provider: str, client_secret_file: str | None, as_json: bo
     output.done(record, f"Added {name}. Next: {_next(name, missing)}", as_json=as_json)
 
 
-def _missing(row: RowMapping, settings: Settings) -> list[str]:
+def _missing(row: "RowMapping", settings: "Settings") -> list[str]:
     """The options without which nobody can connect: neither the provider's file nor the command said them."""
     found = endpoints(row, settings)
     return [f"--{name.replace('_', '-')}" for name in ("authorize_url", "token_url") if not found[name]]

@@ -2,7 +2,6 @@
 
 import click
 
-from models import reading
 from worker.cli import output, session
 from worker.cli.clients.record import record_of
 from worker.cli.commands import Command
@@ -24,6 +23,8 @@ COLUMNS = [
 @json_option
 def list_(*, as_json: bool) -> None:
     """List the clients, with how many grants each has and what stops it."""
+    from models import reading
+
     with session.reading() as connection:
         records = [record_of(row) for row in reading.clients(connection)]
     output.rows(records, COLUMNS, as_json=as_json, nothing="There is no client yet; add one with `clients add`.")

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import click
 
-from models import operating, reading
 from worker.cli import output, session
 from worker.cli.clients.record import record_of
 from worker.cli.commands import Command
@@ -16,11 +15,15 @@ from worker.cli.output import json_option
 @json_option
 def pause(name: str, *, as_json: bool) -> None:
     """Stop everything that is sent for a client, revocations excepted."""
+    from models import operating
+
     turn(name, operating.pause_client, "{name} is paused; resume it with `clients resume`.", as_json=as_json)
 
 
 def turn(name: str, change: Callable[..., None], told: str, *, as_json: bool) -> None:
     """Carry out what an operator wants of a client's valve, and tell it."""
+    from models import reading
+
     settings = session.prepared()
     with session.transaction() as connection:
         row = reading.client_by_name(connection, name)

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from models import reading
 from tasks.policy.rotation import RotationFinding
 from worker.cli import output, session
 from worker.cli.arguments import check_ref, confirm, named, yes_option
@@ -50,6 +49,7 @@ def probe_rotation(name: str, *, ref: str, yes: bool, as_json: bool) -> None:
     Refreshes the grant, sends the spent refresh token again, and sees what that does; at some providers this kills
     the grant. Nobody may use its access token meanwhile. Up to seven requests, each in a slot of the client's rate.
     """
+    from models import reading
     from tasks import probe_rotation as probing
     from worker.cli.workplace import workplace
 

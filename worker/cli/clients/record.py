@@ -1,15 +1,16 @@
 """How a client is shown: its registration, its endpoints, its valve."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import RowMapping
-
-from settings import Settings
-from tasks.registration import resolve
 from worker.cli.units import rate
 
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
 
-def record_of(row: RowMapping) -> dict[str, Any]:
+    from settings import Settings
+
+
+def record_of(row: "RowMapping") -> dict[str, Any]:
     """A client as JSON and tables show it."""
     what, reason = state(row)
     return {
@@ -34,7 +35,7 @@ def record_of(row: RowMapping) -> dict[str, Any]:
     }
 
 
-def state(row: RowMapping) -> tuple[str, str | None]:
+def state(row: "RowMapping") -> tuple[str, str | None]:
     """What the valve lets through, and why not more."""
     if row["paused_by_operator"]:
         return "paused", "by an operator"
@@ -45,8 +46,10 @@ def state(row: RowMapping) -> tuple[str, str | None]:
     return "open", None
 
 
-def endpoints(row: RowMapping, settings: Settings) -> dict[str, Any]:
+def endpoints(row: "RowMapping", settings: "Settings") -> dict[str, Any]:
     """Where a client's requests go and how they are written: its provider's file, and what was said differently."""
+    from tasks.registration import resolve
+
     resolved = resolve(row["provider"], row["overrides"], settings)
     names = ("authorize_url", "token_url", "revoke_url", "api_url", "confirm_url", "body", "auth")
     return {name: getattr(resolved, name) for name in names}

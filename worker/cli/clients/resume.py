@@ -2,7 +2,6 @@
 
 import click
 
-from models import operating
 from worker.cli.clients.pause import turn
 from worker.cli.commands import Command
 from worker.cli.output import json_option
@@ -13,4 +12,6 @@ from worker.cli.output import json_option
 @json_option
 def resume(name: str, *, as_json: bool) -> None:
     """Go on sending for a client that was paused by hand."""
+    from models import operating
+
     turn(name, operating.resume_client, "{name} goes on.", as_json=as_json)

@@ -4,10 +4,9 @@ from typing import Any
 
 import click
 
-from models import operating, reading
 from worker.cli import output, session
+from worker.cli.clients.options import described
 from worker.cli.clients.record import record_of
-from worker.cli.clients.registration import described, merged
 from worker.cli.commands import Command
 from worker.cli.output import json_option
 
@@ -18,6 +17,9 @@ from worker.cli.output import json_option
 @json_option
 def set_(name: str, *, as_json: bool, **given: Any) -> None:
     """Change what is said about a client; without an option its provider's file is read anew."""
+    from models import operating, reading
+    from worker.cli.clients.registration import merged
+
     settings = session.prepared()
     with session.transaction() as connection:
         row = reading.client_by_name(connection, name)

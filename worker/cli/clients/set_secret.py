@@ -1,16 +1,20 @@
 """`evergrant clients set-secret`."""
 
-import click
-from sqlalchemy import Connection
+from typing import TYPE_CHECKING
 
-from models import operating, reading
-from models.vault import Vault
-from settings import Settings
+import click
+
 from worker.cli import keyrings, output, session
 from worker.cli.arguments import read_secret
 from worker.cli.clients.record import record_of
 from worker.cli.commands import Command
 from worker.cli.output import json_option
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from models.vault import Vault
+    from settings import Settings
 
 
 @click.command("set-secret", cls=Command, example="evergrant clients set-secret temple --client-secret-file -")
@@ -19,6 +23,8 @@ from worker.cli.output import json_option
 @json_option
 def set_secret(name: str, *, client_secret_file: str, as_json: bool) -> None:
     """Store a new client secret; it is used from the next request on."""
+    from models import reading
+
     settings = session.prepared()
     vault = keyrings.keys_needed(keyrings.vault(), "refresh")
     secret = read_secret(client_secret_file, what="client secret")
@@ -29,7 +35,9 @@ def set_secret(name: str, *, client_secret_file: str, as_json: bool) -> None:
     output.done(record, f"{name} has a new secret.", as_json=as_json)
 
 
-def store_secret(connection: Connection, client_id: int, secret: str, vault: Vault, settings: Settings) -> None:
+def store_secret(connection: "Connection", client_id: int, secret: str, vault: "Vault", settings: "Settings") -> None:
     """Seal a client's secret into its row."""
+    from models import operating
+
     sealed = vault.seal(secret, table="clients", row_id=client_id, purpose="secret")
     operating.set_client_secret(connection, client_id, sealed, who=settings.who)

@@ -2,7 +2,6 @@
 
 import click
 
-from models import reading
 from worker.cli import output, session
 from worker.cli.clients.record import endpoints, record_of
 from worker.cli.commands import Command
@@ -14,6 +13,8 @@ from worker.cli.output import json_option
 @json_option
 def show(name: str, *, as_json: bool) -> None:
     """Show a client, its endpoints and its valve."""
+    from models import reading
+
     settings = session.prepared()
     with session.reading() as connection:
         row = reading.client_by_name(connection, name)

@@ -1,17 +1,19 @@
 """`evergrant db adopt`: which database to work with from now on."""
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
-from models import installation, journal
-from models.installation import Identity, adopt, adopted, observed
-from settings import Settings
 from worker.cli import output, session
 from worker.cli.arguments import confirm, yes_option
 from worker.cli.commands import Command
 from worker.cli.db.environment import named_environment
 from worker.cli.output import json_option
+
+if TYPE_CHECKING:
+    from models.installation import Identity
+    from settings import Settings
 
 
 @click.command("adopt", cls=Command, example="evergrant db adopt")
@@ -19,6 +21,9 @@ from worker.cli.output import json_option
 @json_option
 def adopt_(*, yes: bool, as_json: bool) -> None:
     """Declare that this restored or copied database is the one to work with from now on."""
+    from models import installation
+    from models.installation import adopt, adopted, observed
+
     settings, environment = named_environment()
     with session.transaction() as connection:
         here, before = observed(connection, environment), adopted(connection)
@@ -36,8 +41,10 @@ def adopt_(*, yes: bool, as_json: bool) -> None:
     output.done(asdict(here), f"Adopted as '{environment}'.", as_json=as_json)
 
 
-def _go_on_without(settings: Settings, here: Identity, *, yes: bool, as_json: bool) -> None:
+def _go_on_without(settings: "Settings", here: "Identity", *, yes: bool, as_json: bool) -> None:
     """Give up the journals that an incident still waits for; the next look of a worker lets work go on."""
+    from models import installation, journal
+
     with session.transaction() as connection:
         installation.raise_incident(connection, "timeline")
         awaited = installation.not_replayed(connection)
@@ -53,7 +60,7 @@ def _go_on_without(settings: Settings, here: Identity, *, yes: bool, as_json: bo
     output.done({**asdict(here), "abandoned": [each.id for each in awaited]}, told, as_json=as_json)
 
 
-def _show_both(before: Identity | None, here: Identity) -> None:
+def _show_both(before: "Identity | None", here: "Identity") -> None:
     was = asdict(before) if before else {}
     records = [{"what": name, "adopted": was.get(name), "here": value} for name, value in asdict(here).items()]
     for record in records:

@@ -1,18 +1,17 @@
 """`evergrant db check`: what would bite later."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from sqlalchemy import Connection, text
 
-from models import database, installation, key_use, migrations
-from models.installation import adopted, observed
-from settings import unknown_variables
 from worker.cli import keyrings, output
 from worker.cli.commands import Command
 from worker.cli.db.environment import named_environment
 from worker.cli.failures import ExitCode
 from worker.cli.output import Column, json_option
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 OLDEST_SERVER = 150000
 DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
@@ -23,6 +22,8 @@ FINDINGS = [Column("check"), Column("finding"), Column("next", spare=1)]
 @json_option
 def check(*, as_json: bool) -> None:
     """Look for what would bite later; exit 1 where something was found."""
+    from models import database
+
     _, environment = named_environment()
     with database.transaction() as connection:
         findings = list(_findings(connection, environment))
@@ -31,7 +32,9 @@ def check(*, as_json: bool) -> None:
         raise click.exceptions.Exit(ExitCode.FAILED)
 
 
-def _findings(connection: Connection, environment: str) -> list[dict[str, Any]]:
+def _findings(connection: "Connection", environment: str) -> list[dict[str, Any]]:
+    from models import key_use, migrations
+
     found = [*_unknown_variables(), *_unfit_server(connection)]
     revision = migrations.current(connection)
     if revision is None:
@@ -48,13 +51,17 @@ def _findings(connection: Connection, environment: str) -> list[dict[str, Any]]:
 
 
 def _unknown_variables() -> list[dict[str, Any]]:
+    from settings import unknown_variables
+
     return [
         _finding("environment", f"{name} is no setting and is ignored", f"set {meant} instead" if meant else "unset it")
         for name, meant in unknown_variables().items()
     ]
 
 
-def _unfit_server(connection: Connection) -> list[dict[str, Any]]:
+def _unfit_server(connection: "Connection") -> list[dict[str, Any]]:
+    from sqlalchemy import text
+
     found = []
     version = connection.execute(text("show server_version_num")).scalar_one()
     if int(version) < OLDEST_SERVER:
@@ -65,7 +72,10 @@ def _unfit_server(connection: Connection) -> list[dict[str, Any]]:
     ]
 
 
-def _foreign(connection: Connection, environment: str) -> list[dict[str, Any]]:
+def _foreign(connection: "Connection", environment: str) -> list[dict[str, Any]]:
+    from models import installation
+    from models.installation import adopted, observed
+
     here, before = observed(connection, environment), adopted(connection)
     if before is None:
         return [_finding("adopted", "no database was adopted", "evergrant db upgrade")]

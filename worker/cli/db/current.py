@@ -2,7 +2,6 @@
 
 import click
 
-from models import database, migrations
 from worker.cli import output, session
 from worker.cli.commands import Command
 from worker.cli.output import json_option
@@ -12,6 +11,8 @@ from worker.cli.output import json_option
 @json_option
 def current_(*, as_json: bool) -> None:
     """Show the revision of the tables and the one that this release needs."""
+    from models import database, migrations
+
     session.prepared()
     with database.transaction() as connection:
         found = {"revision": migrations.current(connection), "needed": migrations.HEAD}

@@ -1,11 +1,15 @@
 """The name of the environment, which a database of one's own needs."""
 
-from settings import Settings
+from typing import TYPE_CHECKING
+
 from worker.cli import session
 from worker.cli.failures import misuse
 
+if TYPE_CHECKING:
+    from settings import Settings
 
-def named_environment() -> tuple[Settings, str]:
+
+def named_environment() -> "tuple[Settings, str]":
     """The settings and the environment's name, which a database of one's own needs.
 
     Raises:

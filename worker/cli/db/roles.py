@@ -2,7 +2,6 @@
 
 import click
 
-from models import roles as privileges
 from worker.cli import output, session
 from worker.cli.commands import Command
 from worker.cli.output import json_option
@@ -19,6 +18,8 @@ from worker.cli.output import json_option
 @json_option
 def roles(*, apply: bool, as_json: bool) -> None:
     """Print, or apply, the SQL that makes the five roles and gives each no more than it needs."""
+    from models import roles as privileges
+
     sql = privileges.statements()
     if apply:
         with session.transaction() as connection:
@@ -32,5 +33,7 @@ def _script(sql: list[str]) -> str:
 
 
 def _done() -> str:
+    from models import roles as privileges
+
     names = ", ".join(privileges.ROLES)
     return f"The roles have what they need, and no more: {names}. Grant one to each login: grant ROLE to LOGIN."

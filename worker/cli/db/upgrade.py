@@ -2,8 +2,6 @@
 
 import click
 
-from models import database, migrations
-from models.installation import observed, remember
 from worker.cli import output
 from worker.cli.commands import Command
 from worker.cli.db.environment import named_environment
@@ -14,6 +12,9 @@ from worker.cli.output import json_option
 @json_option
 def upgrade(*, as_json: bool) -> None:
     """Bring the tables to this release; the first time, remember which database this is."""
+    from models import database, migrations
+    from models.installation import observed, remember
+
     settings, environment = named_environment()
     migrations.upgrade()
     with database.transaction() as connection:

@@ -2,8 +2,6 @@
 
 import click
 
-from models import reading
-from models.redrive import discard as discard_letters
 from worker.cli import output, session
 from worker.cli.arguments import confirm, yes_option
 from worker.cli.commands import Command
@@ -19,6 +17,9 @@ ids_argument = click.argument("ids", metavar="ID...", type=int, nargs=-1, requir
 @json_option
 def discard(ids: tuple[int, ...], *, yes: bool, as_json: bool) -> None:
     """Close dead letters without doing anything about them."""
+    from models import reading
+    from models.redrive import discard as discard_letters
+
     settings = session.prepared()
     with session.reading() as connection:
         chosen_among(reading.dead_letters(connection), ids)

@@ -1,12 +1,14 @@
 """What the commands on dead letters share: how one is shown, chosen and missed."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from sqlalchemy import RowMapping
 
 from worker.cli.failures import ExitCode, Failure
 from worker.cli.output import Column
+
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
 
 COLUMNS = [
     Column("id", number=True),
@@ -23,7 +25,7 @@ COLUMNS = [
 cause_option = click.option("--cause", metavar="C", help="Such as revoked_or_expired or gave_up.")
 
 
-def record(row: RowMapping) -> dict[str, Any]:
+def record(row: "RowMapping") -> dict[str, Any]:
     """A dead letter as JSON and tables show it."""
     names = (
         "id",
@@ -41,7 +43,7 @@ def record(row: RowMapping) -> dict[str, Any]:
     return {name: row[name] for name in names}
 
 
-def chosen_among(found: Any, ids: tuple[int, ...]) -> list[RowMapping]:
+def chosen_among(found: Any, ids: tuple[int, ...]) -> "list[RowMapping]":
     """Those of the ids, or all where no id is given.
 
     Raises:

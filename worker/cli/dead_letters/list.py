@@ -2,7 +2,6 @@
 
 import click
 
-from models import reading
 from worker.cli import output, session
 from worker.cli.arguments import client_option
 from worker.cli.commands import Command
@@ -17,6 +16,8 @@ from worker.cli.output import json_option
 @json_option
 def list_(*, client: str | None, cause: str | None, everything: bool, as_json: bool) -> None:
     """List the open dead letters, oldest first."""
+    from models import reading
+
     with session.reading() as connection:
         if client:
             reading.client_by_name(connection, client)

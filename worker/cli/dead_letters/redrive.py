@@ -2,8 +2,6 @@
 
 import click
 
-from models import reading
-from models.redrive import redrive as redrive_letters
 from worker.cli import output, session
 from worker.cli.arguments import client_option, confirm, yes_option
 from worker.cli.commands import Command
@@ -37,6 +35,9 @@ def redrive(
     as_json: bool,
 ) -> None:
     """Send back what was given up on; a grant only at the generation that the letter speaks of."""
+    from models import reading
+    from models.redrive import redrive as redrive_letters
+
     if bool(ids) == everything:
         raise misuse(message="Either ids or --all is needed", next_step="name one of both")
     settings = session.prepared()

@@ -1,14 +1,17 @@
 """`evergrant dead-letters show`: one letter, and what to do about it."""
 
-import click
-from sqlalchemy import RowMapping
+from typing import TYPE_CHECKING
 
-from models import reading
+import click
+
 from worker.cli import output, session
 from worker.cli.arguments import named
 from worker.cli.commands import Command
 from worker.cli.dead_letters.letters import record, unknown
 from worker.cli.output import json_option
+
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
 
 NEXT = {
     "response_lost": "evergrant grants connect {grant}",
@@ -23,6 +26,8 @@ NEXT = {
 @json_option
 def show(id: int, *, as_json: bool) -> None:  # noqa: A002  # the name that users see
     """Show one dead letter and what to do about it."""
+    from models import reading
+
     with session.reading() as connection:
         row = reading.dead_letter(connection, id)
     if row is None:
@@ -37,7 +42,7 @@ def show(id: int, *, as_json: bool) -> None:  # noqa: A002  # the name that user
     output.one(record(row) | more, as_json=as_json)
 
 
-def _next(row: RowMapping) -> str | None:
+def _next(row: "RowMapping") -> str | None:
     if row["resolved_at"] is not None:
         return None
     return NEXT.get(row["cause"], "evergrant dead-letters redrive {id}").format(

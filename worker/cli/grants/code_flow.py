@@ -1,16 +1,18 @@
 """What the commands of the code flow share: whose it is, the invitation, what is told at its end."""
 
-from sqlalchemy import RowMapping
+from typing import TYPE_CHECKING
 
-from models import reading
-from settings import Settings
-from tasks import connect as flow
-from tasks.connect import Invitation
-from tasks.consent import Stored
-from tasks.registration import Registrations
 from worker.cli import keyrings, output, session
 from worker.cli.arguments import grouped
 from worker.cli.failures import ExitCode, Failure, misuse
+
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
+
+    from settings import Settings
+    from tasks.connect import Invitation
+    from tasks.consent import Stored
+
 
 # Where a client has no redirect URI of its own; the simulator knows it.
 LOOPBACK_URI = "http://127.0.0.1:8400/callback"
@@ -18,13 +20,15 @@ LOOPBACK_URI = "http://127.0.0.1:8400/callback"
 Labels = tuple[tuple[str, str], ...]
 
 
-def client_of(ref: str, name: str | None) -> RowMapping:
+def client_of(ref: str, name: str | None) -> "RowMapping":
     """The client that was named, the one that the ref has, or the only one.
 
     Raises:
         Failure: several are possible, or there is none.
 
     """
+    from models import reading
+
     with session.reading() as connection:
         if name is not None:
             return reading.client_by_name(connection, name)
@@ -47,8 +51,11 @@ def client_of(ref: str, name: str | None) -> RowMapping:
     raise misuse(code="client_needed", message=f"There are several clients: {names}", next_step="add --client NAME")
 
 
-def invite(chosen: RowMapping, ref: str, labels: Labels, settings: Settings) -> Invitation:
+def invite(chosen: "RowMapping", ref: str, labels: Labels, settings: "Settings") -> "Invitation":
     """Make the URL that a user must visit, and remember its state."""
+    from tasks import connect as flow
+    from tasks.registration import Registrations
+
     vault = keyrings.keys_needed(keyrings.vault(), "refresh", "access")
     return flow.begin(
         Registrations(vault, settings),
@@ -62,7 +69,7 @@ def invite(chosen: RowMapping, ref: str, labels: Labels, settings: Settings) -> 
     )
 
 
-def tell(stored: Stored, ref: str, client: str, *, as_json: bool) -> None:
+def tell(stored: "Stored", ref: str, client: str, *, as_json: bool) -> None:
     """Say how the grant was stored."""
     told = {
         "connected": f"{ref} is connected.",

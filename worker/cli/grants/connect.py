@@ -1,20 +1,20 @@
 """`evergrant grants connect`: the code flow, led from a terminal."""
 
-import asyncio
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import click
 
-from tasks import connect as flow
-from tasks.connect import Invitation
 from worker.cli import session
 from worker.cli.arguments import check_ref, client_option, label_option, ref_argument, timeout_option
 from worker.cli.commands import Command
 from worker.cli.failures import ExitCode, Failure
-from worker.cli.grants.callback import Loopback, wait_for_callback
 from worker.cli.grants.code_flow import LOOPBACK_URI, Labels, client_of, invite, tell
 from worker.cli.output import json_option
-from worker.cli.workplace import workplace
+
+if TYPE_CHECKING:
+    from tasks.connect import Invitation
+    from worker.cli.grants.callback import Loopback
 
 
 @click.command(cls=Command, example="evergrant grants connect customer-42 --client temple --label org=8f2")
@@ -28,6 +28,12 @@ def connect(ref: str, *, client: str | None, labels: Labels, timeout: timedelta,
 
     Prints the authorize URL, listens for the callback on loopback, exchanges the code and stores the grant.
     """
+    import asyncio
+
+    from tasks import connect as flow
+    from worker.cli.grants.callback import Loopback
+    from worker.cli.workplace import workplace
+
     settings = session.prepared()
     chosen = client_of(check_ref(ref), client)
     listening_at = Loopback.of(chosen["redirect_uri"] or LOOPBACK_URI)
@@ -38,8 +44,12 @@ def connect(ref: str, *, client: str | None, labels: Labels, timeout: timedelta,
     tell(stored, ref, chosen["name"], as_json=as_json)
 
 
-async def _callback_of(invitation: Invitation, listening_at: Loopback, patience: timedelta) -> str:
+async def _callback_of(invitation: "Invitation", listening_at: "Loopback", patience: timedelta) -> str:
     """Show the URL once somebody listens, and wait."""
+    import asyncio
+
+    from worker.cli.grants.callback import wait_for_callback
+
     ready = asyncio.Event()
     waiting = asyncio.create_task(wait_for_callback(listening_at, patience=patience, ready=ready))
     opened = asyncio.create_task(ready.wait())

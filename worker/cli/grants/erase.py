@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
 
-from models import erasure, operating, reading
-from models.reading import Located
 from worker.cli import output, session
 from worker.cli.arguments import (
     client_option,
@@ -23,6 +21,9 @@ from worker.cli.commands import Command
 from worker.cli.grants.revoke import counted, fail_for_dead
 from worker.cli.output import json_option
 from worker.cli.waiting import ran_out, wait_until
+
+if TYPE_CHECKING:
+    from models.reading import Located
 
 
 @click.command(cls=Command, example="evergrant grants erase customer-42 --wait")
@@ -41,6 +42,8 @@ def erase(
     earlier grants of the same ref; its id, its status and keyed fingerprints stay as long as journals are kept. One
     that the provider does not let die is erased when its dead letter is redriven.
     """
+    from models import erasure, operating, reading
+
     settings = session.prepared()
     names = read_refs(refs)
     with session.transaction() as connection:
@@ -55,7 +58,9 @@ def erase(
     _tell(located, as_json=as_json)
 
 
-def _wait(located: Sequence[Located], timeout: timedelta) -> None:
+def _wait(located: "Sequence[Located]", timeout: timedelta) -> None:
+    from models import reading
+
     def ended() -> bool:
         with session.transaction() as connection:
             open_ = {each.id for each in located} - _erased(connection, located)
@@ -66,12 +71,16 @@ def _wait(located: Sequence[Located], timeout: timedelta) -> None:
         raise ran_out(timeout, "the erasures", "evergrant revocations list")
 
 
-def _erased(connection: Any, located: Sequence[Located]) -> set[UUID]:
+def _erased(connection: Any, located: "Sequence[Located]") -> set[UUID]:
+    from models import erasure
+
     return erasure.erased(connection, [each.id for each in located])
 
 
-def _tell(located: Sequence[Located], *, as_json: bool) -> None:
+def _tell(located: "Sequence[Located]", *, as_json: bool) -> None:
     """Say what became of each by the ref that was typed: its row may not know it any more."""
+    from models import reading
+
     with session.transaction() as connection:
         erased = _erased(connection, located)
         by_grant = {row["grant_id"]: row for row in reading.revocations_of(connection, {each.id for each in located})}

@@ -2,13 +2,11 @@
 
 import click
 
-from tasks import connect as flow
 from worker.cli import session
 from worker.cli.arguments import check_ref, client_option, read_secret, ref_argument
 from worker.cli.commands import Command
 from worker.cli.grants.code_flow import client_of, tell
 from worker.cli.output import json_option
-from worker.cli.workplace import workplace
 
 
 @click.command(
@@ -26,6 +24,9 @@ from worker.cli.workplace import workplace
 @json_option
 def exchange(ref: str, *, client: str | None, callback_url_file: str, as_json: bool) -> None:
     """Finish a code flow with the URL that the user came back to; its state must be one made for this ref."""
+    from tasks import connect as flow
+    from worker.cli.workplace import workplace
+
     settings = session.prepared()
     chosen = client_of(check_ref(ref), client)
     callback = flow.read_callback(read_secret(callback_url_file, what="callback URL"))

@@ -7,23 +7,21 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import UUID
 
 import click
-from sqlalchemy.exc import SQLAlchemyError
 
-from models import handover as handovers
-from models import reading
-from models.handover import Leaving
-from models.keys import VaultError
-from models.vault import Vault
 from worker.cli import keyrings, output, session
 from worker.cli.arguments import timeout_option
 from worker.cli.commands import Command
 from worker.cli.failures import Failure, misuse
 from worker.cli.output import json_option
 from worker.cli.waiting import wait_until
+
+if TYPE_CHECKING:
+    from models.handover import Leaving
+    from models.vault import Vault
 
 LEFT = "a request of it is under way, or a journal that nobody has read may hold its answer, or a key is missing"
 
@@ -38,6 +36,8 @@ class Departure:
 
     def take_back(self) -> None:
         """Let what is not in the file be as it was."""
+        from models import handover as handovers
+
         ids = [each for each in self.were_active if each not in set(self.written)]
         active = [each for each in ids if self.were_active[each]]
         with session.transaction() as connection:
@@ -68,6 +68,10 @@ def export(*, handover: bool, client: str | None, out: Path, timeout: timedelta,
     `grants resume --client` leaves alone what was handed over; name a grant to take it back. Delete the file after the
     import: its tokens are not sealed.
     """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from models import handover as handovers
+
     if not handover:
         raise misuse(
             message="Tokens are exported only to hand the grants over: they are paused here", next_step="add --handover"
@@ -102,6 +106,9 @@ def _client(name: str | None) -> tuple[str, int]:
         Failure: none was named, and there is not just one.
 
     """
+    from models import handover as handovers
+    from models import reading
+
     with session.transaction() as connection:
         if name is None:
             names = handovers.clients(connection)
@@ -128,12 +135,16 @@ def _made(out: Path) -> BinaryIO:
 
 
 def _settled(ids: list[UUID]) -> bool:
+    from models import handover as handovers
+
     with session.transaction() as connection:
         return handovers.unsettled(connection, ids) == 0
 
 
-def _write(file: BinaryIO, leaving: Iterable[Leaving], vault: Vault) -> Iterable[UUID]:
+def _write(file: BinaryIO, leaving: "Iterable[Leaving]", vault: "Vault") -> Iterable[UUID]:
     """Write what can be opened here, to the platter; yields what was written."""
+    from models.keys import VaultError
+
     for each in leaving:
         try:
             line = _line(each, vault)
@@ -145,7 +156,7 @@ def _write(file: BinaryIO, leaving: Iterable[Leaving], vault: Vault) -> Iterable
     os.fsync(file.fileno())
 
 
-def _line(each: Leaving, vault: Vault) -> dict[str, Any]:
+def _line(each: "Leaving", vault: "Vault") -> dict[str, Any]:
     def opened(sealed: bytes, purpose: str) -> str:
         return vault.open(sealed, table="grants", row_id=each.id, purpose=purpose)
 

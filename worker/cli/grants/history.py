@@ -1,17 +1,17 @@
 """`evergrant grants history`: what happened to the grants of a ref."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from sqlalchemy import RowMapping
 
-from models import history as models
-from models import reading
 from worker.cli import output, session
 from worker.cli.arguments import client_option, ref_argument
 from worker.cli.commands import Command
 from worker.cli.output import Column, json_option
+
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
 
 COLUMNS = [
     Column("at"),
@@ -40,6 +40,9 @@ def history(ref: str, *, client: str | None, as_json: bool) -> None:
     Consents, doubts, verdicts, dead letters, what operators did, revocations. Of refreshes that went well only the last
     one is known, and those whose replaced pair is still kept.
     """
+    from models import history as models
+    from models import reading
+
     with session.reading() as connection:
         located = reading.locate(connection, [ref], client)[0]
         found = models.of_grants(connection, models.grants_of(connection, located.client_id, ref))
@@ -47,15 +50,15 @@ def history(ref: str, *, client: str | None, as_json: bool) -> None:
         output.rows((_record(row) | named for row in found), COLUMNS, as_json=as_json, nothing="Nothing is known.")
 
 
-def show(rows: Iterable[RowMapping]) -> None:
+def show(rows: "Iterable[RowMapping]") -> None:
     """Print a history below something else, for a human."""
     output.rows(map(_record, rows), COLUMNS, as_json=False, nothing="Nothing has happened yet.")
 
 
-def records(rows: Iterable[RowMapping]) -> list[dict[str, Any]]:
+def records(rows: "Iterable[RowMapping]") -> list[dict[str, Any]]:
     """A history as JSON shows it."""
     return [_record(row) for row in rows]
 
 
-def _record(row: RowMapping) -> dict[str, Any]:
+def _record(row: "RowMapping") -> dict[str, Any]:
     return dict(row)

@@ -7,23 +7,21 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
-from sqlalchemy import RowMapping
 
-from models import reading
-from tasks.oauth.provider import Provider
-from tasks.policy.plan import Load, plan
-from tasks.registration import resolve
 from worker.cli import keyrings, output, session
 from worker.cli.commands import Command
 from worker.cli.failures import Failure, misuse
-from worker.cli.imports.batches import Intake, Tally
-from worker.cli.imports.flow import flow, flow_probed
-from worker.cli.imports.lines import Bad
-from worker.cli.imports.probe import sieve_of
 from worker.cli.output import json_option
+
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
+
+    from tasks.oauth.provider import Provider
+    from worker.cli.imports.batches import Tally
+    from worker.cli.imports.lines import Bad
 
 
 @click.command(
@@ -53,6 +51,12 @@ def import_(file: str, *, client: str, dry_run: bool, paused: bool, probe: bool,
 
     --probe needs the client's secret and a provider whose file allows it; it keeps to the client's rate.
     """
+    from models import reading
+    from tasks.registration import resolve
+    from worker.cli.imports.batches import Intake, Tally
+    from worker.cli.imports.flow import flow, flow_probed
+    from worker.cli.imports.probe import sieve_of
+
     settings = session.prepared()
     vault = keyrings.keys_needed(keyrings.vault(), "refresh", "access")
     with session.reading() as connection:
@@ -114,7 +118,7 @@ def _opened(file: str) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _progress(file: str, tally: Tally) -> Iterator[_Progress]:
+def _progress(file: str, tally: "Tally") -> Iterator[_Progress]:
     """Show a bar on a terminal, and nothing in a pipe."""
     if not sys.stderr.isatty():
         yield _Progress()
@@ -137,7 +141,7 @@ def _progress(file: str, tally: Tally) -> Iterator[_Progress]:
         yield Bar()
 
 
-def _told(bad: Bad, *, as_json: bool) -> str:
+def _told(bad: "Bad", *, as_json: bool) -> str:
     named = f" ({output.cell(bad.ref)})" if bad.ref else ""
     record = {"line": bad.line, "ref": bad.ref, "reason": bad.reason}
     return json.dumps(record) if as_json else f"line {bad.line}{named}: {bad.reason}"
@@ -147,12 +151,12 @@ def _lines(count: int) -> str:
     return "1 line" if count == 1 else f"{count} lines"
 
 
-def _counted(tally: Tally) -> str:
+def _counted(tally: "Tally") -> str:
     told = [f"{count} {word}" for word, count in tally.record().items() if count or word == "imported"]
     return ", ".join(told)
 
 
-def _tell(tally: Tally, row: RowMapping, provider: Provider, *, dry_run: bool, as_json: bool) -> None:
+def _tell(tally: "Tally", row: "RowMapping", provider: "Provider", *, dry_run: bool, as_json: bool) -> None:
     record: dict[str, object] = dict(tally.record())
     sentence = f"{row['name']}: {_counted(tally)}."
     if dry_run:
@@ -162,8 +166,10 @@ def _tell(tally: Tally, row: RowMapping, provider: Provider, *, dry_run: bool, a
     output.done(record, sentence, as_json=as_json)
 
 
-def _load(grants: int, row: RowMapping, provider: Provider) -> dict[str, object]:
+def _load(grants: int, row: "RowMapping", provider: "Provider") -> dict[str, object]:
     """What keeping so many grants costs of the client's rate, at the provider's usual life."""
+    from tasks.policy.plan import Load, plan
+
     rate = row["rate_per_minute"]
     found = plan(Load(warm=grants, life=timedelta(seconds=provider.default_life_seconds), rate_per_minute=rate))
     return {

@@ -1,17 +1,18 @@
 """`evergrant grants list`."""
 
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from sqlalchemy import RowMapping
 
-from models import reading
 from worker.cli import output, session
 from worker.cli.arguments import Duration, client_option, grouped, label_option
 from worker.cli.commands import Command
 from worker.cli.grants.record import STATUSES, record
 from worker.cli.output import Column, json_option
+
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
 
 COLUMNS = [
     Column("ref"),
@@ -48,6 +49,8 @@ def list_(
     as_json: bool,
 ) -> None:
     """List grants."""
+    from models import reading
+
     with session.reading() as connection:
         if client:
             reading.client_by_name(connection, client)
@@ -56,6 +59,6 @@ def list_(
         output.rows(records, COLUMNS, as_json=as_json, nothing="No grant matches.")
 
 
-def _shown(row: RowMapping, *, as_json: bool) -> dict[str, Any]:
+def _shown(row: "RowMapping", *, as_json: bool) -> dict[str, Any]:
     found = record(row)
     return found if as_json else found | {"error": row["last_error_code"] if row["failures"] else None}

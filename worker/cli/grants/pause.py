@@ -1,19 +1,21 @@
 """`evergrant grants pause`, and what is told of grants whose status was changed."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
-from sqlalchemy import Connection
 
-from models import operating, reading
-from models.reading import Located
 from worker.cli import output, session
 from worker.cli.arguments import client_option, read_refs, refs_argument
 from worker.cli.commands import Command
 from worker.cli.failures import Failure
 from worker.cli.grants.refresh import located_again
 from worker.cli.output import json_option
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from models.reading import Located
 
 
 @click.command(cls=Command, example="evergrant grants pause customer-42 customer-43")
@@ -22,6 +24,8 @@ from worker.cli.output import json_option
 @json_option
 def pause(refs: tuple[str, ...], *, client: str | None, as_json: bool) -> None:
     """Stop refreshing grants; their access tokens may be used until they expire."""
+    from models import operating, reading
+
     settings = session.prepared()
     with session.transaction() as connection:
         located = reading.locate(connection, read_refs(refs), client)
@@ -30,12 +34,12 @@ def pause(refs: tuple[str, ...], *, client: str | None, as_json: bool) -> None:
     tell_statuses(located, after, wanted="paused", as_json=as_json)
 
 
-def statuses(connection: Connection, located: list[Located]) -> dict[UUID, str]:
+def statuses(connection: "Connection", located: "list[Located]") -> dict[UUID, str]:
     """What each grant is now."""
     return {each.id: each.status for each in located_again(connection, located)}
 
 
-def tell_statuses(located: list[Located], after: dict[UUID, str], *, wanted: str, as_json: bool) -> None:
+def tell_statuses(located: "list[Located]", after: dict[UUID, str], *, wanted: str, as_json: bool) -> None:
     """Say of each what it is now, and fail for those that could not be changed."""
     left = [each for each in located if after[each.id] != wanted]
     for each in located:

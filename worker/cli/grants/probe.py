@@ -1,30 +1,17 @@
 """`evergrant grants probe`: ask the provider whether a grant's refresh token lives, without consuming it."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from models import reading
-from tasks.probe import Finding, probe
 from worker.cli import output, session
 from worker.cli.arguments import client_option, read_refs, refs_argument
 from worker.cli.commands import Command
-from worker.cli.failures import ExitCode, Failure
+from worker.cli.failures import Failure
 from worker.cli.output import json_option
-from worker.cli.workplace import workplace
 
-TOLD = {
-    Finding.ALIVE: "lives",
-    Finding.DEAD: "is dead, or another client's",
-    Finding.REFRESHED: "lives; the provider refreshed it, and the new token set is stored",
-    Finding.MISCONFIGURED: "could not be looked at: the provider refuses this client's credentials",
-    Finding.UNCLEAR: "could not be looked at: the provider gave no answer that says anything",
-    Finding.BUSY: "is not active, under way or held back: nothing was sent",
-}
-EXIT_CODES = {
-    Finding.DEAD: ExitCode.HUMAN,
-    Finding.MISCONFIGURED: ExitCode.FAILED,
-    Finding.UNCLEAR: ExitCode.TRY_AGAIN,
-    Finding.BUSY: ExitCode.TRY_AGAIN,
-}
+if TYPE_CHECKING:
+    from tasks.probe import Finding
 
 
 @click.command("probe", cls=Command, example="evergrant grants probe customer-42")
@@ -36,6 +23,11 @@ def probe_(refs: tuple[str, ...], *, client: str | None, as_json: bool) -> None:
 
     Only at providers whose file allows it: elsewhere such a question may kill the grant.
     """
+    from models import reading
+    from tasks.probe import probe
+    from worker.cli.grants.findings import EXIT_CODES, TOLD
+    from worker.cli.workplace import workplace
+
     settings = session.prepared()
     with session.reading() as connection:
         located = reading.locate(connection, read_refs(refs), client)

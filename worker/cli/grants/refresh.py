@@ -2,19 +2,22 @@
 
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import click
-from sqlalchemy import Connection
 
-from models import operating, reading
-from models.reading import Located
 from worker.cli import output, session
 from worker.cli.arguments import client_option, named, read_refs, refs_argument, timeout_option, wait_option
 from worker.cli.commands import Command
 from worker.cli.failures import ExitCode, Failure
 from worker.cli.output import json_option
 from worker.cli.waiting import ran_out, wait_until
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from models.reading import Located
 
 
 @click.command(
@@ -31,6 +34,8 @@ from worker.cli.waiting import ran_out, wait_until
 @json_option
 def refresh(refs: tuple[str, ...], *, client: str | None, wait: bool, timeout: timedelta, as_json: bool) -> None:
     """Ask for an early refresh; many wishes for one grant make one refresh."""
+    from models import operating, reading
+
     settings = session.prepared()
     with session.transaction() as connection:
         located = reading.locate(connection, read_refs(refs), client)
@@ -46,7 +51,7 @@ def refresh(refs: tuple[str, ...], *, client: str | None, wait: bool, timeout: t
         output.done(what, f"{each.ref} {told}: generation {generation}.", as_json=as_json)
 
 
-def _wait_for(located: list[Located], awaited: dict[UUID, int], *, timeout: timedelta) -> None:
+def _wait_for(located: "list[Located]", awaited: dict[UUID, int], *, timeout: timedelta) -> None:
     def refreshed() -> bool:
         with session.transaction() as connection:
             now = located_again(connection, located)
@@ -57,7 +62,7 @@ def _wait_for(located: list[Located], awaited: dict[UUID, int], *, timeout: time
         raise ran_out(timeout, "every refresh", "evergrant status")
 
 
-def _refuse_unless_active(located: Iterable[Located]) -> None:
+def _refuse_unless_active(located: "Iterable[Located]") -> None:
     """Raise where a refresh cannot come.
 
     Raises:
@@ -74,6 +79,8 @@ def _refuse_unless_active(located: Iterable[Located]) -> None:
             )
 
 
-def located_again(connection: Connection, located: list[Located]) -> list[Located]:
+def located_again(connection: "Connection", located: "list[Located]") -> "list[Located]":
     """The same grants as they are now."""
+    from models import reading
+
     return reading.located_by_id(connection, [each.id for each in located])

@@ -1,16 +1,20 @@
 """`evergrant grants resume`."""
 
-import click
-from sqlalchemy import Connection
+from typing import TYPE_CHECKING
 
-from models import operating, reading
-from models.reading import Located
+import click
+
 from worker.cli import session
 from worker.cli.arguments import client_option, read_refs
 from worker.cli.commands import Command
 from worker.cli.failures import misuse
 from worker.cli.grants.pause import statuses, tell_statuses
 from worker.cli.output import json_option
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from models.reading import Located
 
 
 @click.command(
@@ -26,6 +30,8 @@ from worker.cli.output import json_option
 @json_option
 def resume(refs: tuple[str, ...], *, client: str | None, as_json: bool) -> None:
     """Go on refreshing paused grants: those named, or all of a client."""
+    from models import operating, reading
+
     settings = session.prepared()
     with session.transaction() as connection:
         if refs:
@@ -41,6 +47,8 @@ def resume(refs: tuple[str, ...], *, client: str | None, as_json: bool) -> None:
     tell_statuses(located, after, wanted="active", as_json=as_json)
 
 
-def _paused_of(connection: Connection, client: str) -> list[Located]:
+def _paused_of(connection: "Connection", client: str) -> "list[Located]":
+    from models import operating, reading
+
     client_id = reading.client_by_name(connection, client)["id"]
     return reading.located_by_id(connection, operating.paused_grants(connection, client_id))

@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import click
 
-from models import operating, reading
 from worker.cli import output, session
 from worker.cli.arguments import (
     client_option,
@@ -40,6 +39,8 @@ def revoke(
     as_json: bool,
 ) -> None:
     """Kill grants at the provider, for good; from now on their tokens are not handed out."""
+    from models import operating, reading
+
     settings = session.prepared()
     names = read_refs(refs)
     with session.transaction() as connection:
@@ -81,6 +82,8 @@ def fail_for_dead(refs: list[str]) -> None:
 
 
 def _wait_for_revocations(ids: list[int], *, timeout: timedelta) -> None:
+    from models import reading
+
     def ended() -> bool:
         with session.transaction() as connection:
             rows = [reading.revocation(connection, each) for each in ids]

@@ -2,7 +2,6 @@
 
 import click
 
-from models import operating, reading
 from worker.cli import output, session
 from worker.cli.arguments import client_option, grouped, label_option, ref_argument
 from worker.cli.commands import Command
@@ -19,6 +18,8 @@ from worker.cli.output import json_option
 @json_option
 def set_(ref: str, *, client: str | None, labels: tuple[tuple[str, str], ...], keep: str | None, as_json: bool) -> None:
     """Change a grant's labels, or how it is kept; `--label key=` takes a label away."""
+    from models import operating, reading
+
     if not labels and not keep:
         raise misuse(message="Nothing to change was named", next_step="add --label or --keep")
     settings = session.prepared()

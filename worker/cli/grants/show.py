@@ -4,7 +4,6 @@ from functools import partial
 
 import click
 
-from models import key_use, reading
 from worker.cli import keyrings, output, session
 from worker.cli.arguments import client_option, ref_argument
 from worker.cli.commands import Command
@@ -18,6 +17,8 @@ from worker.cli.output import json_option
 @json_option
 def show(ref: str, *, client: str | None, as_json: bool) -> None:
     """Show one grant and what to do about it."""
+    from models import key_use, reading
+
     with session.reading() as connection:
         located = reading.locate(connection, [ref], client)[0]
         row = reading.grant(connection, located.id)

@@ -2,18 +2,20 @@
 
 import json
 from datetime import timedelta
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import click
 
-from models import handout, operating, reading
-from models.handout import TokenState
 from worker.cli import keyrings, session
 from worker.cli.arguments import Duration, client_option, named, ref_argument, timeout_option
 from worker.cli.commands import Command
 from worker.cli.failures import ExitCode, Failure
 from worker.cli.output import iso, json_option
 from worker.cli.waiting import wait_until
+
+if TYPE_CHECKING:
+    from models.handout import TokenState
 
 
 @click.command(
@@ -31,6 +33,8 @@ from worker.cli.waiting import wait_until
 @json_option
 def token(ref: str, *, client: str | None, min_ttl: timedelta, timeout: timedelta, as_json: bool) -> None:
     """Print a fresh access token, refreshing first where it is too old."""
+    from models import handout, operating, reading
+
     settings = session.prepared()
     vault = keyrings.keys_needed(keyrings.vault(), "access")
     with session.transaction() as connection:
@@ -58,7 +62,9 @@ def token(ref: str, *, client: str | None, min_ttl: timedelta, timeout: timedelt
     click.echo(json.dumps(record))
 
 
-def _renewed(grant_id: UUID, *, min_ttl: timedelta, timeout: timedelta) -> TokenState:
+def _renewed(grant_id: UUID, *, min_ttl: timedelta, timeout: timedelta) -> "TokenState":
+    from models import handout
+
     seen: list[TokenState] = []
 
     def renewed() -> bool:
@@ -72,7 +78,7 @@ def _renewed(grant_id: UUID, *, min_ttl: timedelta, timeout: timedelta) -> Token
     return seen[0]
 
 
-def _refuse_hopeless(state: TokenState) -> None:
+def _refuse_hopeless(state: "TokenState") -> None:
     """Raise where no refresh will come, whatever the wait.
 
     Raises:
@@ -102,7 +108,7 @@ def _refuse_hopeless(state: TokenState) -> None:
             )
 
 
-def _late(state: TokenState, timeout: timedelta) -> Failure:
+def _late(state: "TokenState", timeout: timedelta) -> Failure:
     seconds = f"{timeout.total_seconds():g} s"
     cause = f" (last error: {state.last_error_code})" if state.last_error_code else ""
     return Failure(

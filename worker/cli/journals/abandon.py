@@ -1,18 +1,20 @@
 """`evergrant journals abandon`: a journal whose disk is gone for good."""
 
-import click
-from sqlalchemy import Connection
+from typing import TYPE_CHECKING
 
-from models import fleet
-from models import journal as register
-from models.journal import Standing
-from settings import Settings
-from tasks.journal import held, journal_ids
+import click
+
 from worker.cli import output, session
 from worker.cli.arguments import confirm, yes_option
 from worker.cli.commands import Command
 from worker.cli.failures import ExitCode, Failure
 from worker.cli.output import json_option
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from models.journal import Standing
+    from settings import Settings
 
 
 @click.command(cls=Command, example="evergrant journals abandon 7")
@@ -24,6 +26,8 @@ def abandon(id: int, *, yes: bool, as_json: bool) -> None:  # noqa: A002  # the 
 
     What it held is lost unless the disk comes back: a worker that finds it there settles it all the same.
     """
+    from models import journal as register
+
     settings = session.prepared()
     with session.transaction() as connection:
         found = _standing(connection, id)
@@ -44,7 +48,10 @@ def abandon(id: int, *, yes: bool, as_json: bool) -> None:  # noqa: A002  # the 
     output.done(record, f"Journal {id} is abandoned. {told}".rstrip(), as_json=as_json)
 
 
-def _standing(connection: Connection, journal_id: int) -> Standing:
+def _standing(connection: "Connection", journal_id: int) -> "Standing":
+    from models import fleet
+    from models import journal as register
+
     found = register.standing(connection, journal_id, silent_after=fleet.SILENT_AFTER)
     if found is None:
         raise Failure(
@@ -56,7 +63,7 @@ def _standing(connection: Connection, journal_id: int) -> Standing:
     return found
 
 
-def _is_over(found: Standing, *, as_json: bool) -> bool:
+def _is_over(found: "Standing", *, as_json: bool) -> bool:
     """Tell where nobody waits for a journal any longer."""
     if found.drained_at is None and found.abandoned_at is None:
         return False
@@ -67,13 +74,15 @@ def _is_over(found: Standing, *, as_json: bool) -> bool:
     return True
 
 
-def _refuse_what_is_not_gone(found: Standing, settings: Settings) -> None:
+def _refuse_what_is_not_gone(found: "Standing", settings: "Settings") -> None:
     """Refuse a journal that will be drained by itself.
 
     Raises:
         Failure: its process lives, or it lies on this disk.
 
     """
+    from tasks.journal import held, journal_ids
+
     folder = settings.home / "journals"
     here = found.id in journal_ids(folder)
     holder_gone = found.id in {each.journal_id for each in held(folder)}
@@ -92,7 +101,7 @@ def _refuse_what_is_not_gone(found: Standing, settings: Settings) -> None:
         )
 
 
-def _waiting(found: Standing) -> str:
+def _waiting(found: "Standing") -> str:
     match found.grants_waiting:
         case 0:
             return "No grant in doubt waits for it"

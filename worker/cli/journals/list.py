@@ -1,14 +1,15 @@
 """`evergrant journals list`."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from sqlalchemy import RowMapping
 
-from models import reading
 from worker.cli import output, session
 from worker.cli.commands import Command
 from worker.cli.output import Column, json_option
+
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
 
 COLUMNS = [
     Column("id", number=True),
@@ -26,13 +27,15 @@ COLUMNS = [
 @json_option
 def list_(*, everything: bool, as_json: bool) -> None:
     """List the journals that are not drained, who holds each, and how many grants in doubt wait for it."""
+    from models import reading
+
     with session.reading() as connection:
         records = [_record(row) for row in reading.journals(connection)]
     shown = [each for each in records if everything or each["state"] == "open"]
     output.rows(shown, COLUMNS, as_json=as_json, nothing="No journal is open: every one is drained.")
 
 
-def _record(row: RowMapping) -> dict[str, Any]:
+def _record(row: "RowMapping") -> dict[str, Any]:
     state = "abandoned" if row["abandoned_at"] else "drained" if row["drained_at"] else "open"
     return {
         "id": row["id"],

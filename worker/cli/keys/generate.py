@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from models.keys import VARIABLES, KeyRing
 from worker.cli import output
 from worker.cli.commands import Command
 from worker.cli.failures import misuse
@@ -27,6 +26,8 @@ from worker.cli.output import json_option
 @json_option
 def generate(ring: str, out: Path, *, as_json: bool) -> None:
     """Make a key ring with one new key, in a file that only you can read; it must not exist yet."""
+    from models.keys import VARIABLES, KeyRing
+
     key_id = f"{ring}-{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(2)}"
     try:
         handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

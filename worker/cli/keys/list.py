@@ -1,15 +1,16 @@
 """`evergrant keys list`."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from models import key_use
-from models.keys import KeyRing
 from worker.cli import keyrings, output, session
 from worker.cli.commands import Command
 from worker.cli.keyrings import SEALS, rings_of
 from worker.cli.output import Column, json_option
+
+if TYPE_CHECKING:
+    from models.keys import KeyRing
 
 COLUMNS = [
     Column("ring"),
@@ -28,6 +29,8 @@ def list_(*, as_json: bool) -> None:
 
     VALUES is how many sealed values in the database need the key. One with none may be retired.
     """
+    from models import key_use
+
     vault = keyrings.vault()
     with session.reading() as connection:
         needed = key_use.counts(connection)
@@ -35,7 +38,7 @@ def list_(*, as_json: bool) -> None:
     output.rows(records, COLUMNS, as_json=as_json, nothing="No key ring is set here; make one with `keys generate`.")
 
 
-def _records(name: str, ring: KeyRing, needed: dict[tuple[str, str], int]) -> list[dict[str, Any]]:
+def _records(name: str, ring: "KeyRing", needed: dict[tuple[str, str], int]) -> list[dict[str, Any]]:
     lacking = sorted(key_id for of, key_id in needed if of == name and ring.get(key_id) is None)
     return [
         {

@@ -1,18 +1,19 @@
 """`evergrant keys reseal`: what older keys have sealed is sealed anew."""
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import click
 
-from models import key_use
-from models.reseal import PLACES, batch
-from models.vault import Vault
 from worker.cli import keyrings, output, session
 from worker.cli.arguments import timeout_option
 from worker.cli.commands import Command
 from worker.cli.keyrings import rings_of
 from worker.cli.output import json_option
 from worker.cli.waiting import ran_out, wait_until
+
+if TYPE_CHECKING:
+    from models.vault import Vault
 
 
 @click.command(cls=Command, example="evergrant keys reseal --wait")
@@ -43,7 +44,9 @@ def reseal(*, wait: bool, timeout: timedelta, as_json: bool) -> None:
     output.done(record, told, as_json=as_json)
 
 
-def _seal_anew(vault: Vault) -> int:
+def _seal_anew(vault: "Vault") -> int:
+    from models.reseal import PLACES, batch
+
     sealed = 0
     for place in PLACES:
         after: object = None
@@ -56,8 +59,10 @@ def _seal_anew(vault: Vault) -> int:
     return sealed
 
 
-def _left(vault: Vault) -> dict[tuple[str, str], int]:
+def _left(vault: "Vault") -> dict[tuple[str, str], int]:
     """What needs another key than the active one of its ring."""
+    from models import key_use
+
     rings = rings_of(vault)
     with session.reading() as connection:
         return {

@@ -4,18 +4,19 @@ import os
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-import settings
-from models import key_use
-from models.keys import VARIABLES, KeyRing
 from worker.cli import keyrings, output, session
 from worker.cli.arguments import confirm, yes_option
 from worker.cli.commands import Command
 from worker.cli.failures import ExitCode, Failure, misuse
 from worker.cli.keyrings import rings_of
 from worker.cli.output import json_option
+
+if TYPE_CHECKING:
+    from models.keys import KeyRing
 
 
 @click.command(cls=Command, example="evergrant keys retire refresh-20260101-ab12")
@@ -27,6 +28,8 @@ def retire(id: str, *, yes: bool, as_json: bool) -> None:  # noqa: A002  # the n
 
     Backups and journals that were sealed with it need it still: to open those, take the remark away again.
     """
+    from models import key_use
+
     ring = ring_of(id, rings_of(keyrings.vault()))
     with session.reading() as connection:
         needed = key_use.counts(connection).get((ring, id), 0)
@@ -43,7 +46,7 @@ def retire(id: str, *, yes: bool, as_json: bool) -> None:  # noqa: A002  # the n
     output.done({"ring": ring, "id": id, "file": str(path)}, told, as_json=as_json)
 
 
-def ring_of(key_id: str, rings: dict[str, KeyRing]) -> str:
+def ring_of(key_id: str, rings: "dict[str, KeyRing]") -> str:
     """The ring that holds a key which may be retired.
 
     Raises:
@@ -74,6 +77,9 @@ def file_of(ring: str) -> Path:
         Failure: it comes from a variable.
 
     """
+    import settings
+    from models.keys import VARIABLES
+
     path: Path | None = getattr(settings.current(), f"{ring}_token_keys_file")
     if path is None:
         raise misuse(

@@ -2,8 +2,6 @@
 
 import click
 
-import settings
-from tasks.oauth import provider as files
 from worker.cli import output
 from worker.cli.commands import Command
 from worker.cli.output import json_option
@@ -16,6 +14,9 @@ from worker.cli.units import rate
 @json_option
 def show(name: str, *, as_json: bool) -> None:
     """Show every habit of a provider, as its file and the defaults tell them."""
+    import settings
+    from tasks.oauth import provider as files
+
     found = files.load(name, folder=settings.current().provider_folder)
     record = found.model_dump(mode="json") | {"rate": rate(found.rate), "file": origin(name)}
     output.one(record, as_json=as_json)

@@ -1,15 +1,16 @@
 """`evergrant revocations list`, and how one is shown."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from sqlalchemy import RowMapping
 
-from models import reading
 from worker.cli import output, session
 from worker.cli.arguments import client_option
 from worker.cli.commands import Command
 from worker.cli.output import Column, json_option
+
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
 
 COLUMNS = [
     Column("id", number=True),
@@ -30,6 +31,8 @@ COLUMNS = [
 @json_option
 def list_(*, client: str | None, status: str | None, as_json: bool) -> None:
     """List the revocations, oldest first."""
+    from models import reading
+
     with session.reading() as connection:
         if client:
             reading.client_by_name(connection, client)
@@ -37,7 +40,7 @@ def list_(*, client: str | None, status: str | None, as_json: bool) -> None:
         output.rows(map(record, found), COLUMNS, as_json=as_json, nothing="No revocation matches.")
 
 
-def record(row: RowMapping) -> dict[str, Any]:
+def record(row: "RowMapping") -> dict[str, Any]:
     """A revocation as JSON and tables show it."""
     names = ("id", "ref", "client", "reason", "status", "evidence", "attempts", "requested_at", "done_at")
     return {name: row[name] for name in names}

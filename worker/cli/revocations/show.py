@@ -1,11 +1,9 @@
 """`evergrant revocations show`: one revocation, its evidence, and what happened since."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from sqlalchemy import Connection, RowMapping
 
-from models import history, reading
 from worker.cli import output, session
 from worker.cli.commands import Command
 from worker.cli.failures import ExitCode, Failure
@@ -14,6 +12,9 @@ from worker.cli.grants.history import show as show_history
 from worker.cli.grants.record import last_error
 from worker.cli.output import json_option
 from worker.cli.revocations.list import record
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, RowMapping
 
 
 @click.command(cls=Command, example="evergrant revocations show 7")
@@ -27,6 +28,8 @@ def show(id: int, *, as_json: bool) -> None:  # noqa: A002  # the name that user
     this provider, and an access token that was replaced may live until access_tokens_end_by), no_way_to_look,
     no_revocation_endpoint.
     """
+    from models import history, reading
+
     with session.reading() as connection:
         row = reading.revocation(connection, id)
         if row is None:
@@ -46,7 +49,9 @@ def show(id: int, *, as_json: bool) -> None:  # noqa: A002  # the name that user
     show_history(happened)
 
 
-def _more(connection: Connection, row: RowMapping) -> dict[str, Any]:
+def _more(connection: "Connection", row: "RowMapping") -> dict[str, Any]:
+    from models import history
+
     because, end_by = history.end(connection, row["grant_id"])
     return {
         "because": because,
