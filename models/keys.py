@@ -33,6 +33,9 @@ _KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 class VaultError(Exception):
     """Something cannot be sealed or opened."""
 
+    error = "keys"
+    next = "see `evergrant keys list` and correct the key ring"
+
 
 class KeysError(VaultError):
     """A key ring is absent or cannot be used; the message names the setting or the line."""

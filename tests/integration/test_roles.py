@@ -12,6 +12,7 @@ from pydantic import SecretStr
 import settings
 from models import database, roles
 from models.database import transaction
+from models.errors import NotTheOwner
 from tasks import upkeep
 from tasks.workplace import Workplace
 from tests.heart import LOST, Heart, token_set
@@ -204,5 +205,5 @@ def test_every_table_is_decided_about(heart: Heart) -> None:
 
 
 def test_a_login_that_does_not_own_the_schema_is_told_so(heart: Heart, logins: Callable[[str], str]) -> None:
-    with as_login(heart, logins("evergrant_admin")), pytest.raises(roles.NotTheOwner), transaction() as connection:
+    with as_login(heart, logins("evergrant_admin")), pytest.raises(NotTheOwner), transaction() as connection:
         roles.apply(connection)

@@ -34,6 +34,7 @@ def check(*, as_json: bool) -> None:
 
 def _findings(connection: "Connection", environment: str) -> list[dict[str, Any]]:
     from models import key_use, migrations
+    from models.errors import NewerDatabase, NotUpgraded
 
     found = [*_unknown_variables(), *_unfit_server(connection)]
     revision = migrations.current(connection)
@@ -41,9 +42,9 @@ def _findings(connection: "Connection", environment: str) -> list[dict[str, Any]
         return [*found, _finding("tables", "there are none", "evergrant db upgrade")]
     try:
         migrations.require(connection)
-    except migrations.NotUpgraded:
+    except NotUpgraded:
         found.append(_finding("tables", f"at {revision}, not {migrations.HEAD}", "evergrant db upgrade"))
-    except migrations.NewerDatabase:
+    except NewerDatabase:
         found.append(_finding("tables", f"at {revision}, of a newer release", "install that release here"))
     else:
         found += [_finding("keys", what, remedy) for what, remedy in keyrings.missing_keys(connection, key_use.missing)]

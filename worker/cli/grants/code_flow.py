@@ -28,6 +28,7 @@ def client_of(ref: str, name: str | None) -> "RowMapping":
 
     """
     from models import reading
+    from models.errors import UnknownRef
 
     with session.reading() as connection:
         if name is not None:
@@ -35,7 +36,7 @@ def client_of(ref: str, name: str | None) -> "RowMapping":
         known = reading.clients(connection)
         try:
             owner = reading.locate(connection, [ref], None)[0].client
-        except reading.UnknownRef:
+        except UnknownRef:
             owner = None
     fitting = [row for row in known if owner is None or row["name"] == owner]
     if len(fitting) == 1:
