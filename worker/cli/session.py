@@ -25,7 +25,7 @@ def prepared() -> "Settings":
     import settings
 
     found = settings.current()
-    # It brings rich and asyncio, a tenth of a command's start: without it there are no tasks here that could log.
+    # It brings rich and asyncio, a tenth of a command's start: whoever uses tasks that log imports them before.
     if "structlog" in sys.modules:
         _hush(found)
     if found.database_url is None or found.broker_url is None:

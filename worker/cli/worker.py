@@ -5,7 +5,7 @@ import socket
 
 import click
 
-from worker.cli import session
+from worker.cli import keyrings, session
 from worker.cli.commands import Command
 from worker.cli.output import json_option
 from worker.cli.processes import (
@@ -34,8 +34,6 @@ def worker(*, concurrency: int | None, check: bool, as_json: bool) -> None:
     if check:
         check_alive("worker", as_json=as_json)
         return
-    from worker.cli import keyrings
-
     settings = session.prepared()
     keyrings.keys_needed(keyrings.vault(), "refresh", "access")
     if concurrency:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from models.handover import Leaving
     from models.vault import Vault
 
-LEFT = "a request of it is under way, or a journal that nobody has read may hold its answer, or a key is missing"
-
 
 @dataclass
 class Departure:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from models.journal import Standing
-    from settings import Settings
 
 
 @click.command(cls=Command, example="evergrant journals abandon 7")
@@ -33,7 +32,7 @@ def abandon(id: int, *, yes: bool, as_json: bool) -> None:  # noqa: A002  # the 
         found = _standing(connection, id)
     if _is_over(found, as_json=as_json):
         return
-    _refuse_what_is_not_gone(found, settings)
+    _refuse_what_is_not_gone(found)
     confirm(
         f"Is the disk of journal {id} ({output.cell(found.host)}, process {output.cell(found.process)}) gone for good? "
         f"{_waiting(found)}, and an answer that only it holds is lost.",
@@ -41,7 +40,7 @@ def abandon(id: int, *, yes: bool, as_json: bool) -> None:  # noqa: A002  # the 
     )
     with session.transaction() as connection:
         found = _standing(connection, id)
-        _refuse_what_is_not_gone(found, settings)
+        _refuse_what_is_not_gone(found)
         register.abandon(connection, id, by=settings.who)
     record = {"id": id, "state": "abandoned", "grants_waited": found.grants_waiting, "abandoned_by": settings.who}
     told = "Grants in doubt that waited for it go on as they fall due." if found.grants_waiting else ""
@@ -74,7 +73,7 @@ def _is_over(found: "Standing", *, as_json: bool) -> bool:
     return True
 
 
-def _refuse_what_is_not_gone(found: "Standing", settings: "Settings") -> None:
+def _refuse_what_is_not_gone(found: "Standing") -> None:
     """Refuse a journal that will be drained by itself.
 
     Raises:
@@ -83,7 +82,7 @@ def _refuse_what_is_not_gone(found: "Standing", settings: "Settings") -> None:
     """
     from tasks.journal import held, journal_ids
 
-    folder = settings.home / "journals"
+    folder = session.prepared().home / "journals"
     here = found.id in journal_ids(folder)
     holder_gone = found.id in {each.journal_id for each in held(folder)}
     holder = f"{output.cell(found.process)} on {output.cell(found.host)}"
