@@ -1,4 +1,4 @@
-"""`evergrant apps list`."""
+"""`evergrant apps list`: list the applications and whose grants each may see."""
 
 import click
 

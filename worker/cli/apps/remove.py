@@ -1,4 +1,4 @@
-"""`evergrant apps remove`."""
+"""`evergrant apps remove`: take an application's key away."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""`evergrant clients add`."""
+"""`evergrant clients add`: register a client."""
 
 from typing import TYPE_CHECKING, Any
 

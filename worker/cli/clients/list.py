@@ -1,4 +1,4 @@
-"""`evergrant clients list`."""
+"""`evergrant clients list`: list the clients, with how many grants each has and what stops it."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""`evergrant clients resume`."""
+"""`evergrant clients resume`: go on sending for a client that was paused by hand."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""`evergrant clients set`."""
+"""`evergrant clients set`: change what is said about a client."""
 
 from typing import Any
 

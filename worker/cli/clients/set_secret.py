@@ -1,4 +1,4 @@
-"""`evergrant clients set-secret`."""
+"""`evergrant clients set-secret`: store a new client secret."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""`evergrant clients show`."""
+"""`evergrant clients show`: show a client, its endpoints and its valve."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""`evergrant db current`."""
+"""`evergrant db current`: show the revision of the tables and the one that this release needs."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""`evergrant db upgrade`."""
+"""`evergrant db upgrade`: bring the tables to this release."""
 
 import click
 

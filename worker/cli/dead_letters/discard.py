@@ -1,4 +1,4 @@
-"""`evergrant dead-letters discard`."""
+"""`evergrant dead-letters discard`: close dead letters without doing anything about them."""
 
 import click
 

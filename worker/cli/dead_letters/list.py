@@ -1,4 +1,4 @@
-"""`evergrant dead-letters list`."""
+"""`evergrant dead-letters list`: list the open dead letters, oldest first."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""`evergrant dead-letters redrive`."""
+"""`evergrant dead-letters redrive`: send back what was given up on."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""`evergrant grants list`."""
+"""`evergrant grants list`: list grants."""
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""`evergrant grants resume`."""
+"""`evergrant grants resume`: go on refreshing paused grants."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""`evergrant grants set`."""
+"""`evergrant grants set`: change a grant's labels, or how it is kept."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""`evergrant journals list`."""
+"""`evergrant journals list`: the journals that are not drained, and who waits for them."""
 
 from typing import TYPE_CHECKING, Any
 

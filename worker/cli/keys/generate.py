@@ -1,4 +1,4 @@
-"""`evergrant keys generate`."""
+"""`evergrant keys generate`: make a key ring with one new key, in a file that only you can read."""
 
 import os
 import secrets

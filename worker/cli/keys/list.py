@@ -1,4 +1,4 @@
-"""`evergrant keys list`."""
+"""`evergrant keys list`: list the keys that this machine holds or that sealed values need."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""`evergrant providers list`."""
+"""`evergrant providers list`: list the providers: those that come with Evergrant, and your own files."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""`evergrant providers show`."""
+"""`evergrant providers show`: show every habit of a provider, as its file and the defaults tell them."""
 
 import click
 
