@@ -28,6 +28,9 @@ CLOSE = 0.8  # so alike must two names be that the one may be meant for the othe
 class SettingsError(Exception):
     """The environment holds a setting that cannot be used; the message lists every one of them."""
 
+    error = "settings"
+    next = "correct the environment; docs/reference/settings.md lists every variable"
+
 
 def _default_home() -> Path:
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, ForeignKey, RowMapping, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, identity
+from models.errors import ApplicationExists, UnknownApplication
 
 KEY_BYTES = 32
 
@@ -26,19 +27,6 @@ class Application(Base):
     key_hash: Mapped[bytes]
     created_at: Mapped[datetime]
     created_by: Mapped[str]
-
-
-class ApplicationExists(Exception):
-    """An application of this name exists already."""
-
-
-class UnknownApplication(Exception):
-    """There is no application of this name."""
-
-    def __init__(self, name: str, known: Sequence[str]) -> None:
-        super().__init__(name)
-        self.name = name
-        self.known = list(known)
 
 
 @dataclass(frozen=True, slots=True)

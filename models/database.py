@@ -12,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 import settings
 from models import arrays
+from models.errors import DatabaseNotConfigured
 
 # Long enough for a claim under load, short enough that a stuck lock is a back-off and not an outage.
 # The search path: a role that is called evergrant would have our schema as its default, and alembic miss the tables.
@@ -29,13 +30,6 @@ AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
 
 _lock = threading.Lock()
 _engine: tuple[int, str, Engine] | None = None
-
-
-class DatabaseNotConfigured(Exception):
-    """No database is known: start `evergrant up`, or set EVERGRANT_DATABASE_URL."""
-
-    def __init__(self) -> None:
-        super().__init__(self.__doc__)
 
 
 def engine() -> Engine:

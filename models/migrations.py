@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from models import database
+from models.errors import NewerDatabase, NotUpgraded
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -14,20 +15,6 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 # The newest revision. Every command compares it with the database's, and alembic costs 7 MB and 60 ms: a test compares.
 HEAD = "0002"
-
-
-class NewerDatabase(Exception):
-    """The database was upgraded by a newer release of Evergrant: install that release here, too."""
-
-    def __init__(self, revision: str) -> None:
-        super().__init__(f"{self.__doc__} (It is at revision {revision}.)")
-
-
-class NotUpgraded(Exception):
-    """The database lacks tables of this release: run `evergrant db upgrade`."""
-
-    def __init__(self) -> None:
-        super().__init__(self.__doc__)
 
 
 def config() -> "Config":

@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import Connection, RowMapping, text
 
 from models import event
+from models.errors import ClientExists
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,6 @@ class Registration:
     def row(self) -> dict[str, Any]:
         """The columns."""
         return {**vars(self), "overrides": json.dumps(dict(self.overrides)), "scopes": list(self.scopes)}
-
-
-class ClientExists(Exception):
-    """A client of this name exists already."""
 
 
 INSERT_CLIENT = """

@@ -6,6 +6,7 @@ The five are groups without a login; a DBA grants one to the login of each proce
 from sqlalchemy import Connection
 
 from models.client import Client
+from models.errors import NotTheOwner
 from models.grant import Grant
 
 ROLES = ("evergrant_worker", "evergrant_web", "evergrant_requester", "evergrant_reader", "evergrant_admin")
@@ -60,13 +61,6 @@ end $$"""
 def statements() -> list[str]:
     """Every statement that makes the roles and leaves each exactly what it needs, in order."""
     return [statement for role in ROLES for statement in _of(role)]
-
-
-class NotTheOwner(Exception):
-    """This login does not own the schema `evergrant`: only its owner can hand out rights to it."""
-
-    def __init__(self) -> None:
-        super().__init__(self.__doc__)
 
 
 def apply(connection: Connection) -> None:

@@ -14,78 +14,119 @@ ConnectError
 └── ExchangeUnclear   the provider may have taken the code, and no token set came
 """
 
+from models.errors import Told
 
-class ConnectError(Exception):
+
+class ConnectError(Told):
     """A user could not be connected."""
 
 
 class NoCallback(ConnectError):
-    """It holds no state, or neither a code nor an error: give the whole URL that the user came back to."""
+    """This is no callback URL: it holds no state, or neither a code nor an error."""
+
+    error = "no_callback"
+    next = "give the whole URL that the user came back to"
 
 
 class StateUnknown(ConnectError):
-    """The state was not made here for this client, or is older than 15 minutes: begin again."""
+    """The state in this callback was not made here for this client, or is older than 15 minutes."""
+
+    error = "state_unknown"
+    next = "begin again with `evergrant grants connect` or `authorize-url`"
 
 
 class StateForAnother(ConnectError):
-    """The state was made for another ref: a forwarded link would store one user's grant under another's name."""
+    """The state in this callback was made for another ref, {ref}.
+
+    A forwarded link would store one user's grant under another's name.
+    """
+
+    error = "state_for_another"
+    next = "name that ref, or begin again for this one"
 
     def __init__(self, ref: str) -> None:
-        super().__init__(ref)
+        super().__init__(ref=ref)
         self.ref = ref
 
 
 class StateUsed(ConnectError):
-    """The callback was used already, and a code is exchanged once: begin again."""
+    """This callback was used already, and a code is exchanged once."""
+
+    error = "state_used"
+    next = "begin again with `evergrant grants connect` or `authorize-url`"
 
 
 class ClientPaused(ConnectError):
-    """An operator stopped everything that is sent for this client: resume it first."""
+    """This client is paused by an operator, so nothing is sent for it."""
+
+    error = "client_paused"
+    next = "resume it with `evergrant clients resume`, then use the same callback URL"
 
 
 class DatabaseUnfit(ConnectError):
-    """This database is a copy that nobody adopted, or has lost commits: nothing is sent from it."""
+    """Nothing is sent from this database, because it is {state}: a copy, or one that has lost commits."""
+
+    error = "database_unfit"
+    next = "see `evergrant db check`, then use the same callback URL"
 
     def __init__(self, state: str) -> None:
-        super().__init__(state)
+        super().__init__(state=state)
         self.code = state
 
 
 class StillRevoking(ConnectError):
-    """A revocation of this ref has not ended, and it would kill a new consent, too: wait for it."""
+    """Revocation {revocation_id} of this ref has not ended, and it would kill a new consent, too."""
+
+    error = "still_revoking"
+    next = "wait for it: `evergrant revocations show {revocation_id}`"
 
     def __init__(self, revocation_id: int) -> None:
-        super().__init__(str(revocation_id))
+        super().__init__(revocation_id=revocation_id)
         self.revocation_id = revocation_id
 
 
 class Denied(ConnectError):
-    """The user, or the provider on the user's behalf, said no."""
+    """The user or the provider said no ({reason})."""
+
+    error = "denied"
+    next = "ask the user, then begin again with `evergrant grants connect`"
 
     def __init__(self, code: str, description: str) -> None:
-        super().__init__(f"{code}: {description}" if description else code)
+        super().__init__(reason=f"{code}: {description}" if description else code)
         self.code = code
 
 
 class ExchangeRefused(ConnectError):
-    """The provider refused the code or our credentials."""
+    """The provider refused to exchange the code ({code})."""
+
+    error = "exchange_refused"
+    next = "check the client's id, secret and redirect URI with `evergrant clients show`, then begin again"
 
     def __init__(self, code: str) -> None:
-        super().__init__(code)
+        super().__init__(code=code)
         self.code = code
 
 
 class ExchangeNotSent(ConnectError):
-    """The provider could not be reached or asked to wait; the same callback may be tried again."""
+    """The provider could not be asked ({code}).
+
+    The same callback may be tried again.
+    """
+
+    error = "exchange_not_sent"
+    next = "run `evergrant grants exchange` with the same callback URL, or begin again"
 
     def __init__(self, code: str) -> None:
-        super().__init__(code)
+        super().__init__(code=code)
         self.code = code
 
 
 class ExchangeUnclear(ConnectError):
-    """The provider may have taken the code, and no token set came: begin again."""
+    """The provider may have taken the code, and no token set came ({code})."""
+
+    error = "exchange_unclear"
+    next = "begin again with `evergrant grants connect` or `authorize-url`"
 
     def __init__(self, code: str) -> None:
-        super().__init__(code)
+        super().__init__(code=code)
         self.code = code

@@ -9,7 +9,9 @@ tests/unit/test_reference.py fails while a page and the code differ.
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import get_args, get_origin
 
 HERE = Path(__file__).resolve().parent
@@ -19,17 +21,18 @@ sys.path.insert(0, str(ROOT))
 import click  # noqa: E402
 from pydantic.fields import FieldInfo  # noqa: E402
 
+import models  # noqa: E402
+import tasks  # noqa: E402
 from settings import PREFIX, Settings  # noqa: E402
 from tasks.policy.outcome import Finding  # noqa: E402
 from tasks.policy.rotation import RotationFinding  # noqa: E402
+from worker import embedded  # noqa: E402
 from worker.cli import cli  # noqa: E402
+from worker.cli.clients.probe_rotation import FAILED as FAILED_ROTATION_PROBES  # noqa: E402
 from worker.cli.commands import Command, Group  # noqa: E402
 from worker.cli.failures import ExitCode  # noqa: E402
-from worker.cli.grant_probe import EXIT_CODES as EXIT_CODES_OF_PROBES  # noqa: E402
-from worker.cli.grants import HANDED_OVER, STATUSES  # noqa: E402
-from worker.cli.rotation_probe import FAILED as FAILED_ROTATION_PROBES  # noqa: E402
-from worker.cli.translations import CONNECT, snake  # noqa: E402
-from worker.embedded.errors import EmbeddedError  # noqa: E402
+from worker.cli.grants.findings import EXIT_CODES as EXIT_CODES_OF_PROBES  # noqa: E402
+from worker.cli.grants.record import HANDED_OVER, STATUSES  # noqa: E402
 
 NOTE = "<!-- Made by docs/reference/generate.py; change the code, not this page. -->\n\n"
 
@@ -148,16 +151,27 @@ def commands_page() -> str:
 
 
 def error_codes() -> list[str]:
-    """Every `error` that a command may tell: those written in its sources, and those made from a class's name."""
+    """Every `error` that a command may tell: those written in its sources, and those that our exceptions have."""
     written = {
         code
-        for path in (ROOT / "worker" / "cli").glob("*.py")
+        for path in (ROOT / "worker" / "cli").rglob("*.py")
         for code in re.findall(r'code="([a-z_]+)"', path.read_text(encoding="utf-8"))
     }
-    classes = [*CONNECT, *(kind.__name__ for kind in EmbeddedError.__subclasses__())]
-    made = {snake(name) for name in classes} | {f"probe_{each}" for each in EXIT_CODES_OF_PROBES} | set(STATUSES)
+    made = {kind.error for kind in exceptions() if hasattr(kind, "error")}
+    made |= {f"probe_{each}" for each in EXIT_CODES_OF_PROBES} | set(STATUSES)
     made |= {f"rotation_{each}" for each in FAILED_ROTATION_PROBES}
     return sorted((written | made) - {"active"})
+
+
+def exceptions() -> set[type[Exception]]:
+    """Every class of exception that the settings, the models, the tasks and the embedded engines define."""
+    names = ["settings"]
+    for package in (models, tasks, embedded):
+        names += [each.name for each in walk_packages(package.__path__, f"{package.__name__}.")]
+    found = [each for name in names for each in vars(import_module(name)).values()]
+    return {
+        each for each in found if isinstance(each, type) and issubclass(each, Exception) and each.__module__ in names
+    }
 
 
 def _sections(group: click.Group, path: str) -> Iterator[str]:

@@ -8,8 +8,6 @@ access ring; the errors are drawn in models/sealing/keys.py. Nothing here repeat
 import os
 from typing import Self
 
-from cryptography.exceptions import InvalidTag
-
 from models.sealing.keys import (
     VARIABLES,
     KeyMissing,
@@ -76,6 +74,8 @@ class Vault:
             SealBroken: damaged, or sealed for another row or purpose.
 
         """
+        from cryptography.exceptions import InvalidTag
+
         sealed = bytes(sealed)
         name = key_id(sealed)
         key = self._find(name, purpose)

@@ -9,34 +9,10 @@ from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, text
 
+from models.errors import AmbiguousRef, UnknownClient, UnknownRef
+
 # A list of a million grants is read as it is printed, not at once.
 PAGE = 500
-
-
-class UnknownRef(Exception):
-    """No grant has this ref."""
-
-    def __init__(self, refs: Sequence[str]) -> None:
-        super().__init__(", ".join(refs))
-        self.refs = list(refs)
-
-
-class AmbiguousRef(Exception):
-    """Several clients have a grant of this ref: name the client, too."""
-
-    def __init__(self, ref: str, clients: Sequence[str]) -> None:
-        super().__init__(ref)
-        self.ref = ref
-        self.clients = list(clients)
-
-
-class UnknownClient(Exception):
-    """There is no client of this name."""
-
-    def __init__(self, name: str, known: Sequence[str]) -> None:
-        super().__init__(name)
-        self.name = name
-        self.known = list(known)
 
 
 @dataclass(frozen=True)

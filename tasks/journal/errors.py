@@ -17,6 +17,9 @@ from tasks.journal.entry import Position
 class JournalError(Exception):
     """A journal cannot be used."""
 
+    error = "journal"
+    next = "make room in EVERGRANT_HOME, or see that it can be written; nothing was sent"
+
 
 class JournalBroken(JournalError):
     """The journal cannot be written; make room on the disk or see to it, sending goes on by itself.

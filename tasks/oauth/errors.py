@@ -14,9 +14,15 @@ from collections.abc import Iterable
 class OAuthError(Exception):
     """A request cannot be made as things are set; the message says what to change."""
 
+    error = "provider"  # the code for programs, as models/errors.py has it
+    next = "correct that and run it again"
+
 
 class UnknownProvider(OAuthError):
     """No provider file has that name; the message lists those that exist."""
+
+    error = "unknown_provider"
+    next = "see `evergrant providers list`"
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         super().__init__(f"there is no provider {name!r}; known are: {', '.join(known)}")

@@ -17,6 +17,7 @@ from models import consent
 from models import probe as taking
 from models.attempt import Started
 from models.database import transaction
+from models.errors import Told
 from models.probe import Taken
 from tasks import refresh
 from tasks.oauth import messages
@@ -41,11 +42,14 @@ LOOK_EVERY = timedelta(seconds=0.2)
 ROUNDING = timedelta(seconds=1)  # a provider may count whole seconds
 
 
-class PairShared(Exception):
-    """Another ref holds this very pair, so the probe would touch somebody else's grant: nothing was sent."""
+class PairShared(Told):
+    """Another ref holds this very pair, {ref} of client {client}, and would be lost with it."""
+
+    error = "pair_shared"
+    next = "choose a grant of its own; nothing was sent"
 
     def __init__(self, ref: str, client: str) -> None:
-        super().__init__(f"{ref} of client {client}")
+        super().__init__(ref=ref, client=client)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from models import client as clients
 from models import consent, dead_letter, event
 from models.consent import LiveRow, NewGrant
+from models.errors import Told
 from models.sealing.vault import Vault
 from tasks.journal import Entry
 from tasks.oauth.messages import TokenSet, read_token_answer
@@ -27,21 +28,30 @@ from tasks.runtime.runtime import Workplace
 log = structlog.get_logger()
 
 
-class ConsentError(Exception):
+class ConsentError(Told):
     """A consent was given and cannot become a row."""
 
 
 class PairHeld(ConsentError):
-    """Another ref holds this very pair: two grants that share one refresh token would kill each other."""
+    """The provider gave the very pair that another ref holds: {ref} of client {client}.
+
+    Two grants that share one refresh token would kill each other.
+    """
+
+    error = "pair_held"
+    next = "use that ref, or revoke it before this user connects again"
 
     def __init__(self, ref: str, client: str) -> None:
-        super().__init__(f"{ref} of client {client}")
+        super().__init__(ref=ref, client=client)
         self.ref = ref
         self.client = client
 
 
 class NoRefreshToken(ConsentError):
-    """The provider gave no refresh token, so this grant cannot be kept alive."""
+    """The provider gave no refresh token, so this grant could not be kept alive."""
+
+    error = "no_refresh_token"
+    next = "ask for offline access in the provider file (scopes or authorize_parameters), then begin again"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from models.sealing.vault import KeyRing, Vault
 from simulator.control import SimulatorControl
 from simulator.launch import simulator_process
 from tasks.runtime import registration
-from worker.cli.import_batches import Intake, Tally
-from worker.cli.import_lines import Offered
+from worker.cli.imports.batches import Intake, Tally
+from worker.cli.imports.lines import Offered
 from worker.embedded.engines import Engines
 
 PROFILES: Final = ("none", "on_use", "grace", "immediate", "family")

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 import settings
 from models import database, roles
 from models.database import transaction
+from models.errors import NotTheOwner
 from tasks import upkeep
 from tasks.runtime import runtime
 from tasks.runtime.runtime import Workplace
@@ -155,7 +156,7 @@ def test_an_operator_changes_every_row_and_no_table(login: Login) -> None:
 
 
 def test_a_worker_does_all_its_work_as_evergrant_worker(harness: Harness, logins: Callable[[str], str]) -> None:
-    """Claim, start, settle, doubt, a request, a revocation, an erasure, every chore, on connections of such a login."""
+    """Claim, start, settle, doubt, a refresh request, a revocation, an erasure, every chore, on connections of such a login."""
     client = harness.client()
     grant = harness.grant(client)
     gone = harness.grant(client, "gone", status="revoked", sealed_refresh_token=None, sealed_access_token=None)
@@ -211,5 +212,5 @@ def test_every_table_is_decided_about(harness: Harness) -> None:
 
 
 def test_a_login_that_does_not_own_the_schema_is_told_so(harness: Harness, logins: Callable[[str], str]) -> None:
-    with as_login(harness, logins("evergrant_admin")), pytest.raises(roles.NotTheOwner), transaction() as connection:
+    with as_login(harness, logins("evergrant_admin")), pytest.raises(NotTheOwner), transaction() as connection:
         roles.apply(connection)

@@ -8,12 +8,36 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 VERSION = "from worker.cli import run; assert run(['--version']) == 0"
-HELP = "from worker.cli import run; assert run(['grants', '--help']) == 0"
-LIST = "import worker.cli.grants, worker.cli.grant_lists"
+# Every page of help there is: a group's lists its commands, a command's shows the choices of its options.
+HELP = """
+import click
+from worker.cli import cli, run
+def lines(group, words=()):
+    yield [*words, "--help"]
+    for name in group.names:
+        command = group.get_command(click.Context(group), name)
+        yield from lines(command, (*words, name)) if isinstance(command, click.Group) else [[*words, name, "--help"]]
+pages = list(lines(cli))
+assert len(pages) > 60
+assert not any(run(words) for words in pages)
+"""
+# What a shell asks for, by the word that is being typed: a command, a command of a group, an option, a value.
+COMPLETION = """
+import os
+from worker.cli import COMPLETION_VARIABLE, main
+os.environ[COMPLETION_VARIABLE] = "zsh_complete"
+for words in ("evergrant gr", "evergrant grants re", "evergrant clients set --r", "evergrant keys generate --ring r"):
+    os.environ |= {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    try:
+        main()
+    except SystemExit as end:
+        assert end.code == 0
+"""
+PROVIDERS = "from worker.cli import run; assert run(['providers', 'list']) == 0"
 # As `celery beat` does it: our Beat instead of Celery's, and the scheduler of celeryconfig.
 BEAT = """
 from celery.utils.imports import symbol_by_name
-import worker.cli.processes
+import worker.cli.beat
 from worker.celery import app
 app.Beat(quiet=True).init_loader()
 symbol_by_name(app.conf.beat_scheduler)
@@ -21,15 +45,22 @@ assert "tasks.claim" in sys.modules
 """
 
 
+ALL = {
+    *("aiohttp", "alembic", "asyncio", "celery", "cryptography", "jinja2", "kombu", "psycopg", "pydantic", "redis"),
+    *("rich", "settings", "sqlalchemy", "structlog", "tenacity"),
+}
+
+
 @pytest.mark.parametrize(
     ("program", "spared"),
     [
-        (VERSION, {"aiohttp", "alembic", "celery", "cryptography", "pydantic", "rich", "settings", "sqlalchemy"}),
-        (HELP, {"aiohttp", "alembic", "celery", "cryptography", "pydantic", "rich", "settings", "sqlalchemy"}),
-        (LIST, {"aiohttp", "alembic", "celery"}),
+        (VERSION, ALL),
+        (HELP, ALL),
+        (COMPLETION, ALL),
+        (PROVIDERS, ALL - {"asyncio", "pydantic", "settings"}),
         (BEAT, {"aiohttp", "alembic", "models.sealing.vault", "tasks.refresh", "tasks.oauth", "tenacity"}),
     ],
-    ids=["--version", "--help", "grants list", "beat"],
+    ids=["--version", "--help", "completion", "providers list", "beat"],
 )
 def test_what_is_not_used_is_not_imported(program: str, spared: set[str]) -> None:
     listing = "\nprint('\\nimported:', *sorted(sys.modules), sep='\\n')"

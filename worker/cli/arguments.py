@@ -66,6 +66,8 @@ label_option = click.option(
     "--label", "labels", type=Label(), multiple=True, metavar="KEY=VALUE", help="A label; may be repeated."
 )
 
+wait_option = click.option("--wait", is_flag=True, help="Wait until it is done.")
+
 
 def timeout_option(default: str) -> Callable[[Any], Any]:
     """`--timeout`: how long `--wait` waits before the command ends with 75."""

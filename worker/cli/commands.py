@@ -1,30 +1,13 @@
-"""The two command classes of the CLI: a command that shows an example, a group that loads its parts late.
+"""The command classes of the CLI: a command that shows an example, a group whose commands are files of its folder."""
 
-`evergrant --help` must be quick on a small machine, so a group knows of a command only where it lives and one
-sentence about it; the module is imported when the command is used. A test keeps the sentences equal.
-"""
-
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any
 
 import click
-
-
-@dataclass(frozen=True)
-class Late:
-    """Where a command lives, as `package.module:name`, and the sentence that a list of commands shows."""
-
-    place: str
-    sentence: str
-
-    def load(self) -> click.Command:
-        """Import the command."""
-        module, _, name = self.place.partition(":")
-        command: click.Command = getattr(import_module(module), name)
-        return command
 
 
 class Command(click.Command):
@@ -44,45 +27,65 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group of commands under headings, each loaded when it is used.
+    """A group whose commands are the files of its folder, each imported when it is used or listed.
 
-    `sections` maps a heading to the commands under it: name to `Late`. The order is the order shown.
+    `names` are the commands as they are typed, in the order shown: `set-secret` is the command of that name in
+    `set_secret.py`, beside the module that makes the group. A list of them, or a word to complete, imports them all: so
+    each of these files imports what it works with inside of its functions. A test looks.
     """
 
-    def __init__(self, *args: Any, sections: Mapping[str, Mapping[str, Late]], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, names: Sequence[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.sections = sections
+        self.names = names
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Every name, in the order shown."""
         del ctx
-        return [name for section in self.sections.values() for name in section]
+        return list(self.names)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return the command, or None where there is none of that name."""
         del ctx
-        for section in self.sections.values():
-            if cmd_name in section:
-                return section[cmd_name].load()
-        return None
+        return self.load(cmd_name) if cmd_name in self.names else None
+
+    def load(self, name: str) -> click.Command:
+        """Import the command."""
+        file = name.replace("-", "_") + ("_" if iskeyword(name) else "")
+        module = import_module(f"{self.callback.__module__}.{file}")
+        found = (each for each in vars(module).values() if isinstance(each, click.Command))
+        return next(each for each in found if each.name == name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, or say which one was probably meant."""
-        if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
-            raise click.UsageError(_no_such(args[0], self.list_commands(ctx)), ctx)
+        if args and not args[0].startswith("-") and args[0] not in self.names:
+            raise click.UsageError(_no_such(args[0], self.names), ctx)
         return super().resolve_command(ctx, args)
 
+
+class SectionedGroup(Group):
+    """A group whose help shows its commands under headings; `sections` maps a heading to the names under it."""
+
+    def __init__(self, *args: Any, sections: Mapping[str, Sequence[str]], **kwargs: Any) -> None:
+        super().__init__(*args, names=[name for names in sections.values() for name in names], **kwargs)
+        self.sections = sections
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands under their headings without importing any of them."""
+        """Write the commands under their headings, each with its first sentence."""
         del ctx
-        width = max(len(name) for section in self.sections.values() for name in section)
-        for heading, section in self.sections.items():
+        width = max(map(len, self.names))
+        for heading, names in self.sections.items():
             with formatter.section(heading):
                 formatter.write_dl(
-                    [(name.ljust(width), late.sentence) for name, late in section.items()], col_max=width + 4
+                    [(name.ljust(width), sentence(self.load(name))) for name in names], col_max=width + 4
                 )
+
+
+def sentence(command: click.Command) -> str:
+    """What a list says of a command: the first clause of its help, unless it has a shorter one of its own."""
+    paragraph = " ".join((command.help or "").split("\n\n")[0].split())
+    return command.short_help or re.split(r"[;.](?:\s|$)", paragraph)[0] + "."
 
 
 def _no_such(name: str, names: Sequence[str]) -> str:

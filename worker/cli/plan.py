@@ -2,23 +2,24 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from sqlalchemy import RowMapping
 
-from models.views import fleet, listing
-from tasks.oauth.provider import Provider, Rotation, requests_per_minute
-from tasks.policy.plan import Load, Plan, plan
-from tasks.runtime.registration import resolve
 from worker.cli import output, session
 from worker.cli.arguments import Duration
 from worker.cli.commands import Command
 from worker.cli.failures import ExitCode, misuse
 from worker.cli.output import Column, json_option
-from worker.cli.providers import rate as written
 from worker.cli.status import ENDING
-from worker.cli.status_view import length
+from worker.cli.units import length
+from worker.cli.units import rate as written
+
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
+
+    from tasks.oauth.provider import Provider
+    from tasks.policy.plan import Load, Plan
 
 COLUMNS = [
     Column("client"),
@@ -38,6 +39,7 @@ LENGTHS = ("life", "renewed_every", "late_by", "outage_margin", "refresh_all", "
 
 
 @click.command(
+    "plan",
     cls=Command,
     example="""
     evergrant plan
@@ -78,6 +80,9 @@ def _looked_at(client: str | None, supposed: dict[str, Any]) -> Iterator[dict[st
         Failure: something is supposed, and of which client is not said.
 
     """
+    from models.views import fleet, listing
+    from tasks.runtime.registration import resolve
+
     settings = session.prepared()
     with session.reading() as connection:
         if client is not None:
@@ -96,7 +101,7 @@ def _looked_at(client: str | None, supposed: dict[str, Any]) -> Iterator[dict[st
         yield _record(row["name"], load, now[row["name"]] if untouched else None)
 
 
-def _life(row: RowMapping) -> tuple[float, int]:
+def _life(row: "RowMapping") -> tuple[float, int]:
     """How often a second the known lives end, and of how many grants the life is not known."""
     return row["per_second"], row["unknown_life"]
 
@@ -108,6 +113,8 @@ def _overrides(supposed: dict[str, Any]) -> dict[str, Any]:
         Failure: the rate or the life cannot be used.
 
     """
+    from tasks.oauth.provider import requests_per_minute
+
     said: dict[str, Any] = {}
     if supposed["rate"] is not None:
         try:
@@ -121,12 +128,14 @@ def _overrides(supposed: dict[str, Any]) -> dict[str, Any]:
     return said
 
 
-def _provider(supposed: dict[str, Any]) -> Provider:
+def _provider(supposed: dict[str, Any]) -> "Provider":
+    from tasks.oauth.provider import Provider
+
     return Provider.checked("the command line", {"name": "supposed"} | _overrides(supposed))
 
 
 def _load(
-    provider: Provider,
+    provider: "Provider",
     warm: int,
     on_demand: int,
     *,
@@ -135,7 +144,10 @@ def _load(
     life: timedelta | None,
     keep: str = "warm",
     life_seen: tuple[float, int] = (0.0, 0),
-) -> Load:
+) -> "Load":
+    from tasks.oauth.provider import Rotation
+    from tasks.policy.plan import Load
+
     del rate  # it is the provider's by now
     default = timedelta(seconds=provider.default_life_seconds)
     if life is None and (ends := life_seen[0] + life_seen[1] / default.total_seconds()):
@@ -152,7 +164,9 @@ def _load(
     )
 
 
-def _record(name: str, load: Load, now: RowMapping | None) -> dict[str, Any]:
+def _record(name: str, load: "Load", now: "RowMapping | None") -> dict[str, Any]:
+    from tasks.policy.plan import plan
+
     found: Plan = plan(load)
     return {
         "client": name,

@@ -1,23 +1,20 @@
 """What a command needs before it can work: settings with the engines found, a checked database."""
 
-import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import structlog
-from sqlalchemy import Connection, text
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
-import settings
-from models import database, migrations
-from settings import Settings
-from worker.logs import redact
+    from settings import Settings
 
 # A reader may look at a long list in a pager; the engine's own limit is meant for work, not for people.
 READER_IDLE = "10min"
 
 
-def prepared() -> Settings:
+def prepared() -> "Settings":
     """The settings of this process; where no database is set, those of the `evergrant up` of the same home.
 
     Raises:
@@ -25,8 +22,12 @@ def prepared() -> Settings:
         EmbeddedError: no URL is set and nothing runs in this home.
 
     """
+    import settings
+
     found = settings.current()
-    _hush(found)
+    # It brings rich and asyncio, a tenth of a command's start: whoever uses tasks that log imports them before.
+    if "structlog" in sys.modules:
+        _hush(found)
     if found.database_url is None or found.broker_url is None:
         from worker.embedded import discovery
 
@@ -35,8 +36,14 @@ def prepared() -> Settings:
     return found
 
 
-def _hush(found: Settings) -> None:
+def _hush(found: "Settings") -> None:
     """A command speaks in sentences: what the tasks log is written to standard error at DEBUG only."""
+    import logging
+
+    import structlog
+
+    from worker.logs import redact
+
     least = logging.DEBUG if found.log_level == "DEBUG" else logging.CRITICAL
     structlog.configure(
         processors=[structlog.processors.add_log_level, redact, structlog.processors.JSONRenderer()],
@@ -46,7 +53,7 @@ def _hush(found: Settings) -> None:
 
 
 @contextmanager
-def transaction() -> Iterator[Connection]:
+def transaction() -> "Iterator[Connection]":
     """One transaction on a database that fits this release.
 
     Raises:
@@ -54,6 +61,8 @@ def transaction() -> Iterator[Connection]:
         NewerDatabase: a newer release was here.
 
     """
+    from models import database, migrations
+
     prepared()
     with database.transaction() as connection:
         migrations.require(connection)
@@ -61,8 +70,10 @@ def transaction() -> Iterator[Connection]:
 
 
 @contextmanager
-def reading() -> Iterator[Connection]:
+def reading() -> "Iterator[Connection]":
     """A transaction that only reads and may be looked at for a while."""
+    from sqlalchemy import text
+
     with transaction() as connection:
         connection.execute(text("set transaction read only"))
         connection.execute(text(f"set local idle_in_transaction_session_timeout = '{READER_IDLE}'"))

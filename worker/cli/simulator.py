@@ -5,10 +5,11 @@ from datetime import timedelta
 import click
 
 from simulator.habits import DIALECTS
-from simulator.server import DEFAULT_PORT, run
 from worker.cli.arguments import Duration, port_fault
 from worker.cli.commands import Command
 from worker.cli.failures import Failure, misuse
+
+DEFAULT_PORT = 9455  # as in tasks/oauth/providers/simulator.toml; the server's own module imports aiohttp
 
 
 @click.command(
@@ -51,6 +52,8 @@ def simulator(
 
     It is a real authorization server over HTTP on 127.0.0.1, with lives of seconds and faults to order.
     """
+    from simulator.server import run
+
     try:
         run(port=port, profile=profile, dialect=dialect, lifetime=lifetime, rate=rate, faults=faults, seed=seed)
     except ValueError as error:

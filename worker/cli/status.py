@@ -1,23 +1,21 @@
 """`evergrant status`: the fleet at a glance, once or live."""
 
-import json
 import time
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from sqlalchemy import Connection, RowMapping
 
-from models.sealing import key_use
-from models.views import fleet
 from worker.cli import keyrings, output, session
 from worker.cli.advice import advice
 from worker.cli.arguments import Duration
-from worker.cli.clients import state
+from worker.cli.clients.record import state
 from worker.cli.commands import Command
 from worker.cli.output import json_option
-from worker.cli.providers import rate
-from worker.cli.status_view import live, rendered
+from worker.cli.units import rate
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, RowMapping
 
 STATUSES = ("active", "paused", "needs_consent", "revoking", "revoked")
 FACTS = ("due", "under_way", "failing", "in_doubt", "suspect", "lapsed")
@@ -40,18 +38,24 @@ def status(*, watch: bool, interval: timedelta, as_json: bool) -> None:
     What needs a human comes first, with the next step; with --json it is `attention`. `chores_overdue` names periodic
     work (erasures, late grants, shredding) that was not done for three of its intervals, and for five minutes at least.
     """
-    if not watch:
-        found = snapshot()
-        if as_json:
-            output.one(found, as_json=True)
-        else:
-            rendered(found)
-        return
     pause = max(interval.total_seconds(), 0.2)
-    if as_json or not output.on_terminal():
+    if not watch:
+        _print(snapshot(), as_json=as_json)
+    elif as_json or not output.on_terminal():
         _print_again_and_again(pause, as_json=as_json)
     else:
+        from worker.cli.status_view import live
+
         live(snapshot, pause=pause)
+
+
+def _print(found: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        output.one(found, as_json=True)
+        return
+    from worker.cli.status_view import rendered
+
+    rendered(found)
 
 
 def snapshot() -> dict[str, Any]:
@@ -60,7 +64,10 @@ def snapshot() -> dict[str, Any]:
         return _read(connection)
 
 
-def _read(connection: Connection) -> dict[str, Any]:
+def _read(connection: "Connection") -> dict[str, Any]:
+    from models.sealing import key_use
+    from models.views import fleet
+
     clock = fleet.clock(connection)
     clients = fleet.by_client(connection)
     processes = fleet.processes(connection)
@@ -87,7 +94,7 @@ def _read(connection: Connection) -> dict[str, Any]:
     return found | {"missing_keys": [what for what, _ in found["missing_keys"]], "attention": _attention(found)}
 
 
-def _client(row: RowMapping) -> dict[str, Any]:
+def _client(row: "RowMapping") -> dict[str, Any]:
     what, reason = state(row)
     counts = {name: row[name] for name in (*STATUSES, *FACTS)}
     return {
@@ -172,10 +179,7 @@ def _many(count: int, noun: str) -> str:
 def _print_again_and_again(pause: float, *, as_json: bool) -> None:
     """Print snapshots until somebody ends it: JSON Lines, or plain text with an empty line between."""
     while True:
-        found = snapshot()
-        if as_json:
-            click.echo(json.dumps(output.plain(found)))
-        else:
-            rendered(found)
+        _print(snapshot(), as_json=as_json)
+        if not as_json:
             click.echo()
         time.sleep(pause)

@@ -14,6 +14,7 @@ from worker.cli import output
 from worker.cli.failures import ExitCode
 from worker.cli.output import Column, iso, table
 from worker.cli.translations import translate
+from worker.cli.units import length
 
 PIPE_WIDTH = 160
 
@@ -86,20 +87,6 @@ def page(found: dict[str, Any], *, width: int) -> Group:
     if found["processes"]:
         parts += [Text(), table(found["processes"], PROCESSES, width=width)]
     return Group(*parts)
-
-
-def length(seconds: float | None) -> str | None:
-    """A length of time in its two largest units: `1h 52m`, `4m 10s`, `0.4s`."""
-    if seconds is None:
-        return None
-    if seconds < 10:  # noqa: PLR2004
-        return f"{seconds:.1f}s"
-    whole = int(seconds)
-    for big, small, size in (("d", "h", 86400), ("h", "m", 3600), ("m", "s", 60)):
-        if whole >= size:
-            rest = whole % size // (size // (24 if big == "d" else 60))
-            return f"{whole // size}{big} {rest}{small}"
-    return f"{whole}s"
 
 
 def _title(found: dict[str, Any]) -> Text:

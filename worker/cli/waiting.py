@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
+from worker.cli.failures import ExitCode, Failure
+
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 1.0
 
@@ -19,3 +21,13 @@ def wait_until(is_so: Callable[[], bool], *, timeout: timedelta) -> bool:
         time.sleep(min(pause, left))
         pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
     return True
+
+
+def ran_out(timeout: timedelta, what: str, look: str) -> Failure:
+    """The failure of a `--wait` that waited long enough."""
+    return Failure(
+        code="timeout",
+        message=f"After {timeout.total_seconds():g} s {what} had not ended; the work goes on",
+        next_step=f"look with `{look}`, or run it again with a longer --timeout",
+        exit_code=ExitCode.TRY_AGAIN,
+    )

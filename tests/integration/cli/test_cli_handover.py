@@ -163,7 +163,7 @@ def test_a_file_that_cannot_be_made_pauses_nothing(temple: Evergrant, sql: Any, 
 def test_a_full_disk_leaves_everything_as_it_was(temple: Evergrant, sql: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     temple.take_in("a")
     full = Path("/dev/full")
-    monkeypatch.setattr("worker.cli.export._made", lambda _: full.open("wb"))
+    monkeypatch.setattr("worker.cli.grants.export._made", lambda _: full.open("wb"))
     monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
     assert hand_over(temple, full).code == 1
     assert sql("select status, reason from evergrant.grants") == [("active", None)]

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, event
 import settings
 from models.sealing.vault import Vault
 from tests.integration.cli.evergrant import Done, Evergrant
-from worker.cli.import_flow import PORTION
+from worker.cli.imports.flow import PORTION
 
 
 def lines_of(*members: dict[str, Any]) -> str:

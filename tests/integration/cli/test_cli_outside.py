@@ -21,7 +21,7 @@ from simulator.control import SimulatorControl
 from tests import polling
 from tests.integration.cli.evergrant import Evergrant
 from tests.integration.cli.test_cli_connect import visit
-from worker.cli.import_flow import PORTION
+from worker.cli.imports.flow import PORTION
 
 ROOT = Path(__file__).resolve().parents[3]
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -313,3 +313,34 @@ def test_an_import_that_was_struck_in_the_middle_is_run_again_and_nothing_is_los
     assert temple("grants", "import", str(file), "--client", "temple", "--json").json["skipped"] == PORTION
     assert sql("select count(*), count(distinct ref) from evergrant.grants") == [(len(lines), len(lines))]
     assert sql("select count(distinct grant_id) from evergrant.events where type = 'grant.imported'") == [(len(lines),)]
+
+
+SHOW = """
+import sys
+from worker.cli import run
+assert run(["grants", "show", "a", "--json"]) == 0
+print(*sorted(sys.modules))
+"""
+
+
+def test_a_grant_is_shown_without_what_that_does_not_need(temple: Evergrant, adopted: settings.Settings) -> None:
+    temple("grants", "import", "-", "--client", "temple", stdin='{"ref": "a", "refresh_token": "rt-1"}')
+    done = subprocess.run(
+        [sys.executable, "-c", SHOW], env=_environment(adopted), capture_output=True, text=True, check=True, timeout=60
+    )
+    shown, imported = done.stdout.splitlines()
+    assert json.loads(shown)["ref"] == "a"
+    assert "sqlalchemy" in imported.split()
+    heavy = {
+        "aiohttp",
+        "alembic",
+        "celery",
+        "cryptography",
+        "jinja2",
+        "kombu",
+        "redis",
+        "rich",
+        "structlog",
+        "tenacity",
+    }
+    assert heavy & set(imported.split()) == set()

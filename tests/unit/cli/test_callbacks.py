@@ -4,8 +4,8 @@ import pytest
 
 from tasks.connect import read_callback
 from tasks.connect_errors import NoCallback
-from worker.cli.callback import Loopback
 from worker.cli.failures import Failure
+from worker.cli.grants.callback import Loopback
 
 
 def test_a_callback_holds_state_and_code() -> None:

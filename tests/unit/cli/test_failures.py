@@ -1,36 +1,100 @@
 """Failures: whatever happens, one sentence, what to do next, and the right exit code."""
 
 import json
+import re
 import subprocess
 import sys
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
+from pkgutil import walk_packages
 
 import click
 import pytest
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 import settings
+from models.errors import Told
 from worker.cli import run
 from worker.cli.failures import ExitCode, Failure, misuse
-from worker.cli.translations import CONNECT, TRANSLATIONS, translate
+from worker.cli.translations import EXIT_CODES, FOREIGN, translate
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-@pytest.mark.parametrize("name", TRANSLATIONS)
+OURS = ("settings", "models", "tasks", "worker.embedded")
+# What never reaches a command, and who meets it.
+INNER = {
+    "models.application_requests.NotAsked": "the token interface",
+    "models.installation.NotDurable": "the pulse of a process, which logs it",
+    "tasks.liveness.NotYet": "the revocation that looks",
+    "tasks.oauth.transport._Broken": "the transport, whose answers are values",
+    "tasks.oauth.transport._Refused": "the transport, whose answers are values",
+    "tasks.oauth.transport._TooLarge": "the transport, whose answers are values",
+    "tasks.probes.rotation.BrokenOff": "the probe, whose finding tells why",
+    "tasks.refresh.HeldBack": "the refresh, the revocation and the probe",
+    "tasks.probes.imported.VettingHeld": "the sieve of an import",
+}
+
+
+def exceptions() -> dict[str, type[Exception]]:
+    """Every class of exception that is ours, by name."""
+    names = list(OURS)
+    for name in OURS[1:]:
+        names += [each.name for each in walk_packages(import_module(name).__path__, f"{name}.")]
+    found = [each for name in names for each in vars(import_module(name)).values() if isinstance(each, type)]
+    return {
+        f"{each.__module__}.{each.__qualname__}": each
+        for each in found
+        if issubclass(each, Exception) and each.__module__ in names
+    }
+
+
+EXCEPTIONS = exceptions()
+TOLD = {name: kind for name, kind in EXCEPTIONS.items() if name not in INNER and not kind.__subclasses__()}
+
+
+def test_what_never_reaches_a_command_exists() -> None:
+    assert INNER.keys() <= EXCEPTIONS.keys()
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_every_exception_of_ours_says_itself(name: str) -> None:
+    told = TOLD[name]
+    assert told.__doc__
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)*", getattr(told, "error", "")), "it has no code"
+    # The docstring of an embedded engine's error holds both, with a semicolon between them.
+    assert getattr(told, "next", "") or "; " in told.__doc__, "it does not say what to do"
+
+
+def _made(kind: type[Exception]) -> Exception:
+    """One of them, with facts of the kinds that it takes."""
+    facts = [each for each in signature(kind).parameters.values() if each.kind is not each.VAR_KEYWORD]
+    texts = {"ref": "a", "refs": ["a", "b"], "clients": ["x", "y"], "known": ["x"], "revocation_id": 7}
+    keywords = {each.name: texts.get(each.name, each.name) for each in facts if each.kind is each.KEYWORD_ONLY}
+    return kind(*(texts.get(each.name, each.name) for each in facts if each.name not in keywords), **keywords)
+
+
+@pytest.mark.parametrize("name", [name for name, kind in TOLD.items() if issubclass(kind, Told)])
+def test_what_is_told_leaves_no_fact_out(name: str) -> None:
+    failure = translate(_made(TOLD[name]))
+    assert failure.code == TOLD[name].error  # type: ignore[attr-defined]  # it is one of Told
+    assert failure.message[:1].isupper()
+    assert "{" not in failure.sentence()
+    assert "None" not in failure.sentence()
+
+
+def test_every_exit_code_is_of_an_error_that_exists() -> None:
+    errors = {getattr(kind, "error", None) for kind in EXCEPTIONS.values()}
+    assert set().union(*EXIT_CODES.values()) <= errors
+
+
+@pytest.mark.parametrize("name", FOREIGN)
 def test_every_exception_that_is_translated_exists(name: str) -> None:
     module, _, kind = name.rpartition(".")
     found = getattr(import_module(module), kind)
     assert issubclass(found, BaseException)
     assert f"{found.__module__}.{found.__qualname__}" == name
-
-
-def test_every_error_of_a_code_flow_has_its_own_sentence() -> None:
-    errors = import_module("tasks.connect_errors")
-    consent = import_module("tasks.settling.consent")
-    kinds = {kind.__name__ for base in (errors.ConnectError, consent.ConsentError) for kind in base.__subclasses__()}
-    assert kinds == set(CONNECT)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from worker.cli.import_lines import LONGEST_LINE, Bad, Offered, lines, read_line
+from worker.cli.imports.lines import LONGEST_LINE, Bad, Offered, lines, read_line
 
 # How long an example takes says nothing on a machine that others use, too.
 AT_EASE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

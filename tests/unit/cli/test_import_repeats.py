@@ -2,8 +2,8 @@
 
 import sys
 
-from worker.cli.import_lines import Bad, Offered
-from worker.cli.import_repeats import Repeats
+from worker.cli.imports.lines import Bad, Offered
+from worker.cli.imports.repeats import Repeats
 
 
 def offered(line: int, ref: str, token: str) -> Offered:

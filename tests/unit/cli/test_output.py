@@ -12,7 +12,7 @@ from rich.console import Console
 
 from worker.cli import output
 from worker.cli.output import Column
-from worker.cli.status_view import length
+from worker.cli.units import length
 
 AT = datetime(2026, 11, 24, 8, 20, 53, 999_999, timezone(timedelta(hours=1)))
 COLUMNS = [Column("ref"), Column("due_at", "due", spare=1), Column("count", spare=2, number=True)]

@@ -1,0 +1,12 @@
+"""`evergrant clients`: our registrations at the providers."""
+
+import click
+
+from worker.cli.commands import Group
+
+
+@click.group(
+    cls=Group, names=["accept-deaths", "add", "list", "pause", "probe-rotation", "resume", "set", "set-secret", "show"]
+)
+def clients() -> None:
+    """Our registrations at the providers."""

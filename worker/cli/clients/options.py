@@ -1,0 +1,45 @@
+"""The options that say something of a client, where its provider's file does not."""
+
+from collections.abc import Callable
+
+import click
+
+from worker.cli.arguments import Duration
+
+# Of tasks/oauth/provider.py, whose import would cost every completion the time of pydantic; a test compares.
+ROTATIONS = ("none", "on_use", "grace", "immediate", "family")
+BODIES = ("json", "form")
+AUTHS = ("body", "basic")
+
+OPTIONS = (
+    click.option("--client-id", help="The id that the provider gave us."),
+    click.option("--redirect-uri", metavar="URL", help="Where the provider sends users back to."),
+    click.option("--authorize-url", metavar="URL", help="Where the user is sent to consent."),
+    click.option("--token-url", metavar="URL", help="Where codes are exchanged and tokens refreshed."),
+    click.option("--revoke-url", metavar="URL", help="Where tokens are revoked."),
+    click.option("--api-url", metavar="URL", help="Answers 401 to a dead access token."),
+    click.option("--confirm-url", metavar="URL", help="Where a new access token is presented once."),
+    click.option("--scope", "scopes", multiple=True, metavar="S", help="Asked for; may be repeated."),
+    click.option("--rate", metavar="N/minute", help="What may be sent, such as 100/minute, or none."),
+    click.option("--burst", type=int, metavar="N", help="Requests under way at once."),
+    click.option(
+        "--rotation",
+        type=click.Choice(ROTATIONS),
+        help="What the provider does to the old refresh token.",
+    ),
+    click.option("--grace", type=Duration(), help="How long it lives at --rotation grace."),
+    click.option("--body", type=click.Choice(BODIES), help="How requests are written."),
+    click.option("--auth", type=click.Choice(AUTHS), help="Where the credentials go."),
+    click.option("--keep", type=click.Choice(["warm", "on-demand"]), help="Renew always, or when it is read."),
+    click.option("--return-to", metavar="PREFIX", help="Where users may be sent after connecting."),
+)
+
+
+def described(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command every option that describes a client."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+secret_option = click.option("--client-secret-file", metavar="FILE", help="The client secret; - reads standard input.")

@@ -1,0 +1,32 @@
+"""`evergrant clients pause`, and how a valve is turned by hand."""
+
+from collections.abc import Callable
+
+import click
+
+from worker.cli import output, session
+from worker.cli.clients.record import record_of
+from worker.cli.commands import Command
+from worker.cli.output import json_option
+
+
+@click.command(cls=Command, example="evergrant clients pause temple")
+@click.argument("name")
+@json_option
+def pause(name: str, *, as_json: bool) -> None:
+    """Stop everything that is sent for a client, revocations excepted."""
+    from models import operator_actions
+
+    turn(name, operator_actions.pause_client, "{name} is paused; resume it with `clients resume`.", as_json=as_json)
+
+
+def turn(name: str, change: Callable[..., None], told: str, *, as_json: bool) -> None:
+    """Carry out what an operator wants of a client's valve, and tell it."""
+    from models.views import listing
+
+    settings = session.prepared()
+    with session.transaction() as connection:
+        row = listing.client_by_name(connection, name)
+        change(connection, row["id"], who=settings.who)
+        record = record_of(listing.client_by_name(connection, name))
+    output.done(record, told.format(name=name), as_json=as_json)

@@ -1,0 +1,55 @@
+"""How a client is shown: its registration, its endpoints, its valve."""
+
+from typing import TYPE_CHECKING, Any
+
+from worker.cli.units import rate
+
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
+
+    from settings import Settings
+
+
+def record_of(row: "RowMapping") -> dict[str, Any]:
+    """A client as JSON and tables show it."""
+    what, reason = state(row)
+    return {
+        "name": row["name"],
+        "provider": row["provider"],
+        "client_id": row["client_id"],
+        "has_secret": row["has_secret"],
+        "redirect_uri": row["redirect_uri"],
+        "scopes": row["scopes"],
+        "return_to": row["return_to"],
+        "keep": row["keep"],
+        "rotation": row["rotation"],
+        "rate": rate(row["rate_per_minute"]),
+        "burst": row["burst"],
+        "grants": row["grants"],
+        "state": what,
+        "reason": reason,
+        "paused_until": row["paused_until"],
+        "deaths_held_at": row["deaths_held_at"],
+        "created_at": row["created_at"],
+        "updated_at": row["updated_at"],
+    }
+
+
+def state(row: "RowMapping") -> tuple[str, str | None]:
+    """What the valve lets through, and why not more."""
+    if row["paused_by_operator"]:
+        return "paused", "by an operator"
+    if row["paused_until"] is not None:
+        return "shut", row["pause_reason"]
+    if row["deaths_held_at"] is not None:
+        return "holding", "unusually many grants were refused: see `clients accept-deaths`"
+    return "open", None
+
+
+def endpoints(row: "RowMapping", settings: "Settings") -> dict[str, Any]:
+    """Where a client's requests go and how they are written: its provider's file, and what was said differently."""
+    from tasks.runtime.registration import resolve
+
+    resolved = resolve(row["provider"], row["overrides"], settings)
+    names = ("authorize_url", "token_url", "revoke_url", "api_url", "confirm_url", "body", "auth")
+    return {name: getattr(resolved, name) for name in names}

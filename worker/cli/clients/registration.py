@@ -1,0 +1,53 @@
+"""What was said of a client becomes its registration."""
+
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from models.operator_actions import Registration
+from settings import Settings
+from tasks.runtime.registration import resolve, times_of
+
+# What a client may say differently from its provider's file: option to field.
+OVERRIDES = (
+    "authorize_url",
+    "token_url",
+    "revoke_url",
+    "api_url",
+    "confirm_url",
+    "rate",
+    "burst",
+    "rotation",
+    "grace_seconds",
+    "body",
+    "auth",
+)
+
+
+def merged(settings: Settings, provider: str, given: dict[str, Any], *, before: RowMapping | None) -> Registration:
+    """Merge what is said now over what was said before, and resolve it with the provider's file.
+
+    Raises:
+        UnknownProvider: there is no such file.
+        ProviderFileError: the file, or what was said, cannot be used.
+
+    """
+    if given.get("grace") is not None:
+        given["grace_seconds"] = given["grace"].total_seconds()
+    said = {key: given[key] for key in OVERRIDES if given.get(key) is not None}
+    overrides = (before["overrides"] if before else {}) | said
+    resolved = resolve(provider, overrides, settings)
+    kept = {key: before[key] for key in ("client_id", "redirect_uri", "return_to", "keep")} if before else {}
+    kept = {"redirect_uri": None, "return_to": None, "keep": "warm"} | kept
+    now = {key: given[key] for key in ("client_id", *kept) if given.get(key) is not None}
+    return Registration(
+        provider=provider,
+        overrides=overrides,
+        scopes=given["scopes"] or (before["scopes"] if before else ()),
+        rotation=resolved.rotation.value,
+        rate_per_minute=resolved.rate,
+        burst=resolved.allowed_burst,
+        attempt_lease=times_of(resolved, settings).lease,
+        grace=resolved.grace,
+        **(kept | now),
+    )

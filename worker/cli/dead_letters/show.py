@@ -1,0 +1,51 @@
+"""`evergrant dead-letters show`: one letter, and what to do about it."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from worker.cli import output, session
+from worker.cli.arguments import named
+from worker.cli.commands import Command
+from worker.cli.dead_letters.letters import record, unknown
+from worker.cli.output import json_option
+
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
+
+NEXT = {
+    "response_lost": "evergrant grants connect {grant}",
+    "revoked_or_expired": "evergrant grants connect {grant}",
+    "gave_up": "evergrant dead-letters redrive {id}",
+    "refused": "if the provider's word for it means that the user withdrew: evergrant grants connect {grant}",
+    "our_configuration": "check the client's id and secret, then: evergrant dead-letters redrive {id}",
+}
+
+
+@click.command(cls=Command, example="evergrant dead-letters show 3")
+@click.argument("id", type=int)
+@json_option
+def show(id: int, *, as_json: bool) -> None:  # noqa: A002  # the name that users see
+    """Show one dead letter and what to do about it."""
+    from models.views import listing
+
+    with session.reading() as connection:
+        row = listing.dead_letter(connection, id)
+    if row is None:
+        raise unknown([id])
+    more = {
+        "resolved_by": row["resolved_by"],
+        "generation": row["generation"],
+        "grant_status": row["grant_status"],
+        "revocation": row["revocation_id"],
+        "next": _next(row),
+    }
+    output.one(record(row) | more, as_json=as_json)
+
+
+def _next(row: "RowMapping") -> str | None:
+    if row["resolved_at"] is not None:
+        return None
+    return NEXT.get(row["cause"], "evergrant dead-letters redrive {id}").format(
+        id=row["id"], grant=named(row["ref"], row["client"])
+    )

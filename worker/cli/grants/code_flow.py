@@ -1,0 +1,81 @@
+"""What the commands of the code flow share: whose it is, the invitation, what is told at its end."""
+
+from typing import TYPE_CHECKING
+
+from worker.cli import keyrings, output, session
+from worker.cli.arguments import grouped
+from worker.cli.failures import ExitCode, Failure, misuse
+
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
+
+    from settings import Settings
+    from tasks.connect import Invitation
+    from tasks.settling.consent import Stored
+
+
+# Where a client has no redirect URI of its own; the simulator knows it.
+LOOPBACK_URI = "http://127.0.0.1:8400/callback"
+
+Labels = tuple[tuple[str, str], ...]
+
+
+def client_of(ref: str, name: str | None) -> "RowMapping":
+    """The client that was named, the one that the ref has, or the only one.
+
+    Raises:
+        Failure: several are possible, or there is none.
+
+    """
+    from models.errors import UnknownRef
+    from models.views import listing
+
+    with session.reading() as connection:
+        if name is not None:
+            return listing.client_by_name(connection, name)
+        known = listing.clients(connection)
+        try:
+            owner = listing.locate(connection, [ref], None)[0].client
+        except UnknownRef:
+            owner = None
+    fitting = [row for row in known if owner is None or row["name"] == owner]
+    if len(fitting) == 1:
+        return fitting[0]
+    if not fitting:
+        raise Failure(
+            code="no_client",
+            message="There is no client yet",
+            next_step="add one with `evergrant clients add`",
+            exit_code=ExitCode.NOT_FOUND,
+        )
+    names = ", ".join(row["name"] for row in fitting)
+    raise misuse(code="client_needed", message=f"There are several clients: {names}", next_step="add --client NAME")
+
+
+def invite(chosen: "RowMapping", ref: str, labels: Labels, settings: "Settings") -> "Invitation":
+    """Make the URL that a user must visit, and remember its state."""
+    from tasks import connect as flow
+    from tasks.runtime.registration import Registrations
+
+    vault = keyrings.keys_needed(keyrings.vault(), "refresh", "access")
+    return flow.begin(
+        Registrations(vault, settings),
+        vault,
+        chosen["id"],
+        ref,
+        labels=grouped(labels),
+        scopes=list(chosen["scopes"]),
+        redirect_uri=None if chosen["redirect_uri"] else LOOPBACK_URI,
+        who=settings.who,
+    )
+
+
+def tell(stored: "Stored", ref: str, client: str, *, as_json: bool) -> None:
+    """Say how the grant was stored."""
+    told = {
+        "connected": f"{ref} is connected.",
+        "reconnected": f"{ref} is connected again; its old consent will be revoked.",
+        "unchanged": f"{ref} already holds this very pair; nothing changed.",
+    }[stored.how]
+    record = {"ref": ref, "client": client, "generation": stored.generation, "how": stored.how}
+    output.done(record, told, as_json=as_json)

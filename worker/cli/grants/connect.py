@@ -1,0 +1,69 @@
+"""`evergrant grants connect`: the code flow, led from a terminal."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from worker.cli import session
+from worker.cli.arguments import check_ref, client_option, label_option, ref_argument, timeout_option
+from worker.cli.commands import Command
+from worker.cli.failures import ExitCode, Failure
+from worker.cli.grants.code_flow import LOOPBACK_URI, Labels, client_of, invite, tell
+from worker.cli.output import json_option
+
+if TYPE_CHECKING:
+    from tasks.connect import Invitation
+    from worker.cli.grants.callback import Loopback
+
+
+@click.command(cls=Command, example="evergrant grants connect customer-42 --client temple --label org=8f2")
+@ref_argument
+@client_option
+@label_option
+@timeout_option("15m")
+@json_option
+def connect(ref: str, *, client: str | None, labels: Labels, timeout: timedelta, as_json: bool) -> None:
+    """Lead a user through the code flow on this machine.
+
+    Prints the authorize URL, listens for the callback on loopback, exchanges the code and stores the grant.
+    """
+    import asyncio
+
+    from tasks import connect as flow
+    from worker.cli.grants.callback import Loopback
+    from worker.cli.workplace import workplace
+
+    settings = session.prepared()
+    chosen = client_of(check_ref(ref), client)
+    listening_at = Loopback.of(chosen["redirect_uri"] or LOOPBACK_URI)
+    invitation = invite(chosen, ref, labels, settings)
+    with workplace(settings) as place:
+        url = asyncio.run(_callback_of(invitation, listening_at, timeout))
+        stored = flow.finish(place, flow.read_callback(url), client_id=chosen["id"], ref=ref, who=settings.who)
+    tell(stored, ref, chosen["name"], as_json=as_json)
+
+
+async def _callback_of(invitation: "Invitation", listening_at: "Loopback", patience: timedelta) -> str:
+    """Show the URL once somebody listens, and wait."""
+    import asyncio
+
+    from worker.cli.grants.callback import wait_for_callback
+
+    ready = asyncio.Event()
+    waiting = asyncio.create_task(wait_for_callback(listening_at, patience=patience, ready=ready))
+    opened = asyncio.create_task(ready.wait())
+    await asyncio.wait([waiting, opened], return_when=asyncio.FIRST_COMPLETED)
+    opened.cancel()
+    if ready.is_set():
+        click.echo(f"Open this URL in the user's browser:\n\n  {invitation.url}\n", err=True)
+        click.echo(f"Waiting for the callback at {invitation.redirect_uri} …", err=True)
+    url = await waiting
+    if url is None:
+        raise Failure(
+            code="timeout",
+            message=f"Nobody came back within {patience.total_seconds():g} s",
+            next_step="run it again",
+            exit_code=ExitCode.TRY_AGAIN,
+        )
+    return url

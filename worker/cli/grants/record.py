@@ -1,0 +1,65 @@
+"""How a grant is shown, and what a human should do about it."""
+
+from typing import TYPE_CHECKING, Any
+
+from worker.cli.advice import advice
+from worker.cli.arguments import named
+
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
+
+HANDED_OVER = "handed_over"
+STATUSES = {
+    "active": "it is kept alive",
+    "paused": "an operator stopped it",
+    "needs_consent": "only its user can mend it",
+    "revoking": "it is on its way to the end",
+    "revoked": "it is dead at the provider",
+}
+
+
+def record(row: "RowMapping") -> dict[str, Any]:
+    """A grant as JSON and tables show it."""
+    return {
+        "ref": row["ref"],
+        "client": row["client"],
+        "status": row["status"],
+        "reason": row["reason"],
+        "next": next_step(row),
+        "generation": row["generation"],
+        "scope": row["scope"],
+        "labels": row["labels"],
+        "access_expires_at": row["access_expires_at"],
+        "due_at": row["due_at"] if row["status"] == "active" else None,
+        "failures": row["failures"],
+        "last_error": last_error(row),
+        "created_at": row["created_at"],
+        "refreshed_at": row["refreshed_at"],
+    }
+
+
+def last_error(row: "RowMapping") -> dict[str, Any] | None:
+    """What went wrong last, or None."""
+    if row["last_error_at"] is None:
+        return None
+    return {
+        "code": row["last_error_code"],
+        "http_status": row["last_error_http_status"],
+        "at": row["last_error_at"],
+    }
+
+
+def next_step(row: "RowMapping") -> str | None:
+    """What a human should do about a grant; None where nothing is to be done."""
+    grant = named(row["ref"], row["client"])
+    match row["status"]:
+        case "needs_consent":
+            return f"ask the user to connect again: evergrant grants connect {grant}"
+        case "paused" if row["reason"] == HANDED_OVER:
+            return f"another home keeps it; to take it back: evergrant grants resume {grant}"
+        case "paused":
+            return f"evergrant grants resume {grant}"
+        case "active" if row["failures"]:
+            return advice(row["last_error_code"], client=row["client"])
+        case _:
+            return None

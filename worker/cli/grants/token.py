@@ -1,0 +1,120 @@
+"""`evergrant grants token`: the one command that prints an access token."""
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import click
+
+from worker.cli import keyrings, session
+from worker.cli.arguments import Duration, client_option, named, ref_argument, timeout_option
+from worker.cli.commands import Command
+from worker.cli.failures import ExitCode, Failure
+from worker.cli.output import iso, json_option
+from worker.cli.waiting import wait_until
+
+if TYPE_CHECKING:
+    from models.views.access_token import TokenState
+
+
+@click.command(
+    cls=Command,
+    example="""
+    curl -H "Authorization: Bearer $(evergrant grants token customer-42)" https://api.example.com/
+    evergrant grants token customer-42 --min-ttl 5m --json
+    """,
+    short_help="Print a fresh access token.",
+)
+@ref_argument
+@client_option
+@click.option("--min-ttl", type=Duration(), default="60s", show_default=True, help="How long it must live at least.")
+@timeout_option("30s")
+@json_option
+def token(ref: str, *, client: str | None, min_ttl: timedelta, timeout: timedelta, as_json: bool) -> None:
+    """Print a fresh access token, refreshing first where it is too old."""
+    from models import operator_actions
+    from models.views import access_token, listing
+
+    settings = session.prepared()
+    vault = keyrings.keys_needed(keyrings.vault(), "access")
+    with session.transaction() as connection:
+        grant_id = listing.locate(connection, [ref], client)[0].id
+        state = access_token.by_id(connection, grant_id)
+        if not state.lasts(min_ttl):
+            _refuse_hopeless(state)
+            operator_actions.request_refresh(connection, grant_id, who=settings.who)
+    if not state.lasts(min_ttl):
+        state = _renewed(grant_id, min_ttl=min_ttl, timeout=timeout)
+    if state.sealed_access_token is None or state.access_expires_at is None:  # for the type checker
+        raise _late(state, timeout)
+    value = vault.open(state.sealed_access_token, table="grants", row_id=grant_id, purpose="access")
+    if not as_json:
+        click.echo(value)
+        return
+    record = {
+        "access_token": value,
+        "token_type": "Bearer",
+        "expires_at": iso(state.access_expires_at),
+        "generation": state.generation,
+        "ref": state.ref,
+        "client": state.client,
+    }
+    click.echo(json.dumps(record))
+
+
+def _renewed(grant_id: UUID, *, min_ttl: timedelta, timeout: timedelta) -> "TokenState":
+    from models.views import access_token
+
+    seen: list[TokenState] = []
+
+    def renewed() -> bool:
+        with session.transaction() as connection:
+            seen[:] = [access_token.by_id(connection, grant_id)]
+        _refuse_hopeless(seen[0])
+        return seen[0].lasts(min_ttl)
+
+    if not wait_until(renewed, timeout=timeout):
+        raise _late(seen[0], timeout)
+    return seen[0]
+
+
+def _refuse_hopeless(state: "TokenState") -> None:
+    """Raise where no refresh will come, whatever the wait.
+
+    Raises:
+        Failure: the grant is not active.
+
+    """
+    grant = named(state.ref, state.client)
+    match state.status:
+        case "needs_consent":
+            raise Failure(
+                code="needs_consent",
+                message=f"{state.ref} needs its user's consent again ({state.reason})",
+                next_step=f"run `evergrant grants connect {grant}`",
+                exit_code=ExitCode.HUMAN,
+            )
+        case "paused":
+            raise Failure(
+                code="paused",
+                message=f"{state.ref} is paused and its access token is too old",
+                next_step=f"run `evergrant grants resume {grant}`",
+            )
+        case "revoking" | "revoked":
+            raise Failure(
+                code="revoked",
+                message=f"{state.ref} is {state.status}",
+                next_step=f"connect its user again with `evergrant grants connect {grant}`",
+            )
+
+
+def _late(state: "TokenState", timeout: timedelta) -> Failure:
+    seconds = f"{timeout.total_seconds():g} s"
+    cause = f" (last error: {state.last_error_code})" if state.last_error_code else ""
+    return Failure(
+        code="not_fresh_yet",
+        message=f"No fresh token of {state.ref} came within {seconds}{cause}",
+        next_step="see that beat and a worker run (`evergrant status`) and try again",
+        exit_code=ExitCode.TRY_AGAIN,
+    )

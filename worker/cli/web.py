@@ -1,0 +1,31 @@
+"""`evergrant web`: one process that hands out tokens over HTTP."""
+
+import click
+
+from worker.cli import session
+from worker.cli.commands import Command
+from worker.cli.output import json_option
+from worker.cli.processes import check_alive, check_option, refuse_a_database_that_does_not_fit
+
+
+@click.command(
+    cls=Command,
+    example="""
+    EVERGRANT_TOKEN_BIND=127.0.0.1:9465 evergrant web
+    evergrant web --check
+    """,
+)
+@check_option
+@json_option
+def web(*, check: bool, as_json: bool) -> None:
+    """Run one web: it hands out tokens over HTTP, and serves metrics. Any number may run."""
+    if check:
+        check_alive("web", as_json=as_json)
+        return
+    settings = session.prepared()
+    refuse_a_database_that_does_not_fit()
+    from worker import logs
+    from worker.web import server
+
+    logs.configure("web", level=settings.log_level)
+    server.run(settings)
