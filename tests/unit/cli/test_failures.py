@@ -32,8 +32,7 @@ INNER = {
     "tasks.oauth.transport._Refused": "the transport, whose answers are values",
     "tasks.oauth.transport._TooLarge": "the transport, whose answers are values",
     "tasks.probes.rotation.BrokenOff": "the probe, whose finding tells why",
-    "tasks.refresh.HeldBack": "the refresh, the revocation and the probe",
-    "tasks.probes.imported.VettingHeld": "the sieve of an import",
+    "tasks.probes.imported.ProbeHeld": "the sieve of an import",
 }
 
 
