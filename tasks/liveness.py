@@ -18,7 +18,7 @@ from tasks.policy.valve import USABLE_SHARE
 from tasks.refresh import HeldBack, check
 from tasks.runtime import clock, retry
 from tasks.runtime.attempt import Arrived, Attempt
-from tasks.runtime.runtime import Workplace
+from tasks.runtime.runtime import Runtime
 from tasks.settling.decide import read
 from tasks.settling.settle import settle
 
@@ -40,8 +40,8 @@ class NotYet(Exception):
 class Liveness:
     """What an attempt to end a grant asks the provider, and what it was told."""
 
-    def __init__(self, place: Workplace, attempt: Attempt) -> None:
-        self.place = place
+    def __init__(self, runtime: Runtime, attempt: Attempt) -> None:
+        self.runtime = runtime
         self.attempt = attempt
         self.provider = attempt.registered.provider
         self.requests = 0
@@ -68,7 +68,7 @@ class Liveness:
         answer = self._ask(messages.probe(self.attempt.registered.registration, refresh_token=token), spends=True)
         arrived = Arrived(self._attempt_with(branch), answer, clock.wall())
         if arrived.may_hold_tokens:
-            settle(self.place, [arrived])
+            settle(self.runtime, [arrived])
             raise NotYet("still_alive", http_status=getattr(answer, "status", None))
         return self._told(answer, probed(answer, read(arrived, proven=True)).life)
 
@@ -111,8 +111,10 @@ class Liveness:
         self.requests += 1
         asking = self.attempt if spends else self.attempt.without_doubt()
         deadline = self.attempt.registered.times.deadline
-        sending = retry.send(self.place.transport, request, deadline=deadline, guard=lambda: check(self.place, asking))
-        answer = self.place.transport.submit(sending).result()
+        sending = retry.send(
+            self.runtime.transport, request, deadline=deadline, guard=lambda: check(self.runtime, asking)
+        )
+        answer = self.runtime.transport.submit(sending).result()
         if isinstance(answer, NotSent) and answer.code == "guard":
             held = NotYet(str(answer.error), failed=False)
             held.wait = answer.error.held.wait if isinstance(answer.error, HeldBack) else None
@@ -124,4 +126,4 @@ class Liveness:
         return self.attempt.with_token(branch.sealed_refresh_token, branch.refresh_fingerprint, branch.former_token_id)
 
     def _open(self, sealed: bytes, purpose: str) -> str:
-        return self.place.vault.open(sealed, table="grants", row_id=self.attempt.job.grant_id, purpose=purpose)
+        return self.runtime.vault.open(sealed, table="grants", row_id=self.attempt.job.grant_id, purpose=purpose)

@@ -47,9 +47,9 @@ from tasks.policy.valve import Result, Sign
 from tasks.refresh import read_jobs, request_of, start
 from tasks.runtime import clock, meters, retry, runtime, valves
 from tasks.runtime.attempt import Arrived, Attempt
-from tasks.runtime.runtime import Workplace
+from tasks.runtime.runtime import Runtime
 from tasks.settling.decide import read, sign_of
-from tasks.settling.settle import keep, settle
+from tasks.settling.settle import settle
 
 log = structlog.get_logger()
 
@@ -72,15 +72,18 @@ class Conclusion:
 @shared_task(name="evergrant.revoke", ignore_result=True)
 def revoke(jobs: Any = None, **_later: Any) -> None:
     """Carry out `[[grant_id, claim_no], …]` of grants whose revocation beat has claimed."""
-    place = runtime.here(keep, settle)
-    for job in place.once(read_jobs(jobs)):
-        for attempt in begin(place, job):
-            Ending(place, attempt).carry_out()
+    _revoke(runtime.current(), read_jobs(jobs))
 
 
-def begin(place: Workplace, job: Job) -> list[Attempt]:
+def _revoke(runtime: Runtime, jobs: Sequence[Job]) -> None:
+    for job in runtime.admission.once(jobs):
+        for attempt in begin(runtime, job):
+            Ending(runtime, attempt).carry_out()
+
+
+def begin(runtime: Runtime, job: Job) -> list[Attempt]:
     """Start the revocation of a grant, where it is still ours."""
-    return start(place, [job], status="revoking", put_off=_put_off)
+    return start(runtime, [job], status="revoking", put_off=_put_off)
 
 
 def _put_off(jobs: Sequence[tuple[UUID, int, timedelta]]) -> None:
@@ -96,7 +99,7 @@ class Ending(Liveness):
     def carry_out(self) -> None:
         """Do what can be done now, and note how it ended."""
         job = self.attempt.job
-        task = retry.while_database_away(self._task, give_up=self.place.stopping)
+        task = retry.while_database_away(self._task, give_up=self.runtime.stopping)
         if task is None:
             return
         try:
@@ -183,14 +186,14 @@ class Ending(Liveness):
         # Under credentials that never succeeded, or another client's, a living token looks dead.
         match read(arrived, proven=self.attempt.registered.known.proven):
             case Refreshed():
-                settle(self.place, [arrived])
+                settle(self.runtime, [arrived])
                 raise NotYet("refreshed_first", failed=False)
             case Refused() as end:
                 # What a refresh does not hope for is an end here: the provider works, and the others need not wait.
                 self._feed(end.code, Sign.GOOD)
                 self._note_dead([branch.former_token_id])
             case Unknown() | NotNow(unknown=True) | NotUnderstood(unknown=True) as end:
-                settle(self.place, [arrived])
+                settle(self.runtime, [arrived])
                 raise NotYet(end.code, http_status=end.http_status)
             case end:
                 self._feed(end.code, sign_of(end), end)
@@ -266,7 +269,7 @@ class Ending(Liveness):
         return life
 
     def _refresh_request(self, branch: Branch) -> Request:
-        return request_of(self.place, self._attempt_with(branch))
+        return request_of(self.runtime, self._attempt_with(branch))
 
     def _feed(self, code: str, sign: Sign | None, end: object = None) -> None:
         if sign is None:
@@ -275,7 +278,7 @@ class Ending(Liveness):
         with transaction() as connection:
             results = {job.client_id: [Result(job.grant_id, job.started_at, sign, code, wait)]}
             shut = valves.feed(connection, results, {})
-        self.place.note_valve(job.client_id, shut.get(job.client_id))
+        self.runtime.admission.note_valve(job.client_id, shut.get(job.client_id))
 
     # The end
 
@@ -315,12 +318,12 @@ class Ending(Liveness):
             grant_id=str(self.attempt.job.grant_id), ended_at=clock.wall(), revocation_id=task.id, evidence=evidence
         )
         try:
-            self.place.journal.note_end(end)
+            self.runtime.journal.note_end(end)
         except JournalBroken as error:
             raise NotYet("journal_cannot_be_written", failed=False) from error
 
     def _again(self, task: Task, end: NotYet) -> None:
-        job, settings = self.attempt.job, self.place.settings
+        job, settings = self.attempt.job, self.runtime.settings
         failing = job.started_at - task.failing_since if task.failing_since else timedelta(0)
         dead = end.failed and failing >= settings.horizon
         wait = end.wait or release_wait(random.random())
@@ -349,7 +352,7 @@ class Ending(Liveness):
                 if dead and row is not None:
                     self._write_letter(connection, task, end, row)
 
-        retry.while_database_away(write, give_up=self.place.stopping)
+        retry.while_database_away(write, give_up=self.runtime.stopping)
         log.info("revoke.again", ref=job.ref, grant_id=str(job.grant_id), outcome=end.code, failed=end.failed)
 
     def _write_letter(self, connection: Any, task: Task, end: NotYet, row: dict[str, Any]) -> None:

@@ -19,7 +19,8 @@ from models import journal as register
 from tasks import connect, journal, liveness, refresh, revoke
 from tasks.journal import segment
 from tasks.oauth.transport import Response, Transport
-from tasks.runtime.runtime import Workplace
+from tasks.runtime.answers import Answers
+from tasks.runtime.runtime import Runtime
 from tasks.settling import confirm, replay
 from tests.crashes import commits, wire
 from tests.crashes.strike import Striker
@@ -83,7 +84,7 @@ def _beat(striker: Striker) -> None:
 
 def _open(striker: Striker) -> None:
     around(register, "register", after=_transaction_of("open"))
-    around(Workplace, "__init__", before=_point(striker, "open.committed"))
+    around(Runtime, "__init__", before=_point(striker, "open.committed"))
 
 
 def _start(striker: Striker) -> None:
@@ -145,7 +146,7 @@ def _journal(striker: Striker) -> None:
         if positions:
             striker.hit("journal.written")
 
-    around(Workplace, "arrive", before=arrived)
+    around(Answers, "arrive", before=arrived)
     around(journal.Journal, "append", before=reading, after=kept)
     around(journal.Journal, "_sync", before=syncing)
     around(journal.Journal, "mark_settled", after=_point(striker, "mark.written"))

@@ -155,7 +155,7 @@ class Machine(RuleBasedStateMachine):
 
     def _send(self, attempt: Attempt) -> None:
         try:
-            refresh.check(self.harness.place, attempt)
+            refresh.check(self.harness.runtime, attempt)
         except refresh.HeldBack as held:
             self.arrived.append(Arrived(attempt, NotSent("guard", held), clock.wall()))
             return
@@ -179,7 +179,7 @@ class Machine(RuleBasedStateMachine):
         if arrived.may_hold_tokens:
             self.received.add(_refresh_token(arrived))
             if journaled_only:
-                self.harness.place.journal.append([arrived.entry()])
+                self.harness.runtime.journal.append([arrived.entry()])
                 return
         self.arrived.append(arrived)
 
@@ -214,14 +214,14 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def replay_the_journal(self) -> None:
-        journals.replay(self.harness.place.journal, lambda kept: replay.replay(self.harness.place, kept))
+        journals.replay(self.harness.runtime.journal, lambda kept: replay.replay(self.harness.runtime, kept))
 
     # What must always hold
 
     @invariant()
     def nothing_is_broken(self) -> None:
         on_their_way = {_refresh_token(each) for each in self.arrived if each.may_hold_tokens}
-        on_their_way |= {_token_of(kept.entry.body) for kept in self.harness.place.journal.unsettled()}
+        on_their_way |= {_token_of(kept.entry.body) for kept in self.harness.runtime.journal.unsettled()}
         for row in self.harness.all(ROWS, client=self.client):
             grant, generation = row["id"], row["generation"]
             token, *former = [self.harness.open(grant, each) for each in row["sealed"]]

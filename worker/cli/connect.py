@@ -13,7 +13,7 @@ from settings import Settings
 from tasks import connect as flow
 from tasks.connect import Invitation
 from tasks.runtime.registration import Registrations
-from tasks.runtime.runtime import Workplace
+from tasks.runtime.runtime import Runtime
 from tasks.settling.consent import Stored
 from worker.cli import keyrings, output, session
 from worker.cli.arguments import (
@@ -101,10 +101,10 @@ def exchange(ref: str, *, client: str | None, callback_url_file: str, as_json: b
 
 
 @contextmanager
-def workplace(settings: Settings) -> Iterator[Workplace]:
+def workplace(settings: Settings) -> Iterator[Runtime]:
     """Keys, transport and a journal of this process's own."""
     keyrings.keys_needed(keyrings.vault(), "refresh", "access")
-    place = Workplace.open(settings)
+    place = Runtime.open(settings)
     try:
         yield place
     finally:
