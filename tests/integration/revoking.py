@@ -8,7 +8,7 @@ from models import client as clients
 from models.database import transaction
 from simulator.control import SimulatorControl
 from tasks import refresh
-from tasks.revoke import Ending, begin
+from tasks.revoke import RevocationAttempt, begin
 from tasks.runtime import retry
 from tests.harness import Harness
 
@@ -45,7 +45,7 @@ def end(harness: Harness, client: int) -> None:
     """One look of beat, and what a worker makes of the revocations it finds."""
     for job in harness.claim(client).revocations:
         for attempt in begin(harness.runtime, job):
-            Ending(harness.runtime, attempt).carry_out()
+            RevocationAttempt(harness.runtime, attempt).carry_out()
 
 
 def revoke(harness: Harness, client: int, *, looks: int = 30, apart: float = 20) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from models.database import engine
 from simulator.control import SimulatorControl
 from tasks import refresh
 from tasks.journal import Entry
-from tasks.revoke import Ending, begin
+from tasks.revoke import RevocationAttempt, begin
 from tasks.runtime import clock, retry
 from tasks.settling import replay
 from tests.harness import Harness, token_set
@@ -41,7 +41,7 @@ def test_a_pair_that_arrives_while_the_others_are_being_killed_is_killed_too(
     harness.run("select evergrant.request_revocation('customer')")
     (job,) = harness.claim(client).revocations
     (attempt,) = harness.start([job], status="revoking")
-    ending = Ending(harness.runtime, attempt)
+    ending = RevocationAttempt(harness.runtime, attempt)
     kill = ending._kill
 
     def kill_and_let_another_arrive(task: Any) -> Any:
@@ -74,9 +74,9 @@ def test_an_attempt_that_lost_its_claim_neither_ends_nor_delays_the_revocation(
     (attempt,) = harness.start([again], status="revoking")
     said = ("status", "due_at", "attempts", "evidence", "last_error_code")
     before = [found(harness)[name] for name in said], harness.row(grant)
-    Ending(harness.runtime, frozen).carry_out()
+    RevocationAttempt(harness.runtime, frozen).carry_out()
     assert ([found(harness)[name] for name in said], harness.row(grant)) == before
-    Ending(harness.runtime, attempt).carry_out()
+    RevocationAttempt(harness.runtime, attempt).carry_out()
     assert found(harness)["status"] == "done"
 
 
@@ -139,7 +139,7 @@ def test_a_revocation_that_loses_the_database_at_any_commit_ends_its_attempt_as_
         for job in harness.claim(client).revocations:
             for attempt in begin(harness.runtime, job):
                 with losing_commit(n):
-                    Ending(harness.runtime, attempt).carry_out()
+                    RevocationAttempt(harness.runtime, attempt).carry_out()
         row = harness.row(grant)
         assert (row["claimed_at"], row["started_at"], row["doubt_journals"]) == (None, None, []), n
         harness.later(seconds=30)
