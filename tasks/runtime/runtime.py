@@ -134,15 +134,15 @@ def _told(work: Callable[[], None]) -> Callable[[], None]:
 class NotStarted(Exception):
     """This process has started no runtime, or was forked from one that has; call `runtime.start` where it begins."""
 
-    def __init__(self) -> None:
-        super().__init__(self.__doc__)
+    def __str__(self) -> str:
+        return str(self.__doc__)
 
 
 class AlreadyStarted(Exception):
     """This process has a runtime already; call `runtime.close` before it starts another."""
 
-    def __init__(self) -> None:
-        super().__init__(self.__doc__)
+    def __str__(self) -> str:
+        return str(self.__doc__)
 
 
 # With the process that started it: a fork inherits the variable, and neither the threads nor the journal's lock.
