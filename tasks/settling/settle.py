@@ -125,7 +125,7 @@ def _mark_settled(runtime: Runtime, group: Sequence[Arrived]) -> None:
 def keep(runtime: Runtime, group: Sequence[Arrived]) -> None:
     """Journal every body that may hold tokens; where that fails the answer goes straight to the database.
 
-    The keeping thread does so as answers arrive, so none waits for the database first; one that it has kept is not
+    The journaling thread does so as answers arrive, so none waits for the database first; one that it has kept is not
     kept again.
     """
     holders = [arrived for arrived in group if arrived.may_hold_tokens and not arrived.kept]
