@@ -9,7 +9,7 @@ that other work on the machine spoils little of it.
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from datetime import timedelta
 from pathlib import Path
@@ -26,24 +26,11 @@ from models.database import transaction
 from tasks import refresh
 from tasks.claim import claim
 from tasks.runtime.attempt import Arrived
-from tasks.runtime.runtime import Workplace
+from tasks.runtime.runtime import Runtime
 from tasks.settling import settle
 from worker import logs
 
 LEASE = timedelta(seconds=30)
-
-
-class Place(Workplace):
-    """The workplace without its threads that keep and settle."""
-
-    def arrived(self, count: int) -> list[Arrived]:
-        """Wait for so many answers."""
-        found = [self._arrivals.get(timeout=60) for _ in range(count)]
-        return [each for each in found if each is not None]
-
-    def settled(self, group: Sequence[Arrived]) -> None:
-        """What the settling thread does after a group."""
-        self._under_way.subtract(each.attempt.job.client_id for each in group)
 
 
 class Meter:
@@ -75,12 +62,12 @@ def main(*, group: int, rounds: int, rotation: str, file: str, out: Path | None)
         _prepare(here, group * rounds, rotation)
         with here.log_of("stages").open("w", encoding="utf-8") as lines, redirect_stderr(lines):
             logs.configure("worker", level="INFO")
-            place = Place.open(settings.current())
+            runtime = Runtime.open(settings.current())
             try:
                 for _ in range(rounds):
-                    _refresh(place, meter)
+                    _refresh(runtime, meter)
             finally:
-                place.close()
+                runtime.close()
     microseconds = {name: report.spread(seen) for name, seen in meter.seen.items()}
     report.table([{"stage": name, **spread} for name, spread in microseconds.items()])
     report.say(f"together: {sum(spread['median'] for spread in microseconds.values()):.0f} µs of CPU a refresh")
@@ -97,22 +84,28 @@ def _prepare(here: Stage, count: int, rotation: str) -> None:
     fleet.begin()
 
 
-def _refresh(place: Place, meter: Meter) -> None:
+def _refresh(runtime: Runtime, meter: Meter) -> None:
     with meter.stage("claim"):
         jobs = _claim(meter.group)
     with meter.stage("start"):
-        started = refresh.start(place, place.once(jobs))
+        started = refresh.start(runtime, runtime.admission.once(jobs))
     with meter.stage("ask"):
         for attempt in started:
-            refresh.ask(place, attempt)
-        group = place.arrived(len(started))
+            refresh.ask(runtime, attempt)
+        group = _arrived(runtime, len(started))
     with meter.stage("journal"):
-        settle.keep(place, group)
+        settle.keep(runtime, group)
     with meter.stage("settle, log"):
-        settle.write(place, group)
+        settle.write(runtime, group)
     with meter.stage("mark"):
-        place.journal.mark_settled([each.position for each in group if each.position is not None])
-    place.settled(group)
+        runtime.journal.mark_settled([each.position for each in group if each.position is not None])
+    runtime.admission.settled(group)
+
+
+def _arrived(runtime: Runtime, count: int) -> list[Arrived]:
+    """Wait for so many answers: this process has no threads that would take them."""
+    found = [runtime.answers._arrivals.get(timeout=60) for _ in range(count)]  # noqa: SLF001
+    return [each for each in found if each is not None]
 
 
 def _claim(most: int) -> list[Job]:

@@ -43,7 +43,7 @@ from tasks.policy.valve import USABLE_SHARE, Result, Sign
 from tasks.runtime import clock, retry, valves
 from tasks.runtime.journaling import entry_of, write_down
 from tasks.runtime.registration import Registered, Registrations
-from tasks.runtime.runtime import Workplace
+from tasks.runtime.runtime import Runtime
 from tasks.settling.consent import Consent, ConsentError, Stored, store
 from tasks.settling.decide import sign_of
 
@@ -136,7 +136,7 @@ def _cleaned(text: str | None) -> str | None:
 
 
 def finish(
-    place: Workplace, callback: Callback, *, client_id: int, ref: str, who: str, patience: timedelta = PATIENCE
+    runtime: Runtime, callback: Callback, *, client_id: int, ref: str, who: str, patience: timedelta = PATIENCE
 ) -> Stored:
     """Exchange the code of a callback and store the grant.
 
@@ -149,24 +149,24 @@ def finish(
 
     """
     begun = _find(callback, client_id=client_id, ref=ref)
-    registered = _registered(place.registrations, client_id)
-    if (reason := place.journal.check_writable()) is not None:
+    registered = _registered(runtime.registrations, client_id)
+    if (reason := runtime.journal.check_writable()) is not None:
         raise JournalBroken(reason)
-    started_at = _take(registered, begun, place.settings.environment)
+    started_at = _take(registered, begun, runtime.settings.environment)
     if callback.code is None:
         raise Denied(callback.error or "unknown", callback.description)
-    answer = _ask(place, registered, begun, callback.code)
+    answer = _ask(runtime, registered, begun, callback.code)
     received_at = clock.wall()
-    position = _keep(place, registered, begun, answer, started_at=started_at, received_at=received_at)
+    position = _keep(runtime, registered, begun, answer, started_at=started_at, received_at=received_at)
     end = outcome(
         answer,
         proven=registered.known.proven,
         wall_clock=received_at,
         retry_after_header=registered.provider.retry_after_header,
     )
-    stored = _settle(place, registered, begun, end, started_at=started_at, who=who, patience=patience)
+    stored = _settle(runtime, registered, begun, end, started_at=started_at, who=who, patience=patience)
     if position is not None:
-        place.journal.mark_settled([position])
+        runtime.journal.mark_settled([position])
     if isinstance(stored, Stored):
         return stored
     raise stored
@@ -199,18 +199,18 @@ def _take(registered: Registered, begun: Begun, environment: str | None) -> date
         return started_at
 
 
-def _ask(place: Workplace, registered: Registered, begun: Begun, code: str) -> Answer:
-    verifier = place.vault.open(
+def _ask(runtime: Runtime, registered: Registered, begun: Begun, code: str) -> Answer:
+    verifier = runtime.vault.open(
         begun.sealed_verifier, table="connect_requests", row_id=begun.grant_id, purpose="verifier"
     )
     registration = _with_redirect(registered.registration, begun.redirect_uri)
     request = messages.exchange(registration, code=code, code_verifier=verifier)
-    sending = retry.send(place.transport, request, deadline=registered.times.deadline, guard=lambda: None)
-    return place.transport.submit(sending).result()
+    sending = retry.send(runtime.transport, request, deadline=registered.times.deadline, guard=lambda: None)
+    return runtime.transport.submit(sending).result()
 
 
 def _keep(
-    place: Workplace,
+    runtime: Runtime,
     registered: Registered,
     begun: Begun,
     answer: Answer,
@@ -233,11 +233,11 @@ def _keep(
         started_at=started_at,
         received_at=received_at,
     )
-    return write_down(place.journal, [entry])[0]
+    return write_down(runtime.journal, [entry])[0]
 
 
 def _settle(
-    place: Workplace,
+    runtime: Runtime,
     registered: Registered,
     begun: Begun,
     end: Outcome,
@@ -257,7 +257,7 @@ def _settle(
                         begun.grant_id, registered, begun.ref, begun.labels, token_set, started_at=started_at
                     )
                     try:
-                        return store(connection, given, vault=place.vault, who=who)
+                        return store(connection, given, vault=runtime.vault, who=who)
                     except ConsentError as error:
                         return error
                 case HeldBack(code=code) | NotSent(code=code) | NotNow(code=code, unknown=False):
@@ -270,7 +270,7 @@ def _settle(
                 case _:
                     assert_never(end)
 
-    return retry.while_database_away(write, give_up=place.giving_up, patience=patience)
+    return retry.while_database_away(write, give_up=runtime.giving_up, patience=patience)
 
 
 def _feed_valve(

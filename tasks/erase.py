@@ -3,7 +3,6 @@
 It is noted in the journal first, so that a restored database erases them again.
 """
 
-from collections.abc import Callable
 from datetime import timedelta
 
 import structlog
@@ -11,9 +10,8 @@ from sqlalchemy import Connection
 
 import settings as configuration
 from models import erasure
-from tasks.journal import End
+from tasks.journal import End, Journal
 from tasks.runtime import clock
-from tasks.runtime.runtime import Workplace
 
 log = structlog.get_logger()
 
@@ -21,10 +19,8 @@ ACTOR = "evergrant"
 MOST = 200  # in one transaction; the chore comes again soon
 
 
-def erase(connection: Connection, place: Callable[[], Workplace]) -> None:
+def erase(connection: Connection, journal: Journal) -> None:
     """Erase what is dead, and forget the fingerprints of what was erased before journals were last shredded.
-
-    `place` is asked for only where something is to be erased.
 
     Raises:
         JournalBroken: nothing is erased while that cannot be noted.
@@ -32,7 +28,6 @@ def erase(connection: Connection, place: Callable[[], Workplace]) -> None:
     """
     ids = erasure.ready(connection, most=MOST)
     if ids:
-        journal = place().journal
         for grant_id in ids:
             journal.note_end(End(grant_id=str(grant_id), ended_at=clock.wall(), erase=True))
         erasure.erase(connection, ids, who=ACTOR)

@@ -1,7 +1,6 @@
 """The heartbeat of a worker process: says that it lives, and drains the journals of processes that do not."""
 
 import os
-import resource
 import signal
 import socket
 import threading
@@ -11,13 +10,12 @@ from uuid import uuid4
 
 import structlog
 
-from models import installation, process
 from models import journal as register
+from models import process
 from models.database import transaction
-from tasks.runtime import clock, runtime
-from tasks.runtime.runtime import Workplace
+from tasks.runtime import clock
+from tasks.runtime.runtime import Runtime
 from tasks.settling import recover, replay
-from tasks.settling.settle import keep, settle
 
 log = structlog.get_logger()
 
@@ -30,8 +28,8 @@ DEAF = timedelta(seconds=90)
 class Heartbeat:
     """One thread of a worker process; what fails is told and tried again at the next beat."""
 
-    def __init__(self, place: Workplace, *, metrics_port: int | None = None) -> None:
-        self.place = place
+    def __init__(self, runtime: Runtime, *, metrics_port: int | None = None) -> None:
+        self.runtime = runtime
         self.metrics_port = metrics_port
         self.id = uuid4()
         self.unstarted_since: timedelta | None = None
@@ -57,13 +55,13 @@ class Heartbeat:
         while True:
             try:
                 self._say_alive()
-                recover.look(self.place)
+                recover.look(self.runtime)
                 self._end_if_deaf()
                 if clock.boot() >= drain_at:
                     drain_at = clock.boot() + DRAIN
-                    replay.settle_left(self.place)
-                    replay.drain_others(self.place)
-                    replay.shred_old(self.place)
+                    replay.settle_left(self.runtime)
+                    replay.drain_others(self.runtime)
+                    replay.shred_old(self.runtime)
             except Exception:
                 log.exception("pulse.failed")
             if self._ended.wait(BEAT.total_seconds()):
@@ -80,7 +78,7 @@ class Heartbeat:
             self.unstarted_since = None
             return
         since = self.unstarted_since = self.unstarted_since or clock.boot()
-        if clock.boot() - max(since, self.place.consumed_at) >= DEAF:
+        if clock.boot() - max(since, self.runtime.admission.consumed_at) >= DEAF:
             log.error("worker.deaf", remedy="it ends itself, to be started again")
             os.kill(os.getpid(), signal.SIGTERM)
             self.unstarted_since = None
@@ -89,36 +87,20 @@ class Heartbeat:
         with transaction() as connection:
             facts: dict[str, Any] = {"kind": "worker", "host": socket.gethostname(), "pid": os.getpid()}
             process.see(connection, self.id, **facts, metrics_port=self.metrics_port)
-            register.see(connection, self.place.journal_id)
+            register.see(connection, self.runtime.journal_id)
 
 
 _heartbeat: list[Heartbeat] = []
 
 
-def begin(*, metrics_port: int | None = None) -> None:
-    """Open the workplace of this process and let it live; `metrics_port` is told where this process serves metrics."""
-    _raise_open_files()
-    _refuse_forgetful_server()
-    place = runtime.here(keep, settle)
-    state = recover.look(place, thoroughly=True)
+def begin(runtime: Runtime, *, metrics_port: int | None = None) -> None:
+    """Let this process live; `metrics_port` is told where it serves metrics."""
+    state = recover.look(runtime, thoroughly=True)
     if state != "fit":
         log.error("worker.database_unfit", state=state, remedy="evergrant db check")
-    heartbeat = Heartbeat(place, metrics_port=metrics_port)
+    heartbeat = Heartbeat(runtime, metrics_port=metrics_port)
     _heartbeat[:] = [heartbeat]
     heartbeat.start()
-
-
-def _refuse_forgetful_server() -> None:
-    """Refuse to start on a server that may forget a committed token set."""
-    with transaction() as connection:
-        if names := installation.not_durable(connection):
-            raise installation.NotDurable(names)
-
-
-def _raise_open_files() -> None:
-    """Let this process have as many sockets as it may: each request under way needs one."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def end() -> None:

@@ -34,8 +34,7 @@ from tasks.policy.guard import guard
 from tasks.policy.timing import release_wait
 from tasks.runtime import clock, retry, runtime
 from tasks.runtime.attempt import Arrived, Attempt
-from tasks.runtime.runtime import Workplace
-from tasks.settling.settle import keep, settle
+from tasks.runtime.runtime import Runtime
 
 log = structlog.get_logger()
 
@@ -48,13 +47,15 @@ PutOff = Callable[[Sequence[tuple[UUID, int, timedelta]]], None]  # grant_id, cl
 @shared_task(name="evergrant.refresh", ignore_result=True)
 def refresh(jobs: Any = None, client_id: Any = None, **_later: Any) -> None:
     """Carry out `[[grant_id, claim_no], …]`; returns when all are started, their answers are settled later."""
-    place = runtime.here(keep, settle)
-    wanted = read_jobs(jobs)
-    if wanted and place.wait_for_room(len(wanted)):
-        with place.share_of(client_id if isinstance(client_id, int) else None, len(wanted)) as room:
+    _refresh(runtime.current(), read_jobs(jobs), client_id if isinstance(client_id, int) else None)
+
+
+def _refresh(runtime: Runtime, wanted: Sequence[Job], client_id: int | None) -> None:
+    if wanted and runtime.admission.wait_for_room(len(wanted)):
+        with runtime.admission.share_of(client_id, len(wanted)) as room:
             if room:
-                for attempt in start(place, place.once(wanted)):
-                    ask(place, attempt)
+                for attempt in start(runtime, runtime.admission.once(wanted)):
+                    ask(runtime, attempt)
                 return
         log.info("refresh.not_begun", why="client_takes_too_much", client_id=client_id, jobs=len(wanted))
         with suppress(OperationalError):  # then their claims lapse
@@ -77,16 +78,16 @@ def read_jobs(jobs: Any) -> list[Job]:
 
 
 def start(
-    place: Workplace, jobs: Sequence[Job], *, status: str = "active", put_off: PutOff | None = None
+    runtime: Runtime, jobs: Sequence[Job], *, status: str = "active", put_off: PutOff | None = None
 ) -> list[Attempt]:
     """Start what is still ours; jobs whose registration cannot be used here are put off, and not blamed."""
     begun = clock.boot()
-    started, known = _start_rows(place, jobs, status)
+    started, known = _start_rows(runtime, jobs, status)
     usable: list[Attempt] = []
     unusable: list[tuple[UUID, int, timedelta]] = []
     for job in started:
         try:
-            usable.append(Attempt(job, place.registrations.ready(known[job.client_id]), begun))
+            usable.append(Attempt(job, runtime.registrations.ready(known[job.client_id]), begun))
         except (VaultError, OAuthError) as error:
             log.error("refresh.registration_unusable", client=known[job.client_id].name, reason=str(error))  # noqa: TRY400
             unusable.append((job.grant_id, job.claim_no, UNUSABLE_WAIT))
@@ -94,22 +95,22 @@ def start(
     return usable
 
 
-def _start_rows(place: Workplace, jobs: Sequence[Job], status: str) -> tuple[list[Started], dict[int, clients.Known]]:
-    if not jobs or not place.fit:
+def _start_rows(runtime: Runtime, jobs: Sequence[Job], status: str) -> tuple[list[Started], dict[int, clients.Known]]:
+    if not jobs or not runtime.fit:
         return [], {}
     try:
         with transaction() as connection:
-            started = attempts.start(connection, jobs, journal_id=place.journal_id, status=status, tick=place.tick)
+            started = attempts.start(connection, jobs, journal_id=runtime.journal_id, status=status, tick=runtime.tick)
             return started, clients.known(connection, [job.client_id for job in started])
     except OperationalError:
         # Whether the COMMIT was carried out is unknown. What was begun is given back: nothing was sent for it.
-        retry.while_database_away(lambda: _give_back_begun(place, jobs), give_up=place.stopping)
+        retry.while_database_away(lambda: _give_back_begun(runtime, jobs), give_up=runtime.stopping)
         return [], {}
 
 
-def _give_back_begun(place: Workplace, jobs: Sequence[Job]) -> None:
+def _give_back_begun(runtime: Runtime, jobs: Sequence[Job]) -> None:
     with transaction() as connection:
-        mine = attempts.begun(connection, jobs, journal_id=place.journal_id)
+        mine = attempts.begun(connection, jobs, journal_id=runtime.journal_id)
         attempts.release(connection, [(grant_id, no + 1, release_wait(random.random())) for grant_id, no in mine])
 
 
@@ -120,50 +121,51 @@ def give_back(jobs: Sequence[tuple[UUID, int, timedelta]]) -> None:
             attempts.release(connection, jobs)
 
 
-def ask(place: Workplace, attempt: Attempt) -> None:
+def ask(runtime: Runtime, attempt: Attempt) -> None:
     """Send the one request of an attempt on the loop thread; whatever becomes of it arrives to be settled."""
-    place.begin(attempt)
+    runtime.admission.begin(attempt)
     try:
-        request = check(place, attempt) or request_of(place, attempt)
+        request = check(runtime, attempt) or request_of(runtime, attempt)
     except Exception as error:  # noqa: BLE001  # whatever it is, nothing was sent
         request = HeldBack(str(error))
     if isinstance(request, HeldBack):
-        _arrive(place, attempt, request)
+        _arrive(runtime, attempt, request)
     else:
-        place.transport.launch(_ask(place, attempt, request, clock.boot()))
+        runtime.transport.launch(_ask(runtime, attempt, request, clock.boot()))
 
 
-async def _ask(place: Workplace, attempt: Attempt, request: Request, launched_at: timedelta) -> None:
+async def _ask(runtime: Runtime, attempt: Attempt, request: Request, launched_at: timedelta) -> None:
     deadline = attempt.registered.times.deadline
 
     def may_leave() -> HeldBack | None:
-        place.leaves(attempt, launched_at=launched_at)
-        return check(place, attempt)
+        runtime.admission.leaves(attempt, launched_at=launched_at)
+        return check(runtime, attempt)
 
     try:
-        answer = await retry.send(place.transport, request, deadline=deadline, guard=may_leave)
+        answer = await retry.send(runtime.transport, request, deadline=deadline, guard=may_leave)
     except BaseException:
         # Cancelled at the end of the process: the attempt lease lapses and the next one finds it in doubt.
         log.exception("refresh.abandoned", grant_id=str(attempt.job.grant_id))
         raise
     if isinstance(answer, NotSent):
-        place.note_late(attempt)
-    _arrive(place, attempt, answer)
+        runtime.admission.note_late(attempt)
+    _arrive(runtime, attempt, answer)
 
 
-def check(place: Workplace, attempt: Attempt) -> HeldBack | None:
+def check(runtime: Runtime, attempt: Attempt) -> HeldBack | None:
     """Ask the guard; None: it may be sent."""
     client_id = attempt.job.client_id
     return guard(
         attempt.situation(
-            journal_writable=place.journal.check_writable() is None,
-            valve_shut=attempt.job.valve_shut or (not attempt.job.canary and place.valve_is_shut(client_id)),
-            stopping=place.stopping.is_set(),
+            journal_writable=runtime.journal.check_writable() is None,
+            valve_shut=attempt.job.valve_shut
+            or (not attempt.job.canary and runtime.admission.valve_is_shut(client_id)),
+            stopping=runtime.stopping.is_set(),
         )
     )
 
 
-def request_of(place: Workplace, attempt: Attempt) -> Request | HeldBack:
+def request_of(runtime: Runtime, attempt: Attempt) -> Request | HeldBack:
     """Open the refresh token and write the request.
 
     Raises:
@@ -173,9 +175,9 @@ def request_of(place: Workplace, attempt: Attempt) -> Request | HeldBack:
     job = attempt.job
     if job.sealed_refresh_token is None:
         return HeldBack("no_refresh_token", wait=UNUSABLE_WAIT)
-    token = place.vault.open(job.sealed_refresh_token, table="grants", row_id=job.grant_id, purpose="refresh")
+    token = runtime.vault.open(job.sealed_refresh_token, table="grants", row_id=job.grant_id, purpose="refresh")
     return messages.refresh(attempt.registered.registration, refresh_token=token)
 
 
-def _arrive(place: Workplace, attempt: Attempt, answer: Answer) -> None:
-    place.arrive(Arrived(attempt, answer, clock.wall()))
+def _arrive(runtime: Runtime, attempt: Attempt, answer: Answer) -> None:
+    runtime.answers.arrive(Arrived(attempt, answer, clock.wall()))

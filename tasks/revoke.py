@@ -28,9 +28,8 @@ from models.database import AWAY, transaction
 from models.revocation import Branch, Task
 from models.sealing.keys import VaultError
 from tasks.journal import End, JournalBroken
-from tasks.liveness import Liveness, NotYet
+from tasks.liveness import Liveness
 from tasks.oauth import messages
-from tasks.oauth.messages import Request
 from tasks.oauth.provider import Reach, Rotation
 from tasks.oauth.transport import HeldBack, NotSent
 from tasks.policy.outcome import (
@@ -46,11 +45,12 @@ from tasks.policy.outcome import (
 from tasks.policy.timing import back_off, release_wait
 from tasks.policy.valve import Result, Sign
 from tasks.refresh import read_jobs, request_of, start
+from tasks.revocation_requests import NotYet, RevocationRequests
 from tasks.runtime import clock, meters, retry, runtime, valves
 from tasks.runtime.attempt import Arrived, Attempt
-from tasks.runtime.runtime import Workplace
+from tasks.runtime.runtime import Runtime
 from tasks.settling.decide import read, sign_of
-from tasks.settling.settle import keep, settle
+from tasks.settling.settle import settle
 
 log = structlog.get_logger()
 
@@ -73,15 +73,18 @@ class Conclusion:
 @shared_task(name="evergrant.revoke", ignore_result=True)
 def revoke(jobs: Any = None, **_later: Any) -> None:
     """Carry out `[[grant_id, claim_no], …]` of grants whose revocation beat has claimed."""
-    place = runtime.here(keep, settle)
-    for job in place.once(read_jobs(jobs)):
-        for attempt in begin(place, job):
-            Ending(place, attempt).carry_out()
+    _revoke(runtime.current(), read_jobs(jobs))
 
 
-def begin(place: Workplace, job: Job) -> list[Attempt]:
+def _revoke(runtime: Runtime, jobs: Sequence[Job]) -> None:
+    for job in runtime.admission.once(jobs):
+        for attempt in begin(runtime, job):
+            RevocationAttempt(runtime, attempt).carry_out()
+
+
+def begin(runtime: Runtime, job: Job) -> list[Attempt]:
     """Start the revocation of a grant, where it is still ours."""
-    return start(place, [job], status="revoking", put_off=_put_off)
+    return start(runtime, [job], status="revoking", put_off=_put_off)
 
 
 def _put_off(jobs: Sequence[tuple[UUID, int, timedelta]]) -> None:
@@ -91,13 +94,20 @@ def _put_off(jobs: Sequence[tuple[UUID, int, timedelta]]) -> None:
             revocation.again(connection, grant_id, claim_no, wait=wait)
 
 
-class Ending(Liveness):
+class RevocationAttempt:
     """One attempt to end one grant."""
+
+    def __init__(self, runtime: Runtime, attempt: Attempt) -> None:
+        self.runtime = runtime
+        self.attempt = attempt
+        self.provider = attempt.registered.provider
+        self.requests = RevocationRequests(runtime, attempt)
+        self.liveness = Liveness(runtime, attempt, self.requests)
 
     def carry_out(self) -> None:
         """Do what can be done now, and note how it ended."""
         job = self.attempt.job
-        task = retry.while_database_away(self._task, give_up=self.place.stopping)
+        task = retry.while_database_away(self._task, give_up=self.runtime.stopping)
         if task is None:
             return
         try:
@@ -172,26 +182,30 @@ class Ending(Liveness):
         """
         if branch.kind == "predecessor" or branch.expired:
             return branch.kind != "predecessor"
-        if self.provider.probe or not self._can_be_used(branch):
+        if self.provider.probe or not self.liveness.can_be_used(branch):
             return False
-        life = self.looked.get(branch.refresh_fingerprint) or self._look_at_access(branch)
+        life = self.liveness.last_seen(branch) or self.liveness.look_at_access(branch)
         return life is Life.DEAD and not task.freshened
 
     def _freshen(self, branch: Branch) -> None:
         """Refresh a branch whose access token has expired, as any refresh: journaled, and settled by generation."""
-        answer = self._ask(self._refresh_request(branch), spends=True)
-        arrived = Arrived(self._attempt_with(branch), answer, clock.wall())
+        attempt = self.requests.attempt_with(branch)
+        request = request_of(self.runtime, attempt)
+        if isinstance(request, HeldBack):
+            raise NotYet.of(request)
+        answer = self.requests.send(request, spends=True)
+        arrived = Arrived(attempt, answer, clock.wall())
         # Under credentials that never succeeded, or another client's, a living token looks dead.
         match read(arrived, proven=self.attempt.registered.known.proven):
             case Refreshed():
-                settle(self.place, [arrived])
+                settle(self.runtime, [arrived])
                 raise NotYet("refreshed_first", failed=False)
             case Refused() as end:
                 # What a refresh does not hope for is an end here: the provider works, and the others need not wait.
                 self._feed(end.code, Sign.GOOD)
                 self._note_dead([branch.former_token_id])
             case Unknown() | NotNow(unknown=True) | NotUnderstood(unknown=True) as end:
-                settle(self.place, [arrived])
+                settle(self.runtime, [arrived])
                 raise NotYet(end.code, http_status=end.http_status)
             case HeldBack() | NotSent() | NotNow() | NotUnderstood() as end:
                 self._feed(end.code, sign_of(end), end.retry_after)
@@ -210,7 +224,7 @@ class Ending(Liveness):
         dead: list[Branch] = []
         for used in branches:
             killed = [each for each in predecessors if each.precedes(used)]
-            if killed and self._can_be_used(used) and self._look_at_access(used) is not Life.UNTOLD:
+            if killed and self.liveness.can_be_used(used) and self.liveness.look_at_access(used) is not Life.UNTOLD:
                 gone = [each for each in killed if self._is_gone(each, used)]
                 self._note_dead([each.former_token_id for each in gone])
                 dead += gone
@@ -218,8 +232,8 @@ class Ending(Liveness):
 
     def _is_gone(self, predecessor: Branch, used: Branch) -> bool:
         if self.provider.probe:
-            return self._probe(predecessor) is Life.DEAD
-        if self.looked[used.refresh_fingerprint] is Life.DEAD:
+            return self.liveness.probe(predecessor) is Life.DEAD
+        if self.liveness.last_seen(used) is Life.DEAD:
             self._revoke(predecessor)
         return True
 
@@ -239,9 +253,9 @@ class Ending(Liveness):
         return life is Life.DEAD
 
     def _revoke(self, branch: Branch) -> None:
-        token = self._open(branch.sealed_refresh_token, "refresh")
+        token = self.requests.refresh_token_of(branch)
         registration = self.attempt.registered.registration
-        answer = self._ask(messages.revoke(registration, token=token, hint="refresh_token"))
+        answer = self.requests.send(messages.revoke(registration, token=token, hint="refresh_token"))
         header = self.provider.retry_after_header
         match revocation_outcome(answer, wall_clock=clock.wall(), retry_after_header=header):
             case Accepted():
@@ -259,20 +273,14 @@ class Ending(Liveness):
 
         """
         if self.provider.probe:
-            return self._probe(branch)
-        if branch.kind == "predecessor" and self._has_expired(branch):
+            return self.liveness.probe(branch)
+        if branch.kind == "predecessor" and self.liveness.has_expired(branch):
             return Life.UNTOLD
-        opened = self._can_be_used(branch) and self.looked.get(branch.refresh_fingerprint) is Life.ALIVE
-        life = self._look_at_access(branch) if opened else Life.UNTOLD
-        if self._has_expired(branch):
+        opened = self.liveness.can_be_used(branch) and self.liveness.last_seen(branch) is Life.ALIVE
+        life = self.liveness.look_at_access(branch) if opened else Life.UNTOLD
+        if self.liveness.has_expired(branch):
             raise NotYet("expired_meanwhile", failed=False)
         return life
-
-    def _refresh_request(self, branch: Branch) -> Request:
-        request = request_of(self.place, self._attempt_with(branch))
-        if isinstance(request, HeldBack):
-            raise NotYet.of(request)
-        return request
 
     def _feed(self, code: str, sign: Sign | None, wait: timedelta | None = None) -> None:
         if sign is None:
@@ -281,7 +289,7 @@ class Ending(Liveness):
         with transaction() as connection:
             results = {job.client_id: [Result(job.grant_id, job.started_at, sign, code, wait)]}
             shut = valves.feed(connection, results, {})
-        self.place.note_valve(job.client_id, shut.get(job.client_id))
+        self.runtime.admission.note_valve(job.client_id, shut.get(job.client_id))
 
     # The end
 
@@ -313,7 +321,7 @@ class Ending(Liveness):
             event.of_grants(connection, [job.grant_id], "grant.revoked", reason=task.reason, data=data)
         took = job.started_at - task.requested_at + (clock.boot() - self.attempt.begun)
         meters.REVOCATIONS.add([((self.attempt.registered.known.name, evidence), took)])
-        log.info("revoke", ref=job.ref, grant_id=str(job.grant_id), outcome=evidence, requests=self.requests)
+        log.info("revoke", ref=job.ref, grant_id=str(job.grant_id), outcome=evidence, requests=self.requests.sent)
 
     def _note_end(self, task: Task, evidence: str) -> None:
         """Note the end in the journal first, so that a restored database does not bring the grant back."""
@@ -321,12 +329,12 @@ class Ending(Liveness):
             grant_id=str(self.attempt.job.grant_id), ended_at=clock.wall(), revocation_id=task.id, evidence=evidence
         )
         try:
-            self.place.journal.note_end(end)
+            self.runtime.journal.note_end(end)
         except JournalBroken as error:
             raise NotYet("journal_cannot_be_written", failed=False) from error
 
     def _again(self, task: Task, end: NotYet) -> None:
-        job, settings = self.attempt.job, self.place.settings
+        job, settings = self.attempt.job, self.runtime.settings
         failing = job.started_at - task.failing_since if task.failing_since else timedelta(0)
         dead = end.failed and failing >= settings.horizon
         wait = end.wait or release_wait(random.random())
@@ -355,7 +363,7 @@ class Ending(Liveness):
                 if dead and row is not None:
                     self._write_letter(connection, task, end, row)
 
-        retry.while_database_away(write, give_up=self.place.stopping)
+        retry.while_database_away(write, give_up=self.runtime.stopping)
         log.info("revoke.again", ref=job.ref, grant_id=str(job.grant_id), outcome=end.code, failed=end.failed)
 
     def _write_letter(self, connection: Any, task: Task, end: NotYet, row: dict[str, Any]) -> None:

@@ -16,7 +16,6 @@ from models.database import transaction
 from models.views import overdue
 from tasks import erase
 from tasks.runtime import retry, runtime
-from tasks.settling.settle import keep, settle
 
 log = structlog.get_logger()
 
@@ -52,7 +51,7 @@ def forget_connect_requests(connection: Connection) -> None:
 
 def erase_dead(connection: Connection) -> None:
     """Forget whom dead grants belonged to, where that was asked for."""
-    erase.erase(connection, lambda: runtime.here(keep, settle))  # a type checker looks into no `partial`
+    erase.erase(connection, runtime.current().journal)
 
 
 CHORES: dict[str, Callable[[Connection], None]] = {

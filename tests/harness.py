@@ -1,4 +1,4 @@
-"""The harness: a real database and a real workplace, beat and worker as function calls.
+"""The harness: a real database and a real runtime, beat and worker as function calls.
 
 Answers are made by the test, as a provider would give them; time goes by moving every timestamp of the database
 into the past, so the real clock and the real statements are what is tried.
@@ -25,7 +25,7 @@ from tasks.claim import Claimed, claim
 from tasks.oauth.transport import Answer, HeldBack, NotSent, Response, Silence
 from tasks.runtime import clock, registration
 from tasks.runtime.attempt import Arrived, Attempt
-from tasks.runtime.runtime import Workplace
+from tasks.runtime.runtime import Runtime
 from tasks.settling import settle
 
 LEASE = timedelta(seconds=30)
@@ -56,9 +56,9 @@ def token_set(name: str, **members: Any) -> Response:
 
 @dataclass
 class Harness:
-    """A fleet with one workplace."""
+    """A fleet with one process."""
 
-    place: Workplace
+    runtime: Runtime
 
     # What there is
 
@@ -70,7 +70,7 @@ class Harness:
         overrides |= {"rate": rate, "burst": burst, **more}
         if rotation == "grace":
             overrides.setdefault("grace_seconds", 40)
-        provider = registration.resolve("simulator", overrides, self.place.settings)
+        provider = registration.resolve("simulator", overrides, self.runtime.settings)
         times = registration.times_of(provider, self.settings)
         made = operator_actions.Registration(
             provider="simulator",
@@ -88,7 +88,7 @@ class Harness:
         )
         with transaction() as connection:
             client_id = operator_actions.add_client(connection, name, made, who="tests")
-            secret = self.place.vault.seal("s3cret", table="clients", row_id=client_id, purpose="secret")
+            secret = self.runtime.vault.seal("s3cret", table="clients", row_id=client_id, purpose="secret")
             operator_actions.set_client_secret(connection, client_id, secret, who="tests")
         return client_id
 
@@ -123,7 +123,7 @@ class Harness:
 
     def new_grant(self, grant_id: UUID, name: str, *, pair: Mapping[str, Any] | None = None) -> NewGrant:
         """A row to be made, with the pair `rt-name` and `at-name`, refreshed 80 minutes ago and due now."""
-        at, seal = clock.wall(), self.place.vault.seal
+        at, seal = clock.wall(), self.runtime.vault.seal
         refresh_token, access_token = f"rt-{name}", f"at-{name}"
         if pair is not None:
             refresh_token, access_token = pair["refresh_token"], pair["access_token"]
@@ -137,7 +137,7 @@ class Harness:
             scope="crm_read",
             sealed_refresh_token=seal(refresh_token, table="grants", row_id=grant_id, purpose="refresh"),
             sealed_access_token=seal(access_token, table="grants", row_id=grant_id, purpose="access"),
-            refresh_fingerprint=self.place.vault.fingerprint(refresh_token),
+            refresh_fingerprint=self.runtime.vault.fingerprint(refresh_token),
             access_expires_at=at + timedelta(minutes=40),
             life=LIFE,
             due_at=at,
@@ -154,7 +154,7 @@ class Harness:
 
     def former(self, grant_id: UUID, name: str, *, kind: str = "predecessor", generation: int = 0) -> None:
         """Keep another pair of a grant."""
-        seal = self.place.vault.seal
+        seal = self.runtime.vault.seal
         self.run(
             """insert into evergrant.former_tokens (grant_id, kind, generation, sealed_refresh_token,
                 sealed_access_token, refresh_fingerprint, access_expires_at)
@@ -164,14 +164,14 @@ class Harness:
             generation=generation,
             refresh=seal(f"rt-{name}", table="grants", row_id=grant_id, purpose="refresh"),
             access=seal(f"at-{name}", table="grants", row_id=grant_id, purpose="access"),
-            fingerprint=self.place.vault.fingerprint(f"rt-{name}"),
+            fingerprint=self.runtime.vault.fingerprint(f"rt-{name}"),
         )
 
     # Beat and worker
 
     @property
     def settings(self) -> settings.Settings:
-        return self.place.settings
+        return self.runtime.settings
 
     def claim(self, client_id: int, *, most: int = 500) -> Claimed:
         """One look of beat at one client."""
@@ -185,7 +185,7 @@ class Harness:
 
     def start(self, jobs: Sequence[Job], *, status: str = "active") -> list[Attempt]:
         """Start jobs as a worker does with a message."""
-        return refresh.start(self.place, jobs, status=status)
+        return refresh.start(self.runtime, jobs, status=status)
 
     def release(self, job: Job, *, wait: timedelta = timedelta(seconds=1)) -> None:
         """Give a claim back, as beat does where the broker is away."""
@@ -200,7 +200,7 @@ class Harness:
 
     def settle(self, *ended: tuple[Attempt, Answer]) -> None:
         """Settle attempts with their answers, as one group."""
-        settle.settle(self.place, [Arrived(attempt, answer, clock.wall()) for attempt, answer in ended])
+        settle.settle(self.runtime, [Arrived(attempt, answer, clock.wall()) for attempt, answer in ended])
 
     def ask(self, client_id: int, answer: Answer) -> Attempt:
         """Claim, start and settle the one job that is due."""
@@ -226,7 +226,7 @@ class Harness:
         return self.open(grant_id, self.row(grant_id)["sealed_refresh_token"])
 
     def open(self, grant_id: UUID, sealed: bytes) -> str:
-        return self.place.vault.open(sealed, table="grants", row_id=grant_id, purpose="refresh")
+        return self.runtime.vault.open(sealed, table="grants", row_id=grant_id, purpose="refresh")
 
     def formers(self, grant_id: UUID) -> dict[str, str]:
         """Refresh token → kind of every former pair, the oldest first."""
@@ -263,7 +263,8 @@ class Harness:
             for table, changes in columns.items():
                 query = f"update evergrant.{table} set {', '.join(changes)}"  # noqa: S608
                 connection.execute(text(query), {"delta": delta})
-        self.place._shut = {client_id: until - delta for client_id, until in self.place._shut.items()}
+        shut = self.runtime.admission._shut
+        self.runtime.admission._shut = {client_id: until - delta for client_id, until in shut.items()}
 
     def until_due(self, grant_id: UUID) -> None:
         """Let time go by until a grant is due."""

@@ -4,14 +4,18 @@ Named in celeryconfig beside the tasks, so that only a worker imports it.
 """
 
 import gc
+import resource
 from typing import Any
 
 import structlog
 from celery import signals
 
 import settings as configuration
+from models import installation
+from models.database import transaction
 from tasks import heartbeat
 from tasks.runtime import meters, runtime
+from tasks.settling.settle import keep, settle
 from worker import metrics
 
 log = structlog.get_logger()
@@ -21,16 +25,33 @@ COLLECT_AFTER = 5000  # more objects made than gone; Python's own 700 is for pro
 
 @signals.worker_ready.connect
 def _begin(**_: Any) -> None:
-    """Open the workplace before the first message; a worker that cannot ends, to be started again.
+    """Start the runtime before the first message; a worker that cannot ends, to be started again.
 
     Celery logs whatever a signal's receiver raises and goes on, all but what ends a process.
     """
     try:
-        heartbeat.begin(metrics_port=metrics.serve(meters.OF_WORKER, configuration.current().metrics_port))
+        settings = configuration.current()
+        metrics_port = metrics.serve(meters.OF_WORKER, settings.metrics_port)
+        _raise_open_files()
+        _refuse_forgetful_server()
+        heartbeat.begin(runtime.start(settings, journal=keep, settle=settle), metrics_port=metrics_port)
     except Exception as error:
         log.exception("worker.cannot_start", reason=str(error))
         raise SystemExit(1) from error
     _rest_collector()
+
+
+def _raise_open_files() -> None:
+    """Let this process have as many sockets as it may: each request under way needs one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _refuse_forgetful_server() -> None:
+    """Refuse to start on a server that may forget a committed token set."""
+    with transaction() as connection:
+        if names := installation.not_durable(connection):
+            raise installation.NotDurable(names)
 
 
 def _rest_collector() -> None:
@@ -43,11 +64,11 @@ def _rest_collector() -> None:
 @signals.worker_shutting_down.connect
 def _stop(**_: Any) -> None:
     """Begin nothing more; what is under way goes on to its end."""
-    runtime.leave(stop_only=True)
+    runtime.stop()
 
 
 @signals.worker_shutdown.connect
 def _leave(**_: Any) -> None:
     """Settle what is still under way, and let the journal go."""
     heartbeat.end()
-    runtime.leave()
+    runtime.close()

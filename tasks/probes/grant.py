@@ -20,12 +20,12 @@ from tasks.policy.outcome import Finding, NotNow, NotUnderstood, Refreshed, Refu
 from tasks.policy.valve import USABLE_SHARE
 from tasks.runtime import clock, retry
 from tasks.runtime.attempt import Arrived, Attempt
-from tasks.runtime.runtime import Workplace
+from tasks.runtime.runtime import Runtime
 from tasks.settling.decide import read
 from tasks.settling.settle import settle
 
 
-def probe(place: Workplace, grant_id: UUID, *, client_id: int) -> Finding:
+def probe(runtime: Runtime, grant_id: UUID, *, client_id: int) -> Finding:
     """Probe one grant.
 
     Raises:
@@ -34,15 +34,15 @@ def probe(place: Workplace, grant_id: UUID, *, client_id: int) -> Finding:
     """
     with transaction() as connection:
         known = clients.known(connection, [client_id])[client_id]
-    registration = place.registrations.ready(known).registration
+    registration = runtime.registrations.ready(known).registration
     messages.probe(registration, refresh_token="none")  # noqa: S106  # refused here, before anything is claimed
     with transaction() as connection:
-        taken = taking.take(connection, grant_id, lease=place.settings.dispatch_lease)
+        taken = taking.take(connection, grant_id, lease=runtime.settings.dispatch_lease)
         if taken is None:
             return Finding.BUSY
         clients.debit(connection, client_id, usable_share=USABLE_SHARE)
-    for started in refresh.start(place, [(taken.grant_id, taken.claim_no)]):
-        return _carry_out(place, _with_own_token(started, taken), taken.was_due_in)
+    for started in refresh.start(runtime, [(taken.grant_id, taken.claim_no)]):
+        return _carry_out(runtime, _with_own_token(started, taken), taken.was_due_in)
     return Finding.BUSY
 
 
@@ -55,10 +55,10 @@ def _with_own_token(attempt: Attempt, taken: taking.Taken) -> Attempt:
     return replace(attempt, job=job)
 
 
-def _carry_out(place: Workplace, attempt: Attempt, was_due_in: timedelta) -> Finding:
+def _carry_out(runtime: Runtime, attempt: Attempt, was_due_in: timedelta) -> Finding:
     job = attempt.job
     try:
-        answer = _ask(place, attempt)
+        answer = _ask(runtime, attempt)
     except Exception:
         refresh.give_back([(job.grant_id, job.claim_no, was_due_in)])
         raise
@@ -66,7 +66,7 @@ def _carry_out(place: Workplace, attempt: Attempt, was_due_in: timedelta) -> Fin
     end = read(arrived, proven=True)
     match end:
         case Refreshed() | Unknown() | NotNow() | NotUnderstood(unknown=True):
-            settle(place, [arrived])
+            settle(runtime, [arrived])
         case HeldBack() | NotSent() | Refused() | NotUnderstood():
             refresh.give_back([(job.grant_id, job.claim_no, was_due_in)])
         case _:
@@ -74,18 +74,18 @@ def _carry_out(place: Workplace, attempt: Attempt, was_due_in: timedelta) -> Fin
     return probed(answer, end)
 
 
-def _ask(place: Workplace, attempt: Attempt) -> Answer:
+def _ask(runtime: Runtime, attempt: Attempt) -> Answer:
     job = attempt.job
-    if (held := refresh.check(place, attempt)) is not None:
+    if (held := refresh.check(runtime, attempt)) is not None:
         return held
     if job.sealed_refresh_token is None:
         return HeldBack("no_refresh_token")
-    token = place.vault.open(job.sealed_refresh_token, table="grants", row_id=job.grant_id, purpose="refresh")
+    token = runtime.vault.open(job.sealed_refresh_token, table="grants", row_id=job.grant_id, purpose="refresh")
     request = messages.probe(attempt.registered.registration, refresh_token=token)
     sending = retry.send(
-        place.transport,
+        runtime.transport,
         request,
         deadline=attempt.registered.times.deadline,
-        guard=lambda: refresh.check(place, attempt),
+        guard=lambda: refresh.check(runtime, attempt),
     )
-    return place.transport.submit(sending).result()
+    return runtime.transport.submit(sending).result()

@@ -21,7 +21,7 @@ from tasks.policy.valve import USABLE_SHARE, Result, Sign
 from tasks.runtime import clock, rate_slot, retry, valves
 from tasks.runtime.journaling import entry_of, write_down
 from tasks.runtime.registration import Registered
-from tasks.runtime.runtime import Workplace
+from tasks.runtime.runtime import Runtime
 from tasks.settling.decide import sign_of
 
 PATIENCE = timedelta(minutes=5)  # for one slot
@@ -48,7 +48,7 @@ class ProbedToken:
 class ImportedTokenProbe:
     """Asks one client's provider."""
 
-    def __init__(self, place: Workplace, client_id: int) -> None:
+    def __init__(self, runtime: Runtime, client_id: int) -> None:
         """Make ready to ask.
 
         Raises:
@@ -58,8 +58,8 @@ class ImportedTokenProbe:
         """
         with transaction() as connection:
             known = clients.known(connection, [client_id])[client_id]
-        self.place = place
-        self.registered: Registered = place.registrations.ready(known)
+        self.runtime = runtime
+        self.registered: Registered = runtime.registrations.ready(known)
         messages.probe(self.registered.registration, refresh_token="none")  # noqa: S106  # refused here, if at all
 
     def ask(self, refresh_token: str, *, ref: str, labels: dict[str, list[str]]) -> ProbedToken:
@@ -72,8 +72,10 @@ class ImportedTokenProbe:
         """
         started_at, grant_id = self._wait(), uuid4()
         request = messages.probe(self.registered.registration, refresh_token=refresh_token)
-        sending = retry.send(self.place.transport, request, deadline=self.registered.times.deadline, guard=lambda: None)
-        answer = self.place.transport.submit(sending).result()
+        sending = retry.send(
+            self.runtime.transport, request, deadline=self.registered.times.deadline, guard=lambda: None
+        )
+        answer = self.runtime.transport.submit(sending).result()
         position = self._write_down(
             answer, refresh_token, grant_id=grant_id, ref=ref, labels=labels, started_at=started_at
         )
@@ -89,26 +91,26 @@ class ImportedTokenProbe:
     def settled(self, probed_token: ProbedToken) -> None:
         """Note that nothing is left to be stored."""
         if probed_token.position is not None:
-            self.place.journal.mark_settled([probed_token.position])
+            self.runtime.journal.mark_settled([probed_token.position])
 
     def _wait(self) -> datetime:
         """Take a slot; returns the database's time."""
         client_id = self.registered.known.id
-        if (reason := self.place.journal.check_writable()) is not None:
+        if (reason := self.runtime.journal.check_writable()) is not None:
             raise JournalBroken(reason)
         self._may_send()
         with transaction() as connection:
             due = clients.has_due(connection, client_id)
         if due:
-            self.place.stopping.wait(self._interval().total_seconds())
-        if not rate_slot.wait_for_slot(self.place, client_id, patience=PATIENCE):
+            self.runtime.stopping.wait(self._interval().total_seconds())
+        if not rate_slot.wait_for_slot(self.runtime, client_id, patience=PATIENCE):
             message = "no_slot"
             raise ProbeHeld(message)
         return self._may_send()
 
     def _may_send(self) -> datetime:
         with transaction() as connection:
-            environment = self.place.settings.environment
+            environment = self.runtime.settings.environment
             at, held = clients.may_send(connection, self.registered.known.id, environment=environment)
         if held is not None:
             raise ProbeHeld(held)
@@ -151,8 +153,8 @@ class ImportedTokenProbe:
             ref=ref,
             labels=labels,
             generation=0,
-            fingerprint=self.place.vault.fingerprint(refresh_token),
+            fingerprint=self.runtime.vault.fingerprint(refresh_token),
             started_at=started_at,
             received_at=clock.wall(),
         )
-        return write_down(self.place.journal, [entry])[0]
+        return write_down(self.runtime.journal, [entry])[0]

@@ -29,7 +29,7 @@ from tasks.policy.rotation import RotationFinding, Seen, Step, next_step
 from tasks.runtime import clock, rate_slot, retry
 from tasks.runtime.attempt import Arrived, Attempt
 from tasks.runtime.registration import Registered
-from tasks.runtime.runtime import Workplace
+from tasks.runtime.runtime import Runtime
 from tasks.settling.decide import read
 from tasks.settling.settle import settle
 
@@ -86,7 +86,7 @@ class BrokenOff(Exception):
     """The probe cannot go on; the message is the reason."""
 
 
-def probe_rotation(place: Workplace, grant_id: UUID, *, client_id: int) -> Probed:
+def probe_rotation(runtime: Runtime, grant_id: UUID, *, client_id: int) -> Probed:
     """Find the rotation profile of a client's provider with one grant, which may be lost by it.
 
     Raises:
@@ -96,14 +96,14 @@ def probe_rotation(place: Workplace, grant_id: UUID, *, client_id: int) -> Probe
     """
     with transaction() as connection:
         known = clients.known(connection, [client_id])[client_id]
-    return Experiment(place, grant_id, place.registrations.ready(known)).carry_out()
+    return Experiment(runtime, grant_id, runtime.registrations.ready(known)).carry_out()
 
 
 class Experiment:
     """One rotation probe."""
 
-    def __init__(self, place: Workplace, grant_id: UUID, registered: Registered) -> None:
-        self.place = place
+    def __init__(self, runtime: Runtime, grant_id: UUID, registered: Registered) -> None:
+        self.runtime = runtime
         self.grant_id = grant_id
         self.registered = registered
         self.requests = 0
@@ -151,7 +151,7 @@ class Experiment:
         assert job.sealed_refresh_token is not None  # noqa: S101  # `_begin` has looked
         assert job.refresh_fingerprint is not None  # noqa: S101  # it stands and falls with the token
         arrived = self._ask(attempt)
-        settle(self.place, [arrived])
+        settle(self.runtime, [arrived])
         match read(arrived, proven=self._proven()):
             case Refreshed(token_set=token_set):
                 self._spent.append(Old(job.sealed_refresh_token, job.refresh_fingerprint, job.generation, sent_at))
@@ -172,7 +172,7 @@ class Experiment:
         age = clock.boot() - old.sent_at
         match read(arrived, proven=self._proven()):
             case Refreshed(token_set=token_set):
-                settle(self.place, [arrived])
+                settle(self.runtime, [arrived])
                 self._give_back(attempt)
                 self.lived = max(self.lived, age)
                 return self._kept_or_rotated(token_set.refresh_token, arrived.attempt.job)
@@ -181,7 +181,7 @@ class Experiment:
                 self.dead_after = age
                 return Seen.REFUSED
             case end:
-                settle(self.place, [arrived])
+                settle(self.runtime, [arrived])
                 raise self._broken_off(arrived.answer, end.code)
 
     def _use(self, access_token: str) -> Seen:
@@ -208,11 +208,13 @@ class Experiment:
 
     def _let_pass(self, until: timedelta) -> None:
         """Wait: nothing of this grant is under way meanwhile."""
-        self.place.stopping.wait(max((until - clock.boot()).total_seconds(), 0))
+        self.runtime.stopping.wait(max((until - clock.boot()).total_seconds(), 0))
 
     def _kept_or_rotated(self, received: str | None, job: Started) -> Seen:
         assert job.sealed_refresh_token is not None  # noqa: S101  # it was sent
-        sent = self.place.vault.open(job.sealed_refresh_token, table="grants", row_id=self.grant_id, purpose="refresh")
+        sent = self.runtime.vault.open(
+            job.sealed_refresh_token, table="grants", row_id=self.grant_id, purpose="refresh"
+        )
         return Seen.KEPT if received in (None, sent) else Seen.ROTATED
 
     # Claim, send, give back
@@ -225,11 +227,11 @@ class Experiment:
             PairShared: it is not this grant's alone.
 
         """
-        if not rate_slot.wait_for_slot(self.place, self.registered.known.id, patience=PATIENCE):
+        if not rate_slot.wait_for_slot(self.runtime, self.registered.known.id, patience=PATIENCE):
             raise BrokenOff("no_slot")
         taken = self._take_when_idle()
         self._was_due_in = taken.was_due_in
-        for attempt in refresh.start(self.place, [(taken.grant_id, taken.claim_no)], status=taken.status):
+        for attempt in refresh.start(self.runtime, [(taken.grant_id, taken.claim_no)], status=taken.status):
             if (why := self._unfit(attempt.job)) is not None:
                 self._give_back(attempt)
                 raise BrokenOff(why)
@@ -239,13 +241,13 @@ class Experiment:
     def _take_when_idle(self) -> Taken:
         until = clock.boot() + (IDLE_PATIENCE if self.requests == 0 else timedelta(0))
         while (taken := self._take()) is None:
-            if clock.boot() >= until or self.place.stopping.wait(LOOK_EVERY.total_seconds()):
+            if clock.boot() >= until or self.runtime.stopping.wait(LOOK_EVERY.total_seconds()):
                 raise BrokenOff("busy")
         return taken
 
     def _take(self) -> Taken | None:
         with transaction() as connection:
-            lease = self.place.settings.dispatch_lease
+            lease = self.runtime.settings.dispatch_lease
             taken = taking.take(connection, self.grant_id, lease=lease, statuses=STATUSES)
             if taken is not None and taken.refresh_fingerprint is not None:
                 for holder in consent.holders(connection, [taken.refresh_fingerprint]):
@@ -268,7 +270,7 @@ class Experiment:
     def _ask(self, attempt: Attempt) -> Arrived:
         """Send a refresh; whatever becomes of it is to be settled."""
         try:
-            request = refresh.request_of(self.place, attempt)
+            request = refresh.request_of(self.runtime, attempt)
         except Exception:
             self._give_back(attempt)
             raise
@@ -276,14 +278,14 @@ class Experiment:
         return Arrived(attempt, answer, clock.wall())
 
     def _send(self, attempt: Attempt, request: Request) -> Answer:
-        if (held := refresh.check(self.place, attempt)) is not None:
+        if (held := refresh.check(self.runtime, attempt)) is not None:
             return held
         self.requests += 1
         deadline = self.registered.times.deadline
         sending = retry.send(
-            self.place.transport, request, deadline=deadline, guard=lambda: refresh.check(self.place, attempt)
+            self.runtime.transport, request, deadline=deadline, guard=lambda: refresh.check(self.runtime, attempt)
         )
-        return self.place.transport.submit(sending).result()
+        return self.runtime.transport.submit(sending).result()
 
     def _give_back(self, attempt: Attempt) -> None:
         refresh.give_back([(attempt.job.grant_id, attempt.job.claim_no, self._was_due_in)])

@@ -21,7 +21,7 @@ from tasks.policy.outcome import Life, presented
 from tasks.policy.valve import USABLE_SHARE
 from tasks.runtime import retry
 from tasks.runtime.registration import Registered
-from tasks.runtime.runtime import Workplace
+from tasks.runtime.runtime import Runtime
 
 log = structlog.get_logger()
 
@@ -29,17 +29,17 @@ log = structlog.get_logger()
 LOOKS = 2
 
 
-def confirm(place: Workplace, registered: Registered, grant_ids: Sequence[UUID]) -> None:
+def confirm(runtime: Runtime, registered: Registered, grant_ids: Sequence[UUID]) -> None:
     """Kill the predecessors of grants that were just refreshed; what fails is left for the next time."""
-    overdue = LOOKS * timedelta(seconds=place.settings.beat_interval_seconds)
+    overdue = LOOKS * timedelta(seconds=runtime.settings.beat_interval_seconds)
     for grant_id in grant_ids:
         with transaction() as connection:
-            if place.stopping.is_set() or clients.has_due(connection, registered.known.id, longer_than=overdue):
+            if runtime.stopping.is_set() or clients.has_due(connection, registered.known.id, longer_than=overdue):
                 return
             steps = _steps(revocation.branches(connection, grant_id))
             for _ in steps:
                 clients.debit(connection, registered.known.id, usable_share=USABLE_SHARE)
-        dead = _present(place, registered, grant_id, steps)
+        dead = _present(runtime, registered, grant_id, steps)
         with transaction() as connection:
             former_token.drop(connection, dead)
 
@@ -60,18 +60,18 @@ def _steps(branches: Sequence[Branch]) -> list[tuple[Branch, Branch]]:
 
 
 def _present(
-    place: Workplace, registered: Registered, grant_id: UUID, steps: Sequence[tuple[Branch, Branch]]
+    runtime: Runtime, registered: Registered, grant_id: UUID, steps: Sequence[tuple[Branch, Branch]]
 ) -> list[int]:
     """Use access tokens, and stop where an answer tells nothing; returns the predecessors that this has killed."""
     dead: list[int] = []
     for used, predecessor in steps:
         if used.sealed_access_token is None or predecessor.former_token_id is None:
             break
-        token = place.vault.open(used.sealed_access_token, table="grants", row_id=grant_id, purpose="access")
+        token = runtime.vault.open(used.sealed_access_token, table="grants", row_id=grant_id, purpose="access")
         request = messages.confirm(registered.provider, access_token=token)
         deadline = registered.times.deadline
-        answer = place.transport.submit(
-            retry.send(place.transport, request, deadline=deadline, guard=lambda: None)
+        answer = runtime.transport.submit(
+            retry.send(runtime.transport, request, deadline=deadline, guard=lambda: None)
         ).result()
         if presented(answer) is Life.UNTOLD:
             log.info("confirm.untold", grant_id=str(grant_id))

@@ -23,7 +23,7 @@ from tasks.oauth.messages import TokenSet, read_token_answer
 from tasks.oauth.provider import Provider, Reach
 from tasks.policy import timing
 from tasks.runtime.registration import Registered
-from tasks.runtime.runtime import Workplace
+from tasks.runtime.runtime import Runtime
 
 log = structlog.get_logger()
 
@@ -116,7 +116,7 @@ def _replaced_row(connection: Connection, given: Consent, refresh_token: str, *,
     return Stored(row.id, row.generation, "replaced")
 
 
-def make_missing(connection: Connection, place: Workplace, entry: Entry) -> str | None:
+def make_missing(connection: Connection, runtime: Runtime, entry: Entry) -> str | None:
     """Make the row that an answer tells of: nobody stored it, or that commit is missing.
 
     Returns how, `refused` where nothing is to be kept of it, or None: there is no such client.
@@ -125,8 +125,8 @@ def make_missing(connection: Connection, place: Workplace, entry: Entry) -> str 
     if client_id is None:
         log.error("journal.unknown_client", client=entry.client, grant_id=entry.grant_id)
         return None
-    registered = place.registrations.ready(clients.known(connection, [client_id])[client_id])
-    stored = replay(connection, entry, registered, vault=place.vault)
+    registered = runtime.registrations.ready(clients.known(connection, [client_id])[client_id])
+    stored = replay(connection, entry, registered, vault=runtime.vault)
     return "refused" if stored is None else stored.how
 
 

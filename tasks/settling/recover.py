@@ -21,7 +21,7 @@ from models.database import transaction
 from models.sealing.keys import VaultError
 from tasks import journal
 from tasks.journal import Journal, JournalHeld, JournalUnknown
-from tasks.runtime.runtime import Workplace
+from tasks.runtime.runtime import Runtime
 from tasks.settling import replay
 
 log = structlog.get_logger()
@@ -31,56 +31,56 @@ TIMELINE = "timeline"
 ACTOR = "evergrant"
 
 
-def look(place: Workplace, *, thoroughly: bool = False) -> str:
+def look(runtime: Runtime, *, thoroughly: bool = False) -> str:
     """See whether commits are missing, and recover if so; returns the database's state.
 
     Args:
-        place: whose journals are asked.
+        runtime: whose journals are asked.
         thoroughly: ask every journal on this disk for the ticks that it noted, not only this process's memory; so does
             a process that has not worked with this database yet, for it may have been adopted just now.
 
     """
-    noted = _noted(place) if thoroughly or place.tick is None else [place.tick]
+    noted = _noted(runtime) if thoroughly or runtime.tick is None else [runtime.tick]
     with transaction() as connection:
         lacking = bool(tick.missing(connection, noted))
-        state = installation.state(connection, place.settings.environment)
+        state = installation.state(connection, runtime.settings.environment)
         if state in ("fit", "rewound") and (lacking or state == "rewound"):
             incident_no = installation.raise_incident(connection, TICK_MISSING if lacking else TIMELINE)
             state = "rewound"
     if state == "rewound":
-        recover(place, incident_no)
+        recover(runtime, incident_no)
         with transaction() as connection:
-            state = installation.state(connection, place.settings.environment)
+            state = installation.state(connection, runtime.settings.environment)
     if state == "fit":
-        _note_tick(place)
-    place.fit = state == "fit"
+        _note_tick(runtime)
+    runtime.fit = state == "fit"
     return state
 
 
-def recover(place: Workplace, incident_no: int) -> None:
+def recover(runtime: Runtime, incident_no: int) -> None:
     """Replay all that this disk has for an incident, and close it if that was the last of it."""
     log.warning("recover.begins", incident_no=incident_no)
     with ExitStack() as closing_all:
-        others = [closing_all.enter_context(closing(other)) for other in _others(place)]
-        replayed = [(each, _replay_whole(place, each)) for each in (place.journal, *others)]
+        others = [closing_all.enter_context(closing(other)) for other in _others(runtime)]
+        replayed = [(each, _replay_whole(runtime, each)) for each in (runtime.journal, *others)]
         # Ends after all entries: the row that one of them ends may stand in another journal.
-        for each in (place.journal, *others):
+        for each in (runtime.journal, *others):
             _end_again(each)
         for each, whole in replayed:
             if whole:
-                _note_replayed(place, each, incident_no)
+                _note_replayed(runtime, each, incident_no)
     with transaction() as connection:
-        least = timedelta(seconds=place.settings.incident_seconds)
+        least = timedelta(seconds=runtime.settings.incident_seconds)
         if installation.close_incident(connection, least=least):
             log.warning("recover.done", incident_no=incident_no)
 
 
-def _others(place: Workplace) -> Iterator[Journal]:
+def _others(runtime: Runtime) -> Iterator[Journal]:
     """Every journal on this disk without an owner, drained or not; from now on it is ours."""
-    folder = place.settings.home / "journals"
+    folder = runtime.settings.home / "journals"
     for found in journal.held(folder):
         try:
-            taken = journal.take_over(folder, found.journal_id, vault=place.vault)
+            taken = journal.take_over(folder, found.journal_id, vault=runtime.vault)
         except (JournalHeld, JournalUnknown):
             continue
         except VaultError as error:
@@ -90,9 +90,9 @@ def _others(place: Workplace) -> Iterator[Journal]:
         yield taken
 
 
-def _replay_whole(place: Workplace, kept: Journal) -> bool:
+def _replay_whole(runtime: Runtime, kept: Journal) -> bool:
     """Replay a journal from its first entry, the settled ones too; returns whether nothing is left in it."""
-    result = journal.replay(kept, lambda items: replay.replay(place, items), everything=True)
+    result = journal.replay(kept, lambda items: replay.replay(runtime, items), everything=True)
     log.info("recover.replayed", journal_id=kept.journal_id, settled=result.settled, left=result.left)
     return result.drained
 
@@ -107,13 +107,13 @@ def _end_again(kept: Journal) -> None:
                 revocation.end_again(connection, UUID(end.grant_id), evidence=end.evidence, ended_at=end.ended_at)
 
 
-def _note_replayed(place: Workplace, kept: Journal, incident_no: int) -> None:
+def _note_replayed(runtime: Runtime, kept: Journal, incident_no: int) -> None:
     """Note that a journal was replayed; its ticks are put back, else the next to miss one would begin all over again.
 
     Nothing starts by that: claims and starts wait until the incident is closed.
     """
-    mine = kept is place.journal
-    warned = {_newest(kept), place.tick if mine else None} - {None}
+    mine = kept is runtime.journal
+    warned = {_newest(kept), runtime.tick if mine else None} - {None}
     with transaction() as connection:
         tick.put_back(connection, [each for each in warned if each is not None])
         register.replayed(
@@ -126,10 +126,10 @@ def _note_replayed(place: Workplace, kept: Journal, incident_no: int) -> None:
         )
 
 
-def _noted(place: Workplace) -> list[UUID]:
+def _noted(runtime: Runtime) -> list[UUID]:
     """The newest tick that each journal on this disk has noted."""
-    newest = [_newest(place.journal)]
-    for other in _others(place):
+    newest = [_newest(runtime.journal)]
+    for other in _others(runtime):
         with closing(other):
             newest.append(_newest(other))
     return [each for each in newest if each is not None]
@@ -140,9 +140,9 @@ def _newest(kept: Journal) -> UUID | None:
     return None if last is None else UUID(last.tick_id)
 
 
-def _note_tick(place: Workplace) -> None:
+def _note_tick(runtime: Runtime) -> None:
     with transaction() as connection:
         found = tick.latest(connection)
-    if found is not None and found[0] != place.tick:
-        place.tick = found[0]
-        place.journal.note_tick(str(found[0]), found[1])
+    if found is not None and found[0] != runtime.tick:
+        runtime.tick = found[0]
+        runtime.journal.note_tick(str(found[0]), found[1])

@@ -22,7 +22,7 @@ from tasks.oauth.provider import Provider
 from tasks.runtime import clock, retry
 from tasks.runtime.attempt import Asked
 from tasks.runtime.registration import resolve
-from tasks.runtime.runtime import Workplace
+from tasks.runtime.runtime import Runtime
 from tasks.settling import consent
 from tasks.settling.decide import Decider
 from tasks.settling.settle import write_token_sets
@@ -32,35 +32,35 @@ log = structlog.get_logger()
 LEFT_FOR = timedelta(minutes=1)  # younger answers are still on their way through the settling thread
 
 
-def drain_others(place: Workplace) -> list[Replayed]:
+def drain_others(runtime: Runtime) -> list[Replayed]:
     """Settle and close every journal on this disk whose process is gone."""
-    folder = place.settings.home / "journals"
-    drained = journal.drain_held(folder, lambda kept: replay(place, kept), _record_drained, vault=place.vault)
+    folder = runtime.settings.home / "journals"
+    drained = journal.drain_held(folder, lambda kept: replay(runtime, kept), _record_drained, vault=runtime.vault)
     for result in drained:
         log.info("journal.replayed", journal_id=result.journal_id, settled=result.settled, left=result.left)
     _record_forgotten([found.journal_id for found in journal.held(folder) if found.drained])
     return drained
 
 
-def settle_left(place: Workplace) -> None:
+def settle_left(runtime: Runtime) -> None:
     """Settle what this process's own journal still holds: answers that the database refused when they came."""
     before = clock.wall() - LEFT_FOR
-    refused = set(place.refused)  # as of now: the settling thread may add to them at any moment
+    refused = set(runtime.answers.refused)  # as of now: the settling thread may add to them at any moment
     journal.replay(
-        place.journal, lambda kept: replay(place, [item for item in kept if item.entry.received_at < before])
+        runtime.journal, lambda kept: replay(runtime, [item for item in kept if item.entry.received_at < before])
     )
     if refused:
-        place.refused -= refused - {UUID(kept.entry.grant_id) for kept in place.journal.unsettled()}
+        runtime.answers.refused -= refused - {UUID(kept.entry.grant_id) for kept in runtime.journal.unsettled()}
 
 
-def shred_old(place: Workplace) -> None:
+def shred_old(runtime: Runtime) -> None:
     """Shred what was settled longer ago than journals are kept."""
-    before = clock.wall() - timedelta(hours=place.settings.journal_hours)
-    place.journal.shred(before)
-    journal.delete_drained(place.settings.home / "journals", before=before)
+    before = clock.wall() - timedelta(hours=runtime.settings.journal_hours)
+    runtime.journal.shred(before)
+    journal.delete_drained(runtime.settings.home / "journals", before=before)
 
 
-def replay(place: Workplace, kept: Sequence[Kept]) -> list[Position]:
+def replay(runtime: Runtime, kept: Sequence[Kept]) -> list[Position]:
     """Settle journal entries, each grant at most once; returns the positions that are done with.
 
     A group that fails is repeated one by one: an entry that cannot be settled is left, and keeps no other back.
@@ -70,33 +70,33 @@ def replay(place: Workplace, kept: Sequence[Kept]) -> list[Position]:
 
     """
     try:
-        return _replay(place, kept) if kept else []
+        return _replay(runtime, kept) if kept else []
     except Exception as error:
         if retry.database_is_away(error):
             raise
         if len(kept) == 1:
             log.exception("journal.entry_refused", grant_id=kept[0].entry.grant_id)
             return []
-    return [position for item in kept for position in replay(place, [item])]
+    return [position for item in kept for position in replay(runtime, [item])]
 
 
-def _replay(place: Workplace, kept: Sequence[Kept]) -> list[Position]:
+def _replay(runtime: Runtime, kept: Sequence[Kept]) -> list[Position]:
     token_sets = [(item, read_token_answer(item.entry.body)) for item in kept]
     done = [item.position for item, answer in token_sets if not isinstance(answer, TokenSet)]
     with transaction() as connection:
         held = settlement.lock(connection, [UUID(item.entry.grant_id) for item in kept])
         known = clients.known(connection, [row.client_id for row in held.values()])
-        decider = Decider(place.vault, place.settings, held, {}, {})
+        decider = Decider(runtime.vault, runtime.settings, held, {}, {})
         for item, answer in token_sets:
             row = held.get(UUID(item.entry.grant_id))
             if not isinstance(answer, TokenSet):
                 continue
             if row is not None:
                 client = known[row.client_id]
-                provider = resolve(client.provider, client.overrides, place.settings)
+                provider = resolve(client.provider, client.overrides, runtime.settings)
                 decider.token_set(_asked(item.entry, provider), row, answer, settled_before=item.settled)
                 done.append(item.position)
-            elif consent.make_missing(connection, place, item.entry) is not None:
+            elif consent.make_missing(connection, runtime, item.entry) is not None:
                 done.append(item.position)
         write_token_sets(connection, decider.made)
     return done

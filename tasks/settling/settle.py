@@ -33,7 +33,7 @@ from tasks.runtime import clock, log_batch, retry, valves
 from tasks.runtime.attempt import Arrived
 from tasks.runtime.journaling import write_down
 from tasks.runtime.registration import Registered
-from tasks.runtime.runtime import Workplace
+from tasks.runtime.runtime import Runtime
 from tasks.settling import consent, metrics
 from tasks.settling.confirm import confirm
 from tasks.settling.decide import Decider, Decisions, read_all, read_refusals, sign_of
@@ -48,21 +48,21 @@ LOCK_WAIT_ASIDE = timedelta(seconds=0.1)
 LOCKED_ENOUGH = 3  # so many locked rows hold up the settling thread at a time, however many there are
 
 
-def settle(place: Workplace, group: Sequence[Arrived]) -> None:
+def settle(runtime: Runtime, group: Sequence[Arrived]) -> None:
     """Settle a group of answers; returns when the database has taken all that it takes, or they are parked."""
-    keep(place, group)
-    _settle_aside(place)
+    keep(runtime, group)
+    _settle_aside(runtime)
     for part in _once_each(group):
-        free = [arrived for arrived in part if not place.parked.add_behind(arrived)]
+        free = [arrived for arrived in part if not runtime.answers.parked.add_behind(arrived)]
         try:
-            left = _write_patiently(place, free)
+            left = _write_patiently(runtime, free)
         except Exception as error:
-            if place.giving_up.is_set():
+            if runtime.giving_up.is_set():
                 raise
             log.warning("settle.group_refused", size=len(free), exc_info=not retry.is_locked(error))
-            _settle_each(place, free)
+            _settle_each(runtime, free)
         else:
-            _mark_settled(place, [arrived for arrived in free if id(arrived) not in left])
+            _mark_settled(runtime, [arrived for arrived in free if id(arrived) not in left])
 
 
 def _once_each(group: Sequence[Arrived]) -> list[list[Arrived]]:
@@ -78,70 +78,73 @@ def _once_each(group: Sequence[Arrived]) -> list[list[Arrived]]:
     return [list(part.values()) for part in parts]
 
 
-def _settle_each(place: Workplace, group: Sequence[Arrived]) -> None:
+def _settle_each(runtime: Runtime, group: Sequence[Arrived]) -> None:
     """Settle a refused group one by one; those whose rows are locked are parked, the rest with them if many are."""
     locked = 0
     for arrived in group:
-        if locked >= LOCKED_ENOUGH or not _settle_alone(place, arrived, wait=LOCK_WAIT_ALONE):
+        if locked >= LOCKED_ENOUGH or not _settle_alone(runtime, arrived, wait=LOCK_WAIT_ALONE):
             locked += 1
-            place.parked.add(arrived)
+            runtime.answers.parked.add(arrived)
 
 
-def _settle_aside(place: Workplace) -> None:
+def _settle_aside(runtime: Runtime) -> None:
     """Try again what was parked, until a few are found to be locked still."""
     locked = 0
-    while locked < min(LOCKED_ENOUGH, len(place.parked)) and (waiting := place.parked.take()) is not None:
-        if _settle_alone(place, waiting, wait=LOCK_WAIT_ASIDE):
-            place.parked.done(waiting)
+    while (
+        locked < min(LOCKED_ENOUGH, len(runtime.answers.parked))
+        and (waiting := runtime.answers.parked.take()) is not None
+    ):
+        if _settle_alone(runtime, waiting, wait=LOCK_WAIT_ASIDE):
+            runtime.answers.parked.done(waiting)
         else:
             locked += 1
-            place.parked.later(waiting)
+            runtime.answers.parked.later(waiting)
 
 
-def _settle_alone(place: Workplace, arrived: Arrived, *, wait: timedelta) -> bool:
+def _settle_alone(runtime: Runtime, arrived: Arrived, *, wait: timedelta) -> bool:
     """Settle one answer; one that the database refuses stays in the journal. False: somebody has locked its row."""
     try:
-        left = _write_patiently(place, [arrived], wait=wait)
+        left = _write_patiently(runtime, [arrived], wait=wait)
     except Exception as error:
         if retry.is_locked(error):
             log.warning("settle.row_locked", grant_id=str(arrived.attempt.job.grant_id))
             return False
         log.exception("settle.row_refused", grant_id=str(arrived.attempt.job.grant_id))
         if arrived.position is not None:
-            place.refused.add(arrived.attempt.job.grant_id)
+            runtime.answers.refused.add(arrived.attempt.job.grant_id)
         return True
     if not left:
-        _mark_settled(place, [arrived])
+        _mark_settled(runtime, [arrived])
     return True
 
 
-def _mark_settled(place: Workplace, group: Sequence[Arrived]) -> None:
-    place.journal.mark_settled([arrived.position for arrived in group if arrived.position is not None])
+def _mark_settled(runtime: Runtime, group: Sequence[Arrived]) -> None:
+    runtime.journal.mark_settled([arrived.position for arrived in group if arrived.position is not None])
 
 
-def keep(place: Workplace, group: Sequence[Arrived]) -> None:
+def keep(runtime: Runtime, group: Sequence[Arrived]) -> None:
     """Journal every body that may hold tokens; where that fails the answer goes straight to the database.
 
-    The keeping thread does so as answers arrive, so none waits for the database first; one that it has kept is not
+    The journaling thread does so as answers arrive, so none waits for the database first; one that it has kept is not
     kept again.
     """
     holders = [arrived for arrived in group if arrived.may_hold_tokens and not arrived.kept]
-    positions = write_down(place.journal, [arrived.entry() for arrived in holders])
+    positions = write_down(runtime.journal, [arrived.entry() for arrived in holders])
     for arrived in group:
         arrived.kept = True
     for arrived, position in zip(holders, positions, strict=True):
         arrived.position = position
 
 
-def _write_patiently(place: Workplace, group: Sequence[Arrived], *, wait: timedelta = LOCK_WAIT) -> set[int]:
+def _write_patiently(runtime: Runtime, group: Sequence[Arrived], *, wait: timedelta = LOCK_WAIT) -> set[int]:
     if not group:
         return set()
     return retry.while_database_away(
-        lambda: write(place, group, wait=wait), give_up=place.giving_up, unless=retry.is_locked
+        lambda: write(runtime, group, wait=wait), give_up=runtime.giving_up, unless=retry.is_locked
     )
 
 
-def write(place: Workplace, group: Sequence[Arrived], *, wait: timedelta = LOCK_WAIT) -> set[int]:
+def write(runtime: Runtime, group: Sequence[Arrived], *, wait: timedelta = LOCK_WAIT) -> set[int]:
     """Carry out what a group of answers means, in one transaction; repeating it changes nothing.
 
     `wait`: for any one lock. Only our own short transactions should hold one. Returns `id()` of the answers that are
@@ -155,17 +158,17 @@ def write(place: Workplace, group: Sequence[Arrived], *, wait: timedelta = LOCK_
         outcomes = read_all(group, known)
         refused = read_refusals(group, outcomes, held)
         around = _around(connection, group, outcomes, held)
-        decider = Decider(place.vault, place.settings, held, around, refused)
+        decider = Decider(runtime.vault, runtime.settings, held, around, refused)
         for arrived, outcome in zip(group, outcomes, strict=True):
             decider.decide(arrived, outcome)
         write_token_sets(connection, decider.made)
-        left = _make_missing(connection, place, group, outcomes, held)
-        _write_ends(connection, place, decider.made)
+        left = _make_missing(connection, runtime, group, outcomes, held)
+        _write_ends(connection, runtime, decider.made)
         shut = valves.feed(connection, *_results(group, outcomes, refused))
         _hold_deaths(connection, decider.made)
     for client_id, shut_for in shut.items():
-        place.note_valve(client_id, shut_for)
-    _confirm(place, group, {row.grant_id for row in decider.made.stored})
+        runtime.admission.note_valve(client_id, shut_for)
+    _confirm(runtime, group, {row.grant_id for row in decider.made.stored})
     metrics.count_refreshes(group, outcomes, held)
     with log_batch.together():
         for arrived, outcome in zip(group, outcomes, strict=True):
@@ -175,7 +178,7 @@ def write(place: Workplace, group: Sequence[Arrived], *, wait: timedelta = LOCK_
 
 def _make_missing(
     connection: Connection,
-    place: Workplace,
+    runtime: Runtime,
     group: Sequence[Arrived],
     outcomes: Sequence[Outcome],
     held: Mapping[UUID, Held],
@@ -189,18 +192,18 @@ def _make_missing(
         for arrived, outcome in zip(group, outcomes, strict=True)
         if isinstance(outcome, Refreshed) and arrived.attempt.job.grant_id not in held
     ]
-    ended = {end.grant_id for end in place.journal.ends()} if missing else set()
+    ended = {end.grant_id for end in runtime.journal.ends()} if missing else set()
     for arrived in missing:
         log.warning("settle.row_missing", grant_id=str(arrived.attempt.job.grant_id))
     return {
         id(arrived)
         for arrived in missing
         if str(arrived.attempt.job.grant_id) not in ended
-        and consent.make_missing(connection, place, arrived.entry()) in (None, "unchanged")
+        and consent.make_missing(connection, runtime, arrived.entry()) in (None, "unchanged")
     }
 
 
-def _confirm(place: Workplace, group: Sequence[Arrived], stored: set[UUID]) -> None:
+def _confirm(runtime: Runtime, group: Sequence[Arrived], stored: set[UUID]) -> None:
     """Let the predecessors of what was stored die, where the provider has a place for it."""
     by_client: dict[int, tuple[Registered, list[UUID]]] = {}
     for arrived in group:
@@ -209,7 +212,7 @@ def _confirm(place: Workplace, group: Sequence[Arrived], stored: set[UUID]) -> N
         if grant_id in stored and provider.rotation is Rotation.ON_USE and provider.confirm_url is not None:
             by_client.setdefault(registered.known.id, (registered, []))[1].append(grant_id)
     for registered, grant_ids in by_client.values():
-        place.later(partial(confirm, place, registered, grant_ids))
+        runtime.later(partial(confirm, runtime, registered, grant_ids))
 
 
 def _around(
@@ -252,7 +255,7 @@ def write_token_sets(connection: Connection, made: Decisions) -> None:
         event.of_grants(connection, [grant_id], "grant.scope_changed", data=change)
 
 
-def _write_ends(connection: Connection, place: Workplace, made: Decisions) -> None:
+def _write_ends(connection: Connection, runtime: Runtime, made: Decisions) -> None:
     rows = {row["id"]: row for row in settlement.end(connection, made.ended)}
     for ended in made.ended:
         row, cause = rows.get(ended.grant_id), made.letters.get(ended.grant_id)
@@ -274,8 +277,8 @@ def _write_ends(connection: Connection, place: Workplace, made: Decisions) -> No
     # Where the claim has moved on meanwhile (a process that was frozen) the next attempt waits for our journal, which
     # holds nothing of these: but for those whose earlier answers the database refused.
     ended_ids = [*(ended.grant_id for ended in made.ended), *(grant_id for grant_id, *_ in made.released)]
-    empty = [grant_id for grant_id in ended_ids if grant_id not in place.refused]
-    settlement.not_in_journal(connection, empty, journal_id=place.journal_id)
+    empty = [grant_id for grant_id in ended_ids if grant_id not in runtime.answers.refused]
+    settlement.not_in_journal(connection, empty, journal_id=runtime.journal_id)
 
 
 def _hold_deaths(connection: Connection, made: Decisions) -> None:

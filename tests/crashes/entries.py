@@ -13,10 +13,9 @@ from settings import current
 from tasks import connect
 from tasks.connect_errors import ConnectError
 from tasks.journal import JournalBroken
-from tasks.runtime import runtime
 from tasks.runtime.registration import Registrations
+from tasks.runtime.runtime import Runtime
 from tasks.settling.consent import ConsentError
-from tasks.settling.settle import keep, settle
 from tests.crashes.trace import Trace
 from worker.celery import app
 
@@ -65,11 +64,11 @@ def beat(_: str, trace: Trace) -> None:
 
 def exchange(_: str, trace: Trace, *, client_id: int, ref: str) -> None:
     """`evergrant grants exchange`, with a user who allows it."""
-    place = runtime.here(keep, settle)
+    runtime = Runtime.open(current())
     try:
         invited = connect.begin(
-            Registrations(place.vault, current()),
-            place.vault,
+            Registrations(runtime.vault, current()),
+            runtime.vault,
             client_id,
             ref,
             labels={},
@@ -79,12 +78,12 @@ def exchange(_: str, trace: Trace, *, client_id: int, ref: str) -> None:
         )
         back = visit(f"{invited.url}&auto=allow&user={ref}")
         trace.say("consented", ref=ref)
-        stored = connect.finish(place, connect.read_callback(back), client_id=client_id, ref=ref, who="crashes")
+        stored = connect.finish(runtime, connect.read_callback(back), client_id=client_id, ref=ref, who="crashes")
         trace.say("stored", ref=ref, how=stored.how)
     except (ConnectError, ConsentError, JournalBroken, OperationalError) as error:
         trace.say("not_connected", ref=ref, error=type(error).__name__)
     finally:
-        runtime.leave()
+        runtime.close()
     raise SystemExit(0)
 
 

@@ -16,10 +16,11 @@ from celery.worker.request import Request
 
 from models import attempt, revocation, settlement
 from models import journal as register
-from tasks import connect, journal, liveness, refresh, revoke
+from tasks import connect, journal, refresh, revocation_requests, revoke
 from tasks.journal import segment
 from tasks.oauth.transport import Response, Transport
-from tasks.runtime.runtime import Workplace
+from tasks.runtime.answers import Answers
+from tasks.runtime.runtime import Runtime
 from tasks.settling import confirm, replay
 from tests.crashes import commits, wire
 from tests.crashes.strike import Striker
@@ -83,7 +84,7 @@ def _beat(striker: Striker) -> None:
 
 def _open(striker: Striker) -> None:
     around(register, "register", after=_transaction_of("open"))
-    around(Workplace, "__init__", before=_point(striker, "open.committed"))
+    around(Runtime, "__init__", before=_point(striker, "open.committed"))
 
 
 def _start(striker: Striker) -> None:
@@ -120,7 +121,7 @@ def _guard(striker: Striker) -> None:
         striker.trace.say("sent", grant=str(job.grant_id), claim_no=job.claim_no)
 
     around(refresh, "check", after=passed)
-    around(liveness, "check", after=passed)
+    around(revocation_requests, "check", after=passed)
 
 
 def _journal(striker: Striker) -> None:
@@ -145,7 +146,7 @@ def _journal(striker: Striker) -> None:
         if positions:
             striker.hit("journal.written")
 
-    around(Workplace, "arrive", before=arrived)
+    around(Answers, "arrive", before=arrived)
     around(journal.Journal, "append", before=reading, after=kept)
     around(journal.Journal, "_sync", before=syncing)
     around(journal.Journal, "mark_settled", after=_point(striker, "mark.written"))
@@ -199,15 +200,15 @@ def _shred(striker: Striker) -> None:
 
 
 def _revoke(striker: Striker) -> None:
-    ending = revoke.Ending
-    around(ending, "carry_out", before=_point(striker, "revoke.begun"))
-    around(ending, "_freshen", before=_point(striker, "revoke.freshen"))
-    around(ending, "_present", before=_point(striker, "revoke.present"))
-    around(ending, "_end_branch", before=_point(striker, "revoke.branch"), after=_point(striker, "revoke.looked"))
-    around(ending, "_look_at", before=_point(striker, "revoke.revoked"))
-    around(ending, "_note_end", after=_point(striker, "revoke.end_noted"))
-    around(ending, "_again", before=_point(striker, "revoke.again"))
-    around(ending, "_done", after=_point(striker, "revoke.ended"))
+    one_attempt = revoke.RevocationAttempt
+    around(one_attempt, "carry_out", before=_point(striker, "revoke.begun"))
+    around(one_attempt, "_freshen", before=_point(striker, "revoke.freshen"))
+    around(one_attempt, "_present", before=_point(striker, "revoke.present"))
+    around(one_attempt, "_end_branch", before=_point(striker, "revoke.branch"), after=_point(striker, "revoke.looked"))
+    around(one_attempt, "_look_at", before=_point(striker, "revoke.revoked"))
+    around(one_attempt, "_note_end", after=_point(striker, "revoke.end_noted"))
+    around(one_attempt, "_again", before=_point(striker, "revoke.again"))
+    around(one_attempt, "_done", after=_point(striker, "revoke.ended"))
     # Both end the grant's lease, as a stored token set does.
     for end in ("done", "again"):
         around(revocation, end, after=lambda _, __, grant_id, *___: striker.trace.say("storing", grant=str(grant_id)))

@@ -22,7 +22,7 @@ from models import installation
 from models.sealing.vault import KeyRing
 from simulator.control import SimulatorControl
 from simulator.launch import simulator_thread
-from tasks.runtime.runtime import Workplace
+from tasks.runtime.runtime import Runtime
 from tests.harness import Harness
 from worker.embedded.binaries import postgres_bin
 
@@ -121,7 +121,7 @@ def harness_url(shared_servers: Any) -> Iterator[str]:
 
 @pytest.fixture
 def harness(harness_url: str, tmp_path: Path) -> Iterator[Harness]:
-    """A workplace of its own on an empty database."""
+    """A runtime of its own on an empty database."""
     before = list(settings._current)
     settings.adopt(
         settings.Settings(
@@ -144,9 +144,9 @@ def harness(harness_url: str, tmp_path: Path) -> Iterator[Harness]:
         installation.adopt(connection, installation.observed(connection, "test"), who="tests")
     # Plain lines: the pretty tracebacks that structlog starts with take seconds.
     structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()])
-    place = Workplace.open(settings.current())
-    yield Harness(place)
-    place.close()
+    runtime = Runtime.open(settings.current())
+    yield Harness(runtime)
+    runtime.close()
     models_database.dispose()
     settings._current[:] = before
 

@@ -9,7 +9,7 @@ from models.database import transaction
 from simulator.control import SimulatorControl
 from tasks import refresh
 from tasks.oauth.transport import HeldBack
-from tasks.revoke import Ending, begin
+from tasks.revoke import RevocationAttempt, begin
 from tasks.runtime import retry
 from tests.harness import Harness
 
@@ -37,17 +37,17 @@ def mint(simulator: SimulatorControl, ref: str = "customer", **more: Any) -> dic
 def ask(harness: Harness, client: int) -> None:
     """One real refresh of the grant that is due."""
     attempt = harness.begin(client)
-    request = refresh.request_of(harness.place, attempt)
+    request = refresh.request_of(harness.runtime, attempt)
     assert not isinstance(request, HeldBack)
-    sending = retry.send(harness.place.transport, request, deadline=timedelta(seconds=5), guard=lambda: None)
-    harness.settle((attempt, harness.place.transport.submit(sending).result()))
+    sending = retry.send(harness.runtime.transport, request, deadline=timedelta(seconds=5), guard=lambda: None)
+    harness.settle((attempt, harness.runtime.transport.submit(sending).result()))
 
 
 def end(harness: Harness, client: int) -> None:
     """One look of beat, and what a worker makes of the revocations it finds."""
     for job in harness.claim(client).revocations:
-        for attempt in begin(harness.place, job):
-            Ending(harness.place, attempt).carry_out()
+        for attempt in begin(harness.runtime, job):
+            RevocationAttempt(harness.runtime, attempt).carry_out()
 
 
 def revoke(harness: Harness, client: int, *, looks: int = 30, apart: float = 20) -> dict[str, Any]:
@@ -74,16 +74,16 @@ def living(simulator: SimulatorControl, ref: str = "customer") -> list[int]:
 def stray(harness: Harness, grant: UUID, pair: dict[str, Any], *, expired: bool = False) -> None:
     """Keep a pair as surplus."""
     harness.former(grant, "x", kind="surplus")
-    seal = harness.place.vault.seal
+    seal = harness.runtime.vault.seal
     harness.run(
         """update evergrant.former_tokens set sealed_refresh_token = :refresh, sealed_access_token = :access,
             refresh_fingerprint = :fingerprint, access_expires_at = clock_timestamp() + make_interval(secs => :left)
         where refresh_fingerprint = :before""",
         refresh=seal(pair["refresh_token"], table="grants", row_id=grant, purpose="refresh"),
         access=seal(pair["access_token"], table="grants", row_id=grant, purpose="access"),
-        fingerprint=harness.place.vault.fingerprint(pair["refresh_token"]),
+        fingerprint=harness.runtime.vault.fingerprint(pair["refresh_token"]),
         left=-1 if expired else 3600,
-        before=harness.place.vault.fingerprint("rt-x"),
+        before=harness.runtime.vault.fingerprint("rt-x"),
     )
 
 
@@ -105,4 +105,4 @@ def confirm_registration(harness: Harness, simulator: SimulatorControl, client: 
         url=url,
     )
     with transaction() as connection:
-        return harness.place.registrations.ready(clients.known(connection, [client])[client])
+        return harness.runtime.registrations.ready(clients.known(connection, [client])[client])

@@ -27,7 +27,7 @@ def test_a_started_attempt_has_the_lease_of_its_client_and_names_its_journal(har
     grant = harness.grant(client)
     attempt = harness.begin(client)
     row = harness.row(grant)
-    assert (row["claim_no"], row["claimed_at"], row["journal_id"]) == (2, None, harness.place.journal_id)
+    assert (row["claim_no"], row["claimed_at"], row["journal_id"]) == (2, None, harness.runtime.journal_id)
     assert row["due_at"] - row["started_at"] == timedelta(seconds=60)
     assert (attempt.job.claim_no, harness.sent(attempt)) == (2, "rt-customer-1")
 
@@ -43,8 +43,8 @@ def test_a_message_with_the_same_job_twice_begins_one_attempt(harness: Harness) 
     client = harness.client()
     harness.grant(client)
     (job,) = harness.claim(client).due
-    assert harness.place.once([job, job]) == [job]
-    assert harness.place.once([job]) == []
+    assert harness.runtime.admission.once([job, job]) == [job]
+    assert harness.runtime.admission.once([job]) == []
 
 
 def test_a_message_of_an_older_claim_is_dropped(harness: Harness) -> None:
@@ -106,7 +106,7 @@ def test_an_attempt_that_nobody_ended_is_noted_as_doubt_with_its_journal(harness
     job = harness.begin(client).job
     assert job.doubt_since == begun
     assert job.journals_undrained
-    assert harness.row(grant)["doubt_journals"] == [harness.place.journal_id]
+    assert harness.row(grant)["doubt_journals"] == [harness.runtime.journal_id]
 
 
 def test_doubt_outlives_later_attempts_and_begins_with_the_first(harness: Harness) -> None:
@@ -128,14 +128,14 @@ def test_the_journals_of_several_attempts_in_doubt_are_kept_once_each(harness: H
     grant = harness.grant(client)
     with transaction() as connection:
         elsewhere = register.register(connection, host="elsewhere", process="1")
-    for journal in (elsewhere, harness.place.journal_id, elsewhere):
+    for journal in (elsewhere, harness.runtime.journal_id, elsewhere):
         harness.until_due(grant)
         with transaction() as connection:
             attempts.start(connection, _claimed(harness, client), journal_id=journal)
     harness.until_due(grant)
     doubted = harness.row(grant)["doubt_since"]
     harness.begin(client)
-    assert harness.row(grant)["doubt_journals"] == [elsewhere, harness.place.journal_id]
+    assert harness.row(grant)["doubt_journals"] == [elsewhere, harness.runtime.journal_id]
     assert harness.row(grant)["doubt_since"] == doubted
 
 
@@ -151,7 +151,7 @@ def test_a_worker_that_lost_its_claim_and_got_no_tokens_takes_its_journal_out_of
     harness.until_due(grant)
     with transaction() as connection:
         attempts.start(connection, _claimed(harness, client), journal_id=elsewhere)
-    assert harness.row(grant)["doubt_journals"] == [harness.place.journal_id]
+    assert harness.row(grant)["doubt_journals"] == [harness.runtime.journal_id]
     harness.settle((frozen, answer))
     row = harness.row(grant)
     assert row["doubt_journals"] == []
@@ -169,7 +169,7 @@ def test_a_worker_that_settled_late_and_had_begun_anew_waits_for_itself_no_longe
     harness.until_due(grant)
     second = harness.begin(client)
     harness.settle((first, answer))
-    assert harness.row(grant)["doubt_journals"] == [harness.place.journal_id]
+    assert harness.row(grant)["doubt_journals"] == [harness.runtime.journal_id]
     harness.settle((second, answer))
     assert harness.row(grant)["doubt_journals"] == []
     assert harness.row(grant)["doubt_since"] is not None
@@ -231,7 +231,7 @@ def test_a_commit_that_was_not_carried_out_gives_back_nothing_of_others(harness:
         elsewhere = register.register(connection, host="elsewhere", process="1")
         attempts.start(connection, jobs, journal_id=elsewhere)
     before = harness.picture(grant)
-    refresh._give_back_begun(harness.place, jobs)
+    refresh._give_back_begun(harness.runtime, jobs)
     assert harness.picture(grant) == before
 
 
@@ -240,8 +240,8 @@ def test_a_process_that_was_frozen_between_start_and_send_sends_nothing(harness:
     client = harness.client()
     harness.grant(client)
     attempt = harness.begin(client)
-    assert refresh.check(harness.place, replace(attempt, begun=attempt.begun - timedelta(seconds=29))) is None
-    held = refresh.check(harness.place, replace(attempt, begun=attempt.begun - timedelta(seconds=30.1)))
+    assert refresh.check(harness.runtime, replace(attempt, begun=attempt.begun - timedelta(seconds=29))) is None
+    held = refresh.check(harness.runtime, replace(attempt, begun=attempt.begun - timedelta(seconds=30.1)))
     assert held == HeldBack("lease_is_too_short")
 
 
@@ -329,8 +329,8 @@ def test_while_the_provider_is_asked_no_transaction_is_open_and_no_row_locked(ha
     server = bench.serve(hang)
     client = harness.client(token_url=server.url(), deadline_seconds=2)
     harness.grant(client)
-    harness.place.settle_with(keep, settle)
-    refresh.ask(harness.place, harness.begin(client))
+    harness.runtime.handle_answers(journal=keep, settle=settle)
+    refresh.ask(harness.runtime, harness.begin(client))
     eventually(lambda: server.requests)
     open_ones = (
         "select count(*) as n from pg_stat_activity "

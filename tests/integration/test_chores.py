@@ -11,6 +11,7 @@ from models import chore, connect_request, process
 from models.database import transaction
 from tasks import upkeep
 from tasks.runtime import runtime
+from tasks.settling.settle import keep, settle
 from tests.harness import Harness
 
 IsDone = Callable[[], bool]
@@ -88,15 +89,16 @@ SOMETHING_TO_DO: dict[str, Callable[[Harness], IsDone]] = {
 
 @pytest.fixture
 def carry_out(harness: Harness) -> Iterator[Callable[[str], None]]:
-    """What a worker makes of a message: the registered task, traced, in a process that opens its own workplace."""
+    """What a worker makes of a message: the registered task, traced, in a process that has started."""
     harness.run("update evergrant.chores set due_at = clock_timestamp(), done_at = null")
+    runtime.start(harness.settings, journal=keep, settle=settle)
     task = Celery(set_as_current=False).tasks["evergrant.upkeep"]
 
     def carried_out(name: str) -> None:
         task.apply(args=(name,), throw=True)
 
     yield carried_out
-    runtime.leave()
+    runtime.close()
 
 
 @pytest.mark.parametrize("name", upkeep.CHORES)

@@ -125,7 +125,7 @@ def test_a_claim_that_could_not_be_published_does_not_forget_an_attempt_that_nob
     harness.until_due(grant)
     attempt = harness.begin(client)
     assert attempt.job.doubt_since is not None
-    assert harness.row(grant)["doubt_journals"] == [harness.place.journal_id]
+    assert harness.row(grant)["doubt_journals"] == [harness.runtime.journal_id]
 
 
 def test_beat_looks_again_at_once_while_more_is_due_than_it_took(harness: Harness) -> None:

@@ -207,7 +207,7 @@ def test_a_start_that_is_not_committed_leaves_the_other_nothing(harness: Harness
         return harness.start(jobs)
 
     with ThreadPoolExecutor(1) as pool, transaction() as first:
-        mine = attempt_rows.start(first, jobs, journal_id=harness.place.journal_id)
+        mine = attempt_rows.start(first, jobs, journal_id=harness.runtime.journal_id)
         other = pool.submit(start)
         begun.wait(10)
         first.commit()

@@ -27,7 +27,7 @@ def test_a_confirmed_token_leaves_one_pair_alive_and_one_branch(harness: Harness
     registered = confirm_registration(harness, simulator, client)
     harness.later(minutes=1)
     harness.set(grant, due_at=clock.wall() + timedelta(hours=1))
-    confirm.confirm(harness.place, registered, [grant])
+    confirm.confirm(harness.runtime, registered, [grant])
     assert len(living(simulator)) == 1
     assert harness.formers(grant) == {}
 
@@ -42,10 +42,10 @@ def test_a_confirmation_that_was_not_answered_forgets_no_pair_that_may_live(
     for n in range(3):
         simulator.add_fault("delay", where="api", count=n + 1)
         simulator.add_fault("status", where="api", when="before", status=502, count=1)
-        confirm.confirm(harness.place, registered, [grant])
+        confirm.confirm(harness.runtime, registered, [grant])
         assert len(harness.formers(grant)) + 1 >= len(living(simulator))
         simulator.clear_faults()
-    confirm.confirm(harness.place, registered, [grant])
+    confirm.confirm(harness.runtime, registered, [grant])
     assert (len(living(simulator)), harness.formers(grant)) == (1, {})
 
 
@@ -57,17 +57,17 @@ def test_a_confirmation_is_left_out_while_anything_waits_for_a_slot_and_the_next
     registered = confirm_registration(harness, simulator, client)
     harness.set(grant, due_at=clock.wall() + timedelta(hours=1))
     other = harness.grant(client, "other", due_in=timedelta(seconds=-5))
-    confirm.confirm(harness.place, registered, [grant])
+    confirm.confirm(harness.runtime, registered, [grant])
     assert len(living(simulator)) == 3
     harness.set(other, due_at=clock.wall() + timedelta(hours=1))
     harness.run("select evergrant.request_revocation('other')")
     harness.run("update evergrant.revocations set due_at = due_at - interval '5 s'")
-    confirm.confirm(harness.place, registered, [grant])
+    confirm.confirm(harness.runtime, registered, [grant])
     assert len(living(simulator)) == 3
     harness.run("delete from evergrant.revocations")
     # What was due a moment ago is no backlog: in a large fleet something always is.
     harness.set(other, due_at=clock.wall())
-    confirm.confirm(harness.place, registered, [grant])
+    confirm.confirm(harness.runtime, registered, [grant])
     assert len(living(simulator)) == 1
 
 
@@ -83,7 +83,7 @@ def test_every_request_of_a_confirmation_takes_a_slot_of_the_rate(
     harness.later(minutes=1)
     registered = confirm_registration(harness, simulator, client)
     harness.set(grant, due_at=clock.wall() + timedelta(hours=1))
-    confirm.confirm(harness.place, registered, [grant])
+    confirm.confirm(harness.runtime, registered, [grant])
     wait = (harness.valve(client)["next_slot_at"] - clock.wall()).total_seconds()
     assert len(living(simulator)) == 1
     assert 2 * 10 < wait < 2 * 10 / 0.9

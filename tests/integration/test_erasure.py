@@ -23,7 +23,7 @@ SAID = ("customer", "organization-of-theirs", "they-left-us", "key-of-theirs", "
 def erase_now(harness: Harness) -> None:
     """The chore."""
     with transaction() as connection:
-        erase.erase(connection, lambda: harness.place)
+        erase.erase(connection, harness.runtime.journal)
 
 
 def dump(harness: Harness) -> str:
@@ -167,7 +167,7 @@ def test_a_restored_database_erases_again_what_a_journal_noted(harness: Harness,
     harness.run("truncate evergrant.revocations, evergrant.erasures, evergrant.events cascade")
     restored = ("ref", "status", "sealed_refresh_token", "sealed_access_token")
     harness.set(grant, labels=json.dumps(SECRETIVE), **{name: before[name] for name in restored})
-    recover._end_again(harness.place.journal)
+    recover._end_again(harness.runtime.journal)
     assert harness.row(grant)["status"] == "revoked"
     erase_now(harness)
     assert traces(harness) == []
@@ -214,7 +214,7 @@ def _every_bytea(harness: Harness) -> list[bytes]:
 def _opens(harness: Harness, grant: UUID, sealed: bytes) -> bool:
     for purpose in ("refresh", "access"):
         try:
-            harness.place.vault.open(sealed, table="grants", row_id=grant, purpose=purpose)
+            harness.runtime.vault.open(sealed, table="grants", row_id=grant, purpose=purpose)
         except VaultError:
             continue
         return True
@@ -228,12 +228,12 @@ def test_no_answer_of_a_revoked_grant_is_left_in_the_journal_after_its_retention
     chain(harness, simulator, client, 3)
     harness.run("select evergrant.request_revocation('customer')")
     end(harness, client)
-    assert list(harness.place.journal.entries())
+    assert list(harness.runtime.journal.entries())
     # Ticks keep a journal going, so it begins a new segment within the hour.
-    writer = harness.place.journal._writer
+    writer = harness.runtime.journal._writer
     writer._clock = lambda: clock.wall() + timedelta(hours=2)
-    harness.place.journal.note_tick("a-tick", clock.wall())
+    harness.runtime.journal.note_tick("a-tick", clock.wall())
     for path in (harness.settings.home / "journals").rglob("*"):
         os.utime(path, (0, 0))
-    replay.shred_old(harness.place)
-    assert list(harness.place.journal.entries()) == []
+    replay.shred_old(harness.runtime)
+    assert list(harness.runtime.journal.entries()) == []

@@ -154,7 +154,7 @@ class Machine(RuleBasedStateMachine):
         self._send(self._take(self.started, data))
 
     def _send(self, attempt: Attempt) -> None:
-        if (held := refresh.check(self.harness.place, attempt)) is not None:
+        if (held := refresh.check(self.harness.runtime, attempt)) is not None:
             self.arrived.append(Arrived(attempt, held, clock.wall()))
             return
         for other in self.flying:
@@ -177,7 +177,7 @@ class Machine(RuleBasedStateMachine):
         if arrived.may_hold_tokens:
             self.received.add(_refresh_token(arrived))
             if journaled_only:
-                self.harness.place.journal.append([arrived.entry()])
+                self.harness.runtime.journal.append([arrived.entry()])
                 return
         self.arrived.append(arrived)
 
@@ -212,14 +212,14 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def replay_the_journal(self) -> None:
-        journals.replay(self.harness.place.journal, lambda kept: replay.replay(self.harness.place, kept))
+        journals.replay(self.harness.runtime.journal, lambda kept: replay.replay(self.harness.runtime, kept))
 
     # What must always hold
 
     @invariant()
     def nothing_is_broken(self) -> None:
         on_their_way = {_refresh_token(each) for each in self.arrived if each.may_hold_tokens}
-        on_their_way |= {_token_of(kept.entry.body) for kept in self.harness.place.journal.unsettled()}
+        on_their_way |= {_token_of(kept.entry.body) for kept in self.harness.runtime.journal.unsettled()}
         for row in self.harness.all(ROWS, client=self.client):
             grant, generation = row["id"], row["generation"]
             token, *former = [self.harness.open(grant, each) for each in row["sealed"]]

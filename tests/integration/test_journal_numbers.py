@@ -9,7 +9,7 @@ from sqlalchemy.exc import OperationalError
 from models import journal
 from models.database import engine, transaction
 from tasks.journal import Held, held, journal_ids
-from tasks.runtime.runtime import Workplace
+from tasks.runtime.runtime import Runtime
 from tasks.settling.replay import drain_others
 from tests.harness import Harness
 
@@ -47,7 +47,7 @@ def test_a_restored_sequence_passes_over_the_numbers_that_are_taken(database: En
 
 def test_a_worker_that_ends_while_its_number_is_committed_leaves_a_journal_that_others_drain(harness: Harness) -> None:
     """A number without a folder could be drained by nobody, and work would wait for it after a restore."""
-    folder, own = harness.settings.home / "journals", harness.place.journal_id
+    folder, own = harness.settings.home / "journals", harness.runtime.journal_id
     on_disk: list[list[int]] = []
 
     def die(connection: object) -> None:
@@ -58,10 +58,10 @@ def test_a_worker_that_ends_while_its_number_is_committed_leaves_a_journal_that_
 
     event.listen(engine(), "commit", die)
     with pytest.raises(OperationalError):
-        Workplace.open(harness.settings)
+        Runtime.open(harness.settings)
     assert on_disk == [[own, own + 1]]
     assert held(folder) == [Held(own + 1, drained=True)]
-    drain_others(harness.place)
+    drain_others(harness.runtime)
     with transaction() as connection:
         drained = connection.execute(text("select id from evergrant.journals where drained_at is not null"))
         assert drained.scalars().all() == [own + 1]

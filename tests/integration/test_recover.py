@@ -10,27 +10,27 @@ from sqlalchemy import text
 import settings as configuration
 from models import installation, tick
 from models.database import transaction
-from tasks.runtime.runtime import Workplace
+from tasks.runtime.runtime import Runtime
 from tasks.settling import recover
 
-Open = Callable[[str], Workplace]
+Open = Callable[[str], Runtime]
 
 
 @pytest.fixture
-def workplace_on(adopted: configuration.Settings, tmp_path: Path) -> Iterator[Open]:
-    """Open the workplace of another worker process, on a machine of that name."""
-    opened: list[Workplace] = []
+def process_on(adopted: configuration.Settings, tmp_path: Path) -> Iterator[Open]:
+    """Open the runtime of another worker process, on a machine of that name."""
+    opened: list[Runtime] = []
 
-    def open_(machine: str) -> Workplace:
+    def open_(machine: str) -> Runtime:
         home = tmp_path / machine
         home.mkdir(exist_ok=True)
-        opened.append(Workplace.open(adopted.model_copy(update={"home": home})))
+        opened.append(Runtime.open(adopted.model_copy(update={"home": home})))
         return opened[-1]
 
     yield open_
-    for place in opened:
-        place.transport.close()
-        place.journal.close()
+    for runtime in opened:
+        runtime.transport.close()
+        runtime.journal.close()
 
 
 def lose_ticks() -> None:
@@ -55,8 +55,8 @@ def incidents() -> int:
         return int(connection.execute(text("select incident_no from evergrant.installation")).scalar_one())
 
 
-def test_one_incident_is_enough_for_every_worker_whoever_closes_it(workplace_on: Open) -> None:
-    first, second, third = workplace_on("a"), workplace_on("b"), workplace_on("a")
+def test_one_incident_is_enough_for_every_worker_whoever_closes_it(process_on: Open) -> None:
+    first, second, third = process_on("a"), process_on("b"), process_on("a")
     write_tick()
     assert [recover.look(each) for each in (first, second, third)] == ["fit"] * 3
     lose_ticks()
@@ -67,10 +67,10 @@ def test_one_incident_is_enough_for_every_worker_whoever_closes_it(workplace_on:
 
 
 def test_an_incident_lasts_until_a_living_worker_whose_journal_was_forgotten_can_have_noticed_it(
-    workplace_on: Open,
+    process_on: Open,
 ) -> None:
     """Its row is among the missing commits: nothing tells the others that its journal is not replayed yet."""
-    first, forgotten = workplace_on("a"), workplace_on("b")
+    first, forgotten = process_on("a"), process_on("b")
     for each in (first, forgotten):
         each.settings = each.settings.model_copy(update={"incident_seconds": 15})
     write_tick()
@@ -84,24 +84,24 @@ def test_an_incident_lasts_until_a_living_worker_whose_journal_was_forgotten_can
     assert incidents() == 1
 
 
-def test_a_worker_that_starts_after_an_incident_does_not_begin_it_anew(workplace_on: Open) -> None:
-    gone = workplace_on("a")
+def test_a_worker_that_starts_after_an_incident_does_not_begin_it_anew(process_on: Open) -> None:
+    gone = process_on("a")
     write_tick()
     recover.look(gone)
     gone.journal.close()
     lose_ticks()
     for _ in range(2):
-        assert recover.look(workplace_on("a"), thoroughly=True) == "fit"
+        assert recover.look(process_on("a"), thoroughly=True) == "fit"
     assert incidents() == 1
 
 
-def test_a_tick_that_was_put_back_is_missed_again_after_another_restore(workplace_on: Open) -> None:
-    place = workplace_on("a")
+def test_a_tick_that_was_put_back_is_missed_again_after_another_restore(process_on: Open) -> None:
+    runtime = process_on("a")
     write_tick()
-    recover.look(place)
+    recover.look(runtime)
     for number in (1, 2):
         lose_ticks()
-        assert recover.look(place) == "fit"
+        assert recover.look(runtime) == "fit"
         assert incidents() == number
     with transaction() as connection:
         assert installation.state(connection, "test") == "fit"

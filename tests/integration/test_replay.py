@@ -33,7 +33,7 @@ def gone(harness: Harness, folder: Path) -> Write:
     def write(*entries: Entry, settled: bool = False) -> Journal:
         with transaction() as connection:
             journal_id = register.register(connection, host="here", process="1", above=max(journal.journal_ids(folder)))
-        made = Journal.open(folder, journal_id, vault=harness.place.vault)
+        made = Journal.open(folder, journal_id, vault=harness.runtime.vault)
         positions = made.append(entries)
         if settled:
             made.mark_settled(positions)
@@ -54,7 +54,7 @@ def entry(
         ref="customer",
         labels={"org": ["8f2"]},
         generation=generation,
-        fingerprint=harness.place.vault.fingerprint(f"rt-{sent}") if sent else b"",
+        fingerprint=harness.runtime.vault.fingerprint(f"rt-{sent}") if sent else b"",
         credentials_no=1,
         started_at=clock.wall() - timedelta(minutes=2),
         received_at=clock.wall() - timedelta(minutes=2),
@@ -72,7 +72,7 @@ def test_a_set_that_a_killed_worker_has_kept_is_stored(harness: Harness, gone: W
     client = harness.client()
     grant = harness.grant(client, token="1")
     journal_id = gone(entry(harness, grant, 1, "2", sent="1")).journal_id
-    replay.drain_others(harness.place)
+    replay.drain_others(harness.runtime)
     assert (harness.token(grant), harness.row(grant)["generation"]) == ("rt-2", 2)
     assert drained(harness, journal_id)
 
@@ -82,7 +82,7 @@ def test_generations_are_replayed_in_order_whatever_the_order_in_the_file(harnes
     grant = harness.grant(client, token="1")
     chain = [entry(harness, grant, n, str(n + 1), sent=str(n)) for n in range(1, 6)]
     gone(chain[3], chain[0], chain[4], chain[2], chain[1])
-    replay.drain_others(harness.place)
+    replay.drain_others(harness.runtime)
     assert (harness.token(grant), harness.row(grant)["generation"]) == ("rt-6", 6)
     assert harness.formers(grant) == {}
 
@@ -91,7 +91,7 @@ def test_a_restored_row_several_generations_behind_ends_at_the_newest(harness: H
     client = harness.client(rotation="immediate")
     grant = harness.grant(client, token="1")
     gone(entry(harness, grant, 7, "8", sent="7"))
-    replay.drain_others(harness.place)
+    replay.drain_others(harness.runtime)
     assert (harness.token(grant), harness.row(grant)["generation"]) == ("rt-8", 8)
 
 
@@ -99,14 +99,14 @@ def test_replaying_again_changes_nothing(harness: Harness, gone: Write, folder: 
     client = harness.client()
     grant = harness.grant(client, token="1")
     gone(*[entry(harness, grant, n, str(n + 1), sent=str(n)) for n in range(1, 4)])
-    replay.drain_others(harness.place)
+    replay.drain_others(harness.runtime)
     before = harness.picture(grant)
     for _ in range(2):
         journal.drain_held(
             folder,
-            lambda kept: replay.replay(harness.place, kept),
+            lambda kept: replay.replay(harness.runtime, kept),
             lambda _: None,
-            vault=harness.place.vault,
+            vault=harness.runtime.vault,
             everything=True,
         )
     assert harness.picture(grant) == before
@@ -121,9 +121,9 @@ def test_a_set_for_a_generation_that_is_stored_is_surplus_unless_the_journal_say
     gone(entry(harness, grant, 2, "settled", sent="2"), settled=True)
     journal.drain_held(
         folder,
-        lambda kept: replay.replay(harness.place, kept),
+        lambda kept: replay.replay(harness.runtime, kept),
         lambda _: None,
-        vault=harness.place.vault,
+        vault=harness.runtime.vault,
         everything=True,
     )
     assert (harness.token(grant), harness.formers(grant)) == ("rt-5", {"rt-late": "surplus"})
@@ -140,9 +140,9 @@ def test_of_two_settled_answers_to_one_question_a_restore_keeps_the_one_that_has
     for _ in range(2):
         journal.drain_held(
             folder,
-            lambda kept: replay.replay(harness.place, kept),
+            lambda kept: replay.replay(harness.runtime, kept),
             lambda _: None,
-            vault=harness.place.vault,
+            vault=harness.runtime.vault,
             everything=True,
         )
     held = {harness.token(grant): "current", **harness.formers(grant)}
@@ -160,9 +160,9 @@ def test_a_replaced_pair_that_finds_no_place_after_a_restore_leaves_the_grants_e
     gone(entry(harness, grant, 2, "3", sent="2"), settled=True)
     journal.drain_held(
         folder,
-        lambda kept: replay.replay(harness.place, kept),
+        lambda kept: replay.replay(harness.runtime, kept),
         lambda _: None,
-        vault=harness.place.vault,
+        vault=harness.runtime.vault,
         everything=True,
     )
     assert harness.token(grant) == "rt-4"
@@ -174,7 +174,7 @@ def test_an_attempt_under_way_loses_nothing_to_a_replay_that_comes_between(harne
     grant = harness.grant(client, token="1")
     attempt = harness.begin(client)
     gone(entry(harness, grant, 1, "2", sent="1"))
-    replay.drain_others(harness.place)
+    replay.drain_others(harness.runtime)
     harness.settle((attempt, token_set("sibling")))
     assert harness.token(grant) == "rt-2"
     assert harness.formers(grant) == {"rt-1": "predecessor", "rt-sibling": "surplus"}
@@ -186,7 +186,7 @@ def test_a_drained_journal_leaves_every_doubt(harness: Harness, gone: Write) -> 
     journal_id = gone().journal_id
     for grant in (waiting, other):
         harness.set(grant, doubt_since=clock.wall(), doubt_journals=[journal_id, 999])
-    replay.drain_others(harness.place)
+    replay.drain_others(harness.runtime)
     assert [harness.row(grant)["doubt_journals"] for grant in (waiting, other)] == [[999], [999]]
 
 
@@ -198,8 +198,8 @@ def test_a_drained_journal_whose_end_was_not_recorded_is_recorded_later(
     grant = harness.grant(client)
     journal_id = gone().journal_id
     harness.set(grant, doubt_since=clock.wall(), doubt_journals=[journal_id])
-    journal.take_over(folder, journal_id, vault=harness.place.vault).close(drained=True)
-    replay.drain_others(harness.place)
+    journal.take_over(folder, journal_id, vault=harness.runtime.vault).close(drained=True)
+    replay.drain_others(harness.runtime)
     assert drained(harness, journal_id)
     assert harness.row(grant)["doubt_journals"] == []
 
@@ -208,11 +208,11 @@ def test_the_journal_of_a_living_process_is_left_alone(harness: Harness, gone: W
     client = harness.client()
     grant = harness.grant(client, token="1")
     journal_id = gone(entry(harness, grant, 1, "2", sent="1")).journal_id
-    held = journal.take_over(folder, journal_id, vault=harness.place.vault)
-    assert replay.drain_others(harness.place) == []
+    held = journal.take_over(folder, journal_id, vault=harness.runtime.vault)
+    assert replay.drain_others(harness.runtime) == []
     assert not drained(harness, journal_id)
     held.close()
-    replay.drain_others(harness.place)
+    replay.drain_others(harness.runtime)
     assert harness.token(grant) == "rt-2"
 
 
@@ -226,7 +226,7 @@ def test_a_row_that_is_missing_is_made_from_its_exchange_and_refreshed_from_what
         entry(harness, grant, 1, "2", sent="1"),
         entry(harness, grant, 0, "1", kind="exchange"),
     )
-    replay.drain_others(harness.place)
+    replay.drain_others(harness.runtime)
     row = harness.row(grant)
     assert (row["status"], row["generation"], harness.token(grant)) == ("active", 3, "rt-3")
     assert (row["ref"], row["labels"]) == ("customer", {"org": ["8f2"]})
@@ -238,7 +238,7 @@ def test_a_row_that_is_missing_is_made_from_a_refresh_at_the_generation_that_it_
     harness.client()
     grant = uuid4()
     gone(entry(harness, grant, 6, "7", sent="6"))
-    replay.drain_others(harness.place)
+    replay.drain_others(harness.runtime)
     assert (harness.token(grant), harness.row(grant)["generation"]) == ("rt-7", 7)
 
 
@@ -250,7 +250,7 @@ def test_a_consent_that_replaced_another_is_replayed_as_a_new_row_and_the_old_on
     new = uuid4()
     gone(entry(harness, new, 0, "new", kind="exchange"))
     for _ in range(2):
-        replay.drain_others(harness.place)
+        replay.drain_others(harness.runtime)
     assert (harness.row(new)["generation"], harness.token(new)) == (5, "rt-new")
     assert harness.row(old)["status"] == "revoking"
     assert harness.one("select reason, status from evergrant.revocations") == {"reason": "replaced", "status": "queued"}
@@ -262,7 +262,7 @@ def test_what_is_no_token_set_is_done_with(harness: Harness, gone: Write) -> Non
     broken = entry(harness, grant, 1, "2", sent="customer-1")
     object.__setattr__(broken, "body", b"<html>200 but no token</html>")
     journal_id = gone(broken).journal_id
-    replay.drain_others(harness.place)
+    replay.drain_others(harness.runtime)
     assert drained(harness, journal_id)
     assert harness.row(grant)["generation"] == 1
 
@@ -278,11 +278,11 @@ def test_an_entry_that_the_database_refuses_keeps_no_other_back(harness: Harness
     journal_id = gone(
         *[entry(harness, grant, 1, f"{n}", sent=f"customer-{n}-1") for n, grant in enumerate((first, poisoned, last))]
     ).journal_id
-    replay.drain_others(harness.place)
+    replay.drain_others(harness.runtime)
     harness.run("drop trigger poison on evergrant.grants; drop function evergrant.poison()")
     assert [harness.row(grant)["generation"] for grant in (first, poisoned, last)] == [2, 1, 2]
     assert not drained(harness, journal_id)
-    replay.drain_others(harness.place)
+    replay.drain_others(harness.runtime)
     assert harness.token(poisoned) == "rt-1"
     assert drained(harness, journal_id)
 
@@ -292,10 +292,10 @@ def test_a_client_whose_provider_file_is_gone_keeps_no_other_client_back(harness
     kept, left = harness.grant(good, token="a"), harness.grant(broken, token="b")
     harness.run("update evergrant.clients set provider = 'gone' where name = 'broken'")
     journal_id = gone(entry(harness, left, 1, "b2", sent="b"), entry(harness, kept, 1, "a2", sent="a")).journal_id
-    replay.drain_others(harness.place)
+    replay.drain_others(harness.runtime)
     assert (harness.token(kept), harness.token(left)) == ("rt-a2", "rt-b")
     harness.run("update evergrant.clients set provider = 'simulator'")
-    replay.drain_others(harness.place)
+    replay.drain_others(harness.runtime)
     assert harness.token(left) == "rt-b2"
     assert drained(harness, journal_id)
 
@@ -303,10 +303,10 @@ def test_a_client_whose_provider_file_is_gone_keeps_no_other_client_back(harness
 def test_an_answer_that_the_database_refused_is_settled_by_its_own_process_later(harness: Harness) -> None:
     client = harness.client()
     grant = harness.grant(client, token="1")
-    harness.place.journal.append([entry(harness, grant, 1, "2", sent="1")])
-    replay.settle_left(harness.place)
+    harness.runtime.journal.append([entry(harness, grant, 1, "2", sent="1")])
+    replay.settle_left(harness.runtime)
     assert harness.token(grant) == "rt-2"
-    assert list(harness.place.journal.unsettled()) == []
+    assert list(harness.runtime.journal.unsettled()) == []
 
 
 def test_a_family_waits_for_the_journal_and_is_saved_by_its_replay(harness: Harness, gone: Write) -> None:
@@ -319,7 +319,7 @@ def test_a_family_waits_for_the_journal_and_is_saved_by_its_replay(harness: Harn
     assert attempt.job.journals_undrained
     harness.settle((attempt, LOST))
     gone(entry(harness, grant, 1, "2", sent="1"))
-    replay.drain_others(harness.place)
+    replay.drain_others(harness.runtime)
     row = harness.row(grant)
     assert (harness.token(grant), row["doubt_since"], row["doubt_journals"]) == ("rt-2", None, [])
 
@@ -356,8 +356,8 @@ def test_journals_replayed_in_any_order_end_at_the_newest_set_and_lose_none(
     for n in data.draw(st.permutations(range(1, length + 1))):
         gone(entry(harness, grant, n, str(n + 1), sent=str(n)))
         if data.draw(st.booleans()):
-            replay.drain_others(harness.place)
-    replay.drain_others(harness.place)
+            replay.drain_others(harness.runtime)
+    replay.drain_others(harness.runtime)
     assert (harness.token(grant), harness.row(grant)["generation"]) == (f"rt-{length + 1}", length + 1)
 
 
@@ -373,7 +373,7 @@ def test_a_drained_journal_makes_nothing_due_that_was_not_and_what_it_held_is_du
     harness.set(answered, started_at=kept.started_at)  # the very attempt that was answered
     journal_id = gone(kept).journal_id
     harness.run("update evergrant.grants set doubt_since = started_at, doubt_journals = array[:id]", id=journal_id)
-    replay.drain_others(harness.place)
+    replay.drain_others(harness.runtime)
     assert harness.row(lost)["doubt_journals"] == []
     after = {grant: harness.row(grant)["due_at"] for grant in grants}
     assert {grant for grant in grants if after[grant] != before[grant]} == {answered}

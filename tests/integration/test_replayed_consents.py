@@ -26,7 +26,7 @@ def tell(harness: Harness) -> Tell:
     def write(grant: UUID, generation: int, name: str, *, minutes_ago: float, sent: str | None = None) -> None:
         with transaction() as connection:
             journal_id = register.register(connection, host="here", process="1", above=max(journal.journal_ids(folder)))
-        kept = Journal.open(folder, journal_id, vault=harness.place.vault)
+        kept = Journal.open(folder, journal_id, vault=harness.runtime.vault)
         at = clock.wall() - timedelta(minutes=minutes_ago)
         kept.append(
             [
@@ -37,7 +37,7 @@ def tell(harness: Harness) -> Tell:
                     ref="customer",
                     labels={},
                     generation=generation,
-                    fingerprint=harness.place.vault.fingerprint(f"rt-{sent}") if sent else b"",
+                    fingerprint=harness.runtime.vault.fingerprint(f"rt-{sent}") if sent else b"",
                     credentials_no=1,
                     started_at=at,
                     received_at=at,
@@ -56,7 +56,7 @@ def test_an_imported_grant_that_the_backup_lacks_comes_back_by_its_refresh(harne
     grant = uuid4()
     tell(grant, 1, "b", minutes_ago=20, sent="imported")
     tell(grant, 2, "c", minutes_ago=10, sent="b")
-    replay.drain_others(harness.place)
+    replay.drain_others(harness.runtime)
     row = harness.row(grant)
     assert (row["ref"], row["status"], row["generation"]) == ("customer", "active", 3)
     assert harness.token(grant) == "rt-c"
@@ -76,7 +76,7 @@ def test_of_two_consents_of_one_ref_the_newer_one_stays_in_whatever_order_they_a
     ]
     for number in order:
         entries[number]()
-    replay.drain_others(harness.place)
+    replay.drain_others(harness.runtime)
     assert harness.row(newer)["status"] == "active"
     assert harness.token(newer) == "rt-y"
     assert harness.row(older)["status"] == "revoking"
@@ -90,6 +90,6 @@ def test_a_consent_newer_than_the_backup_takes_the_place_of_the_old_one(harness:
     harness.run("update evergrant.grants set created_at = created_at - interval '1 day'")
     newer = uuid4()
     tell(newer, 0, "x", minutes_ago=20)
-    replay.drain_others(harness.place)
+    replay.drain_others(harness.runtime)
     assert (harness.row(old)["status"], harness.row(newer)["status"]) == ("revoking", "active")
     assert harness.row(newer)["generation"] == harness.row(old)["generation"] + 1

@@ -36,7 +36,7 @@ def test_a_grant_is_dead_at_the_provider_and_shredded_here(harness: Harness, sim
     assert (row["status"], row["sealed_refresh_token"], row["sealed_access_token"]) == ("revoked", None, None)
     assert row["refresh_fingerprint"] is not None
     assert harness.events(grant_id=grant) == ["grant.revoked"]
-    assert [each.grant_id for each in harness.place.journal.ends()] == [str(grant)]
+    assert [each.grant_id for each in harness.runtime.journal.ends()] == [str(grant)]
 
 
 def test_the_current_token_is_revoked_by_its_refresh_token_and_looked_at(
@@ -278,7 +278,7 @@ def test_a_family_in_doubt_is_revoked_without_waiting_for_the_journal(
     simulator.configure(profile="family")
     client = client_of(harness, simulator, rotation="family", probe=False)
     grant = harness.grant(client, pair=mint(simulator), labels=ORG)
-    harness.set(grant, doubt_since=clock.wall(), doubt_journals=[harness.place.journal_id])
+    harness.set(grant, doubt_since=clock.wall(), doubt_journals=[harness.runtime.journal_id])
     assert revoke(harness, client)["evidence"] == "accepted"
     assert living(simulator) == []
 
@@ -304,15 +304,15 @@ def test_a_revocation_whose_key_is_not_here_waits_unblamed_and_goes_on_when_it_i
     client = client_of(harness, simulator)
     harness.grant(client, pair=mint(simulator), labels=ORG)
     harness.run("select evergrant.request_revocation('customer')")
-    ring = harness.place.vault.refresh
+    ring = harness.runtime.vault.refresh
     assert ring is not None
     try:
-        harness.place.vault.refresh = KeyRing.parse(KeyRing.generate_line("another"))
+        harness.runtime.vault.refresh = KeyRing.parse(KeyRing.generate_line("another"))
         end(harness, client)
         assert (found(harness)["status"], found(harness)["attempts"]) == ("queued", 0)
         assert harness.claim(client).count == 0  # once a minute, not at each look
     finally:
-        harness.place.vault.refresh = ring
+        harness.runtime.vault.refresh = ring
     harness.later(minutes=2)
     end(harness, client)
     assert found(harness)["evidence"] == "verified"

@@ -14,7 +14,7 @@ from simulator.control import SimulatorControl
 from tasks import refresh
 from tasks.journal import Entry
 from tasks.oauth.transport import HeldBack
-from tasks.revoke import Ending, begin
+from tasks.revoke import RevocationAttempt, begin
 from tasks.runtime import clock, retry
 from tasks.settling import replay
 from tests.harness import Harness, token_set
@@ -42,7 +42,7 @@ def test_a_pair_that_arrives_while_the_others_are_being_killed_is_killed_too(
     harness.run("select evergrant.request_revocation('customer')")
     (job,) = harness.claim(client).revocations
     (attempt,) = harness.start([job], status="revoking")
-    ending = Ending(harness.place, attempt)
+    ending = RevocationAttempt(harness.runtime, attempt)
     kill = ending._kill
 
     def kill_and_let_another_arrive(task: Any) -> Any:
@@ -75,9 +75,9 @@ def test_an_attempt_that_lost_its_claim_neither_ends_nor_delays_the_revocation(
     (attempt,) = harness.start([again], status="revoking")
     said = ("status", "due_at", "attempts", "evidence", "last_error_code")
     before = [found(harness)[name] for name in said], harness.row(grant)
-    Ending(harness.place, frozen).carry_out()
+    RevocationAttempt(harness.runtime, frozen).carry_out()
     assert ([found(harness)[name] for name in said], harness.row(grant)) == before
-    Ending(harness.place, attempt).carry_out()
+    RevocationAttempt(harness.runtime, attempt).carry_out()
     assert found(harness)["status"] == "done"
 
 
@@ -90,10 +90,10 @@ def test_the_job_waits_while_a_refresh_is_under_way_and_takes_its_set_with_it(
     harness.run("select evergrant.request_revocation('customer')")
     end(harness, client)
     assert simulator.requests() == []
-    request = refresh.request_of(harness.place, attempt)
+    request = refresh.request_of(harness.runtime, attempt)
     assert not isinstance(request, HeldBack)
-    sending = retry.send(harness.place.transport, request, deadline=timedelta(seconds=5), guard=lambda: None)
-    harness.settle((attempt, harness.place.transport.submit(sending).result()))
+    sending = retry.send(harness.runtime.transport, request, deadline=timedelta(seconds=5), guard=lambda: None)
+    harness.settle((attempt, harness.runtime.transport.submit(sending).result()))
     for _ in range(3):
         end(harness, client)
         harness.later(seconds=20)
@@ -122,8 +122,8 @@ def test_a_set_that_is_found_in_a_journal_after_the_end_reopens_it(
         status=200,
         body=token_set("x", refresh_token=second["refresh_token"], access_token=second["access_token"]).body,
     )
-    harness.place.journal.append([entry])
-    replay.settle_left(harness.place)
+    harness.runtime.journal.append([entry])
+    replay.settle_left(harness.runtime)
     assert (found(harness)["status"], harness.row(grant)["status"]) == ("queued", "revoking")
     end(harness, client)
     assert found(harness)["status"] == "done"
@@ -139,9 +139,9 @@ def test_a_revocation_that_loses_the_database_at_any_commit_ends_its_attempt_as_
         grant = harness.grant(client, f"customer-{n}", pair=mint(simulator, f"customer-{n}"), labels=ORG)
         harness.run(f"select evergrant.request_revocation('customer-{n}')")
         for job in harness.claim(client).revocations:
-            for attempt in begin(harness.place, job):
+            for attempt in begin(harness.runtime, job):
                 with losing_commit(n):
-                    Ending(harness.place, attempt).carry_out()
+                    RevocationAttempt(harness.runtime, attempt).carry_out()
         row = harness.row(grant)
         assert (row["claimed_at"], row["started_at"], row["doubt_journals"]) == (None, None, []), n
         harness.later(seconds=30)

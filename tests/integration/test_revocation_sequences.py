@@ -55,7 +55,7 @@ def test_that_one_fell_out_is_remembered_when_all_the_others_are_dead_and_forgot
     client = client_of(harness, simulator)
     grant = chain(harness, simulator, client, MORE_THAN_KEPT)
     harness.set(grant, due_at=clock.wall() + timedelta(hours=1))
-    confirm.confirm(harness.place, confirm_registration(harness, simulator, client), [grant])
+    confirm.confirm(harness.runtime, confirm_registration(harness, simulator, client), [grant])
     assert harness.formers(grant) == {}
     assert revoke(harness, client)["evidence"] == "accepted"
     assert living(simulator)

@@ -15,7 +15,8 @@ from models.database import transaction
 from models.errors import NotTheOwner
 from tasks import upkeep
 from tasks.runtime import runtime
-from tasks.runtime.runtime import Workplace
+from tasks.runtime.runtime import Runtime
+from tasks.settling.settle import keep, settle
 from tests.harness import LOST, Harness, token_set
 
 Login = Callable[[str], psycopg.Connection]
@@ -174,9 +175,10 @@ def test_a_worker_does_all_its_work_as_evergrant_worker(harness: Harness, logins
         harness.later(minutes=2)
         assert len(harness.start(harness.claim(client).revocations, status="revoking")) == 1
         upkeep.request_revocation("gone", erase=True)
+        runtime.start(harness.settings, journal=keep, settle=settle)
         for name in upkeep.CHORES:
             upkeep.upkeep(name)
-        runtime.leave()
+        runtime.close()
     assert harness.token(grant) == "rt-3"
     assert harness.row(gone)["ref"] == f"erased-{gone}"
 
@@ -186,9 +188,9 @@ def test_a_process_opens_a_journal_above_those_that_are_on_the_disk(
     harness: Harness, logins: Callable[[str], str], role: str
 ) -> None:
     with as_login(harness, logins(role)):
-        place = Workplace.open(harness.settings)
-        assert place.journal_id > harness.place.journal_id
-        place.close()
+        opened = Runtime.open(harness.settings)
+        assert opened.journal_id > harness.runtime.journal_id
+        opened.close()
 
 
 def test_what_a_role_got_by_hand_is_taken_back(harness: Harness, login: Login) -> None:

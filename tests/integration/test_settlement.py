@@ -94,8 +94,8 @@ def test_a_set_that_was_got_with_a_foreign_token_is_surplus(harness: Harness) ->
     client = harness.client(rotation="immediate")
     grant = harness.grant(client)
     attempt = harness.begin(client)
-    other = harness.place.vault.fingerprint("rt-imported")
-    sealed = harness.place.vault.seal("rt-imported", table="grants", row_id=grant, purpose="refresh")
+    other = harness.runtime.vault.fingerprint("rt-imported")
+    sealed = harness.runtime.vault.seal("rt-imported", table="grants", row_id=grant, purpose="refresh")
     harness.set(grant, refresh_fingerprint=other, sealed_refresh_token=sealed)
     harness.settle((attempt, token_set("2")))
     assert (harness.token(grant), harness.row(grant)["generation"]) == ("rt-imported", 1)
@@ -123,7 +123,7 @@ def test_a_set_got_with_a_former_token_is_stored_and_the_present_pair_stays_a_br
     assert (harness.token(grant), harness.row(grant)["generation"]) == ("rt-2", 2)
     assert harness.formers(grant) == {"rt-other": "surplus", "rt-customer-1": "surplus"}
     dead = harness.all("select refresh_fingerprint as f from evergrant.former_tokens where known_dead_at is not null")
-    assert [bytes(row["f"]) for row in dead] == [harness.place.vault.fingerprint("rt-other")]
+    assert [bytes(row["f"]) for row in dead] == [harness.runtime.vault.fingerprint("rt-other")]
 
 
 def test_at_on_use_a_former_token_that_works_becomes_the_predecessor_and_the_present_pair_its_sibling(
@@ -149,7 +149,7 @@ def test_a_former_token_that_works_and_is_answered_without_a_new_one_becomes_the
     harness.until_due(grant)
     harness.ask(client, token_set("2", refresh_token=...))
     assert harness.token(grant) == "rt-other"
-    assert harness.row(grant)["refresh_fingerprint"] == harness.place.vault.fingerprint("rt-other")
+    assert harness.row(grant)["refresh_fingerprint"] == harness.runtime.vault.fingerprint("rt-other")
     assert harness.formers(grant) == {"rt-customer-1": "surplus"}
 
 
@@ -312,17 +312,17 @@ def test_every_set_is_journaled_before_it_is_settled_and_marked_afterwards(harne
     started = harness.start(harness.claim(client).due)
     with transaction() as connection:
         settlement.lock(connection, [attempt.job.grant_id for attempt in started])
-        seen = [len(list(harness.place.journal.unsettled()))]
+        seen = [len(list(harness.runtime.journal.unsettled()))]
     arrived = [Arrived(attempt, token_set(attempt.job.ref), clock.wall()) for attempt in started]
 
     def look(connection: Any) -> None:
-        seen.append(len(list(harness.place.journal.unsettled())))
+        seen.append(len(list(harness.runtime.journal.unsettled())))
 
     event.listen(engine(), "commit", look)
-    settle(harness.place, arrived)
+    settle(harness.runtime, arrived)
     event.remove(engine(), "commit", look)
     assert seen == [0, 3]
-    assert list(harness.place.journal.unsettled()) == []
+    assert list(harness.runtime.journal.unsettled()) == []
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"access_token": "at-2", "refresh_tok'])
@@ -331,18 +331,18 @@ def test_every_2xx_body_is_journaled_before_anybody_has_read_it(harness: Harness
     client = harness.client()
     harness.grant(client)
     harness.ask(client, Response(200, {}, body))
-    assert [kept.entry.body for kept in harness.place.journal.entries()] == [body]
+    assert [kept.entry.body for kept in harness.runtime.journal.entries()] == [body]
 
 
 def test_a_broken_journal_stops_no_settling(harness: Harness) -> None:
     client = harness.client()
     grant = harness.grant(client)
     attempt = harness.begin(client)
-    harness.place.journal._writer.close()
-    harness.place.journal.folder.rename(harness.place.journal.folder.with_name("gone"))
+    harness.runtime.journal._writer.close()
+    harness.runtime.journal.folder.rename(harness.runtime.journal.folder.with_name("gone"))
     harness.settle((attempt, token_set("2")))
     assert harness.token(grant) == "rt-2"
-    harness.place.journal.folder.with_name("gone").rename(harness.place.journal.folder)
+    harness.runtime.journal.folder.with_name("gone").rename(harness.runtime.journal.folder)
 
 
 def test_each_stored_token_set_notifies_those_who_wait_for_it(harness: Harness) -> None:

@@ -30,7 +30,7 @@ def test_a_poisonous_row_fails_alone_and_stays_in_the_journal(harness: Harness) 
     harness.settle(*[(attempt, token_set(f"{attempt.job.ref}-2")) for attempt in started])
     harness.run("drop trigger poison on evergrant.grants; drop function evergrant.poison()")
     assert [harness.row(grant)["generation"] for grant in grants] == [2, 2, 1, 2, 2]
-    (left,) = harness.place.journal.unsettled()
+    (left,) = harness.runtime.journal.unsettled()
     assert left.entry.grant_id == str(grants[2])
 
 
@@ -43,23 +43,23 @@ def test_a_row_that_a_stranger_has_locked_waits_alone_and_its_later_answers_behi
         harness.settle(*[(attempt, token_set(f"{attempt.job.ref}-2")) for attempt in started.values()])
         assert [harness.row(grant)["generation"] for grant in grants] == [2, 1, 2, 2]
         harness.settle((started[grants[1]], token_set("late")))
-        assert len(harness.place.parked) == 1
+        assert len(harness.runtime.answers.parked) == 1
     harness.settle()
     assert (harness.token(grants[1]), harness.formers(grants[1])["rt-late"]) == ("rt-customer-1-2", "surplus")
-    assert len(harness.place.parked) == 0
-    assert list(harness.place.journal.unsettled()) == []
+    assert len(harness.runtime.answers.parked) == 0
+    assert list(harness.runtime.journal.unsettled()) == []
 
 
 def test_what_was_put_aside_is_tried_again_also_where_nothing_else_arrives(harness: Harness) -> None:
     client = harness.client()
     grant = harness.grant(client)
     attempt = harness.begin(client)
-    harness.place.begin(attempt)
-    harness.place.settle_with(keep, settle)
+    harness.runtime.admission.begin(attempt)
+    harness.runtime.handle_answers(journal=keep, settle=settle)
     with transaction() as stranger:
         stranger.execute(text("select from evergrant.grants for update"))
-        harness.place.arrive(Arrived(attempt, token_set("2"), clock.wall()))
-        eventually(lambda: len(harness.place.parked))
+        harness.runtime.answers.arrive(Arrived(attempt, token_set("2"), clock.wall()))
+        eventually(lambda: len(harness.runtime.answers.parked))
     assert eventually(lambda: harness.row(grant)["generation"] == 2)
 
 
@@ -68,14 +68,14 @@ def test_what_was_put_aside_is_settled_once_each_by_however_many_threads(harness
     client = harness.client(rotation="family")
     grants = harness.grants(client, 12)
     for each in harness.start(harness.claim(client).due):
-        harness.place.parked.add(Arrived(each, token_set(each.job.ref), clock.wall()))
+        harness.runtime.answers.parked.add(Arrived(each, token_set(each.job.ref), clock.wall()))
     threads = [Thread(target=harness.settle) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(20)
     assert [harness.row(grant)["generation"] for grant in grants] == [2] * 12
-    assert len(harness.place.parked) == 0
+    assert len(harness.runtime.answers.parked) == 0
 
 
 def forget(harness: Harness, grant: UUID) -> None:
@@ -92,7 +92,7 @@ def test_an_answer_for_a_row_that_is_missing_makes_the_row_at_once(harness: Harn
     assert [harness.token(each) for each in (grant, other)] == ["rt-customer-0-2", "rt-customer-1-2"]
     row = harness.row(grant)
     assert (row["ref"], row["client_id"], row["status"], row["generation"]) == ("customer-0", client, "active", 2)
-    assert list(harness.place.journal.unsettled()) == []
+    assert list(harness.runtime.journal.unsettled()) == []
 
 
 def test_a_row_whose_end_is_noted_is_not_made_again(harness: Harness) -> None:
@@ -100,7 +100,7 @@ def test_a_row_whose_end_is_noted_is_not_made_again(harness: Harness) -> None:
     grant = harness.grant(client)
     attempt = harness.begin(client)
     forget(harness, grant)
-    harness.place.journal.note_end(End(grant_id=str(grant), ended_at=clock.wall()))
+    harness.runtime.journal.note_end(End(grant_id=str(grant), ended_at=clock.wall()))
     harness.settle((attempt, token_set("2")))
     assert harness.all("select id from evergrant.grants") == []
 
@@ -112,7 +112,7 @@ def test_an_answer_whose_client_is_missing_as_well_stays_in_the_journal(harness:
     forget(harness, grant)
     harness.run("delete from evergrant.valves; delete from evergrant.clients")
     harness.settle((attempt, token_set("2")))
-    assert [kept.entry.grant_id for kept in harness.place.journal.unsettled()] == [str(grant)]
+    assert [kept.entry.grant_id for kept in harness.runtime.journal.unsettled()] == [str(grant)]
 
 
 POISON: list[dict[str, Any]] = [
@@ -138,7 +138,7 @@ def test_poisonous_members_of_an_answer_sink_neither_it_nor_its_neighbours(harne
     ended = [(attempt, token_set(f"p{n}", **POISON[n])) for n, attempt in enumerate(started)]
     harness.settle(*ended)
     assert [harness.token(grant) for grant in grants] == [f"rt-p{n}" for n in range(len(POISON))]
-    assert list(harness.place.journal.unsettled()) == []
+    assert list(harness.runtime.journal.unsettled()) == []
     lives = [harness.row(grant)["life"] for grant in grants]
     assert lives[3] == timedelta(days=365)
     assert lives[4] == lives[9] == timedelta(seconds=60)
@@ -158,9 +158,9 @@ def test_while_the_journal_holds_an_answer_that_the_database_refused_its_grant_s
     harness.ask(client, token_set("2"))
     harness.until_due(grant)
     harness.settle((harness.begin(client), HELD_BACK))
-    assert harness.row(grant)["doubt_journals"] == [harness.place.journal_id]
+    assert harness.row(grant)["doubt_journals"] == [harness.runtime.journal_id]
     harness.run("drop trigger poison on evergrant.grants; drop function evergrant.poison()")
     monkeypatch.setattr(replay, "LEFT_FOR", timedelta(0))
-    replay.settle_left(harness.place)
+    replay.settle_left(harness.runtime)
     row = harness.row(grant)
-    assert (row["generation"], row["doubt_journals"], harness.place.refused) == (2, [], set())
+    assert (row["generation"], row["doubt_journals"], harness.runtime.answers.refused) == (2, [], set())

@@ -112,7 +112,7 @@ def test_an_open_transaction_of_a_caller_blocks_neither_claim_start_settle_nor_a
     grant = harness.grant(client)
     call(application, "request_refresh", ref="customer")
     call(application, "request_revocation", ref="customer")
-    harness.place.giving_up.set()  # a settle that is blocked fails, instead of being tried for ever
+    harness.runtime.giving_up.set()  # a settle that is blocked fails, instead of being tried for ever
     harness.ask(client, token_set("2"))
     harness.until_due(grant)
     frozen = harness.begin(client)
@@ -305,7 +305,7 @@ def test_the_view_shows_generation_and_seal_that_open_to_the_token(harness: Harn
     harness.ask(client, token_set("2"))
     row = harness.one("select * from evergrant.access_tokens")
     assert (row["grant_id"], row["ref"], row["client"], row["generation"]) == (grant, "customer", "demo", 2)
-    opened = harness.place.vault.open(row["sealed_access_token"], table="grants", row_id=grant, purpose="access")
+    opened = harness.runtime.vault.open(row["sealed_access_token"], table="grants", row_id=grant, purpose="access")
     assert opened == "at-2"
 
 

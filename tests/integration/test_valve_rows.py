@@ -166,8 +166,8 @@ def test_the_canary_may_be_sent_and_others_that_were_claimed_before_may_not(harn
     canary = harness.claim(client).due
     (held,) = harness.start(waiting)
     (free,) = harness.start(canary)
-    assert refresh.check(harness.place, free) is None
-    assert refresh.check(harness.place, held) == HeldBack("valve_is_shut")
+    assert refresh.check(harness.runtime, free) is None
+    assert refresh.check(harness.runtime, held) == HeldBack("valve_is_shut")
 
 
 def test_a_success_of_the_canary_opens_the_valve(harness: Harness) -> None:
@@ -229,7 +229,7 @@ def test_a_suspect_is_the_canary_only_where_nothing_else_is_due(harness: Harness
 def test_a_grant_whose_last_attempt_nobody_ended_is_no_first_choice_for_a_canary(harness: Harness) -> None:
     client = harness.client()
     orphaned, well = harness.grants(client, 2)
-    harness.set(orphaned, started_at=harness.row(orphaned)["created_at"], journal_id=harness.place.journal_id)
+    harness.set(orphaned, started_at=harness.row(orphaned)["created_at"], journal_id=harness.runtime.journal_id)
     shut(harness, client)
     assert [grant for grant, _ in harness.claim(client).due] == [well]
 

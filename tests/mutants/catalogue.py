@@ -13,7 +13,7 @@ NO_LOCK = """    limit :most
 
 ENDED = "g.id = attempt.id and g.claim_no = attempt.claim_no and g.started_at is not null"
 
-ASKED = "answer = await retry.send(place.transport, request, deadline=deadline, guard=may_leave)"
+ASKED = "answer = await retry.send(runtime.transport, request, deadline=deadline, guard=may_leave)"
 
 DOUBT = "        doubt_since = case when mine.begins_doubt then g.started_at else g.doubt_since end,"
 
@@ -120,8 +120,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "tasks/settling/settle.py",
-                "    keep(place, group)\n",
-                "    with suppress(Exception):\n        write(place, group)\n    keep(place, group)\n",
+                "    keep(runtime, group)\n",
+                "    with suppress(Exception):\n        write(runtime, group)\n    keep(runtime, group)\n",
             ),
             Edit(
                 "tasks/settling/settle.py",

@@ -34,7 +34,7 @@ class Edges:
     sizes: Sizes
     boot: Callable[[], timedelta]
     wall: Callable[[], datetime]
-    here: Callable[..., Any]
+    current: Callable[[], Any]
     sleep: Callable[[float], Any]
     seed: str
 
@@ -58,7 +58,7 @@ def installed(edges: Edges) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(_set(clock, "boot", edges.boot))
         stack.enter_context(_set(clock, "wall", edges.wall))
-        stack.enter_context(_set(runtime, "here", edges.here))
+        stack.enter_context(_set(runtime, "current", edges.current))
         stack.enter_context(_set(configuration, "_current", [edges.settings]))
         stack.enter_context(_set(database, "_engine", (os.getpid(), URL, edges.engine)))
         stack.enter_context(_set(asyncio, "sleep", edges.sleep))

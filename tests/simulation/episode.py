@@ -91,14 +91,14 @@ class Episode:
         made = edges.Edges()
         made.settings, made.engine, made.sizes = self.settings, self.engine, SIZES
         made.boot, made.wall, made.seed = self.world.boot, self.world.wall, self.seed
-        made.here = lambda *_work: self._place()
+        made.current = self._runtime
         made.sleep = self._sleep
         return made
 
-    def _place(self) -> Any:
+    def _runtime(self) -> Any:
         worker = self.world.current
         assert isinstance(worker, Worker)
-        return worker.place
+        return worker.runtime
 
     async def _sleep(self, seconds: float) -> None:
         assert self.world.current is not None

@@ -85,9 +85,9 @@ def marked_too_early() -> list[Patch]:
     """The journal's entry is marked settled before the database has it."""
     real = settle.keep
 
-    def keep(place: Any, group: Any) -> None:
-        real(place, group)
-        place.journal.mark_settled([each.position for each in group if each.position is not None])
+    def keep(runtime: Any, group: Any) -> None:
+        real(runtime, group)
+        runtime.journal.mark_settled([each.position for each in group if each.position is not None])
 
     return [patch.object(settle, "keep", keep)]
 

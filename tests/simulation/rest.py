@@ -39,7 +39,7 @@ def _told(episode: Episode, row: Row) -> bool:
 
 def _waits(episode: Episode, row: Row) -> bool:
     """Whether a journal that may hold its answer lies on a machine that is off, and somebody was told."""
-    owners = {worker.place.journal_id for worker in episode.workers if worker.place is not None}
+    owners = {worker.runtime.journal_id for worker in episode.workers if worker.runtime is not None}
     undrained = {j["id"] for j in episode.tables.journals.values() if j["drained_at"] is None}
     told = (each for each in episode.tables.events.values() if each["type"] == "grant.waiting")
     return bool(undrained.intersection(row["doubt_journals"]) - owners) and any(

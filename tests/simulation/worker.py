@@ -1,4 +1,4 @@
-"""A worker process: the real tasks on a real workplace, with the edges of the simulation around it."""
+"""A worker process: the real tasks on a real runtime, with the edges of the simulation around it."""
 
 import os
 import threading
@@ -16,8 +16,10 @@ from tasks import refresh, revoke, upkeep
 from tasks.journal import Entry, Journal, Position, Sizes, journal_ids
 from tasks.journal.lock import FolderLock
 from tasks.oauth.transport import Answer, Response
+from tasks.runtime.admission import Admission
+from tasks.runtime.answers import Answers, waiting
 from tasks.runtime.attempt import Arrived
-from tasks.runtime.runtime import Workplace, waiting
+from tasks.runtime.runtime import Runtime
 from tasks.settling import recover, replay
 from tasks.settling.settle import settle
 from tests.simulation.broker import Broker
@@ -71,15 +73,8 @@ class PatientEvent(threading.Event):
         return self.is_set()
 
 
-class Place(Workplace):
-    """The workplace, without its threads."""
-
-    def __init__(self, worker: "Worker", settings: configuration.Settings, journal: Journal) -> None:
-        super().__init__(settings, journal, cast("Vault", OpenVault()))
-        self.worker = worker
-        self.stopping = PatientEvent(worker)
-        self.giving_up = PatientEvent(worker)
-        self.transport = SimulatedTransport(worker, worker.network)  # type: ignore[assignment]
+class ImpatientAdmission(Admission):
+    """Admission in which no thread waits: what does not fit now is refused."""
 
     def wait_for_room(self, count: int) -> bool:
         return self.has_room(count)
@@ -89,20 +84,42 @@ class Place(Workplace):
 
     def has_room(self, count: int) -> bool:
         """Whether a thread that asked for room would get it now."""
-        fits = self._under_way.total() + count <= max(self.settings.in_flight, count)
-        return fits and not self.stopping.is_set() and self.journal.check_writable() is None
+        return not self._stopping.is_set() and super().has_room(count)
+
+
+class ThreadlessAnswers(Answers):
+    """Answers that are settled when their worker comes to it."""
+
+    def __init__(self, admission: Admission, worker: "Worker") -> None:
+        super().__init__(admission)
+        self.worker = worker
 
     def arrive(self, arrived: Arrived) -> None:
         super().arrive(arrived)
         self.worker.settle_soon()
 
+    def group(self) -> list[Arrived]:
+        """What the journaling and the settling thread, one after the other, would take now."""
+        return waiting(self._arrivals)
+
+
+class SimulatedRuntime(Runtime):
+    """The runtime, without its threads."""
+
+    answers: ThreadlessAnswers
+
+    def __init__(self, worker: "Worker", settings: configuration.Settings, journal: Journal) -> None:
+        super().__init__(settings, journal, cast("Vault", OpenVault()))
+        self.worker = worker
+        self.stopping = PatientEvent(worker)
+        self.giving_up = PatientEvent(worker)
+        self.transport = SimulatedTransport(worker, worker.network)  # type: ignore[assignment]
+        self.admission = ImpatientAdmission(journal, self.stopping, in_flight=settings.in_flight)
+        self.answers = ThreadlessAnswers(self.admission, worker)
+
     def later(self, work: Callable[[], None]) -> None:
         if not self.stopping.is_set():
             self.worker.do_later(work)
-
-    def group(self) -> list[Arrived]:
-        """What the keeping and the settling thread, one after the other, would take now."""
-        return waiting(self._arrivals)
 
 
 class Worker(Sender):
@@ -115,7 +132,7 @@ class Worker(Sender):
         self.weather: Weather = episode.weather
         self.home = home
         self.disk = FaultyDisk(self)
-        self.place: Place | None = None
+        self.runtime: SimulatedRuntime | None = None
         self.killed_at = ""  # the step; empty where it was killed from outside
         self.doomed_at = ""  # the step at which it will be killed
         self._settling = False
@@ -124,7 +141,7 @@ class Worker(Sender):
     # Its life
 
     def start(self) -> None:
-        """Register a journal and hold it, as `Workplace.open` and the heartbeat's `begin` do."""
+        """Register a journal and hold it, as `Runtime.open` and the heartbeat's `begin` do."""
         try:
             self._open()
         except Killed:
@@ -157,9 +174,9 @@ class Worker(Sender):
         )
         journal.worker = self
         settings = configuration.current().model_copy(update={"home": self.home})
-        self.place = Place(self, settings, journal)
+        self.runtime = SimulatedRuntime(self, settings, journal)
         self.world.log("started", self.name, f"journal={journal_id}")
-        recover.look(self.place, thoroughly=True)
+        recover.look(self.runtime, thoroughly=True)
         self.episode.broker.consumers.append(self)
 
     def clock(self) -> datetime:
@@ -173,30 +190,30 @@ class Worker(Sender):
     def _leave(self) -> None:
         if self in self.episode.broker.consumers:
             self.episode.broker.consumers.remove(self)
-        if self.place is not None:
-            power_off(self.place.journal)
-            self.place = None
+        if self.runtime is not None:
+            power_off(self.runtime.journal)
+            self.runtime = None
 
     def stop(self) -> None:
         """SIGTERM: begin nothing, finish what is under way, let the journal go."""
-        if self.place is None or self.place.stopping.is_set():
+        if self.runtime is None or self.runtime.stopping.is_set():
             return
-        self.place.stop()
+        self.runtime.stop()
         if self in self.episode.broker.consumers:
             self.episode.broker.consumers.remove(self)
         self.world.after(0.1, self._close, owner=self)
 
     def _close(self) -> None:
-        assert self.place is not None
-        if self.place._under_way.total() or self._settling:
+        assert self.runtime is not None
+        if self.runtime.admission.under_way or self._settling:
             self.world.after(0.5, self._close, owner=self)
             return
-        place = self.place
+        runtime = self.runtime
 
         def close() -> None:
-            place._leave_journal()
+            runtime._leave_journal()
             self.world.log("stopped", self.name)
-            self.place = None
+            self.runtime = None
             self.alive = False
             self.episode.worker_ended(self)
 
@@ -213,19 +230,19 @@ class Worker(Sender):
         self.world.after(QUIET * (0.5 + self.world.random.random()), self._heartbeat, owner=self)
 
     def _heartbeat_once(self) -> None:
-        place = self.place
-        if place is None:
+        runtime = self.runtime
+        if runtime is None:
             return
 
         def beat() -> None:
             try:
                 with transaction() as connection:
-                    register.see(connection, place.journal_id)
-                if recover.look(place) != "fit":
+                    register.see(connection, runtime.journal_id)
+                if recover.look(runtime) != "fit":
                     self.heartbeat_within(MINUTE)
-                replay.settle_left(place)
-                drained = replay.drain_others(place)
-                replay.shred_old(place)
+                replay.settle_left(runtime)
+                drained = replay.drain_others(runtime)
+                replay.shred_old(runtime)
             except Exception as error:  # noqa: BLE001  # as the heartbeat does
                 self.episode.failed(self, "heartbeat", error)
                 self.heartbeat_within(2 * SOON)
@@ -245,13 +262,13 @@ class Worker(Sender):
     # Its work
 
     def has_room(self, task: str, arguments: list[Any]) -> bool:
-        if self.place is None:
+        if self.runtime is None:
             return False
         jobs = arguments[0] if arguments and isinstance(arguments[0], list) else []
-        return task != "evergrant.refresh" or self.place.has_room(len(jobs))
+        return task != "evergrant.refresh" or self.runtime.admission.has_room(len(jobs))
 
     def consume(self, task: str, arguments: list[Any]) -> None:
-        if self.place is None:
+        if self.runtime is None:
             return
         run = TASKS[task]
 
@@ -269,7 +286,7 @@ class Worker(Sender):
         def told() -> None:
             try:
                 work()
-            except Exception as error:  # noqa: BLE001  # as the workplace does
+            except Exception as error:  # noqa: BLE001  # as the runtime does
                 self.episode.failed(self, "afterwards", error)
 
         self.world.after(0.01, lambda: self._run(told, strand=True), owner=self)
@@ -278,9 +295,9 @@ class Worker(Sender):
         self.world.after(SETTLE_LAG * self.world.random.random(), self._settle, owner=self)
 
     def _settle(self) -> None:
-        if self._settling or self.place is None:
+        if self._settling or self.runtime is None:
             return
-        place, group = self.place, self.place.group()
+        runtime, group = self.runtime, self.runtime.answers.group()
         if not group:
             return
         self._settling = True
@@ -291,10 +308,10 @@ class Worker(Sender):
 
         def work() -> None:
             try:
-                settle(place, group)
+                settle(runtime, group)
             except Exception as error:  # noqa: BLE001  # as the settling thread does
                 self.episode.failed(self, "settle", error)
-            place.settled(group)
+            runtime.admission.settled(group)
             self._settling = False
             self.settle_soon()
 
@@ -326,7 +343,7 @@ class Worker(Sender):
 
     def freeze(self, seconds: float) -> None:
         self.world.log("frozen", self.name, round(seconds, 1))
-        lease = self.place.settings.attempt_lease_seconds if self.place is not None else 0
+        lease = self.runtime.settings.attempt_lease_seconds if self.runtime is not None else 0
         self.episode.judge.trouble("a worker was frozen", seconds + 2 * lease)
         self.frozen_until = max(self.frozen_until, self.world.seconds + seconds)
 

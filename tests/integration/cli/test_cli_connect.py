@@ -26,7 +26,7 @@ from tasks.journal import held, take_over
 from tasks.policy.outcome import Finding
 from tasks.probes.grant import probe
 from tasks.runtime.registration import Registrations
-from tasks.runtime.runtime import Workplace
+from tasks.runtime.runtime import Runtime
 from tasks.settling import consent
 from tests.integration.cli.evergrant import Done, Evergrant
 
@@ -106,20 +106,20 @@ def test_a_code_is_exchanged_once(invite: Any, exchange: Any, provider: Simulato
 
 def test_of_two_who_come_with_one_callback_at_once_one_may_send(invite: Any, provider: SimulatorControl) -> None:
     callback = flow.read_callback(invite("a"))
-    places = [Workplace.open(settings.current()) for _ in range(2)]
+    runtimes = [Runtime.open(settings.current()) for _ in range(2)]
     together = Barrier(2)
 
-    def finish(place: Workplace) -> str:
+    def finish(runtime: Runtime) -> str:
         together.wait()
         try:
-            return flow.finish(place, callback, client_id=1, ref="a", who="ada").how
+            return flow.finish(runtime, callback, client_id=1, ref="a", who="ada").how
         except StateUsed:
             return "used"
 
     with ThreadPoolExecutor(2) as pool:
-        assert sorted(pool.map(finish, places)) == ["connected", "used"]
-    for place in places:
-        place.close()
+        assert sorted(pool.map(finish, runtimes)) == ["connected", "used"]
+    for runtime in runtimes:
+        runtime.close()
     assert len(provider.requests(endpoint="token")) == 1
 
 
@@ -279,10 +279,10 @@ def test_an_answer_that_the_database_did_not_take_is_stored_from_the_journal(
     connected: Evergrant, invite: Any, database: Engine, sql: Any
 ) -> None:
     callback = flow.read_callback(invite("a"))
-    place = Workplace.open(settings.current())
+    runtime = Runtime.open(settings.current())
     with away_at(database, "insert into evergrant.grants", times=MANY), pytest.raises(OperationalError):
-        flow.finish(place, callback, client_id=1, ref="a", who="ada", patience=timedelta(seconds=0.3))
-    place.close()
+        flow.finish(runtime, callback, client_id=1, ref="a", who="ada", patience=timedelta(seconds=0.3))
+    runtime.close()
     assert sql("select count(*) from evergrant.grants") == [(0,)]
     _replay(settings.current().home / "journals")
     assert connected("grants", "show", "a", "--json").json["status"] == "active"
@@ -297,13 +297,13 @@ def test_an_exchange_that_gave_up_leaves_its_process_as_patient_as_before(
     exchange("a", invite("a"))
     ((grant_id, client_id),) = sql("select id, client_id from evergrant.grants")
     callback = flow.read_callback(invite("b"))
-    place = Workplace.open(settings.current())
+    runtime = Runtime.open(settings.current())
     with away_at(database, "insert into evergrant.grants", times=MANY), pytest.raises(OperationalError):
-        flow.finish(place, callback, client_id=client_id, ref="b", who="ada", patience=timedelta(seconds=0.1))
+        flow.finish(runtime, callback, client_id=client_id, ref="b", who="ada", patience=timedelta(seconds=0.1))
     provider.add_fault("status", where="token", when="before", status=200, body=FRESH, count=1)
     with away_at(database, "as former_fingerprints", times=3):
-        assert probe(place, grant_id, client_id=client_id) is Finding.REFRESHED
-    place.close()
+        assert probe(runtime, grant_id, client_id=client_id) is Finding.REFRESHED
+    runtime.close()
     assert sql("select generation from evergrant.grants") == [(2,)]
 
 

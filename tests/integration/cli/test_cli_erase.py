@@ -5,7 +5,7 @@ from typing import Any
 import settings
 from models.database import transaction
 from tasks import erase
-from tasks.runtime.runtime import Workplace
+from tasks.runtime.runtime import Runtime
 from tests.integration.cli.evergrant import Evergrant
 
 
@@ -21,10 +21,10 @@ def end(sql: Any, ref: str) -> None:
 
 def erase_now() -> None:
     """What the chore does, in a worker's process."""
-    place = Workplace.open(settings.current())
+    runtime = Runtime.open(settings.current())
     with transaction() as connection:
-        erase.erase(connection, lambda: place)
-    place.close()
+        erase.erase(connection, runtime.journal)
+    runtime.close()
 
 
 def test_erasing_asks_first_and_then_queues_a_revocation(temple: Evergrant, sql: Any) -> None:

@@ -9,7 +9,7 @@ import settings
 from models import journal as register
 from models.database import transaction
 from tasks.journal import Journal, held
-from tasks.runtime.runtime import Workplace
+from tasks.runtime.runtime import Runtime
 from tests.integration.cli.evergrant import Evergrant, use_actor
 
 GONE = "insert into evergrant.journals (host, process, seen_at) values ('box', '7', clock_timestamp() - interval '1 h')"
@@ -89,16 +89,16 @@ def test_a_journal_whose_process_was_heard_of_lately_is_not_abandoned(
 def test_a_journal_on_this_disk_is_not_abandoned_whether_it_is_held_or_not(
     temple: Evergrant, waited_for: int, sql: Any
 ) -> None:
-    place = Workplace.open(settings.current())
+    runtime = Runtime.open(settings.current())
     sql("update evergrant.journals set seen_at = clock_timestamp() - interval '1 h'")
-    number, folder = place.journal_id, settings.current().home / "journals"
+    number, folder = runtime.journal_id, settings.current().home / "journals"
     assert temple("journals", "abandon", str(number), "--yes", "--json").error == "journal_alive"
-    _crash(place.journal)
+    _crash(runtime.journal)
     assert [each.journal_id for each in held(folder)] == [number]
     assert temple("journals", "abandon", str(number), "--yes", "--json").error == "journal_here"
     _move_away(folder / str(number))
     assert temple("journals", "abandon", str(number), "--yes", "--json").code == 0
-    place.transport.close()
+    runtime.transport.close()
 
 
 def _crash(journal: Journal) -> None:

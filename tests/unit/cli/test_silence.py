@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[3]
-HUSHING = {"prepared", "vault", "workplace"}  # each reads the settings, and hushes what has been imported by then
+HUSHING = {"prepared", "vault", "opened"}  # each reads the settings, and hushes what has been imported by then
 SILENT = ("tasks.oauth.provider", "tasks.policy.plan", "tasks.policy.rotation", "tasks.runtime.registration")
 
 

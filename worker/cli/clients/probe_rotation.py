@@ -51,15 +51,15 @@ def probe_rotation(name: str, *, ref: str, yes: bool, as_json: bool) -> None:
     """
     from models.views import listing
     from tasks.probes import rotation as probing
-    from worker.cli.workplace import workplace
+    from worker.cli.runtime import opened
 
     settings = session.prepared()
     with session.reading() as connection:
         row = listing.client_by_name(connection, name)
         (located,) = listing.locate(connection, [check_ref(ref)], name)
     confirm(QUESTION.format(ref=ref, name=name), yes=yes)
-    with workplace(settings) as place:
-        found = probing.probe_rotation(place, located.id, client_id=row["id"])
+    with opened(settings) as runtime:
+        found = probing.probe_rotation(runtime, located.id, client_id=row["id"])
     _tell(found, name, ref, row["rotation"], as_json=as_json)
 
 

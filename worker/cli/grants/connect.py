@@ -32,15 +32,15 @@ def connect(ref: str, *, client: str | None, labels: Labels, timeout: timedelta,
 
     from tasks import connect as flow
     from worker.cli.grants.callback import Loopback
-    from worker.cli.workplace import workplace
+    from worker.cli.runtime import opened
 
     settings = session.prepared()
     chosen = client_of(check_ref(ref), client)
     listening_at = Loopback.of(chosen["redirect_uri"] or LOOPBACK_URI)
     invitation = invite(chosen, ref, labels, settings)
-    with workplace(settings) as place:
+    with opened(settings) as runtime:
         url = asyncio.run(_callback_of(invitation, listening_at, timeout))
-        stored = flow.finish(place, flow.read_callback(url), client_id=chosen["id"], ref=ref, who=settings.who)
+        stored = flow.finish(runtime, flow.read_callback(url), client_id=chosen["id"], ref=ref, who=settings.who)
     tell(stored, ref, chosen["name"], as_json=as_json)
 
 

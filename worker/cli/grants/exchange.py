@@ -25,11 +25,11 @@ from worker.cli.output import json_option
 def exchange(ref: str, *, client: str | None, callback_url_file: str, as_json: bool) -> None:
     """Finish a code flow with the URL that the user came back to; its state must be one made for this ref."""
     from tasks import connect as flow
-    from worker.cli.workplace import workplace
+    from worker.cli.runtime import opened
 
     settings = session.prepared()
     chosen = client_of(check_ref(ref), client)
     callback = flow.read_callback(read_secret(callback_url_file, what="callback URL"))
-    with workplace(settings) as place:
-        stored = flow.finish(place, callback, client_id=chosen["id"], ref=ref, who=settings.who)
+    with opened(settings) as runtime:
+        stored = flow.finish(runtime, callback, client_id=chosen["id"], ref=ref, who=settings.who)
     tell(stored, ref, chosen["name"], as_json=as_json)

@@ -26,15 +26,15 @@ def probe_(refs: tuple[str, ...], *, client: str | None, as_json: bool) -> None:
     from models.views import listing
     from tasks.probes.grant import probe
     from worker.cli.grants.findings import EXIT_CODES, TOLD
-    from worker.cli.workplace import workplace
+    from worker.cli.runtime import opened
 
     settings = session.prepared()
     with session.reading() as connection:
         located = listing.locate(connection, read_refs(refs), client)
     found: set[Finding] = set()
-    with workplace(settings) as place:
+    with opened(settings) as runtime:
         for each in located:
-            finding = probe(place, each.id, client_id=each.client_id)
+            finding = probe(runtime, each.id, client_id=each.client_id)
             found.add(finding)
             record = {"ref": each.ref, "client": each.client, "finding": finding.value}
             output.done(record, f"{each.ref} {TOLD[finding]}.", as_json=as_json)

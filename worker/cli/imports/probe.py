@@ -14,7 +14,7 @@ from tasks.probes.imported import ImportedTokenProbe, ProbedToken, ProbeHeld
 from worker.cli.failures import ExitCode, Failure
 from worker.cli.imports.batches import Intake, Tally
 from worker.cli.imports.lines import Bad, Offered
-from worker.cli.workplace import workplace
+from worker.cli.runtime import opened
 
 UNANSWERED = 3  # in a row: then the provider is away, and the other lines are not to blame
 ENOUGH = 3  # lines that are all dead: rather the wrong client than so many dead grants
@@ -111,8 +111,8 @@ def sieve_of(row: RowMapping, settings: Settings) -> Iterator[Sieve]:
             message=f"{row['name']} has no secret, and without it a living refresh token may look dead",
             next_step=f"store it with `evergrant clients set-secret {row['name']} --client-secret-file FILE`",
         )
-    with workplace(settings) as place:
-        yield Sieve(ImportedTokenProbe(place, row["id"]))
+    with opened(settings) as runtime:
+        yield Sieve(ImportedTokenProbe(runtime, row["id"]))
 
 
 def _renewed(refreshed: Refreshed, intake: Intake) -> Offered:

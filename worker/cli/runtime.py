@@ -4,16 +4,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from settings import Settings
-from tasks.runtime.runtime import Workplace
+from tasks.runtime.runtime import Runtime
 from worker.cli import keyrings
 
 
 @contextmanager
-def workplace(settings: Settings) -> Iterator[Workplace]:
+def opened(settings: Settings) -> Iterator[Runtime]:
     """Keys, transport and a journal of this process's own."""
     keyrings.keys_needed(keyrings.vault(), "refresh", "access")
-    place = Workplace.open(settings)
+    runtime = Runtime.open(settings)
     try:
-        yield place
+        yield runtime
     finally:
-        place.close()
+        runtime.close()

@@ -5,7 +5,7 @@ from threading import Event
 
 from tasks.runtime import clock
 from tasks.runtime.attempt import Arrived
-from tasks.runtime.runtime import Workplace
+from tasks.runtime.runtime import Runtime
 from tasks.settling.settle import keep, settle
 from tests.harness import Harness, token_set
 from tests.polling import eventually
@@ -18,21 +18,21 @@ def test_an_answer_is_journaled_while_the_settling_thread_waits_for_the_database
     attempts = harness.start(harness.claim(client).due)
     stuck, free = Event(), Event()
 
-    def settle_later(place: Workplace, group: Sequence[Arrived]) -> None:
+    def settle_later(runtime: Runtime, group: Sequence[Arrived]) -> None:
         stuck.set()
         assert free.wait(20)
-        settle(place, group)
+        settle(runtime, group)
 
-    harness.place.settle_with(keep, settle_later)
+    harness.runtime.handle_answers(journal=keep, settle=settle_later)
     for attempt in attempts:
-        harness.place.begin(attempt)
-    harness.place.arrive(Arrived(attempts[0], token_set("2"), clock.wall()))
+        harness.runtime.admission.begin(attempt)
+    harness.runtime.answers.arrive(Arrived(attempts[0], token_set("2"), clock.wall()))
     assert stuck.wait(20)
     for attempt in attempts[1:]:
-        harness.place.arrive(Arrived(attempt, token_set(attempt.job.ref), clock.wall()))
+        harness.runtime.answers.arrive(Arrived(attempt, token_set(attempt.job.ref), clock.wall()))
     try:
-        eventually(lambda: len(list(harness.place.journal.unsettled())) == 3)
+        eventually(lambda: len(list(harness.runtime.journal.unsettled())) == 3)
     finally:
         free.set()
     eventually(lambda: [harness.row(grant)["generation"] for grant in grants] == [2, 2, 2])
-    eventually(lambda: list(harness.place.journal.unsettled()) == [])
+    eventually(lambda: list(harness.runtime.journal.unsettled()) == [])
