@@ -27,10 +27,12 @@ OURS = ("settings", "models", "tasks", "worker.embedded")
 INNER = {
     "models.application_requests.NotAsked": "the token interface",
     "models.installation.NotDurable": "the pulse of a process, which logs it",
-    "tasks.liveness.NotYet": "the revocation that looks",
     "tasks.oauth.transport._Broken": "the transport, whose answers are values",
     "tasks.oauth.transport._Refused": "the transport, whose answers are values",
     "tasks.oauth.transport._TooLarge": "the transport, whose answers are values",
+    "tasks.revocation_requests.NotYet": "the revocation that looks",
+    "tasks.runtime.runtime.AlreadyStarted": "whoever writes a process that begins twice",
+    "tasks.runtime.runtime.NotStarted": "whoever runs a task in a process that is no worker",
     "tasks.probes.rotation.BrokenOff": "the probe, whose finding tells why",
     "tasks.probes.imported.ProbeHeld": "the sieve of an import",
 }
