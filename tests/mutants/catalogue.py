@@ -17,7 +17,8 @@ ASKED = "answer = await retry.send(place.transport, request, deadline=deadline, 
 
 DOUBT = "        doubt_since = case when mine.begins_doubt then g.started_at else g.doubt_since end,"
 
-WISHED = "        and g.failures = 0 and g.suspect_at is null and g.doubt_since is null\n"
+WELL = "        and g.failures = 0 and g.suspect_at is null and g.doubt_since is null\n"
+REFRESHED_BEFORE = "        and (g.refreshed_at is null"
 
 FORMER_AT_FAMILY = (
     "\n        and (c.rotation not in ('grace', 'family')"
@@ -182,7 +183,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "wish_over_back_off",
         "a wish claims a grant that is failing, suspect or in doubt",
         (f"{INTEGRATION}/test_wishes.py::test_no_wish_overrides_a_back_off",),
-        (Edit("models/claim.py", WISHED, ""),),
+        (Edit("models/claim.py", WELL + REFRESHED_BEFORE, REFRESHED_BEFORE),),
     ),
     Mutant(
         "canary_without_end",

@@ -69,9 +69,8 @@ def judged_without_generation() -> list[Patch]:
 
     def end(tables: Tables, p: Any) -> list[Row]:
         ended = []
-        names = ("grant_id", "claim_no", "generation", "unknown", "failed", "suspect", "due_at", "code", "http_status")
-        for values in transposed(p, *names, "reason"):
-            told = dict(zip((*names, "reason"), values, strict=True))
+        for values in transposed(p, *settling.ENDED):
+            told = dict(zip(settling.ENDED, values, strict=True))
             grant = tables.grants.get(told["grant_id"])
             if grant is not None:
                 told["generation"] = grant["generation"]
