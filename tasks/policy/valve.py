@@ -68,7 +68,10 @@ class Sign(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The end of one request to the client's provider; `refreshed`: it brought a token set."""
+    """The end of one request to the client's provider.
+
+    `refreshed`: it brought a token set. `failing_since`: the same was refused before, the first time then.
+    """
 
     grant_id: UUID
     started_at: datetime
@@ -76,6 +79,7 @@ class Result:
     code: str
     retry_after: timedelta | None = None
     refreshed: bool = False
+    failing_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +205,7 @@ def _feed_one(valve: Valve, result: Result, at: datetime) -> Valve:
             return reopen(valve, at=at)
         case Sign.BAD if valve.paused_until is None and _tripped(valve):
             return shut(valve, at=at, reason=result.code, wait=None)
-        case Sign.REFUSED:
+        case Sign.REFUSED if not _is_alone(valve, result):
             valve = _refused(valve, result, at)
             alike = len(valve.refused_grant_ids) >= STRIKES
             return shut(valve, at=at, reason=result.code, wait=None) if alike and valve.paused_until is None else valve
@@ -221,6 +225,12 @@ def _count(valve: Valve, result: Result, at: datetime) -> Valve:
         return valve
     seen = _with(valve.minute_grant_ids, result.grant_id)
     return replace(valve, minute_bad=valve.minute_bad + 1, minute_grant_ids=seen)
+
+
+def _is_alone(valve: Valve, result: Result) -> bool:
+    """Whether somebody was refreshed since the same was first refused: so it tells of itself."""
+    witness, since = valve.witness_at, result.failing_since
+    return witness is not None and since is not None and witness > since
 
 
 def _refused(valve: Valve, result: Result, at: datetime) -> Valve:

@@ -5,6 +5,8 @@ from uuid import UUID
 
 import pytest
 
+from models import operating
+from models.database import transaction
 from tasks.oauth.transport import Answer, Response
 from tests.heart import GATEWAY, INVALID_CLIENT, Heart, token_set
 
@@ -162,3 +164,21 @@ def test_a_grant_that_is_refused_alone_is_no_canary_while_another_is_due(heart: 
         assert attempt.job.grant_id == failing
         heart.settle((attempt, GATEWAY))
         heart.later(minutes=1)
+
+
+def test_of_a_grant_whose_end_was_asked_for_only_the_first_refusal_may_be_ours(heart: Heart, client: int) -> None:
+    ending = heart.grants(client, 3)
+    for n in range(20):
+        heart.grant(client, f"well-{n}")
+    with transaction() as connection:
+        for grant in ending:
+            operating.request_revocation(connection, grant, reason=None, who="test")
+    for _ in range(3):
+        attempts = heart.start(heart.claim(client).revocations, status="revoking")
+        for each in attempts:  # one after the other, as revocations are
+            heart.settle((each, BAD_TOKEN))
+        heart.later(minutes=2)
+        ask_all(heart, client, dead=set(), most=1)
+        heart.run("update evergrant.revocations set due_at = clock_timestamp()")
+    assert {heart.row(grant)["refusals"] for grant in ending} == {3}
+    assert not is_shut(heart, client)

@@ -281,6 +281,10 @@ def _end(tables: Tables, grant: Row, attempt: Row, at: datetime) -> Row:
         "last_error_http_status": attempt["http_status"],
         "last_error_at": at,
     }
+    if attempt["refused"] and grant["generation"] == attempt["generation"]:
+        still = _still_refused(grant)
+        changed["refusals"] = (grant["refusals"] if still else 0) + 1
+        changed["refused_since"] = grant["refused_since"] if still else at
     if may_judge:
         changed |= _judgement(tables, grant, attempt, at)
     tables.change(grant, **changed)
@@ -299,10 +303,6 @@ def _judgement(tables: Tables, grant: Row, attempt: Row, at: datetime) -> Row:
         last, success = grant["last_error_at"], tables.valves[grant["client_id"]]["last_success_at"]
         if last is not None and success is not None and success > last:
             judged["failing_for"] = grant["failing_for"] + (at - last)
-    if attempt["refused"]:
-        still = _still_refused(grant)
-        judged["refusals"] = (grant["refusals"] if still else 0) + 1
-        judged["refused_since"] = grant["refused_since"] if still else at
     if attempt["suspect"]:
         judged["suspect_at"] = grant["suspect_at"] or at
     if attempt["reason"] is not None:

@@ -165,6 +165,16 @@ def test_where_nobody_succeeds_the_second_round_shuts_it_whatever_the_word(code:
     assert len(set(chain.from_iterable([r.grant_id for r in each] for each in rounds))) == 10
 
 
+def test_a_revocation_refused_again_and_again_while_others_are_refreshed_shuts_no_valve() -> None:
+    valve = after(OPEN, [refreshed(50, at=begun(0))])
+    again = [replace(refused(n, at=begun(n)), failing_since=begun(-1)) for n in range(1, 9)]
+
+    for n, each in enumerate(again, 1):
+        valve = feed(valve, [each], at=NOW + n * SECOND)
+    assert not is_shut(valve)
+    assert is_shut(after(OPEN, *[[replace(refused(n, at=begun(n)), failing_since=begun(-1))] for n in range(3)]))
+
+
 def test_refusals_end_a_row_of_silences() -> None:
     bad = [Result(grant(n), NOW, Sign.BAD, "timeout") for n in range(3)]
 
