@@ -122,15 +122,27 @@ def take(valve: Valve, *, at: datetime, count: int) -> Valve:
     return replace(valve, next_slot_at=start + interval(valve) * count, slot_no=valve.slot_no + count)
 
 
-def take_canary(valve: Valve, *, at: datetime, grant_id: UUID) -> Valve:
-    """The valve after its canary left: the next one may leave after the back-off, 5 s doubling to 5 min."""
-    seconds = min(max(valve.pause_seconds * 2, FIRST_PAUSE), LONGEST_PAUSE)
+def take_canary(valve: Valve, *, at: datetime, grant_id: UUID, is_witness: bool = False) -> Valve:
+    """The valve after its canary left: the next one may leave after the back-off, 5 s doubling to 5 min.
+
+    Of those that succeeded last (`is_witness`), where everybody seems to be refused, each is asked once before it
+    doubles: they may have died all at once, and those who live would wait for that.
+    """
+    is_next = is_witness and _is_next_witness(valve, grant_id)
+    pause = valve.pause_seconds if is_next else valve.pause_seconds * 2
+    seconds = min(max(pause, FIRST_PAUSE), LONGEST_PAUSE)
     return replace(
         take(valve, at=at, count=1),
         paused_until=at + timedelta(seconds=seconds),
         pause_seconds=seconds,
         canary_grant_id=grant_id,
     )
+
+
+def _is_next_witness(valve: Valve, grant_id: UUID) -> bool:
+    """Whether it stands behind the last canary in the list of those that succeeded last: so that is used up once."""
+    ids, last = valve.witness_grant_ids, valve.canary_grant_id
+    return last not in ids or ids.index(last) < ids.index(grant_id)
 
 
 @dataclass(frozen=True, slots=True)

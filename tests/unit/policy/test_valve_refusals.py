@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tasks.policy.valve import WITNESSES, Result, Sign, Valve, feed, shut, take_canary
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-SECOND = timedelta(seconds=1)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 OPEN = Valve(rate_per_minute=None, burst=2000, next_slot_at=NOW, slot_no=0)
 
 
@@ -128,6 +128,27 @@ def test_a_refused_canary_opens_nothing_and_the_next_one_is_sought_among_the_las
     assert valve.witness_grant_ids == [grant(7)]
     opened = feed(valve, [refreshed(7, at=NOW + 10 * SECOND)], at=NOW + 11 * SECOND)
     assert (opened.paused_until, opened.refused_since, opened.refused_grant_ids) == (None, None, [])
+
+
+def test_the_last_that_succeeded_are_asked_five_seconds_apart_each_once_before_the_pause_doubles() -> None:
+    valve = after(OPEN, *[[refreshed(n, at=begun(n))] for n in range(WITNESSES)])
+    valve = after(valve, *[[refused(n, at=begun(n) + MINUTE)] for n in (91, 92, 93)])
+    pauses = []
+    for number in [*reversed(range(WITNESSES)), 94, 95]:
+        valve = take_canary(valve, at=NOW, grant_id=grant(number), is_witness=number < WITNESSES)
+        pauses.append(valve.pause_seconds)
+
+    assert pauses == [5, 5, 5, 5, 5, 10, 20]
+
+
+def test_a_witness_that_is_asked_again_because_its_message_was_lost_doubles_the_pause() -> None:
+    valve = after(OPEN, [refreshed(1, at=begun(0))], *[[refused(n, at=begun(n))] for n in (2, 3, 4)])
+    pauses = []
+    for _ in range(4):
+        valve = take_canary(valve, at=NOW, grant_id=grant(1), is_witness=True)
+        pauses.append(valve.pause_seconds)
+
+    assert pauses == [5, 10, 20, 40]
 
 
 def test_the_last_few_that_succeeded_are_remembered_the_newest_first_each_once() -> None:
