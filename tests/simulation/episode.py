@@ -9,10 +9,11 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 from uuid import UUID
 
@@ -38,12 +39,11 @@ from tests.simulation.rest import unrest
 from tests.simulation.statements.claims import is_claimed
 from tests.simulation.statements.installation import state
 from tests.simulation.tables import WHOLE, Tables, Undo
-from tests.simulation.weather import Weather, draw
+from tests.simulation.weather import WEATHERS, Weather, draw
 from tests.simulation.worker import SIZES, Worker
 from tests.simulation.world import Process, World
 from worker.simulator.provider import SimulatedProvider
 
-LIFE = 7200.0
 MACHINE_IS_OFF = 0.1  # share of the kills after which its machine is off for up to two hours
 MACHINES = ("machine0", "machine1")
 MILD = 0.2  # share of the lost answers where each costs a grant
@@ -60,6 +60,7 @@ class Result:
     seed: str
     profile: str
     wanted: int = 0
+    kind: str = "all"  # of weather
     refreshes: int = 0
     cpu: float = 0.0
     hours: float = 0.0
@@ -70,26 +71,38 @@ class Result:
     violation: str = ""
     story: list[str] = field(default_factory=list)
     counted: dict[str, int] = field(default_factory=dict)
+    excused: dict[str, int] = field(default_factory=dict)
+    worst: float = 0.0  # the longest that a living grant was stale without an excuse, in lives
+    shut: list[int] = field(default_factory=list)  # canaries of each valve that deaths have shut
 
 
 class Episode:
     """Everything of one run."""
 
     def __init__(
-        self, seed: str, profile: Profile, home: Path, *, weather: Weather | None = None, tell: Any = None
+        self,
+        seed: str,
+        profile: Profile,
+        home: Path,
+        *,
+        weather: Weather | None = None,
+        tell: Any = None,
+        drawn: Callable[[Random], Weather] = draw,
     ) -> None:
         self.seed = seed
         self.profile = profile
         self.home = home
         self.world = World(f"{seed}/{profile.name}", tell=tell)
-        self.weather = draw(self.world.random) if weather is None else weather
+        self.weather = drawn(self.world.random) if weather is None else weather
         if profile.may_lose:
             self.weather = self.weather.milder(MILD)
         self.tables = Tables(now=self.world.now)
         self.engine = Engine(self.tables, self._database_step)
         self.engine.on_commit = self._committed
         self.world.on_time = self._time_passed
-        self.provider = SimulatedProvider(profile.habits, lifetime_seconds=LIFE, seed=self.world.random.getrandbits(32))
+        habits = replace(profile.habits, says_dead=self.weather.says_dead)
+        seed_of_tokens = self.world.random.getrandbits(32)
+        self.provider = SimulatedProvider(habits, lifetime_seconds=self.weather.life, seed=seed_of_tokens)
         self.settings = edges.settings_of(home)
         self.judge = Judge(
             self.world,
@@ -97,10 +110,12 @@ class Episode:
             self.provider,
             may_lose=profile.may_lose,
             dispatch_lease=self.settings.dispatch_lease,
+            word=self.weather.word,
         )
         if profile.name == "grace":
             self.judge.grace = profile.habits.grace_seconds
         self.network = Network(self.world, self.provider, self.weather)
+        self.judge.living.struck = self.network.struck
         self.broker = Broker(self.world, self.weather)
         self.workers: list[Worker] = []
         self.beats: list[Beat] = []
@@ -254,7 +269,7 @@ class Episode:
         for _ in range(clients):
             actors.add_client(self)
         for number in range(grants):
-            spread = self.world.random.random() * LIFE if number % 2 else 0.0
+            spread = self.world.random.random() * self.weather.life if number % 2 else 0.0
             self.world.after(spread, lambda number=number: actors.connect(self, f"ref{number}"))  # type: ignore[misc]
         for number in range(workers):
             self.start_worker(MACHINES[number % len(MACHINES)])
@@ -277,11 +292,16 @@ class Episode:
     def run(self, refreshes: int) -> None:
         """Until so many refreshes were stored, then until everything is at rest."""
         actors.let_things_happen(self)
+        self._look_at_the_living()
         while self.judge.refreshes < refreshes and len(self.network.sent) < 2 * refreshes and self.world.step():
             if self.world.seconds > refreshes * 3600:
                 self.judge.fail("progress", "the refreshes do not get on", "-")
         self._come_to_rest()
         self._judge_the_end()
+
+    def _look_at_the_living(self) -> None:
+        self.judge.living.look()
+        self.world.after(self.weather.life / 40, self._look_at_the_living)
 
     def end(self) -> None:
         """Let go of files and threads."""
@@ -339,14 +359,18 @@ def a_home() -> Iterator[Path]:
 
 
 def play(
-    seed: str, profile: str, *, refreshes: int, weather: Weather | None = None, tell: Any = None, grants: int = 60
+    seed: str, profile: str, *, refreshes: int, weather: Weather | None = None, tell: Any = None, kind: str = "all"
 ) -> Result:
-    """Play one episode; what went wrong is in the result."""
+    """Play one episode; what went wrong is in the result.
+
+    Its weather is the one given, or drawn from the seed: one of this kind.
+    """
     with a_home() as home:
         for machine in MACHINES:
             (home / machine).mkdir()
-        episode = Episode(seed, PROFILES[profile], home, weather=weather, tell=tell)
-        result = Result(seed, profile, wanted=refreshes)
+        episode = Episode(seed, PROFILES[profile], home, weather=weather, tell=tell, drawn=WEATHERS[kind])
+        result = Result(seed, profile, wanted=refreshes, kind=kind)
+        grants = episode.weather.grants
         with edges.installed(episode.edges):
             random = episode.world.random
             try:
@@ -363,4 +387,6 @@ def play(
         result.requests = len(episode.network.sent)
         result.digest = episode.world.digest()
         result.counted = dict(judge.frozen)
+        result.excused, result.worst = dict(+judge.living.excused), judge.living.worst
+        result.shut = list(judge.breaker.shut_by_deaths)
         return result

@@ -137,7 +137,7 @@ def definite_503() -> list[Patch]:
 def canary_without_end() -> list[Patch]:
     """A canary leaves the valve as it was: so the next look sends another."""
 
-    def take_canary(held: valve.Valve, *, at: Any, grant_id: Any) -> valve.Valve:
+    def take_canary(held: valve.Valve, *, at: Any, grant_id: Any, **_: Any) -> valve.Valve:
         return replace(valve.take(held, at=at, count=1), canary_grant_id=grant_id)
 
     return [patch.object(valve, "take_canary", take_canary)]
