@@ -18,7 +18,8 @@ from tests.simulation.world import EPOCH, World
 from worker.simulator.ledger import Grant as LedgerGrant
 
 SHARE = 0.1  # of its life for which a living grant may be stale
-RECOVERY = 600.0  # s
+RECOVERY, HOUR = 600.0, 3600.0  # s
+OFTEN_ENOUGH = 3  # refusals, after which a grant is asked hourly
 EARLIEST_DUE = 0.55  # of its life: what happened before cannot have delayed it
 
 
@@ -85,7 +86,9 @@ class Living:
         if row["doubt_since"] is not None or row["suspect_at"] is not None:
             yield Excuse("it was in doubt or suspect itself", now, now)
         if (at := self.struck.get(row["id"])) is not None and at >= refreshed_at:
-            yield Excuse("a fault met its own request", at, at)
+            yield Excuse("a fault met its own request", at, max(at, self._due(row)))  # be it that it shortened its life
+            if row["refusals"] >= OFTEN_ENOUGH:
+                yield Excuse("faults have refused it alone three times: it waits for an hour", at, at + HOUR)
 
     # What is judged
 
