@@ -93,12 +93,15 @@ def _put_off(jobs: Sequence[tuple[UUID, int, timedelta]]) -> None:
 class Ending(Liveness):
     """One attempt to end one grant."""
 
+    failing_since: datetime | None = None
+
     def carry_out(self) -> None:
         """Do what can be done now, and note how it ended."""
         job = self.attempt.job
         task = retry.while_database_away(self._task, give_up=self.place.stopping)
         if task is None:
             return
+        self.failing_since = task.failing_since
         try:
             self._done(task, self._kill(task))
         except NotYet as end:
@@ -272,9 +275,9 @@ class Ending(Liveness):
         if sign is None:
             return
         job, wait = self.attempt.job, getattr(end, "retry_after", None)
+        ended = Result(job.grant_id, job.started_at, sign, code, wait, failing_since=self.failing_since)
         with transaction() as connection:
-            results = {job.client_id: [Result(job.grant_id, job.started_at, sign, code, wait)]}
-            shut = valves.feed(connection, results, {})
+            shut = valves.feed(connection, {job.client_id: [ended]}, {})
         self.place.note_valve(job.client_id, shut.get(job.client_id))
 
     # The end

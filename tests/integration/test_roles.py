@@ -155,7 +155,7 @@ def test_an_operator_changes_every_row_and_no_table(login: Login) -> None:
 
 
 def test_a_worker_does_all_its_work_as_evergrant_worker(harness: Harness, logins: Callable[[str], str]) -> None:
-    """Claim, start, settle, doubt, a request, a revocation, an erasure, every chore, on connections of such a login."""
+    """Claim, start, settle, doubt, a refresh request, a revocation, an erasure, every chore, on connections of such a login."""
     client = harness.client()
     grant = harness.grant(client)
     gone = harness.grant(client, "gone", status="revoked", sealed_refresh_token=None, sealed_access_token=None)
