@@ -300,6 +300,8 @@ with attempt as (
 ),
 judged as (
     select attempt.*, g.generation = attempt.generation and g.status = 'active' as may_judge,
+        -- of a grant whose end was asked for, too: else each refusal of it would be its first
+        g.generation = attempt.generation as was_told,
         coalesce(:now, clock_timestamp()) as at,
         attempt.unknown and (g.doubt_since is null or g.started_at > g.doubt_since + 2 * c.grace) as begins_doubt,
         -- the client worked for others since the last failure: this time counts against the grant
@@ -323,10 +325,10 @@ update evergrant.grants g set
         when j.may_judge and j.failed and j.others_succeeded
         then g.failing_for + (j.at - coalesce(g.last_error_at, j.at)) else g.failing_for
     end,
-    refusals = case when j.may_judge and j.refused then case when j.was_refused then g.refusals else 0 end + 1
+    refusals = case when j.was_told and j.refused then case when j.was_refused then g.refusals else 0 end + 1
         else g.refusals end,
     refused_since = case
-        when not (j.may_judge and j.refused) then g.refused_since when j.was_refused then g.refused_since else j.at
+        when not (j.was_told and j.refused) then g.refused_since when j.was_refused then g.refused_since else j.at
     end,
     suspect_at = case when j.may_judge and j.suspect then coalesce(g.suspect_at, j.at) else g.suspect_at end,
     status = case when j.may_judge and j.reason is not null then 'needs_consent' else g.status end,

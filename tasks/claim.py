@@ -96,20 +96,26 @@ def _claim_shares(connection: Connection, scope: Scope, claimed: Claimed, row: d
 def _claim_canary(connection: Connection, scope: Scope, valve: Valve) -> Claimed:
     """One request of any kind may go, and the next one only after the back-off."""
     claimed = Claimed()
+    witness: list[Job] = []
     if not valve.paused_by_operator:
-        claimed.due = _canary(connection, scope, valve)
+        witness = _witness(connection, scope, valve)
+        claimed.due = witness or _canary(connection, scope, valve)
     if not claimed.count:
         claimed.revocations = claims.revocations(connection, scope, 1)
     if not claimed.count and not valve.paused_by_operator:
         claimed.requested = claims.requested(connection, scope, 1)
     for grant_id, _ in [*claimed.due, *claimed.revocations, *claimed.requested]:
-        valves.write(connection, scope.client_id, policy.take_canary(valve, at=scope.at, grant_id=grant_id))
+        after = policy.take_canary(valve, at=scope.at, grant_id=grant_id, is_witness=bool(witness))
+        valves.write(connection, scope.client_id, after)
     return claimed
 
 
+def _witness(connection: Connection, scope: Scope, valve: Valve) -> list[Job]:
+    """Where everybody seems to be refused: one that succeeded last and has not failed since, due or not."""
+    return [] if valve.refused_since is None else claims.witness(connection, scope, valve.witness_grant_ids)
+
+
 def _canary(connection: Connection, scope: Scope, valve: Valve) -> list[Job]:
-    """A grant that succeeded last and has not failed since."""
-    if valve.refused_since is not None and (witness := claims.witness(connection, scope, valve.witness_grant_ids)):
-        return witness
+    """A grant that is due, and has not failed since the valve was shut."""
     failed_since = min(filter(None, (valve.refused_since, valve.changed_at)), default=None)
     return claims.canary(connection, scope, last=valve.canary_grant_id, failed_since=failed_since)

@@ -103,6 +103,7 @@ class RevocationAttempt:
         self.provider = attempt.registered.provider
         self.requests = RevocationRequests(runtime, attempt)
         self.liveness = Liveness(runtime, attempt, self.requests)
+        self.failing_since: datetime | None = None
 
     def carry_out(self) -> None:
         """Do what can be done now, and note how it ended."""
@@ -110,6 +111,7 @@ class RevocationAttempt:
         task = retry.while_database_away(self._task, give_up=self.runtime.stopping)
         if task is None:
             return
+        self.failing_since = task.failing_since
         try:
             self._done(task, self._kill(task))
         except NotYet as end:
@@ -286,9 +288,9 @@ class RevocationAttempt:
         if sign is None:
             return
         job = self.attempt.job
+        ended = Result(job.grant_id, job.started_at, sign, code, wait, failing_since=self.failing_since)
         with transaction() as connection:
-            results = {job.client_id: [Result(job.grant_id, job.started_at, sign, code, wait)]}
-            shut = valves.feed(connection, results, {})
+            shut = valves.feed(connection, {job.client_id: [ended]}, {})
         self.runtime.admission.note_valve(job.client_id, shut.get(job.client_id))
 
     # The end

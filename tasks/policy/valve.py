@@ -68,7 +68,10 @@ class Sign(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The end of one request to the client's provider; `refreshed`: it brought a token set."""
+    """The end of one request to the client's provider.
+
+    `refreshed`: it brought a token set. `failing_since`: the same was refused before, the first time then.
+    """
 
     grant_id: UUID
     started_at: datetime
@@ -76,6 +79,7 @@ class Result:
     code: str
     retry_after: timedelta | None = None
     refreshed: bool = False
+    failing_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +122,27 @@ def take(valve: Valve, *, at: datetime, count: int) -> Valve:
     return replace(valve, next_slot_at=start + interval(valve) * count, slot_no=valve.slot_no + count)
 
 
-def take_canary(valve: Valve, *, at: datetime, grant_id: UUID) -> Valve:
-    """The valve after its canary left: the next one may leave after the back-off, 5 s doubling to 5 min."""
-    seconds = min(max(valve.pause_seconds * 2, FIRST_PAUSE), LONGEST_PAUSE)
+def take_canary(valve: Valve, *, at: datetime, grant_id: UUID, is_witness: bool = False) -> Valve:
+    """The valve after its canary left: the next one may leave after the back-off, 5 s doubling to 5 min.
+
+    Of those that succeeded last (`is_witness`), where everybody seems to be refused, each is asked once before it
+    doubles: they may have died all at once, and those who live would wait for that.
+    """
+    is_next = is_witness and _is_next_witness(valve, grant_id)
+    pause = valve.pause_seconds if is_next else valve.pause_seconds * 2
+    seconds = min(max(pause, FIRST_PAUSE), LONGEST_PAUSE)
     return replace(
         take(valve, at=at, count=1),
         paused_until=at + timedelta(seconds=seconds),
         pause_seconds=seconds,
         canary_grant_id=grant_id,
     )
+
+
+def _is_next_witness(valve: Valve, grant_id: UUID) -> bool:
+    """Whether it stands behind the last canary in the list of those that succeeded last: so that is used up once."""
+    ids, last = valve.witness_grant_ids, valve.canary_grant_id
+    return last not in ids or ids.index(last) < ids.index(grant_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +217,7 @@ def _feed_one(valve: Valve, result: Result, at: datetime) -> Valve:
             return reopen(valve, at=at)
         case Sign.BAD if valve.paused_until is None and _tripped(valve):
             return shut(valve, at=at, reason=result.code, wait=None)
-        case Sign.REFUSED:
+        case Sign.REFUSED if not _is_alone(valve, result):
             valve = _refused(valve, result, at)
             alike = len(valve.refused_grant_ids) >= STRIKES
             return shut(valve, at=at, reason=result.code, wait=None) if alike and valve.paused_until is None else valve
@@ -221,6 +237,12 @@ def _count(valve: Valve, result: Result, at: datetime) -> Valve:
         return valve
     seen = _with(valve.minute_grant_ids, result.grant_id)
     return replace(valve, minute_bad=valve.minute_bad + 1, minute_grant_ids=seen)
+
+
+def _is_alone(valve: Valve, result: Result) -> bool:
+    """Whether somebody was refreshed since the same was first refused: so it tells of itself."""
+    witness, since = valve.witness_at, result.failing_since
+    return witness is not None and since is not None and witness > since
 
 
 def _refused(valve: Valve, result: Result, at: datetime) -> Valve:

@@ -5,6 +5,8 @@ from uuid import UUID
 
 import pytest
 
+from models import operator_actions
+from models.database import transaction
 from tasks.oauth.transport import Answer, Response
 from tests.harness import GATEWAY, INVALID_CLIENT, Harness, token_set
 
@@ -164,3 +166,21 @@ def test_a_grant_that_is_refused_alone_is_no_canary_while_another_is_due(harness
         assert attempt.job.grant_id == failing
         harness.settle((attempt, GATEWAY))
         harness.later(minutes=1)
+
+
+def test_of_a_grant_whose_end_was_asked_for_only_the_first_refusal_may_be_ours(harness: Harness, client: int) -> None:
+    ending = harness.grants(client, 3)
+    for n in range(20):
+        harness.grant(client, f"well-{n}")
+    with transaction() as connection:
+        for grant in ending:
+            operator_actions.request_revocation(connection, grant, reason=None, who="test")
+    for _ in range(3):
+        attempts = harness.start(harness.claim(client).revocations, status="revoking")
+        for each in attempts:  # one after the other, as revocations are
+            harness.settle((each, BAD_TOKEN))
+        harness.later(minutes=2)
+        ask_all(harness, client, dead=set(), most=1)
+        harness.run("update evergrant.revocations set due_at = clock_timestamp()")
+    assert {harness.row(grant)["refusals"] for grant in ending} == {3}
+    assert not is_shut(harness, client)

@@ -1,6 +1,7 @@
 """The known wrong designs. Those whose tests name a function need that one; the shortest that must turn red."""
 
 from tests.mutants.mutant import Edit, Mutant, Simulated
+from tests.simulation.mutants import BY_DEATHS
 from tests.simulation.mutants import MUTANTS as SIMULATED
 
 INTEGRATION = "tests/integration"
@@ -17,7 +18,8 @@ ASKED = "answer = await retry.send(runtime.transport, request, deadline=deadline
 
 DOUBT = "        doubt_since = case when mine.begins_doubt then g.started_at else g.doubt_since end,"
 
-REQUESTED = "        and g.failures = 0 and g.suspect_at is null and g.doubt_since is null\n"
+WELL = "        and g.failures = 0 and g.suspect_at is null and g.doubt_since is null\n"
+REFRESHED_BEFORE = "        and (g.refreshed_at is null"
 
 FORMER_AT_FAMILY = (
     "\n        and (c.rotation not in ('grace', 'family')"
@@ -27,6 +29,14 @@ FORMER_AT_FAMILY = (
 REVOCATION_AT_START = """    where g.status = cast(:status as text) and (
         g.status = 'revoking' or not exists (select from evergrant.revocations r where r.grant_id = g.id)
     )"""
+
+FAILED_LAST = """"g.suspect_at is not null, g.refusals > 0 and g.failures > 0, "
+        "coalesce(g.doubt_since, g.started_at) is not null, "
+        "coalesce(g.last_error_at >= cast(:failed_since as timestamptz), false), "
+        "g.id is not distinct from cast(:last as uuid), g.failures > 0, g.due_at",
+"""
+
+DUE_FIRST = '"cast(:failed_since as timestamptz) is null and cast(:last as uuid) is null, g.due_at",\n'
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -182,7 +192,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "request_over_back_off",
         "a refresh request claims a grant that is failing, suspect or in doubt",
         (f"{INTEGRATION}/test_refresh_requests.py::test_no_refresh_request_overrides_a_back_off",),
-        (Edit("models/claim.py", REQUESTED, ""),),
+        (Edit("models/claim.py", WELL + REFRESHED_BEFORE, REFRESHED_BEFORE),),
     ),
     Mutant(
         "canary_without_end",
@@ -268,12 +278,75 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{INTEGRATION}/test_attempt.py", "-k", "lapsed"),
         (Edit("models/attempt.py", "    and g.due_at > clock.at\n", ""),),
     ),
+    Mutant(
+        "every_refusal_is_ours",
+        "each refusal that nobody understands is a bad end, and three in a row shut the valve",
+        (f"{INTEGRATION}/test_refusals.py", "-k", "fifth_that_dies"),
+        (Edit("tasks/settling/decide.py", "            return Sign.REFUSED\n", "            return Sign.BAD\n"),),
+    ),
+    Mutant(
+        "every_refusal_is_the_grants",
+        "no refusal feeds the breaker, be it that everybody is refused",
+        (f"{INTEGRATION}/test_refusals.py::test_a_wrong_secret_shuts_the_valve_and_blames_nobody",),
+        (
+            Edit(
+                "tasks/settling/settle.py",
+                "if known is not None and not feeds_the_breaker(known):",
+                "if known is not None:",
+            ),
+        ),
+    ),
+    Mutant(
+        "canary_may_be_failing",
+        "any grant that is due may be a canary, and nobody is sought among those that succeeded last",
+        (f"{INTEGRATION}/test_refusals.py", "-k", "canary"),
+        (
+            Edit("tasks/claim.py", "        witness = _witness(connection, scope, valve)\n", ""),
+            Edit("models/claim.py", FAILED_LAST, DUE_FIRST),
+        ),
+    ),
+    Mutant(
+        "strikes_not_cleared",
+        "a success does not end the run of those who were refused",
+        (BARE, f"{POLICY}/test_valve_refusals.py", "-k", "witness"),
+        (
+            Edit(
+                "tasks/policy/valve.py",
+                "return replace(valve, refused_since=None, refused_code=None, refused_grant_ids=[])",
+                "return valve",
+            ),
+        ),
+    ),
+    Mutant(
+        "refused_alone_feeds_the_breaker",
+        "who is refused again and again while others succeed counts each time",
+        (BARE, f"{POLICY}/test_refusal.py", "-k", "breaker"),
+        (Edit("tasks/policy/refusal.py", "return not (known.before and known.witnessed)", "return True"),),
+    ),
+    Mutant(
+        "no_hourly",
+        "who is refused alone is asked again as soon as ever",
+        (BARE, f"{POLICY}/test_refusal.py", "-k", "hourly"),
+        (
+            Edit(
+                "tasks/policy/refusal.py",
+                "return SELDOM if known.before + 1 >= OFTEN_ENOUGH else quarter_of(life, at_most=at_most)",
+                "return quarter_of(life, at_most=at_most)",
+            ),
+        ),
+    ),
 )
 
 # What a run of this length does not find: a row that is behind in a restore whose journals lack the sets between.
-UNSEEN = ("replay_only_equal",)
+# And a breaker that no refusal feeds: beside a wrong secret it costs requests, within the rate, and no grant.
+UNSEEN = ("replay_only_equal", "every_refusal_is_the_grants")
 SIMULATED_MUTANTS: tuple[Simulated, ...] = tuple(
-    Simulated(f"simulation:{name}", (make.__doc__ or "").strip().rstrip("."), name)
+    Simulated(
+        f"simulation:{name}",
+        (make.__doc__ or "").strip().rstrip("."),
+        name,
+        weather="deaths" if name in BY_DEATHS else "all",
+    )
     for name, make in SIMULATED.items()
     if name not in UNSEEN
 )

@@ -52,11 +52,12 @@ class Simulated:
     name: str
     what: str
     simulation: str
+    weather: str = "all"
 
     @property
     def command(self) -> tuple[str, ...]:
         """The Python command that judges it."""
-        return (*SIMULATION, "--mutant", self.simulation)
+        return (*SIMULATION, "--weather", self.weather, "--mutant", self.simulation)
 
 
 Design = Mutant | Simulated

@@ -18,11 +18,12 @@ from tests.simulation.mutants import MUTANTS, applied
 from tests.simulation.play import Result, play
 from tests.simulation.profiles import PROFILES
 from tests.simulation.report import Report
+from tests.simulation.weather import WEATHERS
 
 EPISODE = 1000  # refreshes; restores make long episodes dear, for every journal is then replayed from its beginning
 AHEAD = 2  # episodes that wait for each process
 
-Job = tuple[str, str, int, str]  # seed, profile, refreshes, mutant
+Job = tuple[str, str, int, str, str]  # seed, profile, refreshes, weather, mutant
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,6 +53,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", default="1", help="of the run, or SEED.NUMBER: that one episode")
     parser.add_argument("--refreshes", type=int, default=20_000, help="of all profiles together")
     parser.add_argument("--profile", default="all", choices=["all", *PROFILES])
+    parser.add_argument(
+        "--weather", default="all", choices=list(WEATHERS), help="what may happen: deaths alone, or all"
+    )
     parser.add_argument("--episode", type=int, default=EPISODE, help="refreshes of one episode")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--mutant", default="", choices=["", *MUTANTS], help="a wrong design that must be found")
@@ -64,10 +68,10 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 def _jobs(options: argparse.Namespace) -> Iterator[Job]:
     profiles = list(PROFILES) if options.profile == "all" else [options.profile]
     if "." in options.seed:
-        return iter([(options.seed, profile, options.episode, options.mutant) for profile in profiles])
+        return iter([(options.seed, profile, options.episode, options.weather, options.mutant) for profile in profiles])
     episodes = max(1, -(-options.refreshes // (options.episode * len(profiles))))
     return (
-        (f"{options.seed}.{number}", profile, options.episode, options.mutant)
+        (f"{options.seed}.{number}", profile, options.episode, options.weather, options.mutant)
         for number in range(1, episodes + 1)
         for profile in profiles
     )
@@ -86,13 +90,13 @@ def _played(jobs: Iterator[Job], processes: int, *, verbose: bool) -> Iterable[R
 
 
 def _play(job: Job, *, verbose: bool = False) -> Result:
-    seed, profile, refreshes, mutant = job
+    seed, profile, refreshes, kind, mutant = job
     begun = time.process_time()
     gc.collect()
     gc.disable()  # an episode is small, and looking for its cycles costs a tenth of the time
     try:
         with applied(mutant):
-            result = play(seed, profile, refreshes=refreshes, tell=_tell if verbose else None)
+            result = play(seed, profile, refreshes=refreshes, tell=_tell if verbose else None, kind=kind)
     finally:
         gc.enable()
     result.cpu = time.process_time() - begun

@@ -11,16 +11,19 @@ from simulator.call import Call
 from simulator.client import Client
 from tasks.oauth.messages import TokenSet
 from tasks.oauth.provider import Rotation
+from tasks.policy.valve import Result, Sign
+from tasks.runtime import valves
 from tasks.runtime.registration import resolve, times_of
 from tests.simulation import faults
 from tests.simulation.episode import Episode
 from tests.simulation.faults import SECRET
 from tests.simulation.keys import OpenVault
 from tests.simulation.tables import Row
-from tests.simulation.weather import HOURLY, Weather
+from tests.simulation.weather import HOURLY, UNDERSTOOD, Weather
 
 WHO = "operator"
 STEPS = ("first byte", "answered", "journal written", "database begin", "database commit", "database committed")
+LEAVING = 0.1, 0.5  # share of a client's users who withdraw at one instant
 RACES = 0.5  # share of what happens to a grant that happens just when it is claimed or asked
 
 
@@ -52,8 +55,8 @@ def add_client(episode: Episode) -> None:
         "updated_at": now,
     }
     nothing = dict.fromkeys(
-        ("paused_until", "pause_reason", "changed_at", "canary_grant_id", "minute_at",
-         "last_success_at", "credentials_proven_no", "deaths_held_at", "deaths_accepted_at")
+        ("paused_until", "pause_reason", "changed_at", "canary_grant_id", "minute_at", "refused_since", "refused_code",
+         "witness_at", "last_success_at", "credentials_proven_no", "deaths_held_at", "deaths_accepted_at")
     )  # fmt: skip
     zero = dict.fromkeys(("slot_no", "minute_asked", "minute_bad"), 0)
     tables.valves[number] = {
@@ -63,6 +66,8 @@ def add_client(episode: Episode) -> None:
         "pause_seconds": 0.0,
         "strike_grant_ids": [],
         "minute_grant_ids": [],
+        "refused_grant_ids": [],
+        "witness_grant_ids": [],
         **nothing,
         **zero,
     }
@@ -77,10 +82,22 @@ def connect(episode: Episode, ref: str) -> None:
     client_id, random = episode.client_of(ref), episode.world.random
     grant_id = UUID(int=random.getrandbits(128), version=4)
     pair = episode.provider.mint(f"id{client_id}", ref, now=episode.world.seconds)
-    token_set = TokenSet(pair.access_token, pair.refresh_token, expires_in=7200.0, scope=pair.scope)
+    life = episode.provider.lifetime_seconds
+    token_set = TokenSet(pair.access_token, pair.refresh_token, expires_in=life, scope=pair.scope)
     episode.judge.consents[grant_id] = pair.grant
+    _prove(episode, client_id, grant_id)
     stored = episode.store(ref, token_set, grant_id, episode.world.now)
     episode.world.log("consent", ref, stored.how, f"pair={pair.number}")
+
+
+def _prove(episode: Episode, client_id: int, grant_id: UUID) -> None:
+    """The exchange was answered: an open valve hears of it, and a shut one opens, if the provider is well."""
+    if episode.network.outage or episode.provider.clients[f"id{client_id}"].secret != SECRET:
+        return
+    answered = Result(grant_id, episode.world.now, Sign.GOOD, "refreshed", refreshed=True)
+    credentials_no = episode.known(client_id).credentials_no
+    with transaction() as connection:
+        valves.feed(connection, {client_id: [answered]}, {client_id: credentials_no})
 
 
 # What happens now and then
@@ -183,10 +200,26 @@ def resume_client(episode: Episode, client_id: int) -> None:
 def user_revokes(episode: Episode) -> None:
     """A user ends a consent at the provider."""
     if (row := _some_row(episode, "active")) is not None and episode.world.random.random() < 0.5:
-        episode.world.log("user revokes", row["ref"])
-        consent = episode.judge.consents[row["id"]]
-        episode.provider.ledger.ask_end(consent, episode.world.seconds, "user")
-        episode.provider.ledger.end_grant(consent, episode.world.seconds, "revoked by its user")
+        _withdraw(episode, row)
+
+
+def exodus(episode: Episode) -> None:
+    """Many users of a client withdraw at one instant; in a dialect nobody tells us."""
+    random = episode.world.random
+    client_id, share = random.choice(list(episode.tables.clients)), random.uniform(*LEAVING)
+    episode.world.log("exodus", client_id, round(share, 2))
+    for row in episode.tables.of_client("grants", client_id):
+        if row["status"] == "active" and random.random() < share:
+            _withdraw(episode, row)
+
+
+def _withdraw(episode: Episode, row: Row) -> None:
+    episode.world.log("user revokes", row["ref"])
+    consent = episode.judge.consents[row["id"]]
+    episode.provider.ledger.ask_end(consent, episode.world.seconds, "user")
+    episode.provider.ledger.end_grant(consent, episode.world.seconds, "revoked by its user")
+    if episode.weather.says_dead != UNDERSTOOD:
+        come_back(episode, row["ref"])
 
 
 def revoke(episode: Episode) -> None:
@@ -220,14 +253,19 @@ def _reconsent(episode: Episode, grant_id: UUID) -> None:
 
 
 def come_back(episode: Episode, ref: str) -> None:
-    """A customer whose grant is gone consents again, hours later."""
+    """A customer whose grant is gone consents again, some lives of an access token later."""
 
     def consent() -> None:
         rows = [row for row in episode.tables.grants.values() if row["ref"] == ref]
-        if not episode.calm and (not rows or rows[-1]["status"] in ("needs_consent", "revoked")):
+        if not episode.calm and (not rows or _is_gone(episode, rows[-1])):
             connect(episode, ref)
 
-    episode.world.after(episode.world.random.random() * 6 * 3600, consent)
+    episode.world.after(episode.world.random.random() * 3 * episode.weather.life, consent)
+
+
+def _is_gone(episode: Episode, row: Row) -> bool:
+    withdrawn = row["status"] == "active" and episode.judge.consents[row["id"]].revoked_by == "user"
+    return withdrawn or row["status"] in ("needs_consent", "revoked")
 
 
 def request(episode: Episode) -> None:
@@ -278,6 +316,7 @@ HAPPENINGS: dict[str, Callable[[Episode], None]] = {
     "pause": pause,
     "pause_client": pause_client,
     "user_revokes": user_revokes,
+    "exodus": exodus,
     "revoke": revoke,
     "reconsent": reconsent,
     "request": request,

@@ -26,14 +26,17 @@ class Shut:
     since: datetime
     until: datetime
     canaries: list[datetime] = field(default_factory=list)  # claimed then; only those that the provider saw
+    witnesses: int | None = None  # where everybody was refused: how many had succeeded last, each asked once first
 
 
 class Breaker:
     """Invariant 12, as far as a valve is shut, and 11, as far as it is open."""
 
-    def __init__(self, tables: Tables, fail: Callable[[str, str, str], None]) -> None:
+    def __init__(self, tables: Tables, fail: Callable[[str, str, str], None], *, word: str | None) -> None:
         self._tables = tables
         self._fail = fail
+        self._word = word
+        self.shut_by_deaths: list[int] = []  # how many canaries each valve needed that deaths have shut
         self._shut: dict[int, Shut] = {}
         self._claims: dict[UUID, tuple[int, datetime]] = {}  # of attempts: the claim number after start, claimed when
         self._taken: list[Row] = []  # canaries of the transaction that is looked at
@@ -58,6 +61,22 @@ class Breaker:
         self._taken.append(after)
         if shut.until > after["claimed_at"]:
             self._fail("12", f"claimed while its valve is shut until {shut.until}", after["ref"])
+        self._check_canary(before, after, shut.since)
+
+    def _check_canary(self, before: Row, after: Row, shut_since: datetime) -> None:
+        """Invariant 17: the dead are no canaries while one that is due has failed since its last success in nothing."""
+        failed_at, at = before["last_error_at"], after["claimed_at"]
+        if before["failures"] == 0 or failed_at is None or failed_at < shut_since or after["status"] != "active":
+            return
+        well = [row for row in self._tables.of_client("grants", after["client_id"]) if self._is_well(row, at)]
+        if well:
+            told = f"a canary, though it failed since its valve was shut and {well[0]['ref']} is due and well"
+            self._fail("17", told, after["ref"])
+
+    def _is_well(self, row: Row, at: datetime) -> bool:
+        asked = row["started_at"] is not None or row["doubt_since"] is not None
+        failed = row["failures"] > 0 or row["refusals"] > 0 or row["suspect_at"] is not None
+        return not asked and not failed and self._waits(row, at)
 
     def begun(self, before: Row, after: Row) -> None:
         """An attempt was begun."""
@@ -68,11 +87,15 @@ class Breaker:
         """A valve was written."""
         client_id, until = after["client_id"], after["paused_until"]
         if until is None:
-            self._shut.pop(client_id, None)
+            shut = self._shut.pop(client_id, None)
+            if shut is not None and before["pause_reason"] == self._word:
+                self.shut_by_deaths.append(len(shut.canaries))
         elif before["paused_until"] is None or before["changed_at"] != after["changed_at"]:
             self._shut[client_id] = Shut(after["changed_at"], until)
         elif client_id in self._shut:
             self._shut[client_id].until = until
+        if after["refused_since"] is not None and client_id in self._shut:
+            self._shut[client_id].witnesses = len(after["witness_grant_ids"])
 
     def commit_ended(self) -> None:
         """A transaction was looked at: one that took a canary has moved the next one away."""
@@ -99,7 +122,8 @@ class Breaker:
             return
         insort(shut.canaries, at)
         for number, (one, next_one) in enumerate(zip(shut.canaries, shut.canaries[1:], strict=False)):
-            if (gap := (next_one - one).total_seconds()) < min(FIRST * 2**number, LONGEST):
+            doubled = number if shut.witnesses is None else max(number - shut.witnesses, 0)
+            if (gap := (next_one - one).total_seconds()) < min(FIRST * 2**doubled, LONGEST):
                 self._fail("12", f"request {sent.number}: two canaries of one shut valve within {gap:.1f} s", ref)
 
     # Looks

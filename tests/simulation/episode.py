@@ -2,9 +2,11 @@
 
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 from uuid import UUID
 
@@ -36,7 +38,6 @@ from tests.simulation.weather import Weather, draw
 from tests.simulation.worker import SIZES, Worker
 from tests.simulation.world import Process, World
 
-LIFE = 7200.0
 MACHINE_IS_OFF = 0.1  # share of the kills after which its machine is off for up to two hours
 MILD = 0.2  # share of the lost answers where each costs a grant
 GONE = ("needs_consent", "revoked")
@@ -46,20 +47,29 @@ class Episode:
     """Everything of one run."""
 
     def __init__(
-        self, seed: str, profile: Profile, home: Path, *, weather: Weather | None = None, tell: Any = None
+        self,
+        seed: str,
+        profile: Profile,
+        home: Path,
+        *,
+        weather: Weather | None = None,
+        tell: Any = None,
+        drawn: Callable[[Random], Weather] = draw,
     ) -> None:
         self.seed = seed
         self.profile = profile
         self.home = home
         self.world = World(f"{seed}/{profile.name}", tell=tell)
-        self.weather = draw(self.world.random) if weather is None else weather
+        self.weather = drawn(self.world.random) if weather is None else weather
         if profile.may_lose:
             self.weather = self.weather.milder(MILD)
         self.tables = Tables(now=self.world.now)
         self.engine = Engine(self.tables, self._database_step)
         self.engine.on_commit = self._committed
         self.world.on_time = self._time_passed
-        self.provider = SimulatedProvider(profile.habits, lifetime_seconds=LIFE, seed=self.world.random.getrandbits(32))
+        habits = replace(profile.habits, says_dead=self.weather.says_dead)
+        seed_of_tokens = self.world.random.getrandbits(32)
+        self.provider = SimulatedProvider(habits, lifetime_seconds=self.weather.life, seed=seed_of_tokens)
         self.settings = edges.settings_of(home)
         self.judge = Judge(
             self.world,
@@ -67,10 +77,12 @@ class Episode:
             self.provider,
             may_lose=profile.may_lose,
             dispatch_lease=self.settings.dispatch_lease,
+            word=self.weather.word,
         )
         if profile.name == "grace":
             self.judge.grace = profile.habits.grace_seconds
         self.network = Network(self.world, self.provider, self.weather)
+        self.judge.living.struck = self.network.struck
         self.broker = Broker(self.world, self.weather)
         self.workers: list[Worker] = []
         self.beats: list[Beat] = []
@@ -225,12 +237,12 @@ class Episode:
 
     def store(self, ref: str, token_set: TokenSet, grant_id: UUID, started_at: Any) -> consent.Stored:
         """Store a consent, as an exchange does."""
-        registered = self.registrations.ready(self._known(self.client_of(ref)))
+        registered = self.registrations.ready(self.known(self.client_of(ref)))
         with transaction() as connection:
             given = Consent(grant_id, registered, ref, {"org": ["org-1"]}, token_set, started_at)
             return consent.store(connection, given, vault=OpenVault(), who="simulation")  # type: ignore[arg-type]
 
-    def _known(self, client_id: int) -> Known:
+    def known(self, client_id: int) -> Known:
         """A client as workers know it."""
         with self.engine.begin() as connection:
             return clients.known(connection, [client_id])[client_id]  # type: ignore[arg-type]

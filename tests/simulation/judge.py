@@ -16,7 +16,9 @@ from tests.simulation.deaths import Deaths
 from tests.simulation.journal_judge import JournalJudge
 from tests.simulation.keys import token_of
 from tests.simulation.limits import Limits
+from tests.simulation.living import Living
 from tests.simulation.network import Sent
+from tests.simulation.refused import Refused
 from tests.simulation.tables import ABSENT, WHOLE, Row, Tables, Undo
 from tests.simulation.world import EPOCH, World
 
@@ -39,7 +41,14 @@ class Judge:
     """Sees every request, every answer and every commit."""
 
     def __init__(
-        self, world: World, tables: Tables, provider: SimulatedProvider, *, may_lose: bool, dispatch_lease: timedelta
+        self,
+        world: World,
+        tables: Tables,
+        provider: SimulatedProvider,
+        *,
+        may_lose: bool,
+        dispatch_lease: timedelta,
+        word: str | None = None,
     ) -> None:
         self.world = world
         self.tables = tables
@@ -62,8 +71,10 @@ class Judge:
         self.unfit_since: float | None = None
         self.frozen_consents: set[int] = set()  # with a request whose process froze after its last guard
         self.limits = Limits(world, tables, self.consents, self.fail)
-        self.breaker = Breaker(tables, self.fail)
+        self.breaker = Breaker(tables, self.fail, word=word)
         self.deaths = Deaths(tables, provider.ledger, self.fail)
+        self.living = Living(world, tables, self.consents, self.troubles, self.fail, word=word)
+        self.refused = Refused(tables, self.consents, self.fail, word=word)
         self.journals = JournalJudge(tables, provider, self.recorded, self.fail)
 
     # Requests
@@ -136,6 +147,8 @@ class Judge:
         self.limits.rewound()
         self.breaker.rewound()
         self.deaths.rewound()
+        self.living.rewound()
+        self.refused.rewound()
         held = {row["refresh_fingerprint"] for row in self.tables.grants.values()}
         held |= {row["refresh_fingerprint"] for rows in self.tables.former.values() for row in rows.values()}
         tokens = {token_of(each) for each in held if each}
@@ -167,8 +180,8 @@ class Judge:
             if key is WHOLE and id(table) not in befores:
                 befores[id(table)] = before
                 changed.append((before, table))  # type: ignore[arg-type]  # a row, where it was changed as a whole
-            elif before is ABSENT and isinstance(row := table.get(key), dict) and "refresh_fingerprint" in row:
-                self._record(row["refresh_fingerprint"])
+            elif before is ABSENT and isinstance(row := table.get(key), dict):
+                self._put(row)
         for before, row in changed:
             if "claim_no" in row:
                 self._grant_changed(before, row, befores)
@@ -177,14 +190,23 @@ class Judge:
                 self._other_changed(before, row)
         self.breaker.commit_ended()
 
+    def _put(self, row: Row) -> None:
+        if "refresh_fingerprint" in row:
+            self._record(row["refresh_fingerprint"])
+        elif "cause" in row:
+            self.refused.letter_written(row)
+
     def _other_changed(self, before: Row, row: Row) -> None:
         if "strike_grant_ids" in row:
             self.breaker.valve_changed(before, row)
+            self.living.valve_changed(before, row)
+            self.refused.valve_changed(before, row)
         elif "replayed_incident" in row:
             self.journals.journal_changed(before, row)
         elif "incident_at" in row:
             if row["incident_at"] is None and row["timeline"] == self.tables.timeline:
                 self.unfit_since = None
+                self.living.fit()
         elif "evidence" in row and row["status"] == "done" and before["status"] != "done":
             self._revoked(row)
 
@@ -202,14 +224,19 @@ class Judge:
         if after["started_at"] is not None and after["started_at"] != before["started_at"]:
             self.breaker.begun(before, after)
             self.deaths.begun(after, self.world.current)
+            self.refused.begun(after)
         if after["attempts"] > before["attempts"]:
             self.deaths.ended(before, after, self.world.current)
+            self.refused.ended(after)
+        elif after["attempts"] < before["attempts"] or before["status"] == "paused":
+            self.refused.forget(after["id"])
         if before["status"] != after["status"] or before["doubt_since"] != after["doubt_since"]:
             doubt = "doubt" if after["doubt_since"] else "-"
             self.world.log("row", after["ref"], after["status"], f"g={after['generation']}", doubt, after["reason"])
         if before["status"] != "needs_consent" and after["status"] == "needs_consent":
             self._verdict(after)
             self.deaths.declared(after, self.consents[after["id"]], befores)
+            self.refused.declared(after)
 
     def _stored(self, before: Row, after: Row) -> None:
         ref = after["ref"]
@@ -226,6 +253,9 @@ class Judge:
             self.fail("3", f"pair {new.number} replaced pair {old.number}: {WALKS_BACK}", ref)
         if after["generation"] > before["generation"]:
             self.refreshes += 1
+            self.living.judge(before)
+            if self.deaths.begun_by(after["id"]) is self.world.current:
+                self.refused.refreshed(after)
 
     def _check_lease(self, row: Row) -> None:
         """Invariant 11: whatever was claimed or begun is due again within its lease."""

@@ -73,7 +73,10 @@ class Limits:
         now, name = self._world.seconds, pair.grant.client_id
         # Where a provider said that tokens live for a minute, a suspect is asked four times a minute.
         asked = _within(self._by_consent.setdefault(pair.grant.number, deque()), now, HOUR)
-        if asked > MOST_AN_HOUR and all((row["life"] or HALF_AN_HOUR) >= HALF_AN_HOUR for row in self._rows_of(pair)):
+        rows = self._rows_of(pair)
+        # A revocation asks for each of its pairs, and again where a provider says dead in a dialect.
+        pairs = 1 + sum(len(self._tables.former_of(row["id"])) for row in rows if row["status"] == "revoking")
+        if asked > MOST_AN_HOUR * pairs and all((row["life"] or HALF_AN_HOUR) >= HALF_AN_HOUR for row in rows):
             self._fail("12", f"more than {MOST_AN_HOUR} requests for one grant in an hour", ref)
         client = next(row for row in self._tables.clients.values() if row["client_id"] == name)
         if client["rate_per_minute"] is None or self._rewound_at is not None:

@@ -18,8 +18,11 @@ from tests.simulation import database as twin
 from tests.simulation.tables import Row, Tables
 
 CLAIMS = {
-    each.text for each in (claim.DUE, claim.FAILING, claim.CANARY, claim.REPEATS, claim.REQUESTED, claim.REVOCATIONS)
-}
+    each.text
+    for each in (
+        claim.DUE, claim.FAILING, claim.CANARY, claim.WITNESS, claim.REPEATS, claim.REQUESTED, claim.REVOCATIONS
+    )
+}  # fmt: skip
 
 EVERY = 25  # commits, between two looks at every row
 OUR_TIME = """

@@ -14,10 +14,11 @@ from unittest.mock import patch
 from models import claim, settlement
 from tasks.journal import Journal, Replayed
 from tasks.oauth.messages import TokenSet
-from tasks.policy import guard, outcome, valve, verdict
+from tasks.policy import guard, outcome, refusal, timing, valve, verdict
 from tasks.runtime.attempt import Asked
 from tasks.settling import decide, settle
 from tests.simulation.statements import HANDLERS, attempts
+from tests.simulation.statements import claims as claiming
 from tests.simulation.statements import settlement as settling
 from tests.simulation.statements.registry import at_of, transposed
 from tests.simulation.tables import Row, Tables
@@ -69,9 +70,8 @@ def judged_without_generation() -> list[Patch]:
 
     def end(tables: Tables, p: Any) -> list[Row]:
         ended = []
-        names = ("grant_id", "claim_no", "generation", "unknown", "failed", "suspect", "due_at", "code", "http_status")
-        for values in transposed(p, *names, "reason"):
-            told = dict(zip((*names, "reason"), values, strict=True))
+        for values in transposed(p, *settling.ENDED):
+            told = dict(zip(settling.ENDED, values, strict=True))
             grant = tables.grants.get(told["grant_id"])
             if grant is not None:
                 told["generation"] = grant["generation"]
@@ -138,7 +138,7 @@ def definite_503() -> list[Patch]:
 def canary_without_end() -> list[Patch]:
     """A canary leaves the valve as it was: so the next look sends another."""
 
-    def take_canary(held: valve.Valve, *, at: Any, grant_id: Any) -> valve.Valve:
+    def take_canary(held: valve.Valve, *, at: Any, grant_id: Any, **_: Any) -> valve.Valve:
         return replace(valve.take(held, at=at, count=1), canary_grant_id=grant_id)
 
     return [patch.object(valve, "take_canary", take_canary)]
@@ -196,6 +196,56 @@ def revocation_ignored_at_start() -> list[Patch]:
     return [patch.object(attempts, "_is_mine", mine)]
 
 
+def every_refusal_is_ours() -> list[Patch]:
+    """Each refusal that nobody understands is a bad end, three in a row shut the valve, and all are asked as ever."""
+    real = decide.sign_of
+
+    def sign_of(end: Any) -> Any:
+        sign = real(end)
+        return valve.Sign.BAD if sign is valve.Sign.REFUSED else sign
+
+    return [
+        *canary_may_be_failing(),
+        patch.object(settle, "sign_of", sign_of),
+        patch.object(settle, "feeds_the_breaker", lambda _known: True),
+        patch.object(refusal, "is_its_own", lambda _known: False),
+    ]
+
+
+def every_refusal_is_the_grants() -> list[Patch]:
+    """No refusal feeds the breaker, be it that everybody is refused."""
+    return [patch.object(settle, "feeds_the_breaker", lambda _known: False)]
+
+
+def canary_may_be_failing() -> list[Patch]:
+    """Any grant that is due may be a canary, and nobody is sought among those that succeeded last."""
+    return [
+        _statement(claim.WITNESS.text, lambda _tables, _p: []),
+        _statement(
+            claim.CANARY.text, lambda tables, p: claiming._take_due(tables, p, claiming._due_at, lambda _: True)
+        ),
+    ]
+
+
+def strikes_not_cleared() -> list[Patch]:
+    """A success is no witness: it does not end the run of those who were refused."""
+    return [patch.object(valve, "_believed", lambda held: held)]
+
+
+def refused_alone_feeds_the_breaker() -> list[Patch]:
+    """Who is refused again and again while others succeed counts each time."""
+    return [patch.object(settle, "feeds_the_breaker", lambda _known: True)]
+
+
+def no_hourly() -> list[Patch]:
+    """Who is refused alone is asked again as soon as ever."""
+
+    def wait(_known: Any, life: Any, *, at_most: Any) -> Any:
+        return timing.quarter_of(life, at_most=at_most)
+
+    return [patch.object(refusal, "wait", wait)]
+
+
 MUTANTS: dict[str, Callable[[], Sequence[Patch]]] = {
     make.__name__: make
     for make in (
@@ -216,8 +266,19 @@ MUTANTS: dict[str, Callable[[], Sequence[Patch]]] = {
         drained_unread,
         surplus_dropped,
         revocation_ignored_at_start,
+        every_refusal_is_ours,
+        every_refusal_is_the_grants,
+        canary_may_be_failing,
+        strikes_not_cleared,
+        refused_alone_feeds_the_breaker,
+        no_hourly,
     )
 }
+# What deaths show, where nothing else happens; what stands alike shows only beside a wrong secret.
+BY_DEATHS = frozenset(
+    {"every_refusal_is_ours", "canary_may_be_failing", "strikes_not_cleared", "refused_alone_feeds_the_breaker",
+     "no_hourly"}
+)  # fmt: skip
 
 
 @contextmanager

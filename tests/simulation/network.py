@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from simulator.call import Call
 from simulator.provider import SimulatedProvider
@@ -15,6 +16,7 @@ from tasks.oauth.transport import Answer, Guard, NotSent, Response, Silence
 from tasks.runtime.attempt import Attempt
 from tests.simulation.flight import Landing, Until, pause
 from tests.simulation.weather import FATES, Weather
+from tests.simulation.weather import PAGE as WORDLESS
 from tests.simulation.world import Process, World
 
 ENDPOINTS = {"/oauth/token": "token", "/oauth/revoke": "revoke", "/v2/bookings": "api"}
@@ -22,6 +24,7 @@ ACTS_FIRST = frozenset(
     {"ok", "late", "silly", "truncated", "huge", *(name for name in FATES if name.endswith("_after"))}
 )
 PAGE = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
+FORBIDDEN = b"<html><body><h1>403 Forbidden</h1></body></html>"
 RETRY_AFTER = ("1", "30", "120", "99999999999", "Wed, 01 Jan 2020 05:00:00 GMT", "soon", "")
 
 
@@ -58,6 +61,7 @@ class Network:
     weather: Weather
     outage: str = ""
     sent: list[Sent] = field(default_factory=list)
+    struck: dict[UUID, float] = field(default_factory=dict)  # grants: when a fault last met a request of theirs
 
     def fate(self) -> str:
         """Draw what becomes of a request."""
@@ -76,10 +80,16 @@ class Network:
         sent.seen, sent.pair = seen, seen.issued
         if not sent.process.alive:
             sent.process.answered_too_late(sent)
+        if answer.outcome == WORDLESS:
+            answer.body, answer.headers = FORBIDDEN, {}
         headers = {name.lower(): value for name, value in answer.headers.items()}
-        body = b"" if answer.body is None else json.dumps(answer.body).encode()
+        body = answer.body if isinstance(answer.body, bytes) else _json(answer.body)
         self.world.log("provider", seen.ref or "-", f"request={seen.number}", answer.outcome, f"pair={seen.issued}")
         return Response(answer.status, headers, body)
+
+
+def _json(body: Any) -> bytes:
+    return b"" if body is None else json.dumps(body).encode()
 
 
 class SimulatedTransport:
@@ -104,6 +114,8 @@ class SimulatedTransport:
         """Send once; see the real one."""
         world, random = self.process.world, self.process.world.random
         fate = self.network.fate()
+        if fate != "ok" and (attempt := attempt_of(before_first_byte)) is not None:
+            self.network.struck[attempt.job.grant_id] = world.seconds
         self.process.step("connect")
         await pause(self.process, random.random() * (5 if fate == "late" else 0.05))
         if fate == "refused":

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.simulation import actors, edges
-from tests.simulation.episode import LIFE, Episode
+from tests.simulation.episode import Episode
 from tests.simulation.judge import Violation
 from tests.simulation.profiles import PROFILES
 from tests.simulation.rest import unrest
-from tests.simulation.weather import Weather
+from tests.simulation.weather import WEATHERS, Weather
 
 MACHINES = ("machine0", "machine1")
 REST = 60 * 3600.0
@@ -34,6 +34,7 @@ class Result:
     seed: str
     profile: str
     wanted: int = 0
+    kind: str = "all"  # of weather
     refreshes: int = 0
     cpu: float = 0.0
     hours: float = 0.0
@@ -44,6 +45,9 @@ class Result:
     violation: str = ""
     story: list[str] = field(default_factory=list)
     counted: dict[str, int] = field(default_factory=dict)
+    excused: dict[str, int] = field(default_factory=dict)
+    worst: float = 0.0  # the longest that a living grant was stale without an excuse, in lives
+    shut: list[int] = field(default_factory=list)  # canaries of each valve that deaths have shut
 
 
 @contextmanager
@@ -57,14 +61,18 @@ def a_home() -> Iterator[Path]:
 
 
 def play(
-    seed: str, profile: str, *, refreshes: int, weather: Weather | None = None, tell: Any = None, grants: int = 60
+    seed: str, profile: str, *, refreshes: int, weather: Weather | None = None, tell: Any = None, kind: str = "all"
 ) -> Result:
-    """Play one episode; what went wrong is in the result."""
+    """Play one episode; what went wrong is in the result.
+
+    Its weather is the one given, or drawn from the seed: one of this kind.
+    """
     with a_home() as home:
         for machine in MACHINES:
             (home / machine).mkdir()
-        episode = Episode(seed, PROFILES[profile], home, weather=weather, tell=tell)
-        result = Result(seed, profile, wanted=refreshes)
+        episode = Episode(seed, PROFILES[profile], home, weather=weather, tell=tell, drawn=WEATHERS[kind])
+        result = Result(seed, profile, wanted=refreshes, kind=kind)
+        grants = episode.weather.grants
         with edges.installed(episode.edges):
             random = episode.world.random
             try:
@@ -81,6 +89,8 @@ def play(
         result.requests = len(episode.network.sent)
         result.digest = episode.world.digest()
         result.counted = dict(judge.frozen)
+        result.excused, result.worst = dict(+judge.living.excused), judge.living.worst
+        result.shut = list(judge.breaker.shut_by_deaths)
         return result
 
 
@@ -101,7 +111,7 @@ def prepare(episode: Episode, *, grants: int, workers: int, beats: int, clients:
     for _ in range(clients):
         actors.add_client(episode)
     for number in range(grants):
-        spread = episode.world.random.random() * LIFE if number % 2 else 0.0
+        spread = episode.world.random.random() * episode.weather.life if number % 2 else 0.0
         episode.world.after(spread, lambda number=number: actors.connect(episode, f"ref{number}"))  # type: ignore[misc]
     for number in range(workers):
         episode.start_worker(MACHINES[number % len(MACHINES)])
@@ -112,11 +122,17 @@ def prepare(episode: Episode, *, grants: int, workers: int, beats: int, clients:
 def run(episode: Episode, refreshes: int) -> None:
     """Until so many refreshes were stored, then until everything is at rest."""
     actors.let_things_happen(episode)
+    _look_at_the_living(episode)
     while episode.judge.refreshes < refreshes and len(episode.network.sent) < 2 * refreshes and episode.world.step():
         if episode.world.seconds > refreshes * 3600:
             episode.judge.fail("progress", "the refreshes do not get on", "-")
     _come_to_rest(episode)
     _judge_the_end(episode)
+
+
+def _look_at_the_living(episode: Episode) -> None:
+    episode.judge.living.look()
+    episode.world.after(episode.weather.life / 40, partial(_look_at_the_living, episode))
 
 
 def _come_to_rest(episode: Episode) -> None:

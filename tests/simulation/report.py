@@ -19,6 +19,9 @@ class Report:
         self.cpu = 0.0
         self.losses: dict[str, Counter[str]] = {name: Counter() for name in PROFILES}
         self.counted: Counter[str] = Counter()
+        self.excused: Counter[str] = Counter()
+        self.worst = 0.0
+        self.shut: Counter[int] = Counter()
         self.violations: list[str] = []
 
     def add(self, result: Result) -> None:
@@ -30,6 +33,9 @@ class Report:
         self.cpu += result.cpu
         self.losses[result.profile].update(result.losses)
         self.counted.update(result.counted)
+        self.excused.update(result.excused)
+        self.worst = max(self.worst, result.worst)
+        self.shut.update(result.shut)
         if result.violation:
             self.violations.append(f"{result.profile} {result.seed}: {result.violation}")
 
@@ -41,6 +47,8 @@ class Report:
     def violation(self, result: Result, mutant: str) -> str:
         """Tell a violation, the story that led there, and how to see it again."""
         again = f"python -m tests.simulation --seed {result.seed} --profile {result.profile} --episode {result.wanted}"
+        if result.kind != "all":
+            again += f" --weather {result.kind}"
         if mutant:
             again += f" --mutant {mutant}"
         told = [
@@ -65,5 +73,8 @@ class Report:
             lines.append(f"  {name:<10} {number:>10} refreshes, {lost.total()} grants lost")
             lines += [f"{'':>13}{count:>8}  {why}" for why, count in sorted(lost.items())]
         lines += [f"  {count} requests {what}" for what, count in sorted(self.counted.items())]
+        lines.append(f"  the living were stale for at most {self.worst:.3f} of a life")
+        lines += [f"  {count} valves were shut by deaths for {n} canaries" for n, count in sorted(self.shut.items())]
+        lines += [f"  {count} looks at a stale grant excused: {why}" for why, count in sorted(self.excused.items())]
         lines.append(f"{len(self.violations)} violations" if self.violations else "no invariant was violated")
         return "\n".join([*lines, *(f"  {each}" for each in self.violations)])

@@ -6,6 +6,7 @@ from tests.simulation.episode import Episode
 from tests.simulation.tables import Row
 
 A_DAY = timedelta(days=1)
+HOURS = timedelta(hours=2)
 
 
 def unrest(episode: Episode, row: Row) -> tuple[str, str] | None:
@@ -14,13 +15,14 @@ def unrest(episode: Episode, row: Row) -> tuple[str, str] | None:
     gone = consent.lost(episode.world.seconds) or consent.revoked_at is not None
     revocation = episode.tables.revocations.get(row["id"])
     if revocation is not None:
-        ended = revocation["status"] != "queued" or _told(episode, row)
+        ended = revocation["status"] != "queued" or _told(episode, row) or _is_refused(episode, revocation)
         return None if ended else ("16", f"a revocation does not end ({revocation['last_error_code']})")
     if gone:
         # Where the provider said that its token lives for a year, nobody can know before somebody uses it.
         unknown = row["suspect_at"] is None and (row["access_expires_at"] or now) > now + A_DAY
         suspect = f"suspect since {row['suspect_at']}"
-        return None if unknown or _told(episode, row) else ("16", f"it is dead and nobody was told ({suspect})")
+        told = _told(episode, row) or _is_refused(episode, row)
+        return None if unknown or told else ("16", f"it is dead and nobody was told ({suspect})")
     if row["doubt_since"] is not None and _waits(episode, row):
         return None
     if row["status"] != "active":
@@ -28,6 +30,18 @@ def unrest(episode: Episode, row: Row) -> tuple[str, str] | None:
     if row["access_expires_at"] is None or row["access_expires_at"] < now:
         return ("13", "in calm weather its access token has ended")
     return None
+
+
+def _is_refused(episode: Episode, row: Row) -> bool:
+    """Whether it is refused in a dialect, for less than a day: then a human will be told."""
+    since = row.get("refused_since", row["failing_since"])
+    word = episode.judge.living.word
+    return (
+        word is not None
+        and row["last_error_code"] == word
+        and since is not None
+        and episode.world.now - since < A_DAY + HOURS
+    )
 
 
 def _told(episode: Episode, row: Row) -> bool:

@@ -24,6 +24,20 @@ def test_in_calm_weather_every_grant_is_kept_with_one_request_for_each_life(prof
     assert result.requests == result.refreshes
 
 
+@pytest.mark.parametrize("profile", PROFILES)
+def test_however_many_die_in_whatever_words_nobody_who_lives_is_stale_and_nothing_excuses_it(profile: str) -> None:
+    result = play("deaths.1", profile, refreshes=200, kind="deaths")
+    assert not result.violation, "\n".join([result.violation, *result.story])
+    assert not result.excused
+    assert not result.losses
+
+
+def test_a_day_after_a_death_in_a_dialect_a_human_is_told_and_nobody_else_was() -> None:
+    weather = Weather(says_dead="403 unauthorized_client", grants=10, hourly={"user_revokes": 0.2})
+    result = play("a day", "none", refreshes=250, weather=weather)
+    assert not result.violation, "\n".join([result.violation, *result.story])
+
+
 def test_the_same_seed_is_the_same_simulation_byte_for_byte() -> None:
     first: list[str] = []
     second: list[str] = []

@@ -28,6 +28,20 @@ FATES = (
 )
 OUTAGES = ("refused", "timeout_before", "http_503_before", "http_503_after", "http_504_after", "lost_after", "http_429")
 
+# How a provider refuses a dead refresh token: status and error, as its habit `says_dead` has it. The word of RFC 6749,
+# and words that nobody understands; `page` is HTML, and the last two are what others say of our credentials.
+UNDERSTOOD = "400 invalid_grant"
+PAGE = "page"
+DIALECTS = (
+    "403 unauthorized_client",
+    "200 bad_refresh_token",
+    "401 invalid_token",
+    "400 invalid_request",
+    "403 page",
+    "401 invalid_grant",
+    "401 invalid_client",
+)
+
 
 @dataclass(frozen=True)
 class Weather:
@@ -44,6 +58,16 @@ class Weather:
     lose: float = 0.0
     delay: float = 0.0
     hourly: dict[str, float] = field(default_factory=dict)
+    says_dead: str = UNDERSTOOD
+    life: float = 7200.0  # s, of an access token
+    grants: int = 60
+
+    @property
+    def word(self) -> str | None:
+        """The code under which we know the provider's own word for a dead refresh token; None: it says it as all do."""
+        status, _, code = self.says_dead.partition(" ")
+        own = f"http_{status}" if code == PAGE else code
+        return None if self.says_dead == UNDERSTOOD else own
 
     def milder(self, share: float) -> "Weather":
         """Fewer lost answers: where each costs a grant, a storm would only leave dead ones."""
@@ -62,6 +86,7 @@ HOURLY = (
     "pause",
     "pause_client",
     "user_revokes",
+    "exodus",
     "revoke",
     "reconsent",
     "request",
@@ -77,6 +102,7 @@ HOURLY = (
 )
 OFTEN = {"request": 8, "use": 8, "stall": 8, "strike": 4}
 RARE = {"fail_over": 0.05, "restore": 0.05, "no_worker": 0.1, "no_beat": 0.2, "wrong_secret": 0.2, "outage": 0.3}
+RARE |= {"exodus": 0.2}
 
 
 def draw(random: Random) -> Weather:
@@ -100,4 +126,23 @@ def draw(random: Random) -> Weather:
         lose=maybe(0.5, 0.005, 0.2),
         delay=maybe(0.5, 0.01, 0.3),
         hourly=hourly,
+        says_dead=random.choice(DIALECTS) if random.random() < 0.5 else UNDERSTOOD,
     )
+
+
+def only_deaths(random: Random) -> Weather:
+    """Draw a weather in which users withdraw, many at one instant and others one by one, and nothing else happens."""
+    life, grants = random.choice(((600.0, 15), (600.0, 60), (1800.0, 150), (7200.0, 15), (7200.0, 150)))
+    lives_an_hour = 3600 / life
+    return Weather(
+        hourly={
+            "exodus": lives_an_hour * random.choice((0.0, 0.5, 1.0)),
+            "user_revokes": lives_an_hour * random.choice((0.0, 3.0, 15.0)),
+        },
+        says_dead=random.choice(DIALECTS),
+        life=life,
+        grants=grants,
+    )
+
+
+WEATHERS = {"all": draw, "deaths": only_deaths}

@@ -123,12 +123,32 @@ def failing(tables: Tables, p: Parameters) -> list[Row]:
 
 @carries_out(claim.CANARY)
 def canary(tables: Tables, p: Parameters) -> list[Row]:
-    def order(grant: Row) -> tuple[bool, bool, bool, bool, datetime]:
+    def order(grant: Row) -> tuple[bool, bool, bool, bool, bool, bool, datetime]:
         suspect = grant["suspect_at"] is not None
+        refused_alone = grant["refusals"] > 0 and grant["failures"] > 0
         in_doubt = grant["doubt_since"] is not None or grant["started_at"] is not None
-        return suspect, in_doubt, grant["id"] == p["last"], grant["failures"] > 0, grant["due_at"]
+        failed = _failed_since(grant, p["failed_since"])
+        was_last = grant["id"] == p["last"]
+        return suspect, refused_alone, in_doubt, failed, was_last, grant["failures"] > 0, grant["due_at"]
 
     return _take_due(tables, p, order, lambda _: True)
+
+
+def _failed_since(grant: Row, since: datetime | None) -> bool:
+    return since is not None and grant["last_error_at"] is not None and grant["last_error_at"] >= since
+
+
+@carries_out(claim.WITNESS)
+def witness(tables: Tables, p: Parameters) -> list[Row]:
+    found = [tables.grants[each] for each in dict.fromkeys(p["ids"]) if each in tables.grants]
+    return _take(tables, p, [grant for grant in found if _may_witness(tables, grant, p)][:1])
+
+
+def _may_witness(tables: Tables, grant: Row, p: Parameters) -> bool:
+    idle = grant["started_at"] is None and (grant["claimed_at"] is None or grant["due_at"] <= p["at"])
+    well = grant["failures"] == 0 and grant["suspect_at"] is None and grant["doubt_since"] is None
+    ours = grant["client_id"] == p["client_id"] and grant["status"] == "active"
+    return bool(ours and idle and well and grant["id"] not in tables.revocations)
 
 
 @carries_out(claim.REPEATS)
@@ -199,6 +219,7 @@ def set_valve(tables: Tables, p: Parameters) -> None:
     names = (
         "next_slot_at", "slot_no", "paused_until", "pause_reason", "pause_seconds", "changed_at", "canary_grant_id",
         "strike_grant_ids", "minute_at", "minute_asked", "minute_bad", "minute_grant_ids",
+        "refused_since", "refused_code", "refused_grant_ids", "witness_at", "witness_grant_ids",
     )  # fmt: skip
     valve = tables.valves[p["client_id"]]
     changed = {name: p[name] for name in names}

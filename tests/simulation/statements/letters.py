@@ -116,6 +116,8 @@ def ask_now(tables: Tables, p: Parameters) -> None:
             attempts=0,
             failing_since=None,
             failing_for=timedelta(0),
+            refusals=0,
+            refused_since=None,
             claimed_at=None,
             claim_no=grant["claim_no"] + 1,
             due_at=tables.now,

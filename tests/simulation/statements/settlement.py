@@ -27,6 +27,8 @@ NO_FACTS: dict[str, Any] = {
     "failures": 0,
     "attempts": 0,
     "failing_since": None,
+    "refusals": 0,
+    "refused_since": None,
     "last_error_code": None,
     "last_error_http_status": None,
     "last_error_at": None,
@@ -47,7 +49,8 @@ def read(tables: Tables, p: Parameters) -> list[Row]:
 
 
 def _held(tables: Tables, grant: Row, at: datetime) -> Row:
-    client = tables.clients[grant["client_id"]]
+    client, valve = tables.clients[grant["client_id"]], tables.valves[grant["client_id"]]
+    still = _still_refused(grant)
     return {
         "grant_id": grant["id"],
         **{name: grant[name] for name in AS_HELD},
@@ -59,8 +62,19 @@ def _held(tables: Tables, grant: Row, at: datetime) -> Row:
         "untried_former_tokens": len(untried(tables, grant)),
         "access_rejected": grant["rejected_at"] is not None or is_reported(tables, grant),
         "has_letter": has_letter(tables, grant["id"], "refresh"),
+        "refusals": grant["refusals"] if still else 0,
+        "refused_since": grant["refused_since"] if still else None,
+        "client_refused_since": valve["refused_since"],
+        "witness_at": valve["witness_at"],
+        "credentials_proven": valve["credentials_proven_no"] == client["credentials_no"],
         "at": at,
     }
+
+
+def _still_refused(grant: Row) -> bool:
+    """Whether it was refused in words that nobody understands, and has not succeeded since."""
+    since, refreshed_at = grant["refused_since"], grant["refreshed_at"]
+    return since is not None and (refreshed_at is None or since > refreshed_at)
 
 
 def _insert_former(tables: Tables, grant_id: UUID, row: Row) -> bool:
@@ -236,12 +250,17 @@ def reopen(tables: Tables, p: Parameters) -> list[Row]:
     return reopened
 
 
+ENDED = (
+    "grant_id", "claim_no", "generation", "unknown", "failed", "suspect", "refused", "due_at", "code", "http_status",
+    "reason",
+)  # fmt: skip
+
+
 @carries_out(settlement.END)
 def end(tables: Tables, p: Parameters) -> list[Row]:
     at, ended = at_of(tables, p), []
-    names = ("grant_id", "claim_no", "generation", "unknown", "failed", "suspect", "due_at", "code", "http_status")
-    for values in transposed(p, *names, "reason"):
-        attempt = dict(zip((*names, "reason"), values, strict=True))
+    for values in transposed(p, *ENDED):
+        attempt = dict(zip(ENDED, values, strict=True))
         grant = tables.grants.get(attempt["grant_id"])
         if grant is not None and grant["claim_no"] == attempt["claim_no"] and grant["started_at"] is not None:
             ended.append(_end(tables, grant, attempt, at))
@@ -263,6 +282,10 @@ def _end(tables: Tables, grant: Row, attempt: Row, at: datetime) -> Row:
         "last_error_http_status": attempt["http_status"],
         "last_error_at": at,
     }
+    if attempt["refused"] and grant["generation"] == attempt["generation"]:
+        still = _still_refused(grant)
+        changed["refusals"] = (grant["refusals"] if still else 0) + 1
+        changed["refused_since"] = grant["refused_since"] if still else at
     if may_judge:
         changed |= _judgement(tables, grant, attempt, at)
     tables.change(grant, **changed)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tasks.policy.valve import WITNESSES, Result, Sign, Valve, feed, shut, take_canary
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-SECOND = timedelta(seconds=1)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 OPEN = Valve(rate_per_minute=None, burst=2000, next_slot_at=NOW, slot_no=0)
 
 
@@ -130,6 +130,27 @@ def test_a_refused_canary_opens_nothing_and_the_next_one_is_sought_among_the_las
     assert (opened.paused_until, opened.refused_since, opened.refused_grant_ids) == (None, None, [])
 
 
+def test_the_last_that_succeeded_are_asked_five_seconds_apart_each_once_before_the_pause_doubles() -> None:
+    valve = after(OPEN, *[[refreshed(n, at=begun(n))] for n in range(WITNESSES)])
+    valve = after(valve, *[[refused(n, at=begun(n) + MINUTE)] for n in (91, 92, 93)])
+    pauses = []
+    for number in [*reversed(range(WITNESSES)), 94, 95]:
+        valve = take_canary(valve, at=NOW, grant_id=grant(number), is_witness=number < WITNESSES)
+        pauses.append(valve.pause_seconds)
+
+    assert pauses == [5, 5, 5, 5, 5, 10, 20]
+
+
+def test_a_witness_that_is_asked_again_because_its_message_was_lost_doubles_the_pause() -> None:
+    valve = after(OPEN, [refreshed(1, at=begun(0))], *[[refused(n, at=begun(n))] for n in (2, 3, 4)])
+    pauses = []
+    for _ in range(4):
+        valve = take_canary(valve, at=NOW, grant_id=grant(1), is_witness=True)
+        pauses.append(valve.pause_seconds)
+
+    assert pauses == [5, 10, 20, 40]
+
+
 def test_the_last_few_that_succeeded_are_remembered_the_newest_first_each_once() -> None:
     numbers = [1, 2, 3, 2, 4, 5, 6, 7, 6]
     valve = after(OPEN, *[[refreshed(number, at=begun(n))] for n, number in enumerate(numbers)])
@@ -163,6 +184,16 @@ def test_where_nobody_succeeds_the_second_round_shuts_it_whatever_the_word(code:
 
     assert is_shut(after(OPEN, *rounds))
     assert len(set(chain.from_iterable([r.grant_id for r in each] for each in rounds))) == 10
+
+
+def test_a_revocation_refused_again_and_again_while_others_are_refreshed_shuts_no_valve() -> None:
+    valve = after(OPEN, [refreshed(50, at=begun(0))])
+    again = [replace(refused(n, at=begun(n)), failing_since=begun(-1)) for n in range(1, 9)]
+
+    for n, each in enumerate(again, 1):
+        valve = feed(valve, [each], at=NOW + n * SECOND)
+    assert not is_shut(valve)
+    assert is_shut(after(OPEN, *[[replace(refused(n, at=begun(n)), failing_since=begun(-1))] for n in range(3)]))
 
 
 def test_refusals_end_a_row_of_silences() -> None:
