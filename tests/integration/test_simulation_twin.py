@@ -10,13 +10,19 @@ from tests.simulation.episode import Episode
 from tests.simulation.lockstep import Lockstep
 from tests.simulation.play import MACHINES, a_home, prepare, run
 from tests.simulation.profiles import PROFILES
-from tests.simulation.weather import draw
+from tests.simulation.weather import Weather, draw
 
 REWINDING = ("restore", "fail_over")
 
 
-def play_beside_postgres(seed: str, profile: str, engine: Engine, refreshes: int) -> Lockstep:
-    weather = draw(Random(seed))
+# Users withdraw, and the provider says so in words that nobody understands.
+DYING = Weather(says_dead="403 unauthorized_client", hourly={"exodus": 1.0, "user_revokes": 2.0})
+
+
+def play_beside_postgres(
+    seed: str, profile: str, engine: Engine, refreshes: int, *, weather: Weather | None = None
+) -> Lockstep:
+    weather = weather or draw(Random(seed))
     for name in REWINDING:
         weather.hourly.pop(name, None)
     with a_home() as home:
@@ -42,3 +48,9 @@ def play_beside_postgres(seed: str, profile: str, engine: Engine, refreshes: int
 def test_every_statement_of_an_episode_does_the_same_in_postgresql(profile: str, database: Engine) -> None:
     both = play_beside_postgres(f"twin/{profile}", profile, database, refreshes=60)
     assert both.statements > 1000
+
+
+def test_every_statement_does_the_same_where_many_are_refused_in_a_dialect(database: Engine) -> None:
+    both = play_beside_postgres("twin/deaths", "none", database, refreshes=60, weather=DYING)
+    assert sum(row["refusals"] > 0 for row in both.tables.grants.values()) >= 3
+    assert any(row["witness_grant_ids"] for row in both.tables.valves.values())

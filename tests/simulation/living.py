@@ -19,6 +19,7 @@ from tests.simulation.world import EPOCH, World
 
 SHARE = 0.1  # of its life for which a living grant may be stale
 RECOVERY, HOUR = 600.0, 3600.0  # s
+SILLY = 60.0  # s: what `expires_in` of nothing or less is taken for; no provider here means it
 OFTEN_ENOUGH = 3  # refusals, after which a grant is asked hourly
 EARLIEST_DUE = 0.55  # of its life: what happened before cannot have delayed it
 
@@ -85,6 +86,8 @@ class Living:
         yield from self._unfit
         if row["doubt_since"] is not None or row["suspect_at"] is not None:
             yield Excuse("it was in doubt or suspect itself", now, now)
+        if row["life"].total_seconds() <= SILLY:
+            yield Excuse("a fault gave it a life of a minute", now, now)
         if (at := self.struck.get(row["id"])) is not None and at >= refreshed_at:
             yield Excuse("a fault met its own request", at, max(at, self._due(row)))  # be it that it shortened its life
             if row["refusals"] >= OFTEN_ENOUGH:
@@ -108,7 +111,7 @@ class Living:
         since, why = stale_since, ""
         for excuse in self._excuses(row):
             over = min(excuse.end + RECOVERY, now)
-            if over > since and excuse.begin < now and excuse.end >= self._due(row):
+            if over > since and excuse.begin <= now and excuse.end >= self._due(row):
                 since, why = over, excuse.why
         self.worst = max(self.worst, (now - since) / life)
         if now - since <= SHARE * life:
