@@ -98,8 +98,8 @@ with changed as (
         ever_in_doubt = g.ever_in_doubt or g.doubt_since is not null or new.ever_in_doubt,
         doubt_since = null, doubt_journals = '{}', doubt_repeated = false, suspect_at = null,
         failures = 0, attempts = 0, failing_since = null, failing_for = '0', refusals = 0, refused_since = null,
-        last_error_code = null, last_error_http_status = null, last_error_at = null, rejected_at = null,
-        refreshed_at = null, refreshed_credentials_no = null
+        refused_code = null, last_error_code = null, last_error_http_status = null, last_error_at = null,
+        rejected_at = null, refreshed_at = null, refreshed_credentials_no = null
     from pg_temp.incoming new
     where g.id = new.id and not exists (select from evergrant.revocations r where r.grant_id = g.id)
     returning g.id, g.client_id, g.ref, g.generation, g.labels

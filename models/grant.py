@@ -87,6 +87,7 @@ class Grant(Base):
     failing_for: Mapped[timedelta]
     refusals: Mapped[int] = mapped_column(Integer)
     refused_since: Mapped[datetime | None]
+    refused_code: Mapped[str | None]
     last_error_code: Mapped[str | None]
     last_error_http_status: Mapped[int | None] = mapped_column(Integer)
     last_error_at: Mapped[datetime | None]

@@ -42,7 +42,7 @@ for no key update of d
 
 ASK_NOW = text("""
 update evergrant.grants set status = 'active', reason = null, suspect_at = null, failures = 0, attempts = 0,
-    failing_since = null, failing_for = '0', refusals = 0, refused_since = null,
+    failing_since = null, failing_for = '0', refusals = 0, refused_since = null, refused_code = null,
     claimed_at = null, claim_no = claim_no + 1, due_at = clock_timestamp()
 where id = :grant_id and status in ('active', 'needs_consent')
 """)

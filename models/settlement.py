@@ -41,8 +41,9 @@ class Held(NamedTuple):
     untried_former_tokens: int
     access_rejected: bool
     has_letter: bool  # an open dead letter of its refreshes
-    refusals: int  # that nobody understood, since its last success
+    refusals: int  # in one word that nobody understands, since its last success
     refused_since: datetime | None
+    refused_code: str | None
     client_refused_since: datetime | None  # set: nobody of its client has succeeded since somebody was refused so
     witness_at: datetime | None  # start of the client's last refresh that succeeded
     credentials_proven: bool  # something has succeeded under the client's present ones
@@ -127,14 +128,14 @@ select g.id as grant_id, g.client_id, g.ref, g.status, g.generation, g.claim_no,
         where d.grant_id = g.id and d.kind = 'refresh' and d.resolved_at is null
     ) as has_letter,
     case when refused.still then g.refusals else 0 end as refusals,
-    case when refused.still then g.refused_since end as refused_since,
+    case when refused.still then g.refused_since end as refused_since, g.refused_code,
     v.refused_since as client_refused_since, v.witness_at,
     coalesce(v.credentials_proven_no = c.credentials_no, false) as credentials_proven,
     coalesce(:now, clock_timestamp()) as at
 from evergrant.grants g
 join evergrant.clients c on c.id = g.client_id
 join evergrant.valves v on v.client_id = g.client_id
--- A success by a worker of the release before leaves the two columns as they were.
+-- A success by a worker of the release before leaves the columns as they were.
 cross join lateral (select g.refused_since > coalesce(g.refreshed_at, '-infinity') as still) refused
 cross join lateral (
     select coalesce(array_agg(t.refresh_fingerprint), '{}') as fingerprints,
@@ -250,7 +251,7 @@ stored as (
         ever_in_doubt = g.ever_in_doubt or g.doubt_since is not null,
         doubt_since = null, doubt_journals = '{}', doubt_repeated = false, suspect_at = null,
         failures = 0, attempts = 0, failing_since = null, failing_for = '0', refusals = 0, refused_since = null,
-        last_error_code = null, last_error_http_status = null, last_error_at = null
+        refused_code = null, last_error_code = null, last_error_http_status = null, last_error_at = null
     from answer
     left join evergrant.former_tokens kept  -- where the answer names no refresh token the one that was sent stays
         on kept.grant_id = answer.id and kept.refresh_fingerprint = answer.sent and kept.sealed_refresh_token <> ''
@@ -307,7 +308,8 @@ judged as (
         -- the client worked for others since the last failure: this time counts against the grant
         coalesce(v.last_success_at > g.last_error_at, false) as others_succeeded,
         -- a success by a worker of the release before leaves its columns as they were
-        coalesce(g.refused_since > coalesce(g.refreshed_at, '-infinity'), false) as was_refused
+        coalesce(g.refused_since > coalesce(g.refreshed_at, '-infinity') and g.refused_code = attempt.code, false)
+            as was_refused_so
     from attempt
     join evergrant.grants g on g.id = attempt.id and g.claim_no = attempt.claim_no and g.started_at is not null
     join evergrant.clients c on c.id = g.client_id
@@ -325,11 +327,13 @@ update evergrant.grants g set
         when j.may_judge and j.failed and j.others_succeeded
         then g.failing_for + (j.at - coalesce(g.last_error_at, j.at)) else g.failing_for
     end,
-    refusals = case when j.was_told and j.refused then case when j.was_refused then g.refusals else 0 end + 1
-        else g.refusals end,
-    refused_since = case
-        when not (j.was_told and j.refused) then g.refused_since when j.was_refused then g.refused_since else j.at
+    refusals = case
+        when not (j.was_told and j.refused) then g.refusals when j.was_refused_so then g.refusals + 1 else 1
     end,
+    refused_since = case
+        when not (j.was_told and j.refused) or j.was_refused_so then g.refused_since else j.at
+    end,
+    refused_code = case when j.was_told and j.refused then j.code else g.refused_code end,
     suspect_at = case when j.may_judge and j.suspect then coalesce(g.suspect_at, j.at) else g.suspect_at end,
     status = case when j.may_judge and j.reason is not null then 'needs_consent' else g.status end,
     reason = case when j.may_judge and j.reason is not null then j.reason else g.reason end

@@ -2,8 +2,9 @@
 -- release before, which may run beside, knows nothing of these columns: what it leaves as it was is told by `refreshed_at`.
 
 alter table evergrant.grants
-    add column refusals integer not null default 0,  -- that nobody understood, since the last success
-    add column refused_since timestamptz;            -- the first of them
+    add column refusals integer not null default 0,  -- in one word that nobody understands, since the last success
+    add column refused_since timestamptz,            -- the first of them
+    add column refused_code text;                    -- the word
 
 alter table evergrant.valves
     add column refused_since timestamptz,            -- set: nobody has succeeded since a refusal that nobody understands

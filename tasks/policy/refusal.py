@@ -18,7 +18,7 @@ SELDOM: Final = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """What is known of a grant that was refused, just now and `before` that without a success between.
+    """What is known of a grant that was refused, just now and `before` that in the same word, with no success between.
 
     `since` is the first of those before. `witnessed`: a request that was begun after it has refreshed another grant.
     `all_refused`: nobody of the client has succeeded since somebody was first refused so. `proven`: something has

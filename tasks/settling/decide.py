@@ -116,20 +116,22 @@ def read_refusals(
         job = arrived.attempt.job
         if isinstance(end, Refreshed):
             succeeded[job.client_id] = max(job.started_at, succeeded.get(job.client_id, job.started_at))
-    refused = [a.attempt.job for a, end in zip(group, outcomes, strict=True) if isinstance(end, NotUnderstood)]
     return {
-        job.grant_id: _refusals(held[job.grant_id], succeeded.get(job.client_id))
-        for job in refused
-        if job.grant_id in held
+        a.attempt.job.grant_id: _refusals(held[a.attempt.job.grant_id], end, succeeded.get(a.attempt.job.client_id))
+        for a, end in zip(group, outcomes, strict=True)
+        if isinstance(end, NotUnderstood) and a.attempt.job.grant_id in held
     }
 
 
-def _refusals(row: Held, succeeded: datetime | None) -> Refusals:
+def _refusals(row: Held, end: NotUnderstood, succeeded: datetime | None) -> Refusals:
+    """What is known of one; refused in another word than before it begins anew, for that may have another cause."""
     witness = max(filter(None, (row.witness_at, succeeded)), default=None)
+    alike = row.refused_code == end.code
+    since = row.refused_since if alike else None
     return Refusals(
-        before=row.refusals,
-        since=row.refused_since,
-        witnessed=_is_after(witness, row.refused_since),
+        before=row.refusals if alike else 0,
+        since=since,
+        witnessed=_is_after(witness, since),
         all_refused=row.client_refused_since is not None and not _is_after(witness, row.client_refused_since),
         proven=row.credentials_proven,
     )

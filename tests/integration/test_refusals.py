@@ -74,6 +74,18 @@ def test_from_the_third_refusal_on_a_grant_is_asked_hourly_while_others_succeed(
     assert harness.letters(dead) == []
 
 
+def test_three_refusals_in_different_words_are_not_three_alike(harness: Harness, client: int) -> None:
+    grant = harness.grant(client)
+    for answer in (WITHDRAWN, BAD_TOKEN, WITHDRAWN):
+        harness.until_due(grant)
+        harness.run("update evergrant.grants set doubt_since = null")
+        ask_all(harness, client, dead={grant}, answer=answer)
+        harness.grant(client, f"well-{harness.row(grant)['attempts']}")
+        ask_all(harness, client, dead={grant})
+    assert (harness.row(grant)["refusals"], harness.row(grant)["refused_code"]) == (1, "unauthorized_client")
+    assert wait_of(harness, grant) < 11 * MINUTE
+
+
 def test_a_success_forgets_the_refusals(harness: Harness, client: int) -> None:
     grant = harness.grant(client)
     harness.ask(client, WITHDRAWN)
@@ -85,7 +97,7 @@ def test_a_success_forgets_the_refusals(harness: Harness, client: int) -> None:
 def test_a_success_that_the_release_before_stored_forgets_them_too(harness: Harness, client: int) -> None:
     grant = harness.grant(client)
     harness.ask(client, WITHDRAWN)
-    harness.set(grant, refusals=7)
+    harness.set(grant, refusals=7, refused_code="unauthorized_client")
     harness.run("update evergrant.grants set refreshed_at = clock_timestamp(), due_at = clock_timestamp()")
     harness.ask(client, WITHDRAWN)
     assert harness.row(grant)["refusals"] == 1

@@ -56,6 +56,8 @@ class Refused:
         in_a_dialect = self._word is not None and row["last_error_code"] == self._word
         if dead and in_a_dialect and row["status"] == "active":
             self._runs.setdefault(row["id"], []).append(self._tables.now)
+        elif row["refused_code"] != self._word:
+            self.forget(row["id"])  # in another word, of a fault: what was refused before may have had another cause
 
     def begun(self, row: Row) -> None:
         """An attempt was begun."""

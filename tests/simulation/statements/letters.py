@@ -118,6 +118,7 @@ def ask_now(tables: Tables, p: Parameters) -> None:
             failing_for=timedelta(0),
             refusals=0,
             refused_since=None,
+            refused_code=None,
             claimed_at=None,
             claim_no=grant["claim_no"] + 1,
             due_at=tables.now,

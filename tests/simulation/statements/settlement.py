@@ -29,6 +29,7 @@ NO_FACTS: dict[str, Any] = {
     "failing_since": None,
     "refusals": 0,
     "refused_since": None,
+    "refused_code": None,
     "last_error_code": None,
     "last_error_http_status": None,
     "last_error_at": None,
@@ -64,6 +65,7 @@ def _held(tables: Tables, grant: Row, at: datetime) -> Row:
         "has_letter": has_letter(tables, grant["id"], "refresh"),
         "refusals": grant["refusals"] if still else 0,
         "refused_since": grant["refused_since"] if still else None,
+        "refused_code": grant["refused_code"],
         "client_refused_since": valve["refused_since"],
         "witness_at": valve["witness_at"],
         "credentials_proven": valve["credentials_proven_no"] == client["credentials_no"],
@@ -283,9 +285,10 @@ def _end(tables: Tables, grant: Row, attempt: Row, at: datetime) -> Row:
         "last_error_at": at,
     }
     if attempt["refused"] and grant["generation"] == attempt["generation"]:
-        still = _still_refused(grant)
-        changed["refusals"] = (grant["refusals"] if still else 0) + 1
-        changed["refused_since"] = grant["refused_since"] if still else at
+        alike = _still_refused(grant) and grant["refused_code"] == attempt["code"]
+        changed["refusals"] = grant["refusals"] + 1 if alike else 1
+        changed["refused_since"] = grant["refused_since"] if alike else at
+        changed["refused_code"] = attempt["code"]
     if may_judge:
         changed |= _judgement(tables, grant, attempt, at)
     tables.change(grant, **changed)

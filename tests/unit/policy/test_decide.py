@@ -105,6 +105,7 @@ ROW = Held(
     has_letter=False,
     refusals=0,
     refused_since=None,
+    refused_code="unauthorized_client",
     client_refused_since=None,
     witness_at=None,
     credentials_proven=True,
@@ -324,6 +325,13 @@ def test_the_third_refusal_of_a_grant_while_others_succeed_is_the_last_within_th
     assert ended(WITHDRAWN, row=ALONE._replace(refusals=9)).due_at == NOW + timedelta(hours=1)
 
 
+def test_refused_in_another_word_it_begins_anew_for_that_may_have_another_cause() -> None:
+    row = ALONE._replace(refusals=9, refused_since=NOW - DAY, refused_code="http_403")
+
+    assert ended(WITHDRAWN, row=row).due_at == NOW + SETTINGS.suspect_wait
+    assert decided(WITHDRAWN, row=row).letters == {}
+
+
 @pytest.mark.parametrize(
     "row",
     [
@@ -375,7 +383,13 @@ def test_silence_alone_is_never_death() -> None:
 
 
 def test_after_a_day_of_our_own_wrong_configuration_a_letter_says_so_and_the_grant_stays_active() -> None:
-    row = ROW._replace(failing_since=NOW - DAY, refusals=90, refused_since=NOW - DAY, client_refused_since=NOW - DAY)
+    row = ROW._replace(
+        failing_since=NOW - DAY,
+        refusals=90,
+        refused_since=NOW - DAY,
+        refused_code="invalid_client",
+        client_refused_since=NOW - DAY,
+    )
     made = decided(Response(401, body=b'{"error":"invalid_client"}'), row=row)
 
     assert made.letters == {GRANT: "our_configuration"}
