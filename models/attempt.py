@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 import settings
 from models.claim import Job
 from models.rows import made_of
+from models.states.grant import GrantStatus
 
 
 class Started(NamedTuple):
@@ -158,7 +159,7 @@ def start(
     jobs: Sequence[Job],
     *,
     journal_id: int,
-    status: str = "active",
+    status: str = GrantStatus.ACTIVE,
     tick: UUID | None = None,
     now: datetime | None = None,
 ) -> list[Started]:

@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from models.settlement import notify
+from models.states.revocation import RevocationStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,7 @@ def pending_revocations(connection: Connection, client_id: int, refs: Sequence[s
 def retire(connection: Connection, grant_id: UUID, *, at_once: bool, who: str) -> None:
     """Send a replaced row to its end: at once, or when its successor's end comes."""
     connection.execute(RETIRE, {"id": grant_id})
-    status = "queued" if at_once else "waiting"
+    status = RevocationStatus.QUEUED if at_once else RevocationStatus.WAITING
     connection.execute(REPLACE, {"id": grant_id, "status": status, "who": who})
 
 

@@ -12,8 +12,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from models import event
-
-HANDED_OVER = "handed_over"
+from models.states.event import EventType
 
 PAUSE = text("""
 with mine as (
@@ -105,7 +104,7 @@ def ready(connection: Connection, ids: Sequence[UUID]) -> Iterator[Leaving]:
 
 def note(connection: Connection, ids: Sequence[UUID], *, who: str) -> None:
     """Record that they have left."""
-    event.of_grants(connection, ids, "grant.handed_over", actor=who)
+    event.of_grants(connection, ids, EventType.GRANT_HANDED_OVER, actor=who)
 
 
 def take_back(connection: Connection, ids: Sequence[UUID], *, active: Sequence[UUID]) -> list[str]:

@@ -14,6 +14,9 @@ from uuid import UUID
 from sqlalchemy import Connection, RowMapping, text
 
 from models import event
+from models.states.client import Keep
+from models.states.event import EventType
+from models.states.grant import GrantStatus
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def add_client(connection: Connection, name: str, registration: Registration, *,
     if made is None:
         raise ClientExists(name)
     connection.execute(text("insert into evergrant.valves (client_id) values (:id)"), {"id": made})
-    event.of_client(connection, made, "client.added", actor=who)
+    event.of_client(connection, made, EventType.CLIENT_ADDED, actor=who)
     return int(made)
 
 
@@ -85,9 +88,9 @@ def set_client(connection: Connection, client_id: int, registration: Registratio
     """Replace everything about a client but its name, provider and secret."""
     connection.execute(text(UPDATE_CLIENT), {"id": client_id, **registration.row()})
     connection.execute(CANARY_NOW, {"id": client_id})
-    if registration.keep == "warm":
+    if registration.keep == Keep.WARM:
         connection.execute(WAKE, {"client_id": client_id, "grant_id": None, "who": who})
-    event.of_client(connection, client_id, "client.changed", actor=who)
+    event.of_client(connection, client_id, EventType.CLIENT_CHANGED, actor=who)
 
 
 # Whoever slept is due in days: kept warm from now on, it is refreshed at once, and then in time by itself.
@@ -114,21 +117,21 @@ def set_client_secret(connection: Connection, client_id: int, sealed: bytes, *, 
         where id = :id"""
     connection.execute(text(query), {"id": client_id, "sealed": sealed})
     connection.execute(CANARY_NOW, {"id": client_id})
-    event.of_client(connection, client_id, "client.secret_changed", actor=who)
+    event.of_client(connection, client_id, EventType.CLIENT_SECRET_CHANGED, actor=who)
 
 
 def pause_client(connection: Connection, client_id: int, *, who: str) -> None:
     """Stop everything that is sent for a client, revocations excepted."""
     query = "update evergrant.valves set paused_by_operator = true where client_id = :id"
     connection.execute(text(query), {"id": client_id})
-    event.of_client(connection, client_id, "client.paused", actor=who)
+    event.of_client(connection, client_id, EventType.CLIENT_PAUSED, actor=who)
 
 
 def resume_client(connection: Connection, client_id: int, *, who: str) -> None:
     """Lift the operator's pause; a valve that shut by itself opens by its canary only."""
     query = "update evergrant.valves set paused_by_operator = false where client_id = :id"
     connection.execute(text(query), {"id": client_id})
-    event.of_client(connection, client_id, "client.resumed", actor=who)
+    event.of_client(connection, client_id, EventType.CLIENT_RESUMED, actor=who)
     _wake(connection)
 
 
@@ -145,19 +148,21 @@ def accept_deaths(connection: Connection, client_id: int, *, who: str) -> bool:
         where client_id = :id and deaths_held_at is not null returning client_id"""
     held = connection.execute(text(query), {"id": client_id}).scalar() is not None
     if held:
-        event.of_client(connection, client_id, "client.deaths_accepted", actor=who)
+        event.of_client(connection, client_id, EventType.CLIENT_DEATHS_ACCEPTED, actor=who)
         _wake(connection)
     return held
 
 
 def pause_grants(connection: Connection, ids: Sequence[UUID], *, who: str) -> set[UUID]:
     """Pause those that are active; returns them."""
-    return _set_status(connection, ids, before="active", after="paused", kind="grant.paused", who=who)
+    change = {"before": GrantStatus.ACTIVE, "after": GrantStatus.PAUSED}
+    return _set_status(connection, ids, **change, kind=EventType.GRANT_PAUSED, who=who)
 
 
 def resume_grants(connection: Connection, ids: Sequence[UUID], *, who: str) -> set[UUID]:
     """Resume those that are paused, and only those; returns them."""
-    done = _set_status(connection, ids, before="paused", after="active", kind="grant.resumed", who=who)
+    change = {"before": GrantStatus.PAUSED, "after": GrantStatus.ACTIVE}
+    done = _set_status(connection, ids, **change, kind=EventType.GRANT_RESUMED, who=who)
     _wake(connection)
     return done
 
@@ -179,9 +184,9 @@ def set_grant(connection: Connection, grant_id: UUID, *, labels: Mapping[str, An
         where id = :id returning client_id"""
     wanted = {"id": grant_id, "labels": json.dumps(labels), "keep": keep}
     client_id = connection.execute(text(query), wanted).scalar_one()
-    if keep == "warm":
+    if keep == Keep.WARM:
         connection.execute(WAKE, {"client_id": client_id, "grant_id": grant_id, "who": who})
-    event.of_grants(connection, [grant_id], "grant.changed", actor=who)
+    event.of_grants(connection, [grant_id], EventType.GRANT_CHANGED, actor=who)
 
 
 REQUEST_REFRESH = """

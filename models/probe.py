@@ -7,6 +7,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from models.states.grant import GrantStatus
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
@@ -37,7 +39,7 @@ returning g.id as grant_id, g.claim_no, g.status, idle.was_due_in, g.sealed_refr
 
 
 def take(
-    connection: Connection, grant_id: UUID, *, lease: timedelta, statuses: Sequence[str] = ("active",)
+    connection: Connection, grant_id: UUID, *, lease: timedelta, statuses: Sequence[str] = (GrantStatus.ACTIVE,)
 ) -> Taken | None:
     """Claim one grant; None where it has another status, is under way, or being revoked."""
     parameters = {"id": grant_id, "lease": lease, "statuses": list(statuses)}

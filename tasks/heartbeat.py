@@ -14,6 +14,8 @@ import structlog
 from models import installation, process
 from models import journal as register
 from models.database import transaction
+from models.states.installation import DatabaseState
+from models.states.process import ProcessKind
 from tasks.runtime import clock, runtime
 from tasks.runtime.runtime import Workplace
 from tasks.settling import recover, replay
@@ -87,7 +89,7 @@ class Heartbeat:
 
     def _say_alive(self) -> None:
         with transaction() as connection:
-            facts: dict[str, Any] = {"kind": "worker", "host": socket.gethostname(), "pid": os.getpid()}
+            facts: dict[str, Any] = {"kind": ProcessKind.WORKER, "host": socket.gethostname(), "pid": os.getpid()}
             process.see(connection, self.id, **facts, metrics_port=self.metrics_port)
             register.see(connection, self.place.journal_id)
 
@@ -101,7 +103,7 @@ def begin(*, metrics_port: int | None = None) -> None:
     _refuse_forgetful_server()
     place = runtime.here(keep, settle)
     state = recover.look(place, thoroughly=True)
-    if state != "fit":
+    if state != DatabaseState.FIT:
         log.error("worker.database_unfit", state=state, remedy="evergrant db check")
     heartbeat = Heartbeat(place, metrics_port=metrics_port)
     _heartbeat[:] = [heartbeat]

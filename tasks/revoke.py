@@ -27,11 +27,17 @@ from models.claim import Job
 from models.database import AWAY, transaction
 from models.revocation import Branch, Task
 from models.sealing.keys import VaultError
+from models.states.dead_letter import LetterKind, Resolution
+from models.states.event import EventType
+from models.states.former_token import PairKind
+from models.states.grant import GrantStatus
+from models.states.revocation import Because, Evidence
 from tasks.journal import End, JournalBroken
 from tasks.liveness import Liveness, NotYet
 from tasks.oauth import messages
 from tasks.oauth.messages import Request
-from tasks.oauth.provider import Reach, Rotation
+from tasks.oauth.provider import Reach
+from tasks.oauth.rotation import Rotation
 from tasks.policy.outcome import (
     Accepted,
     Life,
@@ -64,8 +70,8 @@ AT_ONCE = frozenset({"refreshed_first", "expired_meanwhile", "another_pair_arriv
 class Conclusion:
     """How far a grant's end is known, and why no further."""
 
-    evidence: str
-    because: list[str] = field(default_factory=list)
+    evidence: Evidence
+    because: list[Because] = field(default_factory=list)
     access_tokens_end_by: datetime | None = None  # older ones, which no revocation of ours has reached
 
 
@@ -80,7 +86,7 @@ def revoke(jobs: Any = None, **_later: Any) -> None:
 
 def begin(place: Workplace, job: Job) -> list[Attempt]:
     """Start the revocation of a grant, where it is still ours."""
-    return start(place, [job], status="revoking", put_off=_put_off)
+    return start(place, [job], status=GrantStatus.REVOKING, put_off=_put_off)
 
 
 def _put_off(jobs: Sequence[tuple[UUID, int, timedelta]]) -> None:
@@ -134,13 +140,13 @@ class Ending(Liveness):
         seen = [self._end_branch(each) for each in living]
         older = self._older_access_ends_at(task)
         doubts = {
-            "older_access_tokens": older is not None,
-            "no_way_to_look": not all(seen),
-            "ever_in_doubt": task.ever_in_doubt,
-            "predecessors_dropped": task.predecessors_dropped,
+            Because.OLDER_ACCESS_TOKENS: older is not None,
+            Because.NO_WAY_TO_LOOK: not all(seen),
+            Because.EVER_IN_DOUBT: task.ever_in_doubt,
+            Because.PREDECESSORS_DROPPED: task.predecessors_dropped,
         }
         because = [name for name, applies in doubts.items() if applies]
-        return Conclusion("accepted" if because else "verified", because, older)
+        return Conclusion(Evidence.ACCEPTED if because else Evidence.VERIFIED, because, older)
 
     def _older_access_ends_at(self, task: Task) -> datetime | None:
         """Until when an access token may live that a refresh replaced and no revocation reaches; None: none does.
@@ -160,7 +166,7 @@ class Ending(Liveness):
             waiting = NotYet("waits_for_the_end_of_the_access_token", failed=False)
             waiting.wait = max(max(ends) - self.attempt.job.started_at, timedelta(seconds=1))
             raise waiting
-        return Conclusion("unsupported", ["no_revocation_endpoint"])
+        return Conclusion(Evidence.UNSUPPORTED, [Because.NO_REVOCATION_ENDPOINT])
 
     # Steps
 
@@ -169,8 +175,8 @@ class Ending(Liveness):
 
         Where the API is all that we can ask, a 401 after the revocation says something only if there was none before.
         """
-        if branch.kind == "predecessor" or branch.expired:
-            return branch.kind != "predecessor"
+        if branch.kind == PairKind.PREDECESSOR or branch.expired:
+            return branch.kind != PairKind.PREDECESSOR
         if self.provider.probe or not self._can_be_used(branch):
             return False
         life = self.looked.get(branch.refresh_fingerprint) or self._look_at_access(branch)
@@ -203,7 +209,7 @@ class Ending(Liveness):
         """
         if self.provider.rotation is not Rotation.ON_USE:
             return []
-        predecessors = [each for each in branches if each.kind == "predecessor" and not each.dead]
+        predecessors = [each for each in branches if each.kind == PairKind.PREDECESSOR and not each.dead]
         dead: list[Branch] = []
         for used in branches:
             killed = [each for each in predecessors if each.precedes(used)]
@@ -257,7 +263,7 @@ class Ending(Liveness):
         """
         if self.provider.probe:
             return self._probe(branch)
-        if branch.kind == "predecessor" and self._has_expired(branch):
+        if branch.kind == PairKind.PREDECESSOR and self._has_expired(branch):
             return Life.UNTOLD
         opened = self._can_be_used(branch) and self.looked.get(branch.refresh_fingerprint) is Life.ALIVE
         life = self._look_at_access(branch) if opened else Life.UNTOLD
@@ -299,12 +305,14 @@ class Ending(Liveness):
                 raise NotYet("another_pair_arrived", failed=False)
             self._note_end(task, evidence)
             revocation.done(connection, job.grant_id, evidence=evidence)
-            for kind in ("refresh", "revoke"):
-                dead_letter.close(connection, [job.grant_id], kind=kind, resolution="revoked", resolved_by=ACTOR)
+            for kind in LetterKind:
+                dead_letter.close(
+                    connection, [job.grant_id], kind=kind, resolution=Resolution.REVOKED, resolved_by=ACTOR
+                )
             data = {"evidence": evidence, "because": end.because}
             if end_by is not None:
                 data["access_tokens_end_by"] = end_by.astimezone(UTC).isoformat()
-            event.of_grants(connection, [job.grant_id], "grant.revoked", reason=task.reason, data=data)
+            event.of_grants(connection, [job.grant_id], EventType.GRANT_REVOKED, reason=task.reason, data=data)
         took = job.started_at - task.requested_at + (clock.boot() - self.attempt.begun)
         meters.REVOCATIONS.add([((self.attempt.registered.known.name, evidence), took)])
         log.info("revoke", ref=job.ref, grant_id=str(job.grant_id), outcome=evidence, requests=self.requests)
@@ -356,11 +364,11 @@ class Ending(Liveness):
         dead_letter.write(
             connection,
             self.attempt.job.grant_id,
-            kind="revoke",
+            kind=LetterKind.REVOKE,
             cause=end.code,
             detail=None if end.http_status is None else f"HTTP {end.http_status}",
             attempts=row["attempts"],
             first_failed_at=row["failing_since"],
             revocation_id=task.id,
         )
-        event.of_grants(connection, [self.attempt.job.grant_id], "revocation.dead", reason=end.code)
+        event.of_grants(connection, [self.attempt.job.grant_id], EventType.REVOCATION_DEAD, reason=end.code)

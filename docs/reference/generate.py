@@ -19,6 +19,10 @@ sys.path.insert(0, str(ROOT))
 import click  # noqa: E402
 from pydantic.fields import FieldInfo  # noqa: E402
 
+from models.states.client import ClientState  # noqa: E402
+from models.states.dead_letter import Cause  # noqa: E402
+from models.states.grant import ConsentReason, GrantStatus, PauseReason  # noqa: E402
+from models.states.revocation import Because, Evidence, RevocationStatus  # noqa: E402
 from settings import PREFIX, Settings  # noqa: E402
 from tasks.policy.outcome import Finding  # noqa: E402
 from tasks.policy.rotation import RotationFinding  # noqa: E402
@@ -26,7 +30,6 @@ from worker.cli import cli  # noqa: E402
 from worker.cli.commands import Command, Group  # noqa: E402
 from worker.cli.failures import ExitCode  # noqa: E402
 from worker.cli.grant_probe import EXIT_CODES as EXIT_CODES_OF_PROBES  # noqa: E402
-from worker.cli.grants import HANDED_OVER, STATUSES  # noqa: E402
 from worker.cli.rotation_probe import FAILED as FAILED_ROTATION_PROBES  # noqa: E402
 from worker.cli.translations import CONNECT, snake  # noqa: E402
 from worker.embedded.errors import EmbeddedError  # noqa: E402
@@ -73,46 +76,14 @@ EXIT_CODES = {
     ExitCode.BROKEN_PIPE: "whoever read the output left, as `head` does",
 }
 ENUMERATIONS: dict[str, Mapping[str, str]] = {
-    "status of a grant": STATUSES,
-    "reason of a grant that needs consent": {
-        "response_lost": "an answer was lost, and with it the only copy of its refresh token",
-        "revoked_or_expired": "the provider refuses its refresh token",
-    },
-    "reason of a grant that is paused": {
-        HANDED_OVER: "another home keeps it: `grants export --handover`",
-    },
-    "cause of a dead letter": {
-        "response_lost": "as above",
-        "revoked_or_expired": "as above",
-        "gave_up": "it failed for a day in which others succeeded; it is still asked every hour",
-        "refused": "the provider refused it alone for a day, in words of its own; it is still asked every hour",
-        "our_configuration": "the provider refused us for a day: the client's id, secret or settings are wrong",
-    },
-    "status of a revocation": {
-        "queued": "it will be worked on",
-        "waiting": "it waits for the end of the grant that took its place",
-        "done": "the grant is dead, as its evidence says",
-        "dead": "the provider could not be made to do it; a dead letter tells",
-    },
-    "evidence of a revocation": {
-        "verified": "every token ever received was seen to be dead",
-        "accepted": "the provider said yes, and there was no way to look",
-        "unsupported": "the provider has no revocation endpoint",
-    },
-    "because, of a revocation": {
-        "ever_in_doubt": "an answer was lost, and may have held a pair that nobody knows",
-        "predecessors_dropped": "more predecessors than are kept may have lived",
-        "older_access_tokens": "a revocation kills one pair there, and an access token that was replaced may live "
-        "until `access_tokens_end_by`",
-        "no_way_to_look": "neither a probe nor the API told of every pair that it is dead",
-        "no_revocation_endpoint": "the provider has none; the grant was blocked until its access token had ended",
-    },
-    "state of a client": {
-        "open": "requests are sent",
-        "paused": "an operator stopped it",
-        "shut": "the breaker stopped it; one request at a time tries whether it may open",
-        "holding": "unusually many grants were refused at once, so their verdicts are held",
-    },
+    "status of a grant": GrantStatus.meanings(),
+    "reason of a grant that needs consent": ConsentReason.meanings(),
+    "reason of a grant that is paused": PauseReason.meanings(),
+    "cause of a dead letter": Cause.meanings(),
+    "status of a revocation": RevocationStatus.meanings(),
+    "evidence of a revocation": Evidence.meanings(),
+    "because, of a revocation": Because.meanings(),
+    "state of a client": ClientState.meanings(),
     "finding of a probe": {
         Finding.ALIVE: "the refresh token lives",
         Finding.DEAD: "it is dead, or another client's",
@@ -155,7 +126,11 @@ def error_codes() -> list[str]:
         for code in re.findall(r'code="([a-z_]+)"', path.read_text(encoding="utf-8"))
     }
     classes = [*CONNECT, *(kind.__name__ for kind in EmbeddedError.__subclasses__())]
-    made = {snake(name) for name in classes} | {f"probe_{each}" for each in EXIT_CODES_OF_PROBES} | set(STATUSES)
+    made = (
+        {snake(name) for name in classes}
+        | {f"probe_{each}" for each in EXIT_CODES_OF_PROBES}
+        | set(GrantStatus.meanings())
+    )
     made |= {f"rotation_{each}" for each in FAILED_ROTATION_PROBES}
     return sorted((written | made) - {"active"})
 

@@ -10,7 +10,7 @@ from models.database import transaction
 from simulator.call import Call
 from simulator.client import Client
 from tasks.oauth.messages import TokenSet
-from tasks.oauth.provider import Rotation
+from tasks.oauth.rotation import Rotation
 from tasks.runtime.registration import resolve, times_of
 from tests.simulation import faults
 from tests.simulation.episode import Episode

@@ -27,7 +27,7 @@ assert "tasks.claim" in sys.modules
         (VERSION, {"aiohttp", "alembic", "celery", "cryptography", "pydantic", "rich", "settings", "sqlalchemy"}),
         (HELP, {"aiohttp", "alembic", "celery", "cryptography", "pydantic", "rich", "settings", "sqlalchemy"}),
         (LIST, {"aiohttp", "alembic", "celery"}),
-        (BEAT, {"aiohttp", "alembic", "models.sealing.vault", "tasks.refresh", "tasks.oauth", "tenacity"}),
+        (BEAT, {"aiohttp", "alembic", "models.sealing.vault", "tasks.refresh", "tasks.oauth.provider", "tenacity"}),
     ],
     ids=["--version", "--help", "grants list", "beat"],
 )

@@ -9,9 +9,11 @@ from sqlalchemy import Connection, RowMapping
 from models import operator_actions
 from models.operator_actions import Registration
 from models.sealing.vault import Vault
+from models.states.client import ClientState, Keep
 from models.views import listing
 from settings import Settings
 from tasks.oauth import provider as files
+from tasks.oauth.rotation import Rotation
 from tasks.runtime.registration import resolve, times_of
 from worker.cli import keyrings, output, session
 from worker.cli.arguments import NAME, Duration, confirm, read_secret, yes_option
@@ -58,13 +60,13 @@ OPTIONS = (
     click.option("--burst", type=int, metavar="N", help="Requests under way at once."),
     click.option(
         "--rotation",
-        type=click.Choice([each.value for each in files.Rotation]),
+        type=click.Choice([each.value for each in Rotation]),
         help="What the provider does to the old refresh token.",
     ),
     click.option("--grace", type=Duration(), help="How long it lives at --rotation grace."),
     click.option("--body", type=click.Choice([each.value for each in files.Body]), help="How requests are written."),
     click.option("--auth", type=click.Choice([each.value for each in files.Auth]), help="Where the credentials go."),
-    click.option("--keep", type=click.Choice(["warm", "on-demand"]), help="Renew always, or when it is read."),
+    click.option("--keep", type=click.Choice([*Keep.meanings()]), help="Renew always, or when it is read."),
     click.option("--return-to", metavar="PREFIX", help="Where users may be sent after connecting."),
 )
 
@@ -247,7 +249,7 @@ def _registration(
     overrides = (before["overrides"] if before else {}) | said
     resolved = resolve(provider, overrides, settings)
     kept = {key: before[key] for key in ("client_id", "redirect_uri", "return_to", "keep")} if before else {}
-    kept = {"redirect_uri": None, "return_to": None, "keep": "warm"} | kept
+    kept = {"redirect_uri": None, "return_to": None, "keep": Keep.WARM} | kept
     now = {key: given[key] for key in ("client_id", *kept) if given.get(key) is not None}
     return Registration(
         provider=provider,
@@ -289,12 +291,12 @@ def _record(row: RowMapping) -> dict[str, Any]:
 def state(row: RowMapping) -> tuple[str, str | None]:
     """What the valve lets through, and why not more."""
     if row["paused_by_operator"]:
-        return "paused", "by an operator"
+        return ClientState.PAUSED, "by an operator"
     if row["paused_until"] is not None:
-        return "shut", row["pause_reason"]
+        return ClientState.SHUT, row["pause_reason"]
     if row["deaths_held_at"] is not None:
-        return "holding", "unusually many grants were refused: see `clients accept-deaths`"
-    return "open", None
+        return ClientState.HOLDING, "unusually many grants were refused: see `clients accept-deaths`"
+    return ClientState.OPEN, None
 
 
 def _endpoints(row: RowMapping, settings: Settings) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 from models import database, installation, journal, migrations
 from models.installation import Identity, adopt, adopted, observed, remember
 from models.sealing import key_use
+from models.states.installation import DatabaseState
 from settings import Settings, unknown_variables
 from worker.cli import keyrings, output, session
 from worker.cli.arguments import confirm, yes_option
@@ -73,10 +74,10 @@ def adopt_(*, yes: bool, as_json: bool) -> None:
     with session.transaction() as connection:
         here, before = observed(connection, environment), adopted(connection)
         state = installation.state(connection, environment)
-    if state == "fit":
+    if state == DatabaseState.FIT:
         output.done(asdict(here), "This database is adopted already; nothing to do.", as_json=as_json)
         return
-    if state == "rewound":
+    if state == DatabaseState.REWOUND:
         _go_on_without(settings, here, yes=yes, as_json=as_json)
         return
     _show_both(before, here)
@@ -167,7 +168,7 @@ def _foreign(connection: Connection, environment: str) -> list[dict[str, Any]]:
     here, before = observed(connection, environment), adopted(connection)
     if before is None:
         return [_finding("adopted", "no database was adopted", "evergrant db upgrade")]
-    if installation.state(connection, environment) == "rewound":
+    if installation.state(connection, environment) == DatabaseState.REWOUND:
         awaited = ", ".join(f"{each.id} of {each.host}" for each in installation.not_replayed(connection))
         remedy = "start a worker where they are; where one is gone for good: evergrant db adopt"
         return [_finding("commits", f"some may be missing; not replayed yet: journals {awaited or 'none'}", remedy)]

@@ -7,6 +7,7 @@ from sqlalchemy import RowMapping
 
 from models.redrive import discard as discard_letters
 from models.redrive import redrive as redrive_letters
+from models.states.dead_letter import Cause
 from models.views import listing
 from worker.cli import output, session
 from worker.cli.arguments import client_option, confirm, named, yes_option
@@ -26,11 +27,11 @@ COLUMNS = [
     Column("resolution", spare=3),
 ]
 NEXT = {
-    "response_lost": "evergrant grants connect {grant}",
-    "revoked_or_expired": "evergrant grants connect {grant}",
-    "gave_up": "evergrant dead-letters redrive {id}",
-    "refused": "if the provider's word for it means that the user withdrew: evergrant grants connect {grant}",
-    "our_configuration": "check the client's id and secret, then: evergrant dead-letters redrive {id}",
+    Cause.RESPONSE_LOST: "evergrant grants connect {grant}",
+    Cause.REVOKED_OR_EXPIRED: "evergrant grants connect {grant}",
+    Cause.GAVE_UP: "evergrant dead-letters redrive {id}",
+    Cause.REFUSED: "if the provider's word for it means that the user withdrew: evergrant grants connect {grant}",
+    Cause.OUR_CONFIGURATION: "check the client's id and secret, then: evergrant dead-letters redrive {id}",
 }
 cause_option = click.option("--cause", metavar="C", help="Such as revoked_or_expired or gave_up.")
 ids_argument = click.argument("ids", metavar="ID...", type=int, nargs=-1, required=True)

@@ -8,11 +8,12 @@ import click
 from sqlalchemy import RowMapping
 
 from models.sealing import key_use
+from models.states.grant import GrantStatus
 from models.views import listing
 from worker.cli import keyrings, output, session
 from worker.cli.arguments import Duration, client_option, grouped, label_option, ref_argument
 from worker.cli.commands import Command
-from worker.cli.grants import STATUSES, record
+from worker.cli.grants import record
 from worker.cli.output import Column, json_option
 
 COLUMNS = [
@@ -37,7 +38,9 @@ COLUMNS = [
     """,
 )
 @client_option
-@click.option("--status", type=click.Choice([*STATUSES, "all"]), help="Without it all but the revoked are listed.")
+@click.option(
+    "--status", type=click.Choice([*GrantStatus.meanings(), "all"]), help="Without it all but the revoked are listed."
+)
 @label_option
 @click.option("--due-within", type=Duration(), metavar="10m", help="Only what is due by then.")
 @json_option

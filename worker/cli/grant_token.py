@@ -7,6 +7,7 @@ from uuid import UUID
 import click
 
 from models import operator_actions
+from models.states.grant import GrantStatus
 from models.views import access_token, listing
 from models.views.access_token import TokenState
 from worker.cli import keyrings, session
@@ -81,20 +82,20 @@ def _refuse_hopeless(state: TokenState) -> None:
     """
     grant = named(state.ref, state.client)
     match state.status:
-        case "needs_consent":
+        case GrantStatus.NEEDS_CONSENT:
             raise Failure(
                 code="needs_consent",
                 message=f"{state.ref} needs its user's consent again ({state.reason})",
                 next_step=f"run `evergrant grants connect {grant}`",
                 exit_code=ExitCode.HUMAN,
             )
-        case "paused":
+        case GrantStatus.PAUSED:
             raise Failure(
                 code="paused",
                 message=f"{state.ref} is paused and its access token is too old",
                 next_step=f"run `evergrant grants resume {grant}`",
             )
-        case "revoking" | "revoked":
+        case GrantStatus.REVOKING | GrantStatus.REVOKED:
             raise Failure(
                 code="revoked",
                 message=f"{state.ref} is {state.status}",

@@ -9,6 +9,9 @@ import click
 from sqlalchemy import Connection
 
 from models import operator_actions
+from models.states.client import Keep
+from models.states.grant import GrantStatus
+from models.states.revocation import RevocationStatus
 from models.views import listing
 from models.views.listing import Located
 from worker.cli import output, session
@@ -73,7 +76,7 @@ def pause(refs: tuple[str, ...], *, client: str | None, as_json: bool) -> None:
         located = listing.locate(connection, read_refs(refs), client)
         operator_actions.pause_grants(connection, [each.id for each in located], who=settings.who)
         after = _statuses(connection, located)
-    _tell_statuses(located, after, wanted="paused", as_json=as_json)
+    _tell_statuses(located, after, wanted=GrantStatus.PAUSED, as_json=as_json)
 
 
 @click.command(
@@ -100,14 +103,14 @@ def resume(refs: tuple[str, ...], *, client: str | None, as_json: bool) -> None:
         after = _statuses(connection, located)
     if not located:
         click.echo("Nothing to resume; a grant that was handed over is resumed by its ref alone.", err=True)
-    _tell_statuses(located, after, wanted="active", as_json=as_json)
+    _tell_statuses(located, after, wanted=GrantStatus.ACTIVE, as_json=as_json)
 
 
 @click.command("set", cls=Command, example="evergrant grants set customer-42 --label org=8f2 --keep on-demand")
 @ref_argument
 @client_option
 @label_option
-@click.option("--keep", type=click.Choice(["warm", "on-demand"]), help="Renew always, or when it is read.")
+@click.option("--keep", type=click.Choice([*Keep.meanings()]), help="Renew always, or when it is read.")
 @json_option
 def set_(ref: str, *, client: str | None, labels: tuple[tuple[str, str], ...], keep: str | None, as_json: bool) -> None:
     """Change a grant's labels, or how it is kept; `--label key=` takes a label away."""
@@ -159,7 +162,7 @@ def revoke(
         what = {name: row[name] for name in ("id", "ref", "client", "status", "evidence")}
         told = f"{row['ref']}: revocation {row['id']} is {row['status']}"
         output.done(what, told + (f" ({row['evidence']})." if row["evidence"] else "."), as_json=as_json)
-    fail_for_dead([row["ref"] for row in ended if row and row["status"] == "dead"])
+    fail_for_dead([row["ref"] for row in ended if row and row["status"] == RevocationStatus.DEAD])
 
 
 def counted(names: list[str]) -> str:
@@ -187,7 +190,7 @@ def _wait_for_revocations(ids: list[int], *, timeout: timedelta) -> None:
     def ended() -> bool:
         with session.transaction() as connection:
             rows = [listing.revocation(connection, each) for each in ids]
-        return all(row is not None and row["status"] in ("done", "dead") for row in rows)
+        return all(row is not None and row["status"] in (RevocationStatus.DONE, RevocationStatus.DEAD) for row in rows)
 
     if not wait_until(ended, timeout=timeout):
         raise ran_out(timeout, "the revocations", "evergrant revocations list")
@@ -222,12 +225,12 @@ def _refuse_unless_active(located: Iterable[Located]) -> None:
 
     """
     for each in located:
-        if each.status != "active":
+        if each.status != GrantStatus.ACTIVE:
             raise Failure(
                 code=each.status,
                 message=f"{each.ref} is {each.status}, so nothing was asked",
                 next_step=f"see `evergrant grants show {named(each.ref, each.client)}`",
-                exit_code=ExitCode.HUMAN if each.status == "needs_consent" else ExitCode.FAILED,
+                exit_code=ExitCode.HUMAN if each.status == GrantStatus.NEEDS_CONSENT else ExitCode.FAILED,
             )
 
 

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, RowMapping
 
 from models import journal as register
 from models.journal import Standing
+from models.states.journal import JournalState
 from models.views import fleet, listing
 from settings import Settings
 from tasks.journal import held, journal_ids
@@ -39,7 +40,7 @@ def list_(*, everything: bool, as_json: bool) -> None:
     """List the journals that are not drained, who holds each, and how many grants in doubt wait for it."""
     with session.reading() as connection:
         records = [_record(row) for row in listing.journals(connection)]
-    shown = [each for each in records if everything or each["state"] == "open"]
+    shown = [each for each in records if everything or each["state"] == JournalState.OPEN]
     output.rows(shown, COLUMNS, as_json=as_json, nothing="No journal is open: every one is drained.")
 
 
@@ -67,7 +68,12 @@ def abandon(id: int, *, yes: bool, as_json: bool) -> None:  # noqa: A002  # the 
         found = _standing(connection, id)
         _refuse_what_is_not_gone(found, settings)
         register.abandon(connection, id, by=settings.who)
-    record = {"id": id, "state": "abandoned", "grants_waited": found.grants_waiting, "abandoned_by": settings.who}
+    record = {
+        "id": id,
+        "state": JournalState.ABANDONED,
+        "grants_waited": found.grants_waiting,
+        "abandoned_by": settings.who,
+    }
     told = "Grants in doubt that waited for it go on as they fall due." if found.grants_waiting else ""
     output.done(record, f"Journal {id} is abandoned. {told}".rstrip(), as_json=as_json)
 
@@ -88,8 +94,8 @@ def _is_over(found: Standing, *, as_json: bool) -> bool:
     """Tell where nobody waits for a journal any longer."""
     if found.drained_at is None and found.abandoned_at is None:
         return False
-    state = "drained" if found.drained_at else "abandoned"
-    by = f" by {output.cell(found.abandoned_by)}" if found.abandoned_by and state == "abandoned" else ""
+    state = JournalState.DRAINED if found.drained_at else JournalState.ABANDONED
+    by = f" by {output.cell(found.abandoned_by)}" if found.abandoned_by and state == JournalState.ABANDONED else ""
     record = {"id": found.id, "state": state, "grants_waited": 0, "abandoned_by": found.abandoned_by}
     output.done(record, f"Journal {found.id} was {state}{by} already; nobody waits for it.", as_json=as_json)
     return True
@@ -131,12 +137,12 @@ def _waiting(found: Standing) -> str:
 
 
 def _record(row: RowMapping) -> dict[str, Any]:
-    state = "abandoned" if row["abandoned_at"] else "drained" if row["drained_at"] else "open"
+    ended = JournalState.ABANDONED if row["abandoned_at"] else JournalState.DRAINED if row["drained_at"] else None
     return {
         "id": row["id"],
         "host": row["host"],
         "process": row["process"],
-        "state": state,
+        "state": ended or JournalState.OPEN,
         "grants_waiting": row["grants_waiting"],
         "opened_at": row["opened_at"],
         "seen_at": row["seen_at"],

@@ -7,8 +7,10 @@ from typing import Any
 import click
 from sqlalchemy import RowMapping
 
+from models.states.client import Keep
 from models.views import fleet, listing
-from tasks.oauth.provider import Provider, Rotation, requests_per_minute
+from tasks.oauth.provider import Provider, requests_per_minute
+from tasks.oauth.rotation import Rotation
 from tasks.policy.plan import Load, Plan, plan
 from tasks.runtime.registration import resolve
 from worker.cli import output, session
@@ -133,7 +135,7 @@ def _load(
     grants: int | None,
     rate: str | None,
     life: timedelta | None,
-    keep: str = "warm",
+    keep: str = Keep.WARM,
     life_seen: tuple[float, int] = (0.0, 0),
 ) -> Load:
     del rate  # it is the provider's by now
@@ -141,7 +143,7 @@ def _load(
     if life is None and (ends := life_seen[0] + life_seen[1] / default.total_seconds()):
         life = timedelta(seconds=warm / ends)
     if grants is not None:
-        warm, on_demand = (grants, 0) if keep == "warm" else (0, grants)
+        warm, on_demand = (grants, 0) if keep == Keep.WARM else (0, grants)
     return Load(
         warm=warm,
         life=life or default,

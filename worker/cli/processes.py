@@ -7,6 +7,7 @@ import warnings
 import click
 
 import settings as configuration
+from models.states.process import ProcessKind
 from worker.cli import output, session
 from worker.cli.commands import Command
 from worker.cli.failures import ExitCode, Failure
@@ -59,7 +60,7 @@ def up(*, workers: int | None, concurrency: int | None) -> None:
 def worker(*, concurrency: int | None, check: bool, as_json: bool) -> None:
     """Run one worker: it talks to the providers."""
     if check:
-        _check("worker", as_json=as_json)
+        _check(ProcessKind.WORKER, as_json=as_json)
         return
     from worker.cli import keyrings
 
@@ -96,7 +97,7 @@ def worker(*, concurrency: int | None, check: bool, as_json: bool) -> None:
 def beat(*, check: bool, as_json: bool) -> None:
     """Run one beat: it claims what is due. Any number may run."""
     if check:
-        _check("beat", as_json=as_json)
+        _check(ProcessKind.BEAT, as_json=as_json)
         return
     settings = session.prepared()
     _refuse_a_database_that_does_not_fit()
@@ -118,7 +119,7 @@ def beat(*, check: bool, as_json: bool) -> None:
 def web(*, check: bool, as_json: bool) -> None:
     """Run one web: it hands out tokens over HTTP, and serves metrics. Any number may run."""
     if check:
-        _check("web", as_json=as_json)
+        _check(ProcessKind.WEB, as_json=as_json)
         return
     settings = session.prepared()
     _refuse_a_database_that_does_not_fit()

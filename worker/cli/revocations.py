@@ -5,6 +5,7 @@ from typing import Any
 import click
 from sqlalchemy import Connection, RowMapping
 
+from models.states.revocation import RevocationStatus
 from models.views import history, listing
 from worker.cli import output, session
 from worker.cli.arguments import client_option
@@ -35,7 +36,7 @@ def revocations() -> None:
 
 @revocations.command("list", cls=Command, example="evergrant revocations list --status queued")
 @client_option
-@click.option("--status", type=click.Choice(["queued", "waiting", "done", "dead"]), help="Only these.")
+@click.option("--status", type=click.Choice([*RevocationStatus.meanings()]), help="Only these.")
 @json_option
 def list_(*, client: str | None, status: str | None, as_json: bool) -> None:
     """List the revocations, oldest first."""

@@ -9,6 +9,10 @@ import click
 from sqlalchemy import Connection, RowMapping
 
 from models.sealing import key_use
+from models.states.client import ClientState
+from models.states.grant import GrantStatus
+from models.states.process import ProcessKind
+from models.states.revocation import RevocationStatus
 from models.views import fleet
 from worker.cli import keyrings, output, session
 from worker.cli.advice import advice
@@ -19,7 +23,6 @@ from worker.cli.output import json_option
 from worker.cli.providers import rate
 from worker.cli.status_view import live, rendered
 
-STATUSES = ("active", "paused", "needs_consent", "revoking", "revoked")
 FACTS = ("due", "under_way", "failing", "in_doubt", "suspect", "lapsed")
 ENDING = ("10m", "20m", "40m")
 
@@ -71,13 +74,13 @@ def _read(connection: Connection) -> dict[str, Any]:
     found = {
         "at": clock["at"],
         "environment": clock["environment"],
-        "grants": {name: sum(row[name] for row in clients) for name in STATUSES},
+        "grants": {name: sum(row[name] for row in clients) for name in GrantStatus},
         **{name: sum(row[name] for row in clients) for name in FACTS},
         "lateness_seconds": _seconds(max((r["lateness"] for r in clients if r["lateness"]), default=None)),
         "runway_seconds": _seconds(min((r["runway"] for r in clients if r["runway"]), default=None)),
         "ending": {name: sum(row[f"ending_{name}"] for row in clients) for name in ENDING},
         "dead_letters": letters,
-        "revocations": {name: revocations.get(name, 0) for name in ("queued", "dead")},
+        "revocations": {name: revocations.get(name, 0) for name in (RevocationStatus.QUEUED, RevocationStatus.DEAD)},
         "journals_waited_for": orphaned,
         "chores_overdue": [dict(row) for row in overdue],
         "missing_keys": keyrings.missing_keys(connection, key_use.missing_now),
@@ -89,7 +92,7 @@ def _read(connection: Connection) -> dict[str, Any]:
 
 def _client(row: RowMapping) -> dict[str, Any]:
     what, reason = state(row)
-    counts = {name: row[name] for name in (*STATUSES, *FACTS)}
+    counts = {name: row[name] for name in (*GrantStatus, *FACTS)}
     return {
         "name": row["name"],
         "provider": row["provider"],
@@ -114,15 +117,23 @@ def _needing_consent(grants: int) -> str:
 
 def _attention(found: dict[str, Any]) -> list[dict[str, str]]:
     """What needs a human, each with the next step; a list of checks."""
-    alive = {kind: [p for p in found["processes"] if p["kind"] == kind and p["alive"]] for kind in ("beat", "worker")}
+    alive = {kind: [p for p in found["processes"] if p["kind"] == kind and p["alive"]] for kind in ProcessKind}
     letters = sum(found["dead_letters"].values())
     checks = [
-        (not alive["beat"], "no beat is alive: nothing is claimed", "start `evergrant up` or `evergrant beat`"),
-        (not alive["worker"], "no worker is alive: nothing is sent", "start `evergrant up` or `evergrant worker`"),
+        (
+            not alive[ProcessKind.BEAT],
+            "no beat is alive: nothing is claimed",
+            "start `evergrant up` or `evergrant beat`",
+        ),
+        (
+            not alive[ProcessKind.WORKER],
+            "no worker is alive: nothing is sent",
+            "start `evergrant up` or `evergrant worker`",
+        ),
         (letters > 0, f"{_many(letters, 'dead letter')} open", "evergrant dead-letters list"),
         (
-            found["grants"]["needs_consent"] > 0,
-            _needing_consent(found["grants"]["needs_consent"]),
+            found["grants"][GrantStatus.NEEDS_CONSENT] > 0,
+            _needing_consent(found["grants"][GrantStatus.NEEDS_CONSENT]),
             "evergrant grants list --status needs_consent",
         ),
         (
@@ -136,7 +147,7 @@ def _attention(found: dict[str, Any]) -> list[dict[str, str]]:
             "start a worker on that machine: evergrant journals list",
         ),
         (
-            bool(found["chores_overdue"] and alive["beat"] and alive["worker"]),
+            bool(found["chores_overdue"] and alive[ProcessKind.BEAT] and alive[ProcessKind.WORKER]),
             f"periodic work is not done: {', '.join(map(_last_done, found['chores_overdue']))}",
             "search the workers' logs for evergrant.upkeep",
         ),
@@ -144,7 +155,7 @@ def _attention(found: dict[str, Any]) -> list[dict[str, str]]:
     clients = [
         (f"{each['name']} is {each['state']}: {each['reason']}", _client_step(each))
         for each in found["clients"]
-        if each["state"] != "open"
+        if each["state"] != ClientState.OPEN
     ]
     told = [(what, step) for applies, what, step in checks if applies] + found["missing_keys"] + clients
     return [{"what": what, "next": step} for what, step in told]
@@ -156,9 +167,9 @@ def _last_done(chore: dict[str, Any]) -> str:
 
 def _client_step(client: dict[str, Any]) -> str:
     match client["state"]:
-        case "paused":
+        case ClientState.PAUSED:
             return f"evergrant clients resume {client['name']}"
-        case "holding":
+        case ClientState.HOLDING:
             return f"evergrant clients accept-deaths {client['name']}"
         case _:
             told = advice(client["reason"], client=client["name"])
