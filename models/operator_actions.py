@@ -175,15 +175,18 @@ def paused_grants(connection: Connection, client_id: int) -> list[UUID]:
     return list(connection.execute(text(query), {"id": client_id}).scalars())
 
 
+SET_GRANT = text("""
+update evergrant.grants set keep = coalesce(:keep, keep), labels = (
+    select coalesce(jsonb_object_agg(key, value), '{}')
+    from jsonb_each(labels || cast(:labels as jsonb)) where value <> '[]')
+where id = :id returning client_id
+""")
+
+
 def set_grant(connection: Connection, grant_id: UUID, *, labels: Mapping[str, Any], keep: str | None, who: str) -> None:
     """Merge labels into a grant's own (an empty list takes one away) and say how it is kept."""
-    query = """
-        update evergrant.grants set keep = coalesce(:keep, keep), labels = (
-            select coalesce(jsonb_object_agg(key, value), '{}')
-            from jsonb_each(labels || cast(:labels as jsonb)) where value <> '[]')
-        where id = :id returning client_id"""
     wanted = {"id": grant_id, "labels": json.dumps(labels), "keep": keep}
-    client_id = connection.execute(text(query), wanted).scalar_one()
+    client_id = connection.execute(SET_GRANT, wanted).scalar_one()
     if keep == Keep.WARM:
         connection.execute(WAKE, {"client_id": client_id, "grant_id": grant_id, "who": who})
     event.of_grants(connection, [grant_id], EventType.GRANT_CHANGED, actor=who)
@@ -211,27 +214,33 @@ def request_refresh(connection: Connection, grant_id: UUID, *, who: str) -> int:
     return int(awaited)
 
 
+REQUEST_REVOCATION = text("""
+insert into evergrant.revocations (client_id, grant_id, ref, reason, requested_by)
+select client_id, id, ref, :reason, :who from evergrant.grants where id = :id
+on conflict do nothing
+""")
+
+
 def request_revocation(connection: Connection, grant_id: UUID, *, reason: str | None, who: str) -> RowMapping:
     """Ask for a grant to be killed; the revocation that was there already stays as it is."""
-    query = """
-        insert into evergrant.revocations (client_id, grant_id, ref, reason, requested_by)
-        select client_id, id, ref, :reason, :who from evergrant.grants where id = :id
-        on conflict do nothing"""
-    connection.execute(text(query), {"id": grant_id, "reason": reason, "who": who})
+    connection.execute(REQUEST_REVOCATION, {"id": grant_id, "reason": reason, "who": who})
     _wake(connection)
     found = "select id, status, evidence, ref from evergrant.revocations where grant_id = :id"
     return connection.execute(text(found), {"id": grant_id}).mappings().one()
 
 
+SET_STATUS = text("""
+update evergrant.grants g set status = :after, reason = null where g.id = any(:ids) and g.status = :before
+    and not exists (select from evergrant.revocations r where r.grant_id = g.id)
+returning g.id
+""")
+
+
 def _set_status(
     connection: Connection, ids: Sequence[UUID], *, before: str, after: str, kind: str, who: str
 ) -> set[UUID]:
-    query = """
-        update evergrant.grants g set status = :after, reason = null where g.id = any(:ids) and g.status = :before
-            and not exists (select from evergrant.revocations r where r.grant_id = g.id)
-        returning g.id"""
     wanted = {"ids": list(ids), "before": before, "after": after}
-    done = set(connection.execute(text(query), wanted).scalars())
+    done = set(connection.execute(SET_STATUS, wanted).scalars())
     event.of_grants(connection, sorted(done), kind, actor=who)
     return done
 

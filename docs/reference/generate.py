@@ -1,4 +1,4 @@
-"""Write the reference pages that are made from the code: commands.md and settings.md.
+"""Write the reference pages that are made from the code: commands.md, settings.md, and the tables of states.md.
 
     python docs/reference/generate.py
 
@@ -8,7 +8,7 @@ tests/unit/test_reference.py fails while a page and the code differ.
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import get_args, get_origin
 
@@ -18,11 +18,14 @@ sys.path.insert(0, str(ROOT))
 
 import click  # noqa: E402
 from pydantic.fields import FieldInfo  # noqa: E402
+from sqlalchemy import inspect  # noqa: E402
 
+from models.grant import Grant  # noqa: E402
 from models.states.client import ClientState  # noqa: E402
 from models.states.dead_letter import Cause  # noqa: E402
 from models.states.grant import ConsentReason, GrantStatus, PauseReason  # noqa: E402
 from models.states.revocation import Because, Evidence, RevocationStatus  # noqa: E402
+from models.transitions import WRITERS, Lease, Writer  # noqa: E402
 from settings import PREFIX, Settings  # noqa: E402
 from tasks.policy.outcome import Finding  # noqa: E402
 from tasks.policy.rotation import RotationFinding  # noqa: E402
@@ -202,7 +205,52 @@ def _kind(field: FieldInfo) -> str:
     return known.get(getattr(kind, "__name__", ""), "text")
 
 
-PAGES = {"commands.md": commands_page, "settings.md": settings_page}
+def states_page() -> str:
+    """The page of states: the text that is there, with its tables made anew."""
+    page = (HERE / "states.md").read_text(encoding="utf-8")
+    tables = {
+        "columns": "| column | meaning |\n| --- | --- |\n" + "\n".join(_columns()),
+        **{f"writers of {table}": _writers(writers) for table, writers in WRITERS.items()},
+    }
+    for name, made in tables.items():
+        begin, end = f"<!-- {name}: made by generate.py -->\n", "<!-- end -->"
+        before, rest = page.split(begin)
+        page = before + begin + made + "\n" + rest[rest.index(end) :]
+    return page
+
+
+def _columns() -> Iterator[str]:
+    for column in inspect(Grant).columns:
+        yield f"| `{column.name}` | {column.doc} |"
+
+
+def _writers(writers: Sequence[Writer]) -> str:
+    head = ["| statement | what it does | to rows that are | which may become | of the lease |", "| --- " * 5 + "|"]
+    return "\n".join([*head, *map(_writer, writers)])
+
+
+def _writer(writer: Writer) -> str:
+    lease = ", ".join(f"`{each}`" for each in Lease if each in writer.lease)
+    return f"| `{writer.statement}` | {writer.does} | {_before(writer)} | {_moves(writer)} | {lease} |"
+
+
+def _before(writer: Writer) -> str:
+    if not writer.before:
+        return "new"
+    if writer.before in (frozenset(GrantStatus), frozenset(RevocationStatus)):
+        return "any"
+    told = ", ".join(f"`{each}`" for each in (*GrantStatus, *RevocationStatus) if each in writer.before)
+    return f"{told}: its caller sees to it" if writer.by_caller else told
+
+
+def _moves(writer: Writer) -> str:
+    ends: dict[str, list[str]] = {}
+    for before, after in writer.moves:
+        ends.setdefault(after, []).append("new" if before is None else f"`{before}`")
+    return "; ".join(f"{', '.join(befores)} → `{after}`" for after, befores in ends.items())
+
+
+PAGES = {"commands.md": commands_page, "settings.md": settings_page, "states.md": states_page}
 
 
 def main() -> None:
