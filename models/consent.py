@@ -13,6 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from models.predicates import IS_LIVING
 from models.settlement import notify
 from models.states.revocation import RevocationStatus
 
@@ -95,13 +96,13 @@ cross join lateral (
 join evergrant.clients c on c.id = g.client_id
 """)
 
-LIVE = text("""
+LIVE = text(f"""
 select g.id, g.ref, g.status, g.generation, g.labels, g.keep, g.refresh_fingerprint, g.created_at
 from evergrant.grants g
-where g.client_id = :client_id and g.ref = any (cast(:refs as text[])) and g.status not in ('revoking', 'revoked')
+where g.client_id = :client_id and g.ref = any (cast(:refs as text[])) and {IS_LIVING}
 order by g.id
 for no key update of g
-""")
+""")  # noqa: S608  # constants
 
 # Where one revocation kills everything that a user ever gave, a new consent would die with the old one.
 PENDING = text("""

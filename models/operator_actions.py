@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import Connection, RowMapping, text
 
 from models import event
+from models.predicates import END_IS_ASKED_FOR, REFRESH_IS_REQUESTED, of
 from models.states.client import Keep
 from models.states.event import EventType
 from models.states.grant import GrantStatus
@@ -94,7 +95,7 @@ def set_client(connection: Connection, client_id: int, registration: Registratio
 
 
 # Whoever slept is due in days: kept warm from now on, it is refreshed at once, and then in time by itself.
-WAKE = text("""
+WAKE = text(f"""
 insert into evergrant.refresh_requests (client_id, grant_id, generation, requested_by)
 select g.client_id, g.id, g.generation, :who
 from evergrant.grants g
@@ -102,11 +103,8 @@ join evergrant.clients c on c.id = g.client_id
 where g.client_id = :client_id and (cast(:grant_id as uuid) is null or g.id = :grant_id)
     and g.status in ('active', 'paused') and coalesce(g.keep, c.keep) = 'warm' and g.due_at > g.access_expires_at
     and g.claimed_at is null and g.started_at is null and g.failures = 0
-    and not exists (
-        select from evergrant.refresh_requests w
-        where w.grant_id = g.id and w.generation = g.generation and not w.rejected
-    )
-""")
+    and not {REFRESH_IS_REQUESTED}
+""")  # noqa: S608  # constants
 
 
 def set_client_secret(connection: Connection, client_id: int, sealed: bytes, *, who: str) -> None:
@@ -192,19 +190,16 @@ def set_grant(connection: Connection, grant_id: UUID, *, labels: Mapping[str, An
     event.of_grants(connection, [grant_id], EventType.GRANT_CHANGED, actor=who)
 
 
-REQUEST_REFRESH = """
+REQUEST_REFRESH = f"""
     with held as (
         select id, client_id, generation, coalesce(
             refreshed_at > clock_timestamp() - least(interval '60 seconds', life / 4), false) as fresh
         from evergrant.grants where id = :id
     ), request as (
         insert into evergrant.refresh_requests (client_id, grant_id, generation, requested_by)
-        select client_id, id, generation, :who from held where not fresh and not exists (
-            select from evergrant.refresh_requests w
-            where w.grant_id = held.id and w.generation = held.generation and not w.rejected
-        )
+        select client_id, id, generation, :who from held where not fresh and not {of("held", REFRESH_IS_REQUESTED)}
     )
-    select case when fresh then generation else generation + 1 end from held"""
+    select case when fresh then generation else generation + 1 end from held"""  # noqa: S608  # constants
 
 
 def request_refresh(connection: Connection, grant_id: UUID, *, who: str) -> int:
@@ -229,11 +224,11 @@ def request_revocation(connection: Connection, grant_id: UUID, *, reason: str | 
     return connection.execute(text(found), {"id": grant_id}).mappings().one()
 
 
-SET_STATUS = text("""
+SET_STATUS = text(f"""
 update evergrant.grants g set status = :after, reason = null where g.id = any(:ids) and g.status = :before
-    and not exists (select from evergrant.revocations r where r.grant_id = g.id)
+    and not {END_IS_ASKED_FOR}
 returning g.id
-""")
+""")  # noqa: S608  # constants
 
 
 def _set_status(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from models import event
+from models.predicates import SOMEBODY_HAS_IT
 from models.states.dead_letter import LetterKind, Resolution
 from models.states.event import EventType
 from models.states.grant import GrantStatus
@@ -33,15 +34,15 @@ order by g.id
 for no key update of g
 """)
 
-LOCK = text("""
+LOCK = text(f"""
 select d.id, d.ref, d.kind, d.grant_id, d.revocation_id, d.resolved_at is not null as closed,
     g.generation <> d.generation as moved_on, g.status, g.sealed_refresh_token is null as shredded,
-    g.due_at > clock_timestamp() and (g.claimed_at is not null or g.started_at is not null) as under_way
+    g.due_at > clock_timestamp() and {SOMEBODY_HAS_IT} as under_way
 from evergrant.dead_letters d join evergrant.grants g on g.id = d.grant_id
 where d.id = any (cast(:ids as bigint[]))
 order by g.id, d.id
 for no key update of d
-""")
+""")  # noqa: S608  # constants
 
 ASK_NOW = text("""
 update evergrant.grants set status = 'active', reason = null, suspect_at = null, failures = 0, attempts = 0,

@@ -16,6 +16,10 @@ class Word(StrEnum):
         made.meaning = meaning
         return made
 
+    def __repr__(self) -> str:
+        """As the plain text is shown: what prints a row shows the same, whether it was read or is to be written."""
+        return repr(self.value)
+
     @classmethod
     def meanings(cls) -> dict[str, str]:
         """Every word with what it means, as plain texts: for whoever lists them or lets one choose."""

@@ -67,6 +67,7 @@ def test_a_word_is_plain_text_to_everybody_else() -> None:
     row: dict[str, int] = {GrantStatus.ACTIVE: 1}
 
     assert f"{GrantStatus.ACTIVE}" == plain == GrantStatus.ACTIVE
+    assert repr(GrantStatus.ACTIVE) == repr(plain)
     assert row[plain] == 1
     assert GrantStatus(plain) is GrantStatus.ACTIVE
 
