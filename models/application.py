@@ -12,6 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, identity
 from models.errors import ApplicationExists, UnknownApplication
+from models.states.event import EventType
 
 KEY_BYTES = 32
 
@@ -77,7 +78,7 @@ def add(connection: Connection, name: str, *, client_id: int | None, key: str, w
     wanted = {"name": name, "client_id": client_id, "key_hash": hashed(key), "who": who}
     if connection.execute(INSERT, wanted).scalar() is None:
         raise ApplicationExists(name)
-    _tell(connection, "application.added", {"name": name}, client_id=client_id, who=who)
+    _tell(connection, EventType.APPLICATION_ADDED, {"name": name}, client_id=client_id, who=who)
 
 
 def remove(connection: Connection, name: str, *, who: str) -> None:
@@ -91,7 +92,7 @@ def remove(connection: Connection, name: str, *, who: str) -> None:
     gone = connection.execute(text(query), {"name": name}).one_or_none()
     if gone is None:
         raise UnknownApplication(name, [row["name"] for row in listed(connection)])
-    _tell(connection, "application.removed", {"name": name}, client_id=gone.client_id, who=who)
+    _tell(connection, EventType.APPLICATION_REMOVED, {"name": name}, client_id=gone.client_id, who=who)
 
 
 def listed(connection: Connection) -> Sequence[RowMapping]:

@@ -9,7 +9,9 @@ from sqlalchemy import Connection, text
 
 import settings
 from models.claim import Job
+from models.predicates import A_JOURNAL_IS_UNDRAINED, DATABASE_IS_FIT, END_IS_ASKED_FOR, REJECTION_IS_REPORTED, of
 from models.rows import made_of
+from models.states.grant import GrantStatus
 
 
 class Started(NamedTuple):
@@ -48,17 +50,14 @@ class Started(NamedTuple):
 #
 # `claimed_at` is asked for so that PostgreSQL does not see that all it may find stands in the index of what is under
 # way: it would read all of that, up to a whole burst for every message.
-START = text("""
+START = text(f"""
 with job as (
     select * from unnest(cast(:ids as uuid[]), cast(:claim_nos as bigint[])) as job (id, claim_no)
 ),
 mine as (
     select g.id, c.attempt_lease, clock.at,
         g.started_at is not null and (
-            g.doubt_since is null or g.started_at > g.doubt_since + 2 * c.grace and not exists (
-                select from evergrant.journals j
-                where j.id = any (g.doubt_journals) and j.drained_at is null and j.abandoned_at is null
-            )
+            g.doubt_since is null or g.started_at > g.doubt_since + 2 * c.grace and not {A_JOURNAL_IS_UNDRAINED}
         ) as begins_doubt
     from job
     join evergrant.grants g on g.id = job.id and g.claim_no = job.claim_no
@@ -66,13 +65,13 @@ mine as (
     join evergrant.clients c on c.id = g.client_id
     cross join (select coalesce(:now, clock_timestamp()) as at) clock
     where g.status = cast(:status as text) and (
-        g.status = 'revoking' or not exists (select from evergrant.revocations r where r.grant_id = g.id)
+        g.status = 'revoking' or not {END_IS_ASKED_FOR}
     )
     -- A claim whose lease has lapsed no longer counts against rate and burst, so its message begins nothing: else
     -- all that beat ever published while no worker was there would leave at once.
     and g.due_at > clock.at
     -- A restored or copied database sends nothing: neither one that says so itself, nor one that lacks what we saw.
-    and (select evergrant.database_state(cast(:environment as text))) = 'fit'
+    and {DATABASE_IS_FIT}
     and (cast(:tick as uuid) is null or exists (select from evergrant.ticks t where t.id = cast(:tick as uuid)))
     order by g.id
     for no key update of g skip locked  -- what a stranger has locked is claimed again after its lease
@@ -96,14 +95,8 @@ select s.id as grant_id, s.client_id, s.ref, s.status, s.generation, s.claim_no,
     coalesce(f.refresh_fingerprint, s.refresh_fingerprint) as refresh_fingerprint,
     f.id as former_token_id,
     s.labels, s.life, s.access_expires_at, s.doubt_since, s.doubt_repeated,
-    s.rejected_at is not null or exists (
-        select from evergrant.refresh_requests w
-        where w.grant_id = s.id and w.generation = s.generation and w.rejected
-    ) as access_rejected,
-    exists (
-        select from evergrant.journals j
-        where j.id = any (s.doubt_journals) and j.drained_at is null and j.abandoned_at is null
-    ) as journals_undrained,
+    s.rejected_at is not null or {of("s", REJECTION_IS_REPORTED)} as access_rejected,
+    {of("s", A_JOURNAL_IS_UNDRAINED)} as journals_undrained,
     s.suspect_at, s.failing_since,
     v.paused_by_operator and s.status <> 'revoking' as client_paused,
     coalesce(v.paused_until > s.started_at and v.canary_grant_id is distinct from s.id, false) as valve_shut,
@@ -119,7 +112,7 @@ left join lateral (
     order by t.id desc
     limit 1
 ) f on true
-""")
+""")  # noqa: S608  # constants
 
 # A COMMIT that was answered by a reset: are these attempts ours?
 BEGUN = text("""
@@ -158,7 +151,7 @@ def start(
     jobs: Sequence[Job],
     *,
     journal_id: int,
-    status: str = "active",
+    status: str = GrantStatus.ACTIVE,
     tick: UUID | None = None,
     now: datetime | None = None,
 ) -> list[Started]:

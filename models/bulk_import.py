@@ -11,6 +11,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from models.predicates import END_IS_ASKED_FOR, IS_LIVING
+
 
 class Incoming(NamedTuple):
     """A row as it is copied in; tokens are sealed already, for the row of that id."""
@@ -72,7 +74,7 @@ select count(pg_notify('evergrant_token_set', id::text)) from made
 """)
 
 # The pair that makes room may live: it is a branch of its own from now on, and dies with the grant.
-KEEP_REPLACED = text("""
+KEEP_REPLACED = text(f"""
 insert into evergrant.former_tokens
     (grant_id, kind, generation, sealed_refresh_token, sealed_access_token, refresh_fingerprint, access_expires_at)
 select g.id, 'surplus', g.generation - 1, g.sealed_refresh_token, g.sealed_access_token, g.refresh_fingerprint,
@@ -80,45 +82,45 @@ select g.id, 'surplus', g.generation - 1, g.sealed_refresh_token, g.sealed_acces
 from evergrant.grants g
 join pg_temp.incoming new on new.id = g.id
 where g.sealed_refresh_token is not null and g.refresh_fingerprint <> new.refresh_fingerprint
-    and not exists (select from evergrant.revocations r where r.grant_id = g.id)
+    and not {END_IS_ASKED_FOR}
 on conflict do nothing
-""")
+""")  # noqa: S608  # constants
 
 # A set from outside takes the place of the one held. Whoever asks under the old claim has lost it.
-OVERWRITE = text("""
+OVERWRITE = text(f"""
 with changed as (
     update evergrant.grants g set
         generation = g.generation + 1, status = new.status, reason = null,
         sealed_refresh_token = new.sealed_refresh_token, sealed_access_token = new.sealed_access_token,
         refresh_fingerprint = new.refresh_fingerprint, access_expires_at = new.access_expires_at, life = new.life,
         older_access_ends_at = greatest(g.older_access_ends_at, g.access_expires_at),
-        scope = coalesce(new.scope, g.scope), labels = case new.labels when '{}' then g.labels else new.labels end,
+        scope = coalesce(new.scope, g.scope), labels = case new.labels when '{{}}' then g.labels else new.labels end,
         due_at = coalesce(new.due_at, clock_timestamp()), claim_no = g.claim_no + 1, claimed_at = null,
         started_at = null, journal_id = null,
         ever_in_doubt = g.ever_in_doubt or g.doubt_since is not null or new.ever_in_doubt,
-        doubt_since = null, doubt_journals = '{}', doubt_repeated = false, suspect_at = null,
+        doubt_since = null, doubt_journals = '{{}}', doubt_repeated = false, suspect_at = null,
         failures = 0, attempts = 0, failing_since = null, failing_for = '0', refusals = 0, refused_since = null,
         refused_code = null, last_error_code = null, last_error_http_status = null, last_error_at = null,
         rejected_at = null, refreshed_at = null, refreshed_credentials_no = null
     from pg_temp.incoming new
-    where g.id = new.id and not exists (select from evergrant.revocations r where r.grant_id = g.id)
+    where g.id = new.id and not {END_IS_ASKED_FOR}
     returning g.id, g.client_id, g.ref, g.generation, g.labels
 ), told as (
     insert into evergrant.events (type, occurred_at, client_id, grant_id, ref, generation, labels, actor)
     select 'grant.replaced', clock_timestamp(), client_id, id, ref, generation, labels, :actor from changed
 )
 select count(pg_notify('evergrant_token_set', id::text)) from changed
-""")
+""")  # noqa: S608  # constants
 
 # `offset 0` keeps the planner to the index: by its guess it would rather read the whole table for a few thousand refs.
-PRESENT = text("""
+PRESENT = text(f"""
 select g.ref, g.id from unnest(cast(:refs as text[])) as given (ref)
 cross join lateral (
     select g.ref, g.id from evergrant.grants g
-    where g.client_id = :client_id and g.ref = given.ref and g.status not in ('revoking', 'revoked')
+    where g.client_id = :client_id and g.ref = given.ref and {IS_LIVING}
     offset 0
 ) g
-""")
+""")  # noqa: S608  # constants
 
 
 def present(connection: Connection, client_id: int, refs: Sequence[str]) -> dict[str, UUID]:

@@ -15,12 +15,13 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 import settings
+from models.predicates import DATABASE_IS_FIT, END_IS_ASKED_FOR, NOBODY_HAS_IT, REJECTION_IS_REPORTED, SOMEBODY_HAS_IT
 
 Job = tuple[UUID, int]  # (grant_id, claim_no): all that a message may say
 
 # The first that is due, by the index: asked whether one exists PostgreSQL expects many, and reads the whole table to
 # find that there is none (measured: 30 ms a look at 200 000 idle grants, now 0.1).
-LOOK = text("""
+LOOK = text(f"""
 select v.client_id
 from evergrant.valves v
 join evergrant.clients c on c.id = v.client_id
@@ -29,7 +30,7 @@ cross join lateral (
     select coalesce(min(g.due_at) <= clock.at, false) as is_due from evergrant.grants g
     where g.client_id = v.client_id and g.status = 'active'
 ) first
-where (select evergrant.database_state(cast(:environment as text))) = 'fit'
+where {DATABASE_IS_FIT}
 and (
     -- First, for no index serves the other: a look at an open valve must not read what is due.
     v.paused_until is null or v.paused_until <= clock.at
@@ -54,14 +55,14 @@ and (
     )
 )
 order by v.client_id
-""")
+""")  # noqa: S608  # constants
 
-LOCK_VALVE = text("""
+LOCK_VALVE = text(f"""
 select v.*, c.rate_per_minute, c.burst, c.attempt_lease, c.rotation, clock.at,
     (
         select count(*) from evergrant.grants g
         where g.client_id = v.client_id and g.due_at > clock.at
-            and (g.claimed_at is not null or g.started_at is not null)
+            and {SOMEBODY_HAS_IT}
     ) as under_way,
     -- What there is to ask for: most claims find only what is due, and spare themselves four statements.
     exists (
@@ -76,27 +77,27 @@ select v.*, c.rate_per_minute, c.burst, c.attempt_lease, c.rotation, clock.at,
 from evergrant.valves v
 join evergrant.clients c on c.id = v.client_id
 cross join (select coalesce(:now, clock_timestamp()) as at) clock
-where v.client_id = :client_id and (select evergrant.database_state(cast(:environment as text))) = 'fit'
+where v.client_id = :client_id and {DATABASE_IS_FIT}
 for no key update of v skip locked
-""")
+""")  # noqa: S608  # constants
 
 # A grant whose revocation is open would be refused at start, and its revocation would wait for the lease to lapse.
 # By `ctid`: the locked rows are changed where they lie. Joined by id each is looked for once more, in a small fleet by
 # reading all of it (measured: 25 µs of CPU a token, now 17). A row that somebody else changed between the look and the
 # lock lies elsewhere, where this statement cannot see it: it is left to the next claim, as a locked one is.
-CLAIM_DUE = """
+CLAIM_DUE = f"""
 update evergrant.grants g
 set claim_no = g.claim_no + 1, claimed_at = :at, due_at = :at + :lease
 where g.ctid = any (array(
     select g.ctid from evergrant.grants g
-    where g.client_id = :client_id and g.status = 'active' and g.due_at <= :at {condition}
-        and not exists (select from evergrant.revocations r where r.grant_id = g.id)
-    order by {order}
+    where g.client_id = :client_id and g.status = 'active' and g.due_at <= :at {{condition}}
+        and not {END_IS_ASKED_FOR}
+    order by {{order}}
     limit :most
     for no key update of g skip locked
 ))
 returning g.id, g.claim_no
-"""
+"""  # noqa: S608  # constants
 DUE = text(CLAIM_DUE.format(condition="", order="g.due_at"))
 FAILING = text(CLAIM_DUE.format(condition="and g.failures > 0", order="g.due_at"))
 # A canary: no suspect and none that is refused alone, for its refusal would open nothing; not in doubt; none that
@@ -112,7 +113,7 @@ CANARY = text(
 )
 # Where everybody seems to be refused, whoever succeeded last tells the truth soonest, due or not: else those who were
 # refused are asked again and again, and the next who is well may come due too late.
-WITNESS = text("""
+WITNESS = text(f"""
 update evergrant.grants g
 set claim_no = g.claim_no + 1, claimed_at = :at, due_at = :at + :lease
 where g.ctid = any (array(
@@ -120,13 +121,13 @@ where g.ctid = any (array(
     where g.id = any (cast(:ids as uuid[])) and g.client_id = :client_id and g.status = 'active'
         and g.started_at is null and (g.claimed_at is null or g.due_at <= :at)
         and g.doubt_since is null and g.suspect_at is null and g.failures = 0
-        and not exists (select from evergrant.revocations r where r.grant_id = g.id)
+        and not {END_IS_ASKED_FOR}
     order by array_position(cast(:ids as uuid[]), g.id)
     limit 1
     for no key update of g skip locked
 ))
 returning g.id, g.claim_no
-""")
+""")  # noqa: S608  # constants
 
 # At `grace` the old refresh token lives for seconds, so the first repeat goes ahead of back-off and valve,
 # also where nobody ended that attempt. The guard sees to it that its deadline ends inside the grace.
@@ -150,16 +151,16 @@ REPEATS = text(
 # A refresh request never shortens a lease nor a back-off: the grant must be idle, well, and of the generation seen. It
 # is used up by the claim, for from then on the grant is due by itself; kept, it would cut short the wait after a
 # release.
-REQUESTED = text("""
+REQUESTED = text(f"""
 with requested as (
     select g.id
     from evergrant.refresh_requests w
     join evergrant.grants g on g.id = w.grant_id
     where w.client_id = :client_id and g.status = 'active' and g.generation = w.generation
-        and (g.due_at <= :at or (g.claimed_at is null and g.started_at is null))
+        and (g.due_at <= :at or {NOBODY_HAS_IT})
         and g.failures = 0 and g.suspect_at is null and g.doubt_since is null
         and (g.refreshed_at is null or g.refreshed_at <= :at - least(interval '60 seconds', g.life / 4))
-        and not exists (select from evergrant.revocations r where r.grant_id = g.id)
+        and not {END_IS_ASKED_FOR}
     order by w.requested_at
     limit :most
     for no key update of g skip locked
@@ -170,15 +171,12 @@ used as (
 update evergrant.grants g
 set claim_no = g.claim_no + 1, claimed_at = :at, due_at = :at + :lease,
     rejected_at = case
-        when exists (
-            select from evergrant.refresh_requests w
-            where w.grant_id = g.id and w.generation = g.generation and w.rejected
-        )
+        when {REJECTION_IS_REPORTED}
         then :at else g.rejected_at
     end
 from requested where g.id = requested.id
 returning g.id, g.claim_no
-""")
+""")  # noqa: S608  # constants
 
 DROP_VOID_REQUESTS = text("""
 delete from evergrant.refresh_requests w
@@ -188,13 +186,13 @@ where w.client_id = :client_id and g.id = w.grant_id
 """)
 
 # The grant's own claim number fences a revocation, too: a refresh under way ends first.
-REVOCATIONS = text("""
+REVOCATIONS = text(f"""
 with queued as (
     select r.id, r.grant_id
     from evergrant.revocations r
     join evergrant.grants g on g.id = r.grant_id
     where r.client_id = :client_id and r.status = 'queued' and r.due_at <= :at
-        and (g.due_at <= :at or (g.claimed_at is null and g.started_at is null))
+        and (g.due_at <= :at or {NOBODY_HAS_IT})
     order by r.due_at
     limit :most
     for no key update of r, g skip locked
@@ -203,7 +201,7 @@ update evergrant.grants g
 set status = 'revoking', claim_no = g.claim_no + 1, claimed_at = :at, due_at = :at + :lease
 from queued where g.id = queued.grant_id
 returning g.id, g.claim_no
-""")
+""")  # noqa: S608  # constants
 
 # `proven_no`: the credentials that a success at `succeeded_at` proves, unless others are in force by now.
 SET_VALVE = text("""

@@ -13,7 +13,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from models.predicates import IS_LIVING
 from models.settlement import notify
+from models.states.revocation import RevocationStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +96,13 @@ cross join lateral (
 join evergrant.clients c on c.id = g.client_id
 """)
 
-LIVE = text("""
+LIVE = text(f"""
 select g.id, g.ref, g.status, g.generation, g.labels, g.keep, g.refresh_fingerprint, g.created_at
 from evergrant.grants g
-where g.client_id = :client_id and g.ref = any (cast(:refs as text[])) and g.status not in ('revoking', 'revoked')
+where g.client_id = :client_id and g.ref = any (cast(:refs as text[])) and {IS_LIVING}
 order by g.id
 for no key update of g
-""")
+""")  # noqa: S608  # constants
 
 # Where one revocation kills everything that a user ever gave, a new consent would die with the old one.
 PENDING = text("""
@@ -155,7 +157,7 @@ def pending_revocations(connection: Connection, client_id: int, refs: Sequence[s
 def retire(connection: Connection, grant_id: UUID, *, at_once: bool, who: str) -> None:
     """Send a replaced row to its end: at once, or when its successor's end comes."""
     connection.execute(RETIRE, {"id": grant_id})
-    status = "queued" if at_once else "waiting"
+    status = RevocationStatus.QUEUED if at_once else RevocationStatus.WAITING
     connection.execute(REPLACE, {"id": grant_id, "status": status, "who": who})
 
 

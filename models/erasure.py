@@ -13,6 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from models import event
 from models.base import Base
+from models.states.event import EventType
 
 
 class Erasure(Base):
@@ -97,7 +98,7 @@ def erase(connection: Connection, ids: Sequence[UUID], *, who: str) -> None:
     """Forget whom these grants belonged to: their ref, their labels, and every text that was given with a request."""
     for statement in FORGET_REF:
         connection.execute(statement, {"ids": list(ids)})
-    event.of_grants(connection, ids, "grant.erased", actor=who)
+    event.of_grants(connection, ids, EventType.GRANT_ERASED, actor=who)
 
 
 def forget_fingerprints(connection: Connection, *, kept: timedelta) -> None:

@@ -12,27 +12,27 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from models import event
+from models.predicates import END_IS_ASKED_FOR, IS_UNDRAINED
+from models.states.event import EventType
 
-HANDED_OVER = "handed_over"
-
-PAUSE = text("""
+PAUSE = text(f"""
 with mine as (
     select g.id, g.status = 'active' as was_active from evergrant.grants g
     where g.client_id = :client_id and g.status in ('active', 'paused') and g.sealed_refresh_token is not null
-        and not exists (select from evergrant.revocations r where r.grant_id = g.id)
+        and not {END_IS_ASKED_FOR}
     order by g.id
     for no key update of g
 )
 update evergrant.grants g set status = 'paused', reason = 'handed_over'
 from mine where g.id = mine.id
 returning g.id, mine.was_active
-""")
+""")  # noqa: S608  # constants
 
 # An attempt under a live lease, or a journal that nobody has read to its end and that may hold its answer.
-UNSETTLED = """
+UNSETTLED = f"""
     (g.started_at is not null and g.due_at > clock_timestamp() or exists (
         select from evergrant.journals j
-        where j.drained_at is null and j.abandoned_at is null and (
+        where {IS_UNDRAINED} and (
             g.doubt_since is not null and j.id = any (g.doubt_journals)
             or g.started_at is not null and j.id = g.journal_id
         )
@@ -105,7 +105,7 @@ def ready(connection: Connection, ids: Sequence[UUID]) -> Iterator[Leaving]:
 
 def note(connection: Connection, ids: Sequence[UUID], *, who: str) -> None:
     """Record that they have left."""
-    event.of_grants(connection, ids, "grant.handed_over", actor=who)
+    event.of_grants(connection, ids, EventType.GRANT_HANDED_OVER, actor=who)
 
 
 def take_back(connection: Connection, ids: Sequence[UUID], *, active: Sequence[UUID]) -> list[str]:

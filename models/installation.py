@@ -7,6 +7,7 @@ from sqlalchemy import Connection, SmallInteger, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base
+from models.predicates import IS_UNDRAINED
 
 
 class Installation(Base):
@@ -105,23 +106,23 @@ update evergrant.installation
 set incident_no = incident_no + 1, incident_at = clock_timestamp(), incident_reason = :reason
 where incident_at is null
 """)
-NOT_REPLAYED = text("""
+NOT_REPLAYED = text(f"""
 select j.id, j.host, j.seen_at
 from evergrant.journals j cross join evergrant.installation i
-where j.drained_at is null and j.abandoned_at is null and j.replayed_incident is distinct from i.incident_no
+where {IS_UNDRAINED} and j.replayed_incident is distinct from i.incident_no
 order by j.id
-""")
+""")  # noqa: S608  # constants
 # Over when every journal that is not marked drained was replayed for this incident. Not at once: the row of a living
 # worker's journal may be among the missing commits, and it is back only after that worker's next heartbeat.
-CLOSE = text("""
+CLOSE = text(f"""
 update evergrant.installation i
 set incident_at = null, incident_reason = null, timeline = substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)
 where i.incident_at <= clock_timestamp() - cast(:least as interval) and not exists (
     select from evergrant.journals j
-    where j.drained_at is null and j.abandoned_at is null and j.replayed_incident is distinct from i.incident_no
+    where {IS_UNDRAINED} and j.replayed_incident is distinct from i.incident_no
 )
 returning i.incident_no
-""")
+""")  # noqa: S608  # constants
 
 
 def state(connection: Connection, environment: str | None) -> str:

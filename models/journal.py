@@ -8,6 +8,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.orm import Mapped
 
 from models.base import Base, identity
+from models.predicates import WAITS_FOR_IT, of
 
 
 class Journal(Base):
@@ -47,22 +48,22 @@ where id = :id
 
 # Drained: nothing in it is unsettled any more, so nobody in doubt needs to wait for it. Rows are locked in the order
 # of their ids, as settling does.
-DRAINED = text("""
+DRAINED = text(f"""
 with drained as (
     update evergrant.journals set drained_at = coalesce(drained_at, coalesce(:now, clock_timestamp()))
     where id = :id returning id
 ),
 waiting as (
     select g.id, drained.id as journal_id from evergrant.grants g, drained
-    where g.doubt_since is not null and g.doubt_journals @> array[drained.id]
+    where {of("drained", WAITS_FOR_IT, was="j")}
     order by g.id
     for no key update of g
 )
 update evergrant.grants g set doubt_journals = array_remove(g.doubt_journals, waiting.journal_id)
 from waiting where g.id = waiting.id
-""")
+""")  # noqa: S608  # constants
 # Nor does an incident wait for it, also where its process says later that it lives.
-ABANDONED = text("""
+ABANDONED = text(f"""
 with abandoned as (
     update evergrant.journals
     set abandoned_at = coalesce(abandoned_at, coalesce(:now, clock_timestamp())), abandoned_by = :by,
@@ -71,13 +72,13 @@ with abandoned as (
 ),
 waiting as (
     select g.id, abandoned.id as journal_id from evergrant.grants g, abandoned
-    where g.doubt_since is not null and g.doubt_journals @> array[abandoned.id]
+    where {of("abandoned", WAITS_FOR_IT, was="j")}
     order by g.id
     for no key update of g
 )
 update evergrant.grants g set doubt_journals = array_remove(g.doubt_journals, waiting.journal_id)
 from waiting where g.id = waiting.id
-""")
+""")  # noqa: S608  # constants
 
 
 UNDRAINED = text("""
@@ -86,17 +87,17 @@ where id = any (cast(:ids as bigint[])) and drained_at is null and abandoned_at 
 """)
 
 # Locked, so that what a human was told of it is still true when it is abandoned.
-STANDING = text("""
+STANDING = text(f"""
 select j.id, j.host, j.process, j.seen_at, j.drained_at, j.abandoned_at, j.abandoned_by,
     j.seen_at > coalesce(:now, clock_timestamp()) - cast(:silent_after as interval) as alive,
     (
         select count(*) from evergrant.grants g
-        where g.doubt_since is not null and g.doubt_journals @> array[j.id]
+        where {WAITS_FOR_IT}
     ) as grants_waiting
 from evergrant.journals j
 where j.id = :id
 for no key update of j
-""")
+""")  # noqa: S608  # constants
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,10 @@ from sqlalchemy import Connection, RowMapping, text
 
 from models import event
 from models.errors import ClientExists
+from models.predicates import END_IS_ASKED_FOR, REFRESH_IS_REQUESTED, of
+from models.states.client import Keep
+from models.states.event import EventType
+from models.states.grant import GrantStatus
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ def add_client(connection: Connection, name: str, registration: Registration, *,
     if made is None:
         raise ClientExists(name)
     connection.execute(text("insert into evergrant.valves (client_id) values (:id)"), {"id": made})
-    event.of_client(connection, made, "client.added", actor=who)
+    event.of_client(connection, made, EventType.CLIENT_ADDED, actor=who)
     return int(made)
 
 
@@ -82,13 +86,13 @@ def set_client(connection: Connection, client_id: int, registration: Registratio
     """Replace everything about a client but its name, provider and secret."""
     connection.execute(text(UPDATE_CLIENT), {"id": client_id, **registration.row()})
     connection.execute(CANARY_NOW, {"id": client_id})
-    if registration.keep == "warm":
+    if registration.keep == Keep.WARM:
         connection.execute(WAKE, {"client_id": client_id, "grant_id": None, "who": who})
-    event.of_client(connection, client_id, "client.changed", actor=who)
+    event.of_client(connection, client_id, EventType.CLIENT_CHANGED, actor=who)
 
 
 # Whoever slept is due in days: kept warm from now on, it is refreshed at once, and then in time by itself.
-WAKE = text("""
+WAKE = text(f"""
 insert into evergrant.refresh_requests (client_id, grant_id, generation, requested_by)
 select g.client_id, g.id, g.generation, :who
 from evergrant.grants g
@@ -96,11 +100,8 @@ join evergrant.clients c on c.id = g.client_id
 where g.client_id = :client_id and (cast(:grant_id as uuid) is null or g.id = :grant_id)
     and g.status in ('active', 'paused') and coalesce(g.keep, c.keep) = 'warm' and g.due_at > g.access_expires_at
     and g.claimed_at is null and g.started_at is null and g.failures = 0
-    and not exists (
-        select from evergrant.refresh_requests w
-        where w.grant_id = g.id and w.generation = g.generation and not w.rejected
-    )
-""")
+    and not {REFRESH_IS_REQUESTED}
+""")  # noqa: S608  # constants
 
 
 def set_client_secret(connection: Connection, client_id: int, sealed: bytes, *, who: str) -> None:
@@ -111,21 +112,21 @@ def set_client_secret(connection: Connection, client_id: int, sealed: bytes, *, 
         where id = :id"""
     connection.execute(text(query), {"id": client_id, "sealed": sealed})
     connection.execute(CANARY_NOW, {"id": client_id})
-    event.of_client(connection, client_id, "client.secret_changed", actor=who)
+    event.of_client(connection, client_id, EventType.CLIENT_SECRET_CHANGED, actor=who)
 
 
 def pause_client(connection: Connection, client_id: int, *, who: str) -> None:
     """Stop everything that is sent for a client, revocations excepted."""
     query = "update evergrant.valves set paused_by_operator = true where client_id = :id"
     connection.execute(text(query), {"id": client_id})
-    event.of_client(connection, client_id, "client.paused", actor=who)
+    event.of_client(connection, client_id, EventType.CLIENT_PAUSED, actor=who)
 
 
 def resume_client(connection: Connection, client_id: int, *, who: str) -> None:
     """Lift the operator's pause; a valve that shut by itself opens by its canary only."""
     query = "update evergrant.valves set paused_by_operator = false where client_id = :id"
     connection.execute(text(query), {"id": client_id})
-    event.of_client(connection, client_id, "client.resumed", actor=who)
+    event.of_client(connection, client_id, EventType.CLIENT_RESUMED, actor=who)
     _wake(connection)
 
 
@@ -142,19 +143,21 @@ def accept_deaths(connection: Connection, client_id: int, *, who: str) -> bool:
         where client_id = :id and deaths_held_at is not null returning client_id"""
     held = connection.execute(text(query), {"id": client_id}).scalar() is not None
     if held:
-        event.of_client(connection, client_id, "client.deaths_accepted", actor=who)
+        event.of_client(connection, client_id, EventType.CLIENT_DEATHS_ACCEPTED, actor=who)
         _wake(connection)
     return held
 
 
 def pause_grants(connection: Connection, ids: Sequence[UUID], *, who: str) -> set[UUID]:
     """Pause those that are active; returns them."""
-    return _set_status(connection, ids, before="active", after="paused", kind="grant.paused", who=who)
+    change = {"before": GrantStatus.ACTIVE, "after": GrantStatus.PAUSED}
+    return _set_status(connection, ids, **change, kind=EventType.GRANT_PAUSED, who=who)
 
 
 def resume_grants(connection: Connection, ids: Sequence[UUID], *, who: str) -> set[UUID]:
     """Resume those that are paused, and only those; returns them."""
-    done = _set_status(connection, ids, before="paused", after="active", kind="grant.resumed", who=who)
+    change = {"before": GrantStatus.PAUSED, "after": GrantStatus.ACTIVE}
+    done = _set_status(connection, ids, **change, kind=EventType.GRANT_RESUMED, who=who)
     _wake(connection)
     return done
 
@@ -167,33 +170,33 @@ def paused_grants(connection: Connection, client_id: int) -> list[UUID]:
     return list(connection.execute(text(query), {"id": client_id}).scalars())
 
 
+SET_GRANT = text("""
+update evergrant.grants set keep = coalesce(:keep, keep), labels = (
+    select coalesce(jsonb_object_agg(key, value), '{}')
+    from jsonb_each(labels || cast(:labels as jsonb)) where value <> '[]')
+where id = :id returning client_id
+""")
+
+
 def set_grant(connection: Connection, grant_id: UUID, *, labels: Mapping[str, Any], keep: str | None, who: str) -> None:
     """Merge labels into a grant's own (an empty list takes one away) and say how it is kept."""
-    query = """
-        update evergrant.grants set keep = coalesce(:keep, keep), labels = (
-            select coalesce(jsonb_object_agg(key, value), '{}')
-            from jsonb_each(labels || cast(:labels as jsonb)) where value <> '[]')
-        where id = :id returning client_id"""
     wanted = {"id": grant_id, "labels": json.dumps(labels), "keep": keep}
-    client_id = connection.execute(text(query), wanted).scalar_one()
-    if keep == "warm":
+    client_id = connection.execute(SET_GRANT, wanted).scalar_one()
+    if keep == Keep.WARM:
         connection.execute(WAKE, {"client_id": client_id, "grant_id": grant_id, "who": who})
-    event.of_grants(connection, [grant_id], "grant.changed", actor=who)
+    event.of_grants(connection, [grant_id], EventType.GRANT_CHANGED, actor=who)
 
 
-REQUEST_REFRESH = """
+REQUEST_REFRESH = f"""
     with held as (
         select id, client_id, generation, coalesce(
             refreshed_at > clock_timestamp() - least(interval '60 seconds', life / 4), false) as fresh
         from evergrant.grants where id = :id
     ), request as (
         insert into evergrant.refresh_requests (client_id, grant_id, generation, requested_by)
-        select client_id, id, generation, :who from held where not fresh and not exists (
-            select from evergrant.refresh_requests w
-            where w.grant_id = held.id and w.generation = held.generation and not w.rejected
-        )
+        select client_id, id, generation, :who from held where not fresh and not {of("held", REFRESH_IS_REQUESTED)}
     )
-    select case when fresh then generation else generation + 1 end from held"""
+    select case when fresh then generation else generation + 1 end from held"""  # noqa: S608  # constants
 
 
 def request_refresh(connection: Connection, grant_id: UUID, *, who: str) -> int:
@@ -203,27 +206,33 @@ def request_refresh(connection: Connection, grant_id: UUID, *, who: str) -> int:
     return int(awaited)
 
 
+REQUEST_REVOCATION = text("""
+insert into evergrant.revocations (client_id, grant_id, ref, reason, requested_by)
+select client_id, id, ref, :reason, :who from evergrant.grants where id = :id
+on conflict do nothing
+""")
+
+
 def request_revocation(connection: Connection, grant_id: UUID, *, reason: str | None, who: str) -> RowMapping:
     """Ask for a grant to be killed; the revocation that was there already stays as it is."""
-    query = """
-        insert into evergrant.revocations (client_id, grant_id, ref, reason, requested_by)
-        select client_id, id, ref, :reason, :who from evergrant.grants where id = :id
-        on conflict do nothing"""
-    connection.execute(text(query), {"id": grant_id, "reason": reason, "who": who})
+    connection.execute(REQUEST_REVOCATION, {"id": grant_id, "reason": reason, "who": who})
     _wake(connection)
     found = "select id, status, evidence, ref from evergrant.revocations where grant_id = :id"
     return connection.execute(text(found), {"id": grant_id}).mappings().one()
 
 
+SET_STATUS = text(f"""
+update evergrant.grants g set status = :after, reason = null where g.id = any(:ids) and g.status = :before
+    and not {END_IS_ASKED_FOR}
+returning g.id
+""")  # noqa: S608  # constants
+
+
 def _set_status(
     connection: Connection, ids: Sequence[UUID], *, before: str, after: str, kind: str, who: str
 ) -> set[UUID]:
-    query = """
-        update evergrant.grants g set status = :after, reason = null where g.id = any(:ids) and g.status = :before
-            and not exists (select from evergrant.revocations r where r.grant_id = g.id)
-        returning g.id"""
     wanted = {"ids": list(ids), "before": before, "after": after}
-    done = set(connection.execute(text(query), wanted).scalars())
+    done = set(connection.execute(SET_STATUS, wanted).scalars())
     event.of_grants(connection, sorted(done), kind, actor=who)
     return done
 

@@ -7,6 +7,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from models.predicates import END_IS_ASKED_FOR, NOBODY_HAS_IT
+from models.states.grant import GrantStatus
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
@@ -20,24 +23,24 @@ class Taken:
     refresh_fingerprint: bytes | None
 
 
-TAKE = text("""
+TAKE = text(f"""
 with idle as (
     select g.id, greatest(g.due_at - clock_timestamp(), interval '0') as was_due_in
     from evergrant.grants g
     where g.id = :id and g.status = any (cast(:statuses as text[]))
-        and (g.due_at <= clock_timestamp() or (g.claimed_at is null and g.started_at is null))
-        and not exists (select from evergrant.revocations r where r.grant_id = g.id)
+        and (g.due_at <= clock_timestamp() or {NOBODY_HAS_IT})
+        and not {END_IS_ASKED_FOR}
     for no key update of g skip locked
 )
 update evergrant.grants g
 set claim_no = g.claim_no + 1, claimed_at = clock_timestamp(), due_at = clock_timestamp() + cast(:lease as interval)
 from idle where g.id = idle.id
 returning g.id as grant_id, g.claim_no, g.status, idle.was_due_in, g.sealed_refresh_token, g.refresh_fingerprint
-""")
+""")  # noqa: S608  # constants
 
 
 def take(
-    connection: Connection, grant_id: UUID, *, lease: timedelta, statuses: Sequence[str] = ("active",)
+    connection: Connection, grant_id: UUID, *, lease: timedelta, statuses: Sequence[str] = (GrantStatus.ACTIVE,)
 ) -> Taken | None:
     """Claim one grant; None where it has another status, is under way, or being revoked."""
     parameters = {"id": grant_id, "lease": lease, "statuses": list(statuses)}

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from models import event
+from models.predicates import SOMEBODY_HAS_IT
+from models.states.dead_letter import LetterKind, Resolution
+from models.states.event import EventType
+from models.states.grant import GrantStatus
 
 
 @dataclass(frozen=True)
@@ -30,15 +34,15 @@ order by g.id
 for no key update of g
 """)
 
-LOCK = text("""
+LOCK = text(f"""
 select d.id, d.ref, d.kind, d.grant_id, d.revocation_id, d.resolved_at is not null as closed,
     g.generation <> d.generation as moved_on, g.status, g.sealed_refresh_token is null as shredded,
-    g.due_at > clock_timestamp() and (g.claimed_at is not null or g.started_at is not null) as under_way
+    g.due_at > clock_timestamp() and {SOMEBODY_HAS_IT} as under_way
 from evergrant.dead_letters d join evergrant.grants g on g.id = d.grant_id
 where d.id = any (cast(:ids as bigint[]))
 order by g.id, d.id
 for no key update of d
-""")
+""")  # noqa: S608  # constants
 
 ASK_NOW = text("""
 update evergrant.grants set status = 'active', reason = null, suspect_at = null, failures = 0, attempts = 0,
@@ -66,17 +70,17 @@ def redrive(connection: Connection, ids: Sequence[int], *, who: str) -> list[Red
     for row in connection.execute(LOCK, {"ids": list(ids)}).mappings().all():
         why_not = _why_not(
             closed=row["closed"],
-            about_grant=row["kind"] == "refresh",
+            about_grant=row["kind"] == LetterKind.REFRESH,
             moved_on=row["moved_on"],
             status=row["status"],
             under_way=row["under_way"],
             shredded=row["shredded"],
         )
         if why_not is None:
-            statement = ASK_NOW if row["kind"] == "refresh" else QUEUE_AGAIN
+            statement = ASK_NOW if row["kind"] == LetterKind.REFRESH else QUEUE_AGAIN
             connection.execute(statement, dict(row))
-            connection.execute(CLOSE, {"ids": [row["id"]], "resolution": "redriven", "who": who})
-            event.of_grants(connection, [row["grant_id"]], "dead_letter.redriven", actor=who)
+            connection.execute(CLOSE, {"ids": [row["id"]], "resolution": Resolution.REDRIVEN, "who": who})
+            event.of_grants(connection, [row["grant_id"]], EventType.DEAD_LETTER_REDRIVEN, actor=who)
         results.append(Redriven(id=row["id"], ref=row["ref"], done=why_not is None, why_not=why_not))
     connection.execute(text("notify evergrant_work"))
     return results
@@ -84,7 +88,7 @@ def redrive(connection: Connection, ids: Sequence[int], *, who: str) -> list[Red
 
 def discard(connection: Connection, ids: Sequence[int], *, who: str) -> set[int]:
     """Close letters without doing anything about them; returns those that were open."""
-    return set(connection.execute(CLOSE, {"ids": list(ids), "resolution": "discarded", "who": who}).scalars())
+    return set(connection.execute(CLOSE, {"ids": list(ids), "resolution": Resolution.DISCARDED, "who": who}).scalars())
 
 
 def _why_not(
@@ -94,7 +98,7 @@ def _why_not(
     checks = [
         (closed, "it is closed already"),
         (about_grant and moved_on, "the grant has a newer token set by now"),
-        (about_grant and status not in ("active", "needs_consent"), f"the grant is {status}"),
+        (about_grant and status not in (GrantStatus.ACTIVE, GrantStatus.NEEDS_CONSENT), f"the grant is {status}"),
         (about_grant and shredded, "its tokens were shredded, so only its user can give them again"),
         (about_grant and under_way, "an attempt is under way"),
     ]

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, ForeignKey, Index, Integer, UniqueConstraint,
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, identity
+from models.states.former_token import PairKind
 
 
 class Revocation(Base):
@@ -60,9 +61,9 @@ class Branch:
 
     def precedes(self, other: "Branch") -> bool:
         """Whether `other` came of a refresh with this pair: then, at `on_use`, any use of it kills this one."""
-        if self.kind != "predecessor":
+        if self.kind != PairKind.PREDECESSOR:
             return False
-        return other.generation == self.generation + (other.kind != "surplus")
+        return other.generation == self.generation + (other.kind != PairKind.SURPLUS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from models.predicates import A_JOURNAL_IS_UNDRAINED, REJECTION_IS_REPORTED
 from models.rows import made_of
 
 
@@ -109,20 +110,14 @@ for no key update of g
 """)
 
 # Only once the rows are ours: a statement that had to wait for a lock sees other tables as they were before it waited.
-READ = text("""
+READ = text(f"""
 select g.id as grant_id, g.client_id, g.ref, g.status, g.generation, g.claim_no, g.refresh_fingerprint,
     former.fingerprints as former_fingerprints,
     g.scope, g.life, g.access_expires_at, coalesce(g.keep, c.keep) as keep, c.rotation, c.grace, g.doubt_since,
-    exists (
-        select from evergrant.journals j
-        where j.id = any (g.doubt_journals) and j.drained_at is null and j.abandoned_at is null
-    ) as journals_undrained,
+    {A_JOURNAL_IS_UNDRAINED} as journals_undrained,
     g.suspect_at, g.failures, g.failing_since, g.failing_for,
     former.untried as untried_former_tokens,
-    g.rejected_at is not null or exists (
-        select from evergrant.refresh_requests w
-        where w.grant_id = g.id and w.generation = g.generation and w.rejected
-    ) as access_rejected,
+    g.rejected_at is not null or {REJECTION_IS_REPORTED} as access_rejected,
     exists (
         select from evergrant.dead_letters d
         where d.grant_id = g.id and d.kind = 'refresh' and d.resolved_at is null
@@ -138,12 +133,12 @@ join evergrant.valves v on v.client_id = g.client_id
 -- A success by a worker of the release before leaves the columns as they were.
 cross join lateral (select g.refused_since > coalesce(g.refreshed_at, '-infinity') as still) refused
 cross join lateral (
-    select coalesce(array_agg(t.refresh_fingerprint), '{}') as fingerprints,
+    select coalesce(array_agg(t.refresh_fingerprint), '{{}}') as fingerprints,
         count(*) filter (where t.tried_at is null and t.known_dead_at is null) as untried
     from evergrant.former_tokens t where t.grant_id = g.id
 ) former
 where g.id = any (cast(:ids as uuid[]))
-""")
+""")  # noqa: S608  # constants
 
 # A former token that was presented with success is the predecessor of what is stored now, or dead by that, or, where
 # refresh tokens stay, a branch as before.

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from models import claim as claims
 from models.claim import Job, Scope
+from tasks.oauth.rotation import Rotation
 from tasks.policy import valve as policy
 from tasks.policy.valve import Valve
 from tasks.runtime import valves
@@ -55,7 +56,7 @@ def claim(
         return Claimed(again_in=SOON)
     valve, at = valves.of_row(row), row["at"]
     scope = Scope(client_id, at, min(lease, row["attempt_lease"]))
-    may_repeat = row["rotation"] == "grace" and not valve.paused_by_operator
+    may_repeat = row["rotation"] == Rotation.GRACE and not valve.paused_by_operator
     # A message that the broker loses must leave time for others before the grace is over.
     hurried = replace(scope, lease=min(lease, row["attempt_lease"] / 4))
     claimed = Claimed(due=claims.repeats(connection, hurried, most) if may_repeat else [])

@@ -20,6 +20,7 @@ from models import connect_request, consent, installation, operator_actions
 from models.connect_request import Begun
 from models.database import transaction
 from models.sealing.vault import Vault
+from models.states.installation import DatabaseState
 from tasks.connect_errors import (
     ClientPaused,
     DatabaseUnfit,
@@ -190,7 +191,7 @@ def _take(registered: Registered, begun: Begun, environment: str | None) -> date
         _refuse_while_revoking(connection, registered, begun.ref)
         if operator_actions.is_paused(connection, begun.client_id):
             raise ClientPaused
-        if (state := installation.state(connection, environment)) != "fit":
+        if (state := installation.state(connection, environment)) != DatabaseState.FIT:
             raise DatabaseUnfit(state)
         started_at = connect_request.use(connection, begun.grant_id)
         if started_at is None:

@@ -13,6 +13,8 @@ import structlog
 from models import journal as register
 from models import process
 from models.database import transaction
+from models.states.installation import DatabaseState
+from models.states.process import ProcessKind
 from tasks.runtime import clock
 from tasks.runtime.runtime import Runtime
 from tasks.settling import recover, replay
@@ -85,7 +87,7 @@ class Heartbeat:
 
     def _say_alive(self) -> None:
         with transaction() as connection:
-            facts: dict[str, Any] = {"kind": "worker", "host": socket.gethostname(), "pid": os.getpid()}
+            facts: dict[str, Any] = {"kind": ProcessKind.WORKER, "host": socket.gethostname(), "pid": os.getpid()}
             process.see(connection, self.id, **facts, metrics_port=self.metrics_port)
             register.see(connection, self.runtime.journal_id)
 
@@ -96,7 +98,7 @@ _heartbeat: list[Heartbeat] = []
 def begin(runtime: Runtime, *, metrics_port: int | None = None) -> None:
     """Let this process live; `metrics_port` is told where it serves metrics."""
     state = recover.look(runtime, thoroughly=True)
-    if state != "fit":
+    if state != DatabaseState.FIT:
         log.error("worker.database_unfit", state=state, remedy="evergrant db check")
     heartbeat = Heartbeat(runtime, metrics_port=metrics_port)
     _heartbeat[:] = [heartbeat]

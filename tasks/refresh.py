@@ -26,6 +26,7 @@ from models.attempt import Started
 from models.claim import Job
 from models.database import transaction
 from models.sealing.keys import VaultError
+from models.states.grant import GrantStatus
 from tasks.oauth import messages
 from tasks.oauth.errors import OAuthError
 from tasks.oauth.messages import Request
@@ -78,7 +79,7 @@ def read_jobs(jobs: Any) -> list[Job]:
 
 
 def start(
-    runtime: Runtime, jobs: Sequence[Job], *, status: str = "active", put_off: PutOff | None = None
+    runtime: Runtime, jobs: Sequence[Job], *, status: str = GrantStatus.ACTIVE, put_off: PutOff | None = None
 ) -> list[Attempt]:
     """Start what is still ours; jobs whose registration cannot be used here are put off, and not blamed."""
     begun = clock.boot()

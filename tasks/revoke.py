@@ -27,10 +27,16 @@ from models.claim import Job
 from models.database import AWAY, transaction
 from models.revocation import Branch, Task
 from models.sealing.keys import VaultError
+from models.states.dead_letter import LetterKind, Resolution
+from models.states.event import EventType
+from models.states.former_token import PairKind
+from models.states.grant import GrantStatus
+from models.states.revocation import Because, Evidence
 from tasks.journal import End, JournalBroken
 from tasks.liveness import Liveness
 from tasks.oauth import messages
-from tasks.oauth.provider import Reach, Rotation
+from tasks.oauth.provider import Reach
+from tasks.oauth.rotation import Rotation
 from tasks.oauth.transport import HeldBack, NotSent
 from tasks.policy.outcome import (
     Accepted,
@@ -65,8 +71,8 @@ AT_ONCE = frozenset({"refreshed_first", "expired_meanwhile", "another_pair_arriv
 class Conclusion:
     """How far a grant's end is known, and why no further."""
 
-    evidence: str
-    because: list[str] = field(default_factory=list)
+    evidence: Evidence
+    because: list[Because] = field(default_factory=list)
     access_tokens_end_by: datetime | None = None  # older ones, which no revocation of ours has reached
 
 
@@ -84,7 +90,7 @@ def _revoke(runtime: Runtime, jobs: Sequence[Job]) -> None:
 
 def begin(runtime: Runtime, job: Job) -> list[Attempt]:
     """Start the revocation of a grant, where it is still ours."""
-    return start(runtime, [job], status="revoking", put_off=_put_off)
+    return start(runtime, [job], status=GrantStatus.REVOKING, put_off=_put_off)
 
 
 def _put_off(jobs: Sequence[tuple[UUID, int, timedelta]]) -> None:
@@ -147,13 +153,13 @@ class RevocationAttempt:
         seen = [self._end_branch(each) for each in living]
         older = self._older_access_ends_at(task)
         doubts = {
-            "older_access_tokens": older is not None,
-            "no_way_to_look": not all(seen),
-            "ever_in_doubt": task.ever_in_doubt,
-            "predecessors_dropped": task.predecessors_dropped,
+            Because.OLDER_ACCESS_TOKENS: older is not None,
+            Because.NO_WAY_TO_LOOK: not all(seen),
+            Because.EVER_IN_DOUBT: task.ever_in_doubt,
+            Because.PREDECESSORS_DROPPED: task.predecessors_dropped,
         }
         because = [name for name, applies in doubts.items() if applies]
-        return Conclusion("accepted" if because else "verified", because, older)
+        return Conclusion(Evidence.ACCEPTED if because else Evidence.VERIFIED, because, older)
 
     def _older_access_ends_at(self, task: Task) -> datetime | None:
         """Until when an access token may live that a refresh replaced and no revocation reaches; None: none does.
@@ -173,7 +179,7 @@ class RevocationAttempt:
             waiting = NotYet("waits_for_the_end_of_the_access_token", failed=False)
             waiting.wait = max(max(ends) - self.attempt.job.started_at, timedelta(seconds=1))
             raise waiting
-        return Conclusion("unsupported", ["no_revocation_endpoint"])
+        return Conclusion(Evidence.UNSUPPORTED, [Because.NO_REVOCATION_ENDPOINT])
 
     # Steps
 
@@ -182,8 +188,8 @@ class RevocationAttempt:
 
         Where the API is all that we can ask, a 401 after the revocation says something only if there was none before.
         """
-        if branch.kind == "predecessor" or branch.expired:
-            return branch.kind != "predecessor"
+        if branch.kind == PairKind.PREDECESSOR or branch.expired:
+            return branch.kind != PairKind.PREDECESSOR
         if self.provider.probe or not self.liveness.can_be_used(branch):
             return False
         life = self.liveness.last_seen(branch) or self.liveness.look_at_access(branch)
@@ -222,7 +228,7 @@ class RevocationAttempt:
         """
         if self.provider.rotation is not Rotation.ON_USE:
             return []
-        predecessors = [each for each in branches if each.kind == "predecessor" and not each.dead]
+        predecessors = [each for each in branches if each.kind == PairKind.PREDECESSOR and not each.dead]
         dead: list[Branch] = []
         for used in branches:
             killed = [each for each in predecessors if each.precedes(used)]
@@ -276,7 +282,7 @@ class RevocationAttempt:
         """
         if self.provider.probe:
             return self.liveness.probe(branch)
-        if branch.kind == "predecessor" and self.liveness.has_expired(branch):
+        if branch.kind == PairKind.PREDECESSOR and self.liveness.has_expired(branch):
             return Life.UNTOLD
         opened = self.liveness.can_be_used(branch) and self.liveness.last_seen(branch) is Life.ALIVE
         life = self.liveness.look_at_access(branch) if opened else Life.UNTOLD
@@ -315,12 +321,14 @@ class RevocationAttempt:
                 raise NotYet("another_pair_arrived", failed=False)
             self._note_end(task, evidence)
             revocation.done(connection, job.grant_id, evidence=evidence)
-            for kind in ("refresh", "revoke"):
-                dead_letter.close(connection, [job.grant_id], kind=kind, resolution="revoked", resolved_by=ACTOR)
+            for kind in LetterKind:
+                dead_letter.close(
+                    connection, [job.grant_id], kind=kind, resolution=Resolution.REVOKED, resolved_by=ACTOR
+                )
             data = {"evidence": evidence, "because": end.because}
             if end_by is not None:
                 data["access_tokens_end_by"] = end_by.astimezone(UTC).isoformat()
-            event.of_grants(connection, [job.grant_id], "grant.revoked", reason=task.reason, data=data)
+            event.of_grants(connection, [job.grant_id], EventType.GRANT_REVOKED, reason=task.reason, data=data)
         took = job.started_at - task.requested_at + (clock.boot() - self.attempt.begun)
         meters.REVOCATIONS.add([((self.attempt.registered.known.name, evidence), took)])
         log.info("revoke", ref=job.ref, grant_id=str(job.grant_id), outcome=evidence, requests=self.requests.sent)
@@ -372,11 +380,11 @@ class RevocationAttempt:
         dead_letter.write(
             connection,
             self.attempt.job.grant_id,
-            kind="revoke",
+            kind=LetterKind.REVOKE,
             cause=end.code,
             detail=None if end.http_status is None else f"HTTP {end.http_status}",
             attempts=row["attempts"],
             first_failed_at=row["failing_since"],
             revocation_id=task.id,
         )
-        event.of_grants(connection, [self.attempt.job.grant_id], "revocation.dead", reason=end.code)
+        event.of_grants(connection, [self.attempt.job.grant_id], EventType.REVOCATION_DEAD, reason=end.code)

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 import settings as configuration
 from models import chore, process
 from models.database import transaction
+from models.states.chore import ChoreName
 from models.views import overdue
 from tasks import erase
 from tasks.runtime import retry, runtime
@@ -55,12 +56,12 @@ def erase_dead(connection: Connection) -> None:
 
 
 CHORES: dict[str, Callable[[Connection], None]] = {
-    "tell_late": overdue.tell_late,
-    "tell_waiting": overdue.tell_waiting,
-    "shred_dead_grants": shred_dead_grants,
-    "erase": erase_dead,
-    "forget_connect_requests": forget_connect_requests,
-    "forget_silent_processes": process.forget_silent,
+    ChoreName.TELL_LATE: overdue.tell_late,
+    ChoreName.TELL_WAITING: overdue.tell_waiting,
+    ChoreName.SHRED_DEAD_GRANTS: shred_dead_grants,
+    ChoreName.ERASE: erase_dead,
+    ChoreName.FORGET_CONNECT_REQUESTS: forget_connect_requests,
+    ChoreName.FORGET_SILENT_PROCESSES: process.forget_silent,
 }
 
 

@@ -18,6 +18,7 @@ from models import attempt as attempts
 from models import chore, claim, process, tick
 from models.claim import Job
 from models.database import AWAY, transaction
+from models.states.process import ProcessKind
 from tasks.claim import Claimed
 from tasks.claim import claim as claim_client
 from tasks.runtime import clock, meters
@@ -180,7 +181,7 @@ class GrantScheduler(Scheduler):
         now = clock.boot()
         if self.seen_at is None or now - self.seen_at >= HEARTBEAT:
             with transaction() as connection:
-                facts: dict[str, Any] = {"kind": "beat", "host": socket.gethostname(), "pid": os.getpid()}
+                facts: dict[str, Any] = {"kind": ProcessKind.BEAT, "host": socket.gethostname(), "pid": os.getpid()}
                 process.see(connection, self.id, **facts, metrics_port=self.metrics_port)
                 tick.write(connection)
             self.seen_at = now

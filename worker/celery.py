@@ -9,6 +9,7 @@ from kombu.utils import cached_property
 import models  # noqa: F401  # Celery has this folder on its path only now: what it loads later finds both
 import settings as configuration
 import tasks  # noqa: F401
+from models.states.process import ProcessKind
 from worker import broker, logs
 from worker.embedded import discovery
 
@@ -45,12 +46,12 @@ app.conf.update(broker_url=_broker_url(), worker_concurrency=configuration.curre
 
 
 # What Celery runs here: it says so of a worker before it sets up the logs, and of a beat never.
-_kinds = ["beat"]
+_kinds = [ProcessKind.BEAT]
 
 
 @signals.celeryd_init.connect
 def _be_a_worker(**_: Any) -> None:
-    _kinds.append("worker")
+    _kinds.append(ProcessKind.WORKER)
 
 
 @signals.setup_logging.connect

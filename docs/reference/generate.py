@@ -1,4 +1,4 @@
-"""Write the reference pages that are made from the code: commands.md and settings.md.
+"""Write the reference pages that are made from the code: commands.md, settings.md, and the tables of states.md.
 
     python docs/reference/generate.py
 
@@ -8,7 +8,7 @@ tests/unit/test_reference.py fails while a page and the code differ.
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
@@ -20,9 +20,16 @@ sys.path.insert(0, str(ROOT))
 
 import click  # noqa: E402
 from pydantic.fields import FieldInfo  # noqa: E402
+from sqlalchemy import inspect  # noqa: E402
 
 import models  # noqa: E402
 import tasks  # noqa: E402
+from models.grant import Grant  # noqa: E402
+from models.states.client import ClientState  # noqa: E402
+from models.states.dead_letter import Cause  # noqa: E402
+from models.states.grant import ConsentReason, GrantStatus, PauseReason  # noqa: E402
+from models.states.revocation import Because, Evidence, RevocationStatus  # noqa: E402
+from models.transitions import WRITERS, Lease, Writer  # noqa: E402
 from settings import PREFIX, Settings  # noqa: E402
 from tasks.policy.outcome import Finding  # noqa: E402
 from tasks.policy.rotation import RotationFinding  # noqa: E402
@@ -32,7 +39,6 @@ from worker.cli.clients.probe_rotation import FAILED as FAILED_ROTATION_PROBES  
 from worker.cli.commands import Command, Group  # noqa: E402
 from worker.cli.failures import ExitCode  # noqa: E402
 from worker.cli.grants.findings import EXIT_CODES as EXIT_CODES_OF_PROBES  # noqa: E402
-from worker.cli.grants.record import HANDED_OVER, STATUSES  # noqa: E402
 
 NOTE = "<!-- Made by docs/reference/generate.py; change the code, not this page. -->\n\n"
 
@@ -76,46 +82,14 @@ EXIT_CODES = {
     ExitCode.BROKEN_PIPE: "whoever read the output left, as `head` does",
 }
 ENUMERATIONS: dict[str, Mapping[str, str]] = {
-    "status of a grant": STATUSES,
-    "reason of a grant that needs consent": {
-        "response_lost": "an answer was lost, and with it the only copy of its refresh token",
-        "revoked_or_expired": "the provider refuses its refresh token",
-    },
-    "reason of a grant that is paused": {
-        HANDED_OVER: "another home keeps it: `grants export --handover`",
-    },
-    "cause of a dead letter": {
-        "response_lost": "as above",
-        "revoked_or_expired": "as above",
-        "gave_up": "it failed for a day in which others succeeded; it is still asked every hour",
-        "refused": "the provider refused it alone for a day, in words of its own; it is still asked every hour",
-        "our_configuration": "the provider refused us for a day: the client's id, secret or settings are wrong",
-    },
-    "status of a revocation": {
-        "queued": "it will be worked on",
-        "waiting": "it waits for the end of the grant that took its place",
-        "done": "the grant is dead, as its evidence says",
-        "dead": "the provider could not be made to do it; a dead letter tells",
-    },
-    "evidence of a revocation": {
-        "verified": "every token ever received was seen to be dead",
-        "accepted": "the provider said yes, and there was no way to look",
-        "unsupported": "the provider has no revocation endpoint",
-    },
-    "because, of a revocation": {
-        "ever_in_doubt": "an answer was lost, and may have held a pair that nobody knows",
-        "predecessors_dropped": "more predecessors than are kept may have lived",
-        "older_access_tokens": "a revocation kills one pair there, and an access token that was replaced may live "
-        "until `access_tokens_end_by`",
-        "no_way_to_look": "neither a probe nor the API told of every pair that it is dead",
-        "no_revocation_endpoint": "the provider has none; the grant was blocked until its access token had ended",
-    },
-    "state of a client": {
-        "open": "requests are sent",
-        "paused": "an operator stopped it",
-        "shut": "the breaker stopped it; one request at a time tries whether it may open",
-        "holding": "unusually many grants were refused at once, so their verdicts are held",
-    },
+    "status of a grant": GrantStatus.meanings(),
+    "reason of a grant that needs consent": ConsentReason.meanings(),
+    "reason of a grant that is paused": PauseReason.meanings(),
+    "cause of a dead letter": Cause.meanings(),
+    "status of a revocation": RevocationStatus.meanings(),
+    "evidence of a revocation": Evidence.meanings(),
+    "because, of a revocation": Because.meanings(),
+    "state of a client": ClientState.meanings(),
     "finding of a probe": {
         Finding.ALIVE: "the refresh token lives",
         Finding.DEAD: "it is dead, or another client's",
@@ -158,7 +132,7 @@ def error_codes() -> list[str]:
         for code in re.findall(r'code="([a-z_]+)"', path.read_text(encoding="utf-8"))
     }
     made = {kind.error for kind in exceptions() if hasattr(kind, "error")}
-    made |= {f"probe_{each}" for each in EXIT_CODES_OF_PROBES} | set(STATUSES)
+    made |= {f"probe_{each}" for each in EXIT_CODES_OF_PROBES} | set(GrantStatus.meanings())
     made |= {f"rotation_{each}" for each in FAILED_ROTATION_PROBES}
     return sorted((written | made) - {"active"})
 
@@ -241,7 +215,52 @@ def _kind(field: FieldInfo) -> str:
     return known.get(getattr(kind, "__name__", ""), "text")
 
 
-PAGES = {"commands.md": commands_page, "settings.md": settings_page}
+def states_page() -> str:
+    """The page of states: the text that is there, with its tables made anew."""
+    page = (HERE / "states.md").read_text(encoding="utf-8")
+    tables = {
+        "columns": "| column | meaning |\n| --- | --- |\n" + "\n".join(_columns()),
+        **{f"writers of {table}": _writers(writers) for table, writers in WRITERS.items()},
+    }
+    for name, made in tables.items():
+        begin, end = f"<!-- {name}: made by generate.py -->\n", "<!-- end -->"
+        before, rest = page.split(begin)
+        page = before + begin + made + "\n" + rest[rest.index(end) :]
+    return page
+
+
+def _columns() -> Iterator[str]:
+    for column in inspect(Grant).columns:
+        yield f"| `{column.name}` | {column.doc} |"
+
+
+def _writers(writers: Sequence[Writer]) -> str:
+    head = ["| statement | what it does | to rows that are | which may become | of the lease |", "| --- " * 5 + "|"]
+    return "\n".join([*head, *map(_writer, writers)])
+
+
+def _writer(writer: Writer) -> str:
+    lease = ", ".join(f"`{each}`" for each in Lease if each in writer.lease)
+    return f"| `{writer.statement}` | {writer.does} | {_before(writer)} | {_moves(writer)} | {lease} |"
+
+
+def _before(writer: Writer) -> str:
+    if not writer.before:
+        return "new"
+    if writer.before in (frozenset(GrantStatus), frozenset(RevocationStatus)):
+        return "any"
+    told = ", ".join(f"`{each}`" for each in (*GrantStatus, *RevocationStatus) if each in writer.before)
+    return f"{told}: its caller sees to it" if writer.by_caller else told
+
+
+def _moves(writer: Writer) -> str:
+    ends: dict[str, list[str]] = {}
+    for before, after in writer.moves:
+        ends.setdefault(after, []).append("new" if before is None else f"`{before}`")
+    return "; ".join(f"{', '.join(befores)} → `{after}`" for after, befores in ends.items())
+
+
+PAGES = {"commands.md": commands_page, "settings.md": settings_page, "states.md": states_page}
 
 
 def main() -> None:

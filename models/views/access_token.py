@@ -8,6 +8,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, text
 
+from models.predicates import IS_ENDING
+
 # However much a reader asks for: a token that was just renewed must satisfy it.
 LARGEST_SHARE = 3
 
@@ -50,14 +52,14 @@ TABLES = """
     join evergrant.grants g on g.id = t.grant_id
     join evergrant.clients c on c.id = g.client_id"""
 
-BY_ID = text(f"select {COLUMNS} from evergrant.access_tokens t {TABLES} where t.grant_id = :id")  # noqa: S608
+BY_ID = text(f"select {COLUMNS} from evergrant.access_tokens t {TABLES} where t.grant_id = :id")  # noqa: S608  # constants
 
 # The live row of each ref, or its newest ended one, as evergrant.find_grant has it.
 BY_REF = text(f"""
     select distinct on (q.n, c.id) q.n, {COLUMNS}
     from unnest(cast(:refs as text[]), cast(:clients as text[])) with ordinality as q (ref, client, n)
     join evergrant.access_tokens t on t.ref = q.ref and (q.client is null or t.client = q.client) {TABLES}
-    order by q.n, c.id, g.status in ('revoking', 'revoked'), g.created_at desc""")  # noqa: S608  # constants
+    order by q.n, c.id, {IS_ENDING}, g.created_at desc""")  # noqa: S608  # constants
 
 
 def by_id(connection: Connection, grant_id: UUID) -> TokenState:

@@ -4,6 +4,8 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, RowMapping, TextClause, text
 
+from models.predicates import END_IS_ASKED_FOR, IS_UNDRAINED, SOMEBODY_HAS_IT, WAITS_FOR_IT, of
+
 # Beats, workers and webs say every five seconds that they live; this allows for a slow machine.
 SILENT_AFTER = timedelta(seconds=30)
 
@@ -11,13 +13,13 @@ SILENT_AFTER = timedelta(seconds=30)
 # out of it (measured: half of the time at a million). Runway: until the first access token that is kept warm lapses, if
 # all stood still, and how many will have lapsed 10, 20 and 40 minutes from now.
 BY_CLIENT = text(
-    """
+    f"""
 with counted as (
     select g.client_id, g.status, g.keep, r.id is not null as ending, count(*) as grants,
         count(*) filter (where g.due_at <= statement_timestamp()) as due,
         min(g.due_at) filter (where g.due_at <= statement_timestamp()) as first_due_at,
         count(*) filter (
-            where g.due_at > statement_timestamp() and (g.claimed_at is not null or g.started_at is not null)
+            where g.due_at > statement_timestamp() and {SOMEBODY_HAS_IT}
         ) as under_way,
         count(*) filter (where g.failures > 0) as failing,
         count(g.doubt_since) as in_doubt,
@@ -70,7 +72,7 @@ from evergrant.clients c
 left join evergrant.valves v on v.client_id = c.id
 left join fleet n on n.client_id = c.id
 order by c.name
-"""
+"""  # noqa: S608  # constants
 )
 
 PROCESSES = text("""
@@ -88,12 +90,12 @@ select status, count(*) as count from evergrant.revocations where status in ('qu
 """)
 
 # A journal that nobody holds and that grants wait for needs a human, sooner or later.
-WAITED_FOR = text("""
+WAITED_FOR = text(f"""
 select count(*) as count from evergrant.journals j
-where j.drained_at is null and j.abandoned_at is null
+where {IS_UNDRAINED}
     and j.seen_at < clock_timestamp() - cast(:silent_after as interval)
-    and exists (select from evergrant.grants g where g.doubt_since is not null and g.doubt_journals @> array[j.id])
-""")
+    and exists (select from evergrant.grants g where {WAITS_FOR_IT})
+""")  # noqa: S608  # constants
 
 # Work that fails each time is noted as done no more. Five minutes at least, for a machine that is slow or was off.
 OVERDUE_CHORES = text("""
@@ -109,7 +111,7 @@ def by_client(connection: Connection) -> list[RowMapping]:
 
 
 # What there is to be kept: the lives of those that are kept warm, of which some never had a token set.
-KEPT = text("""
+KEPT = text(f"""
 select c.name, c.provider, c.overrides, c.keep,
     count(*) filter (where g.warm) as warm,
     count(*) filter (where g.warm and g.life is null) as unknown_life,
@@ -119,11 +121,11 @@ from evergrant.clients c
 left join lateral (
     select a.life, coalesce(a.keep, c.keep) = 'warm' as warm from evergrant.grants a
     where a.client_id = c.id and a.status = 'active'
-        and not exists (select from evergrant.revocations r where r.grant_id = a.id)
+        and not {of("a", END_IS_ASKED_FOR)}
 ) g on true
 group by c.id
 order by c.name
-""")
+""")  # noqa: S608  # constants
 
 
 def kept(connection: Connection) -> list[RowMapping]:

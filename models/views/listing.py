@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection, RowMapping, text
 
 from models.errors import AmbiguousRef, UnknownClient, UnknownRef
+from models.predicates import END_IS_ASKED_FOR, IS_ENDING, WAITS_FOR_IT
 
 # A list of a million grants is read as it is printed, not at once.
 PAGE = 500
@@ -28,10 +29,8 @@ class Located:
 
 
 # An open revocation makes a grant revoking from its commit on, before beat has set the status.
-STATUS = """
-    case when g.status <> 'revoked' and exists (
-        select from evergrant.revocations r where r.grant_id = g.id
-    ) then 'revoking' else g.status end"""
+STATUS = f"""
+    case when g.status <> 'revoked' and {END_IS_ASKED_FOR} then 'revoking' else g.status end"""
 
 GRANTS = f"""
     select g.id, g.ref, c.name as client, c.provider, {STATUS} as status, g.reason, g.generation, g.scope,
@@ -46,7 +45,7 @@ LOCATE = f"""
         g.generation
     from evergrant.grants g join evergrant.clients c on c.id = g.client_id
     where g.ref = any(:refs) and (cast(:client as text) is null or c.name = :client)
-    order by g.ref, g.client_id, g.status in ('revoking', 'revoked'), g.created_at desc"""  # noqa: S608
+    order by g.ref, g.client_id, {IS_ENDING}, g.created_at desc"""  # noqa: S608  # constants
 
 
 def locate(connection: Connection, refs: Sequence[str], client: str | None) -> list[Located]:
@@ -213,11 +212,11 @@ def dead_letter(connection: Connection, letter_id: int) -> RowMapping | None:
 
 def journals(connection: Connection) -> list[RowMapping]:
     """Every journal of the register, and how many grants in doubt wait for it."""
-    query = """
+    query = f"""
         select j.id, j.host, j.process, j.opened_at, j.seen_at, j.drained_at, j.abandoned_at, j.abandoned_by,
             (select count(*) from evergrant.grants g
-                where g.doubt_since is not null and g.doubt_journals @> array[j.id]) as grants_waiting
-        from evergrant.journals j order by j.id"""
+                where {WAITS_FOR_IT}) as grants_waiting
+        from evergrant.journals j order by j.id"""  # noqa: S608  # constants
     return list(connection.execute(text(query)).mappings())
 
 

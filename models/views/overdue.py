@@ -2,6 +2,8 @@
 
 from sqlalchemy import Connection, text
 
+from models.predicates import IS_UNDRAINED
+
 # Once for each token set. The three parts use an index each: what is due, what fails, what is suspect.
 LATE = text("""
 with expired as (
@@ -26,18 +28,18 @@ where g.generation > 0 and coalesce(g.keep, (select c.keep from evergrant.client
 """)
 
 # An answer may lie in a journal that nobody reads: on a machine that is off, or on a disk that is gone.
-WAITING = text("""
+WAITING = text(f"""
 insert into evergrant.events (type, client_id, grant_id, ref, generation, labels, reason, data)
 select 'grant.waiting', g.client_id, g.id, g.ref, g.generation, g.labels, 'journal_not_drained',
     jsonb_build_object('journal', j.id, 'host', j.host, 'seen_at', j.seen_at)
 from evergrant.grants g
-join evergrant.journals j on j.id = any (g.doubt_journals) and j.drained_at is null and j.abandoned_at is null
+join evergrant.journals j on j.id = any (g.doubt_journals) and {IS_UNDRAINED}
 where g.doubt_since < clock_timestamp() - interval '10 minutes' and g.status in ('active', 'revoking')
     and not exists (
         select from evergrant.events e
         where e.grant_id = g.id and e.type = 'grant.waiting' and e.occurred_at > g.doubt_since
     )
-""")
+""")  # noqa: S608  # constants
 
 
 def tell_late(connection: Connection) -> None:

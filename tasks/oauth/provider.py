@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from tasks.oauth.errors import ProviderFileError, UnknownProvider
+from tasks.oauth.rotation import Rotation
 
 BUNDLED = Path(__file__).parent / "providers"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -40,16 +41,6 @@ class Auth(StrEnum):
 
     BODY = "body"  # client_id and client_secret are members of the body
     BASIC = "basic"  # the Authorization header, and then nothing in the body
-
-
-class Rotation(StrEnum):
-    """What the provider does to the old refresh token after a refresh (protocol.md §3)."""
-
-    NONE = "none"  # it stays
-    ON_USE = "on_use"  # it lives until the access token of its direct successor is first used
-    GRACE = "grace"  # it lives `grace_seconds`
-    IMMEDIATE = "immediate"  # it dies at once
-    FAMILY = "family"  # it dies, and using it again kills the winner's tokens too
 
 
 class Reach(StrEnum):

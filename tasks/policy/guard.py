@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from tasks.oauth.rotation import Rotation
 from tasks.oauth.transport import HeldBack
 
 HAND_OUT_LEAST: Final = timedelta(seconds=60)
@@ -68,7 +69,7 @@ def profile_forbids(now: Situation) -> HeldBack | None:
     of every repeat is over. So what is sent then finds a token that was spent long ago, or is its first use: in that
     case its own grace begins, and it is repeated at once as the first was.
     """
-    if now.in_doubt_for is None or now.rotation not in ("family", "grace"):
+    if now.in_doubt_for is None or now.rotation not in (Rotation.FAMILY, Rotation.GRACE):
         return None
     if _in_grace(now):
         return None
@@ -76,7 +77,7 @@ def profile_forbids(now: Situation) -> HeldBack | None:
     if usable > timedelta(0):
         return HeldBack("access_token_still_serves", wait=min(usable, WAIT_CAP))
     began_after = now.in_doubt_for - now.age
-    if now.rotation == "grace" and now.grace is not None and began_after <= 2 * now.grace:
+    if now.rotation == Rotation.GRACE and now.grace is not None and began_after <= 2 * now.grace:
         return HeldBack("grace_is_not_over", wait=min(2 * now.grace - began_after + SHORTLY, WAIT_CAP))
     if now.journals_undrained:
         return HeldBack("journal_is_not_drained", wait=WAIT_CAP if now.life is None else min(WAIT_CAP, now.life / 4))
@@ -89,7 +90,7 @@ def begins_doubt(started_at: datetime, doubt_since: datetime | None, grace: time
 
 
 def _in_grace(now: Situation) -> bool:
-    if now.rotation != "grace" or now.in_doubt_for is None or now.grace is None:
+    if now.rotation != Rotation.GRACE or now.in_doubt_for is None or now.grace is None:
         return False
     return now.in_doubt_for + now.deadline <= now.grace
 

@@ -36,9 +36,11 @@ def due_on_demand(started_at: datetime, rest: timedelta, grant_id: UUID) -> date
     return started_at + rest * (1 + JITTER * stable_jitter(grant_id))
 
 
-def next_due(started_at: datetime, lifetime: timedelta, grant_id: UUID, *, keep: str, idle_days: float) -> datetime:
-    """When a grant is due next, by how it is kept: `warm`, or `on-demand` where nobody reads it meanwhile."""
-    if keep == "on-demand":
+def next_due(
+    started_at: datetime, lifetime: timedelta, grant_id: UUID, *, on_demand: bool, idle_days: float
+) -> datetime:
+    """When a grant is due next, by how it is kept: warm, or on demand where nobody reads it meanwhile."""
+    if on_demand:
         return due_on_demand(started_at, timedelta(days=idle_days), grant_id)
     return due_at(started_at, lifetime, grant_id)
 

@@ -3,11 +3,19 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Final
 
 WITNESS_WAIT: Final = timedelta(hours=24)
 MASS_LEAST: Final = 5
 MASS_SHARE: Final = 0.01
+
+
+class Death(StrEnum):
+    """What a grant died of."""
+
+    RESPONSE_LOST = "response_lost"  # an answer was lost, and with it the only copy of its refresh token
+    REVOKED_OR_EXPIRED = "revoked_or_expired"  # the provider refuses its refresh token
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +46,7 @@ class Wait:
 class Verdict:
     """The grant needs its user's consent again."""
 
-    reason: str
+    reason: Death
 
 
 def journals_are_drained(known: Evidence) -> bool:
@@ -77,7 +85,7 @@ def verdict(known: Evidence) -> Verdict | Wait:
     for check in CHECKS:
         if not check(known):
             return Wait(check.__name__)
-    return Verdict("response_lost" if known.in_doubt else "revoked_or_expired")
+    return Verdict(Death.RESPONSE_LOST if known.in_doubt else Death.REVOKED_OR_EXPIRED)
 
 
 def mass(*, suspects: int, asked: int) -> bool:

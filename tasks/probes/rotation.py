@@ -19,6 +19,7 @@ from models.attempt import Started
 from models.database import transaction
 from models.errors import Told
 from models.probe import Taken
+from models.states.grant import GrantStatus
 from tasks import refresh
 from tasks.oauth import messages
 from tasks.oauth.errors import LabelNotChosen
@@ -35,7 +36,7 @@ from tasks.settling.settle import settle
 
 log = structlog.get_logger()
 
-STATUSES = ("active", "paused")
+STATUSES = (GrantStatus.ACTIVE, GrantStatus.PAUSED)
 PATIENCE = timedelta(minutes=5)  # for one slot
 IDLE_PATIENCE = timedelta(seconds=3)  # for a refresh that is under way at the beginning
 LOOK_EVERY = timedelta(seconds=0.2)

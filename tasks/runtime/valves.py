@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from models import claim, event
 from models import client as clients
+from models.states.event import EventType
 from tasks.policy import valve as policy
 from tasks.policy.valve import Result, Sign, Valve
 
@@ -60,7 +61,7 @@ def _tell(connection: Connection, client_id: int, before: Valve, after: Valve, n
     if before.paused_until is None and after.paused_until is not None:
         until = after.paused_until.isoformat()
         event.of_client(
-            connection, client_id, "client.paused", reason=after.pause_reason, data={"until": until}, now=now
+            connection, client_id, EventType.CLIENT_PAUSED, reason=after.pause_reason, data={"until": until}, now=now
         )
     elif before.paused_until is not None and after.paused_until is None:
-        event.of_client(connection, client_id, "client.resumed", reason=before.pause_reason, now=now)
+        event.of_client(connection, client_id, EventType.CLIENT_RESUMED, reason=before.pause_reason, now=now)

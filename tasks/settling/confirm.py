@@ -16,6 +16,7 @@ from models import client as clients
 from models import former_token, revocation
 from models.database import transaction
 from models.revocation import Branch
+from models.states.former_token import PairKind
 from tasks.oauth import messages
 from tasks.policy.outcome import Life, presented
 from tasks.policy.valve import USABLE_SHARE
@@ -49,7 +50,7 @@ def _steps(branches: Sequence[Branch]) -> list[tuple[Branch, Branch]]:
 
     So no pair is dropped whose access token is still needed: only its own use kills a direct predecessor.
     """
-    successors = [each for each in branches if each.kind != "surplus" and each.sealed_access_token is not None]
+    successors = [each for each in branches if each.kind != PairKind.SURPLUS and each.sealed_access_token is not None]
     found = [
         (used, predecessor)
         for predecessor in branches

@@ -18,6 +18,10 @@ from models import consent, dead_letter, event
 from models.consent import LiveRow, NewGrant
 from models.errors import Told
 from models.sealing.vault import Vault
+from models.states.client import Keep
+from models.states.dead_letter import LetterKind, Resolution
+from models.states.event import EventType
+from models.states.grant import GrantStatus
 from tasks.journal import Entry
 from tasks.oauth.messages import TokenSet, read_token_answer
 from tasks.oauth.provider import Provider, Reach
@@ -110,7 +114,7 @@ def _was_replaced_by(other: LiveRow, given: Consent) -> bool:
 def _replaced_row(connection: Connection, given: Consent, refresh_token: str, *, vault: Vault, who: str) -> Stored:
     """Make the row of a consent that was replaced: its pairs must die, if their end is not noted anyway."""
     provider = given.registered.provider
-    row = replace(_row(given, None, refresh_token, provider, vault), status="revoking")
+    row = replace(_row(given, None, refresh_token, provider, vault), status=GrantStatus.REVOKING)
     consent.insert(connection, given.registered.known.id, [row])
     consent.retire(connection, row.id, at_once=provider.revocation is Reach.TOKEN, who=who)
     return Stored(row.id, row.generation, "replaced")
@@ -161,13 +165,16 @@ def _new_row(
     known, provider = given.registered.known, given.registered.provider
     if old is not None:
         consent.retire(connection, old.id, at_once=provider.revocation is Reach.TOKEN, who=who)
-        dead_letter.close(connection, [old.id], kind="refresh", resolution="reconnected", resolved_by=who)
+        dead_letter.close(
+            connection, [old.id], kind=LetterKind.REFRESH, resolution=Resolution.RECONNECTED, resolved_by=who
+        )
     row = _row(given, old, refresh_token, provider, vault)
     if not consent.insert(connection, known.id, [row]):  # another process was faster
         return Stored(row.id, row.generation, "unchanged")
-    how = "connected" if old is None else "reconnected"
-    event.of_grants(connection, [row.id], f"grant.{how}", actor=who)
-    return Stored(row.id, row.generation, how)
+    event.of_grants(
+        connection, [row.id], EventType.GRANT_CONNECTED if old is None else EventType.GRANT_RECONNECTED, actor=who
+    )
+    return Stored(row.id, row.generation, "connected" if old is None else "reconnected")
 
 
 def _row(given: Consent, old: LiveRow | None, refresh_token: str, provider: Provider, vault: Vault) -> NewGrant:
@@ -178,13 +185,13 @@ def _row(given: Consent, old: LiveRow | None, refresh_token: str, provider: Prov
         given.started_at,
         life,
         grant_id,
-        keep=keep or given.registered.known.keep,
+        on_demand=(keep or given.registered.known.keep) == Keep.ON_DEMAND,
         idle_days=provider.idle_refresh_days,
     )
     return NewGrant(
         id=grant_id,
         ref=given.ref,
-        status="active",
+        status=GrantStatus.ACTIVE,
         generation=max(given.generation, 0 if old is None else old.generation) + 1,
         labels={**(old.labels if old else {}), **given.labels},
         keep=keep,

@@ -17,9 +17,13 @@ from models.attempt import Started
 from models.client import Known
 from models.sealing.vault import Vault
 from models.settlement import PREDECESSORS_KEPT, Ended, Held, Stored, Surplus
+from models.states.client import Keep
+from models.states.dead_letter import Cause
+from models.states.grant import GrantStatus
 from models.suspects import Surroundings
 from settings import Settings
 from tasks.oauth.messages import TokenSet, scope_set
+from tasks.oauth.rotation import Rotation
 from tasks.oauth.transport import HeldBack, NotSent
 from tasks.policy import guard, refusal, timing
 from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown, outcome
@@ -28,10 +32,7 @@ from tasks.policy.valve import Sign
 from tasks.policy.verdict import Evidence, Verdict, Wait, verdict
 from tasks.runtime.attempt import Arrived, Asked
 
-GAVE_UP = "gave_up"
-REFUSED = "refused"
-OUR_CONFIGURATION = "our_configuration"
-ENDING = ("revoking", "revoked")
+ENDING = (GrantStatus.REVOKING, GrantStatus.REVOKED)
 Failure = NotSent | NotNow | Refused | NotUnderstood | Unknown  # an attempt that was made, and brought no token set
 
 
@@ -185,7 +186,7 @@ class Decider:
         mine = asked.fingerprint in (row.refresh_fingerprint, *row.former_fingerprints)
         if row.generation < asked.generation or (row.generation == asked.generation and mine):
             self.made.stored.append(self._stored(asked, row, token_set))
-            if row.status == "needs_consent":
+            if row.status == GrantStatus.NEEDS_CONSENT:
                 self.made.recovered.append(row.grant_id)
             if row.has_letter:
                 self.made.letters_to_close.append(row.grant_id)
@@ -195,7 +196,7 @@ class Decider:
             return
         elif settled_before and (row.generation != asked.generation + 1 or row.status in ENDING):
             # At `on_use` it may live on as a predecessor, and its place among them is lost.
-            self.made.unplaced += [row.grant_id] if row.rotation == "on_use" else []
+            self.made.unplaced += [row.grant_id] if row.rotation == Rotation.ON_USE else []
             return
         else:
             self.made.surplus.append(self._surplus(asked, token_set, token_set.refresh_token))
@@ -209,7 +210,9 @@ class Decider:
     def _stored(self, asked: Asked, row: Held, token_set: TokenSet) -> Stored:
         life = _life(asked, token_set)
         idle = asked.provider.idle_refresh_days
-        due = timing.next_due(asked.started_at, life, asked.grant_id, keep=row.keep, idle_days=idle)
+        due = timing.next_due(
+            asked.started_at, life, asked.grant_id, on_demand=row.keep == Keep.ON_DEMAND, idle_days=idle
+        )
         token = token_set.refresh_token
         fingerprint = None if token is None else self.vault.fingerprint(token)
         return Stored(
@@ -312,11 +315,11 @@ class Decider:
     def _given_up(self, row: Held, end: Failure) -> str | None:
         """The cause of a dead letter for a grant that has failed for as long as the horizon."""
         if isinstance(end, NotUnderstood) and refusal.is_its_own(known := self.refused[row.grant_id]):
-            return REFUSED if refusal.is_hopeless(known, at=row.at, horizon=self.settings.horizon) else None
+            return Cause.REFUSED if refusal.is_hopeless(known, at=row.at, horizon=self.settings.horizon) else None
         if row.failing_for >= self.settings.horizon:
-            return GAVE_UP
+            return Cause.GAVE_UP
         failing = row.at - row.failing_since if row.failing_since else timedelta(0)
-        return OUR_CONFIGURATION if isinstance(end, NotUnderstood) and failing >= self.settings.horizon else None
+        return Cause.OUR_CONFIGURATION if isinstance(end, NotUnderstood) and failing >= self.settings.horizon else None
 
     def _death(self, arrived: Arrived, row: Held) -> Verdict | None:
         """The verdict on a suspect whose *present* token was refused again; None: it waits."""

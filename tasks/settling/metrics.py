@@ -7,6 +7,7 @@ from typing import assert_never
 from uuid import UUID
 
 from models.settlement import Held
+from models.states.client import Keep
 from tasks.oauth.transport import HeldBack, NotSent
 from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown
 from tasks.policy.timing import due_at
@@ -28,7 +29,7 @@ def count_refreshes(group: Sequence[Arrived], outcomes: Sequence[Outcome], held:
         row = held.get(job.grant_id)
         if not isinstance(outcome, Refreshed) or row is None or row.access_expires_at is None:
             continue
-        if row.keep != "warm" or row.generation != job.generation:
+        if row.keep != Keep.WARM or row.generation != job.generation:
             continue
         left.append(((client,), row.access_expires_at - row.at))
         if row.life is not None:

@@ -19,6 +19,7 @@ from models import erasure, installation, revocation, tick
 from models import journal as register
 from models.database import transaction
 from models.sealing.keys import VaultError
+from models.states.installation import DatabaseState
 from tasks import journal
 from tasks.journal import Journal, JournalHeld, JournalUnknown
 from tasks.runtime.runtime import Runtime
@@ -44,16 +45,16 @@ def look(runtime: Runtime, *, thoroughly: bool = False) -> str:
     with transaction() as connection:
         lacking = bool(tick.missing(connection, noted))
         state = installation.state(connection, runtime.settings.environment)
-        if state in ("fit", "rewound") and (lacking or state == "rewound"):
+        if state in (DatabaseState.FIT, DatabaseState.REWOUND) and (lacking or state == DatabaseState.REWOUND):
             incident_no = installation.raise_incident(connection, TICK_MISSING if lacking else TIMELINE)
-            state = "rewound"
-    if state == "rewound":
+            state = DatabaseState.REWOUND
+    if state == DatabaseState.REWOUND:
         recover(runtime, incident_no)
         with transaction() as connection:
             state = installation.state(connection, runtime.settings.environment)
-    if state == "fit":
+    if state == DatabaseState.FIT:
         _note_tick(runtime)
-    runtime.fit = state == "fit"
+    runtime.fit = state == DatabaseState.FIT
     return state
 
 

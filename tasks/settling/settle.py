@@ -23,8 +23,10 @@ from models import client as clients
 from models import dead_letter, event, settlement, suspects
 from models.database import transaction
 from models.settlement import Held
+from models.states.dead_letter import LetterKind, Resolution
+from models.states.event import EventType
 from models.suspects import Surroundings
-from tasks.oauth.provider import Rotation
+from tasks.oauth.rotation import Rotation
 from tasks.oauth.transport import HeldBack
 from tasks.policy.outcome import Outcome, Refreshed, Refused
 from tasks.policy.refusal import Refusals, feeds_the_breaker
@@ -248,11 +250,15 @@ def write_token_sets(connection: Connection, made: Decisions) -> None:
     recovered = set(made.recovered)
     if made.letters_to_close:
         recovered |= dead_letter.close(
-            connection, made.letters_to_close, kind="refresh", resolution="recovered", resolved_by=ACTOR
+            connection,
+            made.letters_to_close,
+            kind=LetterKind.REFRESH,
+            resolution=Resolution.RECOVERED,
+            resolved_by=ACTOR,
         )
-    event.of_grants(connection, sorted(recovered), "grant.recovered")
+    event.of_grants(connection, sorted(recovered), EventType.GRANT_RECOVERED)
     for grant_id, change in made.scope_changes.items():
-        event.of_grants(connection, [grant_id], "grant.scope_changed", data=change)
+        event.of_grants(connection, [grant_id], EventType.GRANT_SCOPE_CHANGED, data=change)
 
 
 def _write_ends(connection: Connection, runtime: Runtime, made: Decisions) -> None:
@@ -264,14 +270,14 @@ def _write_ends(connection: Connection, runtime: Runtime, made: Decisions) -> No
         new = dead_letter.write(
             connection,
             ended.grant_id,
-            kind="refresh",
+            kind=LetterKind.REFRESH,
             cause=cause,
             detail=ended.code if ended.http_status is None else f"{ended.code} (HTTP {ended.http_status})",
             attempts=row["attempts"],
             first_failed_at=row["failing_since"] or row["suspect_at"],
         )
         if new and ended.reason is not None:
-            event.of_grants(connection, [ended.grant_id], "grant.needs_consent", reason=ended.reason)
+            event.of_grants(connection, [ended.grant_id], EventType.GRANT_NEEDS_CONSENT, reason=ended.reason)
     if made.released:
         attempts.release(connection, made.released)
     # Where the claim has moved on meanwhile (a process that was frozen) the next attempt waits for our journal, which
@@ -285,7 +291,7 @@ def _hold_deaths(connection: Connection, made: Decisions) -> None:
     """Tell that verdicts are held; after the valves were locked in order, lest two groups wait for each other."""
     for client_id, at in made.deaths_held.items():
         if suspects.hold_deaths(connection, client_id, at=at):
-            event.of_client(connection, client_id, "client.deaths_held")
+            event.of_client(connection, client_id, EventType.CLIENT_DEATHS_HELD)
 
 
 def _results(

@@ -27,7 +27,7 @@ FORMER_AT_FAMILY = (
 )
 
 REVOCATION_AT_START = """    where g.status = cast(:status as text) and (
-        g.status = 'revoking' or not exists (select from evergrant.revocations r where r.grant_id = g.id)
+        g.status = 'revoking' or not {END_IS_ASKED_FOR}
     )"""
 
 FAILED_LAST = """"g.suspect_at is not null, g.refusals > 0 and g.failures > 0, "
@@ -177,8 +177,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "models/claim.py",
-                "where g.client_id = v.client_id and g.due_at > clock.at\n            and (g.claimed_at",
-                "where g.client_id = v.client_id\n            and (g.claimed_at",
+                "where g.client_id = v.client_id and g.due_at > clock.at\n            and {SOMEBODY_HAS_IT}",
+                "where g.client_id = v.client_id\n            and {SOMEBODY_HAS_IT}",
             ),
         ),
     ),

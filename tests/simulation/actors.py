@@ -10,7 +10,7 @@ from models.database import transaction
 from simulator.call import Call
 from simulator.client import Client
 from tasks.oauth.messages import TokenSet
-from tasks.oauth.provider import Rotation
+from tasks.oauth.rotation import Rotation
 from tasks.policy.valve import Result, Sign
 from tasks.runtime import valves
 from tasks.runtime.registration import resolve, times_of

@@ -119,15 +119,22 @@ def test_models_import_nothing_of_ours_but_settings() -> None:
         assert roots(path) & OURS <= {"models", "settings", "alembic"}, path
 
 
-def test_what_seals_and_what_is_looked_at_have_no_ties_to_the_other_models() -> None:
-    rooms = ("models.sealing", "models.views")
+def test_what_seals_and_what_is_looked_at_have_no_ties_to_the_other_models_but_their_words() -> None:
+    rooms, words = ("models.sealing", "models.views"), ("models.states", "models.predicates")
     for path in files("models"):
         room = next((name for name in rooms if f"models.{path.parent.name}" == name), None)
         ours = {name for name in imported(path) if name.startswith("models.")}
         if room is None:
             assert not {name for name in ours if name.startswith(rooms)}, path
         else:
-            assert all(name.startswith((room, "models.errors")) for name in ours), path
+            assert all(name.startswith((room, "models.errors", *words)) for name in ours), path
+
+
+def test_the_words_have_no_ties_to_anything_so_that_a_command_may_ask_for_them_before_it_needs_a_database() -> None:
+    assert roots(PROJECT / "models" / "predicates.py") <= {"re", "typing"}
+    for path in files("models/states"):
+        assert roots(path) <= {"enum", "typing", "models"}, path
+        assert all(name.startswith("models.states") for name in imported(path) if name.startswith("models")), path
 
 
 def test_tasks_never_import_what_runs_them() -> None:

@@ -58,7 +58,7 @@ ALL = {
         (HELP, ALL),
         (COMPLETION, ALL),
         (PROVIDERS, ALL - {"asyncio", "pydantic", "settings"}),
-        (BEAT, {"aiohttp", "alembic", "models.sealing.vault", "tasks.refresh", "tasks.oauth", "tenacity"}),
+        (BEAT, {"aiohttp", "alembic", "models.sealing.vault", "tasks.refresh", "tasks.oauth.provider", "tenacity"}),
     ],
     ids=["--version", "--help", "completion", "providers list", "beat"],
 )

@@ -5,7 +5,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from sqlalchemy import inspect
 
+from models.grant import Grant
 from settings import Settings
 from tests.unit.cli.walking import every_command
 from worker.cli.failures import ExitCode
@@ -45,3 +47,7 @@ def test_every_setting_is_on_its_page() -> None:
 
 def test_every_exit_code_is_explained() -> None:
     assert set(GENERATOR.EXIT_CODES) == set(ExitCode)
+
+
+def test_every_column_of_a_grant_has_a_clause_that_says_what_it_means() -> None:
+    assert [column.name for column in inspect(Grant).columns if not column.doc] == []

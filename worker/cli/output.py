@@ -15,6 +15,9 @@ from uuid import UUID
 
 import click
 
+from models.states.grant import GrantStatus
+from models.states.revocation import Evidence, RevocationStatus
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 Record = Mapping[str, Any]
@@ -189,14 +192,14 @@ def _fitting(columns: Sequence[Column], cells: Mapping[str, list[str]], width: i
 
 
 STYLES = {
-    "active": "green",
-    "done": "green",
-    "verified": "green",
-    "paused": "yellow",
-    "revoking": "yellow",
-    "queued": "yellow",
-    "waiting": "yellow",
-    "needs_consent": "red",
-    "dead": "red",
-    "revoked": "dim",
+    GrantStatus.ACTIVE: "green",
+    RevocationStatus.DONE: "green",
+    Evidence.VERIFIED: "green",
+    GrantStatus.PAUSED: "yellow",
+    GrantStatus.REVOKING: "yellow",
+    RevocationStatus.QUEUED: "yellow",
+    RevocationStatus.WAITING: "yellow",
+    GrantStatus.NEEDS_CONSENT: "red",
+    RevocationStatus.DEAD: "red",
+    GrantStatus.REVOKED: "dim",
 }

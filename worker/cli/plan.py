@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from models.states.client import Keep
 from worker.cli import output, session
 from worker.cli.arguments import Duration
 from worker.cli.commands import Command
@@ -142,10 +143,10 @@ def _load(
     grants: int | None,
     rate: str | None,
     life: timedelta | None,
-    keep: str = "warm",
+    keep: str = Keep.WARM,
     life_seen: tuple[float, int] = (0.0, 0),
 ) -> "Load":
-    from tasks.oauth.provider import Rotation
+    from tasks.oauth.rotation import Rotation
     from tasks.policy.plan import Load
 
     del rate  # it is the provider's by now
@@ -153,7 +154,7 @@ def _load(
     if life is None and (ends := life_seen[0] + life_seen[1] / default.total_seconds()):
         life = timedelta(seconds=warm / ends)
     if grants is not None:
-        warm, on_demand = (grants, 0) if keep == "warm" else (0, grants)
+        warm, on_demand = (grants, 0) if keep == Keep.WARM else (0, grants)
     return Load(
         warm=warm,
         life=life or default,

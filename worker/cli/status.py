@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from models.states.client import ClientState
+from models.states.grant import GrantStatus
 from worker.cli import keyrings, output, session
 from worker.cli.advice import advice
 from worker.cli.arguments import Duration
@@ -17,7 +19,6 @@ from worker.cli.units import rate
 if TYPE_CHECKING:
     from sqlalchemy import Connection, RowMapping
 
-STATUSES = ("active", "paused", "needs_consent", "revoking", "revoked")
 FACTS = ("due", "under_way", "failing", "in_doubt", "suspect", "lapsed")
 ENDING = ("10m", "20m", "40m")
 
@@ -78,7 +79,7 @@ def _read(connection: "Connection") -> dict[str, Any]:
     found = {
         "at": clock["at"],
         "environment": clock["environment"],
-        "grants": {name: sum(row[name] for row in clients) for name in STATUSES},
+        "grants": {name: sum(row[name] for row in clients) for name in GrantStatus},
         **{name: sum(row[name] for row in clients) for name in FACTS},
         "lateness_seconds": _seconds(max((r["lateness"] for r in clients if r["lateness"]), default=None)),
         "runway_seconds": _seconds(min((r["runway"] for r in clients if r["runway"]), default=None)),
@@ -96,7 +97,7 @@ def _read(connection: "Connection") -> dict[str, Any]:
 
 def _client(row: "RowMapping") -> dict[str, Any]:
     what, reason = state(row)
-    counts = {name: row[name] for name in (*STATUSES, *FACTS)}
+    counts = {name: row[name] for name in (*GrantStatus, *FACTS)}
     return {
         "name": row["name"],
         "provider": row["provider"],
@@ -151,7 +152,7 @@ def _attention(found: dict[str, Any]) -> list[dict[str, str]]:
     clients = [
         (f"{each['name']} is {each['state']}: {each['reason']}", _client_step(each))
         for each in found["clients"]
-        if each["state"] != "open"
+        if each["state"] != ClientState.OPEN
     ]
     told = [(what, step) for applies, what, step in checks if applies] + found["missing_keys"] + clients
     return [{"what": what, "next": step} for what, step in told]
@@ -163,9 +164,9 @@ def _last_done(chore: dict[str, Any]) -> str:
 
 def _client_step(client: dict[str, Any]) -> str:
     match client["state"]:
-        case "paused":
+        case ClientState.PAUSED:
             return f"evergrant clients resume {client['name']}"
-        case "holding":
+        case ClientState.HOLDING:
             return f"evergrant clients accept-deaths {client['name']}"
         case _:
             told = advice(client["reason"], client=client["name"])

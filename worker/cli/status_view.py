@@ -10,6 +10,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from models.states.grant import GrantStatus
+from models.states.revocation import RevocationStatus
 from worker.cli import output
 from worker.cli.failures import ExitCode
 from worker.cli.output import Column, iso, table
@@ -114,7 +116,7 @@ def _numbers(found: dict[str, Any], *, width: int) -> list[Text]:
     rows = [
         ("grants", list(grants.items())),
         ("now", facts),
-        ("open", [("revocations", revocations["queued"]), ("dead letters", letters)]),
+        ("open", [("revocations", revocations[RevocationStatus.QUEUED]), ("dead letters", letters)]),
         (
             "time",
             [("late by", length(found["lateness_seconds"])), ("runway", length(found["runway_seconds"]))],
@@ -125,7 +127,7 @@ def _numbers(found: dict[str, Any], *, width: int) -> list[Text]:
     return [_line(name, values, width=width) for name, values in rows]
 
 
-ALARMING = {"needs_consent", "failing", "in_doubt", "suspect", "lapsed", "dead letters"}
+ALARMING = {GrantStatus.NEEDS_CONSENT, "failing", "in_doubt", "suspect", "lapsed", "dead letters"}
 
 
 def _line(name: str, values: list[tuple[str, Any]], *, width: int) -> Text:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.database import transaction
+from models.states.grant import GrantStatus
 from models.views import listing
 from worker.demo.plan import LEFT, OURS, USUAL
 from worker.demo.story import Story, spent_pairs
@@ -59,7 +60,7 @@ def count(story: Story) -> Result:
 
 def _side(story: Story, side: str, twice: int) -> SideResult:
     summary, applications = story.provider.summary(side), story.applications
-    needs_consent = {each.ref for each in story.watcher.held()[side] if each.status == "needs_consent"}
+    needs_consent = {each.ref for each in story.watcher.held()[side] if each.status == GrantStatus.NEEDS_CONSENT}
     return SideResult(
         lost=lost(story, side),
         given_up_rightly=len(needs_consent & story.watcher.ended),
@@ -88,7 +89,7 @@ def _lost_now(story: Story, side: str) -> dict[str, str]:
     kept = [each for each in story.watcher.held()[side] if each.ref not in story.watcher.ended | set(LEFT)]
     judged = story.provider.judge({each.ref: each.refresh_token or "" for each in kept})
     dead = {ref: DEAD_THERE for ref, verdict in judged.items() if not verdict["refresh_alive"]}
-    given_up = {each.ref: GIVEN_UP for each in kept if each.status != "active"}
+    given_up = {each.ref: GIVEN_UP for each in kept if each.status != GrantStatus.ACTIVE}
     return given_up | dead
 
 

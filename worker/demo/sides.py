@@ -12,6 +12,7 @@ from sqlalchemy import Connection, RowMapping, text
 
 from models.database import transaction
 from models.sealing.vault import Vault
+from models.states.grant import GrantStatus
 from simulator.control import SimulatorControl
 from worker.demo.plan import OURS, USUAL
 
@@ -101,7 +102,7 @@ def _ours(row: RowMapping, vault: Vault) -> Held:
 
 def sampled(provider: SimulatorControl, client_id: str, held: list[Held], ended: frozenset[str]) -> Sample:
     """Ask the ledger about a side's tokens; `ended`: refs whose users revoked their consent."""
-    tokens = {each.ref: each.access_token for each in held if each.access_token and each.status == "active"}
+    tokens = {each.ref: each.access_token for each in held if each.access_token and each.status == GrantStatus.ACTIVE}
     judged = provider.judge(tokens)
     states = {each.ref: _state(each, opens=judged.get(each.ref, {}).get("alive", False)) for each in held}
     summary = provider.summary(client_id)
@@ -117,13 +118,13 @@ def sampled(provider: SimulatorControl, client_id: str, held: list[Held], ended:
 
 def _state(held: Held, *, opens: bool) -> State:
     match held.status:
-        case "active" if held.suspect:
+        case GrantStatus.ACTIVE if held.suspect:
             return State.SUSPECT
-        case "active" if not opens:
+        case GrantStatus.ACTIVE if not opens:
             return State.LATE
-        case "active":
+        case GrantStatus.ACTIVE:
             return State.IN_DOUBT if held.in_doubt else State.FRESH
-        case "needs_consent":
+        case GrantStatus.NEEDS_CONSENT:
             return State.NEEDS_CONSENT
         case other:
             return State(other)

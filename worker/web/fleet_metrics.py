@@ -12,6 +12,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection, RowMapping
 
+from models.states.grant import GrantStatus
+from models.states.process import ProcessKind
+from models.states.revocation import RevocationStatus
 from models.views import fleet
 from tasks.runtime import clock
 from worker.web.database import Database
@@ -21,7 +24,6 @@ log = structlog.get_logger()
 # One pass over the grants costs a second at a million of them; several scrapers share it.
 FRESH_FOR = timedelta(seconds=5)
 
-STATUSES = ("active", "paused", "needs_consent", "revoking", "revoked")
 COUNTS = {
     "due": "Grants that may be claimed now.",
     "under_way": "Grants under a live lease.",
@@ -32,7 +34,6 @@ COUNTS = {
 }
 NAMES = {"suspect": "suspects"}
 WITHIN = ("10m", "20m", "40m")
-KINDS = ("beat", "worker", "web")
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class FleetMetrics(Collector):
 def _of_clients(clients: list[RowMapping]) -> Iterable[Metric]:
     grants = _family("grants", "Grants by status.", "client", "status")
     for row in clients:
-        for status in STATUSES:
+        for status in GrantStatus:
             grants.add_metric([row["name"], status], row[status])
     yield grants
     for count, told in COUNTS.items():
@@ -126,14 +127,14 @@ def _of_all(picture: Picture) -> Iterable[Metric]:
         letters.add_metric([cause], count)
     yield letters
     revocations = _family("revocations_open", "Revocations that have not ended well.", "status")
-    for status in ("queued", "dead"):
+    for status in (RevocationStatus.QUEUED, RevocationStatus.DEAD):
         revocations.add_metric([status], picture.revocations.get(status, 0))
     yield revocations
     yield _gauge("journals_waited_for", "Journals that nobody holds and grants in doubt wait for.", picture.orphaned)
     overdue = "Periodic work that was not done for several of its intervals."
     yield _gauge("chores_overdue", overdue, picture.overdue_chores)
     alive = _family("processes_alive", "Processes that said lately that they live.", "kind")
-    for kind in KINDS:
+    for kind in ProcessKind:
         alive.add_metric([kind], picture.alive[kind])
     yield alive
 

@@ -13,6 +13,8 @@ from models import application_requests
 from models.application import Holder
 from models.application_requests import Ending, NotAsked, RequestedRefresh
 from models.sealing.vault import Vault, VaultError
+from models.states.grant import GrantStatus
+from models.states.installation import DatabaseState
 from models.views import access_token as access_tokens
 from models.views.access_token import TokenState
 from settings import Settings
@@ -187,7 +189,7 @@ def refuse_hopeless(state: TokenState) -> None:
 
     """
     match state.status:
-        case "needs_consent":
+        case GrantStatus.NEEDS_CONSENT:
             raise Refusal(
                 409,
                 "needs_consent",
@@ -197,9 +199,9 @@ def refuse_hopeless(state: TokenState) -> None:
                 ref=state.ref,
                 client=state.client,
             )
-        case "revoking" | "revoked":
+        case GrantStatus.REVOKING | GrantStatus.REVOKED:
             raise Refusal(410, "revoked", f"{state.ref!r} is {state.status}", "ask the user to connect again")
-        case "paused":
+        case GrantStatus.PAUSED:
             raise Refusal(
                 503,
                 "paused",
@@ -210,7 +212,7 @@ def refuse_hopeless(state: TokenState) -> None:
 
 
 def _refuse_unfit_database(state: TokenState) -> None:
-    if state.database_state in ("copied", "not_adopted"):
+    if state.database_state in (DatabaseState.COPIED, DatabaseState.NOT_ADOPTED):
         raise Refusal(
             503,
             "database_unfit",

@@ -10,6 +10,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from sqlalchemy import Connection
 
 from models import installation
+from models.states.installation import DatabaseState
+from models.states.process import ProcessKind
 from models.views import fleet
 from worker.web.answers import told
 from worker.web.database import Database
@@ -66,8 +68,8 @@ class OperatorsListener:
     def _held_by(self, connection: Connection) -> list[str]:
         state = installation.state(connection, self._environment)
         alive = {each["kind"] for each in fleet.processes(connection) if each["alive"]}
-        silent = [f"no_{kind}" for kind in ("beat", "worker") if kind not in alive]
-        return ([] if state == "fit" else [f"database_{state}"]) + silent
+        silent = [f"no_{kind}" for kind in (ProcessKind.BEAT, ProcessKind.WORKER) if kind not in alive]
+        return ([] if state == DatabaseState.FIT else [f"database_{state}"]) + silent
 
 
 def _guarded(password: str | None) -> web.middleware:  # type: ignore[valid-type]

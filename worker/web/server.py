@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from models import process
 from models.sealing.keys import VARIABLES, KeysError, read_ring
 from models.sealing.vault import Vault
+from models.states.process import ProcessKind
 from settings import Settings
 from worker.web import wire
 from worker.web.applications import Applications, Rates
@@ -150,7 +151,7 @@ async def _alive(database: Database) -> AsyncIterator[None]:
 
 
 async def _heartbeat(database: Database, identity: UUID, ended: asyncio.Event) -> None:
-    facts: dict[str, Any] = {"kind": "web", "host": socket.gethostname(), "pid": os.getpid()}
+    facts: dict[str, Any] = {"kind": ProcessKind.WEB, "host": socket.gethostname(), "pid": os.getpid()}
     while not ended.is_set():
         try:
             await database.run(lambda connection: process.see(connection, identity, **facts))

@@ -9,7 +9,13 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[3]
 HUSHING = {"prepared", "vault", "opened"}  # each reads the settings, and hushes what has been imported by then
-SILENT = ("tasks.oauth.provider", "tasks.policy.plan", "tasks.policy.rotation", "tasks.runtime.registration")
+SILENT = (
+    "tasks.oauth.provider",
+    "tasks.oauth.rotation",
+    "tasks.policy.plan",
+    "tasks.policy.rotation",
+    "tasks.runtime.registration",
+)
 
 
 def loud(node: ast.AST) -> bool:

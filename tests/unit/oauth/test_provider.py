@@ -5,7 +5,8 @@ import pytest
 
 from tasks.oauth import provider as providers
 from tasks.oauth.errors import ProviderFileError, UnknownProvider
-from tasks.oauth.provider import Auth, Body, Provider, Reach, Rotation, attempt_times, load, names
+from tasks.oauth.provider import Auth, Body, Provider, Reach, attempt_times, load, names
+from tasks.oauth.rotation import Rotation
 
 BUNDLED = ["doorkeeper", "event-temple", "generic", "simulator"]
 SECOND = timedelta(seconds=1)

@@ -12,7 +12,7 @@ from models.sealing.keys import VaultError
 from models.sealing.vault import KeyRing, Vault
 from settings import Settings
 from tasks.oauth.errors import OAuthError, ProviderFileError, UnknownProvider
-from tasks.oauth.provider import Rotation
+from tasks.oauth.rotation import Rotation
 from tasks.runtime.registration import Registrations, resolve, times_of
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

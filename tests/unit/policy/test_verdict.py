@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.policy.verdict import Evidence, Verdict, Wait, mass, verdict
+from tasks.policy.verdict import Death, Evidence, Verdict, Wait, mass, verdict
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SOON = timedelta(minutes=10)
@@ -28,16 +28,16 @@ DEAD = Evidence(
 
 
 def test_a_grant_that_was_refused_again_while_others_live_needs_consent() -> None:
-    assert verdict(DEAD) == Verdict("revoked_or_expired")
+    assert verdict(DEAD) == Verdict(Death.REVOKED_OR_EXPIRED)
 
 
 def test_a_grant_that_was_in_doubt_died_of_a_lost_answer() -> None:
-    assert verdict(replace(DEAD, in_doubt=True)) == Verdict("response_lost")
+    assert verdict(replace(DEAD, in_doubt=True)) == Verdict(Death.RESPONSE_LOST)
 
 
 def test_a_journal_that_may_hold_the_answer_is_waited_for_only_where_there_is_doubt() -> None:
     assert verdict(replace(DEAD, in_doubt=True, journals_undrained=True)) == Wait("journals_are_drained")
-    assert verdict(replace(DEAD, in_doubt=False, journals_undrained=True)) == Verdict("revoked_or_expired")
+    assert verdict(replace(DEAD, in_doubt=False, journals_undrained=True)) == Verdict(Death.REVOKED_OR_EXPIRED)
 
 
 def test_a_former_token_that_was_not_tried_yet_is_waited_for() -> None:
@@ -48,9 +48,9 @@ def test_without_a_witness_the_end_of_the_access_token_must_do_or_a_day() -> Non
     alone = replace(DEAD, witnessed=False)
 
     assert verdict(alone) == Wait("has_a_witness")
-    assert verdict(replace(alone, access_expired=True)) == Verdict("revoked_or_expired")
-    assert verdict(replace(alone, access_rejected=True)) == Verdict("revoked_or_expired")
-    assert verdict(replace(alone, suspect_at=NOW - timedelta(hours=24))) == Verdict("revoked_or_expired")
+    assert verdict(replace(alone, access_expired=True)) == Verdict(Death.REVOKED_OR_EXPIRED)
+    assert verdict(replace(alone, access_rejected=True)) == Verdict(Death.REVOKED_OR_EXPIRED)
+    assert verdict(replace(alone, suspect_at=NOW - timedelta(hours=24))) == Verdict(Death.REVOKED_OR_EXPIRED)
     assert verdict(replace(alone, suspect_at=NOW - timedelta(hours=23.9))) == Wait("has_a_witness")
 
 
@@ -61,8 +61,8 @@ def test_while_half_the_fleet_is_refused_nobody_is_declared_dead() -> None:
 def test_a_human_lets_through_those_that_were_suspect_when_they_looked() -> None:
     held = replace(DEAD, suspects=6)
 
-    assert verdict(replace(held, deaths_accepted_at=NOW)) == Verdict("revoked_or_expired")
-    assert verdict(replace(held, deaths_accepted_at=held.suspect_at)) == Verdict("revoked_or_expired")
+    assert verdict(replace(held, deaths_accepted_at=NOW)) == Verdict(Death.REVOKED_OR_EXPIRED)
+    assert verdict(replace(held, deaths_accepted_at=held.suspect_at)) == Verdict(Death.REVOKED_OR_EXPIRED)
     assert verdict(replace(held, deaths_accepted_at=NOW - timedelta(hours=1))) == Wait("the_mass_guard_is_off")
 
 

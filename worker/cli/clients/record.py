@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from models.states.client import ClientState
 from worker.cli.units import rate
 
 if TYPE_CHECKING:
@@ -38,12 +39,12 @@ def record_of(row: "RowMapping") -> dict[str, Any]:
 def state(row: "RowMapping") -> tuple[str, str | None]:
     """What the valve lets through, and why not more."""
     if row["paused_by_operator"]:
-        return "paused", "by an operator"
+        return ClientState.PAUSED, "by an operator"
     if row["paused_until"] is not None:
-        return "shut", row["pause_reason"]
+        return ClientState.SHUT, row["pause_reason"]
     if row["deaths_held_at"] is not None:
-        return "holding", "unusually many grants were refused: see `clients accept-deaths`"
-    return "open", None
+        return ClientState.HOLDING, "unusually many grants were refused: see `clients accept-deaths`"
+    return ClientState.OPEN, None
 
 
 def endpoints(row: "RowMapping", settings: "Settings") -> dict[str, Any]:

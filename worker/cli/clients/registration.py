@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from models.operator_actions import Registration
+from models.states.client import Keep
 from settings import Settings
 from tasks.runtime.registration import resolve, times_of
 
@@ -38,7 +39,7 @@ def merged(settings: Settings, provider: str, given: dict[str, Any], *, before: 
     overrides = (before["overrides"] if before else {}) | said
     resolved = resolve(provider, overrides, settings)
     kept = {key: before[key] for key in ("client_id", "redirect_uri", "return_to", "keep")} if before else {}
-    kept = {"redirect_uri": None, "return_to": None, "keep": "warm"} | kept
+    kept = {"redirect_uri": None, "return_to": None, "keep": Keep.WARM.value} | kept
     now = {key: given[key] for key in ("client_id", *kept) if given.get(key) is not None}
     return Registration(
         provider=provider,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from models.states.installation import DatabaseState
 from worker.cli import output, session
 from worker.cli.arguments import confirm, yes_option
 from worker.cli.commands import Command
@@ -28,10 +29,10 @@ def adopt_(*, yes: bool, as_json: bool) -> None:
     with session.transaction() as connection:
         here, before = observed(connection, environment), adopted(connection)
         state = installation.state(connection, environment)
-    if state == "fit":
+    if state == DatabaseState.FIT:
         output.done(asdict(here), "This database is adopted already; nothing to do.", as_json=as_json)
         return
-    if state == "rewound":
+    if state == DatabaseState.REWOUND:
         _go_on_without(settings, here, yes=yes, as_json=as_json)
         return
     _show_both(before, here)

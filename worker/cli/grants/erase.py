@@ -7,6 +7,7 @@ from uuid import UUID
 
 import click
 
+from models.states.revocation import RevocationStatus
 from worker.cli import output, session
 from worker.cli.arguments import (
     client_option,
@@ -65,7 +66,11 @@ def _wait(located: "Sequence[Located]", timeout: timedelta) -> None:
     def ended() -> bool:
         with session.transaction() as connection:
             open_ = {each.id for each in located} - _erased(connection, located)
-            dead = {row["grant_id"] for row in listing.revocations_of(connection, open_) if row["status"] == "dead"}
+            dead = {
+                row["grant_id"]
+                for row in listing.revocations_of(connection, open_)
+                if row["status"] == RevocationStatus.DEAD
+            }
         return open_ <= dead
 
     if not wait_until(ended, timeout=timeout):
@@ -91,4 +96,4 @@ def _tell(located: "Sequence[Located]", *, as_json: bool) -> None:
         what = {"ref": each.ref, "client": each.client, "revocation": row["id"], "status": row["status"]}
         evidence = {"evidence": row["evidence"], "erased": each.id in erased}
         output.done(what | evidence, f"{each.ref} {told}; revocation {row['id']} is {row['status']}.", as_json=as_json)
-    fail_for_dead([each.ref for each in located if by_grant[each.id]["status"] == "dead"])
+    fail_for_dead([each.ref for each in located if by_grant[each.id]["status"] == RevocationStatus.DEAD])

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from models.states.grant import GrantStatus
 from worker.cli import output, session
 from worker.cli.arguments import Duration, client_option, grouped, label_option
 from worker.cli.commands import Command
-from worker.cli.grants.record import STATUSES, record
+from worker.cli.grants.record import record
 from worker.cli.output import Column, json_option
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ COLUMNS = [
     """,
 )
 @client_option
-@click.option("--status", type=click.Choice([*STATUSES, "all"]), help="Without it all but the revoked are listed.")
+@click.option(
+    "--status", type=click.Choice([*GrantStatus.meanings(), "all"]), help="Without it all but the revoked are listed."
+)
 @label_option
 @click.option("--due-within", type=Duration(), metavar="10m", help="Only what is due by then.")
 @json_option

@@ -2,20 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
+from models.states.grant import GrantStatus, PauseReason
 from worker.cli.advice import advice
 from worker.cli.arguments import named
 
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping
-
-HANDED_OVER = "handed_over"
-STATUSES = {
-    "active": "it is kept alive",
-    "paused": "an operator stopped it",
-    "needs_consent": "only its user can mend it",
-    "revoking": "it is on its way to the end",
-    "revoked": "it is dead at the provider",
-}
 
 
 def record(row: "RowMapping") -> dict[str, Any]:
@@ -30,7 +22,7 @@ def record(row: "RowMapping") -> dict[str, Any]:
         "scope": row["scope"],
         "labels": row["labels"],
         "access_expires_at": row["access_expires_at"],
-        "due_at": row["due_at"] if row["status"] == "active" else None,
+        "due_at": row["due_at"] if row["status"] == GrantStatus.ACTIVE else None,
         "failures": row["failures"],
         "last_error": last_error(row),
         "created_at": row["created_at"],
@@ -53,13 +45,13 @@ def next_step(row: "RowMapping") -> str | None:
     """What a human should do about a grant; None where nothing is to be done."""
     grant = named(row["ref"], row["client"])
     match row["status"]:
-        case "needs_consent":
+        case GrantStatus.NEEDS_CONSENT:
             return f"ask the user to connect again: evergrant grants connect {grant}"
-        case "paused" if row["reason"] == HANDED_OVER:
+        case GrantStatus.PAUSED if row["reason"] == PauseReason.HANDED_OVER:
             return f"another home keeps it; to take it back: evergrant grants resume {grant}"
-        case "paused":
+        case GrantStatus.PAUSED:
             return f"evergrant grants resume {grant}"
-        case "active" if row["failures"]:
+        case GrantStatus.ACTIVE if row["failures"]:
             return advice(row["last_error_code"], client=row["client"])
         case _:
             return None

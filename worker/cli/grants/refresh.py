@@ -7,6 +7,7 @@ from uuid import UUID
 
 import click
 
+from models.states.grant import GrantStatus
 from worker.cli import output, session
 from worker.cli.arguments import client_option, named, read_refs, refs_argument, timeout_option, wait_option
 from worker.cli.commands import Command
@@ -71,12 +72,12 @@ def _refuse_unless_active(located: "Iterable[Located]") -> None:
 
     """
     for each in located:
-        if each.status != "active":
+        if each.status != GrantStatus.ACTIVE:
             raise Failure(
                 code=each.status,
                 message=f"{each.ref} is {each.status}, so nothing was asked",
                 next_step=f"see `evergrant grants show {named(each.ref, each.client)}`",
-                exit_code=ExitCode.HUMAN if each.status == "needs_consent" else ExitCode.FAILED,
+                exit_code=ExitCode.HUMAN if each.status == GrantStatus.NEEDS_CONSENT else ExitCode.FAILED,
             )
 
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import click
 
+from models.states.revocation import RevocationStatus
 from worker.cli import output, session
 from worker.cli.arguments import (
     client_option,
@@ -61,7 +62,7 @@ def revoke(
         what = {name: row[name] for name in ("id", "ref", "client", "status", "evidence")}
         told = f"{row['ref']}: revocation {row['id']} is {row['status']}"
         output.done(what, told + (f" ({row['evidence']})." if row["evidence"] else "."), as_json=as_json)
-    fail_for_dead([row["ref"] for row in ended if row and row["status"] == "dead"])
+    fail_for_dead([row["ref"] for row in ended if row and row["status"] == RevocationStatus.DEAD])
 
 
 def counted(names: list[str]) -> str:
@@ -91,7 +92,7 @@ def _wait_for_revocations(ids: list[int], *, timeout: timedelta) -> None:
     def ended() -> bool:
         with session.transaction() as connection:
             rows = [listing.revocation(connection, each) for each in ids]
-        return all(row is not None and row["status"] in ("done", "dead") for row in rows)
+        return all(row is not None and row["status"] in (RevocationStatus.DONE, RevocationStatus.DEAD) for row in rows)
 
     if not wait_until(ended, timeout=timeout):
         raise ran_out(timeout, "the revocations", "evergrant revocations list")

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import click
 
+from models.states.grant import GrantStatus
 from worker.cli import keyrings, session
 from worker.cli.arguments import Duration, client_option, named, ref_argument, timeout_option
 from worker.cli.commands import Command
@@ -88,20 +89,20 @@ def _refuse_hopeless(state: "TokenState") -> None:
     """
     grant = named(state.ref, state.client)
     match state.status:
-        case "needs_consent":
+        case GrantStatus.NEEDS_CONSENT:
             raise Failure(
                 code="needs_consent",
                 message=f"{state.ref} needs its user's consent again ({state.reason})",
                 next_step=f"run `evergrant grants connect {grant}`",
                 exit_code=ExitCode.HUMAN,
             )
-        case "paused":
+        case GrantStatus.PAUSED:
             raise Failure(
                 code="paused",
                 message=f"{state.ref} is paused and its access token is too old",
                 next_step=f"run `evergrant grants resume {grant}`",
             )
-        case "revoking" | "revoked":
+        case GrantStatus.REVOKING | GrantStatus.REVOKED:
             raise Failure(
                 code="revoked",
                 message=f"{state.ref} is {state.status}",

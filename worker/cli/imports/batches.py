@@ -15,6 +15,8 @@ from sqlalchemy import Connection
 from models import bulk_import, consent
 from models.bulk_import import Incoming
 from models.sealing.vault import Vault
+from models.states.client import Keep
+from models.states.grant import GrantStatus
 from tasks.oauth.provider import Provider, Reach
 from tasks.policy import timing
 from worker.cli import session
@@ -65,7 +67,7 @@ class Intake:
     paused: bool
     replace: bool
     dry_run: bool
-    keep: str = "warm"
+    keep: str = Keep.WARM
 
     def take(self, offered: Sequence[Offered], tally: Tally) -> list[Bad]:
         """Seal and store lines; returns those that could not be used.
@@ -173,7 +175,7 @@ class Intake:
         return Incoming(
             id=grant_id,
             ref=each.ref,
-            status="paused" if self.paused else "active",
+            status=GrantStatus.PAUSED if self.paused else GrantStatus.ACTIVE,
             labels=json.dumps(each.labels),
             scope=each.scope,
             sealed_refresh_token=self._seal(row_id, each.refresh_token, "refresh"),
@@ -186,7 +188,9 @@ class Intake:
         )
 
     def _due(self, started_at: datetime, life: timedelta, grant_id: UUID) -> datetime:
-        return timing.next_due(started_at, life, grant_id, keep=self.keep, idle_days=self.provider.idle_refresh_days)
+        return timing.next_due(
+            started_at, life, grant_id, on_demand=self.keep == Keep.ON_DEMAND, idle_days=self.provider.idle_refresh_days
+        )
 
     def _seal(self, row_id: str, token: str, purpose: str) -> bytes:
         return self.vault.seal(token, table="grants", row_id=row_id, purpose=purpose)

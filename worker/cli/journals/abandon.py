@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from models.states.journal import JournalState
 from worker.cli import output, session
 from worker.cli.arguments import confirm, yes_option
 from worker.cli.commands import Command
@@ -42,7 +43,12 @@ def abandon(id: int, *, yes: bool, as_json: bool) -> None:  # noqa: A002  # the 
         found = _standing(connection, id)
         _refuse_what_is_not_gone(found)
         register.abandon(connection, id, by=settings.who)
-    record = {"id": id, "state": "abandoned", "grants_waited": found.grants_waiting, "abandoned_by": settings.who}
+    record = {
+        "id": id,
+        "state": JournalState.ABANDONED,
+        "grants_waited": found.grants_waiting,
+        "abandoned_by": settings.who,
+    }
     told = "Grants in doubt that waited for it go on as they fall due." if found.grants_waiting else ""
     output.done(record, f"Journal {id} is abandoned. {told}".rstrip(), as_json=as_json)
 
@@ -66,8 +72,8 @@ def _is_over(found: "Standing", *, as_json: bool) -> bool:
     """Tell where nobody waits for a journal any longer."""
     if found.drained_at is None and found.abandoned_at is None:
         return False
-    state = "drained" if found.drained_at else "abandoned"
-    by = f" by {output.cell(found.abandoned_by)}" if found.abandoned_by and state == "abandoned" else ""
+    state = JournalState.DRAINED if found.drained_at else JournalState.ABANDONED
+    by = f" by {output.cell(found.abandoned_by)}" if found.abandoned_by and state == JournalState.ABANDONED else ""
     record = {"id": found.id, "state": state, "grants_waited": 0, "abandoned_by": found.abandoned_by}
     output.done(record, f"Journal {found.id} was {state}{by} already; nobody waits for it.", as_json=as_json)
     return True

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from models.states.journal import JournalState
 from worker.cli import output, session
 from worker.cli.commands import Command
 from worker.cli.output import Column, json_option
@@ -31,17 +32,17 @@ def list_(*, everything: bool, as_json: bool) -> None:
 
     with session.reading() as connection:
         records = [_record(row) for row in listing.journals(connection)]
-    shown = [each for each in records if everything or each["state"] == "open"]
+    shown = [each for each in records if everything or each["state"] == JournalState.OPEN]
     output.rows(shown, COLUMNS, as_json=as_json, nothing="No journal is open: every one is drained.")
 
 
 def _record(row: "RowMapping") -> dict[str, Any]:
-    state = "abandoned" if row["abandoned_at"] else "drained" if row["drained_at"] else "open"
+    ended = JournalState.ABANDONED if row["abandoned_at"] else JournalState.DRAINED if row["drained_at"] else None
     return {
         "id": row["id"],
         "host": row["host"],
         "process": row["process"],
-        "state": state,
+        "state": ended or JournalState.OPEN,
         "grants_waiting": row["grants_waiting"],
         "opened_at": row["opened_at"],
         "seen_at": row["seen_at"],

@@ -1,0 +1,46 @@
+"""What many statements ask of a row, said once: fragments of SQL, put into a statement as `{NAME}` of an f-string.
+
+They speak of a grant as `g` and of a journal as `j`; `of` makes them speak of another alias. Constants of ours only, so
+nothing from outside is ever part of a statement's text.
+"""
+
+import re
+from typing import Final
+
+# Asked for at any time, and not taken back: also where the revocation has ended by now.
+END_IS_ASKED_FOR: Final = "exists (select from evergrant.revocations r where r.grant_id = g.id)"
+
+# The row that holds its ref, and the rows of earlier consents. The index of living refs has the same condition.
+IS_LIVING: Final = "g.status not in ('revoking', 'revoked')"
+IS_ENDING: Final = "g.status in ('revoking', 'revoked')"
+
+# A claim or an attempt; under way it is for as long as `due_at`, the lease's end, is to come.
+SOMEBODY_HAS_IT: Final = "(g.claimed_at is not null or g.started_at is not null)"
+NOBODY_HAS_IT: Final = "(g.claimed_at is null and g.started_at is null)"
+
+# Nobody has read it to its end, and nobody has said that its disk is gone: it may hold an answer.
+IS_UNDRAINED: Final = "j.drained_at is null and j.abandoned_at is null"
+A_JOURNAL_IS_UNDRAINED: Final = f"""exists (
+        select from evergrant.journals j
+        where j.id = any (g.doubt_journals) and {IS_UNDRAINED}
+    )"""  # a constant
+# In this order and by `@>`, so that the index of the journals in doubt serves.
+WAITS_FOR_IT: Final = "g.doubt_since is not null and g.doubt_journals @> array[j.id]"
+
+# Somebody wants it refreshed early: because an application got a 401 for the access token held, or just so.
+REJECTION_IS_REPORTED: Final = """exists (
+        select from evergrant.refresh_requests w
+        where w.grant_id = g.id and w.generation = g.generation and w.rejected
+    )"""
+REFRESH_IS_REQUESTED: Final = """exists (
+        select from evergrant.refresh_requests w
+        where w.grant_id = g.id and w.generation = g.generation and not w.rejected
+    )"""
+
+# Asked once a statement, not once a row. Of the parameters it needs `environment`.
+DATABASE_IS_FIT: Final = "(select evergrant.database_state(cast(:environment as text))) = 'fit'"
+
+
+def of(alias: str, predicate: str, *, was: str = "g") -> str:
+    """Make a predicate speak of a row that a statement calls `alias`, where it spoke of `was`."""
+    return re.sub(rf"\b{was}\.", f"{alias}.", predicate)

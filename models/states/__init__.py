@@ -1,0 +1,1 @@
+"""The words that columns hold and commands show: enumerations, each word with what it means. Imports nothing."""

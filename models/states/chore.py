@@ -1,0 +1,14 @@
+"""Of a chore: its name. The rows come with the migrations; tasks/upkeep.py knows what each does."""
+
+from models.states.word import Word
+
+
+class ChoreName(Word):
+    """Periodic work."""
+
+    TELL_LATE = "tell_late", "tell of grants kept warm whose access token has ended"
+    TELL_WAITING = "tell_waiting", "tell of grants in doubt that have waited too long for a journal"
+    SHRED_DEAD_GRANTS = "shred_dead_grants", "shred the sealed tokens of grants that died long ago"
+    ERASE = "erase", "forget whom dead grants belonged to, where that was asked for"
+    FORGET_CONNECT_REQUESTS = "forget_connect_requests", "forget code flows that ended or were never ended"
+    FORGET_SILENT_PROCESSES = "forget_silent_processes", "forget processes that were not seen for an hour"

@@ -1,0 +1,26 @@
+"""Of a grant: its status, and why it stands where only somebody else can help."""
+
+from models.states.word import Word
+
+
+class GrantStatus(Word):
+    """Where a grant stands. An open revocation makes it `revoking` to whoever looks, before the row says so."""
+
+    ACTIVE = "active", "it is kept alive"
+    PAUSED = "paused", "an operator stopped it"
+    NEEDS_CONSENT = "needs_consent", "only its user can mend it"
+    REVOKING = "revoking", "it is on its way to the end"
+    REVOKED = "revoked", "it is dead at the provider"
+
+
+class ConsentReason(Word):
+    """Why a grant needs consent; the words are those of the verdict on it (tasks/policy/verdict.py)."""
+
+    RESPONSE_LOST = "response_lost", "an answer was lost, and with it the only copy of its refresh token"
+    REVOKED_OR_EXPIRED = "revoked_or_expired", "the provider refuses its refresh token"
+
+
+class PauseReason(Word):
+    """Why a grant is paused, where it was not simply an operator's wish."""
+
+    HANDED_OVER = "handed_over", "another home keeps it: `grants export --handover`"

@@ -1,0 +1,17 @@
+"""The rotation profile: what a provider does to the old refresh token.
+
+The one source of these words: the database's CHECK on a client's column, and the SQL statements, are held to it by a
+test. Imports nothing, so that beat, which sends no request, may ask for it.
+"""
+
+from enum import StrEnum
+
+
+class Rotation(StrEnum):
+    """What the provider does to the old refresh token after a refresh."""
+
+    NONE = "none"  # it stays
+    ON_USE = "on_use"  # it lives until the access token of its direct successor is first used
+    GRACE = "grace"  # it lives `grace_seconds`
+    IMMEDIATE = "immediate"  # it dies at once
+    FAMILY = "family"  # it dies, and using it again kills the winner's tokens too
