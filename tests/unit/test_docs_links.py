@@ -22,6 +22,7 @@ SOURCES = (
     *("settings.py", "celeryconfig.py", "pyproject.toml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"),
     *("SECURITY.md", "run", "test"),
 )
+WIDTH = 120
 CITING = {".py", ".md", ".sql", ".toml", ".mjs", ".ru", ".sh", ".mako"}
 SCRIPTS = {"run", "test", "lock"}
 SKIPPED = {"node_modules", "__pycache__"}
@@ -181,3 +182,16 @@ def test_the_pages_hold_command_lines_at_all() -> None:
 def test_decisions_are_numbered_without_gap_or_repeat() -> None:
     numbers = sorted(int(page.name[:4]) for page in (ROOT / "docs" / "decisions").glob("*.md"))
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+# Their tables and paragraphs are made anew by whoever measures; wrap them when nobody else is writing there.
+LONG_LINED = {"docs/explanation/mutants.md", "docs/explanation/simulation.md"}
+PROSE = [page for page in PAGES if page.parent == ROOT or page.is_relative_to(ROOT / "docs")]
+
+
+@pytest.mark.parametrize("page", [page for page in PROSE if _name(page) not in LONG_LINED], ids=_name)
+def test_lines_of_prose_are_short_enough_to_be_compared(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    # A table has a row a line, and an indented line is a command or a drawing.
+    prose = [line for line in text.splitlines() if not line.startswith(("|", "    ", "#", "!", "<!--"))]
+    assert [line for line in prose if len(line) > WIDTH] == []
