@@ -1,4 +1,4 @@
-"""Asking on behalf of applications, through the SQL functions that any of them may call (docs/reference/sql.md)."""
+"""Application requests: through the SQL functions that any application may call (docs/reference/sql.md)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

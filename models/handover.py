@@ -1,4 +1,4 @@
-"""Handing over: grants leave for another home, and never do two homes refresh the same one.
+"""Handover: grants leave for another home, and never do two homes refresh the same one.
 
 They are paused first, with the reason `handed_over`: from that commit on none is claimed or started here. What is under
 way then is waited for, for its answer may hold a newer pair.

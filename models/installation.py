@@ -1,4 +1,4 @@
-"""Which database this is: the environment's name and the identity that was adopted (one row)."""
+"""Installation: which database this is, by the environment's name and the identity that was adopted (one row)."""
 
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -29,7 +29,7 @@ class Installation(Base):
 
 @dataclass(frozen=True)
 class Identity:
-    """What tells one database from its copies (protocol.md §8)."""
+    """What tells one database from its copies (docs/howto/back-up-and-restore.md)."""
 
     environment: str
     system_identifier: str

@@ -1,4 +1,4 @@
-"""The register of journals: who holds which, drained or not."""
+"""Journal: the register of journals, who holds which, drained or not."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

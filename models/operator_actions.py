@@ -1,4 +1,4 @@
-"""What an operator changes: clients and their pauses, grants' pauses and labels, revocations and refresh requests.
+"""Operator actions: clients and their pauses, grants' pauses and labels, revocations and refresh requests.
 
 Each statement writes its event, with the actor, in the same transaction. Work itself is beat's: nothing here
 writes `due_at`.

@@ -1,4 +1,4 @@
-"""Claiming one grant by hand, for a probe: under the rules of any other claim, and given back as it was."""
+"""Probe: claiming one grant by hand, under the rules of any other claim, and given back as it was."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

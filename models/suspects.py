@@ -1,4 +1,4 @@
-"""What the database knows of a suspect: its witness, and how many share its fate."""
+"""Suspects: what the database knows of one: its witness, and how many share its fate."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

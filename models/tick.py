@@ -1,4 +1,4 @@
-"""Ticks: random ids that beat writes every few seconds, so that missing commits are noticed (docs/explanation)."""
+"""Ticks: random ids that beat writes every few seconds, so that missing commits are noticed."""
 
 from datetime import datetime
 from uuid import UUID, uuid4

@@ -1,1 +1,1 @@
-"""What runs: the processes and the faces."""
+"""What runs: beat and worker, and the faces for people and programs: cli, web, embedded, demo."""

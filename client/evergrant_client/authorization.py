@@ -1,4 +1,4 @@
-"""What every adapter does: sign a request, and hand off a 401: re-read, report, and one more try."""
+"""Authorization: what every adapter does: sign a request, and hand off a 401: re-read, report, and one more try."""
 
 from collections.abc import MutableMapping
 from dataclasses import dataclass

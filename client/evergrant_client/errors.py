@@ -1,4 +1,4 @@
-"""What can go wrong, and what to do about it.
+"""Errors of the client package: what can go wrong when a token is wanted, and what to do about it.
 
     EvergrantError
     ├── NotConfigured          the environment or an argument cannot be used

@@ -10,8 +10,11 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from pkgutil import walk_packages
+from textwrap import fill
 from typing import get_args, get_origin
 
 HERE = Path(__file__).resolve().parent
@@ -119,9 +122,23 @@ def commands_page() -> str:
         for where, values in ENUMERATIONS.items()
         for value, meaning in values.items()
     )
-    errors = ", ".join(f"`{code}`" for code in error_codes())
+    # A line an initial: a new code changes one line.
+    initials = groupby(error_codes(), key=itemgetter(0))
+    errors = ",\n".join(", ".join(f"`{code}`" for code in codes) for _, codes in initials)
     head = MANNERS.format(exit_codes=exit_codes, enumerations=enumerations, errors=errors)
-    return NOTE + head + "\n".join(_sections(cli, "evergrant"))
+    return NOTE + _wrapped(head + "\n".join(_sections(cli, "evergrant")))
+
+
+def _wrapped(page: str) -> str:
+    """Break long lines of prose, so that a change is a change of few of them; no `code` is broken."""
+    return "\n".join(line if line.startswith(("|", "#", "  ")) else _broken(line) for line in page.split("\n"))
+
+
+def _broken(line: str) -> str:
+    whole = re.sub(r"`[^`]+`", lambda code: code[0].replace(" ", "\0"), line)
+    indent = "  " if line.startswith("- ") else ""
+    lines = fill(whole, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return lines.replace("\0", " ")
 
 
 def error_codes() -> list[str]:

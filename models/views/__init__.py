@@ -1,1 +1,1 @@
-"""Views: what people and applications read; nothing here changes a row."""
+"""Views: what people and applications read, and what is told of it; no grant changes here."""

@@ -1,4 +1,4 @@
-"""Handing out: what a reading application may see of a grant. Nothing here opens a seal."""
+"""Access token: what a reading application may see of a grant. Nothing here opens a seal."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Reading for people: what the lists and the single records show. Nothing here changes anything or opens a seal."""
+"""Listing: what the lists and the single records show people. Nothing here changes anything or opens a seal."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence

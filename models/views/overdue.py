@@ -1,4 +1,4 @@
-"""Nothing waits for ever in silence: what waits too long is told, once, as an event."""
+"""Overdue: what waits too long is told, once, as an event, for nothing waits for ever in silence."""
 
 from sqlalchemy import Connection, text
 

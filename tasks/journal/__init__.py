@@ -1,4 +1,4 @@
-"""The fsynced file of provider answers, and its replay.
+"""Journal: the fsynced file of providers' answers that each worker holds, and its replay.
 
 A refresh token that was rotated exists once, in the answer. So every answer with a token set is appended here, sealed,
 and is on the platter before anybody parses it; a mark follows when it is settled. What has no mark is replayed by

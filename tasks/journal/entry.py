@@ -1,4 +1,4 @@
-"""What a journal keeps: answers, ends and ticks, and their plain bytes before sealing."""
+"""Entry: what a journal holds of an answer, of an end and of a tick, and its plain bytes before sealing."""
 
 import json
 import struct

@@ -1,4 +1,4 @@
-"""What may be wrong with a journal.
+"""Errors of a journal: it cannot be written, somebody else holds it, or nobody here knows it.
 
     JournalError
     ├── JournalBroken    it cannot be written now: send nothing, settle straight to the database

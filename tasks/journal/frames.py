@@ -1,4 +1,4 @@
-"""How records lie in a segment: framed and summed, so that a torn or damaged one hides no other.
+"""Frames: how records lie in a segment, framed and summed, so that a torn or damaged one hides no other.
 
     magic (4) | kind (1) | length (4) | crc32 of kind, length and payload (4) | payload
 

@@ -1,4 +1,4 @@
-"""Settle what a journal still holds, by the caller's own rule, and mark it."""
+"""Replay of one journal: settle what it still holds, by the caller's own rule, and mark it."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""One file of a journal, and the key that alone opens it.
+"""Segment: one file of a journal, and the key that alone opens it.
 
 Each segment has 256 random bits of key of its own, kept sealed beside it under the refresh key ring. To shred a
 segment is to overwrite and remove that small file: the segment's bytes are then noise, wherever copies of them lie.

@@ -1,1 +1,1 @@
-"""The protocol: requests, answers and the sending. No SQL, no Celery in here."""
+"""OAuth: requests to a provider, its answers, and the sending. No SQL, no Celery in here."""

@@ -1,4 +1,4 @@
-"""What can go wrong before a request is made; what a provider answers is a value, never an exception.
+"""OAuth errors: what can go wrong before a request is made; what a provider answers is a value, never an exception.
 
 OAuthError
 ├── UnknownProvider      no provider file has that name

@@ -1,4 +1,4 @@
-"""One asyncio loop in one thread of this process, started when it is first needed."""
+"""Loop thread: one asyncio loop in one thread of this process, started when it is first needed."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What is said to a provider and what it answers, as values: pure, no input or output, no clock.
+"""Messages: what is said to a provider and what it answers, as values: pure, no input or output, no clock.
 
 Builders make a frozen `Request` for `transport.send`; `read_token_answer` turns any bytes into a value and never
 raises. RFC 6749 (the framework), 6750 (bearer), 7009 (revocation), 7636 (PKCE).

@@ -209,7 +209,7 @@ class Provider(BaseModel):
 
     @property
     def allowed_burst(self) -> int:
-        """Requests of one client that may be under way at once (protocol.md §4)."""
+        """Requests of one client that may be under way at once: what an hour of lost answers may cost."""
         if self.burst is not None:
             return self.burst
         lost_for_good = self.rotation in (Rotation.GRACE, Rotation.IMMEDIATE, Rotation.FAMILY)
@@ -286,7 +286,7 @@ def attempt_times(
     """Derive the HTTP deadline and the attempt lease from the provider and the process's defaults.
 
     A provider's own deadline keeps the defaults' proportion of lease to deadline. With a grace of s seconds the
-    deadline is at most s/4 and the lease at most s/2, so that one repeat ends inside s (protocol.md §3). The lease
+    deadline is at most s/4 and the lease at most s/2, so that one repeat ends inside s. The lease
     is always longer than deadline and slack together; a short grace shortens the slack.
     """
     own = timedelta(seconds=provider.deadline_seconds) if provider.deadline_seconds else deadline

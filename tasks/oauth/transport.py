@@ -1,4 +1,4 @@
-"""Sending: exactly one request, and an answer that says what is known about it.
+"""Transport: sends exactly one request, and answers what is known about it.
 
 HTTP runs on one asyncio loop in one thread of the process; everything else is synchronous and hands coroutines to
 `Transport.submit`. `NotSent` is said only where it is proved that no byte of the request left this process; all

@@ -1,4 +1,4 @@
-"""May we send? Named checks, asked after start and again on the open connection just before the first byte."""
+"""Guard: may we send? Named checks, asked after start and again on the open connection just before the first byte."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

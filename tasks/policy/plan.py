@@ -1,4 +1,4 @@
-"""Does a fleet fit its client's rate, and what happens where it does not? Pure arithmetic, in steady state.
+"""Plan: does a fleet fit its client's rate, and what happens where it does not? Pure arithmetic, in steady state.
 
     refreshes a minute   warm grants / (2/3 of the life) + grants on demand / (their idle time)
     allowed a minute     95 % of the rate: what the valve lets through (decision 0005)

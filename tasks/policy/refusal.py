@@ -1,4 +1,4 @@
-"""Whose fault is a refusal that nobody understands? A witness tells: somebody else who succeeded since.
+"""Refusal: whose fault is one that nobody understands? A witness tells: somebody else who succeeded since.
 
 A provider has its own words for a dead refresh token, and for a client that it does not know: from one answer nobody
 can tell them apart. Where everybody is refused alike it is ours: the breaker shuts, and no grant is blamed

@@ -1,4 +1,4 @@
-"""What a provider does to the old refresh token, found by trying: which request comes next, and what was seen.
+"""Rotation, found by trying: which request comes next, and what the provider did to the old refresh token.
 
 R0 is the refresh token of a grant that may be lost, R1 what its first refresh brought.
 

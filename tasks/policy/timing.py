@@ -1,4 +1,4 @@
-"""When a grant is due, how long a token set lives, and how long a failing one waits."""
+"""Timing: when a grant is due, how long a token set lives, and how long a failing one waits."""
 
 from datetime import datetime, timedelta
 from typing import Final

@@ -1,4 +1,4 @@
-"""Who is dead: a grant whose refresh token was refused again, and nothing else could explain it."""
+"""Verdict: who is dead: a grant whose refresh token was refused again, and nothing else could explain it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

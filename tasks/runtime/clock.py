@@ -1,4 +1,4 @@
-"""The one reader of clocks. The database's clock rules due times and leases; these two do what it cannot."""
+"""Clock: the one reader of clocks. The database's rules due times and leases; these two do what it cannot."""
 
 import time
 from datetime import UTC, datetime, timedelta

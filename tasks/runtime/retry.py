@@ -1,4 +1,4 @@
-"""The tenacity policies: seconds inside an attempt. Minutes and days of waiting live in `due_at`."""
+"""Retry: tenacity's policies for the seconds inside an attempt. Minutes and days of waiting live in `due_at`."""
 
 import threading
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""A new consent becomes a row: the same rule for a code flow that just ended and for its replay from a journal.
+"""Consent: a new one becomes a row, by one rule for a code flow that just ended and for its replay from a journal.
 
 the pair is another ref's    refused, naming that ref
 the pair is the row's own    the row stays (Doorkeeper's `reuse_access_token`)

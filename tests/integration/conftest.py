@@ -1,4 +1,4 @@
-"""Fixtures of the tests that need real servers."""
+"""Fixtures of the integration tests: what they need of real servers."""
 
 import os
 import pwd

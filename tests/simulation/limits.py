@@ -53,7 +53,7 @@ class Limits:
             self._fail("1", f"request {sent.number} left when its deadline lay behind the end of its lease", ref)
 
     def check_repeat(self, sent: Sent, pair: Pair, asked: Sequence[Sent], ref: str) -> None:
-        """Protocol §3: where reuse kills a family, what is spent is not sent while its access token serves."""
+        """Where reuse kills a family, what is spent is not sent while its access token serves."""
         assert sent.attempt is not None
         job = sent.attempt.job
         row = self._tables.grants.get(job.grant_id)

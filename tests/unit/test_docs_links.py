@@ -1,4 +1,4 @@
-"""The pages lead nowhere that does not exist: their links, and the command lines that they tell to type."""
+"""Pages and code lead nowhere that does not exist: links, pages cited by name, and command lines to type."""
 
 import re
 import shlex
@@ -16,6 +16,16 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     [*ROOT.glob("*.md"), *(page for top in ("docs", "bench", "examples") for page in (ROOT / top).rglob("*.md"))]
 )
+# Where pages are cited by name, in links or without.
+SOURCES = (
+    *("models", "tasks", "worker", "simulator", "client", "tests", "bench", "alembic", "docs", "examples", ".ci"),
+    *("settings.py", "celeryconfig.py", "pyproject.toml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"),
+    *("SECURITY.md", "run", "test"),
+)
+WIDTH = 120
+CITING = {".py", ".md", ".sql", ".toml", ".mjs", ".ru", ".sh", ".mako"}
+SCRIPTS = {"run", "test", "lock"}
+SKIPPED = {"node_modules", "__pycache__"}
 PROGRAMS = ("evergrant", "./run", "/opt/evergrant/run")
 # Words that end a command line of ours within a line of a shell.
 ENDS = {"|", "||", "&&", "&", ";", ">", "<", "2>", ">>"}
@@ -53,6 +63,42 @@ def test_the_readme_leads_to_every_page_of_the_documentation() -> None:
     linked = {(ROOT / link.partition("#")[0]).resolve() for link in _links(ROOT / "README.md")}
     pages = {page for page in (ROOT / "docs").rglob("*.md") if page.parent.name != "decisions"}
     assert {_name(page) for page in pages - linked} == set()
+
+
+def _sources() -> Iterator[Path]:
+    """Every file in which somebody may cite a page: our code, its comments, and the pages themselves."""
+    for top in SOURCES:
+        for path in [ROOT / top] if (ROOT / top).is_file() else (ROOT / top).rglob("*"):
+            if (path.suffix in CITING and not SKIPPED & set(path.parts)) or (path.name in SCRIPTS and path.is_file()):
+                yield path
+
+
+def _cited(text: str) -> Iterator[str]:
+    """The names of pages in a text, with as much of their folder as it tells; `https://…` is another site's."""
+    for path in re.findall(r"(?<![\w./<>{}*-])(?:[\w.-]+/|/)*[\w-]+\.md\b", re.sub(r"[a-z]+://\S+", "", text)):
+        yield path.lstrip("./")
+
+
+def test_no_page_comment_or_test_cites_a_page_that_is_not_in_the_repository() -> None:
+    ours = [path for top in ROOT.iterdir() if top.name[0] != "." for path in (top, *top.rglob("*.md"))]
+    pages = [f"/{_name(path)}" for path in ours if path.suffix == ".md" and not SKIPPED & set(path.parts)]
+    missing = {
+        f"{_name(source)} cites {name}"
+        for source in _sources()
+        for name in _cited(source.read_text(encoding="utf-8"))
+        if not any(page.endswith(f"/{name}") for page in pages)
+    }
+    assert missing == set()
+
+
+def test_a_section_sign_is_an_rfcs() -> None:
+    others = {
+        f"{_name(source)}: …{before}§"
+        for source in _sources()
+        for before in re.findall(r"(.{0,40})§", " ".join(source.read_text(encoding="utf-8").split()))
+        if not re.search(r"RFC \d+", before) and source != Path(__file__)
+    }
+    assert others == set()
 
 
 def _lines(page: Path) -> Iterator[str]:
@@ -136,3 +182,16 @@ def test_the_pages_hold_command_lines_at_all() -> None:
 def test_decisions_are_numbered_without_gap_or_repeat() -> None:
     numbers = sorted(int(page.name[:4]) for page in (ROOT / "docs" / "decisions").glob("*.md"))
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+# Their tables and paragraphs are made anew by whoever measures; wrap them when nobody else is writing there.
+LONG_LINED = {"docs/explanation/mutants.md", "docs/explanation/simulation.md"}
+PROSE = [page for page in PAGES if page.parent == ROOT or page.is_relative_to(ROOT / "docs")]
+
+
+@pytest.mark.parametrize("page", [page for page in PROSE if _name(page) not in LONG_LINED], ids=_name)
+def test_lines_of_prose_are_short_enough_to_be_compared(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    # A table has a row a line, and an indented line is a command or a drawing.
+    prose = [line for line in text.splitlines() if not line.startswith(("|", "    ", "#", "!", "<!--"))]
+    assert [line for line in prose if len(line) > WIDTH] == []

@@ -1,4 +1,4 @@
-"""The applications that use the tokens: they read what each side has for a customer, and call the provider's API."""
+"""Applications of a demo: they read what each side has for a customer, and call the provider's API."""
 
 import threading
 from collections import Counter

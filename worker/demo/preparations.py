@@ -1,4 +1,4 @@
-"""What is done before the story begins: clients at the provider, the same grants for both sides, their processes."""
+"""Preparations of a demo: clients at the provider, the same grants for both sides, their processes."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What came of it, as the provider's own ledger counts it."""
+"""The result of a demo: what came of each side, as the provider's own ledger counts it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

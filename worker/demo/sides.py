@@ -1,4 +1,4 @@
-"""How each side's grants are: what its own table says, and what the provider's ledger says of the tokens it holds."""
+"""The sides of a demo: what each one's own table says, and what the provider's ledger says of the tokens it holds."""
 
 import threading
 import time

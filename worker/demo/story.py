@@ -1,4 +1,4 @@
-"""The story: what befalls both sides at the same time, each fault announced before it happens.
+"""The story of a demo: what befalls both sides at the same time, each fault announced before it happens.
 
 First the provider keeps a replaced refresh token until the new access token is used, as Doorkeeper does: there no
 answer that got lost costs anything, if one asks again and blames nobody. Then it turns strict, as RFC 9700 (section

@@ -1,4 +1,4 @@
-"""What the embedded PostgreSQL may use of this machine: buffers by its memory, log by its disk.
+"""Sizing: what the embedded PostgreSQL may use of this machine: buffers by its memory, log by its disk.
 
 PostgreSQL's defaults are for any machine: 128 MB of buffers, and a checkpoint after half a gigabyte of log. A claim
 reads and changes pages all over the table and its indexes, and the first change of a page after a checkpoint puts the

@@ -1,4 +1,4 @@
-"""What the process that holds a home runs: written by it, read by every other command."""
+"""State of a home: what the process that holds it runs, written by it and read by every other command."""
 
 import json
 from collections.abc import Mapping

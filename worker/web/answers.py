@@ -1,4 +1,4 @@
-"""JSON answers: one object and a line end, as a person at a terminal likes it."""
+"""JSON answers of web: one object and a line end, as a person at a terminal likes it."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Who asks: the application whose key came as Bearer (RFC 6750 §2.1), and whether it asks too much."""
+"""Who asks web: the application whose key came as Bearer (RFC 6750 §2.1), and whether it asks too much."""
 
 import asyncio
 import hmac

@@ -1,4 +1,4 @@
-"""The database from an event loop: short transactions on a few threads, reads of many requests in one statement."""
+"""The database from the event loop of web: short transactions on a few threads, many reads in one statement."""
 
 import asyncio
 from collections.abc import Callable, Hashable, Mapping, Sequence

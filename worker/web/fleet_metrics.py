@@ -1,4 +1,4 @@
-"""What the database knows, as metrics: read at a scrape, at most every few seconds, never in the asker's way."""
+"""Fleet metrics: what the database knows, read at a scrape, at most every few seconds, never in the asker's way."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The grants of others: what an application may have of them, and what it may ask for."""
+"""Grants as web sees them: what an application may have of one, and what it may ask for."""
 
 import asyncio
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Listeners: where each one may listen, and how it is opened. No two share a port."""
+"""Listeners of web: where each one may listen, and how it is opened. No two share a port."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""What holds for every answer of a listener: errors are JSON objects, nothing is kept by caches, all is counted."""
+"""Middleware of web: errors are JSON objects, nothing is kept by caches, all is counted."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""What a request says: its ref, its query and its body, or a refusal that says what cannot be used."""
+"""Parameters: what a request to web says, its ref, query and body, or a refusal that says what cannot be used."""
 
 import asyncio
 import json

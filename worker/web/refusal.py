@@ -1,4 +1,4 @@
-"""What the token interface says when it does not give what was asked: a status and one JSON object.
+"""Refusal of web: what it says when it does not give what was asked, a status and one JSON object.
 
 `error` is for programs: lower case, never changed once released. docs/reference/http.md lists every one.
 """

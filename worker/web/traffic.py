@@ -1,4 +1,4 @@
-"""What this process itself is asked: requests by route and status, how long they took, how many wait."""
+"""Traffic of one web: requests by route and status, how long they took, how many wait."""
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics

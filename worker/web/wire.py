@@ -1,4 +1,4 @@
-"""The wire's log: what is said of requests that never got as far as a handler."""
+"""The wire's log of web: what is said of requests that never got as far as a handler."""
 
 import logging
 

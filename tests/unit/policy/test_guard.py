@@ -183,7 +183,7 @@ situations = st.builds(
 
 @given(situations)
 def test_what_may_be_sent_breaks_no_rule_in_any_situation(now: Situation) -> None:
-    """The rules of protocol.md §1.3 and §3, written anew."""
+    """What docs/reference/provider-file.md allows a grant in doubt, and the other checks, written anew."""
     held = guard(now)
 
     if held is not None:

@@ -1,4 +1,4 @@
-"""What an answer means: one table a row of protocol.md §2, and whatever else a server may say."""
+"""What an answer means: one table a row of docs/reference/outcomes.md, and whatever else a server may say."""
 
 import json
 from datetime import UTC, datetime, timedelta

@@ -124,7 +124,7 @@ evidence = st.builds(
 
 @given(evidence)
 def test_a_verdict_needs_all_of_it(known: Evidence) -> None:
-    """The sentence of protocol.md §2, written anew."""
+    """The verdict of docs/reference/outcomes.md, written anew."""
     judged = verdict(known)
 
     needed = [

@@ -1,4 +1,4 @@
-"""The five rotation profiles, row by row of the design's table of real servers."""
+"""The five rotation profiles, row by row of docs/explanation/authorization-servers.md."""
 
 import pytest
 
