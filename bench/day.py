@@ -26,7 +26,7 @@ from bench import fleet, machine, meter, report
 from bench.stage import Stage, register, stage
 from models import attempt, database, settlement
 from models.claim import Job
-from models.settlement import Held, Stored
+from models.settlement import LockedGrant, Stored
 from tasks.claim import MOST
 from tasks.claim import claim as claim_client
 
@@ -141,7 +141,7 @@ def _refresh(connection: Connection, jobs: Sequence[Job], journal: int, life: ti
         settlement.store(connection, [_answer(each, life) for each in held.values()])
 
 
-def _answer(held: Held, life: timedelta) -> Stored:
+def _answer(held: LockedGrant, life: timedelta) -> Stored:
     return Stored(
         grant_id=held.grant_id,
         generation=held.generation,

@@ -94,7 +94,7 @@ def _refresh(runtime: Runtime, meter: Meter) -> None:
             refresh.ask(runtime, attempt)
         group = _arrived(runtime, len(started))
     with meter.stage("journal"):
-        settle.keep(runtime, group)
+        settle.journal_answers(runtime, group)
     with meter.stage("settle, log"):
         settle.write(runtime, group)
     with meter.stage("mark"):

@@ -16,7 +16,7 @@ from models.predicates import A_JOURNAL_IS_UNDRAINED, REJECTION_IS_REPORTED
 from models.rows import made_of
 
 
-class Held(NamedTuple):
+class LockedGrant(NamedTuple):
     """A locked grant row, as far as settling needs it."""
 
     grant_id: UUID
@@ -355,14 +355,14 @@ update evergrant.former_tokens set tried_at = coalesce(:now, clock_timestamp()) 
 
 def lock(
     connection: Connection, ids: Sequence[UUID], *, wait: timedelta | None = None, now: datetime | None = None
-) -> dict[UUID, Held]:
+) -> dict[UUID, LockedGrant]:
     """Lock the rows in the order of their ids (two groups cannot wait for each other) and read them.
 
     `wait`: for any one lock from now on in this transaction; None: as long as every transaction does.
     """
     limit = None if wait is None else f"{wait.total_seconds() * 1000:.0f}ms"
     connection.execute(LOCK, {"ids": sorted(set(ids)), "wait": limit})
-    rows = made_of(connection.execute(READ, {"ids": sorted(set(ids)), "now": now}), Held)
+    rows = made_of(connection.execute(READ, {"ids": sorted(set(ids)), "now": now}), LockedGrant)
     return {row.grant_id: row for row in rows}
 
 

@@ -45,11 +45,11 @@ from tasks.runtime import clock, retry, valves
 from tasks.runtime.journaling import entry_of, write_down
 from tasks.runtime.registration import Registered, Registrations
 from tasks.runtime.runtime import Runtime
-from tasks.settling.consent import Consent, ConsentError, Stored, store
+from tasks.settling.consent import Consent, ConsentError, StoredConsent, store
 from tasks.settling.decide import sign_of
 
 LIVES = timedelta(minutes=15)
-PATIENCE = timedelta(minutes=1)
+EXCHANGE_PATIENCE = timedelta(minutes=1)
 MOST_TEXT = 200
 REFUSED_CODES = frozenset({"invalid_grant", "invalid_grant_unproven"})
 
@@ -137,8 +137,8 @@ def _cleaned(text: str | None) -> str | None:
 
 
 def finish(
-    runtime: Runtime, callback: Callback, *, client_id: int, ref: str, who: str, patience: timedelta = PATIENCE
-) -> Stored:
+    runtime: Runtime, callback: Callback, *, client_id: int, ref: str, who: str, patience: timedelta = EXCHANGE_PATIENCE
+) -> StoredConsent:
     """Exchange the code of a callback and store the grant.
 
     `patience`: how long a human waits for a database that is away; then whoever drains the journal stores it.
@@ -158,7 +158,7 @@ def finish(
         raise Denied(callback.error or "unknown", callback.description)
     answer = _ask(runtime, registered, begun, callback.code)
     received_at = clock.wall()
-    position = _keep(runtime, registered, begun, answer, started_at=started_at, received_at=received_at)
+    position = _write_down(runtime, registered, begun, answer, started_at=started_at, received_at=received_at)
     end = outcome(
         answer,
         proven=registered.known.proven,
@@ -168,7 +168,7 @@ def finish(
     stored = _settle(runtime, registered, begun, end, started_at=started_at, who=who, patience=patience)
     if position is not None:
         runtime.journal.mark_settled([position])
-    if isinstance(stored, Stored):
+    if isinstance(stored, StoredConsent):
         return stored
     raise stored
 
@@ -210,7 +210,7 @@ def _ask(runtime: Runtime, registered: Registered, begun: Begun, code: str) -> A
     return runtime.transport.submit(sending).result()
 
 
-def _keep(
+def _write_down(
     runtime: Runtime,
     registered: Registered,
     begun: Begun,
@@ -246,10 +246,10 @@ def _settle(
     started_at: datetime,
     who: str,
     patience: timedelta,
-) -> Stored | Exception:
+) -> StoredConsent | Exception:
     """Write what the exchange came to; what went wrong is returned, for it is settled as well."""
 
-    def write() -> Stored | Exception:
+    def write() -> StoredConsent | Exception:
         with transaction() as connection:
             _feed_valve(connection, registered, begun, end, started_at)
             match end:

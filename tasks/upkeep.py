@@ -20,7 +20,7 @@ from tasks.runtime import retry, runtime
 
 log = structlog.get_logger()
 
-PATIENCE = timedelta(seconds=30)
+REQUEST_PATIENCE = timedelta(seconds=30)
 TOLD = 200  # characters of a refusal, which repeats what a stranger wrote
 
 # Providers have granted amnesties, so a dead grant's tokens are kept for a while before they are shredded.
@@ -109,7 +109,7 @@ def _call(function: str, **arguments: Any) -> None:
 
     try:
         # The message is gone from the broker, and nobody would send it again.
-        retry.while_database_away(ask, give_up=threading.Event(), patience=PATIENCE)
+        retry.while_database_away(ask, give_up=threading.Event(), patience=REQUEST_PATIENCE)
     except DBAPIError as error:
         log.warning("upkeep.request_refused", function=function, reason=str(error.orig).splitlines()[0][:TOLD])
 

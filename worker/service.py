@@ -15,7 +15,7 @@ from models import installation
 from models.database import transaction
 from tasks import heartbeat
 from tasks.runtime import meters, runtime
-from tasks.settling.settle import keep, settle
+from tasks.settling.settle import journal_answers, settle
 from worker import metrics
 
 log = structlog.get_logger()
@@ -34,7 +34,7 @@ def _begin(**_: Any) -> None:
         metrics_port = metrics.serve(meters.OF_WORKER, settings.metrics_port)
         _raise_open_files()
         _refuse_forgetful_server()
-        heartbeat.begin(runtime.start(settings, journal=keep, settle=settle), metrics_port=metrics_port)
+        heartbeat.begin(runtime.start(settings, journal=journal_answers, settle=settle), metrics_port=metrics_port)
     except Exception as error:
         log.exception("worker.cannot_start", reason=str(error))
         raise SystemExit(1) from error

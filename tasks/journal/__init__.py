@@ -6,27 +6,27 @@ whoever holds the journal's lock next. The register of journals is models/journa
 
     journal.py   a process's journal       entry.py    what is kept          frames.py   how it lies in a file
     writer.py    which segment, what room  segment.py  one file and its key  reading.py  everything read back
-    held.py      journals without owner    replay.py   settle what is left   lock.py     whose it is
+    left_behind.py  journals without owner  replay.py   settle what is left   lock.py     whose it is
     disk.py      the calls to the disk     errors.py   what may be wrong
 """
 
 from tasks.journal.entry import End, Entry, Kept, Position, Tick
 from tasks.journal.errors import JournalBroken, JournalError, JournalHeld, JournalUnknown
-from tasks.journal.held import Held, delete_drained, held, journal_ids, ring_keys_in_use, take_over
 from tasks.journal.journal import Journal
+from tasks.journal.left_behind import LeftBehind, delete_drained, journal_ids, left_behind, ring_keys_in_use, take_over
 from tasks.journal.replay import Replayed, Settle, drain_held, replay
 from tasks.journal.writer import Sizes
 
 __all__ = [
     "End",
     "Entry",
-    "Held",
     "Journal",
     "JournalBroken",
     "JournalError",
     "JournalHeld",
     "JournalUnknown",
     "Kept",
+    "LeftBehind",
     "Position",
     "Replayed",
     "Settle",
@@ -34,8 +34,8 @@ __all__ = [
     "Tick",
     "delete_drained",
     "drain_held",
-    "held",
     "journal_ids",
+    "left_behind",
     "replay",
     "ring_keys_in_use",
     "take_over",

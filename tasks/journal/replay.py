@@ -10,8 +10,8 @@ import structlog
 from models.sealing.vault import KeyMissing, Vault
 from tasks.journal.entry import Kept, Position
 from tasks.journal.errors import JournalHeld, JournalUnknown
-from tasks.journal.held import held, take_over
 from tasks.journal.journal import Journal
+from tasks.journal.left_behind import left_behind, take_over
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +80,7 @@ def drain_held(
     journals that are marked drained as well, and their settled entries.
     """
     results: list[Replayed] = []
-    for found in held(folder):
+    for found in left_behind(folder):
         if everything or not found.drained:
             try:
                 with closing(take_over(folder, found.journal_id, vault=vault)) as journal:

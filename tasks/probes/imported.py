@@ -24,7 +24,7 @@ from tasks.runtime.registration import Registered
 from tasks.runtime.runtime import Runtime
 from tasks.settling.decide import sign_of
 
-PATIENCE = timedelta(minutes=5)  # for one slot
+SLOT_PATIENCE = timedelta(minutes=5)  # for one slot
 # A provider that decides is well, though a probe's usual answer is an error.
 SIGNS = {Finding.ALIVE: Sign.GOOD, Finding.DEAD: Sign.NEUTRAL, Finding.REFRESHED: Sign.GOOD}
 
@@ -103,7 +103,7 @@ class ImportedTokenProbe:
             due = clients.has_due(connection, client_id)
         if due:
             self.runtime.stopping.wait(self._interval().total_seconds())
-        if not rate_slot.wait_for_slot(self.runtime, client_id, patience=PATIENCE):
+        if not rate_slot.wait_for_slot(self.runtime, client_id, patience=SLOT_PATIENCE):
             message = "no_slot"
             raise ProbeHeld(message)
         return self._may_send()
@@ -118,7 +118,7 @@ class ImportedTokenProbe:
 
     def _interval(self) -> timedelta:
         rate = self.registered.provider.rate
-        return timedelta(0) if rate is None else min(timedelta(minutes=1) / (rate * USABLE_SHARE), PATIENCE)
+        return timedelta(0) if rate is None else min(timedelta(minutes=1) / (rate * USABLE_SHARE), SLOT_PATIENCE)
 
     def _read(self, answer: Answer) -> Outcome:
         header = self.registered.provider.retry_after_header

@@ -37,7 +37,7 @@ from tasks.settling.settle import settle
 log = structlog.get_logger()
 
 STATUSES = (GrantStatus.ACTIVE, GrantStatus.PAUSED)
-PATIENCE = timedelta(minutes=5)  # for one slot
+SLOT_PATIENCE = timedelta(minutes=5)  # for one slot
 IDLE_PATIENCE = timedelta(seconds=3)  # for a refresh that is under way at the beginning
 LOOK_EVERY = timedelta(seconds=0.2)
 ROUNDING = timedelta(seconds=1)  # a provider may count whole seconds
@@ -228,7 +228,7 @@ class Experiment:
             PairShared: it is not this grant's alone.
 
         """
-        if not rate_slot.wait_for_slot(self.runtime, self.registered.known.id, patience=PATIENCE):
+        if not rate_slot.wait_for_slot(self.runtime, self.registered.known.id, patience=SLOT_PATIENCE):
             raise BrokenOff("no_slot")
         taken = self._take_when_idle()
         self._was_due_in = taken.was_due_in

@@ -79,14 +79,14 @@ class Asked:
 class Arrived:
     """How an attempt ended, before anybody has read the answer.
 
-    `kept`: the journal was asked to keep it; `position`: where it did, None where it holds no tokens or the journal
-    is broken.
+    `journaled`: the journal was asked to take it; `position`: where it stands there, None where it holds no tokens or
+    the journal is broken.
     """
 
     attempt: Attempt
     answer: Answer
     received_at: datetime
-    kept: bool = False
+    journaled: bool = False
     position: Position | None = None
 
     @property

@@ -72,7 +72,7 @@ class Consent:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredConsent:
     """What a consent became; `how`: connected, reconnected, unchanged, or replaced by a newer one."""
 
     grant_id: UUID
@@ -80,7 +80,7 @@ class Stored:
     how: str
 
 
-def store(connection: Connection, given: Consent, *, vault: Vault, who: str, replayed: bool = False) -> Stored:
+def store(connection: Connection, given: Consent, *, vault: Vault, who: str, replayed: bool = False) -> StoredConsent:
     """Store a consent; repeating it changes nothing. `replayed`: it is an old one, perhaps older than what is there.
 
     Raises:
@@ -98,9 +98,9 @@ def store(connection: Connection, given: Consent, *, vault: Vault, who: str, rep
         if (holder.client_id, holder.ref) != (client_id, given.ref):
             raise PairHeld(holder.ref, holder.client)
     if old is not None and (old.refresh_fingerprint in fingerprints or old.id == given.grant_id):
-        return Stored(old.id, old.generation, "unchanged")
+        return StoredConsent(old.id, old.generation, "unchanged")
     if consent.exists(connection, given.grant_id):
-        return Stored(given.grant_id, 0, "unchanged")
+        return StoredConsent(given.grant_id, 0, "unchanged")
     if replayed and old is not None and _was_replaced_by(old, given):
         return _replaced_row(connection, given, token, vault=vault, who=who)
     return _new_row(connection, given, old, token, vault=vault, who=who)
@@ -111,13 +111,15 @@ def _was_replaced_by(other: LiveRow, given: Consent) -> bool:
     return other.created_at > given.started_at or 0 < given.generation <= other.generation
 
 
-def _replaced_row(connection: Connection, given: Consent, refresh_token: str, *, vault: Vault, who: str) -> Stored:
+def _replaced_row(
+    connection: Connection, given: Consent, refresh_token: str, *, vault: Vault, who: str
+) -> StoredConsent:
     """Make the row of a consent that was replaced: its pairs must die, if their end is not noted anyway."""
     provider = given.registered.provider
     row = replace(_row(given, None, refresh_token, provider, vault), status=GrantStatus.REVOKING)
     consent.insert(connection, given.registered.known.id, [row])
     consent.retire(connection, row.id, at_once=provider.revocation is Reach.TOKEN, who=who)
-    return Stored(row.id, row.generation, "replaced")
+    return StoredConsent(row.id, row.generation, "replaced")
 
 
 def make_missing(connection: Connection, runtime: Runtime, entry: Entry) -> str | None:
@@ -134,7 +136,7 @@ def make_missing(connection: Connection, runtime: Runtime, entry: Entry) -> str 
     return "refused" if stored is None else stored.how
 
 
-def replay(connection: Connection, entry: Entry, registered: Registered, *, vault: Vault) -> Stored | None:
+def replay(connection: Connection, entry: Entry, registered: Registered, *, vault: Vault) -> StoredConsent | None:
     """Store the consent that a journaled answer tells of; None where it holds no token set that can be kept.
 
     It may be the answer to an exchange that nobody stored, or to any request for a row whose making is among the
@@ -161,7 +163,7 @@ def replay(connection: Connection, entry: Entry, registered: Registered, *, vaul
 
 def _new_row(
     connection: Connection, given: Consent, old: LiveRow | None, refresh_token: str, *, vault: Vault, who: str
-) -> Stored:
+) -> StoredConsent:
     known, provider = given.registered.known, given.registered.provider
     if old is not None:
         consent.retire(connection, old.id, at_once=provider.revocation is Reach.TOKEN, who=who)
@@ -170,11 +172,11 @@ def _new_row(
         )
     row = _row(given, old, refresh_token, provider, vault)
     if not consent.insert(connection, known.id, [row]):  # another process was faster
-        return Stored(row.id, row.generation, "unchanged")
+        return StoredConsent(row.id, row.generation, "unchanged")
     event.of_grants(
         connection, [row.id], EventType.GRANT_CONNECTED if old is None else EventType.GRANT_RECONNECTED, actor=who
     )
-    return Stored(row.id, row.generation, "connected" if old is None else "reconnected")
+    return StoredConsent(row.id, row.generation, "connected" if old is None else "reconnected")
 
 
 def _row(given: Consent, old: LiveRow | None, refresh_token: str, provider: Provider, vault: Vault) -> NewGrant:

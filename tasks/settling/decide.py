@@ -16,7 +16,7 @@ from uuid import UUID
 from models.attempt import Started
 from models.client import Known
 from models.sealing.vault import Vault
-from models.settlement import PREDECESSORS_KEPT, Ended, Held, Stored, Surplus
+from models.settlement import PREDECESSORS_KEPT, Ended, LockedGrant, Stored, Surplus
 from models.states.client import Keep
 from models.states.dead_letter import Cause
 from models.states.grant import GrantStatus
@@ -106,7 +106,7 @@ def sign_of(end: Outcome) -> Sign | None:
 
 
 def read_refusals(
-    group: Sequence[Arrived], outcomes: Sequence[Outcome], held: Mapping[UUID, Held]
+    group: Sequence[Arrived], outcomes: Sequence[Outcome], held: Mapping[UUID, LockedGrant]
 ) -> dict[UUID, Refusals]:
     """What is known of each grant of a group that was refused in words that nobody understands.
 
@@ -124,7 +124,7 @@ def read_refusals(
     }
 
 
-def _refusals(row: Held, end: NotUnderstood, succeeded: datetime | None) -> Refusals:
+def _refusals(row: LockedGrant, end: NotUnderstood, succeeded: datetime | None) -> Refusals:
     """What is known of one; refused in another word than before it begins anew, for that may have another cause."""
     witness = max(filter(None, (row.witness_at, succeeded)), default=None)
     alike = row.refused_code == end.code
@@ -149,7 +149,7 @@ class Decider:
         self,
         vault: Vault,
         settings: Settings,
-        held: Mapping[UUID, Held],
+        held: Mapping[UUID, LockedGrant],
         around: Mapping[UUID, Surroundings],
         refused: Mapping[UUID, Refusals],
     ) -> None:
@@ -177,7 +177,7 @@ class Decider:
 
     # A token set
 
-    def token_set(self, asked: Asked, row: Held, token_set: TokenSet, *, settled_before: bool = False) -> None:
+    def token_set(self, asked: Asked, row: LockedGrant, token_set: TokenSet, *, settled_before: bool = False) -> None:
         """Add what a token set changes, whether it arrived just now or was found in a journal.
 
         `settled_before`: the journal says so, and it is read once more because commits may be missing. What an answer
@@ -203,11 +203,11 @@ class Decider:
         if row.status in ENDING:
             self.made.reopened.append(row.grant_id)
 
-    def _is_held(self, row: Held, refresh_token: str) -> bool:
+    def _is_held(self, row: LockedGrant, refresh_token: str) -> bool:
         known = {row.refresh_fingerprint, *row.former_fingerprints}
         return not known.isdisjoint(self.vault.fingerprints(refresh_token))
 
-    def _stored(self, asked: Asked, row: Held, token_set: TokenSet) -> Stored:
+    def _stored(self, asked: Asked, row: LockedGrant, token_set: TokenSet) -> Stored:
         life = _life(asked, token_set)
         idle = asked.provider.idle_refresh_days
         due = timing.next_due(
@@ -250,7 +250,7 @@ class Decider:
         job = arrived.attempt.job
         self.made.released.append((job.grant_id, job.claim_no, wait or timing.release_wait(random.random())))
 
-    def _end(self, arrived: Arrived, row: Held, end: Failure) -> None:
+    def _end(self, arrived: Arrived, row: LockedGrant, end: Failure) -> None:
         job = arrived.attempt.job
         refused = isinstance(end, Refused)
         death = self._death(arrived, row) if refused else None
@@ -276,7 +276,7 @@ class Decider:
         if cause is not None:
             self.made.letters[job.grant_id] = cause
 
-    def _wait(self, arrived: Arrived, row: Held, end: Failure) -> timedelta:
+    def _wait(self, arrived: Arrived, row: LockedGrant, end: Failure) -> timedelta:
         """How long the grant is left alone after an attempt that brought no token set."""
         job = arrived.attempt.job
         match end:
@@ -293,11 +293,11 @@ class Decider:
             case _:
                 assert_never(end)
 
-    def _is_repeated_at_once(self, job: Started, row: Held) -> bool:
+    def _is_repeated_at_once(self, job: Started, row: LockedGrant) -> bool:
         """At `grace` the old token lives for seconds only: the first repeat goes at once."""
         return bool(row.grace) and guard.begins_doubt(job.started_at, row.doubt_since, row.grace)
 
-    def _back_off(self, row: Held) -> timedelta:
+    def _back_off(self, row: LockedGrant) -> timedelta:
         if row.failing_for >= self.settings.horizon:
             return timing.GAVE_UP_WAIT
         return timing.back_off(
@@ -307,12 +307,12 @@ class Decider:
             chance=random.random(),
         )
 
-    def _wait_of_suspect(self, job: Started, row: Held) -> timedelta:
+    def _wait_of_suspect(self, job: Started, row: LockedGrant) -> timedelta:
         if row.suspect_at and row.untried_former_tokens > (job.former_token_id is not None):
             return timing.release_wait(random.random())
         return timing.quarter_of(row.life, at_most=self.settings.suspect_wait)
 
-    def _given_up(self, row: Held, end: Failure) -> str | None:
+    def _given_up(self, row: LockedGrant, end: Failure) -> str | None:
         """The cause of a dead letter for a grant that has failed for as long as the horizon."""
         if isinstance(end, NotUnderstood) and refusal.is_its_own(known := self.refused[row.grant_id]):
             return Cause.REFUSED if refusal.is_hopeless(known, at=row.at, horizon=self.settings.horizon) else None
@@ -321,7 +321,7 @@ class Decider:
         failing = row.at - row.failing_since if row.failing_since else timedelta(0)
         return Cause.OUR_CONFIGURATION if isinstance(end, NotUnderstood) and failing >= self.settings.horizon else None
 
-    def _death(self, arrived: Arrived, row: Held) -> Verdict | None:
+    def _death(self, arrived: Arrived, row: LockedGrant) -> Verdict | None:
         """The verdict on a suspect whose *present* token was refused again; None: it waits."""
         job, around = arrived.attempt.job, self.around.get(row.grant_id)
         if row.suspect_at is None or around is None or job.former_token_id is not None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import assert_never
 from uuid import UUID
 
-from models.settlement import Held
+from models.settlement import LockedGrant
 from models.states.client import Keep
 from tasks.oauth.transport import HeldBack, NotSent
 from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown
@@ -16,7 +16,7 @@ from tasks.runtime.attempt import Arrived
 from tasks.runtime.meters import Labels
 
 
-def count_refreshes(group: Sequence[Arrived], outcomes: Sequence[Outcome], held: Mapping[UUID, Held]) -> None:
+def count_refreshes(group: Sequence[Arrived], outcomes: Sequence[Outcome], held: Mapping[UUID, LockedGrant]) -> None:
     """Count a settled group: how each ended, and of those kept warm how late and how near to the end of their life.
 
     `held` are the rows before they were written.

@@ -79,7 +79,7 @@ def recover(runtime: Runtime, incident_no: int) -> None:
 def _others(runtime: Runtime) -> Iterator[Journal]:
     """Every journal on this disk without an owner, drained or not; from now on it is ours."""
     folder = runtime.settings.home / "journals"
-    for found in journal.held(folder):
+    for found in journal.left_behind(folder):
         try:
             taken = journal.take_over(folder, found.journal_id, vault=runtime.vault)
         except (JournalHeld, JournalUnknown):

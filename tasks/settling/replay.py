@@ -38,7 +38,7 @@ def drain_others(runtime: Runtime) -> list[Replayed]:
     drained = journal.drain_held(folder, lambda kept: replay(runtime, kept), _record_drained, vault=runtime.vault)
     for result in drained:
         log.info("journal.replayed", journal_id=result.journal_id, settled=result.settled, left=result.left)
-    _record_forgotten([found.journal_id for found in journal.held(folder) if found.drained])
+    _record_forgotten([found.journal_id for found in journal.left_behind(folder) if found.drained])
     return drained
 
 

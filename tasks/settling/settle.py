@@ -1,6 +1,6 @@
 """Settle: answers that arrived together are journaled, read, and written, each grant by its generation.
 
-    keep      every 2xx body, sealed and fsynced, before anybody parses it; in a thread of its own
+    journal   every 2xx body, sealed and fsynced, before anybody parses it; in a thread of its own
     decide    tasks/settling/decide.py: what each answer means for its row, under the row's lock
     write     one transaction: token sets, surplus, ended attempts, dead letters, events, valves
     mark      in the journal: settled
@@ -22,7 +22,7 @@ from models import attempt as attempts
 from models import client as clients
 from models import dead_letter, event, settlement, suspects
 from models.database import transaction
-from models.settlement import Held
+from models.settlement import LockedGrant
 from models.states.dead_letter import LetterKind, Resolution
 from models.states.event import EventType
 from models.suspects import Surroundings
@@ -52,7 +52,7 @@ LOCKED_ENOUGH = 3  # so many locked rows hold up the settling thread at a time, 
 
 def settle(runtime: Runtime, group: Sequence[Arrived]) -> None:
     """Settle a group of answers; returns when the database has taken all that it takes, or they are parked."""
-    keep(runtime, group)
+    journal_answers(runtime, group)
     _settle_aside(runtime)
     for part in _once_each(group):
         free = [arrived for arrived in part if not runtime.answers.parked.add_behind(arrived)]
@@ -124,16 +124,16 @@ def _mark_settled(runtime: Runtime, group: Sequence[Arrived]) -> None:
     runtime.journal.mark_settled([arrived.position for arrived in group if arrived.position is not None])
 
 
-def keep(runtime: Runtime, group: Sequence[Arrived]) -> None:
+def journal_answers(runtime: Runtime, group: Sequence[Arrived]) -> None:
     """Journal every body that may hold tokens; where that fails the answer goes straight to the database.
 
     The journaling thread does so as answers arrive, so none waits for the database first; one that it has kept is not
     kept again.
     """
-    holders = [arrived for arrived in group if arrived.may_hold_tokens and not arrived.kept]
+    holders = [arrived for arrived in group if arrived.may_hold_tokens and not arrived.journaled]
     positions = write_down(runtime.journal, [arrived.entry() for arrived in holders])
     for arrived in group:
-        arrived.kept = True
+        arrived.journaled = True
     for arrived, position in zip(holders, positions, strict=True):
         arrived.position = position
 
@@ -183,7 +183,7 @@ def _make_missing(
     runtime: Runtime,
     group: Sequence[Arrived],
     outcomes: Sequence[Outcome],
-    held: Mapping[UUID, Held],
+    held: Mapping[UUID, LockedGrant],
 ) -> set[int]:
     """Make the rows that token sets tell of and the database lacks, unless their end is noted: commits are missing.
 
@@ -218,7 +218,7 @@ def _confirm(runtime: Runtime, group: Sequence[Arrived], stored: set[UUID]) -> N
 
 
 def _around(
-    connection: Connection, group: Sequence[Arrived], outcomes: Sequence[Outcome], held: Mapping[UUID, Held]
+    connection: Connection, group: Sequence[Arrived], outcomes: Sequence[Outcome], held: Mapping[UUID, LockedGrant]
 ) -> dict[UUID, Surroundings]:
     """The facts around each suspect that was refused again."""
     found: dict[UUID, Surroundings] = {}

@@ -194,8 +194,8 @@ def _drain(striker: Striker) -> None:
 
 
 def _shred(striker: Striker) -> None:
-    held = import_module("tasks.journal.held")  # the package exports a function of this name
-    around(held, "shred", before=_point(striker, "shred.before"), after=_point(striker, "shred.after"))
+    left_behind = import_module("tasks.journal.left_behind")  # the package exports a function of this name
+    around(left_behind, "shred", before=_point(striker, "shred.before"), after=_point(striker, "shred.after"))
     around(segment, "shred_file", after=_point(striker, "shred.between"))
 
 
@@ -218,6 +218,6 @@ def _revoke(striker: Striker) -> None:
 def _exchange(striker: Striker) -> None:
     around(connect, "_take", before=_point(striker, "exchange.before"), after=_point(striker, "exchange.taken"))
     around(connect, "_ask", after=_point(striker, "exchange.answered"))
-    around(connect, "_keep", after=_point(striker, "exchange.kept"))
+    around(connect, "_write_down", after=_point(striker, "exchange.kept"))
     around(connect, "store", after=_transaction_of("exchange"))
     around(connect, "_settle", after=_point(striker, "exchange.committed"))

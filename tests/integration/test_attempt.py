@@ -16,7 +16,7 @@ from models.claim import Job
 from models.database import engine, transaction
 from tasks import refresh
 from tasks.oauth.transport import Answer, HeldBack
-from tasks.settling.settle import keep, settle
+from tasks.settling.settle import journal_answers, settle
 from tests.harness import HELD_BACK, INVALID_CLIENT, INVALID_GRANT, LOST, UNREACHABLE, Harness, message, token_set
 from tests.polling import eventually
 from tests.raw_servers import Bench, hang
@@ -329,7 +329,7 @@ def test_while_the_provider_is_asked_no_transaction_is_open_and_no_row_locked(ha
     server = bench.serve(hang)
     client = harness.client(token_url=server.url(), deadline_seconds=2)
     harness.grant(client)
-    harness.runtime.handle_answers(journal=keep, settle=settle)
+    harness.runtime.handle_answers(journal=journal_answers, settle=settle)
     refresh.ask(harness.runtime, harness.begin(client))
     eventually(lambda: server.requests)
     open_ones = (

@@ -11,7 +11,7 @@ from models import chore, connect_request, process
 from models.database import transaction
 from tasks import upkeep
 from tasks.runtime import runtime
-from tasks.settling.settle import keep, settle
+from tasks.settling.settle import journal_answers, settle
 from tests.harness import Harness
 
 IsDone = Callable[[], bool]
@@ -91,7 +91,7 @@ SOMETHING_TO_DO: dict[str, Callable[[Harness], IsDone]] = {
 def carry_out(harness: Harness) -> Iterator[Callable[[str], None]]:
     """What a worker makes of a message: the registered task, traced, in a process that has started."""
     harness.run("update evergrant.chores set due_at = clock_timestamp(), done_at = null")
-    runtime.start(harness.settings, journal=keep, settle=settle)
+    runtime.start(harness.settings, journal=journal_answers, settle=settle)
     task = Celery(set_as_current=False).tasks["evergrant.upkeep"]
 
     def carried_out(name: str) -> None:

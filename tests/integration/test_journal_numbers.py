@@ -8,7 +8,7 @@ from sqlalchemy.exc import OperationalError
 
 from models import journal
 from models.database import engine, transaction
-from tasks.journal import Held, held, journal_ids
+from tasks.journal import LeftBehind, journal_ids, left_behind
 from tasks.runtime.runtime import Runtime
 from tasks.settling.replay import drain_others
 from tests.harness import Harness
@@ -60,7 +60,7 @@ def test_a_worker_that_ends_while_its_number_is_committed_leaves_a_journal_that_
     with pytest.raises(OperationalError):
         Runtime.open(harness.settings)
     assert on_disk == [[own, own + 1]]
-    assert held(folder) == [Held(own + 1, drained=True)]
+    assert left_behind(folder) == [LeftBehind(own + 1, drained=True)]
     drain_others(harness.runtime)
     with transaction() as connection:
         drained = connection.execute(text("select id from evergrant.journals where drained_at is not null"))

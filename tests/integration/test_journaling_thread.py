@@ -6,7 +6,7 @@ from threading import Event
 from tasks.runtime import clock
 from tasks.runtime.attempt import Arrived
 from tasks.runtime.runtime import Runtime
-from tasks.settling.settle import keep, settle
+from tasks.settling.settle import journal_answers, settle
 from tests.harness import Harness, token_set
 from tests.polling import eventually
 
@@ -23,7 +23,7 @@ def test_an_answer_is_journaled_while_the_settling_thread_waits_for_the_database
         assert free.wait(20)
         settle(runtime, group)
 
-    harness.runtime.handle_answers(journal=keep, settle=settle_later)
+    harness.runtime.handle_answers(journal=journal_answers, settle=settle_later)
     for attempt in attempts:
         harness.runtime.admission.begin(attempt)
     harness.runtime.answers.arrive(Arrived(attempts[0], token_set("2"), clock.wall()))

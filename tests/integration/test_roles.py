@@ -16,7 +16,7 @@ from models.errors import NotTheOwner
 from tasks import upkeep
 from tasks.runtime import runtime
 from tasks.runtime.runtime import Runtime
-from tasks.settling.settle import keep, settle
+from tasks.settling.settle import journal_answers, settle
 from tests.harness import LOST, Harness, token_set
 
 Login = Callable[[str], psycopg.Connection]
@@ -175,7 +175,7 @@ def test_a_worker_does_all_its_work_as_evergrant_worker(harness: Harness, logins
         harness.later(minutes=2)
         assert len(harness.start(harness.claim(client).revocations, status="revoking")) == 1
         upkeep.request_revocation("gone", erase=True)
-        runtime.start(harness.settings, journal=keep, settle=settle)
+        runtime.start(harness.settings, journal=journal_answers, settle=settle)
         for name in upkeep.CHORES:
             upkeep.upkeep(name)
         runtime.close()

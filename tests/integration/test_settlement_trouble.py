@@ -13,7 +13,7 @@ from tasks.journal import End
 from tasks.runtime import clock
 from tasks.runtime.attempt import Arrived
 from tasks.settling import replay
-from tasks.settling.settle import keep, settle
+from tasks.settling.settle import journal_answers, settle
 from tests.harness import HELD_BACK, Harness, token_set
 from tests.polling import eventually
 
@@ -55,7 +55,7 @@ def test_what_was_put_aside_is_tried_again_also_where_nothing_else_arrives(harne
     grant = harness.grant(client)
     attempt = harness.begin(client)
     harness.runtime.admission.begin(attempt)
-    harness.runtime.handle_answers(journal=keep, settle=settle)
+    harness.runtime.handle_answers(journal=journal_answers, settle=settle)
     with transaction() as stranger:
         stranger.execute(text("select from evergrant.grants for update"))
         harness.runtime.answers.arrive(Arrived(attempt, token_set("2"), clock.wall()))

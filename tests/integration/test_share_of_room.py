@@ -10,7 +10,7 @@ from tasks import refresh
 from tasks.policy.window import FRESH
 from tasks.runtime import clock, runtime
 from tasks.runtime.attempt import Arrived, Attempt
-from tasks.settling.settle import keep, settle
+from tasks.settling.settle import journal_answers, settle
 from tests.harness import LOST, Harness
 from tests.polling import eventually
 from tests.raw_servers import Bench, hang
@@ -130,7 +130,7 @@ def test_a_request_that_leaves_in_time_makes_the_window_larger_and_one_that_cann
     harness: Harness,
 ) -> None:
     bench = Bench()
-    harness.runtime.handle_answers(journal=keep, settle=settle)
+    harness.runtime.handle_answers(journal=journal_answers, settle=settle)
     assert window_after_asking(harness, bench.serve(hang).url(), "in-time") == FRESH.size + 1
     assert window_after_asking(harness, "http://127.0.0.1:9/token", "unsent") == FRESH.size // 2
     bench.close()

@@ -11,7 +11,7 @@ from sqlalchemy.sql.elements import TextClause
 from models import attempt, claim, settlement
 from models.attempt import Started
 from models.database import transaction
-from models.settlement import Held
+from models.settlement import LockedGrant
 from models.views import listing
 from tests.harness import Harness
 
@@ -44,7 +44,7 @@ def test_the_columns_of_a_start_stand_as_the_fields_of_its_value(harness: Harnes
 
 def test_the_columns_of_a_held_row_stand_as_the_fields_of_its_value(harness: Harness) -> None:
     with transaction() as connection:
-        assert tuple(connection.execute(settlement.READ, {"ids": [uuid4()], "now": None}).keys()) == Held._fields
+        assert tuple(connection.execute(settlement.READ, {"ids": [uuid4()], "now": None}).keys()) == LockedGrant._fields
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from simulator.control import SimulatorControl
 from tasks import upkeep
 from tasks.runtime import runtime
-from tasks.settling.settle import keep, settle
+from tasks.settling.settle import journal_answers, settle
 from tests.harness import Harness, message
 from tests.integration.revoking import ORG, client_of, mint
 
@@ -153,7 +153,7 @@ def test_a_process_has_one_runtime_until_it_closes_it(harness: Harness) -> None:
     with started(harness) as first:
         assert runtime.current() is first
         with pytest.raises(runtime.AlreadyStarted):
-            runtime.start(harness.settings, journal=keep, settle=settle)
+            runtime.start(harness.settings, journal=journal_answers, settle=settle)
     with pytest.raises(runtime.NotStarted):
         runtime.current()
     with started(harness) as second:
@@ -162,5 +162,5 @@ def test_a_process_has_one_runtime_until_it_closes_it(harness: Harness) -> None:
 
 @contextmanager
 def started(harness: Harness) -> Iterator[runtime.Runtime]:
-    yield runtime.start(harness.settings, journal=keep, settle=settle)
+    yield runtime.start(harness.settings, journal=journal_answers, settle=settle)
     runtime.close()

@@ -117,7 +117,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "tasks/settling/settle.py",
-                "holders = [arrived for arrived in group if arrived.may_hold_tokens and not arrived.kept]",
+                "holders = [arrived for arrived in group if arrived.may_hold_tokens and not arrived.journaled]",
                 "read = read_all(group, {})\n"
                 "    holders = [each for each, end in zip(group, read, strict=True) if isinstance(end, Refreshed)]",
             ),
@@ -130,8 +130,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "tasks/settling/settle.py",
-                "    keep(runtime, group)\n",
-                "    with suppress(Exception):\n        write(runtime, group)\n    keep(runtime, group)\n",
+                "    journal_answers(runtime, group)\n",
+                "    with suppress(Exception):\n        write(runtime, group)\n    journal_answers(runtime, group)\n",
             ),
             Edit(
                 "tasks/settling/settle.py",

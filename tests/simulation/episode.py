@@ -235,7 +235,7 @@ class Episode:
         """Every fifth ref belongs to the second client."""
         return 2 if int(ref.removeprefix("ref")) % 5 == 4 and 2 in self.tables.clients else 1
 
-    def store(self, ref: str, token_set: TokenSet, grant_id: UUID, started_at: Any) -> consent.Stored:
+    def store(self, ref: str, token_set: TokenSet, grant_id: UUID, started_at: Any) -> consent.StoredConsent:
         """Store a consent, as an exchange does."""
         registered = self.registrations.ready(self.known(self.client_of(ref)))
         with transaction() as connection:

@@ -83,13 +83,13 @@ def judged_without_generation() -> list[Patch]:
 
 def marked_too_early() -> list[Patch]:
     """The journal's entry is marked settled before the database has it."""
-    real = settle.keep
+    real = settle.journal_answers
 
-    def keep(runtime: Any, group: Any) -> None:
+    def journal_answers(runtime: Any, group: Any) -> None:
         real(runtime, group)
         runtime.journal.mark_settled([each.position for each in group if each.position is not None])
 
-    return [patch.object(settle, "keep", keep)]
+    return [patch.object(settle, "journal_answers", journal_answers)]
 
 
 def not_journaled() -> list[Patch]:

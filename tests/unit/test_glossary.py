@@ -16,7 +16,22 @@ WORDS = [word for word, _ in ENTRIES]
 
 # Words in the names of modules and columns that mean here what they mean everywhere.
 PLAIN = {
-    *("access", "actions", "arrays", "asked", "states", "word", "base", "bulk", "clock", "code", "created", "database"),
+    *(
+        "access",
+        "actions",
+        "arrays",
+        "asked",
+        "behind",
+        "left",
+        "states",
+        "word",
+        "base",
+        "bulk",
+        "clock",
+        "code",
+        "created",
+        "database",
+    ),
     *(
         "decide",
         "disk",

@@ -12,7 +12,7 @@ import structlog
 from models.database import transaction
 from models.sealing.vault import Vault
 from worker.demo.plan import OURS, USUAL
-from worker.demo.sides import Held, held_by_ours, held_by_usual
+from worker.demo.sides import HeldGrant, held_by_ours, held_by_usual
 
 log = structlog.get_logger()
 
@@ -63,7 +63,7 @@ class Applications:
                 continue
             (self.served if good else self.failed)[side] += 1
 
-    def _held(self, side: str, ref: str) -> Held | None:
+    def _held(self, side: str, ref: str) -> HeldGrant | None:
         with transaction() as connection:
             held = held_by_usual(connection, ref) if side == USUAL else held_by_ours(connection, self._vault, ref)
         return held[0] if held else None

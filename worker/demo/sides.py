@@ -33,7 +33,7 @@ class State(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldGrant:
     """A grant with the tokens that its side holds."""
 
     ref: str
@@ -74,22 +74,22 @@ where cast(:ref as text) is null or ref = :ref
 """)
 
 
-def held_by_ours(connection: Connection, vault: Vault, ref: str | None = None) -> list[Held]:
+def held_by_ours(connection: Connection, vault: Vault, ref: str | None = None) -> list[HeldGrant]:
     """Read our grants, or one of them, and open what an application is given: nothing that has expired."""
     return [_ours(row, vault) for row in connection.execute(OURS_NOW, {"ref": ref}).mappings()]
 
 
-def held_by_usual(connection: Connection, ref: str | None = None) -> list[Held]:
+def held_by_usual(connection: Connection, ref: str | None = None) -> list[HeldGrant]:
     """Read the usual job's table, or one row of it."""
     rows = connection.execute(USUAL_NOW, {"ref": ref}).mappings()
-    return [Held(in_doubt=False, suspect=False, **row) for row in rows]
+    return [HeldGrant(in_doubt=False, suspect=False, **row) for row in rows]
 
 
-def _ours(row: RowMapping, vault: Vault) -> Held:
+def _ours(row: RowMapping, vault: Vault) -> HeldGrant:
     def opened(sealed: bytes | None, purpose: str) -> str | None:
         return None if sealed is None else vault.open(sealed, table="grants", row_id=row["id"], purpose=purpose)
 
-    return Held(
+    return HeldGrant(
         ref=row["ref"],
         status=row["status"],
         in_doubt=row["in_doubt"],
@@ -100,7 +100,7 @@ def _ours(row: RowMapping, vault: Vault) -> Held:
     )
 
 
-def sampled(provider: SimulatorControl, client_id: str, held: list[Held], ended: frozenset[str]) -> Sample:
+def sampled(provider: SimulatorControl, client_id: str, held: list[HeldGrant], ended: frozenset[str]) -> Sample:
     """Ask the ledger about a side's tokens; `ended`: refs whose users revoked their consent."""
     tokens = {each.ref: each.access_token for each in held if each.access_token and each.status == GrantStatus.ACTIVE}
     judged = provider.judge(tokens)
@@ -116,7 +116,7 @@ def sampled(provider: SimulatorControl, client_id: str, held: list[Held], ended:
     )
 
 
-def _state(held: Held, *, opens: bool) -> State:
+def _state(held: HeldGrant, *, opens: bool) -> State:
     match held.status:
         case GrantStatus.ACTIVE if held.suspect:
             return State.SUSPECT
@@ -150,7 +150,7 @@ class Watcher:
         self._over.set()
         self._thread.join(30)
 
-    def held(self) -> dict[str, list[Held]]:
+    def held(self) -> dict[str, list[HeldGrant]]:
         """What both sides hold now.
 
         Raises:

@@ -22,7 +22,7 @@ from models.sealing.vault import Vault
 from simulator.control import SimulatorControl
 from tasks import connect as flow
 from tasks.connect_errors import StateUsed
-from tasks.journal import held, take_over
+from tasks.journal import left_behind, take_over
 from tasks.policy.outcome import Finding
 from tasks.probes.grant import probe
 from tasks.runtime.registration import Registrations
@@ -310,7 +310,7 @@ def test_an_exchange_that_gave_up_leaves_its_process_as_patient_as_before(
 def _replay(folder: Path) -> None:
     """Store what journals hold of exchanges, as a worker on this disk does."""
     vault = Vault.from_settings(settings.current())
-    for found in held(folder):
+    for found in left_behind(folder):
         journal = take_over(folder, found.journal_id, vault=vault)
         for kept in journal.entries():
             with transaction() as connection:

@@ -10,7 +10,7 @@ import pytest
 import settings
 from models.sealing.vault import Vault
 from simulator.control import SimulatorControl, as_json_lines
-from tasks.journal import held, take_over
+from tasks.journal import left_behind, take_over
 from tests.integration.cli.evergrant import Done, Evergrant
 
 Take = Callable[..., Done]
@@ -92,7 +92,7 @@ def test_a_pair_that_the_provider_gives_unasked_is_stored_and_no_other_is_risked
     assert _refs(sql) == (["b"] if "--dry-run" in options else ["a", "b"])
     assert provider.requests(ref="c") == []
     folder = settings.current().home / "journals"
-    (found,) = held(folder)
+    (found,) = left_behind(folder)
     journal = take_over(folder, found.journal_id, vault=Vault.from_settings(settings.current()))
     assert [(kept.entry.ref, kept.settled) for kept in journal.entries()] == [("b", True)]
     journal.close()

@@ -8,7 +8,7 @@ import pytest
 import settings
 from models import journal as register
 from models.database import transaction
-from tasks.journal import Journal, held
+from tasks.journal import Journal, left_behind
 from tasks.runtime.runtime import Runtime
 from tests.integration.cli.evergrant import Evergrant, use_actor
 
@@ -94,7 +94,7 @@ def test_a_journal_on_this_disk_is_not_abandoned_whether_it_is_held_or_not(
     number, folder = runtime.journal_id, settings.current().home / "journals"
     assert temple("journals", "abandon", str(number), "--yes", "--json").error == "journal_alive"
     _crash(runtime.journal)
-    assert [each.journal_id for each in held(folder)] == [number]
+    assert [each.journal_id for each in left_behind(folder)] == [number]
     assert temple("journals", "abandon", str(number), "--yes", "--json").error == "journal_here"
     _move_away(folder / str(number))
     assert temple("journals", "abandon", str(number), "--yes", "--json").code == 0

@@ -8,7 +8,7 @@ import pytest
 import settings
 from models.sealing.vault import Vault
 from simulator.control import SimulatorControl, as_json_lines
-from tasks.journal import held, take_over
+from tasks.journal import left_behind, take_over
 from tests.integration.cli.evergrant import Done, Evergrant
 
 PROFILES = ["none", "on_use", "grace:30", "immediate", "family"]
@@ -94,7 +94,7 @@ def test_every_request_takes_a_slot_and_every_token_set_is_journaled(
     assert sql("select slot_no from evergrant.valves") == [(done.json["requests"],)]
     assert done.json["requests"] == len(provider.requests(ref="a")) == 7
     vault, folder = Vault.from_settings(settings.current()), settings.current().home / "journals"
-    (found,) = held(folder)
+    (found,) = left_behind(folder)
     journal = take_over(folder, found.journal_id, vault=vault)
     assert [kept.settled for kept in journal.entries()] == [True] * 4
     journal.close()

@@ -15,18 +15,18 @@ from structlog.testing import capture_logs
 from models.sealing.vault import KeyRing, Vault
 from tasks.journal import (
     Entry,
-    Held,
     Journal,
     JournalHeld,
     JournalUnknown,
     Kept,
+    LeftBehind,
     Position,
     Replayed,
     Sizes,
     delete_drained,
     drain_held,
-    held,
     journal_ids,
+    left_behind,
     ring_keys_in_use,
     take_over,
 )
@@ -110,7 +110,7 @@ def test_a_worker_killed_while_it_appends_loses_no_answer_that_it_acknowledged(
     told = acknowledged(process, at_least)
     process.send_signal(signal.SIGKILL)
     told = max(told, last_acknowledged(process))
-    assert held(folder) == [Held(1, drained=False)]
+    assert left_behind(folder) == [LeftBehind(1, drained=False)]
     journal = take_over(folder, 1, vault=vault)
     refs = [int(kept.entry.ref) for kept in journal.entries()]
     assert refs == list(range(len(refs)))
@@ -132,11 +132,11 @@ def test_a_journal_is_one_process_s_until_that_process_is_gone(
     assert str(error.value) == sentence
     with pytest.raises(JournalHeld):
         take_over(folder, 1, vault=vault)
-    assert held(folder) == []
+    assert left_behind(folder) == []
     assert drain_held(folder, settle_all, print, vault=vault) == []
     process.kill()
     process.communicate(timeout=60)
-    assert held(folder) == [Held(1, drained=False)]
+    assert left_behind(folder) == [LeftBehind(1, drained=False)]
     take_over(folder, 1, vault=vault).close()
 
 
@@ -148,17 +148,17 @@ def test_a_stopped_process_keeps_its_journal(
     process.send_signal(signal.SIGSTOP)
     with pytest.raises(JournalHeld):
         take_over(folder, 1, vault=vault)
-    assert held(folder) == []
+    assert left_behind(folder) == []
 
 
 def test_a_journal_being_made_is_never_taken_for_one_without_an_owner(folder: Path, vault: Vault) -> None:
     folder.mkdir()
     stop = threading.Event()
-    seen: list[Held] = []
+    seen: list[LeftBehind] = []
 
     def look() -> None:
         while not stop.is_set():
-            seen.extend(held(folder))
+            seen.extend(left_behind(folder))
 
     threads = [threading.Thread(target=look) for _ in range(2)]
     for thread in threads:
@@ -175,7 +175,7 @@ def test_a_journal_being_made_is_never_taken_for_one_without_an_owner(folder: Pa
 
 
 def test_a_journal_that_is_not_there_is_told(folder: Path, vault: Vault) -> None:
-    assert held(folder) == []
+    assert left_behind(folder) == []
     assert journal_ids(folder) == []
     with pytest.raises(JournalUnknown, match="there is no journal 9 in"):
         take_over(folder, 9, vault=vault)
@@ -205,7 +205,7 @@ def test_dead_journals_are_drained_recorded_and_not_drained_again(
         Replayed(5, settled=0, left=0),
     ]
     assert recorded == [3, 5]
-    assert held(folder) == [Held(3, drained=True), Held(5, drained=True)]
+    assert left_behind(folder) == [LeftBehind(3, drained=True), LeftBehind(5, drained=True)]
     assert drain_held(folder, settle_all, recorded.append, vault=vault) == []
     assert journal_ids(folder) == [3, 5]
 
@@ -223,7 +223,7 @@ def test_after_a_restore_drained_journals_are_replayed_from_their_beginning(
 
     assert drain_held(folder, settle, lambda _: None, vault=vault, everything=True) == [Replayed(3, settled=6, left=0)]
     assert flags == [True] * 6
-    assert held(folder) == [Held(3, drained=True)]
+    assert left_behind(folder) == [LeftBehind(3, drained=True)]
 
 
 def test_a_journal_that_cannot_be_drained_keeps_no_other_from_it(
@@ -247,7 +247,11 @@ def test_a_journal_that_cannot_be_drained_keeps_no_other_from_it(
     ]
     assert not results[0].drained
     assert [entry["event"] for entry in logs] == ["journal.key_missing", "journal.drain_failed"]
-    assert held(folder) == [Held(1, drained=False), Held(2, drained=False), Held(3, drained=True)]
+    assert left_behind(folder) == [
+        LeftBehind(1, drained=False),
+        LeftBehind(2, drained=False),
+        LeftBehind(3, drained=True),
+    ]
 
 
 def test_a_register_that_cannot_be_written_leaves_the_journal_undrained(
@@ -261,7 +265,7 @@ def test_a_register_that_cannot_be_written_leaves_the_journal_undrained(
 
     with capture_logs():
         assert drain_held(folder, settle_all, record, vault=vault) == []
-    assert held(folder) == [Held(1, drained=False)]
+    assert left_behind(folder) == [LeftBehind(1, drained=False)]
     assert drain_held(folder, settle_all, lambda _: None, vault=vault) == [Replayed(1, settled=0, left=0)]
 
 
@@ -273,7 +277,7 @@ def test_a_drained_journal_is_deleted_once_it_is_old(folder: Path, vault: Vault,
     a_dead_journal(folder, 1, vault, [an_entry(n) for n in range(6)])
     a_dead_journal(folder, 2, vault, [an_entry(1)])
     drain_held(folder, lambda kept: settle_all(kept) if len(kept) > 1 else [], lambda _: None, vault=vault)
-    assert held(folder) == [Held(1, drained=True), Held(2, drained=False)]
+    assert left_behind(folder) == [LeftBehind(1, drained=True), LeftBehind(2, drained=False)]
     assert delete_drained(folder, before=in_days(-1)) == []
     assert delete_drained(folder, before=in_days(1)) == [1]
     assert journal_ids(folder) == [2]
@@ -309,7 +313,7 @@ def test_a_drained_journal_that_is_opened_to_write_again_is_drained_no_more(
     a_dead_journal(folder, 1, vault, [an_entry(1)])
     drain_held(folder, settle_all, lambda _: None, vault=vault)
     a_dead_journal(folder, 1, vault, [an_entry(2)])
-    assert held(folder) == [Held(1, drained=False)]
+    assert left_behind(folder) == [LeftBehind(1, drained=False)]
 
 
 def test_ring_keys_that_a_journal_still_needs_are_named(folder: Path, vault: Vault, an_entry: MakeEntry) -> None:

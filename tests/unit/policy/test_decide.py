@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from models.attempt import Started
 from models.client import Known
 from models.sealing.vault import KeyRing, Vault
-from models.settlement import Ended, Held
+from models.settlement import Ended, LockedGrant
 from models.suspects import Surroundings
 from settings import Settings
 from tasks.oauth.messages import Registration, TokenSet
@@ -79,7 +79,7 @@ STARTED = Started(
     valve_shut=False,
     canary=False,
 )
-ROW = Held(
+ROW = LockedGrant(
     grant_id=GRANT,
     client_id=1,
     ref="customer-1",
@@ -121,7 +121,12 @@ def arrived(answer: Answer, *, job: Started = STARTED, known: Known = KNOWN, **h
 
 
 def decided(
-    answer: Answer, *, row: Held = ROW, job: Started = STARTED, around: Surroundings | None = AROUND, **habits: Any
+    answer: Answer,
+    *,
+    row: LockedGrant = ROW,
+    job: Started = STARTED,
+    around: Surroundings | None = AROUND,
+    **habits: Any,
 ) -> Decisions:
     one = arrived(answer, job=job, **habits)
     end = read(one, proven=True)
@@ -131,7 +136,7 @@ def decided(
     return decider.made
 
 
-def ended(answer: Answer, *, row: Held = ROW, job: Started = STARTED) -> Ended:
+def ended(answer: Answer, *, row: LockedGrant = ROW, job: Started = STARTED) -> Ended:
     [end] = decided(answer, row=row, job=job).ended
     return end
 
@@ -341,7 +346,7 @@ def test_refused_in_another_word_it_begins_anew_for_that_may_have_another_cause(
         ROW._replace(refusals=5, refused_since=NOW - MINUTE, client_refused_since=NOW - MINUTE),
     ],
 )
-def test_where_it_may_be_our_fault_a_refused_grant_is_asked_again_soon(row: Held) -> None:
+def test_where_it_may_be_our_fault_a_refused_grant_is_asked_again_soon(row: LockedGrant) -> None:
     assert ended(WITHDRAWN, row=row).due_at <= NOW + timedelta(seconds=5)
 
 
@@ -416,7 +421,7 @@ def test_a_grant_that_was_in_doubt_is_told_as_a_lost_response() -> None:
     assert ended(INVALID_GRANT, row=SUSPECT._replace(doubt_since=NOW - MINUTE)).reason == "response_lost"
 
 
-WAITS: dict[str, tuple[Held, Surroundings | None]] = {
+WAITS: dict[str, tuple[LockedGrant, Surroundings | None]] = {
     "a journal is not drained": (SUSPECT._replace(doubt_since=NOW, journals_undrained=True), AROUND),
     "former tokens are untried": (SUSPECT._replace(untried_former_tokens=1), AROUND),
     "no witness": (SUSPECT, replace(AROUND, witnessed=False)),
@@ -426,7 +431,7 @@ WAITS: dict[str, tuple[Held, Surroundings | None]] = {
 
 
 @pytest.mark.parametrize(("row", "around"), WAITS.values(), ids=WAITS)
-def test_a_verdict_waits_for_each_of_its_conditions(row: Held, around: Surroundings | None) -> None:
+def test_a_verdict_waits_for_each_of_its_conditions(row: LockedGrant, around: Surroundings | None) -> None:
     made = decided(INVALID_GRANT, row=row, around=around)
 
     assert (made.ended[0].reason, made.letters) == (None, {})
@@ -500,7 +505,7 @@ def test_a_set_says_whether_former_tokens_are_concerned() -> None:
     ],
     ids=["an older generation", "a stranger's token at the same generation", "a former token of an older generation"],
 )
-def test_any_other_token_set_is_surplus_and_never_dropped(row: Held) -> None:
+def test_any_other_token_set_is_surplus_and_never_dropped(row: LockedGrant) -> None:
     made = decided(TOKENS, row=row)
 
     assert (made.stored, len(made.surplus)) == ([], 1)

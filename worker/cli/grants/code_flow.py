@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from settings import Settings
     from tasks.connect import Invitation
-    from tasks.settling.consent import Stored
+    from tasks.settling.consent import StoredConsent
 
 
 # Where a client has no redirect URI of its own; the simulator knows it.
@@ -70,7 +70,7 @@ def invite(chosen: "RowMapping", ref: str, labels: Labels, settings: "Settings")
     )
 
 
-def tell(stored: "Stored", ref: str, client: str, *, as_json: bool) -> None:
+def tell(stored: "StoredConsent", ref: str, client: str, *, as_json: bool) -> None:
     """Say how the grant was stored."""
     told = {
         "connected": f"{ref} is connected.",

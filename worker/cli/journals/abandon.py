@@ -86,11 +86,11 @@ def _refuse_what_is_not_gone(found: "Standing") -> None:
         Failure: its process lives, or it lies on this disk.
 
     """
-    from tasks.journal import held, journal_ids
+    from tasks.journal import journal_ids, left_behind
 
     folder = session.prepared().home / "journals"
     here = found.id in journal_ids(folder)
-    holder_gone = found.id in {each.journal_id for each in held(folder)}
+    holder_gone = found.id in {each.journal_id for each in left_behind(folder)}
     holder = f"{output.cell(found.process)} on {output.cell(found.host)}"
     if found.alive or (here and not holder_gone):
         raise Failure(

@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class LeftBehind:
     """A journal that no process holds; `drained` is what its last holder left on this disk."""
 
     journal_id: int
@@ -33,16 +33,16 @@ def journal_ids(folder: Path) -> list[int]:
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal() and path.is_dir())
 
 
-def held(folder: Path) -> list[Held]:
+def left_behind(folder: Path) -> list[LeftBehind]:
     """Journals that no process holds: those of killed workers, and those that were closed."""
-    found: list[Held] = []
+    found: list[LeftBehind] = []
     for journal_id in journal_ids(folder):
         own = folder / str(journal_id)
         try:
             FolderLock.take(own, journal_id).release()
         except (JournalHeld, JournalUnknown):
             continue
-        found.append(Held(journal_id, (own / DRAINED).exists()))
+        found.append(LeftBehind(journal_id, (own / DRAINED).exists()))
     return found
 
 
@@ -75,7 +75,7 @@ def ring_keys_in_use(folder: Path) -> set[str]:
 
 def delete_drained(folder: Path, *, before: datetime) -> list[int]:
     """Shred what drained journals without an owner wrote before then; give those that are gone altogether."""
-    drained = [found.journal_id for found in held(folder) if found.drained]
+    drained = [found.journal_id for found in left_behind(folder) if found.drained]
     gone = [journal_id for journal_id in drained if _delete_old(folder / str(journal_id), journal_id, before)]
     if gone:
         sync_folder(folder)
