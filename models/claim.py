@@ -58,7 +58,9 @@ order by v.client_id
 """)  # noqa: S608  # constants
 
 LOCK_VALVE = text(f"""
-select v.*, c.rate_per_minute, c.burst, c.attempt_lease, c.rotation, clock.at,
+select v.client_id, v.next_slot_at, v.slot_no, v.paused_by_operator, v.paused_until, v.pause_reason, v.pause_seconds,
+    v.changed_at, v.canary_grant_id, v.strike_grant_ids, v.minute_at, v.minute_asked, v.minute_bad, v.minute_grant_ids,
+    c.rate_per_minute, c.burst, c.attempt_lease, c.rotation, clock.at,
     (
         select count(*) from evergrant.grants g
         where g.client_id = v.client_id and g.due_at > clock.at
@@ -211,9 +213,6 @@ update evergrant.valves v set
     canary_grant_id = :canary_grant_id, strike_grant_ids = cast(:strike_grant_ids as uuid[]),
     minute_at = :minute_at, minute_asked = :minute_asked, minute_bad = :minute_bad,
     minute_grant_ids = cast(:minute_grant_ids as uuid[]),
-    refused_since = :refused_since, refused_code = :refused_code,
-    refused_grant_ids = cast(:refused_grant_ids as uuid[]),
-    witness_at = :witness_at, witness_grant_ids = cast(:witness_grant_ids as uuid[]),
     last_success_at = case
         when proof.holds then greatest(v.last_success_at, cast(:succeeded_at as timestamptz)) else v.last_success_at
     end,

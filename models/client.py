@@ -56,11 +56,6 @@ class Valve(Base):
     minute_asked: Mapped[int] = mapped_column(Integer)
     minute_bad: Mapped[int] = mapped_column(Integer)
     minute_grant_ids: Mapped[list[UUID]]
-    refused_since: Mapped[datetime | None]
-    refused_code: Mapped[str | None]
-    refused_grant_ids: Mapped[list[UUID]]
-    witness_at: Mapped[datetime | None]
-    witness_grant_ids: Mapped[list[UUID]]
     last_success_at: Mapped[datetime | None]
     credentials_proven_no: Mapped[int | None] = mapped_column(Integer)
     deaths_held_at: Mapped[datetime | None]
@@ -94,7 +89,9 @@ where c.id = any (cast(:ids as bigint[]))
 """)
 
 LOCK_FOR_RESULTS = text("""
-select v.*, c.rate_per_minute, c.burst, c.name, coalesce(:now, clock_timestamp()) as at
+select v.client_id, v.next_slot_at, v.slot_no, v.paused_by_operator, v.paused_until, v.pause_reason, v.pause_seconds,
+    v.changed_at, v.canary_grant_id, v.strike_grant_ids, v.minute_at, v.minute_asked, v.minute_bad, v.minute_grant_ids,
+    c.rate_per_minute, c.burst, c.name, coalesce(:now, clock_timestamp()) as at
 from evergrant.valves v
 join evergrant.clients c on c.id = v.client_id
 where v.client_id = any (cast(:ids as bigint[]))

@@ -29,6 +29,7 @@ TABLES: dict[str, tuple[str | None, str | None]] = {
     "installation": (CHANGE, READ),
     "clients": (READ, _without_secrets(Client)),
     "valves": (CHANGE, READ),
+    "witnesses": (WORK, READ),
     "grants": (WORK, _without_secrets(Grant)),
     "former_tokens": (WORK, None),
     "refresh_requests": (WORK, None),

@@ -124,12 +124,13 @@ select g.id as grant_id, g.client_id, g.ref, g.status, g.generation, g.claim_no,
     ) as has_letter,
     case when refused.still then g.refusals else 0 end as refusals,
     case when refused.still then g.refused_since end as refused_since, g.refused_code,
-    v.refused_since as client_refused_since, v.witness_at,
+    w.refused_since as client_refused_since, w.witness_at,
     coalesce(v.credentials_proven_no = c.credentials_no, false) as credentials_proven,
     coalesce(:now, clock_timestamp()) as at
 from evergrant.grants g
 join evergrant.clients c on c.id = g.client_id
 join evergrant.valves v on v.client_id = g.client_id
+left join evergrant.witnesses w on w.client_id = g.client_id
 -- A success by a worker of the release before leaves the columns as they were.
 cross join lateral (select g.refused_since > coalesce(g.refreshed_at, '-infinity') as still) refused
 cross join lateral (

@@ -15,6 +15,7 @@ from models.process import Process
 from models.refresh_request import RefreshRequest
 from models.revocation import Revocation
 from models.tick import Tick
+from models.witness import Witness
 
 __all__ = [
     "Application",
@@ -33,4 +34,5 @@ __all__ = [
     "Revocation",
     "Tick",
     "Valve",
+    "Witness",
 ]

@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from models import claim as claims
+from models import witness as witnesses
 from models.claim import Job, Scope
 from tasks.oauth.rotation import Rotation
 from tasks.policy import valve as policy
@@ -66,7 +67,8 @@ def claim(
         return claimed
     budget = policy.budget(valve, at=at, under_way=row["under_way"], most=most)
     if budget.canary:
-        return _claim_canary(connection, scope, valve)
+        known = witnesses.read(connection, [client_id]).get(client_id)
+        return _claim_canary(connection, scope, valves.of_row(row, known))
     if budget.count > 0:
         _claim_shares(connection, scope, claimed, row, budget.count)
     if claimed.count:

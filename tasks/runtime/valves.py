@@ -7,18 +7,27 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from models import claim, event
+from models import claim, event, witness
 from models import client as clients
 from models.states.event import EventType
 from tasks.policy import valve as policy
 from tasks.policy.valve import Result, Sign, Valve
 
-FIELDS = [field.name for field in fields(Valve)]
+# A client that was never fed, or by the release before alone.
+NO_WITNESS: dict[str, Any] = {
+    "refused_since": None,
+    "refused_code": None,
+    "refused_grant_ids": [],
+    "witness_at": None,
+    "witness_grant_ids": [],
+}
+FIELDS = [field.name for field in fields(Valve) if field.name not in NO_WITNESS]
 
 
-def of_row(row: Mapping[str, Any]) -> Valve:
-    """The valve of a row that holds the client's rate and burst, too."""
-    return Valve(**{name: row[name] for name in FIELDS})
+def of_row(row: Mapping[str, Any], witness: Mapping[str, Any] | None = None) -> Valve:
+    """The valve of a row that holds the client's rate and burst, too; `witness`: its client's, where that matters."""
+    known = NO_WITNESS if witness is None else witness
+    return Valve(**{name: row[name] for name in FIELDS}, **{name: known[name] for name in NO_WITNESS})
 
 
 def write(
@@ -46,15 +55,24 @@ def feed(
     `credentials`: the number of those that each client's success proves; a revocation's 200 proves none.
     """
     shut: dict[int, timedelta | None] = {}
-    for row in clients.lock_valves(connection, list(results), now=now):
+    rows = clients.lock_valves(connection, list(results), now=now)
+    witnesses = witness.read(connection, list(results))
+    for row in rows:
         client_id, at, ended = row["client_id"], row["at"], results[row["client_id"]]
-        before = of_row(row)
+        before = of_row(row, witnesses.get(client_id))
         after = policy.feed(before, ended, at=at)
+        _write_witness(connection, client_id, before, after)
         proven = credentials.get(client_id) if any(result.sign is Sign.GOOD for result in ended) else None
         write(connection, client_id, after, proven_no=proven, succeeded_at=at)
         _tell(connection, client_id, before, after, now)
         shut[client_id] = None if after.paused_until is None else max(after.paused_until - at, timedelta(0))
     return shut
+
+
+def _write_witness(connection: Connection, client_id: int, before: Valve, after: Valve) -> None:
+    values = {name: getattr(after, name) for name in NO_WITNESS}
+    if values != {name: getattr(before, name) for name in NO_WITNESS}:
+        witness.write(connection, client_id, values)
 
 
 def _tell(connection: Connection, client_id: int, before: Valve, after: Valve, now: datetime | None) -> None:

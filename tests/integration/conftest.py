@@ -136,7 +136,8 @@ def harness(harness_url: str, tmp_path: Path) -> Iterator[Harness]:
     settings.current().home.mkdir(mode=0o700)
     with models_database.transaction() as connection:
         connection.execute(
-            text("""truncate evergrant.clients, evergrant.valves, evergrant.grants, evergrant.former_tokens,
+            text("""truncate evergrant.clients, evergrant.valves, evergrant.witnesses, evergrant.grants,
+                evergrant.former_tokens,
                 evergrant.refresh_requests, evergrant.revocations, evergrant.erasures, evergrant.dead_letters,
                 evergrant.events, evergrant.journals, evergrant.ticks, evergrant.connect_requests,
                 evergrant.applications restart identity""")

@@ -1,9 +1,12 @@
 """The migrations make exactly the tables that the models tell of, once, and never under a newer release."""
 
+import re
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
@@ -12,6 +15,7 @@ from sqlalchemy import Engine, text
 from models import database as models_database
 from models import migrations
 from models.errors import NewerDatabase
+from tests import statements
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -81,8 +85,41 @@ def test_a_filled_database_of_the_release_before_is_upgraded_without_touching_a_
     command.upgrade(config, "head")
     with engine.connect() as connection:
         assert connection.execute(SEEN_BY_0001).scalar_one() == before
-        new = "select distinct refusals, refused_since from evergrant.grants"
-        assert [tuple(row) for row in connection.execute(text(new))] == [(0, None)]
-        new = "select refused_since, refused_grant_ids, witness_at, witness_grant_ids from evergrant.valves"
-        assert [tuple(row) for row in connection.execute(text(new))] == [(None, [], None, [])]
+        new = "select distinct refusals, refused_since, refused_code from evergrant.grants"
+        assert [tuple(row) for row in connection.execute(text(new))] == [(0, None, None)]
     engine.dispose()
+
+
+# As 0.1.0 asks; psycopg prepares what it is asked often, and a prepared statement bears no column more in its answer.
+OF_THE_RELEASE_BEFORE = [
+    """select v.*, c.rate_per_minute, c.burst, c.name, clock_timestamp() as at
+    from evergrant.valves v join evergrant.clients c on c.id = v.client_id
+    where v.client_id = any (cast(%s as bigint[])) order by v.client_id for no key update of v""",
+    """with started as (
+        update evergrant.grants g set claim_no = g.claim_no + 1 where g.client_id = any (cast(%s as bigint[]))
+        returning g.*
+    ) select s.id as grant_id, s.client_id, s.ref, s.status, s.generation from started s""",
+]
+
+
+def test_prepared_statements_of_the_release_before_outlive_the_upgrade(empty_postgres_url: str) -> None:
+    engine = models_database.connect(empty_postgres_url)
+    config = migrations.config()
+    config.attributes["engine"] = engine
+    command.upgrade(config, "0001")
+    with engine.begin() as connection:
+        connection.execute(FILLED)
+    with closing(psycopg.connect(empty_postgres_url, autocommit=True)) as running:
+        for statement in OF_THE_RELEASE_BEFORE:
+            running.execute(statement, [[1]], prepare=True)
+        command.upgrade(config, "head")
+        for statement in OF_THE_RELEASE_BEFORE:
+            assert running.execute(statement, [[1]], prepare=True).fetchall()
+    engine.dispose()
+
+
+def test_no_statement_of_ours_answers_with_all_columns_of_a_table_so_that_the_next_migration_may_add_one() -> None:
+    """What stands inside of it, in a `with` or a `returning`, is planned anew, and answers nobody."""
+    found = {each.name: each.text for each in statements.every()}
+    greedy = [name for name, sql in found.items() if re.search(r"(?m)^select\b[^()]*?\b\w+\.\*", sql)]
+    assert greedy == []

@@ -55,8 +55,8 @@ def add_client(episode: Episode) -> None:
         "updated_at": now,
     }
     nothing = dict.fromkeys(
-        ("paused_until", "pause_reason", "changed_at", "canary_grant_id", "minute_at", "refused_since", "refused_code",
-         "witness_at", "last_success_at", "credentials_proven_no", "deaths_held_at", "deaths_accepted_at")
+        ("paused_until", "pause_reason", "changed_at", "canary_grant_id", "minute_at",
+         "last_success_at", "credentials_proven_no", "deaths_held_at", "deaths_accepted_at")
     )  # fmt: skip
     zero = dict.fromkeys(("slot_no", "minute_asked", "minute_bad"), 0)
     tables.valves[number] = {
@@ -66,8 +66,6 @@ def add_client(episode: Episode) -> None:
         "pause_seconds": 0.0,
         "strike_grant_ids": [],
         "minute_grant_ids": [],
-        "refused_grant_ids": [],
-        "witness_grant_ids": [],
         **nothing,
         **zero,
     }

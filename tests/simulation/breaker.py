@@ -94,8 +94,9 @@ class Breaker:
             self._shut[client_id] = Shut(after["changed_at"], until)
         elif client_id in self._shut:
             self._shut[client_id].until = until
-        if after["refused_since"] is not None and client_id in self._shut:
-            self._shut[client_id].witnesses = len(after["witness_grant_ids"])
+        witness = self._tables.witnesses.get(client_id)
+        if witness is not None and witness["refused_since"] is not None and client_id in self._shut:
+            self._shut[client_id].witnesses = len(witness["witness_grant_ids"])
 
     def commit_ended(self) -> None:
         """A transaction was looked at: one that took a canary has moved the next one away."""

@@ -39,7 +39,8 @@ begin
             each.table_name, each.column_name);
     end loop;
 end $$;
-truncate evergrant.clients, evergrant.valves, evergrant.grants, evergrant.chores, evergrant.journals
+truncate evergrant.clients, evergrant.valves, evergrant.witnesses, evergrant.grants, evergrant.chores,
+    evergrant.journals
 restart identity cascade;
 update evergrant.installation set environment = 'simulation';
 """
@@ -50,6 +51,7 @@ AS_OF = text(
 COMPARED = (
     "clients",
     "valves",
+    "witnesses",
     "grants",
     "former_tokens",
     "refresh_requests",

@@ -79,7 +79,7 @@ class Refused:
             return
         if after["pause_reason"] != self._word:
             return
-        for grant_id in after["refused_grant_ids"]:
+        for grant_id in self._tables.witnesses[after["client_id"]]["refused_grant_ids"]:
             row = self._tables.grants.get(grant_id)
             if row is not None and self._was_alone_before(row):
                 self._fail("17", "it has shut its client's valve, though it is refused alone", row["ref"])

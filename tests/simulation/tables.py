@@ -21,6 +21,7 @@ PLAIN = (
     "installation",
     "clients",
     "valves",
+    "witnesses",
     "grants",
     "refresh_requests",
     "revocations",
@@ -52,6 +53,7 @@ class Tables:
         self.installation: dict[int, Row] = {}
         self.clients: dict[int, Row] = {}
         self.valves: dict[int, Row] = {}
+        self.witnesses: dict[int, Row] = {}
         self.grants: dict[UUID, Row] = {}
         self.former: dict[UUID, dict[int, Row]] = {}
         self.refresh_requests: dict[int, Row] = {}

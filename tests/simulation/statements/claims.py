@@ -66,6 +66,17 @@ def _is_queued(tables: Tables, client_id: int, at: datetime) -> bool:
     return any(row["due_at"] <= at for row in tables.agenda(client_id).queued)
 
 
+VALVE = (
+    "client_id", "next_slot_at", "slot_no", "paused_by_operator", "paused_until", "pause_reason", "pause_seconds",
+    "changed_at", "canary_grant_id", "strike_grant_ids", "minute_at", "minute_asked", "minute_bad", "minute_grant_ids",
+)  # fmt: skip
+
+
+def of_valve(row: Row) -> Row:
+    """What is read of a valve that is locked."""
+    return {name: row[name] for name in VALVE}
+
+
 @carries_out(claim.LOCK_VALVE)
 def lock_valve(tables: Tables, p: Parameters) -> list[Row]:
     client_id, at = p["client_id"], at_of(tables, p)
@@ -80,7 +91,7 @@ def lock_valve(tables: Tables, p: Parameters) -> list[Row]:
         "failing_wait": any(grant["failures"] > 0 and is_due(grant, at) for grant in grants),
         "requests_wait": bool(tables.of_client("refresh_requests", client_id)),
     }
-    return [{**valve, **of_client, "at": at, "under_way": under_way, **waiting}]
+    return [{**of_valve(valve), **of_client, "at": at, "under_way": under_way, **waiting}]
 
 
 def _take(tables: Tables, p: Parameters, chosen: Iterable[Row], **also: Any) -> list[Row]:
@@ -219,7 +230,6 @@ def set_valve(tables: Tables, p: Parameters) -> None:
     names = (
         "next_slot_at", "slot_no", "paused_until", "pause_reason", "pause_seconds", "changed_at", "canary_grant_id",
         "strike_grant_ids", "minute_at", "minute_asked", "minute_bad", "minute_grant_ids",
-        "refused_since", "refused_code", "refused_grant_ids", "witness_at", "witness_grant_ids",
     )  # fmt: skip
     valve = tables.valves[p["client_id"]]
     changed = {name: p[name] for name in names}

@@ -51,6 +51,7 @@ def read(tables: Tables, p: Parameters) -> list[Row]:
 
 def _held(tables: Tables, grant: Row, at: datetime) -> Row:
     client, valve = tables.clients[grant["client_id"]], tables.valves[grant["client_id"]]
+    witness = tables.witnesses.get(grant["client_id"], {})
     still = _still_refused(grant)
     return {
         "grant_id": grant["id"],
@@ -66,8 +67,8 @@ def _held(tables: Tables, grant: Row, at: datetime) -> Row:
         "refusals": grant["refusals"] if still else 0,
         "refused_since": grant["refused_since"] if still else None,
         "refused_code": grant["refused_code"],
-        "client_refused_since": valve["refused_since"],
-        "witness_at": valve["witness_at"],
+        "client_refused_since": witness.get("refused_since"),
+        "witness_at": witness.get("witness_at"),
         "credentials_proven": valve["credentials_proven_no"] == client["credentials_no"],
         "at": at,
     }

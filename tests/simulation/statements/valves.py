@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from models import client
-from tests.simulation.statements.claims import has_due
+from models import client, witness
+from tests.simulation.statements.claims import has_due, of_valve
 from tests.simulation.statements.registry import Parameters, at_of, carries_out, carries_out_words
 from tests.simulation.tables import Row, Tables
 
@@ -30,10 +30,27 @@ def lock_for_results(tables: Tables, p: Parameters) -> list[Row]:
     at = at_of(tables, p)
     of_client = ("rate_per_minute", "burst", "name")
     return [
-        {**tables.valves[each], **{name: tables.clients[each][name] for name in of_client}, "at": at}
+        {**of_valve(tables.valves[each]), **{name: tables.clients[each][name] for name in of_client}, "at": at}
         for each in sorted(p["ids"])
         if each in tables.valves
     ]
+
+
+WITNESS = ("client_id", "refused_since", "refused_code", "refused_grant_ids", "witness_at", "witness_grant_ids")
+
+
+@carries_out(witness.READ)
+def read_witnesses(tables: Tables, p: Parameters) -> list[Row]:
+    return [dict(tables.witnesses[each]) for each in p["ids"] if each in tables.witnesses]
+
+
+@carries_out(witness.WRITE)
+def write_witness(tables: Tables, p: Parameters) -> None:
+    row = {name: p[name] for name in WITNESS}
+    if (known := tables.witnesses.get(p["client_id"])) is None:
+        tables.put(tables.witnesses, p["client_id"], row)
+    else:
+        tables.change(known, **row)
 
 
 @carries_out(client.DEBIT)

@@ -1,0 +1,57 @@
+"""Witness: who of a client succeeded last, and who was refused since; it tells whose fault a refusal is.
+
+Apart from the valve, whose columns are what the release before reads: a column more, and each of its prepared
+statements would fail. Written only by who holds the valve's lock; a client without a row has no witness yet.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, ForeignKey, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base
+
+
+class Witness(Base):
+    """One row a client."""
+
+    __tablename__ = "witnesses"
+
+    client_id: Mapped[int] = mapped_column(ForeignKey("evergrant.clients.id"), primary_key=True)
+    refused_since: Mapped[datetime | None]
+    refused_code: Mapped[str | None]
+    refused_grant_ids: Mapped[list[UUID]]
+    witness_at: Mapped[datetime | None]
+    witness_grant_ids: Mapped[list[UUID]]
+
+
+# In a statement of its own, after the valves were locked: one that waits for a lock reads other tables as they were.
+READ = text("""
+select client_id, refused_since, refused_code, refused_grant_ids, witness_at, witness_grant_ids
+from evergrant.witnesses where client_id = any (cast(:ids as bigint[]))
+""")
+WRITE = text("""
+insert into evergrant.witnesses
+    (client_id, refused_since, refused_code, refused_grant_ids, witness_at, witness_grant_ids)
+values (
+    :client_id, :refused_since, :refused_code, cast(:refused_grant_ids as uuid[]), :witness_at,
+    cast(:witness_grant_ids as uuid[])
+)
+on conflict (client_id) do update set
+    refused_since = excluded.refused_since, refused_code = excluded.refused_code,
+    refused_grant_ids = excluded.refused_grant_ids, witness_at = excluded.witness_at,
+    witness_grant_ids = excluded.witness_grant_ids
+""")
+
+
+def read(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """What is known of these clients, whose valves the caller has locked."""
+    return {row["client_id"]: dict(row) for row in connection.execute(READ, {"ids": list(ids)}).mappings()}
+
+
+def write(connection: Connection, client_id: int, values: dict[str, Any]) -> None:
+    """Write what the policy made of it."""
+    connection.execute(WRITE, {**values, "client_id": client_id})
