@@ -114,8 +114,11 @@ def _claim_canary(connection: Connection, scope: Scope, valve: Valve) -> Claimed
 
 
 def _witness(connection: Connection, scope: Scope, valve: Valve) -> list[Job]:
-    """Where everybody seems to be refused: one that succeeded last and has not failed since, due or not."""
-    return [] if valve.refused_since is None else claims.witness(connection, scope, valve.witness_grant_ids)
+    """Where everybody seems to be refused: one that succeeded last and has not failed since, due or not.
+
+    Never in another trouble: an answer that is lost may cost such a grant, and it need not be asked yet.
+    """
+    return claims.witness(connection, scope, valve.witness_grant_ids) if policy.is_shut_for_refusals(valve) else []
 
 
 def _canary(connection: Connection, scope: Scope, valve: Valve) -> list[Job]:

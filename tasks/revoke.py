@@ -294,7 +294,7 @@ class RevocationAttempt:
         if sign is None:
             return
         job = self.attempt.job
-        ended = Result(job.grant_id, job.started_at, sign, code, wait, failing_since=self.failing_since)
+        ended = Result(job.grant_id, job.started_at, sign, code, wait, refused_since=self.failing_since)
         with transaction() as connection:
             shut = valves.feed(connection, {job.client_id: [ended]}, {})
         self.runtime.admission.note_valve(job.client_id, shut.get(job.client_id))

@@ -13,6 +13,7 @@ from typing import Final
 from tasks.policy.timing import quarter_of
 
 OFTEN_ENOUGH: Final = 3  # refusals, after which asking again soon teaches nothing
+LONG_ENOUGH: Final = timedelta(minutes=10)  # for a passing trouble to have passed
 SELDOM: Final = timedelta(hours=1)
 
 
@@ -39,14 +40,17 @@ def is_its_own(known: Refusals) -> bool:
     return known.proven and not known.all_refused
 
 
-def feeds_the_breaker(known: Refusals) -> bool:
-    """Whether it may be ours: not where others have succeeded since this grant was first refused."""
-    return not (known.before and known.witnessed)
+def wait(known: Refusals, life: timedelta | None, *, at: datetime, at_most: timedelta) -> timedelta:
+    """How long a grant that is refused alone is left alone, after a refusal at `at`.
 
-
-def wait(known: Refusals, life: timedelta | None, *, at_most: timedelta) -> timedelta:
-    """How long a grant that is refused alone is left alone: `at_most` or a quarter of a shorter life, then an hour."""
-    return SELDOM if known.before + 1 >= OFTEN_ENOUGH else quarter_of(life, at_most=at_most)
+    Twice `at_most`, or a quarter of a shorter life, as a suspect; from the third time on an hour, if the first was ten
+    minutes ago. Sooner than that a living one may have been refused by some passing trouble: it is asked again after
+    twice the time, and then twice that.
+    """
+    soon, times = quarter_of(life, at_most=at_most), known.before + 1
+    if times < OFTEN_ENOUGH or known.since is None:
+        return soon
+    return SELDOM if at - known.since >= LONG_ENOUGH else min(soon * 2 ** (times - OFTEN_ENOUGH + 1), SELDOM)
 
 
 def is_hopeless(known: Refusals, *, at: datetime, horizon: timedelta) -> bool:

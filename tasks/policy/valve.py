@@ -70,7 +70,7 @@ class Sign(Enum):
 class Result:
     """The end of one request to the client's provider.
 
-    `refreshed`: it brought a token set. `failing_since`: the same was refused before, the first time then.
+    `refreshed`: it brought a token set. `refused_since`: the same was refused alike before, the first time then.
     """
 
     grant_id: UUID
@@ -79,7 +79,7 @@ class Result:
     code: str
     retry_after: timedelta | None = None
     refreshed: bool = False
-    failing_since: datetime | None = None
+    refused_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +188,7 @@ def _witnessed(valve: Valve, refreshed: Sequence[Result], at: datetime) -> Valve
     )
     if valve.refused_since is None or begun <= valve.refused_since:
         return valve
-    is_shut_for_it = valve.paused_until is not None and valve.pause_reason == valve.refused_code
-    return reopen(valve, at=at) if is_shut_for_it else _believed(valve)
+    return reopen(valve, at=at) if is_shut_for_refusals(valve) else _believed(valve)
 
 
 def _believed(valve: Valve) -> Valve:
@@ -241,7 +240,7 @@ def _count(valve: Valve, result: Result, at: datetime) -> Valve:
 
 def _is_alone(valve: Valve, result: Result) -> bool:
     """Whether somebody was refreshed since the same was first refused: so it tells of itself."""
-    witness, since = valve.witness_at, result.failing_since
+    witness, since = valve.witness_at, result.refused_since
     return witness is not None and since is not None and witness > since
 
 
@@ -249,8 +248,11 @@ def _refused(valve: Valve, result: Result, at: datetime) -> Valve:
     """Count one who was refused alike. What was begun before the first of them was told proves no more than that one.
 
     So whoever was sent beside it has his say before all are stopped: of ten requests that leave together three may be
-    refused, each for its own grant, and seven succeed.
+    refused, each for its own grant, and seven succeed. And where a success has just opened the valve nobody is counted
+    for a minute: else one who lives would be asked again and again, while a thousand dead are worked through.
     """
+    if valve.paused_until is None and valve.changed_at is not None and result.started_at < valve.changed_at + MINUTE:
+        return valve
     if valve.refused_since is None or valve.refused_code != result.code:
         return replace(valve, refused_since=at, refused_code=result.code, refused_grant_ids=[result.grant_id])
     if result.started_at <= valve.refused_since:
@@ -267,6 +269,13 @@ def _tripped(valve: Valve) -> bool:
     in_a_row = len(valve.strike_grant_ids) >= STRIKES
     in_a_minute = valve.minute_bad >= STRIKES and valve.minute_bad > BAD_SHARE * valve.minute_asked
     return in_a_row or in_a_minute
+
+
+def is_shut_for_refusals(valve: Valve) -> bool:
+    """Whether it was shut because everybody seemed to be refused, and the provider has asked for no rest since."""
+    return (
+        valve.paused_until is not None and valve.refused_since is not None and valve.pause_reason == valve.refused_code
+    )
 
 
 def shut(valve: Valve, *, at: datetime, reason: str, wait: timedelta | None) -> Valve:

@@ -105,6 +105,29 @@ def sign_of(end: Outcome) -> Sign | None:
             assert_never(end)
 
 
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What the end of an attempt without a token set counts as."""
+
+    failed: bool = False
+    suspect: bool = False
+    refused: bool = False
+
+
+def _meaning(end: Failure) -> Meaning:
+    match end:
+        case Refused():
+            return Meaning(suspect=True)
+        case NotUnderstood():
+            return Meaning(failed=True, refused=True)
+        case NotNow():
+            return Meaning(failed=end.unknown)
+        case NotSent() | Unknown():
+            return Meaning(failed=True)
+        case _:
+            assert_never(end)
+
+
 def read_refusals(
     group: Sequence[Arrived], outcomes: Sequence[Outcome], held: Mapping[UUID, LockedGrant]
 ) -> dict[UUID, Refusals]:
@@ -252,27 +275,26 @@ class Decider:
 
     def _end(self, arrived: Arrived, row: LockedGrant, end: Failure) -> None:
         job = arrived.attempt.job
-        refused = isinstance(end, Refused)
-        death = self._death(arrived, row) if refused else None
-        failed = not refused and not (isinstance(end, NotNow) and not end.unknown)
+        told = _meaning(end)
+        death = self._death(arrived, row) if told.suspect else None
         self.made.ended.append(
             Ended(
                 grant_id=job.grant_id,
                 claim_no=job.claim_no,
                 generation=job.generation,
                 unknown=end.unknown,
-                failed=failed,
-                suspect=refused,
-                refused=isinstance(end, NotUnderstood),
+                failed=told.failed,
+                suspect=told.suspect,
+                refused=told.refused,
                 due_at=row.at + self._wait(arrived, row, end),
                 code=end.code,
                 http_status=end.http_status,
                 reason=death.reason if death else None,
                 # Only a definite answer is a try: one that was lost, or never sent, must not cost a living pair.
-                former_token_id=job.former_token_id if refused else None,
+                former_token_id=job.former_token_id if told.suspect else None,
             )
         )
-        cause = death.reason if death else self._given_up(row, end) if failed else None
+        cause = death.reason if death else self._given_up(row, end) if told.failed else None
         if cause is not None:
             self.made.letters[job.grant_id] = cause
 
@@ -282,12 +304,14 @@ class Decider:
         match end:
             case Refused():
                 return self._wait_of_suspect(job, row)
-            case NotUnderstood() if refusal.is_its_own(known := self.refused[row.grant_id]):
-                return refusal.wait(known, row.life, at_most=self.settings.suspect_wait)
             case NotNow(unknown=False):
                 return timing.release_wait(random.random())
-            case Unknown() | NotNow() if self._is_repeated_at_once(job, row):
+            case Unknown() | NotNow() | NotUnderstood(unknown=True) if self._is_repeated_at_once(job, row):
                 return timedelta(0)
+            case NotUnderstood() if refusal.is_its_own(known := self.refused[row.grant_id]):
+                given_up = timing.GAVE_UP_WAIT if row.failing_for >= self.settings.horizon else timedelta(0)
+                wait = refusal.wait(known, row.life, at=row.at, at_most=self.settings.suspect_wait)
+                return max(wait, given_up)
             case NotUnderstood() | NotNow() | NotSent() | Unknown():
                 return self._back_off(row)
             case _:
@@ -314,12 +338,19 @@ class Decider:
 
     def _given_up(self, row: LockedGrant, end: Failure) -> str | None:
         """The cause of a dead letter for a grant that has failed for as long as the horizon."""
-        if isinstance(end, NotUnderstood) and refusal.is_its_own(known := self.refused[row.grant_id]):
-            return Cause.REFUSED if refusal.is_hopeless(known, at=row.at, horizon=self.settings.horizon) else None
-        if row.failing_for >= self.settings.horizon:
-            return Cause.GAVE_UP
+        horizon, known = self.settings.horizon, self.refused.get(row.grant_id)
         failing = row.at - row.failing_since if row.failing_since else timedelta(0)
-        return Cause.OUR_CONFIGURATION if isinstance(end, NotUnderstood) and failing >= self.settings.horizon else None
+        match end:
+            case NotUnderstood() if known is not None and refusal.is_hopeless(known, at=row.at, horizon=horizon):
+                return Cause.REFUSED
+            case _ if row.failing_for >= horizon:
+                return Cause.GAVE_UP
+            case NotUnderstood() if known is not None and not refusal.is_its_own(known) and failing >= horizon:
+                return Cause.OUR_CONFIGURATION
+            case NotUnderstood() | Refused() | NotNow() | NotSent() | Unknown():
+                return None
+            case _:
+                assert_never(end)
 
     def _death(self, arrived: Arrived, row: LockedGrant) -> Verdict | None:
         """The verdict on a suspect whose *present* token was refused again; None: it waits."""

@@ -29,7 +29,7 @@ from models.suspects import Surroundings
 from tasks.oauth.rotation import Rotation
 from tasks.oauth.transport import HeldBack
 from tasks.policy.outcome import Outcome, Refreshed, Refused
-from tasks.policy.refusal import Refusals, feeds_the_breaker
+from tasks.policy.refusal import Refusals
 from tasks.policy.valve import Result, Sign
 from tasks.runtime import clock, log_batch, retry, valves
 from tasks.runtime.attempt import Arrived
@@ -302,12 +302,16 @@ def _results(
     credentials: dict[int, int] = {}
     for arrived, outcome in zip(group, outcomes, strict=True):
         job, sign = arrived.attempt.job, sign_of(outcome)
-        known = refused.get(job.grant_id)
-        if known is not None and not feeds_the_breaker(known):
-            sign = Sign.NEUTRAL
         if sign is not None:
-            refreshed = isinstance(outcome, Refreshed)
-            ended = Result(job.grant_id, job.started_at, sign, outcome.code, outcome.retry_after, refreshed)
+            ended = Result(
+                job.grant_id,
+                job.started_at,
+                sign,
+                outcome.code,
+                outcome.retry_after,
+                refreshed=isinstance(outcome, Refreshed),
+                refused_since=refused[job.grant_id].since if job.grant_id in refused else None,
+            )
             results.setdefault(job.client_id, []).append(ended)
         if sign is Sign.GOOD:
             proven = arrived.attempt.registered.known.credentials_no

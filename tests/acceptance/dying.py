@@ -21,7 +21,7 @@ from tests.acceptance.providers import Simulated, simulated
 from tests.polling import eventually
 
 SHARE_OF_LIFE = 0.1  # for which a living grant may be stale
-ASKED_SOON = 3  # times, until nobody doubts that it is refused alone
+ASKED_SOON = 6  # times: at once, and 1/4, 1/2, 1, 2 and 4 lives later
 
 
 @dataclass

@@ -152,6 +152,26 @@ def test_the_canary_after_refusals_is_the_grant_that_succeeded_last_though_it_is
     assert not is_shut(harness, client)
 
 
+def test_in_another_trouble_no_grant_is_asked_before_it_is_due_though_somebody_was_refused(
+    harness: Harness, client: int
+) -> None:
+    """At `immediate` an answer that is lost costs the grant: a canary must not be one that has time."""
+    harness.grant(client, "well")
+    ask_all(harness, client, dead=set())
+    harness.later(minutes=5)
+    dead = harness.grant(client, "dead")
+    ask_all(harness, client, dead={dead})
+    harness.grants(client, 4)
+    attempts = harness.start(harness.claim(client, most=3).due)
+    harness.settle(*[(attempt, GATEWAY) for attempt in attempts])
+    assert is_shut(harness, client)
+    for _ in range(3):
+        harness.later(minutes=1)
+        (canary,) = harness.start(harness.claim(client).due)
+        assert canary.job.ref != "well"
+        harness.settle((canary, GATEWAY))
+
+
 def test_each_canary_after_refusals_is_another_grant(harness: Harness, client: int) -> None:
     for n in range(3):
         harness.grant(client, f"well-{n}")

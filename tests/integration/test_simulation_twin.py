@@ -53,4 +53,4 @@ def test_every_statement_of_an_episode_does_the_same_in_postgresql(profile: str,
 def test_every_statement_does_the_same_where_many_are_refused_in_a_dialect(database: Engine) -> None:
     both = play_beside_postgres("twin/deaths", "none", database, refreshes=60, weather=DYING)
     assert sum(row["refusals"] > 0 for row in both.tables.grants.values()) >= 3
-    assert any(row["witness_grant_ids"] for row in both.tables.valves.values())
+    assert any(row["witness_grant_ids"] for row in both.tables.witnesses.values())

@@ -290,9 +290,9 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{INTEGRATION}/test_refusals.py::test_a_wrong_secret_shuts_the_valve_and_blames_nobody",),
         (
             Edit(
-                "tasks/settling/settle.py",
-                "if known is not None and not feeds_the_breaker(known):",
-                "if known is not None:",
+                "tasks/policy/valve.py",
+                "        case Sign.REFUSED if not _is_alone(valve, result):\n",
+                "        case None:\n",
             ),
         ),
     ),
@@ -320,20 +320,14 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "refused_alone_feeds_the_breaker",
         "who is refused again and again while others succeed counts each time",
-        (BARE, f"{POLICY}/test_refusal.py", "-k", "breaker"),
-        (Edit("tasks/policy/refusal.py", "return not (known.before and known.witnessed)", "return True"),),
+        (BARE, f"{POLICY}/test_valve_refusals.py", "-k", "again"),
+        (Edit("tasks/policy/valve.py", "case Sign.REFUSED if not _is_alone(valve, result):", "case Sign.REFUSED:"),),
     ),
     Mutant(
         "no_hourly",
         "who is refused alone is asked again as soon as ever",
         (BARE, f"{POLICY}/test_refusal.py", "-k", "hourly"),
-        (
-            Edit(
-                "tasks/policy/refusal.py",
-                "return SELDOM if known.before + 1 >= OFTEN_ENOUGH else quarter_of(life, at_most=at_most)",
-                "return quarter_of(life, at_most=at_most)",
-            ),
-        ),
+        (Edit("tasks/policy/refusal.py", "    if times < OFTEN_ENOUGH or known.since is None:\n", "    if times:\n"),),
     ),
 )
 

@@ -8,6 +8,7 @@ the order of rows are free.
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 import sqlalchemy
@@ -195,6 +196,8 @@ def _plain(value: Any) -> Any:
         return bytes(value)
     if isinstance(value, list):
         return [_plain(each) for each in value]
+    if isinstance(value, StrEnum):
+        return value.value
     if isinstance(value, int):
         return value if isinstance(value, bool) else int(value)
     return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value

@@ -207,14 +207,14 @@ def every_refusal_is_ours() -> list[Patch]:
     return [
         *canary_may_be_failing(),
         patch.object(settle, "sign_of", sign_of),
-        patch.object(settle, "feeds_the_breaker", lambda _known: True),
+        patch.object(valve, "_is_alone", lambda _valve, _result: False),
         patch.object(refusal, "is_its_own", lambda _known: False),
     ]
 
 
 def every_refusal_is_the_grants() -> list[Patch]:
     """No refusal feeds the breaker, be it that everybody is refused."""
-    return [patch.object(settle, "feeds_the_breaker", lambda _known: False)]
+    return [patch.object(valve, "_is_alone", lambda _valve, _result: True)]
 
 
 def canary_may_be_failing() -> list[Patch]:
@@ -234,13 +234,13 @@ def strikes_not_cleared() -> list[Patch]:
 
 def refused_alone_feeds_the_breaker() -> list[Patch]:
     """Who is refused again and again while others succeed counts each time."""
-    return [patch.object(settle, "feeds_the_breaker", lambda _known: True)]
+    return [patch.object(valve, "_is_alone", lambda _valve, _result: False)]
 
 
 def no_hourly() -> list[Patch]:
     """Who is refused alone is asked again as soon as ever."""
 
-    def wait(_known: Any, life: Any, *, at_most: Any) -> Any:
+    def wait(_known: Any, life: Any, *, at: Any, at_most: Any) -> Any:
         return timing.quarter_of(life, at_most=at_most)
 
     return [patch.object(refusal, "wait", wait)]

@@ -13,6 +13,7 @@ from tests.simulation.tables import Row, Tables
 from tests.simulation.world import EPOCH
 
 OFTEN_ENOUGH = 3  # refusals, after which asking again soon teaches nothing
+LONG_ENOUGH = timedelta(minutes=10)  # between the first and the last of them
 HOUR = timedelta(hours=1)
 
 
@@ -62,7 +63,9 @@ class Refused:
     def begun(self, row: Row) -> None:
         """An attempt was begun."""
         run = self._runs.get(row["id"], [])
-        if len(run) < OFTEN_ENOUGH or row["status"] != "active" or not self._is_alone(row, run[0], run[-1]):
+        if len(run) < OFTEN_ENOUGH or run[-1] - run[0] < LONG_ENOUGH or row["status"] != "active":
+            return
+        if not self._is_alone(row, run[0], run[-1]):
             return
         if self._tables.now - run[-1] < HOUR:
             waited = (self._tables.now - run[-1]).total_seconds()

@@ -356,6 +356,20 @@ def test_an_error_inside_a_success_is_a_refusal_and_a_doubt_for_a_machine_in_bet
     assert (end.refused, end.unknown, end.code, end.http_status) == (True, True, "bad_refresh_token", 200)
 
 
+def test_at_grace_an_error_inside_a_success_is_repeated_at_once_for_the_grace_runs() -> None:
+    row = ALONE._replace(rotation="grace", grace=MINUTE)
+
+    assert ended(Response(200, body=b'{"error":"timeout"}'), row=row).due_at == NOW
+    assert ended(Response(200, body=b'{"error":"timeout"}'), row=row._replace(doubt_since=NOW - SECOND)).due_at > NOW
+
+
+def test_a_day_of_refusals_in_ever_other_words_while_others_succeed_is_told_as_well_and_asked_hourly() -> None:
+    made = decided(WITHDRAWN, row=ALONE._replace(refused_code="http_403", failing_for=DAY, failing_since=NOW - DAY))
+
+    assert made.letters == {GRANT: "gave_up"}
+    assert made.ended[0].due_at == NOW + timedelta(hours=1)
+
+
 def test_a_day_of_being_refused_alone_is_a_letter_with_the_providers_word_and_no_verdict() -> None:
     made = decided(WITHDRAWN, row=ALONE._replace(refusals=25, refused_since=NOW - DAY, failing_for=2 * DAY))
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tasks.policy.refusal import Refusals, feeds_the_breaker, is_hopeless, is_its_own, wait
+from tasks.policy.refusal import Refusals, is_hopeless, is_its_own, wait
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 TEN_MINUTES = timedelta(minutes=10)
@@ -28,27 +28,22 @@ def test_a_later_refusal_is_its_own_only_with_a_witness() -> None:
     assert not is_its_own(replace(AGAIN, witnessed=False))
 
 
-def test_a_first_refusal_feeds_the_breaker_for_it_may_be_the_first_of_all() -> None:
-    assert feeds_the_breaker(FIRST)
-    assert feeds_the_breaker(replace(AGAIN, witnessed=False))
-
-
-def test_who_is_refused_again_while_others_succeed_feeds_no_breaker() -> None:
-    assert not feeds_the_breaker(AGAIN)
+def asked_again(life: timedelta, times: int) -> list[timedelta]:
+    """The waits after so many refusals, each when it was due."""
+    waits: list[timedelta] = []
+    for before in range(times):
+        since = None if before == 0 else NOW - sum(waits, timedelta())
+        waits.append(wait(replace(AGAIN, before=before, since=since), life, at=NOW, at_most=TEN_MINUTES))
+    return waits
 
 
 def test_it_is_asked_as_a_suspect_is_and_from_the_third_refusal_on_hourly() -> None:
-    life = timedelta(hours=2)
-    assert [wait(replace(AGAIN, before=n), life, at_most=TEN_MINUTES) for n in range(4)] == [
-        TEN_MINUTES,
-        TEN_MINUTES,
-        HOUR,
-        HOUR,
-    ]
+    assert asked_again(timedelta(hours=2), 5) == [TEN_MINUTES, TEN_MINUTES, HOUR, HOUR, HOUR]
 
 
-def test_with_a_short_life_it_is_asked_after_a_quarter_of_it() -> None:
-    assert wait(FIRST, timedelta(seconds=20), at_most=TEN_MINUTES) == timedelta(seconds=5)
+def test_with_a_short_life_it_is_asked_ever_more_seldom_for_ten_minutes_and_then_hourly() -> None:
+    minutes = [round(each / timedelta(minutes=1), 2) for each in asked_again(timedelta(minutes=5), 7)]
+    assert minutes == [1.25, 1.25, 2.5, 5.0, 60.0, 60.0, 60.0]
 
 
 def test_it_is_hopeless_after_a_day_alone() -> None:

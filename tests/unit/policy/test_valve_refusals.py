@@ -188,12 +188,12 @@ def test_where_nobody_succeeds_the_second_round_shuts_it_whatever_the_word(code:
 
 def test_a_revocation_refused_again_and_again_while_others_are_refreshed_shuts_no_valve() -> None:
     valve = after(OPEN, [refreshed(50, at=begun(0))])
-    again = [replace(refused(n, at=begun(n)), failing_since=begun(-1)) for n in range(1, 9)]
+    again = [replace(refused(n, at=begun(n)), refused_since=begun(-1)) for n in range(1, 9)]
 
     for n, each in enumerate(again, 1):
         valve = feed(valve, [each], at=NOW + n * SECOND)
     assert not is_shut(valve)
-    assert is_shut(after(OPEN, *[[replace(refused(n, at=begun(n)), failing_since=begun(-1))] for n in range(3)]))
+    assert is_shut(after(OPEN, *[[replace(refused(n, at=begun(n)), refused_since=begun(-1))] for n in range(3)]))
 
 
 def test_refusals_end_a_row_of_silences() -> None:
@@ -203,3 +203,19 @@ def test_refusals_end_a_row_of_silences() -> None:
     assert not is_shut(
         feed(replace(OPEN, minute_asked=100, minute_at=NOW), [*bad[:2], refused(9, at=NOW), bad[2]], at=NOW)
     )
+
+
+def test_a_valve_that_a_success_has_just_opened_is_not_shut_again_for_a_minute() -> None:
+    """A thousand dead are worked through, and one who lives is asked by each of the canaries."""
+    valve = after(OPEN, *[[refused(n, at=begun(n))] for n in range(3)])
+    opened = feed(valve, [refreshed(9, at=NOW + 8 * SECOND)], at=NOW + 9 * SECOND)
+    assert not is_shut(opened)
+
+    def shut_by(valve: Valve, first: int) -> bool:
+        for n in range(3):
+            at = NOW + (first + n) * SECOND
+            valve = feed(valve, [refused(100 + n, at=at - SECOND / 2)], at=at)
+        return is_shut(valve)
+
+    assert not shut_by(opened, 10)
+    assert shut_by(opened, 71)
