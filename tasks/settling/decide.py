@@ -306,16 +306,23 @@ class Decider:
                 return self._wait_of_suspect(job, row)
             case NotNow(unknown=False):
                 return timing.release_wait(random.random())
-            case Unknown() | NotNow() | NotUnderstood(unknown=True) if self._is_repeated_at_once(job, row):
+            case Unknown() | NotNow() if self._is_repeated_at_once(job, row):
                 return timedelta(0)
-            case NotUnderstood() if refusal.is_its_own(known := self.refused[row.grant_id]):
-                given_up = timing.GAVE_UP_WAIT if row.failing_for >= self.settings.horizon else timedelta(0)
-                wait = refusal.wait(known, row.life, at=row.at, at_most=self.settings.suspect_wait)
-                return max(wait, given_up)
-            case NotUnderstood() | NotNow() | NotSent() | Unknown():
+            case NotUnderstood():
+                return self._wait_of_refused(job, row, end)
+            case NotNow() | NotSent() | Unknown():
                 return self._back_off(row)
             case _:
                 assert_never(end)
+
+    def _wait_of_refused(self, job: Started, row: LockedGrant, end: NotUnderstood) -> timedelta:
+        known = self.refused[row.grant_id]
+        if end.unknown and not known.before and self._is_repeated_at_once(job, row):
+            return timedelta(0)
+        if not refusal.is_its_own(known):
+            return self._back_off(row)
+        given_up = timing.GAVE_UP_WAIT if row.failing_for >= self.settings.horizon else timedelta(0)
+        return max(refusal.wait(known, row.life, at=row.at, at_most=self.settings.suspect_wait), given_up)
 
     def _is_repeated_at_once(self, job: Started, row: LockedGrant) -> bool:
         """At `grace` the old token lives for seconds only: the first repeat goes at once."""

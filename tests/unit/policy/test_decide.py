@@ -357,10 +357,12 @@ def test_an_error_inside_a_success_is_a_refusal_and_a_doubt_for_a_machine_in_bet
 
 
 def test_at_grace_an_error_inside_a_success_is_repeated_at_once_for_the_grace_runs() -> None:
-    row = ALONE._replace(rotation="grace", grace=MINUTE)
+    row, answer = ROW._replace(rotation="grace", grace=MINUTE), Response(200, body=b'{"error":"timeout"}')
 
-    assert ended(Response(200, body=b'{"error":"timeout"}'), row=row).due_at == NOW
-    assert ended(Response(200, body=b'{"error":"timeout"}'), row=row._replace(doubt_since=NOW - SECOND)).due_at > NOW
+    assert ended(answer, row=row).due_at == NOW
+    assert ended(answer, row=row._replace(doubt_since=NOW - SECOND)).due_at > NOW
+    again = row._replace(refusals=1, refused_since=NOW - DAY, refused_code="timeout", witness_at=NOW)
+    assert ended(answer, row=again).due_at > NOW  # who was refused so before is told the same once more
 
 
 def test_a_day_of_refusals_in_ever_other_words_while_others_succeed_is_told_as_well_and_asked_hourly() -> None:
