@@ -62,4 +62,4 @@ class Simulated:
 
 Design = Mutant | Simulated
 # Many short episodes: each has a weather of its own.
-SIMULATION = ("-m", "tests.simulation", "--seed", "mend", "--refreshes", "10000", "--episode", "400")
+SIMULATION = ("-m", "tests.simulation", "--seed", "mend", "--refreshes", "20000", "--episode", "400")
