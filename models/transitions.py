@@ -15,8 +15,15 @@ from models.states.revocation import RevocationStatus
 
 Status = GrantStatus | RevocationStatus
 
-ACTIVE, PAUSED, NEEDS_CONSENT, REVOKING, REVOKED = GrantStatus
-QUEUED, WAITING, DONE, DEAD = RevocationStatus
+ACTIVE = GrantStatus.ACTIVE
+PAUSED = GrantStatus.PAUSED
+NEEDS_CONSENT = GrantStatus.NEEDS_CONSENT
+REVOKING = GrantStatus.REVOKING
+REVOKED = GrantStatus.REVOKED
+QUEUED = RevocationStatus.QUEUED
+WAITING = RevocationStatus.WAITING
+DONE = RevocationStatus.DONE
+DEAD = RevocationStatus.DEAD
 KEPT = frozenset({ACTIVE, PAUSED, NEEDS_CONSENT})
 GRANTS = frozenset[Status](GrantStatus)
 REVOCATIONS = frozenset[Status](RevocationStatus)

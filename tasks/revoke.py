@@ -268,9 +268,11 @@ class RevocationAttempt:
         match revocation_outcome(answer, wall_clock=clock.wall(), retry_after_header=header):
             case Accepted():
                 self._feed("accepted", Sign.GOOD)
-            case end:
+            case (Refreshed() | HeldBack() | NotSent() | NotNow() | Refused() | NotUnderstood() | Unknown()) as end:
                 self._feed(end.code, sign_of(end), end.retry_after)
                 raise NotYet(end.code, http_status=end.http_status)
+            case end:
+                assert_never(end)
 
     def _look_at(self, branch: Branch) -> Life:
         """See whether a revoked branch is dead.

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 from celery import signals
+from celery.concurrency import solo, thread
 
 import settings as configuration
 from models import installation
@@ -21,6 +22,20 @@ from worker import metrics
 log = structlog.get_logger()
 
 COLLECT_AFTER = 5000  # more objects made than gone; Python's own 700 is for programs that make few
+
+HERE = (thread.TaskPool, solo.TaskPool)
+ELSEWHERE = "A pool of other processes or of greenlets would refresh nothing: start this worker with --pool threads"
+
+
+@signals.celeryd_after_setup.connect
+def _refuse_pool_elsewhere(instance: Any, **_: Any) -> None:
+    """Refuse a pool whose tasks do not run in this process: it looks alive, and the runtime is not there.
+
+    Asked before the pool starts, so there is no child to be waited for.
+    """
+    if not issubclass(instance.pool_cls, HERE):
+        log.error("worker.cannot_start", reason=ELSEWHERE)
+        raise SystemExit(1)
 
 
 @signals.worker_ready.connect

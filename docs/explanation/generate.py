@@ -1,4 +1,4 @@
-"""Write the code map from the first lines of the modules' docstrings: docs/explanation/code-map.md.
+"""Write the code map from the modules' first lines and the table of transitions: docs/explanation/code-map.md.
 
     python docs/explanation/generate.py
 
@@ -8,12 +8,19 @@ link there whose text is a `name` leads to a file that must hold that name, and 
 # ruff: noqa: INP001  # a script, not a package
 
 import ast
+import sys
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
+from textwrap import fill
 from typing import Final
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT))
+
+from models.transitions import OF_GRANTS, Lease  # noqa: E402
+
 TABLE: Final = "| file | what it is for |\n| --- | --- |"
 
 TOLD = """<!-- Made by docs/explanation/generate.py: lines of files are the first lines of their docstrings. -->
@@ -33,10 +40,14 @@ Imports go down only: `worker` → `tasks` → `models` → `settings`. So do th
 4. A worker reads the message ([`refresh`](../../tasks/refresh.py)) and starts what is still its own, by
    compare-and-swap on the claim number ([`START`](../../models/attempt.py)); that brings the sealed tokens.
 5. The guard is asked, and again just before the first byte ([`guard`](../../tasks/policy/guard.py)).
-6. One POST, no transaction open ([`Transport`](../../tasks/oauth/transport.py)), on the loop thread.
-7. The raw answer is sealed and fsynced before anybody parses it ([`write_down`](../../tasks/runtime/journaling.py),
+6. One POST, no transaction open ([`Transport`](../../tasks/oauth/transport.py)), on the loop thread, which hands the
+   answer to two more in turn: [`Answers`](../../tasks/runtime/answers.py) have one that journals and one that settles.
+   What each of them does is handed in where a worker begins ([`_begin`](../../worker/service.py)).
+7. The journaling thread: the raw answer is sealed and fsynced before anybody parses it
+   ([`journal_answers`](../../tasks/settling/settle.py), [`write_down`](../../tasks/runtime/journaling.py),
    [`append`](../../tasks/journal/journal.py)).
-8. It is read: what does it mean ([`outcome`](../../tasks/policy/outcome.py))?
+8. The settling thread takes what has come meanwhile as a group. Each answer is read: what does it mean
+   ([`outcome`](../../tasks/policy/outcome.py))?
 9. Under the lock of its row it is decided by the generation ([`Decider`](../../tasks/settling/decide.py)).
 10. One transaction for the group: token sets, surplus, ended attempts, letters, events, valves
     ([`settle`](../../tasks/settling/settle.py); [`STORE`](../../models/settlement.py) and
@@ -54,11 +65,10 @@ Imports go down only: `worker` → `tasks` → `models` → `settings`. So do th
   kill: [`tasks/settling/replay.py`](../../tasks/settling/replay.py).
 - **What makes a grant `needs_consent`**: [`END`](../../models/settlement.py) alone, with the reason that
   [`verdict`](../../tasks/policy/verdict.py) gave.
-- **Which statement may write `due_at` of a grant**: those of [a claim](../../models/claim.py), [a start and a
-  release](../../models/attempt.py), [settling](../../models/settlement.py); by an operator's hand also
-  [a probe](../../models/probe.py), [a redrive](../../models/redrive.py) and [an import](../../models/bulk_import.py).
-  A test holds this list to the code. Whoever wants a refresh early leaves a row:
-  [`models/refresh_request.py`](../../models/refresh_request.py).
+- **Which statement may write `due_at` of a grant**: those that
+  [`models/transitions.py`](../../models/transitions.py) says it of, and no other. Whoever wants a refresh early leaves
+  a row: [`models/refresh_request.py`](../../models/refresh_request.py).
+{due_at_writers}
 - **What shuts a valve, and opens it**: [`tasks/policy/valve.py`](../../tasks/policy/valve.py).
 - **Who may see an access token**: the view `access_tokens` in
   [`0001_functions.sql`](../../alembic/versions/0001_functions.sql), and who reads it:
@@ -88,7 +98,17 @@ def code_map() -> str:
     """The page."""
     rooms = "\n".join(_room(name) for name in ROOMS)
     beside = "\n".join(_row(name, f"{name}/", text) for name, text in BESIDE.items())
-    return f"{TOLD}\n{rooms}\n{_tests()}\n## Beside them\n\n{TABLE}\n{beside}\n"
+    told = TOLD.format(due_at_writers="\n".join(_due_at_writers()))
+    return f"{told}\n{rooms}\n{_tests()}\n## Beside them\n\n{TABLE}\n{beside}\n"
+
+
+def _due_at_writers() -> Iterator[str]:
+    """A line of each file with such statements."""
+    writers = sorted(each.statement.rpartition(".")[::2] for each in OF_GRANTS if Lease.DUE_AT in each.lease)
+    for module, found in groupby(writers, key=lambda writer: writer[0]):
+        path = module.replace(".", "/") + ".py"
+        names = ", ".join(f"`{name}`" for _, name in found)
+        yield fill(f"- [`{path}`](../../{path}): {names}", 120, initial_indent="  ", subsequent_indent="    ")
 
 
 def _room(name: str, level: str = "##") -> str:

@@ -32,13 +32,21 @@ class Located:
 STATUS = f"""
     case when g.status <> 'revoked' and {END_IS_ASKED_FOR} then 'revoking' else g.status end"""
 
+# Its last error is a refusal that nobody understands, and others of its client are well.
+IS_REFUSED_ALONE = """
+        g.refusals > 0 and w.refused_since is null and coalesce(g.last_error_code = g.refused_code, false)
+            and coalesce(g.refused_since > coalesce(g.refreshed_at, '-infinity'), false)"""
+
 GRANTS = f"""
     select g.id, g.ref, c.name as client, c.provider, {STATUS} as status, g.reason, g.generation, g.scope,
         g.labels, coalesce(g.keep, c.keep) as keep, g.access_expires_at, g.due_at, g.failures, g.failing_since,
         g.last_error_code, g.last_error_http_status, g.last_error_at, g.created_at, g.refreshed_at,
         g.doubt_since, g.suspect_at,
-        coalesce(g.claimed_at, g.started_at) is not null and g.due_at > clock_timestamp() as under_way
-    from evergrant.grants g join evergrant.clients c on c.id = g.client_id"""  # noqa: S608  # constants
+        coalesce(g.claimed_at, g.started_at) is not null and g.due_at > clock_timestamp() as under_way,
+        {IS_REFUSED_ALONE} as refused_alone
+    from evergrant.grants g
+    join evergrant.clients c on c.id = g.client_id
+    left join evergrant.witnesses w on w.client_id = g.client_id"""  # noqa: S608  # constants
 
 LOCATE = f"""
     select distinct on (g.ref, g.client_id) g.id, g.ref, c.name as client, g.client_id, {STATUS} as status,

@@ -135,7 +135,7 @@ def refresh(registration: Registration, *, refresh_token: str) -> Request:
         MissingSetting: the provider has no token_url.
 
     """
-    return _post(registration, "token_url", {"grant_type": "refresh_token", "refresh_token": refresh_token})
+    return _refresh(registration, refresh_token)
 
 
 def probe(registration: Registration, *, refresh_token: str) -> Request:
@@ -151,8 +151,7 @@ def probe(registration: Registration, *, refresh_token: str) -> Request:
     provider = registration.provider
     if not provider.probe:
         raise ProbeNotAllowed(provider.name)
-    parameters = {"grant_type": "refresh_token", "refresh_token": refresh_token, "scope": provider.probe_scope}
-    return _post(registration, "token_url", parameters)
+    return _refresh(registration, refresh_token, scope=provider.probe_scope)
 
 
 def revoke(registration: Registration, *, token: str, hint: Hint | None) -> Request:
@@ -227,6 +226,11 @@ def _one_value(header: str, label: str, values: str | Sequence[str], chosen: str
 def _get(provider: Provider, setting: str, access_token: str, labels: Labels) -> Request:
     headers = {"Accept": "application/json", "Authorization": f"Bearer {access_token}"}
     return Request("GET", _url_of(provider, setting), headers | api_headers(provider, labels))
+
+
+def _refresh(registration: Registration, refresh_token: str, **more: str) -> Request:
+    """Write what a refresh and a probe have in common, so that a probe asks as a refresh would."""
+    return _post(registration, "token_url", {"grant_type": "refresh_token", "refresh_token": refresh_token, **more})
 
 
 def _post(registration: Registration, setting: str, parameters: dict[str, str]) -> Request:

@@ -16,7 +16,7 @@ from tasks.journal import JournalBroken, Position
 from tasks.oauth import messages
 from tasks.oauth.messages import TokenSet
 from tasks.oauth.transport import Answer, Response
-from tasks.policy.outcome import Finding, Outcome, Refreshed, outcome, probed
+from tasks.policy.outcome import ABOUT_THE_TOKEN, Finding, NotUnderstood, Outcome, Refreshed, outcome, probed
 from tasks.policy.valve import USABLE_SHARE, Result, Sign
 from tasks.runtime import clock, rate_slot, retry, valves
 from tasks.runtime.journaling import entry_of, write_down
@@ -66,7 +66,7 @@ class ImportedTokenProbe:
         """Ask about one refresh token, as soon as the client's rate has a slot.
 
         Raises:
-            VettingHeld: the client is paused, its valve shut, or nothing may be sent from this database.
+            ProbeHeld: the client is paused, its valve shut, or nothing may be sent from this database.
             JournalBroken: an answer could not be kept safe, so nothing was sent.
 
         """
@@ -125,8 +125,12 @@ class ImportedTokenProbe:
         return outcome(answer, proven=True, wall_clock=clock.wall(), retry_after_header=header)
 
     def _feed(self, end: Outcome, finding: Finding, started_at: datetime) -> None:
-        """Tell the client's valve how a question ended."""
-        sign = SIGNS.get(finding) or sign_of(end)
+        """Tell the client's valve how a question ended.
+
+        None is told as a witness, though a token that lives proves the client well: witnesses are grants that a
+        canary is chosen from, and the ids here are of no row.
+        """
+        sign = SIGNS.get(finding) or _sign_of(end)
         if sign is not None:
             ended = Result(uuid4(), started_at, sign, end.code, end.retry_after)
             with transaction() as connection:
@@ -158,3 +162,16 @@ class ImportedTokenProbe:
             received_at=clock.wall(),
         )
         return write_down(self.runtime.journal, [entry])[0]
+
+
+def _sign_of(end: Outcome) -> Sign | None:
+    """As for a refresh, but that a word about the token, however it is said, blames no client.
+
+    Of a grant a witness tells later whose fault it was; these tokens are of no grant, and three of them would shut the
+    valve.
+    """
+    match end:
+        case NotUnderstood(code=code) if code in ABOUT_THE_TOKEN:
+            return Sign.NEUTRAL
+        case _:
+            return sign_of(end)

@@ -8,6 +8,7 @@ surplus. A refusal of an *older* token is what we wanted to know, and no judgeme
 
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import assert_never
 from uuid import UUID
 
 import structlog
@@ -24,8 +25,8 @@ from tasks import refresh
 from tasks.oauth import messages
 from tasks.oauth.errors import LabelNotChosen
 from tasks.oauth.messages import Request
-from tasks.oauth.transport import Answer, HeldBack, NotSent
-from tasks.policy.outcome import Life, Refreshed, Refused, presented
+from tasks.oauth.transport import Answer, HeldBack, NotSent, RequestEnd
+from tasks.policy.outcome import Life, NotNow, NotUnderstood, Refreshed, Refused, Unknown, presented
 from tasks.policy.rotation import RotationFinding, Seen, Step, next_step
 from tasks.runtime import clock, rate_slot, retry
 from tasks.runtime.attempt import Arrived, Attempt
@@ -163,8 +164,10 @@ class Experiment:
             case Refused():
                 self.usable = False
                 return Seen.REFUSED
+            case HeldBack() | NotSent() | NotNow() | NotUnderstood() | Unknown() as end:
+                raise self._broken_off(end)
             case end:
-                raise self._broken_off(arrived.answer, end.code)
+                assert_never(end)
 
     def _repeat(self, old: Old) -> Seen:
         """Send a spent refresh token again; a set that comes is surplus, and a refusal says nothing of the grant."""
@@ -181,9 +184,11 @@ class Experiment:
                 self._give_back(attempt)
                 self.dead_after = age
                 return Seen.REFUSED
-            case end:
+            case HeldBack() | NotSent() | NotNow() | NotUnderstood() | Unknown() as end:
                 settle(self.runtime, [arrived])
-                raise self._broken_off(arrived.answer, end.code)
+                raise self._broken_off(end)
+            case end:
+                assert_never(end)
 
     def _use(self, access_token: str) -> Seen:
         """Present an access token: at `on_use` that kills the direct predecessor of its pair."""
@@ -196,7 +201,7 @@ class Experiment:
         finally:
             self._give_back(attempt)
         if isinstance(answer, HeldBack):
-            raise self._broken_off(answer, answer.code)
+            raise self._broken_off(answer)
         return Seen.USED if presented(answer) is Life.ALIVE else Seen.UNTOLD
 
     def _presentation(self, access_token: str, job: Started) -> Request:
@@ -291,12 +296,11 @@ class Experiment:
     def _give_back(self, attempt: Attempt) -> None:
         refresh.give_back([(attempt.job.grant_id, attempt.job.claim_no, self._was_due_in)])
 
-    def _broken_off(self, answer: Answer, code: str) -> BrokenOff:
-        """The end of the probe; what was sent and not answered leaves us in doubt of the grant."""
-        if isinstance(answer, HeldBack | NotSent):
-            return BrokenOff(code)
-        self.usable = None
-        return BrokenOff(code)
+    def _broken_off(self, end: RequestEnd) -> BrokenOff:
+        """The end of the probe; a refusal in the provider's own words may mean that the grant is dead."""
+        if end.unknown or isinstance(end, NotUnderstood):
+            self.usable = None
+        return BrokenOff(end.code)
 
     def _proven(self) -> bool:
         """Whether a refusal speaks of the token: something succeeded under these credentials, perhaps just now."""

@@ -83,17 +83,18 @@ class Installation:
 
     # Processes
 
-    def worker(self, *, wait: bool = True) -> Running:
-        return self._start("worker", wait=wait)
+    def worker(self, *options: str, wait: bool = True) -> Running:
+        return self._start("worker", *options, wait=wait)
 
     def beat(self, *, wait: bool = True) -> Running:
         return self._start("beat", wait=wait)
 
-    def _start(self, kind: str, *, wait: bool) -> Running:
+    def _start(self, kind: str, *options: str, wait: bool) -> Running:
         name = f"{kind}-{next(self._numbers)}"
         # Plain Celery, as the project promises; `-n` because two workers of one host must not share a name.
         argv = [str(Path(sys.executable).with_name("celery")), "-A", "worker", kind]
         argv += ["-n", f"{name}@localhost"] if kind == "worker" else []
+        argv += options
         running = self.run(name, argv)
         if wait:
             eventually(lambda: running.said(READY[kind]), timeout=60)

@@ -21,6 +21,16 @@ def test_a_worker_refuses_a_server_that_may_forget_what_it_has_committed(install
     assert _reason(worker.log, "settings.unknown_variable") == told
 
 
+def test_a_worker_refuses_a_pool_of_processes_for_those_would_refresh_nothing(installation: Installation) -> None:
+    worker = installation.worker("--pool", "processes", wait=False)  # `prefork` is read as: none was chosen
+    assert worker.wait(60) == 1
+    assert "--pool threads" in _reason(worker.log, "worker.cannot_start")
+
+
+def test_a_worker_takes_a_pool_that_works_in_its_own_process(installation: Installation) -> None:
+    assert installation.worker("--pool", "solo").stop() == 0
+
+
 def _reason(log: Path, event: str) -> str:
     lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
     return str(next(line["reason"] for line in lines if line["event"] == event))

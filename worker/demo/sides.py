@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Self
+from typing import Self, assert_never
 
 import structlog
 from sqlalchemy import Connection, RowMapping, text
@@ -117,17 +117,27 @@ def sampled(provider: SimulatorControl, client_id: str, held: list[HeldGrant], e
 
 
 def _state(held: HeldGrant, *, opens: bool) -> State:
-    match held.status:
-        case GrantStatus.ACTIVE if held.suspect:
-            return State.SUSPECT
-        case GrantStatus.ACTIVE if not opens:
-            return State.LATE
+    match GrantStatus(held.status):
         case GrantStatus.ACTIVE:
-            return State.IN_DOUBT if held.in_doubt else State.FRESH
+            return _state_of_active(held, opens=opens)
         case GrantStatus.NEEDS_CONSENT:
             return State.NEEDS_CONSENT
-        case other:
-            return State(other)
+        case GrantStatus.PAUSED:
+            return State.PAUSED
+        case GrantStatus.REVOKING:
+            return State.REVOKING
+        case GrantStatus.REVOKED:
+            return State.REVOKED
+        case status:
+            assert_never(status)
+
+
+def _state_of_active(held: HeldGrant, *, opens: bool) -> State:
+    if held.suspect:
+        return State.SUSPECT
+    if not opens:
+        return State.LATE
+    return State.IN_DOUBT if held.in_doubt else State.FRESH
 
 
 class Watcher:

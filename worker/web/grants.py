@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import assert_never
 
 import structlog
 
@@ -188,7 +189,9 @@ def refuse_hopeless(state: TokenState) -> None:
         Refusal: the grant is not active.
 
     """
-    match state.status:
+    match GrantStatus(state.status):
+        case GrantStatus.ACTIVE:
+            return
         case GrantStatus.NEEDS_CONSENT:
             raise Refusal(
                 409,
@@ -209,6 +212,8 @@ def refuse_hopeless(state: TokenState) -> None:
                 "have an operator run `evergrant grants resume`",
                 retry_after=LATER,
             )
+        case status:
+            assert_never(status)
 
 
 def _refuse_unfit_database(state: TokenState) -> None:

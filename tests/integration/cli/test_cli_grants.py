@@ -116,6 +116,29 @@ def test_an_error_that_time_does_not_mend_says_what_to_do(fleet: Evergrant, sql:
     assert "SSL_CERT_FILE" in shut[0]["next"]
 
 
+def test_a_grant_that_is_refused_alone_is_its_users_matter_and_not_the_registrations(
+    fleet: Evergrant, sql: Any
+) -> None:
+    sql(
+        "update evergrant.grants set refusals = 3, refused_code = 'unauthorized_client', refused_since = now(),"
+        " refreshed_at = now() - interval '1 h', last_error_code = 'unauthorized_client' where ref = 'd'"
+    )
+
+    def advice() -> str:
+        return str(fleet("grants", "show", "d", "--json").json["next"])
+
+    assert advice().endswith("if its user withdrew: evergrant grants connect d --client temple")
+    ours = "insert into evergrant.witnesses (client_id, refused_since) select client_id, {} from evergrant.grants"
+    sql(ours.format("now()") + " where ref = 'd'")
+    assert "look at its registration" in advice()
+    sql("update evergrant.witnesses set refused_since = null")
+    assert "grants connect d" in advice()
+    sql("update evergrant.grants set last_error_code = 'dns' where ref = 'd'")
+    assert "--token-url" in advice()
+    sql("update evergrant.grants set last_error_code = refused_code, refreshed_at = now() where ref = 'd'")
+    assert "grants connect" not in advice()
+
+
 def test_an_error_that_time_may_mend_asks_nothing_of_anybody(fleet: Evergrant) -> None:
     assert fleet("grants", "show", "d", "--json").json["next"] is None  # http_504
     assert fleet("grants", "show", "a", "--client", "temple", "--json").json["next"] is None

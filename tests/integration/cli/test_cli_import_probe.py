@@ -124,6 +124,20 @@ def test_a_living_token_is_not_called_dead_by_what_is_not_the_token_endpoints_wo
     assert _refs(sql) == ["a", "c"]
 
 
+@pytest.mark.parametrize(("status", "body"), [(401, '{"error":"invalid_grant"}'), (400, "error=invalid_grant")])
+def test_dead_tokens_of_which_a_provider_says_so_in_its_own_way_stop_no_import(
+    take: Take, provider: SimulatorControl, sql: Any, status: int, body: str
+) -> None:
+    dead = ("b", "c", "d", "e")
+    for ref in dead:
+        provider.add_fault("status", where="token", status=status, body=body, ref=ref)
+    done = take("a", *dead, "f")
+    assert (done.code, done.error) == (1, "bad_lines")
+    assert tuple(_named(done)) == dead
+    assert _refs(sql) == ["a", "f"]
+    assert sql("select paused_until from evergrant.valves") == [(None,)]
+
+
 @pytest.mark.parametrize("body", ["<html>Back soon</html>", '{"error":"invalid_grant"}'])
 def test_a_2xx_without_a_token_set_tells_nothing_and_leaves_a_journal_that_is_settled(
     take: Take, provider: SimulatorControl, sql: Any, body: str

@@ -135,6 +135,15 @@ def test_an_answer_that_says_nothing_ends_the_probe_and_leaves_the_grant_in_doub
     assert sql("select doubt_since is not null, started_at from evergrant.grants where ref = 'a'") == [(True, None)]
 
 
+@pytest.mark.parametrize(("status", "usable"), [(429, True), (503, None), (403, None)])
+def test_a_provider_that_only_asks_to_wait_leaves_the_grant_as_usable_as_it_was(
+    probe: Probe, provider: SimulatorControl, status: int, usable: bool | None
+) -> None:
+    provider.add_fault("delay", where="token", count=1)
+    provider.add_fault("status", where="token", when="before", status=status, body="{}")
+    assert probe("immediate").json["grant_usable"] is usable
+
+
 def test_nothing_is_sent_for_a_grant_that_is_under_way_in_doubt_or_held_back(
     probe: Probe, connected: Evergrant, provider: SimulatorControl, sql: Any
 ) -> None:

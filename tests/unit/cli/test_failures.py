@@ -26,7 +26,7 @@ OURS = ("settings", "models", "tasks", "worker.embedded")
 # What never reaches a command, and who meets it.
 INNER = {
     "models.application_requests.NotAsked": "the token interface",
-    "models.installation.NotDurable": "the pulse of a process, which logs it",
+    "models.installation.NotDurable": "the start of a worker, which logs it",
     "tasks.oauth.transport._Broken": "the transport, whose answers are values",
     "tasks.oauth.transport._Refused": "the transport, whose answers are values",
     "tasks.oauth.transport._TooLarge": "the transport, whose answers are values",

@@ -132,11 +132,14 @@ def test_basic_credentials_can_be_sent_as_they_are() -> None:
     assert base64.b64decode(header.removeprefix("Basic ")) == b"id:a+b/c="
 
 
-def test_a_probe_is_a_refresh_with_a_scope_that_was_never_granted() -> None:
-    request = messages.probe(registration(probe=True), refresh_token="r")
+@pytest.mark.parametrize("body", ["json", "form"])
+@pytest.mark.parametrize("auth", ["body", "basic"])
+def test_a_probe_is_a_refresh_with_a_scope_that_was_never_granted(auth: str, body: str) -> None:
+    ours = registration(probe=True, auth=auth, body=body)
+    refresh, probe = (ask(ours, refresh_token="r+/=") for ask in (messages.refresh, messages.probe))
 
-    assert members(request)["scope"] == "evergrant_never_granted"
-    assert members(request)["grant_type"] == "refresh_token"
+    assert members(probe) == {**members(refresh), "scope": "evergrant_never_granted"}
+    assert (probe.method, probe.url, probe.headers) == (refresh.method, refresh.url, refresh.headers)
 
 
 def test_a_probe_is_refused_where_it_may_consume_the_token() -> None:

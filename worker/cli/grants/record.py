@@ -1,6 +1,6 @@
 """How a grant is shown, and what a human should do about it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 from models.states.grant import GrantStatus, PauseReason
 from worker.cli.advice import advice
@@ -44,14 +44,21 @@ def last_error(row: "RowMapping") -> dict[str, Any] | None:
 def next_step(row: "RowMapping") -> str | None:
     """What a human should do about a grant; None where nothing is to be done."""
     grant = named(row["ref"], row["client"])
-    match row["status"]:
+    match GrantStatus(row["status"]):
         case GrantStatus.NEEDS_CONSENT:
             return f"ask the user to connect again: evergrant grants connect {grant}"
         case GrantStatus.PAUSED if row["reason"] == PauseReason.HANDED_OVER:
             return f"another home keeps it; to take it back: evergrant grants resume {grant}"
         case GrantStatus.PAUSED:
             return f"evergrant grants resume {grant}"
-        case GrantStatus.ACTIVE if row["failures"]:
-            return advice(row["last_error_code"], client=row["client"])
-        case _:
+        case GrantStatus.ACTIVE if row["refused_alone"]:
+            return (
+                "the provider refuses this grant alone, in a word of its own;"
+                f" if its user withdrew: evergrant grants connect {grant}"
+            )
+        case GrantStatus.ACTIVE:
+            return advice(row["last_error_code"], client=row["client"]) if row["failures"] else None
+        case GrantStatus.REVOKING | GrantStatus.REVOKED:
             return None
+        case status:
+            assert_never(status)

@@ -2,7 +2,7 @@
 
 import json
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 from uuid import UUID
 
 import click
@@ -88,7 +88,9 @@ def _refuse_hopeless(state: "TokenState") -> None:
 
     """
     grant = named(state.ref, state.client)
-    match state.status:
+    match GrantStatus(state.status):
+        case GrantStatus.ACTIVE:
+            return
         case GrantStatus.NEEDS_CONSENT:
             raise Failure(
                 code="needs_consent",
@@ -108,6 +110,8 @@ def _refuse_hopeless(state: "TokenState") -> None:
                 message=f"{state.ref} is {state.status}",
                 next_step=f"connect its user again with `evergrant grants connect {grant}`",
             )
+        case status:
+            assert_never(status)
 
 
 def _late(state: "TokenState", timeout: timedelta) -> Failure:

@@ -9,7 +9,7 @@ from sqlalchemy import RowMapping
 
 from settings import Settings
 from tasks.policy import timing
-from tasks.policy.outcome import Finding
+from tasks.policy.outcome import ABOUT_THE_TOKEN, Finding
 from tasks.probes.imported import ImportedTokenProbe, ProbedToken, ProbeHeld
 from worker.cli.failures import ExitCode, Failure
 from worker.cli.imports.batches import Intake, Tally
@@ -79,7 +79,7 @@ class Sieve:
             found.stop = _held(str(error))
             return
         self.asked += 1
-        self.unanswered = self.unanswered + 1 if probed_token.finding is Finding.UNCLEAR else 0
+        self.unanswered = self.unanswered + 1 if _is_unanswered(probed_token) else 0
         match probed_token.finding:
             case Finding.ALIVE:
                 found.kept.append(each)
@@ -113,6 +113,11 @@ def sieve_of(row: RowMapping, settings: Settings) -> Iterator[Sieve]:
         )
     with opened(settings) as runtime:
         yield Sieve(ImportedTokenProbe(runtime, row["id"]))
+
+
+def _is_unanswered(probed_token: ProbedToken) -> bool:
+    """Whether nobody answered; who has a word about the token is there, and says it in a way of its own."""
+    return probed_token.finding is Finding.UNCLEAR and probed_token.code not in ABOUT_THE_TOKEN
 
 
 def _renewed(refreshed: Refreshed, intake: Intake) -> Offered:
