@@ -9,9 +9,12 @@ A fleet that does not fit is renewed late at first, and only where even the whol
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from tasks.policy.timing import JITTER, SHARE
 from tasks.policy.valve import MINUTE, USABLE_SHARE
+
+FOR_EVER: Final = timedelta(days=365 * 10_000)  # whatever is asked, the answer is a length of time
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def plan(load: Load) -> Plan:
     confirms = refreshes if load.confirms else 0.0
     rate = load.rate_per_minute
     allowed = None if rate is None else rate * USABLE_SHARE
-    stretch = 1.0 if allowed is None else max(refreshes / allowed, 1.0)
+    stretch = 1.0 if allowed is None else min(max(refreshes / allowed, 1.0), FOR_EVER / cycle)
     late_by = cycle * (stretch - 1)
     return Plan(
         refreshes_per_minute=refreshes,

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tasks.policy.plan import Load, plan
@@ -68,6 +68,7 @@ def test_without_a_rate_everything_fits() -> None:
     st.none() | st.floats(1 / 1440, 10**6),
     st.integers(0, 10**8),
 )
+@example(warm=0, life=timedelta(days=365), rate=1 / 1440, on_demand=29_338_236)
 def test_whatever_the_numbers_it_says_something_that_holds_together(
     warm: int, life: timedelta, rate: float | None, on_demand: int
 ) -> None:
