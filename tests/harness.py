@@ -42,7 +42,7 @@ HELD_BACK = HeldBack("process_is_stopping")
 _TIMES = text("""
 select table_name, column_name from information_schema.columns
 where table_schema = 'evergrant' and data_type = 'timestamp with time zone'
-    and table_name in ('grants', 'valves', 'journals', 'former_tokens', 'refresh_requests', 'revocations',
+    and table_name in ('grants', 'valves', 'witnesses', 'journals', 'former_tokens', 'refresh_requests', 'revocations',
         'erasures', 'dead_letters', 'events')
 """)
 

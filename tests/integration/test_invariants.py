@@ -54,6 +54,8 @@ class Consent:
         if token not in self.living:
             return INVALID_GRANT
         self.issued += 1
+        if self.rotation == "none":
+            return token_set(f"{ref}-{self.issued}", refresh_token=token)
         if self.rotation in ("immediate", "family"):
             self.living.discard(token)
         self.spent.add(token)
