@@ -35,6 +35,9 @@ class Client(Base):
     grace: Mapped[timedelta | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+    sealed_former_secret: Mapped[bytes | None]
+    former_secret_at: Mapped[datetime | None]
+    drift: Mapped[dict[str, Any] | None]
 
 
 class Valve(Base):

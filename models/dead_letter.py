@@ -40,6 +40,9 @@ class DeadLetter(Base):
     resolved_at: Mapped[datetime | None]
     resolution: Mapped[str | None]
     resolved_by: Mapped[str | None]
+    rule: Mapped[str | None]
+    looks: Mapped[int] = mapped_column(Integer)
+    look_at: Mapped[datetime | None]
 
 
 WRITE = text("""

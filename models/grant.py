@@ -86,6 +86,13 @@ class Grant(Base):
     older_access_ends_at: Mapped[datetime | None] = mapped_column(
         doc="the last end of the access tokens that were replaced: until then a revocation may miss one"
     )
+    refresh_expires_at: Mapped[datetime | None] = mapped_column(
+        doc="the end of the refresh token held, as the provider or its file says; null: nobody does"
+    )
+    consent_expires_at: Mapped[datetime | None] = mapped_column(
+        doc="from then on only its user can renew it, however often it is refreshed; null: nobody says so"
+    )
+    expiring_told_at: Mapped[datetime | None] = mapped_column(doc="when it was told last that one of these comes near")
     life: Mapped[timedelta | None] = mapped_column(doc="how long the access token held lives from its beginning")
     due_at: Mapped[datetime] = mapped_column(
         doc="the instant from which it may be claimed; under a lease, the lease's end"
@@ -134,6 +141,9 @@ class Grant(Base):
         Integer, doc="the HTTP status of its answer, if there was one"
     )
     last_error_at: Mapped[datetime | None] = mapped_column(doc="when it ended")
+    last_error_rule: Mapped[str | None] = mapped_column(
+        doc="which `[[answers]]` of the provider file read it, if one did"
+    )
     asked_at: Mapped[datetime | None] = mapped_column(doc="the last answer or silence of the provider about it")
     rejected_at: Mapped[datetime | None] = mapped_column(
         doc="an application was refused with the access token held: that is as good as its end"

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, ForeignKey, text
+from sqlalchemy import Connection, ForeignKey, Integer, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base
@@ -26,6 +26,14 @@ class Witness(Base):
     refused_grant_ids: Mapped[list[UUID]]
     witness_at: Mapped[datetime | None]
     witness_grant_ids: Mapped[list[UUID]]
+    slowed_by: Mapped[int] = mapped_column(Integer)
+    slowed_at: Mapped[datetime | None]
+    minute_at: Mapped[datetime | None]
+    minute_asked: Mapped[int] = mapped_column(Integer)
+    minute_refused: Mapped[int] = mapped_column(Integer)
+    minute_code: Mapped[str | None]
+    remaining: Mapped[int | None] = mapped_column(Integer)
+    remaining_at: Mapped[datetime | None]
 
 
 # In a statement of its own, after the valves were locked: one that waits for a lock reads other tables as they were.

@@ -37,7 +37,7 @@ from tasks.connect_errors import (
 from tasks.journal import JournalBroken, Position
 from tasks.oauth import messages
 from tasks.oauth.messages import Registration
-from tasks.oauth.provider import Reach
+from tasks.oauth.shapes import Reach
 from tasks.oauth.transport import Answer, HeldBack, NotSent, Response
 from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown, outcome
 from tasks.policy.valve import USABLE_SHARE, Result, Sign

@@ -35,8 +35,8 @@ from models.states.revocation import Because, Evidence
 from tasks.journal import End, JournalBroken
 from tasks.liveness import Liveness
 from tasks.oauth import messages
-from tasks.oauth.provider import Reach
 from tasks.oauth.rotation import Rotation
+from tasks.oauth.shapes import Reach
 from tasks.oauth.transport import HeldBack, NotSent
 from tasks.policy.outcome import (
     Accepted,

@@ -15,7 +15,8 @@ from typing import Any, Literal, TypeGuard
 from urllib.parse import parse_qsl, quote, quote_plus, urlencode, urlsplit
 
 from tasks.oauth.errors import LabelNotChosen, MissingSetting, ProbeNotAllowed
-from tasks.oauth.provider import Auth, Body, Provider
+from tasks.oauth.provider import Provider
+from tasks.oauth.shapes import Auth, Body
 
 Labels = Mapping[str, str | Sequence[str]]
 Hint = Literal["refresh_token", "access_token"]

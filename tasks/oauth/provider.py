@@ -6,122 +6,51 @@ over the bundled one. docs/reference/provider-file.md lists every field.
 
 import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import timedelta
-from enum import StrEnum
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Any, ClassVar, Final, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from tasks.oauth.errors import ProviderFileError, UnknownProvider
+from tasks.oauth.fields import (
+    Address,
+    HeaderName,
+    HeaderValue,
+    Host,
+    Label,
+    PerMinute,
+    Positive,
+    Url,
+    labels_of,
+    requests_per_minute,
+)
+from tasks.oauth.fields import Path as PathInAnswer
+from tasks.oauth.notices import Notice
 from tasks.oauth.rotation import Rotation
+from tasks.oauth.rules import Rule
+from tasks.oauth.shapes import Auth, Body, Kind, Method, Presented, Reach, RevokeAuth, RevokeBody
+from tasks.oauth.token_paths import SecondTokenSet, TokenPaths
 
 BUNDLED = Path(__file__).parent / "providers"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+ADDRESSES = (
+    "authorize_url",
+    "token_url",
+    "refresh_url",
+    "revoke_url",
+    "introspect_url",
+    "api_url",
+    "confirm_url",
+)
 # What we send ourselves at the authorize endpoint: an extra parameter must not replace it.
+OURS_AT_TOKEN = frozenset(
+    {"grant_type", "code", "redirect_uri", "code_verifier", "refresh_token", "client_id", "client_secret"}
+)
 OURS = frozenset(
     {"response_type", "client_id", "redirect_uri", "scope", "state", "code_challenge", "code_challenge_method"}
 )
-MOST_PER_MINUTE = 1_000_000
-MINUTES = {"second": 1 / 60, "minute": 1.0, "hour": 60.0, "day": 1440.0}
-
-
-class Body(StrEnum):
-    """How a request to the token endpoint is written."""
-
-    JSON = "json"  # Doorkeeper and Event Temple take it; strict RFC 6749 servers do not
-    FORM = "form"  # RFC 6749 §4.1.3
-
-
-class Auth(StrEnum):
-    """How the client proves who it is (RFC 6749 §2.3.1)."""
-
-    BODY = "body"  # client_id and client_secret are members of the body
-    BASIC = "basic"  # the Authorization header, and then nothing in the body
-
-
-class Reach(StrEnum):
-    """What one revocation kills."""
-
-    TOKEN = "token"  # noqa: S105 (the pair that the token belongs to)
-    GRANT = "grant"  # everything that this user ever gave to this client, a newer consent included
-
-
-def _url(value: str) -> str:
-    """Let pass an absolute https URL, or http on loopback, that can be sent as it is written."""
-    if not value.isascii() or re.search(r"[\x00-\x20\x7f\"<>\\^`{|}]", value):
-        message = "holds characters that must be percent-encoded"
-        raise ValueError(message)
-    parts = urlsplit(value)
-    _ = parts.port  # raises ValueError where it is no port
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        message = "must be an absolute https:// URL"
-        raise ValueError(message)
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
-        message = "plain http:// is allowed on loopback only (127.0.0.0/8, ::1, localhost): use https://"
-        raise ValueError(message)
-    if parts.fragment or "@" in parts.netloc:
-        message = "must have neither a fragment nor a user name"
-        raise ValueError(message)
-    return value
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def requests_per_minute(value: object) -> object:
-    """Read `100/minute`, `5/second`, `1000/hour`, `none` or a number of requests a minute.
-
-    Raises:
-        ValueError: it is none of these.
-
-    """
-    if not isinstance(value, str):
-        return value
-    if value.strip().lower() in ("none", ""):
-        return None
-    amount, _, unit = value.partition("/")
-    try:
-        return float(amount) / MINUTES[unit.strip().lower() or "minute"]
-    except (ValueError, KeyError):
-        message = f"{value!r} is no rate: write it like 100/minute, 5/second or none"
-        raise ValueError(message) from None
-
-
-def _plausible_rate(value: float) -> float:
-    """Let pass what can be counted: intervals of microseconds, or of years, are typing errors."""
-    if not 1 / MINUTES["day"] <= value <= MOST_PER_MINUTE:
-        message = "must be between 1/day and 1000000/minute, or none"
-        raise ValueError(message)
-    return value
-
-
-def _header_name(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", value):
-        message = f"{value!r} is no header name"
-        raise ValueError(message)
-    return value
-
-
-def _header_value(value: str) -> str:
-    if not re.fullmatch(r"[\x20-\x7e]*", value):
-        message = "a header's value must be printable ASCII"
-        raise ValueError(message)
-    return value
-
-
-Url = Annotated[str, AfterValidator(_url)]
-PerMinute = Annotated[float, AfterValidator(_plausible_rate)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-HeaderName = Annotated[str, AfterValidator(_header_name)]
-HeaderValue = Annotated[str, AfterValidator(_header_value)]
 
 
 class Provider(BaseModel):
@@ -136,21 +65,44 @@ class Provider(BaseModel):
     title: str = ""
     """One line for people."""
 
-    authorize_url: Url | None = None
+    kind: Kind = Kind.CODE
+    """How a grant comes to be and is renewed: `code`, `client_credentials` or `exchange`."""
+
+    authorize_url: Address | None = None
     """Where the user is sent to consent."""
-    token_url: Url | None = None
+    token_url: Address | None = None
     """Where codes are exchanged and refresh tokens used."""
-    revoke_url: Url | None = None
+    refresh_url: Address | None = None
+    """Where refresh tokens are used, if not at `token_url`."""
+    revoke_url: Address | None = None
     """Where tokens are revoked (RFC 7009); absent: revocation is not supported."""
-    api_url: Url | None = None
+    introspect_url: Address | None = None
+    """Where a token is looked at without using it (RFC 7662)."""
+    api_url: Address | None = None
     """An address of the API that answers 401 to a dead access token and 2xx to a living one, by GET."""
-    confirm_url: Url | None = None
+    confirm_url: Address | None = None
     """Where a new access token is presented once after it was stored; useful at `on_use` only."""
+    issuer: Url | None = None
+    """Who the server says it is (RFC 8414): its `iss` in a callback must be this one (RFC 9207)."""
+    hosts: tuple[Host, ...] = ()
+    """The only hosts that are ever asked, `*.zendesk.com` or a name; needed where an address leaves a label open."""
+    private_hosts: bool = False
+    """Whether a host inside `hosts` may lie in a private range (RFC 1918, loopback and the like)."""
+    keep_from_answer: dict[Label, PathInAnswer] = Field(default_factory=dict)
+    """Labels that a token answer gives: `instance_url = "instance_url"`; the dotted path into it."""
+    keep_from_redirect: dict[Label, str] = Field(default_factory=dict)
+    """Labels that the redirect to us gives: `realm_id = "realmId"`; the name in its query."""
 
     body: Body = Body.FORM
     """How requests to the token and revocation endpoints are written: `json` or `form`."""
     auth: Auth = Auth.BODY
-    """Where the client's credentials go: `body` or `basic`."""
+    """How the client proves who it is: `body`, `basic`, `none`, `private_key_jwt` or `mtls`."""
+    jwt_audience: Url | None = None
+    """Whom a `private_key_jwt` is for; absent: the token endpoint's address."""
+    client_id_parameter: str = Field("client_id", pattern=r"^[A-Za-z_]+$")
+    """What the client's id is called in authorize URL and requests, e.g. `client_key` (TikTok)."""
+    code_parameter: str = Field("code", pattern=r"^[A-Za-z_]+$")
+    """What the code is called in the redirect to us, e.g. `spapi_oauth_code` (Amazon)."""
     basic_encoded: bool = True
     """Whether id and secret are form-encoded before Basic, as RFC 6749 §2.3.1 wants; many servers do not decode."""
     scopes: tuple[str, ...] = ()
@@ -161,21 +113,58 @@ class Provider(BaseModel):
     """Whether a code challenge is sent (RFC 7636)."""
     authorize_parameters: dict[str, str] = Field(default_factory=dict)
     """Further parameters of the authorize URL, e.g. `access_type = "offline"`."""
+    exchange_parameters: dict[str, str] = Field(default_factory=dict)
+    """Further parameters of the exchange of a code."""
+    refresh_parameters: dict[str, str] = Field(default_factory=dict)
+    """Further parameters of a refresh; never `scope`, which narrows a grant for ever at some providers."""
+    refresh_redirect_uri: bool = False
+    """Whether a refresh repeats the redirect URI (GitLab)."""
+    refresh_method: Method = Method.POST
+    """How a refresh is made: `POST`, or `GET` with everything in the query (Meta)."""
+    refresh_grant_type: str = Field("refresh_token", pattern=r"^[\x21-\x7e]+$")
+    """The `grant_type` of a refresh, e.g. `fb_exchange_token`."""
+    refresh_parameter: str = Field("refresh_token", pattern=r"^[A-Za-z_]+$")
+    """What the token is called in a refresh, e.g. `fb_exchange_token`."""
+    token_headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
+    """Headers of every request to the token, revocation and introspection endpoints, e.g. `Notion-Version`."""
     headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
     """Headers of API calls made from labels, e.g. `X-API-ORG = "{org}"`."""
 
+    token_set: TokenPaths = TokenPaths()
+    """Where a token answer says what, if not where RFC 6749 §5.1 says it."""
+    second_token_set: SecondTokenSet | None = None
+    """A second token set in the answer to a code, which becomes a grant of its own."""
+    same_token_above_seconds: Positive | None = None
+    """Above this rest of its life a refresh repeats the access token (Strava: 3600), so it is not asked before."""
+
     rotation: Rotation = Rotation.FAMILY
-    """What happens to the old refresh token: `none`, `on_use`, `grace`, `immediate` or `family`."""
+    """What happens to the old refresh token: `none`, `on_use`, `until_next_refresh`, `grace`, `immediate`, `family`."""
     grace_seconds: Positive | None = None
     """How long the old refresh token lives at `grace`."""
+    after_grace: Rotation = Rotation.FAMILY
+    """What the use of an old one does once its grace is over: as at `family` or at `immediate`."""
+    until_next_days: Positive | None = None
+    """How long it lives at most at `until_next_refresh`; absent: until the new one is used."""
     default_life_seconds: Positive = 3600
     """An access token's life where the answer has no `expires_in`."""
     idle_refresh_days: Positive = 7
     """How often a grant kept on demand is refreshed at least: half the refresh token's known life."""
+    refresh_idle_days: Positive | None = None
+    """How long a refresh token lives unused; each refresh begins it anew. An answer that tells its end counts more."""
+    consent_days: Positive | None = None
+    """How long a consent lives, however often it is refreshed (Spotify: 182)."""
     rate: Annotated[PerMinute | None, BeforeValidator(requests_per_minute)] = None
     """Requests a minute that the client may send, all kinds together; absent: no limit."""
     burst: int | None = Field(None, ge=1)
     """Requests under way at once; absent: see `allowed_burst`."""
+    rate_per_grant: Annotated[PerMinute | None, BeforeValidator(requests_per_minute)] = None
+    """Requests a minute that may be sent for one grant (Zoho: 10 in ten minutes); absent: no limit."""
+    refresh_tokens_per_user: int | None = Field(None, ge=1)
+    """How many refresh tokens a user may have with a client: one more kills the oldest (Google: 100)."""
+    remaining_header: HeaderName | None = None
+    """A header that tells how many requests are left, e.g. `X-Api-Request-Remaining`: it slows us before a 429."""
+    remaining_least: int = Field(10, ge=0)
+    """At how many left we go at half our pace."""
     retry_after_header: HeaderName = "Retry-After"
     """The header of a 429 or 503 that says how long to wait, in seconds or as a date."""
     deadline_seconds: Positive | None = None
@@ -186,19 +175,41 @@ class Provider(BaseModel):
     probe_scope: str = Field("evergrant_never_granted", pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$")
     """The scope that a probe asks for; it must never have been granted."""
     revocation: Reach = Reach.GRANT
-    """What one revocation kills: the `token`'s own pair, or the whole `grant`."""
+    """What one revocation kills: the `token`'s own pair, the `refresh` token alone, or the whole `grant`."""
     revoke_hint: bool = True
     """Whether a revocation sends `token_type_hint` (RFC 7009 §2.1)."""
+    revoke_method: Method = Method.POST
+    """How a revocation is made: `POST`, `DELETE`, `GET` or `PUT`."""
+    revoke_body: RevokeBody | None = None
+    """Where its members go: `json`, `form`, `query` or `none`; absent: as `body`."""
+    revoke_auth: RevokeAuth = RevokeAuth.CLIENT
+    """Who it is from: `client` (as `auth`), `basic`, `body`, `bearer`, `secret` or `none`."""
+    revoke_token: Presented = Presented.REFRESH
+    """Which token it names: `refresh`, `access` or `neither`. The address may hold it as `{token}`."""
+    revoke_parameter: str = Field("token", pattern=r"^[A-Za-z_]+$")
+    """What the token is called in it."""
+    revoke_parameters: dict[str, str] = Field(default_factory=dict)
+    """Further members, which may name labels and `{client_id}`, e.g. `stripe_user_id = "{stripe_user_id}"`."""
+
+    answers: tuple[Rule, ...] = ()
+    """What the provider's own words mean, as `[[answers]]`; the first that fits speaks."""
+    notices: tuple[Notice, ...] = ()
+    """What the provider tells us by itself, as `[[notices]]`."""
+    facts: dict[str, str] = Field(default_factory=dict)
+    """Where a field's value comes from: `rotation = "documented 2026-11-28 https://…"`."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.rotation is Rotation.GRACE and self.grace_seconds is None:
-            message = 'rotation "grace" needs grace_seconds'
-            raise ValueError(message)
-        if taken := OURS & self.authorize_parameters.keys():
-            message = f"authorize_parameters must not set {', '.join(sorted(taken))}"
-            raise ValueError(message)
+        problem = next((told for check in CHECKS if (told := check(self)) is not None), None)
+        if problem is not None:
+            raise ValueError(problem)
         return self
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Every address that is ever asked, or that a user is sent to, by its field."""
+        named = {field: getattr(self, field) for field in ADDRESSES}
+        return {field: url for field, url in named.items() if url is not None}
 
     @property
     def grace(self) -> timedelta | None:
@@ -240,6 +251,54 @@ class Provider(BaseModel):
             raise ProviderFileError(where, [_reason(e) for e in error.errors()]) from None
 
 
+def _grace_without_seconds(provider: Provider) -> str | None:
+    bare = provider.rotation is Rotation.GRACE and provider.grace_seconds is None
+    return 'rotation "grace" needs grace_seconds' if bare else None
+
+
+def _strange_end_of_grace(provider: Provider) -> str | None:
+    known = provider.after_grace in (Rotation.FAMILY, Rotation.IMMEDIATE)
+    return None if known else 'after_grace must be "family" or "immediate"'
+
+
+def _parameters_of_ours(provider: Provider) -> str | None:
+    sent = {
+        "authorize_parameters": OURS,
+        "exchange_parameters": OURS_AT_TOKEN,
+        "refresh_parameters": OURS_AT_TOKEN | {"scope"},
+    }
+    for field, ours in sent.items():
+        if taken := ours & getattr(provider, field).keys():
+            return f"{field} must not set {', '.join(sorted(taken))}"
+    return None
+
+
+def _open_without_fence(provider: Provider) -> str | None:
+    """A label is what a user or the provider said: without a fence it could lead our secret anywhere."""
+    for field, url in provider.addresses.items():
+        if not provider.hosts and "{" in url.partition("://")[2].partition("/")[0] + url[:1]:
+            return f'{field} leaves a label open in its host: add hosts, e.g. hosts = ["*.example.com"]'
+    return None
+
+
+def _label_in_authorize_host_of_answer(provider: Provider) -> str | None:
+    """The first answer comes after the user was sent there, and after the code was exchanged."""
+    late = provider.keep_from_answer.keys()
+    for field in ("authorize_url", "token_url"):
+        if opened := [label for label in labels_of(provider.addresses.get(field, "")) if label in late]:
+            return f"{field} needs {opened[0]}, which only its answer gives: take a label, or refresh_url"
+    return None
+
+
+CHECKS: Final[tuple[Callable[[Provider], str | None], ...]] = (
+    _grace_without_seconds,
+    _strange_end_of_grace,
+    _parameters_of_ours,
+    _open_without_fence,
+    _label_in_authorize_host_of_answer,
+)
+
+
 def _reason(error: Any) -> str:
     field = ".".join(str(part) for part in error["loc"])
     text = error["msg"].removeprefix("Value error, ")
@@ -270,27 +329,3 @@ def load(name: str, *, folder: Path) -> Provider:
     if "name" in values:
         raise ProviderFileError(str(path), ["name: the file's own name is the provider's name"])
     return Provider.checked(str(path), values | {"name": name})
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptTimes:
-    """How long one attempt may take, and how long it is left alone."""
-
-    deadline: timedelta
-    lease: timedelta
-
-
-def attempt_times(
-    provider: Provider, *, deadline: timedelta, lease: timedelta, slack: timedelta = timedelta(seconds=2)
-) -> AttemptTimes:
-    """Derive the HTTP deadline and the attempt lease from the provider and the process's defaults.
-
-    A provider's own deadline keeps the defaults' proportion of lease to deadline. With a grace of s seconds the
-    deadline is at most s/4 and the lease at most s/2, so that one repeat ends inside s. The lease
-    is always longer than deadline and slack together; a short grace shortens the slack.
-    """
-    own = timedelta(seconds=provider.deadline_seconds) if provider.deadline_seconds else deadline
-    left_alone = max(lease * (own / deadline), own + slack + timedelta(seconds=1))
-    if provider.grace is None:
-        return AttemptTimes(own, left_alone)
-    return AttemptTimes(min(own, provider.grace / 4), min(left_alone, provider.grace / 2))

@@ -12,6 +12,7 @@ class Rotation(StrEnum):
 
     NONE = "none"  # it stays
     ON_USE = "on_use"  # it lives until the access token of its direct successor is first used
+    UNTIL_NEXT_REFRESH = "until_next_refresh"  # it lives until the new refresh token is first used
     GRACE = "grace"  # it lives `grace_seconds`
     IMMEDIATE = "immediate"  # it dies at once
     FAMILY = "family"  # it dies, and using it again kills the winner's tokens too

@@ -47,6 +47,7 @@ class RotationFinding(StrEnum):
 
     NONE = "none"
     ON_USE = "on_use"
+    UNTIL_NEXT_REFRESH = "until_next_refresh"
     GRACE = "grace"
     IMMEDIATE = "immediate"
     FAMILY = "family"

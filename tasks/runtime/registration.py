@@ -7,8 +7,9 @@ import settings as configuration
 from models.client import Known
 from models.sealing.vault import Vault
 from tasks.oauth import provider as providers
+from tasks.oauth.attempt_times import AttemptTimes, attempt_times
 from tasks.oauth.messages import Registration
-from tasks.oauth.provider import AttemptTimes, Provider, attempt_times
+from tasks.oauth.provider import Provider
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ from models.states.event import EventType
 from models.states.grant import GrantStatus
 from tasks.journal import Entry
 from tasks.oauth.messages import TokenSet, read_token_answer
-from tasks.oauth.provider import Provider, Reach
+from tasks.oauth.provider import Provider
+from tasks.oauth.shapes import Reach
 from tasks.policy import timing
 from tasks.runtime.registration import Registered
 from tasks.runtime.runtime import Runtime

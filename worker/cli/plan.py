@@ -114,7 +114,7 @@ def _overrides(supposed: dict[str, Any]) -> dict[str, Any]:
         Failure: the rate or the life cannot be used.
 
     """
-    from tasks.oauth.provider import requests_per_minute
+    from tasks.oauth.fields import requests_per_minute
 
     said: dict[str, Any] = {}
     if supposed["rate"] is not None:

@@ -10,8 +10,8 @@ import click
 import pytest
 
 from simulator.server import DEFAULT_PORT
-from tasks.oauth.provider import Auth, Body
 from tasks.oauth.rotation import Rotation
+from tasks.oauth.shapes import Auth, Body
 from tests.unit.cli.walking import every_command
 from worker.cli import cli, run, simulator
 from worker.cli.clients import options

@@ -4,9 +4,11 @@ from pathlib import Path
 import pytest
 
 from tasks.oauth import provider as providers
+from tasks.oauth.attempt_times import attempt_times
 from tasks.oauth.errors import ProviderFileError, UnknownProvider
-from tasks.oauth.provider import Auth, Body, Provider, Reach, attempt_times, load, names
+from tasks.oauth.provider import Provider, load, names
 from tasks.oauth.rotation import Rotation
+from tasks.oauth.shapes import Auth, Body, Reach
 
 BUNDLED = ["doorkeeper", "event-temple", "generic", "simulator"]
 SECOND = timedelta(seconds=1)

@@ -17,8 +17,9 @@ from models.sealing.vault import KeyRing, Vault
 from models.settlement import Ended, LockedGrant
 from models.suspects import Surroundings
 from settings import Settings
+from tasks.oauth.attempt_times import AttemptTimes
 from tasks.oauth.messages import Registration, TokenSet
-from tasks.oauth.provider import AttemptTimes, Provider
+from tasks.oauth.provider import Provider
 from tasks.oauth.transport import Answer, HeldBack, NotSent, Response, Silence
 from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown
 from tasks.policy.valve import Sign

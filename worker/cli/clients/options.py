@@ -7,9 +7,9 @@ import click
 from worker.cli.arguments import Duration
 
 # Of tasks/oauth/provider.py, whose import would cost every completion the time of pydantic; a test compares.
-ROTATIONS = ("none", "on_use", "grace", "immediate", "family")
+ROTATIONS = ("none", "on_use", "until_next_refresh", "grace", "immediate", "family")
 BODIES = ("json", "form")
-AUTHS = ("body", "basic")
+AUTHS = ("body", "basic", "none", "private_key_jwt", "mtls")
 
 OPTIONS = (
     click.option("--client-id", help="The id that the provider gave us."),

@@ -21,6 +21,7 @@ QUESTION = (
 TOLD = {
     RotationFinding.NONE: "the refresh token stays as it is",
     RotationFinding.ON_USE: "the old refresh token lives until the access token of its successor is used",
+    RotationFinding.UNTIL_NEXT_REFRESH: "the old refresh token lives until its successor is used to refresh",
     RotationFinding.GRACE: "the old refresh token lives on for a while",
     RotationFinding.IMMEDIATE: "the old refresh token dies at once, and its successor does not mind a repeat",
     RotationFinding.FAMILY: "the old refresh token dies at once, and using it again kills its successor, too",

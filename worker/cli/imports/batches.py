@@ -17,7 +17,8 @@ from models.bulk_import import Incoming
 from models.sealing.vault import Vault
 from models.states.client import Keep
 from models.states.grant import GrantStatus
-from tasks.oauth.provider import Provider, Reach
+from tasks.oauth.provider import Provider
+from tasks.oauth.shapes import Reach
 from tasks.policy import timing
 from worker.cli import session
 from worker.cli.imports.lines import Bad, Offered
