@@ -11,7 +11,7 @@ from tests.acceptance.programs import ROOT, Running
 from tests.acceptance.providers import simulated
 from tests.acceptance.releases import checked_out, has_history
 
-GRANTS = 60
+GRANTS = 300
 LIFETIME = 16.0
 
 
