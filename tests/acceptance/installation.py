@@ -36,8 +36,15 @@ class Installation:
         self._numbers = itertools.count(1)
 
     @classmethod
-    def made(cls, folder: Path, *, database_url: str, broker_url: str, root: Path = ROOT, **settings: str) -> Self:
+    def made(cls, folder: Path, *, database_url: str, broker_url: str, **settings: str) -> Self:
         """Make one on servers that belong to somebody else, with key rings of its own."""
+        new = cls.prepared(folder, database_url=database_url, broker_url=broker_url, **settings)
+        new.command("db", "upgrade")
+        return new
+
+    @classmethod
+    def prepared(cls, folder: Path, *, database_url: str, broker_url: str, **settings: str) -> Self:
+        """The same, whose database is empty still."""
         (folder / "home").mkdir(mode=0o700, parents=True)
         env = {
             "EVERGRANT_DATABASE_URL": database_url,
@@ -51,9 +58,7 @@ class Installation:
             file.touch(mode=0o600)
             file.write_text(KeyRing.generate_line(f"{ring}-1") + "\n", encoding="utf-8")
             env[f"EVERGRANT_{ring.upper()}_TOKEN_KEYS_FILE"] = str(file)
-        new = cls(folder, database_url=database_url, vault=vault_of(**files), env=env, root=root)
-        new.command("db", "upgrade")
-        return new
+        return cls(folder, database_url=database_url, vault=vault_of(**files), env=env)
 
     def by(self, root: Path) -> "Installation":
         """The same installation, worked by another checkout."""

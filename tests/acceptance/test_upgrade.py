@@ -7,7 +7,7 @@ import pytest
 from tests.acceptance.conftest import QUICK
 from tests.acceptance.installation import Installation
 from tests.acceptance.keeping import Disturbance, keep
-from tests.acceptance.programs import ROOT, Running
+from tests.acceptance.programs import Running
 from tests.acceptance.providers import simulated
 from tests.acceptance.releases import checked_out, has_history
 
@@ -19,14 +19,11 @@ LIFETIME = 16.0
 def test_a_rolling_upgrade_loses_nothing_and_lets_nothing_lapse(
     tmp_path: Path, empty_postgres_url: str, broker_url: str
 ) -> None:
-    before = Installation.made(
-        tmp_path / "installation",
-        database_url=empty_postgres_url,
-        broker_url=broker_url,
-        root=checked_out(tmp_path / "last-release"),
-        **QUICK,
+    after = Installation.prepared(
+        tmp_path / "installation", database_url=empty_postgres_url, broker_url=broker_url, **QUICK
     )
-    after = before.by(ROOT)
+    before = after.by(checked_out(tmp_path / "last-release"))
+    before.command("db", "upgrade")
     try:
         with simulated("immediate", lifetime=LIFETIME) as provider:
             worker, beat = before.worker(), before.beat()
