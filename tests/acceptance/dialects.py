@@ -8,8 +8,6 @@ answer that means something else is said to everybody for a while, and then no m
 """
 
 import json
-import sys
-import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -23,7 +21,7 @@ import click
 
 from simulator.launch import simulator_thread
 from tests.acceptance.installation import Installation
-from tests.acceptance.one_machine import OneMachine
+from tests.acceptance.long_form import judged, machine_for
 from tests.acceptance.providers import Simulated
 from tests.polling import eventually
 
@@ -261,19 +259,12 @@ def main(*, means: tuple[str, ...], only: tuple[str, ...], grants: int, lifetime
     words = chosen(means, only)
     course = Course(lifetime, grants, watched=60 * minutes, trouble=20)
     faults: list[str] = []
-    for number, part in enumerate(_parts(words, FLEETS_AT_ONCE // 2)):
-        folder = Path(tempfile.mkdtemp(prefix=f"evergrant-dialects-{number}-"))
-        machine = OneMachine.up(folder / "one-machine")
-        try:
+    for part in _parts(words, FLEETS_AT_ONCE // 2):
+        with machine_for("dialects") as machine:
             for fleet in run(machine, part, course):
                 click.echo(f"{fleet.name}: {fleet.told()}")
                 faults += fleet.faults(lifetime=lifetime)
-        finally:
-            machine.close()
-    for fault in faults:
-        click.echo(f"NOT AS PROMISED: {fault}")
-    click.echo(f"{len(words)} answers, {len(faults)} faults")
-    sys.exit(1 if faults else 0)
+    judged(f"{len(words)} answers, {len(faults)} faults", faults)
 
 
 if __name__ == "__main__":
