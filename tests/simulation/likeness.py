@@ -12,7 +12,7 @@ PREFIX = "like:"
 LONGEST_LIFE = 12 * 3600.0  # s; a life of weeks would play years for a few refreshes
 # What the file says that an episode takes over; addresses are the simulation's own.
 TAKEN = (
-    *("rotation", "grace_seconds", "after_grace", "until_next_days", "body", "answers", "token_set", "probe"),
+    *("rotation", "grace_seconds", "after_grace", "until_next_days", "answers", "token_set", "probe"),
     *("revocation", "default_life_seconds", "same_token_above_seconds", "refresh_idle_days", "consent_days"),
 )
 MAY_LOSE = ("immediate", "family")
