@@ -11,6 +11,7 @@ PROJECT = Path(__file__).resolve().parents[3]
 HUSHING = {"prepared", "vault", "opened"}  # each reads the settings, and hushes what has been imported by then
 SILENT = (
     "tasks.oauth.fields",
+    "tasks.oauth.facts",
     "tasks.oauth.provider",
     "tasks.oauth.rotation",
     "tasks.policy.plan",

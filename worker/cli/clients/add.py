@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     """,
 )
 @click.argument("name")
-@click.option("--provider", required=True, help="One of `evergrant providers list`.")
+@click.option("--provider", required=True, help="One of `evergrant providers list --all`.")
 @secret_option
 @described
 @json_option
