@@ -29,9 +29,10 @@ from tasks.oauth.fields import (
 from tasks.oauth.fields import Path as PathInAnswer
 from tasks.oauth.notices import Notice
 from tasks.oauth.rotation import Rotation
-from tasks.oauth.rules import Rule
+from tasks.oauth.rules import Asked, Rule
 from tasks.oauth.shapes import Auth, Body, Kind, Method, Presented, Reach, RevokeAuth, RevokeBody
 from tasks.oauth.token_paths import SecondTokenSet, TokenPaths
+from tasks.oauth.words import never_heard
 
 BUNDLED = Path(__file__).parent / "providers"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -290,12 +291,28 @@ def _label_in_authorize_host_of_answer(provider: Provider) -> str | None:
     return None
 
 
+def _rules_never_heard(provider: Provider) -> str | None:
+    return next(iter(never_heard(provider.answers)), None)
+
+
+def _rules_for_token_sets(provider: Provider) -> str | None:
+    """A 2xx with a token set is read before any rule is asked."""
+    for place, rule in enumerate(provider.answers, 1):
+        held = [path for path in provider.token_set.access_token if rule.where.get(path)]
+        in_success = rule.status and all(str(each).startswith("2") for each in rule.status)
+        if held and in_success and rule.to in (Asked.REFRESH, Asked.CODE):
+            return f"answers.{place}: a 2xx with {held[0]} is a token set, and no rule is asked of one: leave it out"
+    return None
+
+
 CHECKS: Final[tuple[Callable[[Provider], str | None], ...]] = (
     _grace_without_seconds,
     _strange_end_of_grace,
     _parameters_of_ours,
     _open_without_fence,
     _label_in_authorize_host_of_answer,
+    _rules_never_heard,
+    _rules_for_token_sets,
 )
 
 

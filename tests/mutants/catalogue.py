@@ -23,7 +23,7 @@ REFRESHED_BEFORE = "        and (g.refreshed_at is null"
 
 FORMER_AT_FAMILY = (
     "\n        and (c.rotation not in ('grace', 'family')"
-    " or s.asked_at > s.suspect_at and s.last_error_code = 'invalid_grant')"
+    ' or s.asked_at > s.suspect_at and {of("s", TOKEN_WAS_REFUSED)})'
 )
 
 REVOCATION_AT_START = """    where g.status = cast(:status as text) and (
@@ -118,7 +118,7 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(
                 "tasks/settling/settle.py",
                 "holders = [arrived for arrived in group if arrived.may_hold_tokens and not arrived.journaled]",
-                "read = read_all(group, {})\n"
+                "read = read_all(group, lambda _: {}, runtime.vault)\n"
                 "    holders = [each for each, end in zip(group, read, strict=True) if isinstance(end, Refreshed)]",
             ),
         ),
