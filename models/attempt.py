@@ -13,8 +13,8 @@ from models.predicates import (
     A_JOURNAL_IS_UNDRAINED,
     DATABASE_IS_FIT,
     END_IS_ASKED_FOR,
-    TOKEN_WAS_REFUSED,
     REJECTION_IS_REPORTED,
+    TOKEN_WAS_REFUSED,
     of,
 )
 from models.rows import made_of

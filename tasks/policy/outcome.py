@@ -54,7 +54,7 @@ class NotNow(RequestEnd):
 
 @dataclass(frozen=True, slots=True)
 class Refused(RequestEnd):
-    """The provider says that the refresh token is invalid (RFC 6749 §5.2); where a rule does: what it means, and why."""
+    """The provider says that the refresh token is invalid (RFC 6749 §5.2), or a rule does: what it means, and why."""
 
     code: str = "invalid_grant"
     http_status: int | None = HTTPStatus.BAD_REQUEST

@@ -82,7 +82,9 @@ def test_no_text_repeats_a_secret_of_the_request(body: Any) -> None:
     assert TOKEN[:9] not in f"{told.code} {told.description}".lower()
 
 
-@pytest.mark.parametrize("text", ["Zk3xF9Qm2LbT7vW1sYc8", "1234567", "a1b2c3", "x" * 51, "ya29.a0AfH6", "two words", ""])
+@pytest.mark.parametrize(
+    "text", ["Zk3xF9Qm2LbT7vW1sYc8", "1234567", "a1b2c3", "x" * 51, "ya29.a0AfH6", "two words", ""]
+)
 def test_a_word_that_may_be_a_token_that_we_never_sent_is_not_repeated_either(text: str) -> None:
     assert error_answer({"error": text or None, "code": text}, ()).code == "unrecognised"
 

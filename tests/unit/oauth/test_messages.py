@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.oauth import messages
-from tasks.oauth.errors import LabelNotChosen, MissingSetting, ProbeNotAllowed
 from tasks.oauth.error_answers import ErrorAnswer
+from tasks.oauth.errors import LabelNotChosen, MissingSetting, ProbeNotAllowed
 from tasks.oauth.messages import Registration, Request, TokenSet, Unreadable, read_token_answer
 from tasks.oauth.provider import Provider
 
