@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import Callable
 from datetime import timedelta
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Self
 
@@ -317,9 +318,20 @@ CHECKS: Final[tuple[Callable[[Provider], str | None], ...]] = (
 
 
 def _reason(error: Any) -> str:
-    field = ".".join(str(part) for part in error["loc"])
+    """A problem in a sentence that names its field; of a list the first place is 1, as rules are numbered."""
+    field = ".".join(str(part + 1) if isinstance(part, int) else part for part in error["loc"])
     text = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        text = _no_such_field(error["loc"])
+    elif error["type"] == "missing":
+        text = "is needed: write it"
     return f"{field}: {text}" if field else text
+
+
+def _no_such_field(place: tuple[str | int, ...]) -> str:
+    known = Rule.model_fields if place[0] == "answers" else Provider.model_fields
+    meant = get_close_matches(str(place[-1]), known, 1) if len(place) == 1 or place[0] == "answers" else []
+    return f"there is no such field: {f'write {meant[0]}' if meant else 'leave it out'}"
 
 
 def names(*, folder: Path) -> list[str]:
@@ -338,11 +350,25 @@ def load(name: str, *, folder: Path) -> Provider:
     """
     if name not in names(folder=folder):
         raise UnknownProvider(name, names(folder=folder))
-    path = next(p for place in (folder, BUNDLED) if (p := place / f"{name}.toml").is_file())
+    return read(next(p for place in (folder, BUNDLED) if (p := place / f"{name}.toml").is_file()))
+
+
+def read(path: Path) -> Provider:
+    """Read one provider file, wherever it lies.
+
+    Raises:
+        ProviderFileError: the file cannot be read or used.
+
+    """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise ProviderFileError(str(path), [f"cannot be read: {error.strerror}"]) from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ProviderFileError(str(path), [str(error)]) from None
     if "name" in values:
         raise ProviderFileError(str(path), ["name: the file's own name is the provider's name"])
-    return Provider.checked(str(path), values | {"name": name})
+    if path.suffix != ".toml" or not NAME.fullmatch(path.stem):
+        told = "its name is the provider's: call it like acme.toml, in small letters, digits, - and _"
+        raise ProviderFileError(str(path), [told])
+    return Provider.checked(str(path), values | {"name": path.stem})
