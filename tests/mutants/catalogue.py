@@ -279,6 +279,70 @@ MUTANTS: tuple[Mutant, ...] = (
         (Edit("models/attempt.py", "    and g.due_at > clock.at\n", ""),),
     ),
     Mutant(
+        "rules_before_the_token_set",
+        "a rule of the provider's file is asked before anybody has looked for a token set",
+        (BARE, f"{POLICY}/test_answers_by_rule.py", "-k", "a_token_set"),
+        (Edit("tasks/policy/outcome.py", "        if isinstance(told, Refreshed):\n            return told\n", ""),),
+    ),
+    Mutant(
+        "word_believed_unproven",
+        "a word for dead makes a suspect, though nothing has succeeded under these credentials",
+        (BARE, f"{POLICY}/test_answers_by_rule.py", "-k", "never_succeeded"),
+        (
+            Edit(
+                "tasks/policy/outcome.py",
+                "Means.DEAD | Means.CONSENT as means if proven:",
+                "Means.DEAD | Means.CONSENT as means:",
+            ),
+        ),
+    ),
+    Mutant(
+        "race_is_a_refusal",
+        "what a rule calls a race is a refusal of the token all the same",
+        (f"{INTEGRATION}/test_answers_by_rule.py", "-k", "race"),
+        (
+            Edit(
+                "tasks/policy/outcome.py",
+                "            return Race(code, status, rule=told)\n",
+                "            return Refused(code, status, rule=told)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "former_after_any_refusal",
+        "at family a former token is presented by the code alone, whatever a rule says that it means",
+        (f"{INTEGRATION}/test_answers_by_rule.py", "-k", "former"),
+        (
+            Edit(
+                "models/predicates.py",
+                "            when g.last_error_rule is null then g.last_error_code = 'invalid_grant'\n",
+                "            when true then g.last_error_code = 'invalid_grant'\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "secrets_not_hidden",
+        "who reads an answer is not told what was sent",
+        (f"{INTEGRATION}/test_answers_by_rule.py", "-k", "repeats_the_token"),
+        (
+            Edit(
+                "tasks/settling/decide.py", "            hide=SecretsSent(arrived, vault),\n", "            hide=(),\n"
+            ),
+        ),
+    ),
+    Mutant(
+        "throttled_grant_shuts_the_valve",
+        "a limit of one grant stops all of its client",
+        (f"{INTEGRATION}/test_answers_by_rule.py", "-k", "waits_alone"),
+        (
+            Edit(
+                "tasks/policy/outcome.py",
+                "                return GrantThrottled(code, status, wait, rule=told)\n",
+                "                return NotNow(code, status, wait, rule=told)\n",
+            ),
+        ),
+    ),
+    Mutant(
         "every_refusal_is_ours",
         "each refusal that nobody understands is a bad end, and three in a row shut the valve",
         (f"{INTEGRATION}/test_refusals.py", "-k", "fifth_that_dies"),
