@@ -16,7 +16,17 @@ from models.database import transaction
 from tasks import refresh
 from tasks.oauth import messages
 from tasks.oauth.transport import Answer, HeldBack, NotSent
-from tasks.policy.outcome import Finding, NotNow, NotUnderstood, Refreshed, Refused, Unknown, probed
+from tasks.policy.outcome import (
+    Finding,
+    GrantThrottled,
+    NotNow,
+    NotUnderstood,
+    Race,
+    Refreshed,
+    Refused,
+    Unknown,
+    probed,
+)
 from tasks.policy.valve import USABLE_SHARE
 from tasks.runtime import clock, retry
 from tasks.runtime.attempt import Arrived, Attempt
@@ -63,11 +73,11 @@ def _carry_out(runtime: Runtime, attempt: Attempt, was_due_in: timedelta) -> Fin
         refresh.give_back([(job.grant_id, job.claim_no, was_due_in)])
         raise
     arrived = Arrived(attempt, answer, clock.wall())
-    end = read(arrived, proven=True)
+    end = read(arrived, proven=True, vault=runtime.vault)
     match end:
         case Refreshed() | Unknown() | NotNow() | NotUnderstood(unknown=True):
             settle(runtime, [arrived])
-        case HeldBack() | NotSent() | Refused() | NotUnderstood():
+        case HeldBack() | NotSent() | Refused() | NotUnderstood() | GrantThrottled() | Race():
             refresh.give_back([(job.grant_id, job.claim_no, was_due_in)])
         case _:
             assert_never(end)
