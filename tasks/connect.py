@@ -164,6 +164,8 @@ def finish(
         proven=registered.known.proven,
         wall_clock=received_at,
         retry_after_header=registered.provider.retry_after_header,
+        paths=registered.provider.token_set,
+        second=registered.provider.second_token_set,
     )
     stored = _settle(runtime, registered, begun, end, started_at=started_at, who=who, patience=patience)
     if position is not None:

@@ -19,7 +19,8 @@ from enum import Enum, StrEnum
 from http import HTTPStatus
 from typing import Final, assert_never
 
-from tasks.oauth.messages import ErrorAnswer, TokenSet, read_token_answer
+from tasks.oauth.token_answer import ErrorAnswer, TokenSet, read_token_answer
+from tasks.oauth.token_paths import RFC, SecondTokenSet, TokenPaths
 from tasks.oauth.transport import SUCCESS, Answer, HeldBack, NotSent, RequestEnd, Response, Silence
 
 RETRY_AFTER: Final = "Retry-After"
@@ -105,7 +106,13 @@ Outcome = Refreshed | HeldBack | NotSent | NotNow | Refused | NotUnderstood | Un
 
 
 def outcome(  # noqa: PLR0911  # one a row of the table
-    answer: Answer, *, proven: bool, wall_clock: datetime, retry_after_header: str = RETRY_AFTER
+    answer: Answer,
+    *,
+    proven: bool,
+    wall_clock: datetime,
+    retry_after_header: str = RETRY_AFTER,
+    paths: TokenPaths = RFC,
+    second: SecondTokenSet | None = None,
 ) -> Outcome:
     """Read an answer of the token endpoint.
 
@@ -114,6 +121,8 @@ def outcome(  # noqa: PLR0911  # one a row of the table
         proven: whether anything ever succeeded under the present credentials.
         wall_clock: for a Retry-After that is a date, where the answer itself has no Date.
         retry_after_header: as the provider file calls it.
+        paths: where it says that a token set is.
+        second: and a second one of the same consent.
 
     """
     match answer:
@@ -125,7 +134,7 @@ def outcome(  # noqa: PLR0911  # one a row of the table
         case Silence(code=code, status=status):
             return Unknown(code, status)
         case Response(may_hold_tokens=True):
-            return _success(answer)
+            return _success(answer, paths, second)
         case Response(status=HTTPStatus.TOO_MANY_REQUESTS | HTTPStatus.SERVICE_UNAVAILABLE as status):
             unknown = status == HTTPStatus.SERVICE_UNAVAILABLE
             wait = retry_after(answer.headers, wall_clock, header=retry_after_header)
@@ -191,8 +200,8 @@ def presented(answer: Answer) -> Life:
             return Life.UNTOLD
 
 
-def _success(response: Response) -> Outcome:
-    match read_token_answer(response.body):
+def _success(response: Response, paths: TokenPaths, second: SecondTokenSet | None) -> Outcome:
+    match read_token_answer(response.body, paths=paths, second=second):
         case TokenSet() as token_set:
             return Refreshed(token_set=token_set, http_status=response.status)
         case ErrorAnswer(code=code):

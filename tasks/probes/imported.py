@@ -14,7 +14,7 @@ from models import client as clients
 from models.database import transaction
 from tasks.journal import JournalBroken, Position
 from tasks.oauth import messages
-from tasks.oauth.messages import TokenSet
+from tasks.oauth.token_answer import TokenSet
 from tasks.oauth.transport import Answer, Response
 from tasks.policy.outcome import ABOUT_THE_TOKEN, Finding, NotUnderstood, Outcome, Refreshed, outcome, probed
 from tasks.policy.valve import USABLE_SHARE, Result, Sign
@@ -121,8 +121,14 @@ class ImportedTokenProbe:
         return timedelta(0) if rate is None else min(timedelta(minutes=1) / (rate * USABLE_SHARE), SLOT_PATIENCE)
 
     def _read(self, answer: Answer) -> Outcome:
-        header = self.registered.provider.retry_after_header
-        return outcome(answer, proven=True, wall_clock=clock.wall(), retry_after_header=header)
+        provider = self.registered.provider
+        return outcome(
+            answer,
+            proven=True,
+            wall_clock=clock.wall(),
+            retry_after_header=provider.retry_after_header,
+            paths=provider.token_set,
+        )
 
     def _feed(self, end: Outcome, finding: Finding, started_at: datetime) -> None:
         """Tell the client's valve how a question ended.

@@ -7,7 +7,7 @@ otherwise                    a new row
 """
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 import structlog
@@ -23,12 +23,13 @@ from models.states.dead_letter import LetterKind, Resolution
 from models.states.event import EventType
 from models.states.grant import GrantStatus
 from tasks.journal import Entry
-from tasks.oauth.messages import TokenSet, read_token_answer
 from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Reach
-from tasks.policy import timing
+from tasks.oauth.token_answer import TokenAnswer, TokenSet, read_token_answer
+from tasks.policy.ends import ends
 from tasks.runtime.registration import Registered
 from tasks.runtime.runtime import Runtime
+from tasks.settling.strange import tell_once
 
 log = structlog.get_logger()
 
@@ -137,6 +138,11 @@ def make_missing(connection: Connection, runtime: Runtime, entry: Entry) -> str 
     return "refused" if stored is None else stored.how
 
 
+def read(entry: Entry, provider: Provider) -> TokenAnswer:
+    """What a journaled answer says, at the places that its client's provider file names."""
+    return read_token_answer(entry.body, paths=provider.token_set, second=provider.second_token_set)
+
+
 def replay(connection: Connection, entry: Entry, registered: Registered, *, vault: Vault) -> StoredConsent | None:
     """Store the consent that a journaled answer tells of; None where it holds no token set that can be kept.
 
@@ -144,7 +150,7 @@ def replay(connection: Connection, entry: Entry, registered: Registered, *, vaul
     commits that are missing. Journals come in any order: a consent that was replaced since is on its way to the end.
     An entry whose pair another ref holds, or that has no refresh token, was refused to the user's face already.
     """
-    token_set = read_token_answer(entry.body)
+    token_set = read(entry, registered.provider)
     if not isinstance(token_set, TokenSet):
         return None
     given = Consent(
@@ -182,15 +188,16 @@ def _new_row(
 
 def _row(given: Consent, old: LiveRow | None, refresh_token: str, provider: Provider, vault: Vault) -> NewGrant:
     token_set, grant_id = given.token_set, given.grant_id
-    life = timing.life(token_set.expires_in, default=timedelta(seconds=provider.default_life_seconds))
     keep = old.keep if old else None
-    due = timing.next_due(
-        given.started_at,
-        life,
-        grant_id,
+    reckoned = ends(
+        token_set,
+        provider,
+        grant_id=grant_id,
+        started_at=given.started_at,
         on_demand=(keep or given.registered.known.keep) == Keep.ON_DEMAND,
-        idle_days=provider.idle_refresh_days,
     )
+    for each in reckoned.strange:
+        tell_once(given.registered.known.id, provider.name, each)
     return NewGrant(
         id=grant_id,
         ref=given.ref,
@@ -202,9 +209,11 @@ def _row(given: Consent, old: LiveRow | None, refresh_token: str, provider: Prov
         sealed_refresh_token=vault.seal(refresh_token, table="grants", row_id=grant_id, purpose="refresh"),
         sealed_access_token=vault.seal(token_set.access_token, table="grants", row_id=grant_id, purpose="access"),
         refresh_fingerprint=vault.fingerprint(refresh_token),
-        access_expires_at=given.started_at + life,
-        life=life,
-        due_at=due,
+        access_expires_at=given.started_at + reckoned.life,
+        life=reckoned.life,
+        due_at=reckoned.due_at,
+        refresh_expires_at=reckoned.refresh_expires_at,
+        consent_expires_at=reckoned.consent_expires_at,
         refreshed_at=given.started_at,
         credentials_no=given.registered.known.credentials_no,
         created_at=given.started_at,

@@ -17,8 +17,8 @@ from models import settlement
 from models.database import transaction
 from tasks import journal
 from tasks.journal import Entry, Kept, Position, Replayed
-from tasks.oauth.messages import TokenSet, read_token_answer
 from tasks.oauth.provider import Provider
+from tasks.oauth.token_answer import TokenSet
 from tasks.runtime import clock, retry
 from tasks.runtime.attempt import Asked
 from tasks.runtime.registration import resolve
@@ -81,20 +81,19 @@ def replay(runtime: Runtime, kept: Sequence[Kept]) -> list[Position]:
 
 
 def _replay(runtime: Runtime, kept: Sequence[Kept]) -> list[Position]:
-    token_sets = [(item, read_token_answer(item.entry.body)) for item in kept]
-    done = [item.position for item, answer in token_sets if not isinstance(answer, TokenSet)]
+    done: list[Position] = []
     with transaction() as connection:
         held = settlement.lock(connection, [UUID(item.entry.grant_id) for item in kept])
         known = clients.known(connection, [row.client_id for row in held.values()])
         decider = Decider(runtime.vault, runtime.settings, held, {}, {})
-        for item, answer in token_sets:
+        for item in kept:
             row = held.get(UUID(item.entry.grant_id))
-            if not isinstance(answer, TokenSet):
-                continue
             if row is not None:
                 client = known[row.client_id]
                 provider = resolve(client.provider, client.overrides, runtime.settings)
-                decider.token_set(_asked(item.entry, provider), row, answer, settled_before=item.settled)
+                answer = consent.read(item.entry, provider)
+                if isinstance(answer, TokenSet):
+                    decider.token_set(_asked(item.entry, provider), row, answer, settled_before=item.settled)
                 done.append(item.position)
             elif consent.make_missing(connection, runtime, item.entry) is not None:
                 done.append(item.position)
