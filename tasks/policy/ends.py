@@ -118,7 +118,7 @@ def _fixed_end(refresh_end: datetime | None, started_at: datetime, before: Befor
     if before is None or refresh_end is None or before.refresh_expires_at is None:
         return None
     passed = started_at - (before.refreshed_at or before.created_at)
-    moved = refresh_end - before.refresh_expires_at
+    moved = abs(refresh_end - before.refresh_expires_at)
     stays = moved < passed / 2 if passed >= SETTLED_ENOUGH else before.consent_expires_at == before.refresh_expires_at
     return refresh_end if stays else None
 
