@@ -22,13 +22,13 @@ def record(row: "RowMapping") -> dict[str, Any]:
         "scope": row["scope"],
         "labels": row["labels"],
         "access_expires_at": row["access_expires_at"],
-        "refresh_expires_at": row["refresh_expires_at"],
-        "consent_expires_at": row["consent_expires_at"],
         "due_at": row["due_at"] if row["status"] == GrantStatus.ACTIVE else None,
         "failures": row["failures"],
         "last_error": last_error(row),
         "created_at": row["created_at"],
         "refreshed_at": row["refreshed_at"],
+        "refresh_expires_at": row["refresh_expires_at"],
+        "consent_expires_at": row["consent_expires_at"],
     }
 
 
