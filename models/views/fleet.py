@@ -5,19 +5,22 @@ from datetime import timedelta
 from sqlalchemy import Connection, RowMapping, TextClause, text
 
 from models.predicates import (
-    CONSENT_ENDS_SOON,
     END_IS_ASKED_FOR,
+    IS_STUCK,
     IS_UNDRAINED,
-    REFRESH_TOKEN_ENDS_SOON,
     SOMEBODY_HAS_IT,
     WAITS_FOR_IT,
+    ends_soon_at,
     of,
 )
 
 # Beats, workers and webs say every five seconds that they live; this allows for a slow machine.
 SILENT_AFTER = timedelta(seconds=30)
 
-IS_EXPIRING = f"({CONSENT_ENDS_SOON} or {REFRESH_TOKEN_ENDS_SOON})"
+# Whether its client is paused is asked of what comes out: a look at valves for each grant would cost the pass its
+# parallel workers (measured at 300 000: 0.2 s, and 0.45).
+ENDS_SOON = ends_soon_at(not_renewed=IS_STUCK)
+ENDS_SOON_IF_PAUSED = ends_soon_at(not_renewed="true")
 
 # One pass over the grants, which counts without asking what a row means to whom: that is told of the few rows that come
 # out of it (measured: half of the time at a million). Runway: until the first access token that is kept warm lapses, if
@@ -35,11 +38,8 @@ with counted as (
         count(g.doubt_since) as in_doubt,
         count(g.suspect_at) as suspect,
         count(*) filter (where g.access_expires_at <= statement_timestamp()) as lapsed,
-        count(*) filter (where {IS_EXPIRING}) as expiring,
-        least(
-            min(g.consent_expires_at) filter (where {CONSENT_ENDS_SOON}),
-            min(g.refresh_expires_at) filter (where {REFRESH_TOKEN_ENDS_SOON})
-        ) as first_expires_at,
+        count({ENDS_SOON}) as expiring, min({ENDS_SOON}) as first_expires_at,
+        count({ENDS_SOON_IF_PAUSED}) as expiring_if_paused, min({ENDS_SOON_IF_PAUSED}) as first_expires_at_if_paused,
         count(*) filter (where g.access_expires_at <= statement_timestamp() + interval '10 minutes') as in_10m,
         count(*) filter (where g.access_expires_at <= statement_timestamp() + interval '20 minutes') as in_20m,
         count(*) filter (where g.access_expires_at <= statement_timestamp() + interval '40 minutes') as in_40m,
@@ -49,10 +49,12 @@ with counted as (
     group by 1, 2, 3, 4
 ),
 told as (
-    select n.*, n.status in ('active', 'paused') and not n.ending as may_expire, a.active,
+    select n.*, n.status in ('active', 'paused') and not n.ending as may_expire,
+        v.paused_by_operator as client_paused, a.active,
         a.active and coalesce(n.keep, c.keep) = 'warm' as warm
     from counted n
     join evergrant.clients c on c.id = n.client_id
+    join evergrant.valves v on v.client_id = n.client_id
     cross join lateral (select n.status = 'active' and not n.ending as active) a
 ),
 fleet as (
@@ -68,8 +70,10 @@ fleet as (
         (sum(n.in_doubt) filter (where n.active))::bigint as in_doubt,
         (sum(n.suspect) filter (where n.active))::bigint as suspect,
         (sum(n.lapsed) filter (where n.warm))::bigint as lapsed,
-        (sum(n.expiring) filter (where n.may_expire))::bigint as expiring,
-        min(n.first_expires_at) filter (where n.may_expire) as first_expires_at,
+        (sum(case when n.client_paused then n.expiring_if_paused else n.expiring end)
+            filter (where n.may_expire))::bigint as expiring,
+        min(case when n.client_paused then n.first_expires_at_if_paused else n.first_expires_at end)
+            filter (where n.may_expire) as first_expires_at,
         min(n.first_due_at) filter (where n.active) as first_due_at,
         min(n.first_ends_at) filter (where n.warm) as first_ends_at,
         (sum(n.in_10m - n.lapsed) filter (where n.warm))::bigint as ending_10m,
