@@ -30,6 +30,7 @@ from tasks.connect_errors import (
     ExchangeRefused,
     ExchangeUnclear,
     NoCallback,
+    RefTooLong,
     ScopeRefused,
     StateForAnother,
     StateUnknown,
@@ -66,6 +67,7 @@ from tasks.settling.decide import sign_of
 LIVES = timedelta(minutes=15)
 EXCHANGE_PATIENCE = timedelta(minutes=1)
 MOST_TEXT = 200
+LONGEST_REF = 255
 REFUSED_CODES = frozenset({"invalid_grant", "invalid_grant_unproven"})
 ABOUT_THE_CODE = frozenset({Means.DEAD, Means.CONSENT, Means.SCOPE})  # or about its user: not about the client
 
@@ -105,9 +107,11 @@ def begin(
     Raises:
         MissingSetting: the provider has no authorize URL, or neither client nor caller a redirect URI.
         StillRevoking: the ref's old consent must have ended first.
+        RefTooLong: there is no room for the ref of a second grant.
 
     """
     registered = _registered(registrations, client_id)
+    _refuse_long_ref(registered, ref)
     registration = _with_redirect(registered.registration, redirect_uri)
     state, verifier, grant_id = secrets.token_urlsafe(32), messages.code_verifier(secrets.token_bytes(32)), uuid4()
     url = messages.authorize_url(
@@ -344,9 +348,18 @@ def _with_redirect(registration: Registration, redirect_uri: str | None) -> Regi
 def _refuse_while_revoking(connection: Connection, registered: Registered, ref: str) -> None:
     """Where one revocation kills everything of a user, a new consent would die with the old one."""
     if registered.provider.revocation is Reach.GRANT:
-        pending = consent.pending_revocations(connection, registered.known.id, [ref])
+        second = registered.provider.second_token_set
+        refs = [ref] if second is None else [ref, second.ref(ref)]
+        pending = consent.pending_revocations(connection, registered.known.id, refs)
         if pending:
-            raise StillRevoking(pending[ref])
+            raise StillRevoking(min(pending.values()))
+
+
+def _refuse_long_ref(registered: Registered, ref: str) -> None:
+    """Where a consent becomes two grants, there must be room for the ref of the second one."""
+    second = registered.provider.second_token_set
+    if second is not None and len(second.ref(ref)) > LONGEST_REF:
+        raise RefTooLong(second.ref(ref))
 
 
 def _hash(state: str) -> bytes:

@@ -2,6 +2,7 @@
 
 ConnectError
 ├── NoCallback        this is no callback URL
+├── RefTooLong        there is no room for the name of the second grant
 ├── StateUnknown      the state was not made here for this client, or is too old
 ├── StateForAnother   the state was made for another ref
 ├── StateUsed         the callback was used already
@@ -29,6 +30,16 @@ class NoCallback(ConnectError):
 
     error = "no_callback"
     next = "give the whole URL that the user came back to"
+
+
+class RefTooLong(ConnectError):
+    """One consent becomes two grants at this provider, and {ref} is longer than 255 characters."""
+
+    error = "ref_too_long"
+    next = "choose a shorter ref"
+
+    def __init__(self, ref: str) -> None:
+        super().__init__(ref=ref)
 
 
 class StateUnknown(ConnectError):

@@ -17,6 +17,7 @@ class EventType(Word):
     GRANT_SCOPE_CHANGED = "grant.scope_changed", "the provider granted another scope than before"
     GRANT_LATE = "grant.late", "its access token has ended, and it is kept warm"
     GRANT_WAITING = "grant.waiting", "it is in doubt, and waits for a journal that nobody has read to its end"
+    GRANT_EXPIRING = "grant.expiring", "its refresh token or its consent ends soon, and renewing will not mend that"
     GRANT_NEEDS_CONSENT = "grant.needs_consent", "it was judged dead: only its user can mend it"
     GRANT_RECOVERED = "grant.recovered", "a token set arrived after it was given up"
     GRANT_REVOKED = "grant.revoked", "it has ended at the provider"

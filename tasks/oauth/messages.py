@@ -1,20 +1,18 @@
-"""Messages: what is said to a provider and what it answers, as values: pure, no input or output, no clock.
+"""Messages: what is said to a provider, as values: pure, no input or output, no clock.
 
-Builders make a frozen `Request` for `transport.send`; `read_token_answer` turns any bytes into a value and never
-raises. RFC 6749 (the framework), 6750 (bearer), 7009 (revocation), 7636 (PKCE).
+Builders make a frozen `Request` for `transport.send`. RFC 6749 (the framework), 6750 (bearer), 7009 (revocation),
+7636 (PKCE). What a token endpoint answers is read by tasks/oauth/token_answer.py.
 """
 
 import base64
 import hashlib
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeGuard
-from urllib.parse import parse_qsl, quote, quote_plus, urlencode, urlsplit
+from typing import Literal
+from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
-from tasks.oauth.error_answers import ErrorAnswer, cleaned, error_answer, tells_error
 from tasks.oauth.errors import LabelNotChosen, MissingSetting, ProbeNotAllowed
 from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Auth, Body
@@ -23,9 +21,6 @@ Labels = Mapping[str, str | Sequence[str]]
 Hint = Literal["refresh_token", "access_token"]
 
 LABEL_IN_HEADER = re.compile(r"{(\w+)}")
-
-SCOPE_LIMIT = 4000
-SECONDS_LIMIT = 1e12  # far beyond any life; the policy clamps what is plausible
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,27 +46,6 @@ class Registration:
     client_id: str
     client_secret: str = field(repr=False)
     redirect_uri: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TokenSet:
-    """One answer of the token endpoint (RFC 6749 §5.1); `expires_in` in seconds, as the provider said it."""
-
-    access_token: str = field(repr=False)
-    refresh_token: str | None = field(repr=False, default=None)
-    expires_in: float | None = None
-    scope: str | None = None
-    token_type: str = "Bearer"  # noqa: S105 (a scheme, no secret)
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """The body is neither a token set nor an error; `reason`: empty, not_json, no_token or bad_token."""
-
-    reason: str
-
-
-TokenAnswer = TokenSet | ErrorAnswer | Unreadable
 
 
 def code_challenge(code_verifier: str) -> str:
@@ -261,94 +235,3 @@ def _redirect_uri(registration: Registration) -> str:
     if registration.redirect_uri is None:
         raise MissingSetting(registration.provider.name, "redirect_uri")
     return registration.redirect_uri
-
-
-def read_token_answer(body: bytes, *, hide: Iterable[str] = ()) -> TokenAnswer:
-    """Read what a token endpoint answered; whatever the bytes are, a value comes back.
-
-    A body that holds a usable access token is a token set, also beside an error: a token set that reached us is
-    never thrown away. `hide`: secrets of the request, which an error's texts must not repeat; looked at only then.
-    """
-    members = _members(body)
-    if isinstance(members, Unreadable):
-        return members
-    answer = _token_set(members)
-    if isinstance(answer, Unreadable) and tells_error(members):
-        return error_answer(members, hide)
-    return answer
-
-
-def read_refusal(body: bytes, *, hide: Iterable[str]) -> ErrorAnswer | None:
-    """Read what an answer whose status is a refusal says; None: nothing that has members."""
-    members = _members(body)
-    return None if isinstance(members, Unreadable) else error_answer(members, hide)
-
-
-def _members(body: bytes) -> dict[str, Any] | Unreadable:
-    """The body's members: a JSON object, or the form encoding that some providers answer with."""
-    if not body.strip():
-        return Unreadable("empty")
-    try:
-        text = body.decode(json.detect_encoding(body), errors="replace").removeprefix("\ufeff")
-        found = _JSON.decode(text)
-    except (ValueError, RecursionError):
-        form = _form(body)
-        return form if "access_token" in form or "error" in form else Unreadable("not_json")
-    return found if isinstance(found, dict) else Unreadable("no_token")
-
-
-# An integer of any length is read as a float: a silly number must not make its neighbours unreadable. Made once: a
-# decoder for each answer costs more than the answer.
-_JSON = json.JSONDecoder(strict=False, parse_int=float)
-
-
-def _form(body: bytes) -> dict[str, Any]:
-    try:
-        return dict(parse_qsl(body.decode("ascii").strip(), max_num_fields=50))
-    except ValueError:
-        return {}
-
-
-def _token_set(members: dict[str, Any]) -> TokenSet | Unreadable:
-    access_token, refresh_token = members.get("access_token"), members.get("refresh_token")
-    if access_token in (None, ""):
-        return Unreadable("no_token")
-    if not is_token(access_token) or not (refresh_token in (None, "") or is_token(refresh_token)):
-        return Unreadable("bad_token")
-    return TokenSet(
-        access_token=access_token,
-        refresh_token=refresh_token or None,
-        expires_in=_seconds(members.get("expires_in")),
-        scope=_scope(members.get("scope")),
-        token_type=cleaned(members.get("token_type"), limit=40) or "Bearer",
-    )
-
-
-def is_token(value: object) -> TypeGuard[str]:
-    """Whether this can be a token: visible ASCII and space, as anything else could not be sent back as it came.
-
-    RFC 6749 appendices A.12 and A.17.
-    """
-    return isinstance(value, str) and value != "" and value.isascii() and value.isprintable()
-
-
-def _seconds(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        seconds = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return None if math.isnan(seconds) else max(-SECONDS_LIMIT, min(seconds, SECONDS_LIMIT))
-
-
-def _scope(value: object) -> str | None:
-    """The scope as text; Twitch answers with a list."""
-    if isinstance(value, list):
-        value = " ".join(item for item in value if isinstance(item, str))
-    return cleaned(value, limit=SCOPE_LIMIT) or None
-
-
-def scope_set(scope: str | None) -> frozenset[str]:
-    """Split a scope at spaces and commas, so that two can be compared whatever their order."""
-    return frozenset(re.split(r"[ ,]+", scope)) - {""} if scope else frozenset()

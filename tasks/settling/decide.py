@@ -23,11 +23,12 @@ from models.states.dead_letter import Cause
 from models.states.grant import GrantStatus
 from models.suspects import Surroundings
 from settings import Settings
-from tasks.oauth.messages import TokenSet, scope_set
 from tasks.oauth.rotation import Rotation
 from tasks.oauth.rules import Means
+from tasks.oauth.token_answer import TokenSet, scope_set
 from tasks.oauth.transport import HeldBack, NotSent
 from tasks.policy import guard, refusal, timing
+from tasks.policy.ends import Before, access_life, ends
 from tasks.policy.outcome import (
     GrantThrottled,
     NotNow,
@@ -65,6 +66,7 @@ class Decisions:
     letters: dict[UUID, str] = field(default_factory=dict)  # the cause
     scope_changes: dict[UUID, dict[str, str | None]] = field(default_factory=dict)
     deaths_held: dict[int, datetime] = field(default_factory=dict)
+    strange: set[tuple[int, str, str]] = field(default_factory=set)  # client, provider, and what made no sense
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,11 +278,15 @@ class Decider:
         return not known.isdisjoint(self.vault.fingerprints(refresh_token))
 
     def _stored(self, asked: Asked, row: LockedGrant, token_set: TokenSet) -> Stored:
-        life = _life(asked, token_set)
-        idle = asked.provider.idle_refresh_days
-        due = timing.next_due(
-            asked.started_at, life, asked.grant_id, on_demand=row.keep == Keep.ON_DEMAND, idle_days=idle
+        reckoned = ends(
+            token_set,
+            asked.provider,
+            grant_id=asked.grant_id,
+            started_at=asked.started_at,
+            on_demand=row.keep == Keep.ON_DEMAND,
+            before=_before(row),
         )
+        self.made.strange |= {(row.client_id, asked.provider.name, each) for each in reckoned.strange}
         token = token_set.refresh_token
         fingerprint = None if token is None else self.vault.fingerprint(token)
         return Stored(
@@ -290,9 +296,11 @@ class Decider:
             sealed_access_token=self._seal(asked.grant_id, token_set.access_token, "access"),
             refresh_fingerprint=fingerprint,
             scope=token_set.scope,
-            life=life,
+            life=reckoned.life,
             started_at=asked.started_at,
-            due_at=due,
+            due_at=reckoned.due_at,
+            refresh_expires_at=reckoned.refresh_expires_at,
+            consent_expires_at=reckoned.consent_expires_at,
             credentials_no=asked.credentials_no,
             sent=asked.fingerprint,
             is_former=not {asked.fingerprint, fingerprint}.isdisjoint(row.former_fingerprints),
@@ -306,7 +314,7 @@ class Decider:
             sealed_refresh_token=self._seal(asked.grant_id, refresh_token, "refresh"),
             sealed_access_token=self._seal(asked.grant_id, token_set.access_token, "access"),
             refresh_fingerprint=self.vault.fingerprint(refresh_token),
-            access_expires_at=asked.started_at + _life(asked, token_set),
+            access_expires_at=asked.started_at + access_life(token_set, asked.provider, asked.started_at),
         )
 
     def _seal(self, grant_id: UUID, token: str, purpose: str) -> bytes:
@@ -331,7 +339,7 @@ class Decider:
                 failed=told.failed,
                 suspect=told.suspect,
                 refused=told.refused,
-                due_at=row.at + self._wait(arrived, row, end),
+                due_at=row.at + timing.before_the_end(self._wait(arrived, row, end), row.at, row.refresh_expires_at),
                 code=end.code,
                 http_status=end.http_status,
                 reason=death.reason if death else None,
@@ -440,5 +448,7 @@ class Decider:
         return judged
 
 
-def _life(asked: Asked, token_set: TokenSet) -> timedelta:
-    return timing.life(token_set.expires_in, default=timedelta(seconds=asked.provider.default_life_seconds))
+def _before(row: LockedGrant) -> Before:
+    return Before(
+        row.created_at, row.refreshed_at, row.access_expires_at, row.refresh_expires_at, row.consent_expires_at
+    )

@@ -39,6 +39,7 @@ from tasks.runtime.runtime import Runtime
 from tasks.settling import consent, metrics
 from tasks.settling.confirm import confirm
 from tasks.settling.decide import Decider, Decisions, read_all, read_refusals, sign_of
+from tasks.settling.strange import tell_once
 
 log = structlog.get_logger()
 
@@ -239,6 +240,8 @@ def _around(
 def write_token_sets(connection: Connection, made: Decisions) -> None:
     """Store what was decided to be stored, keep what is surplus, and tell of recoveries and changed scopes."""
     settlement.store(connection, made.stored)
+    for each in made.strange:
+        tell_once(*each)
     surplus = settlement.keep_surplus(connection, made.surplus)
     if surplus:
         log.warning("settle.surplus", grant_ids=[str(grant_id) for grant_id in surplus])

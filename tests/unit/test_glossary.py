@@ -64,11 +64,12 @@ PLAIN = {
         "retry",
         "rows",
     ),
-    *("fields", "paths", "shapes", "times", "told"),
+    *("fields", "paths", "shapes", "times"),
     *("scope", "since", "status", "tables", "thread", "timing", "token", "transport", "use", "views", "writer"),
 }
 # Another form of a word that is defined.
 FORMS = {
+    "answer": "answers",
     "claimed": "claim",
     "erase": "erasure",
     "failures": "failing",

@@ -18,8 +18,9 @@ from models.settlement import Ended, LockedGrant
 from models.suspects import Surroundings
 from settings import Settings
 from tasks.oauth.attempt_times import AttemptTimes
-from tasks.oauth.messages import Registration, TokenSet
+from tasks.oauth.messages import Registration
 from tasks.oauth.provider import Provider
+from tasks.oauth.token_answer import TokenSet
 from tasks.oauth.transport import Answer, HeldBack, NotSent, Response, Silence
 from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown
 from tasks.policy.valve import Sign
@@ -92,6 +93,10 @@ ROW = LockedGrant(
     scope="a b",
     life=timedelta(hours=2),
     access_expires_at=NOW + 30 * MINUTE,
+    refresh_expires_at=None,
+    consent_expires_at=None,
+    created_at=NOW - timedelta(days=30),
+    refreshed_at=NOW - 90 * MINUTE,
     keep="warm",
     rotation="on_use",
     grace=None,

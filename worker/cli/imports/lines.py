@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO
 
-from tasks.oauth.messages import is_token
+from tasks.oauth.token_answer import is_token
 from worker.cli.arguments import LARGEST_LABEL, ref_fault
 
 LONGEST_LINE = 1024 * 1024
@@ -32,6 +32,8 @@ class Offered:
     expires_at: datetime | None = None
     life: timedelta | None = None
     labels: dict[str, list[str]] = field(default_factory=dict)
+    refresh_expires_at: datetime | None = None
+    consent_expires_at: datetime | None = None
     in_doubt: bool = False  # pairs of it may live that this line does not hold
 
 
@@ -113,6 +115,8 @@ def _offered(number: int, ref: str, members: dict[str, Any]) -> Offered:
         expires_at=expires_at,
         life=life,
         labels=_labels(members.get("labels")),
+        refresh_expires_at=_end(members, "refresh_expires_at"),
+        consent_expires_at=_end(members, "consent_expires_at"),
         in_doubt=members.get("in_doubt") is True,
     )
 
@@ -161,6 +165,10 @@ def _expiry(members: dict[str, Any]) -> tuple[datetime | None, timedelta | None]
         raise BadLine(reason="expires_in is of no use without created_at")
     life = timedelta(seconds=expires_in)
     return _instant(members, "created_at") + life, life
+
+
+def _end(members: dict[str, Any], name: str) -> datetime | None:
+    return None if members.get(name) is None else _instant(members, name)
 
 
 def _seconds(members: dict[str, Any], name: str) -> float | None:
