@@ -322,6 +322,7 @@ def _results(
 
 def _tell(arrived: Arrived, outcome: Outcome) -> None:
     job = arrived.attempt.job
+    by_rule = {} if outcome.rule is None else {"rule": outcome.rule}
     log.info(
         "refresh.held_back" if isinstance(outcome, HeldBack) else "refresh",
         client=arrived.attempt.registered.known.name,
@@ -332,4 +333,5 @@ def _tell(arrived: Arrived, outcome: Outcome) -> None:
         outcome=outcome.code,
         http_status=outcome.http_status,
         duration_ms=round((clock.boot() - arrived.attempt.begun).total_seconds() * 1000),
+        **by_rule,
     )
