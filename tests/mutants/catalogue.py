@@ -393,6 +393,42 @@ MUTANTS: tuple[Mutant, ...] = (
         (BARE, f"{POLICY}/test_refusal.py", "-k", "hourly"),
         (Edit("tasks/policy/refusal.py", "    if times < OFTEN_ENOUGH or known.since is None:\n", "    if times:\n"),),
     ),
+    Mutant(
+        "replay_at_rfc_places",
+        "a replay reads an answer where RFC 6749 has it, whatever the provider file says",
+        (f"{INTEGRATION}/test_token_places.py::test_a_nested_one_is_replayed_from_a_journal",),
+        (Edit("tasks/settling/consent.py", "entry.body, paths=provider.token_set, second", "entry.body, second"),),
+    ),
+    Mutant(
+        "second_of_any_id",
+        "the second grant of a consent has an id that a replay cannot know",
+        (f"{INTEGRATION}/test_token_places.py", "-k", "replay_makes_both"),
+        (Edit("tasks/settling/consent.py", "uuid5(given.grant_id, place.suffix)", "__import__('uuid').uuid4()"),),
+    ),
+    Mutant(
+        "past_end_believed",
+        "an end in the past is believed: a token set that was just received counts as lapsed",
+        (BARE, f"{POLICY}/test_ends.py", "-k", "end_in_the_past"),
+        (Edit("tasks/policy/ends.py", "        if expires_at > started_at:\n", "        if expires_at:\n"),),
+    ),
+    Mutant(
+        "renewed_is_told",
+        "who is renewed every hour is told each time that its refresh token would idle out",
+        (f"{INTEGRATION}/test_expiring.py::test_a_refresh_token_that_is_renewed_is_not_told_about",),
+        (
+            Edit(
+                "models/predicates.py",
+                "{_REFRESH_TOKEN_COMES_NEAR} and {IS_NOT_RENEWED}",
+                "{_REFRESH_TOKEN_COMES_NEAR}",
+            ),
+        ),
+    ),
+    Mutant(
+        "asked_before_it_helps",
+        "a provider that repeats the access token is asked as any other",
+        (BARE, f"{POLICY}/test_ends.py", "-k", "another_token_and_a_little_later"),
+        (Edit("tasks/policy/ends.py", "    if timedelta(0) < above < life:\n", "    if above < timedelta(0):\n"),),
+    ),
 )
 
 # What a run of this length does not find: a row that is behind in a restore whose journals lack the sets between.
