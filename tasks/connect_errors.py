@@ -2,6 +2,7 @@
 
 ConnectError
 ├── NoCallback        this is no callback URL
+├── RedirectUnfit     it carries a value that cannot be kept
 ├── StateUnknown      the state was not made here for this client, or is too old
 ├── StateForAnother   the state was made for another ref
 ├── StateUsed         the callback was used already
@@ -26,6 +27,20 @@ class NoCallback(ConnectError):
 
     error = "no_callback"
     next = "give the whole URL that the user came back to"
+
+
+class RedirectUnfit(ConnectError):
+    """The redirect carries a value for the label {label} that cannot be kept ({why}).
+
+    Nothing was sent.
+    """
+
+    error = "redirect_unfit"
+    next = "look at keep_from_redirect and hosts in the provider file, then begin again"
+
+    def __init__(self, label: str, why: str) -> None:
+        super().__init__(label=label, why=why)
+        self.code = why
 
 
 class StateUnknown(ConnectError):

@@ -6,6 +6,7 @@ the ref has a live row       a new row, generation going on; the old one is on i
 otherwise                    a new row
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -14,7 +15,7 @@ import structlog
 from sqlalchemy import Connection
 
 from models import client as clients
-from models import consent, dead_letter, event
+from models import consent, dead_letter, event, label
 from models.consent import LiveRow, NewGrant
 from models.errors import Told
 from models.sealing.vault import Vault
@@ -23,6 +24,7 @@ from models.states.dead_letter import LetterKind, Resolution
 from models.states.event import EventType
 from models.states.grant import GrantStatus
 from tasks.journal import Entry
+from tasks.oauth.kept import from_answer
 from tasks.oauth.messages import TokenSet, read_token_answer
 from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Reach
@@ -69,6 +71,7 @@ class Consent:
     labels: dict[str, list[str]]
     token_set: TokenSet = field(repr=False)
     started_at: datetime
+    refused_labels: Mapping[str, str] = field(default_factory=dict)  # that came with it and cannot be kept
     generation: int = 0  # that was asked from: more than 0 only where a replay meets a refresh before its exchange
 
 
@@ -147,13 +150,15 @@ def replay(connection: Connection, entry: Entry, registered: Registered, *, vaul
     token_set = read_token_answer(entry.body)
     if not isinstance(token_set, TokenSet):
         return None
+    kept = from_answer(registered.provider, entry.body, entry.labels)
     given = Consent(
         UUID(entry.grant_id),
         registered,
         entry.ref,
-        entry.labels,
+        kept.over(entry.labels),
         token_set,
         started_at=entry.started_at,
+        refused_labels=kept.refused,
         generation=entry.generation,
     )
     try:
@@ -177,6 +182,8 @@ def _new_row(
     event.of_grants(
         connection, [row.id], EventType.GRANT_CONNECTED if old is None else EventType.GRANT_RECONNECTED, actor=who
     )
+    if label.tell_refused(connection, {row.id: given.refused_labels} if given.refused_labels else {}):
+        log.warning("consent.label_refused", grant_id=str(row.id), refused=dict(given.refused_labels))
     return StoredConsent(row.id, row.generation, "connected" if old is None else "reconnected")
 
 

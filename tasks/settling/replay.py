@@ -17,6 +17,7 @@ from models import settlement
 from models.database import transaction
 from tasks import journal
 from tasks.journal import Entry, Kept, Position, Replayed
+from tasks.oauth.kept import from_answer
 from tasks.oauth.messages import TokenSet, read_token_answer
 from tasks.oauth.provider import Provider
 from tasks.runtime import clock, retry
@@ -110,6 +111,7 @@ def _asked(entry: Entry, provider: Provider) -> Asked:
         started_at=entry.started_at,
         provider=provider,
         credentials_no=entry.credentials_no,
+        kept=from_answer(provider, entry.body, entry.labels),
     )
 
 

@@ -8,7 +8,7 @@ from models import client as clients
 from models.database import transaction
 from simulator.control import SimulatorControl
 from tasks import refresh
-from tasks.oauth.transport import HeldBack
+from tasks.oauth.messages import Request
 from tasks.revoke import RevocationAttempt, begin
 from tasks.runtime import retry
 from tests.harness import Harness
@@ -38,7 +38,7 @@ def ask(harness: Harness, client: int) -> None:
     """One real refresh of the grant that is due."""
     attempt = harness.begin(client)
     request = refresh.request_of(harness.runtime, attempt)
-    assert not isinstance(request, HeldBack)
+    assert isinstance(request, Request)
     sending = retry.send(harness.runtime.transport, request, deadline=timedelta(seconds=5), guard=lambda: None)
     harness.settle((attempt, harness.runtime.transport.submit(sending).result()))
 
