@@ -91,7 +91,7 @@ class LabelMissing(AddressError):
     error = code = "label_missing"
 
     def __init__(self, field: str, label: str) -> None:
-        super().__init__(f"{field} needs the label {label!r}, which this grant does not have")
+        super().__init__(f"address {field} needs the label {label!r}, which this grant does not have")
         self.field = field
         self.label = label
         self.next = f"give it one with --label {label}=VALUE"
@@ -103,7 +103,7 @@ class LabelAmbiguous(AddressError):
     error = code = "label_ambiguous"
 
     def __init__(self, field: str, label: str) -> None:
-        super().__init__(f"{field} needs one value of the label {label!r}, and this grant has several")
+        super().__init__(f"address {field} needs one value of the label {label!r}, and this grant has several")
         self.label = label
         self.next = f"leave it one with --label {label}=VALUE"
 
@@ -114,7 +114,7 @@ class LabelUnfit(AddressError):
     error = code = "label_unfit"
 
     def __init__(self, field: str, label: str, why: str) -> None:
-        super().__init__(f"{field} cannot be made with the label {label!r}: {why}")
+        super().__init__(f"address {field} cannot be made with the label {label!r}: {why}")
         self.label = label
         self.next = f"correct it with --label {label}=VALUE"
 
@@ -125,11 +125,13 @@ class HostNotAllowed(AddressError):
     error = code = "host_not_allowed"
 
     def __init__(self, field: str, host: str, hosts: Iterable[str]) -> None:
-        super().__init__(f"{field} would lead to {host!r}, which is none of the provider's hosts: {', '.join(hosts)}")
+        super().__init__(
+            f"address {field} would lead to {host!r}, which is none of the provider's hosts: {', '.join(hosts)}"
+        )
         self.field = field
         self.next = "correct the grant's labels, or hosts in the provider file (clients set --host)"
 
     @property
     def fault(self) -> str:
         """Without the host, which a label may have named."""
-        return f"{self.field} would lead to none of the provider's hosts"
+        return f"address {self.field} would lead to none of the provider's hosts"

@@ -97,8 +97,10 @@ def chain(harness: Harness, simulator: SimulatorControl, client: int, length: in
     return grant
 
 
-def confirm_registration(harness: Harness, simulator: SimulatorControl, client: int) -> Any:
-    url = f"{simulator.url}/oauth/token/info"
+def confirm_registration(
+    harness: Harness, simulator: SimulatorControl, client: int, *, address: str | None = None
+) -> Any:
+    url = address or f"{simulator.url}/oauth/token/info"
     harness.run(
         """update evergrant.clients set updated_at = clock_timestamp(),
             overrides = overrides || jsonb_build_object('confirm_url', cast(:url as text))""",
