@@ -18,11 +18,12 @@ OF_REF = text(f"""
 select g.labels from evergrant.grants g where g.client_id = :client_id and g.ref = :ref and {IS_LIVING}
 """)  # noqa: S608  # constants
 
-# In a statement of its own, and only where a value has changed: storing a token set writes no labels.
+# In a statement of its own, and only where a value has changed: storing a token set writes no labels. One that has
+# ended may have been erased, and what was forgotten stays so.
 KEEP = text("""
 update evergrant.grants g set labels = g.labels || cast(kept.labels as jsonb)
-from unnest(cast(:ids as uuid[]), cast(:labels as text[])) as kept (id, labels)
-where g.id = kept.id and g.labels || cast(kept.labels as jsonb) is distinct from g.labels
+from unnest(cast(:ids as uuid[]), cast(:values as text[])) as kept (id, labels)
+where g.id = kept.id and g.status <> 'revoked' and g.labels || cast(kept.labels as jsonb) is distinct from g.labels
 """)
 
 # A provider that gives an unfit value does so with every answer: it is told once a day.
@@ -50,7 +51,7 @@ def keep(connection: Connection, kept: Mapping[UUID, Mapping[str, str]]) -> None
     """Put values that a provider gave in the place of what these grants had; the caller has locked the rows."""
     if kept:
         labels = [json.dumps({label: [value] for label, value in values.items()}) for values in kept.values()]
-        connection.execute(KEEP, {"ids": list(kept), "labels": labels})
+        connection.execute(KEEP, {"ids": list(kept), "values": labels})
 
 
 def tell_refused(

@@ -39,6 +39,7 @@ from tasks.connect_errors import (
 )
 from tasks.journal import JournalBroken, Position
 from tasks.oauth import addresses, kept, messages
+from tasks.oauth.errors import LabelMissing
 from tasks.oauth.kept import Kept
 from tasks.oauth.messages import Registration, Request
 from tasks.oauth.provider import Provider
@@ -248,7 +249,12 @@ def _labels(provider: Provider, begun: Begun, callback: Callback) -> dict[str, l
     for label, why in given.refused.items():
         raise RedirectUnfit(label, why)
     labels = given.over(begun.labels)
-    addresses.check(provider, labels, later=provider.keep_from_answer.keys())
+    try:
+        addresses.check(provider, labels, later=provider.keep_from_answer.keys())
+    except LabelMissing as error:
+        if error.label in provider.keep_from_redirect:
+            error.next = "the redirect did not carry it: see keep_from_redirect in the provider file, then begin again"
+        raise
     return labels
 
 

@@ -5,7 +5,7 @@ shares their disk, at its start and every minute; once settled to its end a jour
 doubt waits for it any longer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -111,8 +111,13 @@ def _asked(entry: Entry, provider: Provider) -> Asked:
         started_at=entry.started_at,
         provider=provider,
         credentials_no=entry.credentials_no,
-        kept=from_answer(provider, entry.body, entry.labels),
+        # Against what the provider did not give: a restored row may lack what the grant had when it was asked.
+        kept=from_answer(provider, entry.body, _without(entry.labels, provider.keep_from_answer)),
     )
+
+
+def _without(labels: Mapping[str, list[str]], left_out: Container[str]) -> dict[str, list[str]]:
+    return {label: values for label, values in labels.items() if label not in left_out}
 
 
 def _record_drained(journal_id: int) -> None:

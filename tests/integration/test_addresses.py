@@ -116,7 +116,7 @@ def test_a_refresh_that_lacks_a_setting_says_so_and_waits(
 def test_a_name_of_our_own_network_is_not_asked_where_the_file_does_not_allow_that(
     harness: Harness, simulator: SimulatorControl, refreshed: Callable[[int], None]
 ) -> None:
-    urls = dict.fromkeys(("authorize_url", "token_url", "revoke_url", "api_url"), "{base}/oauth")
+    urls: dict[str, Any] = dict.fromkeys(("authorize_url", "token_url", "revoke_url", "api_url"), "{base}/oauth")
     client = client_of(harness, simulator, **urls, hosts=["localhost"])
     grants = []
     for n in range(4):
@@ -212,7 +212,15 @@ def test_labels_of_a_token_set_that_is_surplus_are_as_old_as_it_is(
     assert harness.formers(grant)["rt-old"] == "surplus"
 
 
-def _entry(harness: Harness, grant: UUID, *, generation: int, sent: str | None, base: str) -> None:
+def _entry(
+    harness: Harness,
+    grant: UUID,
+    *,
+    generation: int,
+    sent: str | None,
+    base: str,
+    labels: dict[str, list[str]] | None = None,
+) -> None:
     """Leave a journal of a process that is gone, with one answer in it."""
     folder = harness.settings.home / "journals"
     with transaction() as connection:
@@ -224,7 +232,7 @@ def _entry(harness: Harness, grant: UUID, *, generation: int, sent: str | None, 
         grant_id=str(grant),
         client="demo",
         ref="customer",
-        labels={"realm": ["r1"]},
+        labels={"realm": ["r1"]} if labels is None else labels,
         generation=generation,
         fingerprint=harness.runtime.vault.fingerprint(sent) if sent else b"",
         credentials_no=1,
@@ -245,6 +253,17 @@ def test_what_a_journaled_answer_gave_is_kept_when_it_is_replayed(
     _entry(harness, known, generation=1, sent="rt-customer-1", base="http://127.0.0.1:7")
     replay.drain_others(harness.runtime)
     assert harness.row(known)["labels"] == {"realm": ["r1"], "base": ["http://127.0.0.1:7"]}
+
+
+def test_a_restored_row_gets_what_its_grant_had_been_given_before(
+    harness: Harness, simulator: SimulatorControl
+) -> None:
+    client = client_of(harness, simulator, **KEPT)
+    base = "http://127.0.0.1:7"
+    behind = harness.grant(client, labels={"base": ["http://127.0.0.1:6"]})
+    _entry(harness, behind, generation=1, sent="rt-customer-1", base=base, labels={"base": [base]})
+    replay.drain_others(harness.runtime)
+    assert harness.row(behind)["labels"] == {"base": [base]}
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,7 @@ def test_a_redirect_that_lacks_what_an_address_needs_sends_nothing_and_stays_goo
     done = exchanged(at_many, "a", callback)
     assert (done.code, done.error) == (2, "label_missing")
     assert "introspect_url needs the label 'realm_id'" in done.err
+    assert "the redirect did not carry it" in done.err
     assert provider.requests(endpoint="token") == []
     assert exchanged(at_many, "a", f"{callback}realmId=7").code == 0
 

@@ -1,12 +1,15 @@
 """Kept values: what a provider gives by itself becomes a label, if it can be one."""
 
 import json
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.oauth import kept
+from tasks.oauth.addresses import address_of
+from tasks.oauth.fields import is_within
 from tasks.oauth.kept import Kept
 from tasks.oauth.provider import Provider
 
@@ -97,3 +100,12 @@ def test_any_bytes_are_read_without_an_error(body: bytes) -> None:
     found = kept.from_answer(provider(), body, {})
 
     assert all(value.isprintable() for value in found.values.values())
+
+
+@given(st.text(max_size=30), st.sampled_from(["", "https://", "https://eu.acme.example", "https://eu.acme.example@"]))
+def test_whatever_is_kept_leads_nowhere_else(value: str, before: str) -> None:
+    ours = provider(refresh_url="{instance_url}/token", api_url="https://{instance_url}.acme.example/me")
+    for one in (provider(), ours):
+        found = kept.from_answer(one, json.dumps({"instance_url": before + value}).encode(), {})
+        for field in one.addresses if found.values else ():
+            assert is_within(urlsplit(address_of(one, field, found.values)).hostname or "", one.hosts)
