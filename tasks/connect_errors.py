@@ -3,6 +3,7 @@
 ConnectError
 ├── NoCallback        this is no callback URL
 ├── RefTooLong        there is no room for the name of the second grant
+├── RedirectUnfit     it carries a value that cannot be kept
 ├── StateUnknown      the state was not made here for this client, or is too old
 ├── StateForAnother   the state was made for another ref
 ├── StateUsed         the callback was used already
@@ -40,6 +41,20 @@ class RefTooLong(ConnectError):
 
     def __init__(self, ref: str) -> None:
         super().__init__(ref=ref)
+
+
+class RedirectUnfit(ConnectError):
+    """The redirect carries a value for the label {label} that cannot be kept ({why}).
+
+    Nothing was sent.
+    """
+
+    error = "redirect_unfit"
+    next = "look at keep_from_redirect and hosts in the provider file, then begin again"
+
+    def __init__(self, label: str, why: str) -> None:
+        super().__init__(label=label, why=why)
+        self.code = why
 
 
 class StateUnknown(ConnectError):

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
+from tasks.oauth.addresses import Labels, address_of
 from tasks.oauth.errors import LabelNotChosen, MissingSetting, ProbeNotAllowed
 from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Auth, Body
 
-Labels = Mapping[str, str | Sequence[str]]
 Hint = Literal["refresh_token", "access_token"]
 
 LABEL_IN_HEADER = re.compile(r"{(\w+)}")
@@ -25,12 +25,16 @@ LABEL_IN_HEADER = re.compile(r"{(\w+)}")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request, ready to be sent; its repr shows no secret."""
+    """One request, ready to be sent; its repr shows no secret.
+
+    `public_only`: not to an address of a private range, whatever its host's name stands for.
+    """
 
     method: str
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False, default_factory=dict)
     body: bytes = field(repr=False, default=b"")
+    public_only: bool = False
 
     @property
     def endpoint(self) -> str:
@@ -60,52 +64,74 @@ def code_verifier(entropy: bytes) -> str:
 
 
 def authorize_url(
-    registration: Registration, *, state: str, code_challenge: str | None, scopes: Iterable[str] | None = None
+    registration: Registration,
+    *,
+    state: str,
+    code_challenge: str | None,
+    scopes: Iterable[str] | None = None,
+    labels: Labels | None = None,
 ) -> str:
     """Where the user is sent (RFC 6749 §4.1.1); `scopes` default to the provider's.
 
     Raises:
         MissingSetting: the provider has no authorize_url or the client no redirect_uri.
+        AddressError: it cannot be made of these labels.
 
     """
     provider = registration.provider
     wanted = provider.scope_separator.join(provider.scopes if scopes is None else scopes)
     parameters = dict(provider.authorize_parameters)
-    parameters |= {"response_type": "code", "client_id": registration.client_id}
+    parameters |= {"response_type": "code", provider.client_id_parameter: registration.client_id}
     parameters |= {"redirect_uri": _redirect_uri(registration), "state": state}
     if wanted:
         parameters["scope"] = wanted
     if provider.pkce and code_challenge is not None:
         parameters |= {"code_challenge": code_challenge, "code_challenge_method": "S256"}
-    url = _url_of(provider, "authorize_url")
+    url = address_of(provider, "authorize_url", labels)
     joint = "&" if urlsplit(url).query else "?"
     return url + joint + urlencode(parameters, quote_via=quote, safe=",:")
 
 
-def exchange(registration: Registration, *, code: str, code_verifier: str | None) -> Request:
+def exchange(
+    registration: Registration, *, code: str, code_verifier: str | None, labels: Labels | None = None
+) -> Request:
     """Ask for the first token set of a grant (RFC 6749 §4.1.3).
 
     Raises:
         MissingSetting: the provider has no token_url or the client no redirect_uri.
+        AddressError: it cannot be made of these labels.
 
     """
-    parameters = {"grant_type": "authorization_code", "code": code, "redirect_uri": _redirect_uri(registration)}
+    parameters = dict(registration.provider.exchange_parameters)
+    parameters |= {"grant_type": "authorization_code", "code": code, "redirect_uri": _redirect_uri(registration)}
     if registration.provider.pkce and code_verifier is not None:
         parameters["code_verifier"] = code_verifier
-    return _post(registration, "token_url", parameters)
+    return _post(registration, "token_url", parameters, labels)
 
 
-def refresh(registration: Registration, *, refresh_token: str) -> Request:
+def refresh(registration: Registration, *, refresh_token: str, labels: Labels | None = None) -> Request:
     """Ask for the next token set (RFC 6749 §6), never with a scope: at some providers that narrows it for ever.
 
     Raises:
-        MissingSetting: the provider has no token_url.
+        MissingSetting: the provider has no token_url, or wants a redirect URI that the client has not.
+        AddressError: it cannot be made of these labels.
 
     """
-    return _refresh(registration, refresh_token)
+    return _refresh(registration, refresh_token, labels)
 
 
-def probe(registration: Registration, *, refresh_token: str) -> Request:
+def allow_probe(provider: Provider) -> None:
+    """See that a probe may be made at all.
+
+    Raises:
+        ProbeNotAllowed: the provider file does not say that this consumes nothing.
+
+    """
+    if not provider.probe:
+        raise ProbeNotAllowed(provider.name)
+
+
+def probe(registration: Registration, *, refresh_token: str, labels: Labels | None = None) -> Request:
     """Ask whether a refresh token lives, by a refresh with a scope that was never granted.
 
     `invalid_scope`: it lives; `invalid_grant`: it is dead, or another client's; a token set: it was consumed.
@@ -113,27 +139,27 @@ def probe(registration: Registration, *, refresh_token: str) -> Request:
     Raises:
         ProbeNotAllowed: the provider file does not say that this consumes nothing.
         MissingSetting: the provider has no token_url.
+        AddressError: it cannot be made of these labels.
 
     """
-    provider = registration.provider
-    if not provider.probe:
-        raise ProbeNotAllowed(provider.name)
-    return _refresh(registration, refresh_token, scope=provider.probe_scope)
+    allow_probe(registration.provider)
+    return _refresh(registration, refresh_token, labels, scope=registration.provider.probe_scope)
 
 
-def revoke(registration: Registration, *, token: str, hint: Hint | None) -> Request:
+def revoke(registration: Registration, *, token: str, hint: Hint | None, labels: Labels | None = None) -> Request:
     """Ask for a token's end (RFC 7009 §2.1); the hint is sent only where the provider wants one.
 
     A hint that does not fit the token makes some providers answer 200 and do nothing.
 
     Raises:
         MissingSetting: the provider has no revoke_url.
+        AddressError: it cannot be made of these labels.
 
     """
     parameters = {"token": token}
     if hint is not None and registration.provider.revoke_hint:
         parameters["token_type_hint"] = hint
-    return _post(registration, "revoke_url", parameters)
+    return _post(registration, "revoke_url", parameters, labels)
 
 
 def confirm(provider: Provider, *, access_token: str, labels: Labels | None = None) -> Request:
@@ -141,7 +167,7 @@ def confirm(provider: Provider, *, access_token: str, labels: Labels | None = No
 
     Raises:
         MissingSetting: the provider has no confirm_url.
-        LabelNotChosen: a header needs one of several values.
+        AddressError: it cannot be made of these labels.
 
     """
     return _get(provider, "confirm_url", access_token, labels or {})
@@ -152,7 +178,7 @@ def api_call(provider: Provider, *, access_token: str, labels: Labels | None = N
 
     Raises:
         MissingSetting: the provider has no api_url.
-        LabelNotChosen: a header needs one of several values.
+        AddressError: it cannot be made of these labels.
 
     """
     return _get(provider, "api_url", access_token, labels or {})
@@ -192,28 +218,42 @@ def _one_value(header: str, label: str, values: str | Sequence[str], chosen: str
 
 def _get(provider: Provider, setting: str, access_token: str, labels: Labels) -> Request:
     headers = {"Accept": "application/json", "Authorization": f"Bearer {access_token}"}
-    return Request("GET", _url_of(provider, setting), headers | api_headers(provider, labels))
+    try:
+        headers |= api_headers(provider, labels)
+    except LabelNotChosen:  # for one of several organisations, say, while any of them tells whether the token lives
+        headers |= api_headers(provider, {})
+    return Request("GET", address_of(provider, setting, labels), headers, public_only=_public_only(provider))
 
 
-def _refresh(registration: Registration, refresh_token: str, **more: str) -> Request:
+def _refresh(registration: Registration, refresh_token: str, labels: Labels | None, **more: str) -> Request:
     """Write what a refresh and a probe have in common, so that a probe asks as a refresh would."""
-    return _post(registration, "token_url", {"grant_type": "refresh_token", "refresh_token": refresh_token, **more})
-
-
-def _post(registration: Registration, setting: str, parameters: dict[str, str]) -> Request:
     provider = registration.provider
-    headers = {"Accept": "application/json"}
+    parameters = dict(provider.refresh_parameters)
+    parameters |= {"grant_type": "refresh_token", "refresh_token": refresh_token, **more}
+    if provider.refresh_redirect_uri:
+        parameters["redirect_uri"] = _redirect_uri(registration)
+    return _post(registration, "refresh_url" if provider.refresh_url else "token_url", parameters, labels)
+
+
+def _post(registration: Registration, setting: str, parameters: dict[str, str], labels: Labels | None) -> Request:
+    provider = registration.provider
+    own_accept = any(name.lower() == "accept" for name in provider.token_headers)
+    headers = ({} if own_accept else {"Accept": "application/json"}) | provider.token_headers
     if provider.auth is Auth.BASIC:
         headers["Authorization"] = _basic(registration)
     else:
-        parameters |= {"client_id": registration.client_id, "client_secret": registration.client_secret}
+        parameters |= {
+            provider.client_id_parameter: registration.client_id,
+            "client_secret": registration.client_secret,
+        }
     if provider.body is Body.JSON:
         headers["Content-Type"] = "application/json"
         body = json.dumps(parameters, separators=(",", ":"))
     else:
         headers["Content-Type"] = "application/x-www-form-urlencoded"
         body = urlencode(parameters)
-    return Request("POST", _url_of(provider, setting), headers, body.encode())
+    url = address_of(provider, setting, labels)
+    return Request("POST", url, headers, body.encode(), public_only=_public_only(provider))
 
 
 def _basic(registration: Registration) -> str:
@@ -224,11 +264,9 @@ def _basic(registration: Registration) -> str:
     return "Basic " + base64.b64encode(":".join(parts).encode()).decode()
 
 
-def _url_of(provider: Provider, setting: str) -> str:
-    url: str | None = getattr(provider, setting)
-    if url is None:
-        raise MissingSetting(provider.name, setting)
-    return url
+def _public_only(provider: Provider) -> bool:
+    """Where a label may decide where a request goes, it does not decide for our own network."""
+    return bool(provider.hosts) and not provider.private_hosts
 
 
 def _redirect_uri(registration: Registration) -> str:

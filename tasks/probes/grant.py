@@ -40,12 +40,12 @@ def probe(runtime: Runtime, grant_id: UUID, *, client_id: int) -> Finding:
 
     Raises:
         ProbeNotAllowed: the provider file does not say that a probe is harmless; nothing was sent.
+        AddressError: the grant's labels make no address; nothing was sent.
 
     """
     with transaction() as connection:
         known = clients.known(connection, [client_id])[client_id]
-    registration = runtime.registrations.ready(known).registration
-    messages.probe(registration, refresh_token="none")  # noqa: S106  # refused here, before anything is claimed
+    messages.allow_probe(runtime.registrations.ready(known).provider)  # refused here, before anything is claimed
     with transaction() as connection:
         taken = taking.take(connection, grant_id, lease=runtime.settings.dispatch_lease)
         if taken is None:
@@ -91,7 +91,7 @@ def _ask(runtime: Runtime, attempt: Attempt) -> Answer:
     if job.sealed_refresh_token is None:
         return HeldBack("no_refresh_token")
     token = runtime.vault.open(job.sealed_refresh_token, table="grants", row_id=job.grant_id, purpose="refresh")
-    request = messages.probe(attempt.registered.registration, refresh_token=token)
+    request = messages.probe(attempt.registered.registration, refresh_token=token, labels=job.labels)
     sending = retry.send(
         runtime.transport,
         request,

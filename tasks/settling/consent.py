@@ -7,6 +7,7 @@ otherwise                    a new row
 a second token set beside    likewise, as REF/suffix: two grants of one consent, which live on by themselves
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID, uuid5
@@ -15,7 +16,7 @@ import structlog
 from sqlalchemy import Connection
 
 from models import client as clients
-from models import consent, dead_letter, event
+from models import consent, dead_letter, event, label
 from models.consent import LiveRow, NewGrant
 from models.errors import Told
 from models.sealing.vault import Vault
@@ -24,6 +25,7 @@ from models.states.dead_letter import LetterKind, Resolution
 from models.states.event import EventType
 from models.states.grant import GrantStatus
 from tasks.journal import Entry
+from tasks.oauth.kept import from_answer
 from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Reach
 from tasks.oauth.token_answer import TokenAnswer, TokenSet, read_token_answer
@@ -71,6 +73,7 @@ class Consent:
     labels: dict[str, list[str]]
     token_set: TokenSet = field(repr=False)
     started_at: datetime
+    refused_labels: Mapping[str, str] = field(default_factory=dict)  # that came with it and cannot be kept
     generation: int = 0  # that was asked from: more than 0 only where a replay meets a refresh before its exchange
 
 
@@ -205,13 +208,15 @@ def _given(entry: Entry, registered: Registered) -> Consent | None:
     token_set = read(entry, registered.provider)
     if not isinstance(token_set, TokenSet):
         return None
+    kept = from_answer(registered.provider, entry.body, entry.labels)
     return Consent(
         UUID(entry.grant_id),
         registered,
         entry.ref,
-        entry.labels,
+        kept.over(entry.labels),
         token_set if entry.kind == "exchange" else replace(token_set, second=None),
         started_at=entry.started_at,
+        refused_labels=kept.refused,
         generation=entry.generation,
     )
 
@@ -238,6 +243,8 @@ def _new_row(
     event.of_grants(
         connection, [row.id], EventType.GRANT_CONNECTED if old is None else EventType.GRANT_RECONNECTED, actor=who
     )
+    if label.tell_refused(connection, {row.id: given.refused_labels} if given.refused_labels else {}):
+        log.warning("consent.label_refused", grant_id=str(row.id), refused=dict(given.refused_labels))
     return StoredConsent(row.id, row.generation, "connected" if old is None else "reconnected", row.ref)
 
 

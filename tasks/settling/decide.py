@@ -65,6 +65,8 @@ class Decisions:
     reopened: list[UUID] = field(default_factory=list)  # a token set arrived although its end was asked for
     letters: dict[UUID, str] = field(default_factory=dict)  # the cause
     scope_changes: dict[UUID, dict[str, str | None]] = field(default_factory=dict)
+    kept: dict[UUID, Mapping[str, str]] = field(default_factory=dict)  # labels that the provider gave anew
+    refused_labels: dict[UUID, Mapping[str, str]] = field(default_factory=dict)  # and what cannot be one, with its code
     deaths_held: dict[int, datetime] = field(default_factory=dict)
     strange: set[tuple[int, str, str]] = field(default_factory=set)  # client, provider, and what made no sense
 
@@ -142,7 +144,7 @@ def sign_of(end: Outcome) -> Sign | None:
             return Sign.REFUSED
         case NotNow():
             return Sign.NOT_NOW
-        case HeldBack():
+        case HeldBack() | NotSent(is_of_its_address=True):
             return None
         case NotSent() | Unknown():
             return Sign.BAD
@@ -256,6 +258,7 @@ class Decider:
         mine = asked.fingerprint in (row.refresh_fingerprint, *row.former_fingerprints)
         if row.generation < asked.generation or (row.generation == asked.generation and mine):
             self.made.stored.append(self._stored(asked, row, token_set))
+            self._keep(asked)
             if row.status == GrantStatus.NEEDS_CONSENT:
                 self.made.recovered.append(row.grant_id)
             if row.has_letter:
@@ -272,6 +275,13 @@ class Decider:
             self.made.surplus.append(self._surplus(asked, token_set, token_set.refresh_token))
         if row.status in ENDING:
             self.made.reopened.append(row.grant_id)
+
+    def _keep(self, asked: Asked) -> None:
+        """Add the labels that came with a token set: of one that is surplus they are as old as it is."""
+        if asked.kept.values:
+            self.made.kept[asked.grant_id] = asked.kept.values
+        if asked.kept.refused:
+            self.made.refused_labels[asked.grant_id] = asked.kept.refused
 
     def _is_held(self, row: LockedGrant, refresh_token: str) -> bool:
         known = {row.refresh_fingerprint, *row.former_fingerprints}

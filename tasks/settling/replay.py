@@ -5,7 +5,7 @@ shares their disk, at its start and every minute; once settled to its end a jour
 doubt waits for it any longer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from models.database import transaction
 from models.settlement import LockedGrant
 from tasks import journal
 from tasks.journal import Entry, Kept, Position, Replayed
+from tasks.oauth.kept import from_answer
 from tasks.oauth.provider import Provider
 from tasks.oauth.token_answer import TokenSet
 from tasks.runtime import clock, retry
@@ -124,7 +125,13 @@ def _asked(entry: Entry, provider: Provider) -> Asked:
         started_at=entry.started_at,
         provider=provider,
         credentials_no=entry.credentials_no,
+        # Against what the provider did not give: a restored row may lack what the grant had when it was asked.
+        kept=from_answer(provider, entry.body, _without(entry.labels, provider.keep_from_answer)),
     )
+
+
+def _without(labels: Mapping[str, list[str]], left_out: Container[str]) -> dict[str, list[str]]:
+    return {label: values for label, values in labels.items() if label not in left_out}
 
 
 def _record_drained(journal_id: int) -> None:

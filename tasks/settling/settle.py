@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 
 from models import attempt as attempts
 from models import client as clients
-from models import dead_letter, event, settlement, suspects
+from models import dead_letter, event, label, settlement, suspects
 from models.database import transaction
 from models.settlement import LockedGrant
 from models.states.dead_letter import LetterKind, Resolution
@@ -245,6 +245,9 @@ def write_token_sets(connection: Connection, made: Decisions) -> None:
     surplus = settlement.keep_surplus(connection, made.surplus)
     if surplus:
         log.warning("settle.surplus", grant_ids=[str(grant_id) for grant_id in surplus])
+    label.keep(connection, made.kept)
+    for grant_id in label.tell_refused(connection, made.refused_labels):
+        log.warning("settle.label_refused", grant_id=str(grant_id), refused=dict(made.refused_labels[grant_id]))
     settlement.note_unplaced(connection, made.unplaced)
     settlement.reopen_revocations(connection, made.reopened)
     recovered = set(made.recovered)

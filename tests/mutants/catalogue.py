@@ -5,6 +5,7 @@ from tests.simulation.mutants import BY_DEATHS
 from tests.simulation.mutants import MUTANTS as SIMULATED
 
 INTEGRATION = "tests/integration"
+OAUTH = "tests/unit/oauth"
 POLICY = "tests/unit/policy"
 BARE = "--noconftest"  # pure functions need no engines, and a start without them is four times quicker
 
@@ -428,6 +429,72 @@ MUTANTS: tuple[Mutant, ...] = (
         "a provider that repeats the access token is asked as any other",
         (BARE, f"{POLICY}/test_ends.py", "-k", "another_token_and_a_little_later"),
         (Edit("tasks/policy/ends.py", "    if timedelta(0) < above < life:\n", "    if above < timedelta(0):\n"),),
+    ),
+    Mutant(
+        "no_fence",
+        "nobody looks whether an address that labels made is one of the provider's hosts",
+        (BARE, f"{OAUTH}/test_addresses.py", "-k", "fence or name"),
+        (
+            Edit(
+                "tasks/oauth/addresses.py",
+                "    if provider.hosts and not is_within(host, provider.hosts):",
+                "    if False:",
+            ),
+        ),
+    ),
+    Mutant(
+        "private_names_connected",
+        "only a private address in the URL itself is refused, and no name that stands for one",
+        (f"{INTEGRATION}/test_transport_public.py", "-k", "leads_home"),
+        (
+            Edit(
+                "tasks/oauth/transport.py",
+                "resolver=PublicResolver() if public_only else aiohttp.ThreadedResolver(),",
+                "resolver=aiohttp.ThreadedResolver(),",
+            ),
+        ),
+    ),
+    Mutant(
+        "one_pool",
+        "who may reach public hosts only uses the connections of those who may reach any",
+        (f"{INTEGRATION}/test_transport_public.py", "-k", "may_not"),
+        (
+            Edit(
+                "tasks/oauth/transport.py",
+                "        which = asyncio.get_running_loop(), public_only\n",
+                "        which = asyncio.get_running_loop(), False\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "unfit_address_is_an_outage",
+        "a grant whose labels make no address counts as a provider that is away: three shut the valve",
+        (f"{INTEGRATION}/test_addresses.py", "-k", "valve"),
+        (
+            Edit(
+                "tasks/settling/decide.py",
+                "        case HeldBack() | NotSent(is_of_its_address=True):\n",
+                "        case HeldBack():\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "surplus_gives_labels",
+        "labels of an answer are kept though its token set is older than what is stored",
+        (f"{INTEGRATION}/test_addresses.py", "-k", "surplus"),
+        (
+            Edit(
+                "tasks/settling/decide.py",
+                "            self._keep(asked)\n            if row.status",
+                "            if row.status",
+            ),
+            Edit(
+                "tasks/settling/decide.py",
+                "        mine = asked.fingerprint in (row.refresh_fingerprint, *row.former_fingerprints)\n",
+                "        mine = asked.fingerprint in (row.refresh_fingerprint, *row.former_fingerprints)\n"
+                "        self._keep(asked)\n",
+            ),
+        ),
     ),
 )
 

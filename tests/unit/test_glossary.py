@@ -69,6 +69,7 @@ PLAIN = {
 }
 # Another form of a word that is defined.
 FORMS = {
+    "addresses": "address",
     "answer": "answers",
     "claimed": "claim",
     "erase": "erasure",

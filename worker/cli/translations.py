@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXIT_CODES = {
     ExitCode.USAGE: {
         *("ambiguous_ref", "no_callback", "no_database", "provider", "settings", "state_for_another", "state_unknown"),
+        *("host_not_allowed", "label_ambiguous", "label_missing", "label_unfit", "redirect_unfit"),
     },
     ExitCode.HUMAN: {"denied"},
     ExitCode.NOT_FOUND: {"unknown_application", "unknown_client", "unknown_provider", "unknown_ref"},

@@ -73,6 +73,89 @@ def test_the_query_of_an_authorize_url_is_kept_and_further_parameters_are_added(
     assert "scope" not in query
 
 
+def test_the_clients_id_is_called_as_the_provider_calls_it() -> None:
+    ours = registration(client_id_parameter="client_key")
+
+    query = parse_qs(urlsplit(messages.authorize_url(ours, state="st", code_challenge=None)).query)
+    sent = members(messages.refresh(ours, refresh_token="r"))
+
+    assert (query["client_key"], sent["client_key"]) == (["our id"], "our id")
+    assert "client_id" not in {*query, *sent}
+
+
+def test_an_exchange_and_a_refresh_have_further_parameters_of_their_own_and_never_in_the_place_of_ours() -> None:
+    ours = registration(
+        exchange_parameters={"audience": "api"},
+        refresh_parameters={"expiring": "1"},
+        refresh_redirect_uri=True,
+        probe=True,
+    )
+
+    exchanged = members(messages.exchange(ours, code="c", code_verifier=None))
+    for ask in (messages.refresh, messages.probe):
+        refreshed = members(ask(ours, refresh_token="r"))
+        assert (refreshed["expiring"], refreshed["redirect_uri"]) == ("1", "https://us.example/callback?x=1")
+        assert "audience" not in refreshed
+    assert exchanged["audience"] == "api"
+    assert "expiring" not in exchanged
+    assert "redirect_uri" not in members(messages.refresh(registration(), refresh_token="r"))
+
+
+def test_headers_of_the_provider_go_with_every_request_to_its_endpoints() -> None:
+    ours = registration(token_headers={"Notion-Version": "2022-06-28", "accept": "application/vnd.x+json"})
+
+    for request in (
+        messages.refresh(ours, refresh_token="r"),
+        messages.exchange(ours, code="c", code_verifier=None),
+        messages.revoke(ours, token="t", hint=None),
+    ):
+        assert request.headers["Notion-Version"] == "2022-06-28"
+        assert [value for name, value in request.headers.items() if name.lower() == "accept"] == [
+            "application/vnd.x+json"
+        ]
+    assert "Notion-Version" not in messages.api_call(ours.provider, access_token="a").headers
+
+
+def test_a_refresh_goes_to_its_own_address_where_there_is_one() -> None:
+    ours = registration(refresh_url="https://id.example/refresh", probe=True)
+
+    assert messages.refresh(ours, refresh_token="r").url == "https://id.example/refresh"
+    assert messages.probe(ours, refresh_token="r").url == "https://id.example/refresh"
+    assert messages.exchange(ours, code="c", code_verifier=None).url == "https://id.example/token"
+
+
+def test_every_request_is_made_for_the_labels_of_its_grant_and_to_public_hosts_only_where_hosts_are_named() -> None:
+    urls = {field: f"https://{{shop}}.example.com/{field}" for field in ("authorize_url", "token_url", "revoke_url")}
+    urls |= {field: f"https://{{shop}}.example.com/{field}" for field in ("api_url", "confirm_url")}
+    ours, labels = registration(hosts=["*.example.com"], probe=True, **urls), {"shop": ["acme"]}
+
+    requests = [
+        messages.exchange(ours, code="c", code_verifier=None, labels=labels),
+        messages.refresh(ours, refresh_token="r", labels=labels),
+        messages.probe(ours, refresh_token="r", labels=labels),
+        messages.revoke(ours, token="t", hint=None, labels=labels),
+        messages.confirm(ours.provider, access_token="a", labels=labels),
+        messages.api_call(ours.provider, access_token="a", labels=labels),
+    ]
+
+    assert {urlsplit(request.url).hostname for request in requests} == {"acme.example.com"}
+    assert all(request.public_only for request in requests)
+    url = messages.authorize_url(ours, state="s", code_challenge=None, labels=labels)
+    assert url.startswith("https://acme.example.com/authorize_url?")
+    assert not messages.refresh(registration(), refresh_token="r").public_only
+    own_network = registration(hosts=["id.example", "api.example"], private_hosts=True)
+    assert not messages.refresh(own_network, refresh_token="r").public_only
+
+
+def test_a_look_at_an_access_token_leaves_out_the_headers_of_a_label_with_several_values() -> None:
+    habits = provider(headers={"X-API-ORG": "{org}", "X-Version": "2"}, api_url="https://api.example/{shop}/me")
+
+    request = messages.api_call(habits, access_token="a", labels={"org": ["1", "2"], "shop": "s"})
+
+    assert (request.url, request.headers["X-Version"]) == ("https://api.example/s/me", "2")
+    assert "X-API-ORG" not in request.headers
+
+
 def test_no_challenge_and_no_verifier_is_sent_where_the_provider_wants_none() -> None:
     ours = registration(pkce=False)
 

@@ -70,6 +70,13 @@ def invite(chosen: "RowMapping", ref: str, labels: Labels, settings: "Settings")
     )
 
 
+def code_parameter(chosen: "RowMapping", settings: "Settings") -> str:
+    """What the client's provider calls the code in its redirect to us."""
+    from tasks.runtime.registration import resolve
+
+    return resolve(chosen["provider"], chosen["overrides"], settings).code_parameter
+
+
 def tell(stored: "StoredConsent", ref: str, client: str, *, as_json: bool) -> None:
     """Say how the grant was stored."""
     told = {

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO
 
 from tasks.oauth.token_answer import is_token
-from worker.cli.arguments import LARGEST_LABEL, ref_fault
+from worker.cli.arguments import LARGEST_LABEL, LARGEST_VALUE, ref_fault
 
 LONGEST_LINE = 1024 * 1024
 MOST_LABELS = 100
@@ -225,6 +225,12 @@ def _labels(value: Any) -> dict[str, list[str]]:
     found = {key: [item] if isinstance(item, str) else item for key, item in value.items()}
     for key, items in found.items():
         texts = isinstance(items, list) and all(isinstance(item, str) for item in items)
-        if not texts or not all(text.isprintable() and 0 < len(text) <= LARGEST_LABEL for text in (key, *items)):
-            raise BadLine(reason=f"labels holds something that is no printable text of 1 to {LARGEST_LABEL} characters")
+        if not _is_text(key, LARGEST_LABEL):
+            raise BadLine(reason=f"labels holds a key that is no printable text of 1 to {LARGEST_LABEL} characters")
+        if not texts or not all(_is_text(text, LARGEST_VALUE) for text in items):
+            raise BadLine(reason=f"labels holds something that is no printable text of 1 to {LARGEST_VALUE} characters")
     return found
+
+
+def _is_text(value: str, most: int) -> bool:
+    return value.isprintable() and 0 < len(value) <= most
