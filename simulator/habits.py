@@ -31,6 +31,9 @@ class Habits:
     repeats_refresh_token: bool = False  # `none` only: the answer holds the same refresh token again
     json_bodies: bool = True  # False: form bodies only, JSON is 400 and consumes nothing
     basic_and_body: bool = True  # False: credentials in the header *and* in the body are refused
+    exchanges_access_tokens: bool = (
+        False  # no refresh token is ever given; `fb_exchange_token` renews (Meta), by GET too
+    )
     says_dead: str = "400 invalid_grant"  # how a refresh token that is dead is refused: status and error
     client_first: bool = False  # the client is authenticated before the token is looked at, at revoke too
     scope_tested_first: bool = False  # `invalid_scope` is answered for a dead token too: a probe is fooled
