@@ -29,6 +29,7 @@ from tasks.connect_errors import (
     ExchangeRefused,
     ExchangeUnclear,
     NoCallback,
+    NoUser,
     StateForAnother,
     StateUnknown,
     StateUsed,
@@ -37,8 +38,9 @@ from tasks.connect_errors import (
 from tasks.journal import JournalBroken, Position
 from tasks.oauth import messages
 from tasks.oauth.messages import Registration
-from tasks.oauth.shapes import Reach
+from tasks.oauth.shapes import Kind, Reach
 from tasks.oauth.transport import Answer, HeldBack, NotSent, Response
+from tasks.policy.kinds import of_kind
 from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown, outcome
 from tasks.policy.valve import USABLE_SHARE, Result, Sign
 from tasks.runtime import clock, retry, valves
@@ -89,9 +91,12 @@ def begin(
     Raises:
         MissingSetting: the provider has no authorize URL, or neither client nor caller a redirect URI.
         StillRevoking: the ref's old consent must have ended first.
+        NoUser: the client's grants have none.
 
     """
     registered = _registered(registrations, client_id)
+    if registered.provider.kind is Kind.CLIENT_CREDENTIALS:
+        raise NoUser(registered.known.name, ref)
     registration = _with_redirect(registered.registration, redirect_uri)
     state, verifier, grant_id = secrets.token_urlsafe(32), messages.code_verifier(secrets.token_bytes(32)), uuid4()
     url = messages.authorize_url(
@@ -165,6 +170,7 @@ def finish(
         wall_clock=received_at,
         retry_after_header=registered.provider.retry_after_header,
     )
+    end = of_kind(end, registered.provider.kind)
     stored = _settle(runtime, registered, begun, end, started_at=started_at, who=who, patience=patience)
     if position is not None:
         runtime.journal.mark_settled([position])

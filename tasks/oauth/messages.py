@@ -11,15 +11,14 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeGuard
+from typing import Any, TypeGuard
 from urllib.parse import parse_qsl, quote, quote_plus, urlencode, urlsplit
 
 from tasks.oauth.errors import LabelNotChosen, MissingSetting, ProbeNotAllowed
 from tasks.oauth.provider import Provider
-from tasks.oauth.shapes import Auth, Body
+from tasks.oauth.shapes import Auth, Kind, Method, RevokeBody
 
 Labels = Mapping[str, str | Sequence[str]]
-Hint = Literal["refresh_token", "access_token"]
 
 LABEL_IN_HEADER = re.compile(r"{(\w+)}")
 
@@ -36,11 +35,12 @@ class Request:
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False, default_factory=dict)
     body: bytes = field(repr=False, default=b"")
+    path_is_secret: bool = False  # it holds a token
 
     @property
     def endpoint(self) -> str:
-        """The URL without its query: fit for a log."""
-        return self.url.partition("?")[0]
+        """The URL without its query, and without its path where that holds a token: fit for a log."""
+        return self.url.partition("?")[0] if not self.path_is_secret else "/".join(self.url.split("/")[:3])
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class Registration:
     client_id: str
     client_secret: str = field(repr=False)
     redirect_uri: str | None = None
+    scopes: tuple[str, ...] = ()  # the client's own, where it has some: asked for in place of the provider's
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +133,29 @@ def exchange(registration: Registration, *, code: str, code_verifier: str | None
 def refresh(registration: Registration, *, refresh_token: str) -> Request:
     """Ask for the next token set (RFC 6749 §6), never with a scope: at some providers that narrows it for ever.
 
+    A grant without a user holds no refresh token, and what it holds in its place is never sent.
+
     Raises:
         MissingSetting: the provider has no token_url.
 
     """
+    if registration.provider.kind is Kind.CLIENT_CREDENTIALS:
+        return client_credentials(registration)
     return _refresh(registration, refresh_token)
+
+
+def client_credentials(registration: Registration) -> Request:
+    """Ask for a token set with nothing but the client's own credentials (RFC 6749 §4.4.2).
+
+    Raises:
+        MissingSetting: the provider has no token_url.
+
+    """
+    provider = registration.provider
+    parameters = {"grant_type": "client_credentials"}
+    if wanted := registration.scopes or provider.scopes:
+        parameters["scope"] = provider.scope_separator.join(wanted)
+    return _post(registration, "token_url", parameters)
 
 
 def probe(registration: Registration, *, refresh_token: str) -> Request:
@@ -153,21 +172,6 @@ def probe(registration: Registration, *, refresh_token: str) -> Request:
     if not provider.probe:
         raise ProbeNotAllowed(provider.name)
     return _refresh(registration, refresh_token, scope=provider.probe_scope)
-
-
-def revoke(registration: Registration, *, token: str, hint: Hint | None) -> Request:
-    """Ask for a token's end (RFC 7009 §2.1); the hint is sent only where the provider wants one.
-
-    A hint that does not fit the token makes some providers answer 200 and do nothing.
-
-    Raises:
-        MissingSetting: the provider has no revoke_url.
-
-    """
-    parameters = {"token": token}
-    if hint is not None and registration.provider.revoke_hint:
-        parameters["token_type_hint"] = hint
-    return _post(registration, "revoke_url", parameters)
 
 
 def confirm(provider: Provider, *, access_token: str, labels: Labels | None = None) -> Request:
@@ -231,27 +235,46 @@ def _get(provider: Provider, setting: str, access_token: str, labels: Labels) ->
 
 def _refresh(registration: Registration, refresh_token: str, **more: str) -> Request:
     """Write what a refresh and a probe have in common, so that a probe asks as a refresh would."""
-    return _post(registration, "token_url", {"grant_type": "refresh_token", "refresh_token": refresh_token, **more})
+    provider = registration.provider
+    parameters = {"grant_type": provider.refresh_grant_type, provider.refresh_parameter: refresh_token, **more}
+    if provider.refresh_method is Method.POST:
+        return _post(registration, "token_url", parameters)
+    return _ask(registration, "token_url", parameters, method=provider.refresh_method, where=RevokeBody.QUERY)
 
 
 def _post(registration: Registration, setting: str, parameters: dict[str, str]) -> Request:
+    return _ask(registration, setting, parameters, method=Method.POST, where=RevokeBody(registration.provider.body))
+
+
+def _ask(
+    registration: Registration, setting: str, parameters: dict[str, str], *, method: Method, where: RevokeBody
+) -> Request:
     provider = registration.provider
     headers = {"Accept": "application/json"}
     if provider.auth is Auth.BASIC:
-        headers["Authorization"] = _basic(registration)
+        headers["Authorization"] = basic(registration)
     else:
         parameters |= {"client_id": registration.client_id, "client_secret": registration.client_secret}
-    if provider.body is Body.JSON:
-        headers["Content-Type"] = "application/json"
-        body = json.dumps(parameters, separators=(",", ":"))
-    else:
-        headers["Content-Type"] = "application/x-www-form-urlencoded"
-        body = urlencode(parameters)
-    return Request("POST", _url_of(provider, setting), headers, body.encode())
+    return written(method, _url_of(provider, setting), headers, parameters, where=where)
 
 
-def _basic(registration: Registration) -> str:
-    """RFC 6749 §2.3.1: both parts are form-encoded first, unless the provider is known not to decode them."""
+def written(method: str, url: str, headers: Mapping[str, str], members: Mapping[str, str], *, where: str) -> Request:
+    """Write a request with its members where they belong: a JSON or form body, the query, or nowhere."""
+    match where:
+        case RevokeBody.JSON:
+            body = json.dumps(members, separators=(",", ":"))
+            return Request(method, url, {**headers, "Content-Type": "application/json"}, body.encode())
+        case RevokeBody.FORM:
+            form = {**headers, "Content-Type": "application/x-www-form-urlencoded"}
+            return Request(method, url, form, urlencode(members).encode())
+        case RevokeBody.QUERY if members:
+            return Request(method, url + ("&" if urlsplit(url).query else "?") + urlencode(members), headers)
+        case _:
+            return Request(method, url, headers)
+
+
+def basic(registration: Registration) -> str:
+    """Write the Authorization header (RFC 6749 §2.3.1); both parts form-encoded, unless it does not decode."""
     parts = [registration.client_id, registration.client_secret]
     if registration.provider.basic_encoded:
         parts = [quote_plus(part) for part in parts]

@@ -139,10 +139,17 @@ def outcome(  # noqa: PLR0911  # one a row of the table
 
 
 def revocation_outcome(
-    answer: Answer, *, wall_clock: datetime, retry_after_header: str = RETRY_AFTER
+    answer: Answer,
+    *,
+    wall_clock: datetime,
+    retry_after_header: str = RETRY_AFTER,
+    already_gone: frozenset[int] = frozenset(),
 ) -> Accepted | Outcome:
-    """Read an answer of the revocation endpoint: 403 means the wrong client, 503 that the token still exists."""
-    if isinstance(answer, Response) and answer.status in SUCCESS:
+    """Read an answer of the revocation endpoint: 403 means the wrong client, 503 that the token still exists.
+
+    `already_gone`: the statuses by which this provider says that there is nothing left to revoke.
+    """
+    if isinstance(answer, Response) and (answer.status in SUCCESS or answer.status in already_gone):
         return Accepted(http_status=answer.status)
     told = outcome(answer, proven=False, wall_clock=wall_clock, retry_after_header=retry_after_header)
     return NotUnderstood(told.code, told.http_status or 0) if isinstance(told, Refused) else told

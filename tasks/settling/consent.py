@@ -25,8 +25,9 @@ from models.states.grant import GrantStatus
 from tasks.journal import Entry
 from tasks.oauth.messages import TokenSet, read_token_answer
 from tasks.oauth.provider import Provider
-from tasks.oauth.shapes import Reach
+from tasks.oauth.shapes import Kind, Reach
 from tasks.policy import timing
+from tasks.policy.kinds import held_of, placeholder
 from tasks.runtime.registration import Registered
 from tasks.runtime.runtime import Runtime
 
@@ -90,6 +91,8 @@ def store(connection: Connection, given: Consent, *, vault: Vault, who: str, rep
 
     """
     token = given.token_set.refresh_token
+    if given.registered.provider.kind is Kind.CLIENT_CREDENTIALS:
+        token = placeholder(given.grant_id)
     if token is None:
         raise NoRefreshToken
     client_id = given.registered.known.id
@@ -119,7 +122,7 @@ def _replaced_row(
     provider = given.registered.provider
     row = replace(_row(given, None, refresh_token, provider, vault), status=GrantStatus.REVOKING)
     consent.insert(connection, given.registered.known.id, [row])
-    consent.retire(connection, row.id, at_once=provider.revocation is Reach.TOKEN, who=who)
+    consent.retire(connection, row.id, at_once=provider.revocation is not Reach.GRANT, who=who)
     return StoredConsent(row.id, row.generation, "replaced")
 
 
@@ -152,7 +155,7 @@ def replay(connection: Connection, entry: Entry, registered: Registered, *, vaul
         registered,
         entry.ref,
         entry.labels,
-        token_set,
+        held_of(token_set, registered.provider.kind),
         started_at=entry.started_at,
         generation=entry.generation,
     )
@@ -167,7 +170,7 @@ def _new_row(
 ) -> StoredConsent:
     known, provider = given.registered.known, given.registered.provider
     if old is not None:
-        consent.retire(connection, old.id, at_once=provider.revocation is Reach.TOKEN, who=who)
+        consent.retire(connection, old.id, at_once=provider.revocation is not Reach.GRANT, who=who)
         dead_letter.close(
             connection, [old.id], kind=LetterKind.REFRESH, resolution=Resolution.RECONNECTED, resolved_by=who
         )
@@ -188,9 +191,11 @@ def _row(given: Consent, old: LiveRow | None, refresh_token: str, provider: Prov
         given.started_at,
         life,
         grant_id,
-        on_demand=(keep or given.registered.known.keep) == Keep.ON_DEMAND,
+        on_demand=provider.may_rest and (keep or given.registered.known.keep) == Keep.ON_DEMAND,
         idle_days=provider.idle_refresh_days,
     )
+    if provider.kind is Kind.EXCHANGE and not given.generation:
+        due = given.started_at  # a code is exchanged for a token of an hour or two, and that one for the lasting one
     return NewGrant(
         id=grant_id,
         ref=given.ref,

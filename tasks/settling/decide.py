@@ -26,6 +26,7 @@ from tasks.oauth.messages import TokenSet, scope_set
 from tasks.oauth.rotation import Rotation
 from tasks.oauth.transport import HeldBack, NotSent
 from tasks.policy import guard, refusal, timing
+from tasks.policy.kinds import of_kind
 from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown, outcome
 from tasks.policy.refusal import Refusals
 from tasks.policy.valve import Sign
@@ -55,13 +56,16 @@ class Decisions:
 
 def read(arrived: Arrived, *, proven: bool) -> Outcome:
     """What an answer means; whatever it is, a value comes back."""
+    job, provider = arrived.attempt.job, arrived.attempt.registered.provider
     try:
-        return outcome(
+        end = outcome(
             arrived.answer,
             proven=proven,
             wall_clock=arrived.received_at,
-            retry_after_header=arrived.attempt.registered.provider.retry_after_header,
+            retry_after_header=provider.retry_after_header,
         )
+        ended = job.access_expires_at is not None and job.access_expires_at <= job.started_at
+        return of_kind(end, provider.kind, token_ended=ended)
     except Exception as error:  # noqa: BLE001  # an answer that we cannot read is no verdict
         return Unknown(f"unread_{type(error).__name__}", None)
 
@@ -233,9 +237,8 @@ class Decider:
     def _stored(self, asked: Asked, row: LockedGrant, token_set: TokenSet) -> Stored:
         life = _life(asked, token_set)
         idle = asked.provider.idle_refresh_days
-        due = timing.next_due(
-            asked.started_at, life, asked.grant_id, on_demand=row.keep == Keep.ON_DEMAND, idle_days=idle
-        )
+        on_demand = row.keep == Keep.ON_DEMAND and asked.provider.may_rest
+        due = timing.next_due(asked.started_at, life, asked.grant_id, on_demand=on_demand, idle_days=idle)
         token = token_set.refresh_token
         fingerprint = None if token is None else self.vault.fingerprint(token)
         return Stored(

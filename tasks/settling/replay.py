@@ -19,6 +19,7 @@ from tasks import journal
 from tasks.journal import Entry, Kept, Position, Replayed
 from tasks.oauth.messages import TokenSet, read_token_answer
 from tasks.oauth.provider import Provider
+from tasks.policy.kinds import held_of
 from tasks.runtime import clock, retry
 from tasks.runtime.attempt import Asked
 from tasks.runtime.registration import resolve
@@ -94,7 +95,8 @@ def _replay(runtime: Runtime, kept: Sequence[Kept]) -> list[Position]:
             if row is not None:
                 client = known[row.client_id]
                 provider = resolve(client.provider, client.overrides, runtime.settings)
-                decider.token_set(_asked(item.entry, provider), row, answer, settled_before=item.settled)
+                token_set = held_of(answer, provider.kind)
+                decider.token_set(_asked(item.entry, provider), row, token_set, settled_before=item.settled)
                 done.append(item.position)
             elif consent.make_missing(connection, runtime, item.entry) is not None:
                 done.append(item.position)

@@ -70,6 +70,7 @@ PLAIN = {
 # Another form of a word that is defined.
 FORMS = {
     "claimed": "claim",
+    "kinds": "kind",
     "erase": "erasure",
     "failures": "failing",
     "predicates": "predicate",

@@ -10,7 +10,7 @@ from tasks.oauth.provider import Provider, load, names
 from tasks.oauth.rotation import Rotation
 from tasks.oauth.shapes import Auth, Body, Reach
 
-BUNDLED = ["doorkeeper", "event-temple", "generic", "simulator"]
+BUNDLED = ["doorkeeper", "event-temple", "event-temple-private", "generic", "simulator"]
 SECOND = timedelta(seconds=1)
 
 

@@ -52,5 +52,5 @@ def endpoints(row: "RowMapping", settings: "Settings") -> dict[str, Any]:
     from tasks.runtime.registration import resolve
 
     resolved = resolve(row["provider"], row["overrides"], settings)
-    names = ("authorize_url", "token_url", "revoke_url", "api_url", "confirm_url", "body", "auth")
+    names = ("kind", "authorize_url", "token_url", "revoke_url", "api_url", "confirm_url", "body", "auth")
     return {name: getattr(resolved, name) for name in names}

@@ -11,6 +11,7 @@ from tasks.runtime.registration import resolve, times_of
 
 # What a client may say differently from its provider's file: option to field.
 OVERRIDES = (
+    "kind",
     "authorize_url",
     "token_url",
     "revoke_url",

@@ -52,6 +52,14 @@ def client_of(ref: str, name: str | None) -> "RowMapping":
     raise misuse(code="client_needed", message=f"There are several clients: {names}", next_step="add --client NAME")
 
 
+def has_no_user(chosen: "RowMapping", settings: "Settings") -> bool:
+    """Whether the grants of a client have no user: its own credentials are all that they need."""
+    from tasks.oauth.shapes import Kind
+    from tasks.runtime.registration import resolve
+
+    return resolve(chosen["provider"], chosen["overrides"], settings).kind is Kind.CLIENT_CREDENTIALS
+
+
 def invite(chosen: "RowMapping", ref: str, labels: Labels, settings: "Settings") -> "Invitation":
     """Make the URL that a user must visit, and remember its state."""
     from tasks import connect as flow

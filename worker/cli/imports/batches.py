@@ -189,8 +189,9 @@ class Intake:
         )
 
     def _due(self, started_at: datetime, life: timedelta, grant_id: UUID) -> datetime:
+        on_demand = self.keep == Keep.ON_DEMAND and self.provider.may_rest
         return timing.next_due(
-            started_at, life, grant_id, on_demand=self.keep == Keep.ON_DEMAND, idle_days=self.provider.idle_refresh_days
+            started_at, life, grant_id, on_demand=on_demand, idle_days=self.provider.idle_refresh_days
         )
 
     def _seal(self, row_id: str, token: str, purpose: str) -> bytes:

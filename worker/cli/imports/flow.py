@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import BinaryIO, Self
 
+from tasks.oauth.shapes import Kind
 from worker.cli.imports.batches import Intake, Taken, Tally
 from worker.cli.imports.lines import Bad, Offered, lines
 from worker.cli.imports.probe import Sieve
@@ -34,10 +35,10 @@ class Passed:
     bad: list[Bad]
 
 
-def portions(source: BinaryIO, size: int) -> Iterator[Portion]:
+def portions(source: BinaryIO, size: int, kind: Kind = Kind.CODE) -> Iterator[Portion]:
     """Cut a file into portions; what stands twice in it is bad from the second time on."""
     repeats, portion, begun = Repeats(), Portion(), 0
-    for _, portion.read, found in lines(source):
+    for _, portion.read, found in lines(source, kind):
         fault = repeats.fault(found) if isinstance(found, Offered) else found
         if fault is not None:
             portion.bad.append(fault)
@@ -54,7 +55,7 @@ def portions(source: BinaryIO, size: int) -> Iterator[Portion]:
 def flow(source: BinaryIO, intake: Intake, tally: Tally) -> Generator[Passed]:
     """Read, check and store everything; left early, it first ends what it has begun to store, and counts it."""
     with _Storing(intake, tally) as storing:
-        for portion in portions(source, PORTION):
+        for portion in portions(source, PORTION, intake.provider.kind):
             yield from storing.put(portion)
         yield from storing.end()
 
@@ -66,7 +67,7 @@ def flow_probed(source: BinaryIO, intake: Intake, tally: Tally, sieve: Sieve) ->
         Failure: the provider must not be asked on; what was found to live before is stored.
 
     """
-    for portion in portions(source, PORTION_PROBED):
+    for portion in portions(source, PORTION_PROBED, intake.provider.kind):
         sifted = sieve.sift(portion.good, intake.wanted(portion.good))
         bad = sifted.bad + portion.bad
         tally.counts["bad"] += len(bad)
