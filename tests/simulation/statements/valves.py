@@ -9,7 +9,7 @@ from tests.simulation.tables import Row, Tables
 
 KNOWN = (
     "id", "name", "provider", "overrides", "client_id", "sealed_client_secret", "credentials_no", "redirect_uri",
-    "attempt_lease", "keep", "updated_at",
+    "attempt_lease", "keep", "updated_at", "scopes",
 )  # fmt: skip
 
 
