@@ -37,6 +37,7 @@ class Client(Base):
     updated_at: Mapped[datetime]
     sealed_former_secret: Mapped[bytes | None]
     former_secret_at: Mapped[datetime | None]
+    grant_interval: Mapped[timedelta | None]
     drift: Mapped[dict[str, Any] | None]
 
 

@@ -56,3 +56,17 @@ def sharing(connection: Connection, client_id: int, ids: Sequence[UUID], *, labe
     """
     rows = connection.execute(SHARING, {"client_id": client_id, "ids": list(ids), "labels": list(labels)})
     return [Sharing(row.ref, row.other) for row in rows]
+
+
+# Whose they are nobody tells us: those whose labels are the same are taken for one user's.
+ALIKE = text(f"""
+select count(*)
+from evergrant.grants g
+join evergrant.grants o on o.client_id = g.client_id and o.labels = g.labels and {of("o", IS_LIVING)}
+where g.id = :id and g.labels <> '{{}}'
+""")  # noqa: S608  # constants
+
+
+def alike(connection: Connection, grant_id: UUID) -> int:
+    """How many living grants of its client have the very labels of this one, itself included; 0: it has none."""
+    return int(connection.execute(ALIKE, {"id": grant_id}).scalar_one())

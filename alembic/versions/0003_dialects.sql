@@ -10,6 +10,7 @@ alter table evergrant.grants
 alter table evergrant.clients
     add column sealed_former_secret bytea,       -- what the present secret has replaced, while both may be good
     add column former_secret_at timestamptz,     -- when it was replaced
+    add column grant_interval interval,          -- the least time between two renewals of one grant; null: none
     add column drift jsonb;                      -- what contradicted its profile; an operator who sets it anew clears it
 alter table evergrant.clients
     drop constraint ck_clients_rotation,
@@ -24,7 +25,8 @@ alter table evergrant.witnesses
     add column minute_refused integer not null default 0,  -- alike, on grants whose request before had succeeded
     add column minute_code text,
     add column remaining integer,                     -- requests left, as the provider said last
-    add column remaining_at timestamptz;
+    add column remaining_at timestamptz,
+    add column scarce_until timestamptz;              -- so few were left that it goes at half its pace until then
 
 alter table evergrant.dead_letters
     add column rule text,                        -- which rule of the provider file spoke

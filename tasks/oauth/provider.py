@@ -237,6 +237,11 @@ class Provider(BaseModel):
         return self.kind is not Kind.EXCHANGE
 
     @property
+    def grant_interval(self) -> timedelta:
+        """The least time between two renewals of one grant; nothing where its provider sets no limit."""
+        return timedelta(minutes=1) / self.rate_per_grant if self.rate_per_grant else timedelta(0)
+
+    @property
     def grace(self) -> timedelta | None:
         """How long the old refresh token lives on; None where it does not, or for as long as it likes."""
         if self.rotation is not Rotation.GRACE or self.grace_seconds is None:

@@ -196,6 +196,7 @@ def _row(given: Consent, old: LiveRow | None, refresh_token: str, provider: Prov
     )
     if provider.kind is Kind.EXCHANGE and not given.generation:
         due = given.started_at  # a code is exchanged for a token of an hour or two, and that one for the lasting one
+    due = max(due, given.started_at + provider.grant_interval)
     return NewGrant(
         id=grant_id,
         ref=given.ref,

@@ -239,6 +239,7 @@ class Decider:
         idle = asked.provider.idle_refresh_days
         on_demand = row.keep == Keep.ON_DEMAND and asked.provider.may_rest
         due = timing.next_due(asked.started_at, life, asked.grant_id, on_demand=on_demand, idle_days=idle)
+        due = max(due, asked.started_at + asked.provider.grant_interval)
         token = token_set.refresh_token
         fingerprint = None if token is None else self.vault.fingerprint(token)
         return Stored(
@@ -289,7 +290,7 @@ class Decider:
                 failed=told.failed,
                 suspect=told.suspect,
                 refused=told.refused,
-                due_at=row.at + self._wait(arrived, row, end),
+                due_at=_not_too_soon(arrived, row.at, self._wait(arrived, row, end)),
                 code=end.code,
                 http_status=end.http_status,
                 reason=death.reason if death else None,
@@ -387,6 +388,12 @@ class Decider:
                 self.made.deaths_held[row.client_id] = row.at
             return None
         return judged
+
+
+def _not_too_soon(arrived: Arrived, at: datetime, wait: timedelta) -> datetime:
+    """When it is asked again: not before its provider lets it; a repeat at once saves a grant, and is let through."""
+    again = at + wait
+    return max(again, arrived.asked.started_at + arrived.asked.provider.grant_interval) if wait else again
 
 
 def _life(asked: Asked, token_set: TokenSet) -> timedelta:

@@ -31,6 +31,9 @@ def record_of(row: "RowMapping") -> dict[str, Any]:
         "reason": reason,
         "paused_until": row["paused_until"],
         "deaths_held_at": row["deaths_held_at"],
+        "requests_left": row["remaining"],
+        "requests_left_at": row["remaining_at"],
+        "half_pace_until": row["scarce_until"],
         "created_at": row["created_at"],
         "updated_at": row["updated_at"],
     }

@@ -51,5 +51,6 @@ def merged(settings: Settings, provider: str, given: dict[str, Any], *, before: 
         burst=resolved.allowed_burst,
         attempt_lease=times_of(resolved, settings).lease,
         grace=resolved.grace,
+        grant_interval=resolved.grant_interval or None,
         **(kept | now),
     )

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+import click
+
 from worker.cli import keyrings, output, session
 from worker.cli.arguments import grouped
 from worker.cli.failures import ExitCode, Failure, misuse
@@ -76,6 +78,21 @@ def invite(chosen: "RowMapping", ref: str, labels: Labels, settings: "Settings")
         redirect_uri=None if chosen["redirect_uri"] else LOOPBACK_URI,
         who=settings.who,
     )
+
+
+def warn_of_crowd(chosen: "RowMapping", stored: "StoredConsent", settings: "Settings") -> None:
+    """Say where a user has more refresh tokens than their provider keeps: the oldest of them may have died just now."""
+    from models import shared_grant
+    from tasks.runtime.registration import resolve
+
+    most = resolve(chosen["provider"], chosen["overrides"], settings).refresh_tokens_per_user
+    if most is None:
+        return
+    with session.reading() as connection:
+        count = shared_grant.alike(connection, stored.grant_id)
+    if count > most:
+        told = f"{count} grants of {chosen['name']} have these labels, and its provider keeps {most} refresh tokens"
+        click.echo(f"Beware: {told} of a user: the oldest may be dead. See `evergrant grants list --label`.", err=True)
 
 
 def tell(stored: "StoredConsent", ref: str, client: str, *, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from worker.cli import session
 from worker.cli.arguments import check_ref, client_option, grouped, label_option, ref_argument, timeout_option
 from worker.cli.commands import Command
 from worker.cli.failures import ExitCode, Failure
-from worker.cli.grants.code_flow import LOOPBACK_URI, Labels, client_of, has_no_user, invite, tell
+from worker.cli.grants.code_flow import LOOPBACK_URI, Labels, client_of, has_no_user, invite, tell, warn_of_crowd
 from worker.cli.output import json_option
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def connect(ref: str, *, client: str | None, labels: Labels, timeout: timedelta,
     with opened(settings) as runtime:
         url = asyncio.run(_callback_of(invitation, listening_at, timeout))
         stored = flow.finish(runtime, flow.read_callback(url), client_id=chosen["id"], ref=ref, who=settings.who)
+    warn_of_crowd(chosen, stored, settings)
     tell(stored, ref, chosen["name"], as_json=as_json)
 
 
