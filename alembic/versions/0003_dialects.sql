@@ -32,3 +32,16 @@ alter table evergrant.dead_letters
     add column rule text,                        -- which rule of the provider file spoke
     add column looks integer not null default 0, -- how often its grant was asked once more since the verdict
     add column look_at timestamptz;              -- when it is asked next; null: never
+
+-- What providers tell by themselves, as it came: sealed, for it holds its proof. A worker reads it within seconds.
+create table evergrant.notices (
+    id uuid not null,
+    client_id bigint not null,
+    sealed_notice bytea not null,
+    received_at timestamptz not null default clock_timestamp(),
+    constraint pk_notices primary key (id),
+    constraint fk_notices_client_id_clients foreign key (client_id) references evergrant.clients (id)
+);
+create index ix_notices_client_id_received_at on evergrant.notices (client_id, received_at);
+insert into evergrant.chores (name, every) values
+    ('read_notices', '10 seconds');       -- what providers told by themselves

@@ -64,7 +64,7 @@ PLAIN = {
         "retry",
         "rows",
     ),
-    *("fields", "paths", "shapes", "times", "told"),
+    *("fields", "paths", "proof", "shapes", "times", "told"),
     *("scope", "since", "status", "tables", "thread", "timing", "token", "transport", "use", "views", "writer"),
 }
 # Another form of a word that is defined.
