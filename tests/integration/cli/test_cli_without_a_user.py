@@ -8,6 +8,7 @@ import pytest
 
 from simulator.control import SimulatorControl
 from tests.integration.cli.evergrant import Evergrant
+from tests.integration.cli.test_cli_connect import visit
 
 
 @pytest.fixture
@@ -97,3 +98,35 @@ def test_a_handover_leaves_the_placeholder_out(app: Evergrant, tmp_path: Path) -
     line = json.loads(out.read_text())
     assert "refresh_token" not in line
     assert line["access_token"]
+
+
+def test_where_nothing_rotates_no_grant_is_given_up_to_find_out_how(app: Evergrant, provider: SimulatorControl) -> None:
+    app("grants", "connect", "chain", "--client", "app")
+    before = len(provider.requests())
+
+    done = app("clients", "probe-rotation", "app", "--ref", "chain", "--yes", "--json")
+
+    assert (done.code, done.error) == (2, "nothing_rotates")
+    assert len(provider.requests()) == before
+
+
+def test_a_probe_says_that_there_is_nothing_to_probe_with(app: Evergrant, provider: SimulatorControl) -> None:
+    app("grants", "connect", "chain", "--client", "app")
+    before = len(provider.requests())
+
+    assert app("grants", "probe", "chain").code != 0
+    assert len(provider.requests()) == before
+
+
+def test_what_came_for_a_code_is_exchanged_at_once_for_what_lasts(
+    connected: Evergrant, provider: SimulatorControl, sql: Any
+) -> None:
+    """Meta's first token lives for an hour or two."""
+    provider.configure(habits={"exchanges_access_tokens": True})
+    connected("clients", "set", "sim", "--kind", "exchange")
+    callback = visit(connected("grants", "authorize-url", "a", "--client", "sim").out.strip())
+
+    done = connected("grants", "exchange", "a", "--callback-url-file", "-", "--json", stdin=callback)
+
+    assert done.json == {"ref": "a", "client": "sim", "generation": 1, "how": "connected"}
+    assert sql("select due_at <= clock_timestamp(), due_at = refreshed_at from evergrant.grants") == [(True, True)]
