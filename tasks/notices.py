@@ -44,6 +44,9 @@ def read(connection: Connection, runtime: Runtime) -> None:
         except (VaultError, OAuthError) as error:
             log.error("notice.unreadable", client=client.name, reason=str(error))  # noqa: TRY400  # it says it all
             outcome = UNREADABLE
+        except (ValueError, KeyError, TypeError, RecursionError):  # whatever a stranger wrote, the others are read
+            log.exception("notice.unreadable", client=client.name)
+            outcome = UNREADABLE
         ended[client.name, outcome] += 1
     meters.NOTICES.add(ended)
 

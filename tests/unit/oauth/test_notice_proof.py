@@ -71,6 +71,15 @@ def test_a_secret_in_a_header_proves_it() -> None:
     assert not proven(by_header, came({"x-secret": SECRET[:-1]}))
 
 
+@pytest.mark.parametrize("told", ["\udcff", "Basic \udcff", "sha256=\udcff", "é", " ", "Basic"])
+@pytest.mark.parametrize("auth", ["basic", "hmac_sha256", "secret_header"])
+def test_a_proof_that_is_no_text_proves_nothing(auth: str, told: str) -> None:
+    """It is what bytes beyond ASCII in a header become."""
+    header = None if auth == "basic" else "X-Proof"
+
+    assert not proven(rule(auth=auth, signature_header=header), came({"x-proof": told, "authorization": told}))
+
+
 def test_a_client_without_a_secret_is_told_nothing() -> None:
     """An empty one would be known to everybody."""
     signed = rule(auth="hmac_sha256", signature_header="X-Signature")
