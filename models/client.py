@@ -37,6 +37,7 @@ class Client(Base):
     updated_at: Mapped[datetime]
     sealed_former_secret: Mapped[bytes | None]
     former_secret_at: Mapped[datetime | None]
+    grant_interval: Mapped[timedelta | None]
     drift: Mapped[dict[str, Any] | None]
 
 
@@ -81,11 +82,13 @@ class Known:
     keep: str
     updated_at: datetime
     proven: bool
+    scopes: list[str] = field(default_factory=list)
 
 
 KNOWN = text("""
 select c.id, c.name, c.provider, c.overrides, c.client_id, c.sealed_client_secret, c.credentials_no, c.redirect_uri,
-    c.attempt_lease, c.keep, c.updated_at, coalesce(v.credentials_proven_no = c.credentials_no, false) as proven
+    c.attempt_lease, c.keep, c.updated_at, coalesce(v.credentials_proven_no = c.credentials_no, false) as proven,
+    c.scopes
 from evergrant.clients c
 join evergrant.valves v on v.client_id = c.id
 where c.id = any (cast(:ids as bigint[]))

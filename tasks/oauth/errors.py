@@ -6,6 +6,7 @@ OAuthError
 ├── MissingSetting       this request needs a URL or a redirect URI that nobody has set
 ├── ProbeNotAllowed      the provider file does not say that a probe is harmless
 ├── LabelNotChosen       a header needs one value of a label: the grant has several, or not the one chosen
+├── LabelNeeded          a revocation needs one value of a label: the grant has none, or several
 └── AddressError         an address cannot be filled with a grant's labels, or leads where nothing may be sent
     ├── LabelMissing     it needs a label that the grant does not have
     ├── LabelAmbiguous   it needs one value of a label, and the grant has several
@@ -73,6 +74,18 @@ class LabelNotChosen(OAuthError):
         self.values = list(values)
         choice = f"choose among: {', '.join(self.values)}" if self.values else "the grant has none"
         super().__init__(f"header {header} needs one value of the label {label!r}; {choice}")
+
+
+class LabelNeeded(OAuthError):
+    """A revocation says by a label whose grant ends, and the grant has no value of it, or several."""
+
+    def __init__(self, label: str, member: str, count: int) -> None:
+        self.label = label
+        held = "several" if count else "none"
+        super().__init__(
+            f"the revocation's {member} needs one value of the label {label!r} and the grant has {held}: "
+            f"give it one with `evergrant grants set REF --label {label}=VALUE`"
+        )
 
 
 class AddressError(OAuthError):

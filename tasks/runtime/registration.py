@@ -54,7 +54,7 @@ class Registrations:
         secret = ""
         if known.sealed_client_secret is not None:
             secret = self._vault.open(known.sealed_client_secret, table="clients", row_id=known.id, purpose="secret")
-        registration = Registration(provider, known.client_id, secret, known.redirect_uri)
+        registration = Registration(provider, known.client_id, secret, known.redirect_uri, tuple(known.scopes))
         return Registered(known, registration, times_of(provider, self._settings))
 
 

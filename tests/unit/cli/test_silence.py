@@ -15,6 +15,7 @@ SILENT = (
     "tasks.oauth.facts",
     "tasks.oauth.provider",
     "tasks.oauth.rotation",
+    "tasks.oauth.shapes",
     "tasks.policy.plan",
     "tasks.policy.rotation",
     "tasks.policy.understood",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     cls=Command,
     example="""
     evergrant clients add temple --provider event-temple --client-id ID --client-secret-file secret.txt
+    evergrant clients add chain --provider event-temple-private --client-id ID --client-secret-file secret.txt
     evergrant clients add shop --provider generic --client-id ID --client-secret-file - --token-url URL
     """,
 )
@@ -61,7 +62,8 @@ def add(name: str, *, provider: str, client_secret_file: str | None, as_json: bo
 def _missing(row: "RowMapping", settings: "Settings") -> list[str]:
     """The options without which nobody can connect: neither the provider's file nor the command said them."""
     found = endpoints(row, settings)
-    return [f"--{name.replace('_', '-')}" for name in ("authorize_url", "token_url") if not found[name]]
+    needed = ("token_url",) if found["kind"] == "client_credentials" else ("authorize_url", "token_url")
+    return [f"--{name.replace('_', '-')}" for name in needed if not found[name]]
 
 
 def _next(name: str, missing: list[str]) -> str:
