@@ -66,6 +66,7 @@ class Stored(NamedTuple):
     credentials_no: int
     sent: bytes  # fingerprint of the refresh token that was presented
     is_former: bool  # the token presented, or the new one, is among the former ones
+    ends_predecessor: bool  # the pair that the row's came of is dead by this: `until_next_refresh`
     is_crowded: bool  # a predecessor more may be one too many
 
 
@@ -145,8 +146,8 @@ where g.id = any (cast(:ids as uuid[]))
 # refresh tokens stay, a branch as before.
 SPEND_FORMER = text("""
 update evergrant.former_tokens t
-set kind = case when c.rotation = 'on_use' then 'predecessor' else t.kind end,
-    generation = case when c.rotation = 'on_use' then g.generation else t.generation end,
+set kind = case when c.rotation in ('on_use', 'until_next_refresh') then 'predecessor' else t.kind end,
+    generation = case when c.rotation in ('on_use', 'until_next_refresh') then g.generation else t.generation end,
     known_dead_at = case
         when c.rotation in ('grace', 'immediate', 'family') then clock_timestamp() else t.known_dead_at
     end
@@ -156,6 +157,15 @@ from unnest(
 join evergrant.grants g on g.id = new.id
 join evergrant.clients c on c.id = g.client_id
 where t.grant_id = new.id and t.refresh_fingerprint = new.sent and new.fingerprint <> new.sent
+""")
+
+# At `until_next_refresh` the pair that the row's came of has died with the first use of the row's own refresh token:
+# there is nothing left to keep. Any other may be the predecessor of a pair that was not used.
+SPEND_PREDECESSOR = text("""
+delete from evergrant.former_tokens t
+using evergrant.grants g
+where g.id = any (cast(:ids as uuid[])) and t.grant_id = g.id and t.kind = 'predecessor'
+    and t.generation = g.generation - 1
 """)
 
 # What is stored in the row now is no former token any longer.
@@ -182,9 +192,9 @@ update evergrant.grants g set predecessors_dropped = true
 where g.id in (select grant_id from dropped where known_dead_at is null)
 """)
 
-# A pair that was replaced may still live: at on_use until the access token of its direct successor is used. And
-# where another token than the row's was presented, the row's own pair is no predecessor but a branch of its own: a
-# sibling of the one presented, so, like any surplus, of the generation that it was asked from. All parts of the
+# A pair that was replaced may still live: at on_use until the access token of its direct successor is used, at
+# until_next_refresh until its refresh token is, and at none for as long as it likes. And where another token than the
+# row's was presented, the row's own pair is no predecessor but a branch of its own: a sibling of the one presented, so, like any surplus, of the generation that it was asked from. All parts of the
 # statement see the row as it was; who listens is told at the commit.
 #
 # Where another attempt is under way, for this one was thought lost, the row stays as if claimed until that lease ends:
@@ -224,7 +234,10 @@ former as (
                 select from evergrant.former_tokens t where t.grant_id = g.id and t.refresh_fingerprint = new.sent
             )
         )
-        and (c.rotation = 'on_use' or (new.sent <> g.refresh_fingerprint and new.generation = g.generation))
+        and (
+            c.rotation in ('none', 'on_use', 'until_next_refresh')
+            or (new.sent <> g.refresh_fingerprint and new.generation = g.generation)
+        )
     on conflict (grant_id, refresh_fingerprint) do nothing
 ),
 stored as (
@@ -378,6 +391,8 @@ def store(connection: Connection, answers: Sequence[Stored], *, now: datetime | 
     crowded = [answer.grant_id for answer in answers if answer.is_crowded]
     if former:
         connection.execute(SPEND_FORMER, _arrays(former))
+    if spent := [answer.grant_id for answer in answers if answer.ends_predecessor]:
+        connection.execute(SPEND_PREDECESSOR, {"ids": spent})
     connection.execute(STORE, {**_arrays(answers), "now": now})
     if former:
         connection.execute(NO_LONGER_FORMER, {"ids": [answer.grant_id for answer in former]})

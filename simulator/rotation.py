@@ -1,4 +1,4 @@
-"""Rotation: the five profiles, each as what it does to older tokens when one is refreshed, reused, used or revoked.
+"""Rotation: the six profiles, each as what it does to older tokens when one is refreshed, reused, used or revoked.
 
 Every method tells the ledger which tokens end, at the time of the request that caused it.
 """
@@ -69,6 +69,28 @@ class OnUse(Rotation):
         self.revoked(pair, request)
 
 
+class UntilNextRefresh(Rotation):
+    """The old refresh token works until the one that came of it is used to refresh, or for so long at most."""
+
+    rotates = True
+
+    def refreshed(self, spent: Pair, fresh: Pair, request: Request) -> None:
+        """End the refresh token that `spent` came of: this is the first use of its successor."""
+        super().refreshed(spent, fresh, request)
+        fresh.previous = spent
+        if spent.previous is not None:
+            why = f"its successor, pair {spent.number}, was refreshed by request {request.number}"
+            self._ledger.end_refresh(spent.previous, request.at, why, request.number)
+            spent.previous = None
+        if (lives := self._habits.until_next_seconds) is not None:
+            why = f"{lives:g} s after request {request.number} are over"
+            self._ledger.end_refresh(spent, request.at, why, request.number, after=lives)
+
+    def revoked(self, pair: Pair, request: Request) -> None:
+        """End this pair alone: the one before it lives on."""
+        self._ledger.end(pair, request.at, f"revoked by request {request.number}", request.number)
+
+
 class Immediate(Rotation):
     """Doorkeeper without the column: the old pair ends with the refresh."""
 
@@ -114,6 +136,7 @@ class Family(Rotation):
 _ROTATIONS: dict[Profile, type[Rotation]] = {
     Profile.NONE: Rotation,
     Profile.ON_USE: OnUse,
+    Profile.UNTIL_NEXT_REFRESH: UntilNextRefresh,
     Profile.GRACE: Grace,
     Profile.IMMEDIATE: Immediate,
     Profile.FAMILY: Family,

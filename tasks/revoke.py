@@ -1,10 +1,11 @@
 """Revoke: kill a grant at the provider, every branch of it, and see that it is dead.
 
-A branch is a pair that is not known dead: the one that the row holds, surplus, and at `on_use` predecessors.
+A branch is a pair that is not known dead: the one that the row holds, surplus, and predecessors where they live on.
 
     start      compare-and-swap on the grant's claim number, as for a refresh
     present    the kept access tokens, newest first: at `on_use` any use kills the direct predecessor
-    refresh    a branch whose access token has expired: some providers answer 200 to its revocation and do nothing
+    refresh    a branch whose access token has expired: some providers answer 200 to its revocation and do nothing;
+               at `until_next_refresh` instead of a predecessor its successor, which kills it
     revoke     each branch by its refresh token
     look       whether it is dead: a 200 proves nothing
     end        done with evidence, or again later, or a dead letter
@@ -148,8 +149,9 @@ class RevocationAttempt:
         dead = self._present(task.branches)
         living = [each for each in task.branches if not each.dead and each not in dead]
         for stale in [each for each in living if self._is_stale(each, task)]:
-            self._freshen(stale)
-            living.remove(stale)
+            renewed = self._renewed_for(stale, living)
+            self._freshen(renewed)
+            living.remove(renewed)
         seen = [self._end_branch(each) for each in living]
         older = self._older_access_ends_at(task)
         doubts = {
@@ -167,7 +169,7 @@ class RevocationAttempt:
         It is not kept, so it can be neither revoked nor looked at. Where one revocation kills the grant it is dead, and
         at `immediate` since the refresh; at `on_use` its pair is kept, and is a branch.
         """
-        left_alone = self.provider.rotation in (Rotation.NONE, Rotation.GRACE, Rotation.FAMILY)
+        left_alone = self.provider.rotation not in (Rotation.ON_USE, Rotation.IMMEDIATE)
         return task.older_access_ends_at if left_alone and self.provider.revocation is Reach.TOKEN else None
 
     def _let_lapse(self, task: Task) -> Conclusion:
@@ -188,12 +190,22 @@ class RevocationAttempt:
 
         Where the API is all that we can ask, a 401 after the revocation says something only if there was none before.
         """
-        if branch.kind == PairKind.PREDECESSOR or branch.expired:
-            return branch.kind != PairKind.PREDECESSOR
+        if branch.kind == PairKind.PREDECESSOR:
+            return branch.expired and self.provider.rotation is Rotation.UNTIL_NEXT_REFRESH
+        if branch.expired:
+            return True
         if self.provider.probe or not self.liveness.can_be_used(branch):
             return False
         life = self.liveness.last_seen(branch) or self.liveness.look_at_access(branch)
         return life is Life.DEAD and not task.freshened
+
+    def _renewed_for(self, stale: Branch, living: Sequence[Branch]) -> Branch:
+        """Which pair is refreshed for a stale one's sake: itself, or the row's whose predecessor dies by it.
+
+        Then the row's own pair is the predecessor, with an access token that is younger: its revocation is heeded.
+        """
+        own = next((each for each in living if each.former_token_id is None), None)
+        return own if stale.kind == PairKind.PREDECESSOR and own is not None else stale
 
     def _freshen(self, branch: Branch) -> None:
         """Refresh a branch whose access token has expired, as any refresh: journaled, and settled by generation."""

@@ -23,7 +23,7 @@ from models.states.grant import GrantStatus
 from models.suspects import Surroundings
 from settings import Settings
 from tasks.oauth.messages import TokenSet, scope_set
-from tasks.oauth.rotation import Rotation
+from tasks.oauth.rotation import KEEP_PREDECESSORS, Rotation
 from tasks.oauth.transport import HeldBack, NotSent
 from tasks.policy import guard, refusal, timing
 from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown, outcome
@@ -218,8 +218,8 @@ class Decider:
         elif token_set.refresh_token is None or self._is_held(row, token_set.refresh_token):
             return
         elif settled_before and (row.generation != asked.generation + 1 or row.status in ENDING):
-            # At `on_use` it may live on as a predecessor, and its place among them is lost.
-            self.made.unplaced += [row.grant_id] if row.rotation == Rotation.ON_USE else []
+            # It may live on as a predecessor, and its place among them is lost.
+            self.made.unplaced += [row.grant_id] if row.rotation in KEEP_PREDECESSORS else []
             return
         else:
             self.made.surplus.append(self._surplus(asked, token_set, token_set.refresh_token))
@@ -251,6 +251,7 @@ class Decider:
             credentials_no=asked.credentials_no,
             sent=asked.fingerprint,
             is_former=not {asked.fingerprint, fingerprint}.isdisjoint(row.former_fingerprints),
+            ends_predecessor=_ends_predecessor(asked, row),
             is_crowded=len(row.former_fingerprints) >= PREDECESSORS_KEPT,
         )
 
@@ -384,6 +385,12 @@ class Decider:
                 self.made.deaths_held[row.client_id] = row.at
             return None
         return judged
+
+
+def _ends_predecessor(asked: Asked, row: LockedGrant) -> bool:
+    """Whether a success with the row's own refresh token has killed the one that it came of."""
+    last = row.rotation == Rotation.UNTIL_NEXT_REFRESH and bool(row.former_fingerprints)
+    return last and row.generation == asked.generation and row.refresh_fingerprint == asked.fingerprint
 
 
 def _life(asked: Asked, token_set: TokenSet) -> timedelta:

@@ -25,7 +25,7 @@ DEFAULT_PORT = 9455  # as in tasks/oauth/providers/simulator.toml; the server's 
     metavar="P",
     default="on_use",
     show_default=True,
-    help="What happens to the old refresh token: none, on_use, grace:SECONDS, immediate or family.",
+    help="The old refresh token: none, on_use, until_next_refresh, grace:SECONDS, immediate, family.",
 )
 @click.option(
     "--dialect",

@@ -104,8 +104,8 @@ def _keep_former(tables: Tables, p: Parameters) -> None:
         former = {row["refresh_fingerprint"] for row in tables.former_of(grant_id).values()}
         if fingerprint is None and sent not in former:
             continue
-        on_use = tables.clients[grant["client_id"]]["rotation"] == "on_use"
-        if on_use or (sent != held and generation == grant["generation"]):
+        lives_on = tables.clients[grant["client_id"]]["rotation"] in ("none", "on_use", "until_next_refresh")
+        if lives_on or (sent != held and generation == grant["generation"]):
             names = ("generation", "sealed_refresh_token", "sealed_access_token", "access_expires_at")
             kind = "predecessor" if sent == held else "surplus"
             kept = {name: grant[name] for name in names}
@@ -123,10 +123,19 @@ def spend_former(tables: Tables, p: Parameters) -> None:
         for row in tables.former_of(grant_id).values():
             if row["refresh_fingerprint"] != sent:
                 continue
-            if rotation == "on_use":
+            if rotation in ("on_use", "until_next_refresh"):
                 tables.change(row, kind="predecessor", generation=grant["generation"])
             elif rotation in ("grace", "immediate", "family"):
                 tables.change(row, known_dead_at=tables.now)
+
+
+@carries_out(settlement.SPEND_PREDECESSOR)
+def spend_predecessor(tables: Tables, p: Parameters) -> None:
+    for grant_id in p["ids"]:
+        former, generation = tables.former_of(grant_id), tables.grants[grant_id]["generation"] - 1
+        for row in [*former.values()]:
+            if (row["kind"], row["generation"]) == ("predecessor", generation):
+                tables.drop(former, row["id"])
 
 
 @carries_out(settlement.UNPLACED)

@@ -1,4 +1,4 @@
-"""May it be sent? Each check alone, and the five profiles in doubt."""
+"""May it be sent? Each check alone, and the six profiles in doubt."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ from tasks.policy.guard import Situation, begins_doubt, guard
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
-PROFILES = ["none", "on_use", "grace", "immediate", "family"]
+PROFILES = ["none", "on_use", "until_next_refresh", "grace", "immediate", "family"]
 
 IDLE = Situation(
     rotation="family",
@@ -56,9 +56,9 @@ def test_the_deadline_must_end_inside_the_lease(age: float, held: bool) -> None:
 # ── in doubt ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("rotation", ["none", "on_use", "immediate"])
+@pytest.mark.parametrize("rotation", ["none", "on_use", "until_next_refresh", "immediate"])
 @pytest.mark.parametrize("journals_undrained", [True, False])
-def test_at_none_on_use_and_immediate_a_grant_in_doubt_is_sent_again(rotation: str, journals_undrained: bool) -> None:
+def test_where_a_repeat_kills_nothing_a_grant_in_doubt_is_sent_again(rotation: str, journals_undrained: bool) -> None:
     doubt = replace(IDLE, rotation=rotation, in_doubt_for=MINUTE, journals_undrained=journals_undrained)
 
     assert guard(doubt) is None
@@ -154,7 +154,7 @@ def test_at_grace_the_first_repeat_goes_ahead_of_the_valve_and_the_later_ones_do
     assert guard(replace(shut, in_doubt_for=None)) == HeldBack("valve_is_shut")
 
 
-@pytest.mark.parametrize("rotation", ["none", "on_use", "immediate", "family"])
+@pytest.mark.parametrize("rotation", ["none", "on_use", "until_next_refresh", "immediate", "family"])
 def test_no_other_profile_goes_ahead_of_the_valve(rotation: str) -> None:
     shut = replace(GRACE, rotation=rotation, in_doubt_for=SECOND, valve_shut=True)
 
