@@ -38,6 +38,8 @@ class Client(Base):
     sealed_former_secret: Mapped[bytes | None]
     former_secret_at: Mapped[datetime | None]
     drift: Mapped[dict[str, Any] | None]
+    drift_watch: Mapped[dict[str, Any] | None]
+    after_grace: Mapped[str | None]
 
 
 class Valve(Base):

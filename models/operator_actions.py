@@ -37,6 +37,8 @@ class Registration:
     burst: int
     attempt_lease: timedelta
     grace: timedelta | None
+    after_grace: str | None = None
+    clears_drift: bool = False  # its rotation was said anew
 
     def row(self) -> dict[str, Any]:
         """The columns."""
@@ -45,9 +47,9 @@ class Registration:
 
 INSERT_CLIENT = """
     insert into evergrant.clients (name, provider, overrides, client_id, redirect_uri, scopes, return_to, keep,
-        rotation, rate_per_minute, burst, attempt_lease, grace)
+        rotation, rate_per_minute, burst, attempt_lease, grace, after_grace)
     values (:name, :provider, cast(:overrides as jsonb), :client_id, :redirect_uri, :scopes, :return_to, :keep,
-        :rotation, :rate_per_minute, :burst, :attempt_lease, :grace)
+        :rotation, :rate_per_minute, :burst, :attempt_lease, :grace, :after_grace)
     on conflict (name) do nothing returning id"""
 
 # New credentials are proven by their first success: until then a refused token proves nothing about a grant.
@@ -55,6 +57,8 @@ UPDATE_CLIENT = """
     update evergrant.clients set overrides = cast(:overrides as jsonb), redirect_uri = :redirect_uri,
         scopes = :scopes, return_to = :return_to, keep = :keep, rotation = :rotation,
         rate_per_minute = :rate_per_minute, burst = :burst, attempt_lease = :attempt_lease, grace = :grace,
+        after_grace = :after_grace, drift = case when :clears_drift then null else drift end,
+        drift_watch = case when :clears_drift then null else drift_watch end,
         credentials_no = credentials_no + (client_id <> :client_id)::int,
         client_id = :client_id, updated_at = clock_timestamp()
     where id = :id"""

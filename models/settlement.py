@@ -49,6 +49,10 @@ class LockedGrant(NamedTuple):
     witness_at: datetime | None  # start of the client's last refresh that succeeded
     credentials_proven: bool  # something has succeeded under the client's present ones
     at: datetime
+    refreshed_at: datetime | None = None  # null: it came with an import, and no answer has told of it
+    spent_refused_at: datetime | None = None
+    drift: dict[str, Any] | None = None  # of its client
+    drift_watch: dict[str, Any] | None = None
 
 
 class Stored(NamedTuple):
@@ -64,6 +68,7 @@ class Stored(NamedTuple):
     started_at: datetime
     due_at: datetime
     credentials_no: int
+    spent_refused_at: datetime | None  # the token that was sent had been refused then, before its time
     sent: bytes  # fingerprint of the refresh token that was presented
     is_former: bool  # the token presented, or the new one, is among the former ones
     ends_predecessor: bool  # the pair that the row's came of is dead by this: `until_next_refresh`
@@ -127,7 +132,8 @@ select g.id as grant_id, g.client_id, g.ref, g.status, g.generation, g.claim_no,
     case when refused.still then g.refused_since end as refused_since, g.refused_code,
     w.refused_since as client_refused_since, w.witness_at,
     coalesce(v.credentials_proven_no = c.credentials_no, false) as credentials_proven,
-    coalesce(:now, clock_timestamp()) as at
+    coalesce(:now, clock_timestamp()) as at,
+    g.refreshed_at, g.spent_refused_at, c.drift, c.drift_watch
 from evergrant.grants g
 join evergrant.clients c on c.id = g.client_id
 join evergrant.valves v on v.client_id = g.client_id
@@ -194,8 +200,9 @@ where g.id in (select grant_id from dropped where known_dead_at is null)
 
 # A pair that was replaced may still live: at on_use until the access token of its direct successor is used, at
 # until_next_refresh until its refresh token is, and at none for as long as it likes. And where another token than the
-# row's was presented, the row's own pair is no predecessor but a branch of its own: a sibling of the one presented, so, like any surplus, of the generation that it was asked from. All parts of the
-# statement see the row as it was; who listens is told at the commit.
+# row's was presented, the row's own pair is no predecessor but a branch of its own: a sibling of the one presented, so,
+# like any surplus, of the generation that it was asked from. All parts of the statement see the row as it was; who
+# listens is told at the commit.
 #
 # Where another attempt is under way, for this one was thought lost, the row stays as if claimed until that lease ends:
 # a second request must not begin beside it (a revocation would at once).
@@ -209,9 +216,9 @@ with given as (
         cast(:grant_id as uuid[]), cast(:generation as bigint[]), cast(:sealed_refresh_token as bytea[]),
         cast(:sealed_access_token as bytea[]), cast(:refresh_fingerprint as bytea[]), cast(:scope as text[]),
         cast(:life as interval[]), cast(:started_at as timestamptz[]), cast(:due_at as timestamptz[]),
-        cast(:credentials_no as integer[]), cast(:sent as bytea[])
+        cast(:credentials_no as integer[]), cast(:spent_refused_at as timestamptz[]), cast(:sent as bytea[])
     ) as answer (id, generation, sealed_refresh_token, sealed_access_token, refresh_fingerprint, scope, life,
-        started_at, due_at, credentials_no, sent)
+        started_at, due_at, credentials_no, spent_refused_at, sent)
 ),
 answer as materialized (
     select given.*, g.ctid as place,
@@ -253,7 +260,7 @@ stored as (
         status = case g.status when 'needs_consent' then 'active' else g.status end,
         reason = case g.status when 'needs_consent' then null else g.reason end,
         refreshed_at = answer.started_at, refreshed_credentials_no = answer.credentials_no,
-        asked_at = answer.at, rejected_at = null,
+        asked_at = answer.at, rejected_at = null, spent_refused_at = answer.spent_refused_at,
         due_at = case when answer.beside then g.due_at else answer.due_at end,
         claim_no = g.claim_no + 1, claimed_at = case when answer.beside then answer.at end,
         started_at = null, journal_id = null,

@@ -23,9 +23,11 @@ from models.states.grant import GrantStatus
 from models.suspects import Surroundings
 from settings import Settings
 from tasks.oauth.messages import TokenSet, scope_set
+from tasks.oauth.provider import Provider
 from tasks.oauth.rotation import KEEP_PREDECESSORS, Rotation
 from tasks.oauth.transport import HeldBack, NotSent
-from tasks.policy import guard, refusal, timing
+from tasks.policy import drift, guard, refusal, timing
+from tasks.policy.drift import Answered, Drift, Habit, Seen, Sighting
 from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown, outcome
 from tasks.policy.refusal import Refusals
 from tasks.policy.valve import Sign
@@ -51,6 +53,7 @@ class Decisions:
     letters: dict[UUID, str] = field(default_factory=dict)  # the cause
     scope_changes: dict[UUID, dict[str, str | None]] = field(default_factory=dict)
     deaths_held: dict[int, datetime] = field(default_factory=dict)
+    seen: dict[int, list[Sighting]] = field(default_factory=dict)  # what speaks against a client's profile
 
 
 def read(arrived: Arrived, *, proven: bool) -> Outcome:
@@ -208,7 +211,10 @@ class Decider:
         """
         mine = asked.fingerprint in (row.refresh_fingerprint, *row.former_fingerprints)
         if row.generation < asked.generation or (row.generation == asked.generation and mine):
-            self.made.stored.append(self._stored(asked, row, token_set))
+            answered, habit = self._answered(asked, row, token_set, again=settled_before), _habit(asked.provider, row)
+            spent_refused_at = drift.spent_refused_at(answered, habit)
+            self.made.stored.append(self._stored(asked, row, token_set, spent_refused_at))
+            self._see(row, drift.seen_in(answered, habit))
             if row.status == GrantStatus.NEEDS_CONSENT:
                 self.made.recovered.append(row.grant_id)
             if row.has_letter:
@@ -230,7 +236,28 @@ class Decider:
         known = {row.refresh_fingerprint, *row.former_fingerprints}
         return not known.isdisjoint(self.vault.fingerprints(refresh_token))
 
-    def _stored(self, asked: Asked, row: LockedGrant, token_set: TokenSet) -> Stored:
+    def _answered(self, asked: Asked, row: LockedGrant, token_set: TokenSet, *, again: bool) -> Answered:
+        token, told = token_set.refresh_token, token_set.expires_in
+        return Answered(
+            grant_id=row.grant_id,
+            started_at=asked.started_at,
+            is_own=not again and row.generation == asked.generation and row.refresh_fingerprint == asked.fingerprint,
+            rotated=token is not None and asked.fingerprint not in self.vault.fingerprints(token),
+            suspect_at=row.suspect_at,
+            doubt_since=row.doubt_since,
+            spent_refused_at=row.spent_refused_at,
+            life_before=None if row.refreshed_at is None else row.life,
+            life=None if told is None or told < 1 else _life(asked, token_set),
+            is_watched=bool(row.drift_watch and row.drift_watch.get("shorter")),
+        )
+
+    def _see(self, row: LockedGrant, sightings: Sequence[Sighting]) -> None:
+        for each in sightings:
+            if each.seen is Seen.NO_NEW_REFRESH_TOKEN and row.drift and Drift.NO_NEW_REFRESH_TOKEN in row.drift:
+                continue  # it was told; every answer says it
+            self.made.seen.setdefault(row.client_id, []).append(each)
+
+    def _stored(self, asked: Asked, row: LockedGrant, token_set: TokenSet, spent_refused_at: datetime | None) -> Stored:
         life = _life(asked, token_set)
         idle = asked.provider.idle_refresh_days
         due = timing.next_due(
@@ -249,6 +276,7 @@ class Decider:
             started_at=asked.started_at,
             due_at=due,
             credentials_no=asked.credentials_no,
+            spent_refused_at=spent_refused_at,
             sent=asked.fingerprint,
             is_former=not {asked.fingerprint, fingerprint}.isdisjoint(row.former_fingerprints),
             ends_predecessor=_ends_predecessor(asked, row),
@@ -295,6 +323,8 @@ class Decider:
                 former_token_id=job.former_token_id if told.suspect else None,
             )
         )
+        if death is not None and row.spent_refused_at is not None and row.doubt_since is None:
+            self._see(row, [Sighting(Seen.WINNER_DIED, row.grant_id)])
         cause = death.reason if death else self._given_up(row, end) if told.failed else None
         if cause is not None:
             self.made.letters[job.grant_id] = cause
@@ -385,6 +415,17 @@ class Decider:
                 self.made.deaths_held[row.client_id] = row.at
             return None
         return judged
+
+
+def _habit(provider: Provider, row: LockedGrant) -> Habit:
+    """What is said of the client now: its row was locked after the request was made."""
+    return Habit(
+        rotation=Rotation(row.rotation),
+        grace=row.grace,
+        until_next=provider.until_next,
+        reissues=provider.reissues_refresh_token,
+        repeats_tokens=provider.same_token_above_seconds is not None,
+    )
 
 
 def _ends_predecessor(asked: Asked, row: LockedGrant) -> bool:

@@ -14,7 +14,8 @@ from tests.simulation.tables import Row, Tables
 
 AS_HELD = (
     "client_id", "ref", "status", "generation", "claim_no", "refresh_fingerprint", "scope", "life",
-    "access_expires_at", "doubt_since", "suspect_at", "failures", "failing_since", "failing_for",
+    "access_expires_at", "doubt_since", "suspect_at", "failures", "failing_since", "failing_for", "refreshed_at",
+    "spent_refused_at",
 )  # fmt: skip
 NO_FACTS: dict[str, Any] = {
     "claimed_at": None,
@@ -71,6 +72,8 @@ def _held(tables: Tables, grant: Row, at: datetime) -> Row:
         "witness_at": witness.get("witness_at"),
         "credentials_proven": valve["credentials_proven_no"] == client["credentials_no"],
         "at": at,
+        "drift": client["drift"],
+        "drift_watch": client["drift_watch"],
     }
 
 
@@ -174,9 +177,9 @@ def drop_oldest_predecessors(tables: Tables, p: Parameters) -> None:
 def store(tables: Tables, p: Parameters) -> None:
     _keep_former(tables, p)
     at = at_of(tables, p)
-    for *values, life, started_at, due_at, credentials, sent in transposed(
+    for *values, life, started_at, due_at, credentials, spent_refused_at, sent in transposed(
         p, "grant_id", "generation", "sealed_refresh_token", "sealed_access_token", "refresh_fingerprint", "scope",
-        "life", "started_at", "due_at", "credentials_no", "sent",
+        "life", "started_at", "due_at", "credentials_no", "spent_refused_at", "sent",
     ):  # fmt: skip
         grant_id, generation, refresh, access, fingerprint, scope = values
         grant = tables.grants.get(grant_id)
@@ -201,6 +204,7 @@ def store(tables: Tables, p: Parameters) -> None:
             reason=None if dead else grant["reason"],
             refreshed_at=started_at,
             refreshed_credentials_no=credentials,
+            spent_refused_at=spent_refused_at,
             asked_at=at,
             due_at=grant["due_at"] if beside else due_at,
             claim_no=grant["claim_no"] + 1,
