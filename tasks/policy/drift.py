@@ -15,6 +15,7 @@ from tasks.oauth.rotation import Rotation
 from tasks.policy.timing import YEAR
 
 IN_A_ROW: Final = 3  # grants that must show the same, where one alone proves nothing
+MOST_WATCHED: Final = 10  # grants of one kind: further ones take the place of the first
 OTHERS_LEAST: Final = 10  # other grants that must have been refreshed meanwhile
 OTHERS_SHARE: Final = 0.01  # of those, at most so many may have died of something else
 SHORTER: Final = 0.5  # of the life before: a provider that rounds, or tells what is left, is no drift
@@ -241,4 +242,4 @@ def is_news(known: Mapping[str, Any] | None, found: Finding) -> bool:
 
 
 def _with(ids: tuple[UUID, ...], grant_id: UUID) -> tuple[UUID, ...]:
-    return ids if grant_id in ids else (*ids, grant_id)
+    return ids if grant_id in ids else (*ids, grant_id)[-MOST_WATCHED:]
