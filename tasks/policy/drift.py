@@ -232,13 +232,13 @@ def finding(what: Drift, grant_id: UUID, rotation: Rotation) -> Finding:
 
 def strictest(findings: Sequence[Finding]) -> Rotation | None:
     """The profile that they force, if any does."""
-    forced = [Rotation(each.after) for each in findings if each.what in FORCES and each.after is not None]
+    forced = [FORCES[each.what] for each in findings if each.what in FORCES and each.after is not None]
     return max(forced, key=STRICTNESS.__getitem__, default=None)
 
 
 def is_news(known: Mapping[str, Any] | None, found: Finding) -> bool:
     """Whether it was not told already."""
-    return (known or {}).get(found.what, {}).get("to", ...) != found.after
+    return bool((known or {}).get(found.what, {}).get("to", ...) != found.after)
 
 
 def _with(ids: tuple[UUID, ...], grant_id: UUID) -> tuple[UUID, ...]:

@@ -43,7 +43,7 @@ def _heed(connection: Connection, settings: Settings, client: DriftingClient, se
     rows.note(connection, client.id, kept, watched=watch.row(), tightened=tightened, now=client.at)
     for what, data in kept.items():
         event.of_client(connection, client.id, EventType.CLIENT_ROTATION_DRIFT, reason=what, data=data)
-        log.warning("client.rotation_drift", client=client.name, what=what, **data)
+        log.warning(EventType.CLIENT_ROTATION_DRIFT, client=client.name, what=what, **data)
 
 
 def _tightened(client: DriftingClient, settings: Settings, to: Rotation | None) -> Tightened | None:
@@ -53,7 +53,7 @@ def _tightened(client: DriftingClient, settings: Settings, to: Rotation | None) 
     try:
         provider = resolve(client.provider, {**client.overrides, "rotation": to}, settings)
     except OAuthError:
-        log.exception("client.rotation_drift", client=client.name, why="its provider file cannot be used")
+        log.exception("drift.not_tightened", client=client.name)
         return None
     return Tightened(to.value, provider.allowed_burst, times_of(provider, settings).lease)
 

@@ -39,7 +39,7 @@ def client(harness: Harness) -> dict[str, Any]:
     return dict(harness.one("select * from evergrant.clients"))
 
 
-def told(harness: Harness) -> list[tuple[str, str, str | None]]:
+def told(harness: Harness) -> list[tuple[Any, ...]]:
     events = harness.all("select * from evergrant.events where type = 'client.rotation_drift' order by id")
     return [(each["reason"], each["data"]["from"], each["data"]["to"]) for each in events]
 

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from tests.simulation.episode import Episode
 
 
-def changes(after: float, *, profile: str = "", life: float | None = None, tells: set[str]) -> Callable[[Episode], None]:
+def changes(
+    after: float, *, profile: str = "", life: float | None = None, tells: set[str]
+) -> Callable[[Episode], None]:
     """Let the provider change `after` so many seconds; from then on these kinds of drift may be told."""
 
     def begin(episode: Episode) -> None:
