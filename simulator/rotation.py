@@ -22,6 +22,13 @@ class Rotation:
         if not self._habits.keeps_old_access_token:
             self._ledger.end_access(spent, request.at, f"replaced by request {request.number}")
 
+    def _end_previous(self, spent: Pair, request: Request) -> None:
+        """End what `spent` came of, where an earlier profile let it live until then."""
+        if spent.previous is not None:
+            why = f"its successor, pair {spent.number}, was refreshed by request {request.number}"
+            self._ledger.end_refresh(spent.previous, request.at, why, request.number)
+            spent.previous = None
+
     def reused(self, spent: Pair, request: Request) -> None:
         """A dead refresh token that had been refreshed before was sent again, by its own client."""
         self._ledger.refuse_reuse(spent)
@@ -78,10 +85,7 @@ class UntilNextRefresh(Rotation):
         """End the refresh token that `spent` came of: this is the first use of its successor."""
         super().refreshed(spent, fresh, request)
         fresh.previous = spent
-        if spent.previous is not None:
-            why = f"its successor, pair {spent.number}, was refreshed by request {request.number}"
-            self._ledger.end_refresh(spent.previous, request.at, why, request.number)
-            spent.previous = None
+        self._end_previous(spent, request)
         if (lives := self._habits.until_next_seconds) is not None:
             why = f"{lives:g} s after request {request.number} are over"
             self._ledger.end_refresh(spent, request.at, why, request.number, after=lives)
@@ -99,6 +103,7 @@ class Immediate(Rotation):
     def refreshed(self, spent: Pair, fresh: Pair, request: Request) -> None:
         """End the old refresh token, and its access token unless that habit was changed."""
         super().refreshed(spent, fresh, request)
+        self._end_previous(spent, request)
         self._ledger.end_refresh(spent, request.at, f"replaced by request {request.number}", request.number)
 
     def revoked(self, pair: Pair, request: Request) -> None:
@@ -118,6 +123,7 @@ class Grace(Rotation):
     def refreshed(self, spent: Pair, fresh: Pair, request: Request) -> None:
         """Let the old refresh token end when the grace does; a repeat does not prolong it."""
         super().refreshed(spent, fresh, request)
+        self._end_previous(spent, request)
         why = f"its grace after request {request.number} is over"
         self._ledger.end_refresh(spent, request.at, why, request.number, after=self._habits.grace_seconds)
 
@@ -130,6 +136,7 @@ class Family(Rotation):
     def refreshed(self, spent: Pair, fresh: Pair, request: Request) -> None:
         """End the old refresh token; the access token goes on to its end unless that habit was changed."""
         super().refreshed(spent, fresh, request)
+        self._end_previous(spent, request)
         self._ledger.end_refresh(spent, request.at, f"replaced by request {request.number}", request.number)
 
 
