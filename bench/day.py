@@ -153,8 +153,10 @@ def _answer(held: LockedGrant, life: timedelta) -> Stored:
         started_at=held.at,
         due_at=held.at + life * uniform(17 / 30, 23 / 30),
         credentials_no=1,
+        spent_refused_at=None,
         sent=held.refresh_fingerprint or b"",
         is_former=False,
+        ends_predecessor=False,
         is_crowded=len(held.former_fingerprints) >= settlement.PREDECESSORS_KEPT,
     )
 

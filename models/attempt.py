@@ -53,7 +53,7 @@ class Started(NamedTuple):
 # the journal that may hold its answer. At `grace` one that began when every earlier grace was over, with nothing left
 # in a journal, begins a doubt of its own: what came before is settled or lost, and this may be the first use. A suspect
 # presents its newest former token that had no attempt yet; at `grace` and `family` only once its present token was
-# refused a second time, for there a spent one kills what is alive.
+# refused a second time, for there a spent one kills what is alive; not where nothing is killed after the grace either.
 #
 # `claimed_at` is asked for so that PostgreSQL does not see that all it may find stands in the index of what is under
 # way: it would read all of that, up to a whole burst for every message.
@@ -115,7 +115,10 @@ left join lateral (
     select t.id, t.sealed_refresh_token, t.refresh_fingerprint
     from evergrant.former_tokens t
     where t.grant_id = s.id and s.suspect_at is not null and t.tried_at is null and t.known_dead_at is null
-        and (c.rotation not in ('grace', 'family') or s.asked_at > s.suspect_at and {of("s", TOKEN_WAS_REFUSED)})
+        and (
+            case c.rotation when 'grace' then coalesce(c.after_grace, 'family') else c.rotation end <> 'family'
+            or s.asked_at > s.suspect_at and {of("s", TOKEN_WAS_REFUSED)}
+        )
     order by t.id desc
     limit 1
 ) f on true

@@ -39,6 +39,8 @@ class Client(Base):
     former_secret_at: Mapped[datetime | None]
     grant_interval: Mapped[timedelta | None]
     drift: Mapped[dict[str, Any] | None]
+    drift_watch: Mapped[dict[str, Any] | None]
+    after_grace: Mapped[str | None]
 
 
 class Valve(Base):

@@ -143,6 +143,10 @@ class Grant(Base):
     last_error_rule: Mapped[str | None] = mapped_column(
         doc="which `[[answers]]` of the provider file read it, if one did"
     )
+    spent_refused_at: Mapped[datetime | None] = mapped_column(
+        doc="when the refresh token that its pair came of was refused, though it should have lived: "
+        "if the pair works, its provider has changed"
+    )
     asked_at: Mapped[datetime | None] = mapped_column(doc="the last answer or silence of the provider about it")
     rejected_at: Mapped[datetime | None] = mapped_column(
         doc="an application was refused with the access token held: that is as good as its end"

@@ -38,6 +38,8 @@ class Registration:
     attempt_lease: timedelta
     grace: timedelta | None
     grant_interval: timedelta | None = None
+    after_grace: str | None = None
+    clears_drift: bool = False  # its rotation was said anew
 
     def row(self) -> dict[str, Any]:
         """The columns."""
@@ -46,9 +48,9 @@ class Registration:
 
 INSERT_CLIENT = """
     insert into evergrant.clients (name, provider, overrides, client_id, redirect_uri, scopes, return_to, keep,
-        rotation, rate_per_minute, burst, attempt_lease, grace, grant_interval)
+        rotation, rate_per_minute, burst, attempt_lease, grace, after_grace, grant_interval)
     values (:name, :provider, cast(:overrides as jsonb), :client_id, :redirect_uri, :scopes, :return_to, :keep,
-        :rotation, :rate_per_minute, :burst, :attempt_lease, :grace, :grant_interval)
+        :rotation, :rate_per_minute, :burst, :attempt_lease, :grace, :after_grace, :grant_interval)
     on conflict (name) do nothing returning id"""
 
 # New credentials are proven by their first success: until then a refused token proves nothing about a grant.
@@ -56,7 +58,10 @@ UPDATE_CLIENT = """
     update evergrant.clients set overrides = cast(:overrides as jsonb), redirect_uri = :redirect_uri,
         scopes = :scopes, return_to = :return_to, keep = :keep, rotation = :rotation,
         rate_per_minute = :rate_per_minute, burst = :burst, attempt_lease = :attempt_lease, grace = :grace,
-        grant_interval = :grant_interval, credentials_no = credentials_no + (client_id <> :client_id)::int,
+        grant_interval = :grant_interval, after_grace = :after_grace,
+        drift = case when :clears_drift then null else drift end,
+        drift_watch = case when :clears_drift then null else drift_watch end,
+        credentials_no = credentials_no + (client_id <> :client_id)::int,
         client_id = :client_id, updated_at = clock_timestamp()
     where id = :id"""
 

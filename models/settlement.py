@@ -54,6 +54,9 @@ class LockedGrant(NamedTuple):
     witness_at: datetime | None  # start of the client's last refresh that succeeded
     credentials_proven: bool  # something has succeeded under the client's present ones
     at: datetime
+    spent_refused_at: datetime | None = None
+    drift: dict[str, Any] | None = None  # of its client
+    drift_watch: dict[str, Any] | None = None
 
 
 class Stored(NamedTuple):
@@ -69,8 +72,10 @@ class Stored(NamedTuple):
     started_at: datetime
     due_at: datetime
     credentials_no: int
+    spent_refused_at: datetime | None  # the token that was sent had been refused then, before its time
     sent: bytes  # fingerprint of the refresh token that was presented
     is_former: bool  # the token presented, or the new one, is among the former ones
+    ends_predecessor: bool  # the pair that the row's came of is dead by this: `until_next_refresh`
     is_crowded: bool  # a predecessor more may be one too many
     refresh_expires_at: datetime | None = None
     consent_expires_at: datetime | None = None
@@ -135,7 +140,8 @@ select g.id as grant_id, g.client_id, g.ref, g.status, g.generation, g.claim_no,
     case when refused.still then g.refused_since end as refused_since, g.refused_code,
     w.refused_since as client_refused_since, w.witness_at,
     coalesce(v.credentials_proven_no = c.credentials_no, false) as credentials_proven,
-    coalesce(:now, clock_timestamp()) as at
+    coalesce(:now, clock_timestamp()) as at,
+    g.spent_refused_at, c.drift, c.drift_watch
 from evergrant.grants g
 join evergrant.clients c on c.id = g.client_id
 join evergrant.valves v on v.client_id = g.client_id
@@ -154,8 +160,8 @@ where g.id = any (cast(:ids as uuid[]))
 # refresh tokens stay, a branch as before.
 SPEND_FORMER = text("""
 update evergrant.former_tokens t
-set kind = case when c.rotation = 'on_use' then 'predecessor' else t.kind end,
-    generation = case when c.rotation = 'on_use' then g.generation else t.generation end,
+set kind = case when c.rotation in ('on_use', 'until_next_refresh') then 'predecessor' else t.kind end,
+    generation = case when c.rotation in ('on_use', 'until_next_refresh') then g.generation else t.generation end,
     known_dead_at = case
         when c.rotation in ('grace', 'immediate', 'family') then clock_timestamp() else t.known_dead_at
     end
@@ -165,6 +171,15 @@ from unnest(
 join evergrant.grants g on g.id = new.id
 join evergrant.clients c on c.id = g.client_id
 where t.grant_id = new.id and t.refresh_fingerprint = new.sent and new.fingerprint <> new.sent
+""")
+
+# At `until_next_refresh` the pair that the row's came of has died with the first use of the row's own refresh token:
+# there is nothing left to keep. Any other may be the predecessor of a pair that was not used.
+SPEND_PREDECESSOR = text("""
+delete from evergrant.former_tokens t
+using evergrant.grants g
+where g.id = any (cast(:ids as uuid[])) and t.grant_id = g.id and t.kind = 'predecessor'
+    and t.generation = g.generation - 1
 """)
 
 # What is stored in the row now is no former token any longer.
@@ -191,10 +206,11 @@ update evergrant.grants g set predecessors_dropped = true
 where g.id in (select grant_id from dropped where known_dead_at is null)
 """)
 
-# A pair that was replaced may still live: at on_use until the access token of its direct successor is used. And
-# where another token than the row's was presented, the row's own pair is no predecessor but a branch of its own: a
-# sibling of the one presented, so, like any surplus, of the generation that it was asked from. All parts of the
-# statement see the row as it was; who listens is told at the commit.
+# A pair that was replaced may still live: at on_use until the access token of its direct successor is used, at
+# until_next_refresh until its refresh token is, and at none for as long as it likes. And where another token than the
+# row's was presented, the row's own pair is no predecessor but a branch of its own: a sibling of the one presented, so,
+# like any surplus, of the generation that it was asked from. All parts of the statement see the row as it was; who
+# listens is told at the commit.
 #
 # Where another attempt is under way, for this one was thought lost, the row stays as if claimed until that lease ends:
 # a second request must not begin beside it (a revocation would at once).
@@ -209,9 +225,9 @@ with given as (
         cast(:sealed_access_token as bytea[]), cast(:refresh_fingerprint as bytea[]), cast(:scope as text[]),
         cast(:life as interval[]), cast(:started_at as timestamptz[]), cast(:due_at as timestamptz[]),
         cast(:refresh_expires_at as timestamptz[]), cast(:consent_expires_at as timestamptz[]),
-        cast(:credentials_no as integer[]), cast(:sent as bytea[])
+        cast(:credentials_no as integer[]), cast(:spent_refused_at as timestamptz[]), cast(:sent as bytea[])
     ) as answer (id, generation, sealed_refresh_token, sealed_access_token, refresh_fingerprint, scope, life,
-        started_at, due_at, refresh_expires_at, consent_expires_at, credentials_no, sent)
+        started_at, due_at, refresh_expires_at, consent_expires_at, credentials_no, spent_refused_at, sent)
 ),
 answer as materialized (
     select given.*, g.ctid as place,
@@ -234,7 +250,10 @@ former as (
                 select from evergrant.former_tokens t where t.grant_id = g.id and t.refresh_fingerprint = new.sent
             )
         )
-        and (c.rotation = 'on_use' or (new.sent <> g.refresh_fingerprint and new.generation = g.generation))
+        and (
+            c.rotation in ('none', 'on_use', 'until_next_refresh')
+            or (new.sent <> g.refresh_fingerprint and new.generation = g.generation)
+        )
     on conflict (grant_id, refresh_fingerprint) do nothing
 ),
 stored as (
@@ -251,7 +270,7 @@ stored as (
         status = case g.status when 'needs_consent' then 'active' else g.status end,
         reason = case g.status when 'needs_consent' then null else g.reason end,
         refreshed_at = answer.started_at, refreshed_credentials_no = answer.credentials_no,
-        asked_at = answer.at, rejected_at = null,
+        asked_at = answer.at, rejected_at = null, spent_refused_at = answer.spent_refused_at,
         due_at = case when answer.beside then g.due_at else answer.due_at end,
         claim_no = g.claim_no + 1, claimed_at = case when answer.beside then answer.at end,
         started_at = null, journal_id = null,
@@ -391,6 +410,8 @@ def store(connection: Connection, answers: Sequence[Stored], *, now: datetime | 
     crowded = [answer.grant_id for answer in answers if answer.is_crowded]
     if former:
         connection.execute(SPEND_FORMER, _arrays(former))
+    if spent := [answer.grant_id for answer in answers if answer.ends_predecessor]:
+        connection.execute(SPEND_PREDECESSOR, {"ids": spent})
     connection.execute(STORE, {**_arrays(answers), "now": now})
     if former:
         connection.execute(NO_LONGER_FORMER, {"ids": [answer.grant_id for answer in former]})

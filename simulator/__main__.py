@@ -10,7 +10,9 @@ from simulator.server import DEFAULT_PORT, run
 
 @click.command(help="The bundled provider alone, for development and tests.")
 @click.option("--port", default=DEFAULT_PORT, help="0: any free one; the line printed tells it.", show_default=True)
-@click.option("--profile", default="on_use", help="none, on_use, grace:SECONDS, immediate or family.")
+@click.option(
+    "--profile", default="on_use", help="none, on_use, until_next_refresh, grace:SECONDS, immediate or family."
+)
 @click.option("--dialect", default="event-temple", type=click.Choice(list(DIALECTS)), show_default=True)
 @click.option("--lifetime", default=7200.0, help="Seconds that an access token lives.", show_default=True)
 @click.option("--rate", default=None, help="Requests per minute and application, as in 100/minute.")

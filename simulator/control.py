@@ -37,7 +37,7 @@ class SimulatorControl:
         return ended
 
     def configure(self, **settings: Any) -> dict[str, Any]:
-        """Change lifetime (seconds), rate, profile, habits={…}; without any, only read them."""
+        """Change lifetime (seconds; lifetime_of_all), rate, profile, habits={…}; without any, only read them."""
         facts: dict[str, Any] = self._call("PATCH", "settings", settings) if settings else self._call("GET", "settings")
         return facts
 

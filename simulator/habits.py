@@ -15,6 +15,7 @@ class Profile(StrEnum):
 
     NONE = "none"  # it stays, only the access token is new
     ON_USE = "on_use"  # it lives until the new access token is first used (Doorkeeper with its column)
+    UNTIL_NEXT_REFRESH = "until_next_refresh"  # it lives until the new one is first used to refresh (Shopify)
     GRACE = "grace"  # it lives for `grace_seconds` more
     IMMEDIATE = "immediate"  # it dies at once, with its access token (Doorkeeper without the column)
     FAMILY = "family"  # it dies at once, and using it again kills the whole grant
@@ -26,6 +27,7 @@ class Habits:
 
     profile: Profile = Profile.ON_USE
     grace_seconds: float = 30.0  # `grace` only
+    until_next_seconds: float | None = None  # `until_next_refresh` only: it lives so long at most
     reuse_ends_family: bool | None = None  # None: at `family` and, once the grace is over, at `grace`
     old_access_token_lives: bool | None = None  # None: everywhere but at `immediate`
     repeats_refresh_token: bool = False  # `none` only: the answer holds the same refresh token again
@@ -124,7 +126,8 @@ def changed(habits: Habits, **changes: Any) -> Habits:
 def _read_profile(text: str) -> dict[str, Any]:
     name, _, seconds = text.partition(":")
     if name not in set(Profile) or (seconds and name != Profile.GRACE):
-        message = f"no rotation profile {text!r}; there are none, on_use, grace:SECONDS, immediate and family"
+        there = "none, on_use, until_next_refresh, grace:SECONDS, immediate and family"
+        message = f"no rotation profile {text!r}; there are {there}"
         raise ValueError(message)
     profile = {"profile": Profile(name)}
     return profile | ({"grace_seconds": float(seconds)} if seconds else {})

@@ -47,6 +47,12 @@ class Issuer:
         self.habits = changed(self.habits, **changes)
         self.rotation = rotation_for(self.habits, self.ledger)
 
+    def change_life(self, seconds: float | None, *, of_all: bool = False) -> None:
+        """Change the life of access tokens to come: of new grants, or of those that there are as well."""
+        self.lifetime_seconds = seconds
+        for grant in self.ledger.grants.values() if of_all else ():
+            grant.lifetime = seconds
+
     def register(self, client: Client) -> None:
         """Add a client, or replace the one with the same client_id."""
         self.clients[client.client_id] = client

@@ -27,7 +27,7 @@ class Pair:
     access_why: str = ""
     refresh_ended_at: float = inf  # in the future while a grace runs
     refresh_why: str = ""
-    previous: "Pair | None" = None  # at `on_use`: dies when this access token is first used
+    previous: "Pair | None" = None  # at `on_use` and `until_next_refresh`: dies when this one is first used
     used_at: float | None = None  # first use of the access token
     spent: int = 0  # refreshes answered with 200 for this refresh token
     counted: bool = True  # holds one of its grant's `live` refresh tokens

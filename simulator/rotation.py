@@ -1,4 +1,4 @@
-"""Rotation: the five profiles, each as what it does to older tokens when one is refreshed, reused, used or revoked.
+"""Rotation: the six profiles, each as what it does to older tokens when one is refreshed, reused, used or revoked.
 
 Every method tells the ledger which tokens end, at the time of the request that caused it.
 """
@@ -21,6 +21,13 @@ class Rotation:
         """A refresh of `spent` was granted and made `fresh`."""
         if not self._habits.keeps_old_access_token:
             self._ledger.end_access(spent, request.at, f"replaced by request {request.number}")
+
+    def _end_previous(self, spent: Pair, request: Request) -> None:
+        """End what `spent` came of, where an earlier profile let it live until then."""
+        if spent.previous is not None:
+            why = f"its successor, pair {spent.number}, was refreshed by request {request.number}"
+            self._ledger.end_refresh(spent.previous, request.at, why, request.number)
+            spent.previous = None
 
     def reused(self, spent: Pair, request: Request) -> None:
         """A dead refresh token that had been refreshed before was sent again, by its own client."""
@@ -69,6 +76,25 @@ class OnUse(Rotation):
         self.revoked(pair, request)
 
 
+class UntilNextRefresh(Rotation):
+    """The old refresh token works until the one that came of it is used to refresh, or for so long at most."""
+
+    rotates = True
+
+    def refreshed(self, spent: Pair, fresh: Pair, request: Request) -> None:
+        """End the refresh token that `spent` came of: this is the first use of its successor."""
+        super().refreshed(spent, fresh, request)
+        fresh.previous = spent
+        self._end_previous(spent, request)
+        if (lives := self._habits.until_next_seconds) is not None:
+            why = f"{lives:g} s after request {request.number} are over"
+            self._ledger.end_refresh(spent, request.at, why, request.number, after=lives)
+
+    def revoked(self, pair: Pair, request: Request) -> None:
+        """End this pair alone: the one before it lives on."""
+        self._ledger.end(pair, request.at, f"revoked by request {request.number}", request.number)
+
+
 class Immediate(Rotation):
     """Doorkeeper without the column: the old pair ends with the refresh."""
 
@@ -77,6 +103,7 @@ class Immediate(Rotation):
     def refreshed(self, spent: Pair, fresh: Pair, request: Request) -> None:
         """End the old refresh token, and its access token unless that habit was changed."""
         super().refreshed(spent, fresh, request)
+        self._end_previous(spent, request)
         self._ledger.end_refresh(spent, request.at, f"replaced by request {request.number}", request.number)
 
     def revoked(self, pair: Pair, request: Request) -> None:
@@ -96,6 +123,7 @@ class Grace(Rotation):
     def refreshed(self, spent: Pair, fresh: Pair, request: Request) -> None:
         """Let the old refresh token end when the grace does; a repeat does not prolong it."""
         super().refreshed(spent, fresh, request)
+        self._end_previous(spent, request)
         why = f"its grace after request {request.number} is over"
         self._ledger.end_refresh(spent, request.at, why, request.number, after=self._habits.grace_seconds)
 
@@ -108,12 +136,14 @@ class Family(Rotation):
     def refreshed(self, spent: Pair, fresh: Pair, request: Request) -> None:
         """End the old refresh token; the access token goes on to its end unless that habit was changed."""
         super().refreshed(spent, fresh, request)
+        self._end_previous(spent, request)
         self._ledger.end_refresh(spent, request.at, f"replaced by request {request.number}", request.number)
 
 
 _ROTATIONS: dict[Profile, type[Rotation]] = {
     Profile.NONE: Rotation,
     Profile.ON_USE: OnUse,
+    Profile.UNTIL_NEXT_REFRESH: UntilNextRefresh,
     Profile.GRACE: Grace,
     Profile.IMMEDIATE: Immediate,
     Profile.FAMILY: Family,

@@ -1,10 +1,11 @@
 """Revoke: kill a grant at the provider, every branch of it, and see that it is dead.
 
-A branch is a pair that is not known dead: the one that the row holds, surplus, and at `on_use` predecessors.
+A branch is a pair that is not known dead: the one that the row holds, surplus, and predecessors where they live on.
 
     start      compare-and-swap on the grant's claim number, as for a refresh
     present    the kept access tokens, newest first: at `on_use` any use kills the direct predecessor
-    refresh    a branch whose access token has expired: some providers answer 200 to its revocation and do nothing
+    refresh    a branch whose access token has expired: some providers answer 200 to its revocation and do nothing;
+               at `until_next_refresh` instead of a predecessor its successor, which kills it
     revoke     each branch by its refresh token
     look       whether it is dead: a 200 proves nothing
     end        done with evidence, or again later, or a dead letter
@@ -147,8 +148,9 @@ class RevocationAttempt:
         dead = self._present(task.branches)
         living = [each for each in task.branches if not each.dead and each not in dead]
         for stale in [each for each in living if self._is_stale(each, task)]:
-            self._freshen(stale)
-            living.remove(stale)
+            renewed = self._renewed_for(stale, living)
+            self._freshen(renewed)
+            living.remove(renewed)
         seen = [self._end_branch(each) for each in living]
         return concluded(self.provider, task, all_seen=all(seen))
 
@@ -172,12 +174,22 @@ class RevocationAttempt:
         """
         if self.provider.revocation is Reach.REFRESH and not names_access_token(self.provider):
             return False  # it would only make one more access token that lives on
-        if branch.kind == PairKind.PREDECESSOR or branch.expired:
-            return branch.kind != PairKind.PREDECESSOR and self.provider.kind is Kind.CODE
+        if branch.kind == PairKind.PREDECESSOR:
+            return branch.expired and self.provider.rotation is Rotation.UNTIL_NEXT_REFRESH
+        if branch.expired:
+            return self.provider.kind is Kind.CODE
         if self.provider.probe or not self.liveness.can_be_used(branch):
             return False
         life = self.liveness.last_seen(branch) or self.liveness.look_at_access(branch)
         return life is Life.DEAD and not task.freshened and self.provider.kind is Kind.CODE
+
+    def _renewed_for(self, stale: Branch, living: Sequence[Branch]) -> Branch:
+        """Which pair is refreshed for a stale one's sake: itself, or the row's whose predecessor dies by it.
+
+        Then the row's own pair is the predecessor, with an access token that is younger: its revocation is heeded.
+        """
+        own = next((each for each in living if each.former_token_id is None), None)
+        return own if stale.kind == PairKind.PREDECESSOR and own is not None else stale
 
     def _freshen(self, branch: Branch) -> None:
         """Refresh a branch whose access token has expired, as any refresh: journaled, and settled by generation."""

@@ -4,13 +4,16 @@
 alter table evergrant.grants
     add column refresh_expires_at timestamptz,   -- the end of the refresh token held, told or reckoned
     add column consent_expires_at timestamptz,   -- from then on only the user can renew it, however often it is refreshed
-    add column last_error_rule text;             -- which rule of the provider file read the last error
+    add column last_error_rule text,             -- which rule of the provider file read the last error
+    add column spent_refused_at timestamptz;     -- when the token was refused, before its time, that this set came of
 
 alter table evergrant.clients
     add column sealed_former_secret bytea,       -- what the present secret has replaced, while both may be good
     add column former_secret_at timestamptz,     -- when it was replaced
     add column grant_interval interval,          -- the least time between two renewals of one grant; null: none
-    add column drift jsonb;                      -- what contradicted its profile; an operator who sets it anew clears it
+    add column drift jsonb,                      -- what contradicted its profile; an operator who sets it anew clears it
+    add column drift_watch jsonb,                -- what would, if more grants showed it
+    add column after_grace text;                 -- what a reuse does after the grace; null: as at `family`
 alter table evergrant.clients
     drop constraint ck_clients_rotation,
     add constraint ck_clients_rotation

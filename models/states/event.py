@@ -31,6 +31,7 @@ class EventType(Word):
     CLIENT_PAUSED = "client.paused", "its valve was shut, by an operator or by the breaker"
     CLIENT_RESUMED = "client.resumed", "its valve was opened"
     CLIENT_DEATHS_HELD = "client.deaths_held", "unusually many of its grants were refused, so verdicts are held"
+    CLIENT_ROTATION_DRIFT = "client.rotation_drift", "an answer contradicted its rotation profile, which was tightened"
     CLIENT_DEATHS_ACCEPTED = "client.deaths_accepted", "an operator let held verdicts through"
     APPLICATION_ADDED = "application.added", "an application may use the token interface"
     APPLICATION_REMOVED = "application.removed", "an application's key opens nothing any more"

@@ -82,7 +82,8 @@ fleet as (
     from told n
     group by n.client_id
 )
-select c.id, c.name, c.provider, c.rate_per_minute, v.paused_by_operator, v.paused_until, v.pause_reason,
+select c.id, c.name, c.provider, c.rotation, c.drift, c.rate_per_minute,
+    v.paused_by_operator, v.paused_until, v.pause_reason,
     case when n.suspect > 0 then v.deaths_held_at end as deaths_held_at,
     statement_timestamp() - n.first_due_at as lateness, n.first_ends_at - statement_timestamp() as runway,
     coalesce(n.active, 0) as active, coalesce(n.paused, 0) as paused, coalesce(n.needs_consent, 0) as needs_consent,

@@ -157,7 +157,7 @@ def client_by_name(connection: Connection, name: str) -> RowMapping:
 def clients(connection: Connection) -> list[RowMapping]:
     """Every client with its valve and the number of its grants that are kept, by name."""
     query = """
-        select c.id, c.name, c.provider, c.client_id, c.redirect_uri, c.scopes, c.keep, c.rotation,
+        select c.id, c.name, c.provider, c.client_id, c.redirect_uri, c.scopes, c.keep, c.rotation, c.drift,
             c.rate_per_minute, c.burst, c.overrides, c.return_to, c.credentials_no, c.created_at, c.updated_at,
             c.sealed_client_secret is not null as has_secret,
             v.paused_by_operator, v.paused_until, v.pause_reason, v.deaths_accepted_at,

@@ -49,6 +49,7 @@ class NewSettings(_Wanted):
     """Settings to change; what is not named stays. `habits` holds single quirks by name."""
 
     lifetime: float | None = None
+    lifetime_of_all: bool = False
     rate: int | None = Field(None, ge=0)
     profile: str = ""
     habits: dict[str, Any] = {}
@@ -98,12 +99,15 @@ class ControlRoutes:
         return web.json_response(facts)
 
     async def change_settings(self, request: web.Request) -> web.Response:
-        """Change lifetime, rate, profile and habits; `null` for lifetime or rate takes the limit away."""
+        """Change lifetime, rate, profile and habits; `null` for lifetime or rate takes the limit away.
+
+        A lifetime is that of new grants; with `lifetime_of_all` of those that there are, too.
+        """
         wanted = NewSettings.model_validate(await request.json())
         habits = wanted.habits | ({"profile": wanted.profile} if wanted.profile else {})
         self._provider.change_habits(**habits)
         if "lifetime" in wanted.model_fields_set:
-            self._provider.lifetime_seconds = wanted.lifetime
+            self._provider.change_life(wanted.lifetime, of_all=wanted.lifetime_of_all)
         if "rate" in wanted.model_fields_set:
             self._provider.limiter.limit = wanted.rate
         return await self.show_settings(request)

@@ -163,6 +163,8 @@ class Provider(BaseModel):
     """What happens to the old refresh token: `none`, `on_use`, `until_next_refresh`, `grace`, `immediate`, `family`."""
     grace_seconds: Positive | None = None
     """How long the old refresh token lives at `grace`."""
+    reissues_refresh_token: bool = False
+    """Whether, at `none`, each answer brings another refresh token while the one before lives on (Microsoft)."""
     after_grace: Rotation = Rotation.FAMILY
     """What the use of an old one does once its grace is over: as at `family` or at `immediate`."""
     until_next_days: Positive | None = None
@@ -260,6 +262,13 @@ class Provider(BaseModel):
         if self.rotation is not Rotation.GRACE or self.grace_seconds is None:
             return None
         return timedelta(seconds=self.grace_seconds)
+
+    @property
+    def until_next(self) -> timedelta | None:
+        """How long it lives at most at `until_next_refresh`; None: until the new one is used."""
+        if self.rotation is not Rotation.UNTIL_NEXT_REFRESH or self.until_next_days is None:
+            return None
+        return timedelta(days=self.until_next_days)
 
     @property
     def allowed_burst(self) -> int:

@@ -5,6 +5,7 @@ test. Imports nothing, so that beat, which sends no request, may ask for it.
 """
 
 from enum import StrEnum
+from typing import Final
 
 
 class Rotation(StrEnum):
@@ -16,3 +17,7 @@ class Rotation(StrEnum):
     GRACE = "grace"  # it lives `grace_seconds`
     IMMEDIATE = "immediate"  # it dies at once
     FAMILY = "family"  # it dies, and using it again kills the winner's tokens too
+
+
+KEEP_PREDECESSORS: Final = (Rotation.NONE, Rotation.ON_USE, Rotation.UNTIL_NEXT_REFRESH)
+"""Where a refresh token that was replaced lives on, and not only for seconds: it is kept until it is known dead."""

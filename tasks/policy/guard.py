@@ -34,6 +34,7 @@ class Situation:
     access_left: timedelta | None
     life: timedelta | None
     repeated: bool = False
+    after_grace: str = Rotation.FAMILY
 
 
 def lease_is_too_short(now: Situation) -> HeldBack | None:
@@ -62,24 +63,26 @@ def process_is_stopping(now: Situation) -> HeldBack | None:
 
 
 def profile_forbids(now: Situation) -> HeldBack | None:
-    """A repeat could kill what is alive: at `family`, and at `grace` once the grace is over.
+    """A repeat could kill what is alive: at `family`, and at `grace` once the grace is over, as `after_grace` says.
 
     There a grant in doubt waits until every journal that may hold its answer is drained, and until its access
     token is too short to be handed out: a lapse can be mended, a killed family cannot. At `grace` also until the grace
     of every repeat is over. So what is sent then finds a token that was spent long ago, or is its first use: in that
-    case its own grace begins, and it is repeated at once as the first was.
+    case its own grace begins, and it is repeated at once as the first was. For that alone it waits where a late repeat
+    kills nothing.
     """
     if now.in_doubt_for is None or now.rotation not in (Rotation.FAMILY, Rotation.GRACE):
         return None
     if _in_grace(now):
         return None
+    kills = Rotation.FAMILY in (now.rotation, now.after_grace)
     usable = (now.access_left or timedelta(0)) - _least(now)
-    if usable > timedelta(0):
+    if kills and usable > timedelta(0):
         return HeldBack("access_token_still_serves", wait=min(usable, WAIT_CAP))
     began_after = now.in_doubt_for - now.age
     if now.rotation == Rotation.GRACE and now.grace is not None and began_after <= 2 * now.grace:
         return HeldBack("grace_is_not_over", wait=min(2 * now.grace - began_after + SHORTLY, WAIT_CAP))
-    if now.journals_undrained:
+    if kills and now.journals_undrained:
         return HeldBack("journal_is_not_drained", wait=WAIT_CAP if now.life is None else min(WAIT_CAP, now.life / 4))
     return None
 

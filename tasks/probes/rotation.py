@@ -142,13 +142,13 @@ class Experiment:
 
     def _do(self, step: Step) -> Seen:
         match step:
-            case Step.REFRESH | Step.TRY_SUCCESSOR | Step.REFRESH_SUCCESSOR:
+            case Step.REFRESH | Step.TRY_SUCCESSOR | Step.REFRESH_SUCCESSOR | Step.TRY_AFTER_REFUSAL:
                 return self._refresh()
-            case Step.REPEAT | Step.REPEAT_AFTER_USE:
+            case Step.REPEAT | Step.REPEAT_AFTER_USE | Step.REPEAT_AFTER_REFRESH:
                 return self._repeat(self._spent[0])
             case Step.REPEAT_LATE:
-                self._let_pass(self._spent[1].sent_at + self.dead_after + ROUNDING)
-                return self._repeat(self._spent[1])
+                self._let_pass(self._spent[-1].sent_at + self.dead_after + ROUNDING)
+                return self._repeat(self._spent[-1])
             case Step.USE:
                 return self._use(self._access_tokens[0])
             case Step.USE_LAST:

@@ -62,6 +62,7 @@ class Attempt:
             # What applications are refused with serves no longer, whatever life the provider had promised.
             access_left=None if ends is None or job.access_rejected else ends - job.started_at - age,
             life=job.life,
+            after_grace=provider.after_grace,
         )
 
 

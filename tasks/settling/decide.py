@@ -23,11 +23,14 @@ from models.states.dead_letter import Cause
 from models.states.grant import GrantStatus
 from models.suspects import Surroundings
 from settings import Settings
-from tasks.oauth.rotation import Rotation
+from tasks.oauth.provider import Provider
+from tasks.oauth.rotation import KEEP_PREDECESSORS, Rotation
 from tasks.oauth.rules import Means
+from tasks.oauth.shapes import Kind
 from tasks.oauth.token_answer import TokenSet, scope_set
 from tasks.oauth.transport import HeldBack, NotSent
-from tasks.policy import guard, refusal, timing
+from tasks.policy import drift, guard, refusal, timing
+from tasks.policy.drift import Answered, Drift, Habit, Seen, Sighting
 from tasks.policy.ends import Before, access_life, ends
 from tasks.policy.kinds import of_kind
 from tasks.policy.outcome import (
@@ -70,6 +73,7 @@ class Decisions:
     refused_labels: dict[UUID, Mapping[str, str]] = field(default_factory=dict)  # and what cannot be one, with its code
     deaths_held: dict[int, datetime] = field(default_factory=dict)
     strange: set[tuple[int, str, str]] = field(default_factory=set)  # client, provider, and what made no sense
+    seen: dict[int, list[Sighting]] = field(default_factory=dict)  # what speaks against a client's profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,8 +265,11 @@ class Decider:
         """
         mine = asked.fingerprint in (row.refresh_fingerprint, *row.former_fingerprints)
         if row.generation < asked.generation or (row.generation == asked.generation and mine):
-            self.made.stored.append(self._stored(asked, row, token_set))
+            answered, habit = self._answered(asked, row, token_set, again=settled_before), _habit(asked.provider, row)
+            spent_refused_at = drift.spent_refused_at(answered, habit)
+            self.made.stored.append(self._stored(asked, row, token_set, spent_refused_at))
             self._keep(asked)
+            self._see(row, drift.seen_in(answered, habit))
             if row.status == GrantStatus.NEEDS_CONSENT:
                 self.made.recovered.append(row.grant_id)
             if row.has_letter:
@@ -272,8 +279,8 @@ class Decider:
         elif token_set.refresh_token is None or self._is_held(row, token_set.refresh_token):
             return
         elif settled_before and (row.generation != asked.generation + 1 or row.status in ENDING):
-            # At `on_use` it may live on as a predecessor, and its place among them is lost.
-            self.made.unplaced += [row.grant_id] if row.rotation == Rotation.ON_USE else []
+            # It may live on as a predecessor, and its place among them is lost.
+            self.made.unplaced += [row.grant_id] if row.rotation in KEEP_PREDECESSORS else []
             return
         else:
             self.made.surplus.append(self._surplus(asked, token_set, token_set.refresh_token))
@@ -291,7 +298,28 @@ class Decider:
         known = {row.refresh_fingerprint, *row.former_fingerprints}
         return not known.isdisjoint(self.vault.fingerprints(refresh_token))
 
-    def _stored(self, asked: Asked, row: LockedGrant, token_set: TokenSet) -> Stored:
+    def _answered(self, asked: Asked, row: LockedGrant, token_set: TokenSet, *, again: bool) -> Answered:
+        token, told = token_set.refresh_token, token_set.expires_in
+        return Answered(
+            grant_id=row.grant_id,
+            started_at=asked.started_at,
+            is_own=not again and row.generation == asked.generation and row.refresh_fingerprint == asked.fingerprint,
+            rotated=token is not None and asked.fingerprint not in self.vault.fingerprints(token),
+            suspect_at=row.suspect_at,
+            doubt_since=row.doubt_since,
+            spent_refused_at=row.spent_refused_at,
+            life_before=None if row.refreshed_at is None else row.life,
+            life=None if told is None or told < 1 else access_life(token_set, asked.provider, asked.started_at),
+            is_watched=bool(row.drift_watch and row.drift_watch.get("shorter")),
+        )
+
+    def _see(self, row: LockedGrant, sightings: Sequence[Sighting]) -> None:
+        for each in sightings:
+            if each.seen is Seen.NO_NEW_REFRESH_TOKEN and row.drift and Drift.NO_NEW_REFRESH_TOKEN in row.drift:
+                continue  # it was told; every answer says it
+            self.made.seen.setdefault(row.client_id, []).append(each)
+
+    def _stored(self, asked: Asked, row: LockedGrant, token_set: TokenSet, spent_refused_at: datetime | None) -> Stored:
         reckoned = ends(
             token_set,
             asked.provider,
@@ -316,8 +344,10 @@ class Decider:
             refresh_expires_at=reckoned.refresh_expires_at,
             consent_expires_at=reckoned.consent_expires_at,
             credentials_no=asked.credentials_no,
+            spent_refused_at=spent_refused_at,
             sent=asked.fingerprint,
             is_former=not {asked.fingerprint, fingerprint}.isdisjoint(row.former_fingerprints),
+            ends_predecessor=_ends_predecessor(asked, row),
             is_crowded=len(row.former_fingerprints) >= PREDECESSORS_KEPT,
         )
 
@@ -366,6 +396,8 @@ class Decider:
                 rule=end.rule,
             )
         )
+        if death is not None and row.spent_refused_at is not None and row.doubt_since is None:
+            self._see(row, [Sighting(Seen.WINNER_DIED, row.grant_id)])
         cause = death.reason if death else self._given_up(row, end) if told.failed else None
         if cause is not None:
             self.made.letters[job.grant_id] = cause
@@ -476,3 +508,21 @@ def _not_too_soon(arrived: Arrived, at: datetime, wait: timedelta) -> datetime:
     """When it is asked again: not before its provider lets it; a repeat at once saves a grant, and is let through."""
     again = at + wait
     return max(again, arrived.asked.started_at + arrived.asked.provider.grant_interval) if wait else again
+
+
+def _habit(provider: Provider, row: LockedGrant) -> Habit:
+    """What is said of the client now: its row was locked after the request was made."""
+    return Habit(
+        rotation=Rotation(row.rotation),
+        grace=row.grace,
+        until_next=provider.until_next,
+        # What is exchanged for itself is another one each time.
+        reissues=provider.reissues_refresh_token or provider.kind is not Kind.CODE,
+        repeats_tokens=provider.same_token_above_seconds is not None,
+    )
+
+
+def _ends_predecessor(asked: Asked, row: LockedGrant) -> bool:
+    """Whether a success with the row's own refresh token has killed the one that it came of."""
+    last = row.rotation == Rotation.UNTIL_NEXT_REFRESH and bool(row.former_fingerprints)
+    return last and row.generation == asked.generation and row.refresh_fingerprint == asked.fingerprint

@@ -28,7 +28,7 @@ from tasks.runtime import clock, retry
 from tasks.runtime.attempt import Asked
 from tasks.runtime.registration import resolve
 from tasks.runtime.runtime import Runtime
-from tasks.settling import consent
+from tasks.settling import consent, drift
 from tasks.settling.decide import Decider
 from tasks.settling.settle import write_token_sets
 
@@ -103,6 +103,7 @@ def _replay(runtime: Runtime, kept: Sequence[Kept]) -> list[Position]:
                 is_done = True
             done += [item.position] if is_done else []
         write_token_sets(connection, decider.made)
+        drift.heed(connection, runtime.settings, decider.made.seen)
     return done
 
 

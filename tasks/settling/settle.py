@@ -37,7 +37,7 @@ from tasks.runtime.attempt import Arrived
 from tasks.runtime.journaling import write_down
 from tasks.runtime.registration import Registered
 from tasks.runtime.runtime import Runtime
-from tasks.settling import consent, metrics
+from tasks.settling import consent, drift, metrics
 from tasks.settling.confirm import confirm
 from tasks.settling.decide import Decider, Decisions, read_all, read_refusals, sign_of
 from tasks.settling.strange import tell_once
@@ -165,6 +165,7 @@ def write(runtime: Runtime, group: Sequence[Arrived], *, wait: timedelta = LOCK_
         write_token_sets(connection, decider.made)
         left = _make_missing(connection, runtime, group, outcomes, held)
         _write_ends(connection, runtime, decider.made)
+        drift.heed(connection, runtime.settings, decider.made.seen)
         shut = valves.feed(connection, *_results(group, outcomes, refused))
         _note_quotas(connection, group)
         _hold_deaths(connection, decider.made)

@@ -276,6 +276,22 @@ def test_a_suspect_at_family_presents_a_former_token_only_once_its_own_was_refus
     assert sent == ["rt-customer-1", "rt-customer-1", "rt-spent"]
 
 
+@pytest.mark.parametrize(("after_grace", "sent_before"), [("family", 2), ("immediate", 1)])
+def test_a_suspect_at_grace_presents_a_former_token_as_what_comes_after_the_grace_allows(
+    harness: Harness, after_grace: str, sent_before: int
+) -> None:
+    client = harness.client(rotation="grace")
+    harness.run("update evergrant.clients set after_grace = :after", after=after_grace)
+    grant = harness.grant(client)
+    harness.run("update evergrant.valves set credentials_proven_no = (select credentials_no from evergrant.clients)")
+    harness.former(grant, "spent", kind="surplus")
+    sent = []
+    for _ in range(sent_before + 1):
+        harness.until_due(grant)
+        sent.append(harness.sent(harness.ask(client, INVALID_GRANT)))
+    assert sent == [*["rt-customer-1"] * sent_before, "rt-spent"]
+
+
 def _claimed(harness: Harness, client: int) -> list[Job]:
     return harness.claim(client).due
 

@@ -289,7 +289,7 @@ def test_at_on_use_twenty_predecessors_are_kept_and_the_oldest_fall_out(harness:
     assert harness.formers(grant) == {f"rt-{n}": "predecessor" for n in range(3, 23)}
 
 
-@pytest.mark.parametrize("rotation", ["none", "grace", "immediate", "family"])
+@pytest.mark.parametrize("rotation", ["grace", "immediate", "family"])
 def test_where_a_predecessor_is_of_no_use_none_is_kept(harness: Harness, rotation: str) -> None:
     client = harness.client(rotation=rotation)
     grant = harness.grant(client)

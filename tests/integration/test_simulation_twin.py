@@ -1,5 +1,6 @@
 """The twin of the simulation does what PostgreSQL does: statement by statement, row by row."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
@@ -7,6 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.simulation import edges
+from tests.simulation.drifting import changes
 from tests.simulation.episode import Episode
 from tests.simulation.lockstep import Lockstep
 from tests.simulation.play import MACHINES, a_home, prepare, run
@@ -21,7 +23,13 @@ DYING = Weather(says_dead="403 unauthorized_client", hourly={"exodus": 1.0, "use
 
 
 def play_beside_postgres(
-    seed: str, profile: str | Profile, engine: Engine, refreshes: int, *, weather: Weather | None = None
+    seed: str,
+    profile: str | Profile,
+    engine: Engine,
+    refreshes: int,
+    *,
+    weather: Weather | None = None,
+    prepared: Callable[[Episode], None] = lambda _episode: None,
 ) -> Lockstep:
     weather = weather or draw(Random(seed))
     for name in REWINDING:
@@ -37,6 +45,7 @@ def play_beside_postgres(
         with edges.installed(episode.edges):
             prepare(episode, grants=20, workers=2, beats=2)
             both.prepare()
+            prepared(episode)
             try:
                 run(episode, refreshes)
             finally:
@@ -68,3 +77,13 @@ def test_every_statement_does_the_same_where_a_rule_reads_the_dialect(database: 
     both = play_beside_postgres(f"twin/rules/{name}", profile, database, refreshes=60, weather=weather)
     letters = [row["cause"] for row in both.tables.letters.values() if row["rule"] == "1: dead, revoked"]
     assert "revoked" in letters
+
+
+@pytest.mark.parametrize(("life", "told"), [(None, {"rotates"}), (900.0, {"rotates", "shorter_life"})])
+def test_every_statement_does_the_same_where_a_provider_changes(
+    life: float | None, told: set[str], database: Engine
+) -> None:
+    prepared = changes(1800, profile="family", life=life, tells=told)
+    both = play_beside_postgres("twin/drift", "none", database, refreshes=60, weather=Weather(), prepared=prepared)
+    client = both.tables.clients[1]
+    assert (client["rotation"], set(client["drift"])) == ("family", told)

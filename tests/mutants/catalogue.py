@@ -22,10 +22,11 @@ DOUBT = "        doubt_since = case when mine.begins_doubt then g.started_at els
 WELL = "        and g.failures = 0 and g.suspect_at is null and g.doubt_since is null\n"
 REFRESHED_BEFORE = "        and (g.refreshed_at is null"
 
-FORMER_AT_FAMILY = (
-    "\n        and (c.rotation not in ('grace', 'family')"
-    ' or s.asked_at > s.suspect_at and {of("s", TOKEN_WAS_REFUSED)})'
-)
+FORMER_AT_FAMILY = """
+        and (
+            case c.rotation when 'grace' then coalesce(c.after_grace, 'family') else c.rotation end <> 'family'
+            or s.asked_at > s.suspect_at and {of("s", TOKEN_WAS_REFUSED)}
+        )"""
 
 REVOCATION_AT_START = """    where g.status = cast(:status as text) and (
         g.status = 'revoking' or not {END_IS_ASKED_FOR}
@@ -485,8 +486,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "tasks/settling/decide.py",
-                "            self._keep(asked)\n            if row.status",
-                "            if row.status",
+                "            self._keep(asked)\n            self._see(",
+                "            self._see(",
             ),
             Edit(
                 "tasks/settling/decide.py",
@@ -541,8 +542,32 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "tasks/revoke.py",
-                "return branch.kind != PairKind.PREDECESSOR and self.provider.kind is Kind.CODE",
-                "return branch.kind != PairKind.PREDECESSOR",
+                "            return self.provider.kind is Kind.CODE\n",
+                "            return True\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "predecessor_forgotten",
+        "at `until_next_refresh` the pair that was replaced is not kept, and a revocation misses it",
+        (f"{INTEGRATION}/test_until_next_refresh.py", "-k", "revocation"),
+        (
+            Edit(
+                "models/settlement.py",
+                "c.rotation in ('none', 'on_use', 'until_next_refresh')",
+                "c.rotation in ('none', 'on_use')",
+            ),
+        ),
+    ),
+    Mutant(
+        "drift_by_a_refusal",
+        "a refused repeat is taken for a token's early death, be it that the user has withdrawn",
+        (f"{INTEGRATION}/test_drift.py", "-k", "withdraws or lived_on or died_early"),
+        (
+            Edit(
+                "tasks/policy/drift.py",
+                "if now.spent_refused_at is not None and now.is_own and now.started_at > now.spent_refused_at:",
+                "if now.suspect_at is not None:",
             ),
         ),
     ),

@@ -54,6 +54,9 @@ def add_client(episode: Episode) -> None:
         "burst": provider.allowed_burst,
         "attempt_lease": times_of(provider, episode.settings).lease,
         "grace": provider.grace,
+        "after_grace": None if provider.grace is None else str(provider.after_grace),
+        "drift": None,
+        "drift_watch": None,
         "updated_at": now,
     }
     nothing = dict.fromkeys(

@@ -69,6 +69,8 @@ class Judge:
         self.rewound_at: float | None = None
         self.forgives_rewinding = False
         self.unfit_since: float | None = None
+        self.changed: set[str] = set()  # kinds of drift that the provider has given reason for
+        self.drifted: dict[int, dict[str, float]] = {}  # clients: what was told of drift, and when
         self.frozen_consents: set[int] = set()  # with a request whose process froze after its last guard
         self.limits = Limits(world, tables, self.consents, self.fail)
         self.breaker = Breaker(tables, self.fail, word=word)
@@ -197,7 +199,9 @@ class Judge:
             self.refused.letter_written(row)
 
     def _other_changed(self, before: Row, row: Row) -> None:
-        if "strike_grant_ids" in row:
+        if "drift_watch" in row:
+            self._drifts(before, row)
+        elif "strike_grant_ids" in row:
             self.breaker.valve_changed(before, row)
             self.living.valve_changed(before, row)
             self.refused.valve_changed(before, row)
@@ -209,6 +213,16 @@ class Judge:
                 self.living.fit()
         elif "evidence" in row and row["status"] == "done" and before["status"] != "done":
             self._revoked(row)
+
+    def _drifts(self, before: Row, row: Row) -> None:
+        """Drift is told where the provider has changed, and never else."""
+        for what in row["drift"] or ():
+            if what in (before["drift"] or ()):
+                continue
+            self.world.log("drift", row["name"], what, row["rotation"])
+            self.drifted.setdefault(row["id"], {})[what] = self.world.seconds
+            if what not in self.changed:
+                self.fail("drift", f"{row['name']} is told to have drifted ({what}), and has not", row["name"])
 
     def _record(self, fingerprint: bytes | None) -> None:
         if fingerprint is not None and (pair := self._pair(token_of(fingerprint))) is not None:

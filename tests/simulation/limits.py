@@ -57,7 +57,7 @@ class Limits:
         assert sent.attempt is not None
         job = sent.attempt.job
         row = self._tables.grants.get(job.grant_id)
-        family = self._tables.clients[job.client_id]["rotation"] == "family"
+        family = sent.attempt.registered.provider.rotation == "family"  # as it was when the attempt began
         if not family or not pair.spent or row is None or job.status == "revoking":
             return
         before = [each.at for each in asked if each.token == sent.token]

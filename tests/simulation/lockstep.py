@@ -196,6 +196,8 @@ def _plain(value: Any) -> Any:
         return bytes(value)
     if isinstance(value, list):
         return [_plain(each) for each in value]
+    if isinstance(value, dict):  # JSON: PostgreSQL has an order of its own
+        return {key: _plain(each) for key, each in sorted(value.items())}
     if isinstance(value, StrEnum):
         return value.value
     if isinstance(value, int):

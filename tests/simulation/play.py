@@ -6,7 +6,7 @@ lost is attributed and told, nothing waits in silence.
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -48,6 +48,7 @@ class Result:
     counted: dict[str, int] = field(default_factory=dict)
     excused: dict[str, int] = field(default_factory=dict)
     worst: float = 0.0  # the longest that a living grant was stale without an excuse, in lives
+    drifted: dict[int, dict[str, float]] = field(default_factory=dict)  # clients: what of it was told, and when (s)
     shut: list[int] = field(default_factory=list)  # canaries of each valve that deaths have shut
 
 
@@ -62,11 +63,18 @@ def a_home() -> Iterator[Path]:
 
 
 def play(
-    seed: str, profile: str, *, refreshes: int, weather: Weather | None = None, tell: Any = None, kind: str = "all"
+    seed: str,
+    profile: str,
+    *,
+    refreshes: int,
+    weather: Weather | None = None,
+    tell: Any = None,
+    kind: str = "all",
+    prepared: Callable[[Episode], None] = lambda _episode: None,
 ) -> Result:
     """Play one episode; what went wrong is in the result.
 
-    Its weather is the one given, or drawn from the seed: one of this kind.
+    Its weather is the one given, or drawn from the seed: one of this kind. `prepared` is told when it begins.
     """
     with a_home() as home:
         for machine in MACHINES:
@@ -78,6 +86,7 @@ def play(
             random = episode.world.random
             try:
                 prepare(episode, grants=grants, workers=random.choice((1, 2, 3)), beats=random.choice((1, 2, 3)))
+                prepared(episode)
                 run(episode, refreshes)
             except Violation as error:
                 result.violation = str(error)
@@ -91,6 +100,7 @@ def play(
         result.digest = episode.world.digest()
         result.counted = dict(judge.frozen)
         result.excused, result.worst = dict(+judge.living.excused), judge.living.worst
+        result.drifted = judge.drifted
         result.shut = list(judge.breaker.shut_by_deaths)
         return result
 

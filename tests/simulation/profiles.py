@@ -1,4 +1,4 @@
-"""The five rotation profiles, as the provider behaves and as our client is set up for it."""
+"""The six rotation profiles, as the provider behaves and as our client is set up for it."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +38,7 @@ PROFILES = {
     for profile in (
         Profile("none", habits_for("none")),
         Profile("on_use", habits_for("on_use"), {"revocation": "token", "probe": True}),
+        Profile("until_next_refresh", habits_for("until_next_refresh"), {"revocation": "token", "probe": True}),
         Profile("grace", habits_for("grace:120"), {"grace_seconds": 120}),
         Profile("immediate", habits_for("immediate"), {"revocation": "token", "probe": True}, may_lose=True),
         Profile("family", habits_for("family", mended_revocation=True), may_lose=True),

@@ -25,7 +25,7 @@ DEFAULT_PORT = 9455  # as in tasks/oauth/providers/simulator.toml; the server's 
 @click.option(
     "--profile",
     metavar="P",
-    help="What happens to the old refresh token: none, on_use (the usual), grace:SECONDS, immediate or family.",
+    help="The old refresh token: none, on_use (the usual), until_next_refresh, grace:SECONDS, immediate, family.",
 )
 @click.option(
     "--dialect",

@@ -11,6 +11,7 @@ from models.states.grant import GrantStatus
 from worker.cli import keyrings, output, session
 from worker.cli.advice import advice
 from worker.cli.arguments import Duration
+from worker.cli.clients.drift import drift_of, next_step, sentence
 from worker.cli.clients.record import state
 from worker.cli.commands import Command
 from worker.cli.output import json_option
@@ -106,6 +107,8 @@ def _client(row: "RowMapping") -> dict[str, Any]:
         "state": what,
         "reason": reason,
         "paused_until": row["paused_until"],
+        "rotation": row["rotation"],
+        "drift": drift_of(row["drift"]),
         **counts,
         "lateness_seconds": _seconds(row["lateness"]),
         "runway_seconds": _seconds(row["runway"]),
@@ -166,7 +169,12 @@ def _attention(found: dict[str, Any]) -> list[dict[str, str]]:
         for each in found["clients"]
         if each["state"] != ClientState.OPEN
     ]
-    told = [(what, step) for applies, what, step in checks if applies] + found["missing_keys"] + clients
+    drifted = [
+        (f"{each['name']} has changed: {sentence(each['drift'][-1])}", next_step(each["name"], each["drift"]))
+        for each in found["clients"]
+        if each["drift"]
+    ]
+    told = [(what, step) for applies, what, step in checks if applies] + found["missing_keys"] + clients + drifted
     return [{"what": what, "next": step} for what, step in told]
 
 

@@ -120,6 +120,8 @@ def _of_clients(clients: list[RowMapping]) -> Iterable[Metric]:
     yield _by_client("valve_shut", "Whether nothing is sent for the client, by itself or by an operator.", shut)
     held = {row["name"]: int(row["deaths_held_at"] is not None) for row in clients}
     yield _by_client("deaths_held", "Whether verdicts wait for a human, since many grants are suspect.", held)
+    drifted = {row["name"]: len(row["drift"] or ()) for row in clients}
+    yield _by_client("rotation_drift", "Kinds of what has contradicted its rotation profile since it was set.", drifted)
 
 
 def _of_all(picture: Picture) -> Iterable[Metric]:

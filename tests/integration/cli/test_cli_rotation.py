@@ -11,7 +11,7 @@ from simulator.control import SimulatorControl, as_json_lines
 from tasks.journal import left_behind, take_over
 from tests.integration.cli.evergrant import Done, Evergrant
 
-PROFILES = ["none", "on_use", "grace:30", "immediate", "family"]
+PROFILES = ["none", "on_use", "until_next_refresh", "grace:30", "immediate", "family"]
 Probe = Callable[..., Done]
 
 

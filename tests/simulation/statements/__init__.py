@@ -4,6 +4,7 @@ from tests.simulation.statements import (  # noqa: F401  # noqa: F401
     attempts,
     claims,
     consents,
+    drift,
     installation,
     journals,
     letters,

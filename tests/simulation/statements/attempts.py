@@ -115,7 +115,9 @@ def _next_former(tables: Tables, grant: Row) -> Row | None:
     suspect_at, asked_at = grant["suspect_at"], grant["asked_at"]
     if suspect_at is None:
         return None
-    if tables.clients[grant["client_id"]]["rotation"] in ("grace", "family"):
+    client = tables.clients[grant["client_id"]]
+    after = client["after_grace"] or "family"
+    if "family" in (client["rotation"], after if client["rotation"] == "grace" else ""):
         twice = asked_at is not None and asked_at > suspect_at and _its_token_was_refused(grant)
         if not twice:
             return None

@@ -36,6 +36,7 @@ def insert(tables: Tables, p: Parameters) -> list[Row]:
             "predecessors_dropped": False,
             "reason": None,
             "older_access_ends_at": None,
+            "spent_refused_at": None,
             "failing_for": timedelta(0),
             "created_at": row["created_at"] or tables.now,
         }

@@ -15,7 +15,7 @@ from tests.simulation.tables import Row, Tables
 AS_HELD = (
     "client_id", "ref", "status", "generation", "claim_no", "refresh_fingerprint", "scope", "life",
     "access_expires_at", "refresh_expires_at", "consent_expires_at", "created_at", "refreshed_at",
-    "doubt_since", "suspect_at", "failures", "attempts", "failing_since", "failing_for",
+    "doubt_since", "suspect_at", "failures", "attempts", "failing_since", "failing_for", "spent_refused_at",
 )  # fmt: skip
 NO_FACTS: dict[str, Any] = {
     "claimed_at": None,
@@ -73,6 +73,8 @@ def _held(tables: Tables, grant: Row, at: datetime) -> Row:
         "witness_at": witness.get("witness_at"),
         "credentials_proven": valve["credentials_proven_no"] == client["credentials_no"],
         "at": at,
+        "drift": client["drift"],
+        "drift_watch": client["drift_watch"],
     }
 
 
@@ -106,8 +108,8 @@ def _keep_former(tables: Tables, p: Parameters) -> None:
         former = {row["refresh_fingerprint"] for row in tables.former_of(grant_id).values()}
         if fingerprint is None and sent not in former:
             continue
-        on_use = tables.clients[grant["client_id"]]["rotation"] == "on_use"
-        if on_use or (sent != held and generation == grant["generation"]):
+        lives_on = tables.clients[grant["client_id"]]["rotation"] in ("none", "on_use", "until_next_refresh")
+        if lives_on or (sent != held and generation == grant["generation"]):
             names = ("generation", "sealed_refresh_token", "sealed_access_token", "access_expires_at")
             kind = "predecessor" if sent == held else "surplus"
             kept = {name: grant[name] for name in names}
@@ -125,10 +127,19 @@ def spend_former(tables: Tables, p: Parameters) -> None:
         for row in tables.former_of(grant_id).values():
             if row["refresh_fingerprint"] != sent:
                 continue
-            if rotation == "on_use":
+            if rotation in ("on_use", "until_next_refresh"):
                 tables.change(row, kind="predecessor", generation=grant["generation"])
             elif rotation in ("grace", "immediate", "family"):
                 tables.change(row, known_dead_at=tables.now)
+
+
+@carries_out(settlement.SPEND_PREDECESSOR)
+def spend_predecessor(tables: Tables, p: Parameters) -> None:
+    for grant_id in p["ids"]:
+        former, generation = tables.former_of(grant_id), tables.grants[grant_id]["generation"] - 1
+        for row in [*former.values()]:
+            if (row["kind"], row["generation"]) == ("predecessor", generation):
+                tables.drop(former, row["id"])
 
 
 @carries_out(settlement.UNPLACED)
@@ -167,9 +178,10 @@ def drop_oldest_predecessors(tables: Tables, p: Parameters) -> None:
 def store(tables: Tables, p: Parameters) -> None:
     _keep_former(tables, p)
     at = at_of(tables, p)
-    for *values, life, started_at, due_at, refresh_end, consent_end, credentials, sent in transposed(
+    for *values, life, started_at, due_at, refresh_end, consent_end, credentials, spent_refused_at, sent in transposed(
         p, "grant_id", "generation", "sealed_refresh_token", "sealed_access_token", "refresh_fingerprint", "scope",
-        "life", "started_at", "due_at", "refresh_expires_at", "consent_expires_at", "credentials_no", "sent",
+        "life", "started_at", "due_at", "refresh_expires_at", "consent_expires_at", "credentials_no",
+        "spent_refused_at", "sent",
     ):  # fmt: skip
         grant_id, generation, refresh, access, fingerprint, scope = values
         grant = tables.grants.get(grant_id)
@@ -196,6 +208,7 @@ def store(tables: Tables, p: Parameters) -> None:
             reason=None if dead else grant["reason"],
             refreshed_at=started_at,
             refreshed_credentials_no=credentials,
+            spent_refused_at=spent_refused_at,
             asked_at=at,
             due_at=grant["due_at"] if beside else due_at,
             claim_no=grant["claim_no"] + 1,

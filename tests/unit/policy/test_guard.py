@@ -1,4 +1,4 @@
-"""May it be sent? Each check alone, and the five profiles in doubt."""
+"""May it be sent? Each check alone, and the six profiles in doubt."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ from tasks.policy.guard import Situation, begins_doubt, guard
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
-PROFILES = ["none", "on_use", "grace", "immediate", "family"]
+PROFILES = ["none", "on_use", "until_next_refresh", "grace", "immediate", "family"]
 
 IDLE = Situation(
     rotation="family",
@@ -56,9 +56,9 @@ def test_the_deadline_must_end_inside_the_lease(age: float, held: bool) -> None:
 # ── in doubt ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("rotation", ["none", "on_use", "immediate"])
+@pytest.mark.parametrize("rotation", ["none", "on_use", "until_next_refresh", "immediate"])
 @pytest.mark.parametrize("journals_undrained", [True, False])
-def test_at_none_on_use_and_immediate_a_grant_in_doubt_is_sent_again(rotation: str, journals_undrained: bool) -> None:
+def test_where_a_repeat_kills_nothing_a_grant_in_doubt_is_sent_again(rotation: str, journals_undrained: bool) -> None:
     doubt = replace(IDLE, rotation=rotation, in_doubt_for=MINUTE, journals_undrained=journals_undrained)
 
     assert guard(doubt) is None
@@ -135,6 +135,13 @@ def test_at_grace_nothing_is_sent_until_the_grace_of_every_repeat_is_over(since:
     assert guard(replace(late, in_doubt_for=(since + 5) * SECOND, age=5 * SECOND)) == guard(late)
 
 
+def test_at_grace_with_nothing_killed_after_it_only_the_grace_is_waited_for() -> None:
+    late = replace(GRACE, in_doubt_for=50 * SECOND, after_grace="immediate", journals_undrained=True)
+
+    assert guard(late) == HeldBack("grace_is_not_over", wait=12 * SECOND)
+    assert guard(replace(late, in_doubt_for=62 * SECOND)) is None
+
+
 @pytest.mark.parametrize(("doubt_since", "begins"), [(None, True), (60, False), (61, True), (1, False)])
 def test_at_grace_an_attempt_after_every_earlier_grace_begins_a_doubt_of_its_own(
     doubt_since: int | None, begins: bool
@@ -154,7 +161,7 @@ def test_at_grace_the_first_repeat_goes_ahead_of_the_valve_and_the_later_ones_do
     assert guard(replace(shut, in_doubt_for=None)) == HeldBack("valve_is_shut")
 
 
-@pytest.mark.parametrize("rotation", ["none", "on_use", "immediate", "family"])
+@pytest.mark.parametrize("rotation", ["none", "on_use", "until_next_refresh", "immediate", "family"])
 def test_no_other_profile_goes_ahead_of_the_valve(rotation: str) -> None:
     shut = replace(GRACE, rotation=rotation, in_doubt_for=SECOND, valve_shut=True)
 
@@ -178,6 +185,7 @@ situations = st.builds(
     access_left=st.none() | st.timedeltas(timedelta(hours=-3), timedelta(hours=3)),
     life=st.none() | times,
     repeated=st.booleans(),
+    after_grace=st.sampled_from(["family", "immediate"]),
 )
 
 
@@ -195,6 +203,7 @@ def test_what_may_be_sent_breaks_no_rule_in_any_situation(now: Situation) -> Non
     in_grace = now.rotation == "grace" and now.grace is not None and now.in_doubt_for is not None
     in_grace = in_grace and (now.in_doubt_for or timedelta(0)) + now.deadline <= (now.grace or timedelta(0))
     assert in_grace or not now.valve_shut
-    if now.in_doubt_for is not None and now.rotation in ("family", "grace") and not in_grace:
+    kills = now.rotation == "family" or (now.rotation == "grace" and now.after_grace == "family")
+    if now.in_doubt_for is not None and kills and not in_grace:
         assert not now.journals_undrained
         assert now.access_left is None or now.access_left <= MINUTE

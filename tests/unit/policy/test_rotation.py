@@ -8,7 +8,7 @@ import pytest
 
 from tasks.policy.rotation import RotationFinding, Seen, Step, next_step
 
-LONGEST = 7
+LONGEST = 8
 
 
 @dataclass
@@ -23,19 +23,30 @@ class Model:
     spent_at: dict[int, float] = field(default_factory=dict)
     successors: dict[int, int] = field(default_factory=dict)
     dead: set[int] = field(default_factory=set)
-    first: int = 0
+    held: int = 0
+    sent: list[int] = field(default_factory=list)  # what the row held, and was refreshed
 
     def do(self, step: Step) -> Seen:
         self.now += 10 if step is Step.REPEAT_LATE else 1
         match step:
-            case Step.REFRESH | Step.REPEAT | Step.REPEAT_AFTER_USE:
+            case Step.REPEAT | Step.REPEAT_AFTER_USE | Step.REPEAT_AFTER_REFRESH:
                 return self._refresh(0)
-            case Step.TRY_SUCCESSOR | Step.REFRESH_SUCCESSOR | Step.REPEAT_LATE:
-                return self._refresh(1)
+            case Step.REFRESH | Step.TRY_SUCCESSOR | Step.REFRESH_SUCCESSOR | Step.TRY_AFTER_REFUSAL:
+                return self._present()
+            case Step.REPEAT_LATE:
+                return self._refresh(self.sent[-1])
             case Step.USE:
                 return self._use(1)
             case Step.USE_LAST:
                 return self._use(self.newest)
+
+    def _present(self) -> Seen:
+        """Refresh what the row holds: what the last such refresh brought."""
+        self.sent.append(self.held)
+        seen = self._refresh(self.held)
+        if seen is Seen.ROTATED:
+            self.held = self.newest
+        return seen
 
     def _refresh(self, token: int) -> Seen:
         if self.profile == "none":
@@ -47,6 +58,8 @@ class Model:
         self.newest += 1
         self.successors[self.newest] = token
         self.spent_at.setdefault(token, self.now)
+        if self.profile == "until_next_refresh" and token in self.successors:
+            self.dead.add(self.successors[token])
         if self.profile in ("immediate", "family"):
             self.dead.add(token)
         return Seen.ROTATED
@@ -71,7 +84,7 @@ def found(act: Callable[[Step], Seen]) -> tuple[RotationFinding, list[Step]]:
     return step, steps
 
 
-@pytest.mark.parametrize("profile", ["none", "on_use", "grace", "immediate", "family"])
+@pytest.mark.parametrize("profile", ["none", "on_use", "until_next_refresh", "grace", "immediate", "family"])
 def test_each_profile_is_recognised(profile: str) -> None:
     assert found(Model(profile).do)[0] == profile
 
@@ -106,7 +119,7 @@ def test_a_use_that_was_perhaps_none_proves_no_grace() -> None:
     assert finding is RotationFinding.ON_USE_OR_GRACE
 
 
-@pytest.mark.parametrize("profile", ["none", "on_use", "grace", "immediate", "family"])
+@pytest.mark.parametrize("profile", ["none", "on_use", "until_next_refresh", "grace", "immediate", "family"])
 @pytest.mark.parametrize("broken", range(LONGEST - 1))
 def test_whatever_is_broken_off_is_unclear(profile: str, broken: int) -> None:
     model, before = Model(profile), found(Model(profile).do)[1]
@@ -119,7 +132,7 @@ def _ends(seen: Sequence[Seen]) -> bool:
     return not isinstance(next_step(seen), Step)
 
 
-def test_every_course_of_things_ends_within_seven_steps() -> None:
+def test_every_course_of_things_ends_within_eight_steps() -> None:
     open_ones: list[tuple[Seen, ...]] = [()]
     for _ in range(LONGEST):
         open_ones = [(*before, seen) for before, seen in product(open_ones, Seen) if not _ends((*before, seen))]

@@ -1,4 +1,4 @@
-"""The five rotation profiles, row by row of docs/explanation/authorization-servers.md."""
+"""The six rotation profiles, row by row of docs/explanation/authorization-servers.md."""
 
 import pytest
 

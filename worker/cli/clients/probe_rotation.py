@@ -48,7 +48,7 @@ def probe_rotation(name: str, *, ref: str, yes: bool, as_json: bool) -> None:
     """Find out what a provider does to old refresh tokens, with a grant that may be lost.
 
     Refreshes the grant, sends the spent refresh token again, and sees what that does; at some providers this kills
-    the grant. Nobody may use its access token meanwhile. Up to seven requests, each in a slot of the client's rate.
+    the grant. Nobody may use its access token meanwhile. Up to eight requests, each in a slot of the client's rate.
     """
     from models.views import listing
     from tasks.oauth.shapes import Kind

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from models.states.client import ClientState
+from worker.cli.clients.drift import drift_of
 from worker.cli.units import rate
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def record_of(row: "RowMapping") -> dict[str, Any]:
         "return_to": row["return_to"],
         "keep": row["keep"],
         "rotation": row["rotation"],
+        "drift": drift_of(row["drift"]),
         "rate": rate(row["rate_per_minute"]),
         "burst": row["burst"],
         "grants": row["grants"],

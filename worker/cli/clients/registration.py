@@ -56,5 +56,7 @@ def merged(settings: Settings, provider: str, given: dict[str, Any], *, before: 
         attempt_lease=times_of(resolved, settings).lease,
         grace=resolved.grace,
         grant_interval=resolved.grant_interval or None,
+        after_grace=resolved.after_grace.value if resolved.grace is not None else None,
+        clears_drift=given.get("rotation") is not None,
         **(kept | now),
     )

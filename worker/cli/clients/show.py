@@ -3,6 +3,7 @@
 import click
 
 from worker.cli import output, session
+from worker.cli.clients.drift import sentence
 from worker.cli.clients.record import endpoints, record_of
 from worker.cli.commands import Command
 from worker.cli.output import json_option
@@ -18,4 +19,7 @@ def show(name: str, *, as_json: bool) -> None:
     settings = session.prepared()
     with session.reading() as connection:
         row = listing.client_by_name(connection, name)
-    output.one(record_of(row) | endpoints(row, settings), as_json=as_json)
+    record = record_of(row) | endpoints(row, settings)
+    if not as_json:
+        record["drift"] = [sentence(each) for each in record["drift"]]
+    output.one(record, as_json=as_json)
