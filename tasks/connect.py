@@ -22,6 +22,7 @@ from models.database import transaction
 from models.sealing.vault import Vault
 from models.states.installation import DatabaseState
 from tasks.connect_errors import (
+    AnotherIssuer,
     ClientPaused,
     DatabaseUnfit,
     Denied,
@@ -37,6 +38,7 @@ from tasks.connect_errors import (
 from tasks.journal import JournalBroken, Position
 from tasks.oauth import messages
 from tasks.oauth.messages import Registration
+from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Reach
 from tasks.oauth.transport import Answer, HeldBack, NotSent, Response
 from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown, outcome
@@ -45,6 +47,7 @@ from tasks.runtime import clock, retry, valves
 from tasks.runtime.journaling import entry_of, write_down
 from tasks.runtime.registration import Registered, Registrations
 from tasks.runtime.runtime import Runtime
+from tasks.settling import credentials
 from tasks.settling.consent import Consent, ConsentError, StoredConsent, store
 from tasks.settling.decide import sign_of
 
@@ -71,6 +74,7 @@ class Callback:
     code: str | None = field(repr=False)
     error: str | None
     description: str
+    issuer: str | None = None  # who says that it sent it (RFC 9207)
 
 
 def begin(
@@ -128,7 +132,9 @@ def read_callback(url: str) -> Callback:
     state, code, error = once.get("state"), once.get("code"), once.get("error")
     if not state or not (code or error):
         raise NoCallback
-    return Callback(state, code or None, _cleaned(error), _cleaned(once.get("error_description")) or "")
+    # Named twice it is nobody's, not as if it were not named.
+    issuer = _cleaned(" ".join(members["iss"])) if "iss" in members else None
+    return Callback(state, code or None, _cleaned(error), _cleaned(once.get("error_description")) or "", issuer)
 
 
 def _cleaned(text: str | None) -> str | None:
@@ -151,20 +157,16 @@ def finish(
     """
     begun = _find(callback, client_id=client_id, ref=ref)
     registered = _registered(runtime.registrations, client_id)
+    _expect_issuer(callback, registered.provider)
     if (reason := runtime.journal.check_writable()) is not None:
         raise JournalBroken(reason)
     started_at = _take(registered, begun, runtime.settings.environment)
     if callback.code is None:
         raise Denied(callback.error or "unknown", callback.description)
-    answer = _ask(runtime, registered, begun, callback.code)
-    received_at = clock.wall()
-    position = _write_down(runtime, registered, begun, answer, started_at=started_at, received_at=received_at)
-    end = outcome(
-        answer,
-        proven=registered.known.proven,
-        wall_clock=received_at,
-        retry_after_header=registered.provider.retry_after_header,
-    )
+    position, end = _exchange(runtime, registered, begun, callback.code, started_at)
+    if (former := _with_former_secret(runtime, registered, end)) is not None:
+        registered = former
+        position, end = _exchange(runtime, registered, begun, callback.code, started_at)
     stored = _settle(runtime, registered, begun, end, started_at=started_at, who=who, patience=patience)
     if position is not None:
         runtime.journal.mark_settled([position])
@@ -185,6 +187,19 @@ def _find(callback: Callback, *, client_id: int, ref: str) -> Begun:
     return begun
 
 
+def _expect_issuer(callback: Callback, provider: Provider) -> None:
+    """Let pass what the client's own server sent, as far as it says so (RFC 9207 §2.4).
+
+    Raises:
+        AnotherIssuer: it is another's, or nobody's where ours always names itself.
+
+    """
+    if provider.issuer is None or callback.issuer == provider.issuer:
+        return
+    if callback.issuer is not None or provider.issuer_in_callback:
+        raise AnotherIssuer(callback.issuer, provider.issuer)
+
+
 def _take(registered: Registered, begun: Begun, environment: str | None) -> datetime:
     """Commit the one use of this flow, and a slot of the client's rate."""
     with transaction() as connection:
@@ -198,6 +213,34 @@ def _take(registered: Registered, begun: Begun, environment: str | None) -> date
             raise StateUsed
         clients.debit(connection, begun.client_id, usable_share=USABLE_SHARE)
         return started_at
+
+
+def _exchange(
+    runtime: Runtime, registered: Registered, begun: Begun, code: str, started_at: datetime
+) -> tuple[Position | None, Outcome]:
+    """Ask for the token set, journal it, and read it; returns where it stands in the journal, and what it means."""
+    answer = _ask(runtime, registered, begun, code)
+    received_at = clock.wall()
+    position = _write_down(runtime, registered, begun, answer, started_at=started_at, received_at=received_at)
+    end = outcome(
+        answer,
+        proven=registered.known.proven,
+        wall_clock=received_at,
+        retry_after_header=registered.provider.retry_after_header,
+    )
+    return position, end
+
+
+def _with_former_secret(runtime: Runtime, registered: Registered, end: Outcome) -> Registered | None:
+    """Fall back to the former secret where the new one was refused: a code that was not looked at is good still."""
+    known = registered.known
+    if end.code in REFUSED_CODES or not credentials.is_refused(known, end, known.credentials_no):
+        return None
+    with transaction() as connection:
+        if credentials.fall_back(connection, known, end.code) is None:
+            return None
+        clients.debit(connection, known.id, usable_share=USABLE_SHARE)
+    return _registered(runtime.registrations, known.id)
 
 
 def _ask(runtime: Runtime, registered: Registered, begun: Begun, code: str) -> Answer:

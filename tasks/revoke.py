@@ -252,6 +252,8 @@ class RevocationAttempt:
             NotYet: it lives, or the provider did not take the revocation.
 
         """
+        if self.liveness.introspects:
+            self.liveness.introspect(branch)
         self._revoke(branch)
         life = self._look_at(branch)
         if life is Life.ALIVE:
@@ -284,6 +286,8 @@ class RevocationAttempt:
         """
         if self.provider.probe:
             return self.liveness.probe(branch)
+        if self.liveness.introspects and (life := self.liveness.introspect(branch)) is not Life.UNTOLD:
+            return life
         if branch.kind == PairKind.PREDECESSOR and self.liveness.has_expired(branch):
             return Life.UNTOLD
         opened = self.liveness.can_be_used(branch) and self.liveness.last_seen(branch) is Life.ALIVE

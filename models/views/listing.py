@@ -151,6 +151,7 @@ def clients(connection: Connection) -> list[RowMapping]:
         select c.id, c.name, c.provider, c.client_id, c.redirect_uri, c.scopes, c.keep, c.rotation,
             c.rate_per_minute, c.burst, c.overrides, c.return_to, c.credentials_no, c.created_at, c.updated_at,
             c.sealed_client_secret is not null as has_secret,
+            c.former_secret_at, c.secret_refused_at, c.secret_refused_code,
             v.paused_by_operator, v.paused_until, v.pause_reason, v.deaths_accepted_at,
             case when exists (
                 select from evergrant.grants g

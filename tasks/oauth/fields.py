@@ -14,8 +14,13 @@ LABEL = re.compile(r"{([A-Za-z_][A-Za-z0-9_]*)}")
 STAND_IN = "x"  # for a label, while an address is looked at before there is one
 
 
-def _url(value: str) -> str:
-    """Let pass an absolute https URL, or http on loopback, that can be sent as it is written."""
+def checked_url(value: str) -> str:
+    """Let pass an absolute https URL, or http on loopback, that can be sent as it is written.
+
+    Raises:
+        ValueError: it is something else.
+
+    """
     if not value.isascii() or re.search(r"[\x00-\x20\x7f\"<>\\^`{|}]", value):
         message = "holds characters that must be percent-encoded"
         raise ValueError(message)
@@ -45,7 +50,7 @@ def _address(value: str) -> str:
     """Let pass a URL that may leave labels open: in part (`https://{shop}.example/token`) or as a whole beginning."""
     opens = LABEL.match(value)
     filled = LABEL.sub(STAND_IN, value if opens is None else f"https://{STAND_IN}.example{value[opens.end() :]}")
-    _url(filled)
+    checked_url(filled)
     return value
 
 
@@ -121,7 +126,7 @@ def _path(value: str) -> str:
     return value
 
 
-Url = Annotated[str, AfterValidator(_url)]
+Url = Annotated[str, AfterValidator(checked_url)]
 Address = Annotated[str, AfterValidator(_address)]
 Host = Annotated[str, AfterValidator(_host)]
 PerMinute = Annotated[float, AfterValidator(_plausible_rate)]

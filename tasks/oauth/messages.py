@@ -9,11 +9,14 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Literal, TypeGuard
-from urllib.parse import parse_qsl, quote, quote_plus, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
+from tasks.oauth.authentication import Credentials, Proof, needed, proof
+from tasks.oauth.client_key import ClientKey
 from tasks.oauth.errors import LabelNotChosen, MissingSetting, ProbeNotAllowed
 from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Auth, Body
@@ -30,12 +33,21 @@ SECONDS_LIMIT = 1e12  # far beyond any life; the policy clamps what is plausible
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request, ready to be sent; its repr shows no secret."""
+    """One request, ready to be sent; its repr shows no secret.
+
+    `sign`: makes it complete at the instant of sending. `certificate`: what TLS shows of us.
+    """
 
     method: str
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False, default_factory=dict)
     body: bytes = field(repr=False, default=b"")
+    sign: Callable[[datetime], "Request"] | None = field(repr=False, compare=False, default=None)
+    certificate: ClientKey | None = field(repr=False, default=None)
+
+    def signed(self, at: datetime) -> "Request":
+        """This request as it is sent at `at`: where who it is from is proved by an assertion, with a fresh one."""
+        return self if self.sign is None else self.sign(at)
 
     @property
     def endpoint(self) -> str:
@@ -51,6 +63,7 @@ class Registration:
     client_id: str
     client_secret: str = field(repr=False)
     redirect_uri: str | None = None
+    key: ClientKey | None = field(repr=False, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +183,16 @@ def revoke(registration: Registration, *, token: str, hint: Hint | None) -> Requ
     return _post(registration, "revoke_url", parameters)
 
 
+def introspect(registration: Registration, *, token: str, hint: Hint) -> Request:
+    """Ask whether a token lives, without using it (RFC 7662 §2.1).
+
+    Raises:
+        MissingSetting: the provider has no introspect_url.
+
+    """
+    return _post(registration, "introspect_url", {"token": token, "token_type_hint": hint})
+
+
 def confirm(provider: Provider, *, access_token: str, labels: Labels | None = None) -> Request:
     """Present an access token once, so that its predecessor dies (`on_use`).
 
@@ -235,27 +258,43 @@ def _refresh(registration: Registration, refresh_token: str, **more: str) -> Req
 
 
 def _post(registration: Registration, setting: str, parameters: dict[str, str]) -> Request:
+    url = _url_of(registration.provider, setting)
+
+    def made(at: datetime | None) -> Request:
+        return _written(registration, url, parameters, _proof(registration, at))
+
+    match registration.provider.auth:
+        case Auth.PRIVATE_KEY_JWT:
+            needed(registration.key)
+            return replace(made(None), sign=made)
+        case Auth.MTLS:
+            return replace(made(None), certificate=needed(registration.key))
+        case _:
+            return made(None)
+
+
+def _proof(registration: Registration, at: datetime | None) -> Proof:
     provider = registration.provider
-    headers = {"Accept": "application/json"}
-    if provider.auth is Auth.BASIC:
-        headers["Authorization"] = _basic(registration)
-    else:
-        parameters |= {"client_id": registration.client_id, "client_secret": registration.client_secret}
-    if provider.body is Body.JSON:
+    return proof(
+        provider.auth,
+        Credentials(registration.client_id, registration.client_secret, registration.key),
+        id_parameter=provider.client_id_parameter,
+        basic_encoded=provider.basic_encoded,
+        audience=provider.jwt_audience or provider.token_url or "",
+        at=at,
+    )
+
+
+def _written(registration: Registration, url: str, parameters: dict[str, str], from_us: Proof) -> Request:
+    members = {**parameters, **from_us.members}
+    headers = {"Accept": "application/json", **from_us.headers}
+    if registration.provider.body is Body.JSON:
         headers["Content-Type"] = "application/json"
-        body = json.dumps(parameters, separators=(",", ":"))
+        body = json.dumps(members, separators=(",", ":"))
     else:
         headers["Content-Type"] = "application/x-www-form-urlencoded"
-        body = urlencode(parameters)
-    return Request("POST", _url_of(provider, setting), headers, body.encode())
-
-
-def _basic(registration: Registration) -> str:
-    """RFC 6749 §2.3.1: both parts are form-encoded first, unless the provider is known not to decode them."""
-    parts = [registration.client_id, registration.client_secret]
-    if registration.provider.basic_encoded:
-        parts = [quote_plus(part) for part in parts]
-    return "Basic " + base64.b64encode(":".join(parts).encode()).decode()
+        body = urlencode(members)
+    return Request("POST", url, headers, body.encode())
 
 
 def _url_of(provider: Provider, setting: str) -> str:

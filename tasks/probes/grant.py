@@ -1,8 +1,9 @@
-"""Probe: ask a provider whether a refresh token lives, by a refresh whose scope was never granted.
+"""Probe: ask a provider whether a refresh token lives, by a refresh whose scope was never granted, or by introspection.
 
-Only where the provider file allows it. It runs under its own claim and start, so nothing else of this grant is
-under way, and it is no judgement: the grant is given back as it was. A provider that answers with a token set
-after all has consumed the token, and an answer that never came may have: both are settled like any refresh.
+The first only where the provider file allows it; the second (RFC 7662) where it does not, and names an address. Either
+runs under its own claim and start, so nothing else of this grant is under way, and it is no judgement: the grant is
+given back as it was. A provider that answers a probe with a token set after all has consumed the token, and an answer
+that never came may have: both are settled like any refresh. An introspection consumes nothing, whatever becomes of it.
 """
 
 from dataclasses import replace
@@ -15,7 +16,9 @@ from models import probe as taking
 from models.database import transaction
 from tasks import refresh
 from tasks.oauth import messages
+from tasks.oauth.messages import Registration, Request
 from tasks.oauth.transport import Answer, HeldBack, NotSent
+from tasks.policy.introspection import introspected
 from tasks.policy.outcome import Finding, NotNow, NotUnderstood, Refreshed, Refused, Unknown, probed
 from tasks.policy.valve import USABLE_SHARE
 from tasks.runtime import clock, retry
@@ -29,13 +32,14 @@ def probe(runtime: Runtime, grant_id: UUID, *, client_id: int) -> Finding:
     """Probe one grant.
 
     Raises:
-        ProbeNotAllowed: the provider file does not say that a probe is harmless; nothing was sent.
+        ProbeNotAllowed: the provider file does not say that a probe is harmless, and has no introspect_url; nothing was
+            sent.
 
     """
     with transaction() as connection:
         known = clients.known(connection, [client_id])[client_id]
     registration = runtime.registrations.ready(known).registration
-    messages.probe(registration, refresh_token="none")  # noqa: S106  # refused here, before anything is claimed
+    _request(registration, "none")  # refused here, before anything is claimed
     with transaction() as connection:
         taken = taking.take(connection, grant_id, lease=runtime.settings.dispatch_lease)
         if taken is None:
@@ -62,6 +66,9 @@ def _carry_out(runtime: Runtime, attempt: Attempt, was_due_in: timedelta) -> Fin
     except Exception:
         refresh.give_back([(job.grant_id, job.claim_no, was_due_in)])
         raise
+    if not attempt.registered.provider.probe:
+        refresh.give_back([(job.grant_id, job.claim_no, was_due_in)])
+        return introspected(answer)
     arrived = Arrived(attempt, answer, clock.wall())
     end = read(arrived, proven=True)
     match end:
@@ -81,7 +88,7 @@ def _ask(runtime: Runtime, attempt: Attempt) -> Answer:
     if job.sealed_refresh_token is None:
         return HeldBack("no_refresh_token")
     token = runtime.vault.open(job.sealed_refresh_token, table="grants", row_id=job.grant_id, purpose="refresh")
-    request = messages.probe(attempt.registered.registration, refresh_token=token)
+    request = _request(attempt.registered.registration, token)
     sending = retry.send(
         runtime.transport,
         request,
@@ -89,3 +96,16 @@ def _ask(runtime: Runtime, attempt: Attempt) -> Answer:
         guard=lambda: refresh.check(runtime, attempt),
     )
     return runtime.transport.submit(sending).result()
+
+
+def _request(registration: Registration, token: str) -> Request:
+    """What asks about a refresh token.
+
+    Raises:
+        ProbeNotAllowed: nothing may.
+
+    """
+    provider = registration.provider
+    if not provider.probe and provider.introspect_url is not None:
+        return messages.introspect(registration, token=token, hint="refresh_token")
+    return messages.probe(registration, refresh_token=token)

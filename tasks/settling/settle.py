@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 
 from models import attempt as attempts
 from models import client as clients
-from models import dead_letter, event, settlement, suspects
+from models import dead_letter, event, operator_actions, settlement, suspects
 from models.database import transaction
 from models.settlement import LockedGrant
 from models.states.dead_letter import LetterKind, Resolution
@@ -36,7 +36,7 @@ from tasks.runtime.attempt import Arrived
 from tasks.runtime.journaling import write_down
 from tasks.runtime.registration import Registered
 from tasks.runtime.runtime import Runtime
-from tasks.settling import consent, metrics
+from tasks.settling import consent, credentials, metrics
 from tasks.settling.confirm import confirm
 from tasks.settling.decide import Decider, Decisions, read_all, read_refusals, sign_of
 
@@ -154,19 +154,25 @@ def write(runtime: Runtime, group: Sequence[Arrived], *, wait: timedelta = LOCK_
     """
     with transaction() as connection:
         held = settlement.lock(connection, [arrived.attempt.job.grant_id for arrived in group], wait=wait)
-        # A success needs no proof that its credentials are good.
-        unproven = [arrived.attempt.job.client_id for arrived in group if not arrived.may_hold_tokens]
+        # A success needs no proof that its credentials are good, unless it is itself the proof that a secret waits for.
+        unproven = [each.attempt.job.client_id for each in group if not each.may_hold_tokens or each.tells_of_secrets]
         known = clients.known(connection, unproven) if unproven else {}
-        outcomes = read_all(group, known)
+        told = credentials.heed(connection, group, read_all(group, known), known)
+        outcomes = told.outcomes
         refused = read_refusals(group, outcomes, held)
         around = _around(connection, group, outcomes, held)
         decider = Decider(runtime.vault, runtime.settings, held, around, refused)
-        for arrived, outcome in zip(group, outcomes, strict=True):
+        for arrived, outcome in zip(told.group, outcomes, strict=True):
             decider.decide(arrived, outcome)
         write_token_sets(connection, decider.made)
         left = _make_missing(connection, runtime, group, outcomes, held)
         _write_ends(connection, runtime, decider.made)
-        shut = valves.feed(connection, *_results(group, outcomes, refused))
+        results, numbers = _results(told.group, outcomes, refused)
+        # Their valves are locked with the others, in order.
+        shut = valves.feed(connection, {**{each: [] for each in told.fallen}, **results}, numbers)
+        for client_id in told.fallen:
+            operator_actions.canary_now(connection, client_id)
+            shut[client_id] = None
         _hold_deaths(connection, decider.made)
     for client_id, shut_for in shut.items():
         runtime.admission.note_valve(client_id, shut_for)

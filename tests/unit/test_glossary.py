@@ -64,7 +64,7 @@ PLAIN = {
         "retry",
         "rows",
     ),
-    *("fields", "paths", "shapes", "times", "told"),
+    *("authentication", "discovery", "fields", "paths", "shapes", "times", "tls", "told"),
     *("scope", "since", "status", "tables", "thread", "timing", "token", "transport", "use", "views", "writer"),
 }
 # Another form of a word that is defined.

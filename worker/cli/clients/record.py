@@ -19,6 +19,9 @@ def record_of(row: "RowMapping") -> dict[str, Any]:
         "provider": row["provider"],
         "client_id": row["client_id"],
         "has_secret": row["has_secret"],
+        "former_secret_at": row["former_secret_at"],
+        "secret_refused_at": row["secret_refused_at"],
+        "secret_refused_code": row["secret_refused_code"],
         "redirect_uri": row["redirect_uri"],
         "scopes": row["scopes"],
         "return_to": row["return_to"],
@@ -52,5 +55,6 @@ def endpoints(row: "RowMapping", settings: "Settings") -> dict[str, Any]:
     from tasks.runtime.registration import resolve
 
     resolved = resolve(row["provider"], row["overrides"], settings)
-    names = ("authorize_url", "token_url", "revoke_url", "api_url", "confirm_url", "body", "auth")
+    urls = ("authorize_url", "token_url", "revoke_url", "introspect_url", "api_url", "confirm_url", "issuer")
+    names = (*urls, "body", "auth", "pkce")
     return {name: getattr(resolved, name) for name in names}

@@ -22,6 +22,11 @@ OVERRIDES = (
     "grace_seconds",
     "body",
     "auth",
+    "issuer",
+    "issuer_in_callback",
+    "introspect_url",
+    "jwt_audience",
+    "pkce",
 )
 
 
