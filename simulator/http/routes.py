@@ -37,9 +37,31 @@ class Routes:
         return [
             web.post("/oauth/token", self._posted("token")),
             web.post("/oauth/revoke", self._posted("revoke")),
+            web.post("/oauth/introspect", self._posted("introspect")),
+            web.get("/.well-known/oauth-authorization-server", self._described),
             web.get("/oauth/token/info", self._opened("token_info")),
             web.get("/v2/bookings", self._opened("api")),
         ]
+
+    async def _described(self, request: web.Request) -> web.StreamResponse:
+        """Say what this server is (RFC 8414); nobody's token is in it, so it is no traffic."""
+        issuer = f"{request.scheme}://{request.host}"
+        endpoints = {
+            f"{name}_endpoint": f"{issuer}/oauth/{path}"
+            for name, path in (
+                ("authorization", "authorize"),
+                ("token", "token"),
+                ("revocation", "revoke"),
+                ("introspection", "introspect"),
+            )
+        }
+        offered = {
+            "response_types_supported": ["code"],
+            "grant_types_supported": ["authorization_code", "refresh_token"],
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "code_challenge_methods_supported": ["plain", "S256"],
+        }
+        return web.json_response({"issuer": issuer} | endpoints | offered)
 
     async def nowhere(self, request: web.Request) -> web.StreamResponse:
         """Answer 404 for any other path or method; a client that follows redirects is found out here."""
