@@ -261,3 +261,15 @@ def test_a_callback_that_names_nobody_is_refused_where_the_server_always_names_i
     assert (done.code, done.error) == (2, "another_issuer")
     assert "names no issuer" in done.err
     assert exchange(evergrant, f"{invited}&iss={provider.url}").code == 0
+
+
+def test_a_user_is_connected_also_under_a_new_secret_that_the_provider_refuses(
+    connected: Evergrant, provider: SimulatorControl, sql: Any
+) -> None:
+    sql("update evergrant.valves set credentials_proven_no = 1")
+    connected("clients", "set-secret", "sim", "--client-secret-file", "-", stdin="typed wrong")
+    url = visit(connected("grants", "authorize-url", "customer").out.strip())
+    done = exchange(connected, url)
+    assert (done.code, done.err) == (0, "")
+    assert connected("clients", "show", "sim", "--json").json["secret_refused_code"] == "invalid_client"
+    assert [r["status"] for r in provider.requests() if r["endpoint"] == "token"] == [401, 200]
