@@ -16,6 +16,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any, assert_never
 from uuid import UUID
 
@@ -43,6 +44,7 @@ from tasks.policy.outcome import (
     Life,
     NotNow,
     NotUnderstood,
+    Outcome,
     Refreshed,
     Refused,
     Unknown,
@@ -55,6 +57,7 @@ from tasks.revocation_requests import NotYet, RevocationRequests
 from tasks.runtime import clock, meters, retry, runtime, valves
 from tasks.runtime.attempt import Arrived, Attempt
 from tasks.runtime.runtime import Runtime
+from tasks.settling import credentials
 from tasks.settling.decide import read, sign_of
 from tasks.settling.settle import settle
 
@@ -64,7 +67,7 @@ ACTOR = "evergrant"
 
 
 # Ways to end an attempt that leave nothing to wait for.
-AT_ONCE = frozenset({"refreshed_first", "expired_meanwhile", "another_pair_arrived"})
+AT_ONCE = frozenset({"credentials_replaced", "refreshed_first", "expired_meanwhile", "another_pair_arrived"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +219,7 @@ class RevocationAttempt:
                 settle(self.runtime, [arrived])
                 raise NotYet(end.code, http_status=end.http_status)
             case HeldBack() | NotSent() | NotNow() | NotUnderstood() as end:
+                self._use_former_secret(end)
                 self._feed(end.code, sign_of(end), end.retry_after)
                 raise NotYet(end.code, http_status=end.http_status)
             case end:
@@ -271,10 +275,27 @@ class RevocationAttempt:
             case Accepted():
                 self._feed("accepted", Sign.GOOD)
             case (Refreshed() | HeldBack() | NotSent() | NotNow() | Refused() | NotUnderstood() | Unknown()) as end:
+                self._use_former_secret(end)
                 self._feed(end.code, sign_of(end), end.retry_after)
                 raise NotYet(end.code, http_status=end.http_status)
             case end:
                 assert_never(end)
+
+    def _use_former_secret(self, end: Outcome) -> None:
+        """Fall back to the client's former secret where the new one was refused.
+
+        Raises:
+            NotYet: it was, so the revocation is made again at once.
+
+        """
+        known = self.attempt.registered.known
+        about_us = end.code == "invalid_client" or end.http_status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+        if not about_us or not credentials.is_refused(known, end, known.credentials_no):
+            return
+        with transaction() as connection:
+            fallen = credentials.fall_back(connection, known, end.code) is not None
+        if fallen:
+            raise NotYet("credentials_replaced", failed=False)
 
     def _look_at(self, branch: Branch) -> Life:
         """See whether a revoked branch is dead.

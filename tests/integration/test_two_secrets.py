@@ -7,10 +7,12 @@ import pytest
 
 from models import operator_actions
 from models.database import transaction
+from simulator.control import SimulatorControl
 from tasks import refresh
 from tasks.oauth.transport import Answer, Response
 from tasks.runtime.trial import with_trial
 from tests.harness import INVALID_CLIENT, INVALID_GRANT, LOST, Harness, token_set
+from tests.integration.revoking import ORG, client_of, living, mint, revoke
 
 ELSEWHERE = Response(400, {}, b'{"error": "invalid_client"}')
 FORBIDDEN = Response(403, {}, b"<html>no")
@@ -219,3 +221,14 @@ def test_the_loop_of_a_worker_makes_the_trial(harness: Harness, client: int, mon
     harness.later(seconds=0.01)
     refresh._refresh(harness.runtime, harness.claim(client).due, client)
     assert asked == ["early"]
+
+
+def test_a_revocation_that_is_refused_for_a_wrong_new_secret_is_made_again_with_the_former_one(
+    harness: Harness, simulator: SimulatorControl
+) -> None:
+    client = client_of(harness, simulator)
+    harness.grant(client, pair=mint(simulator), labels=ORG)
+    give(harness, client, "typed wrong")
+    assert revoke(harness, client, looks=3, apart=0)["evidence"] == "verified"
+    assert secrets(harness, client) == ("s3cret", "typed wrong")
+    assert living(simulator) == []
