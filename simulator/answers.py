@@ -1,10 +1,12 @@
 """Answers: what the provider says, with Doorkeeper's texts and statuses, before any fault touches it."""
 
+import re
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
 REALM = "Doorkeeper"
+WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")  # an error; anything else is a body
 
 TEXTS = {
     "invalid_client": "Client authentication failed due to unknown client, no client authentication included, or "
@@ -47,10 +49,23 @@ def error(code: str, text: str = "", *, status: int = 0) -> Answer:
     return Answer(status or (401 if code == "invalid_client" else 400), code, body, headers)
 
 
-def dead_refresh_token(answer: str) -> Answer:
-    """Refuse a refresh token that is dead or unknown, as `Habits.says_dead` says: a status and an error."""
-    status, _, code = answer.partition(" ")
-    return error(code, TEXTS.get(code, "refresh_token is invalid"), status=int(status))
+def refused(said: str, outcome: str = "") -> Answer:
+    """Refuse as a habit says, e.g. `Habits.says_dead`: a status and an error, or a status and the whole body.
+
+    `outcome`: what it stands for in the traffic, where the words tell nothing; by default the error itself.
+    """
+    status, _, words = said.partition(" ")
+    if WORD.fullmatch(words):
+        answer = error(words, TEXTS.get(words, "refresh_token is invalid"), status=int(status))
+        answer.outcome = outcome or words
+        return answer
+    kind = "application/json; charset=utf-8" if words[:1] in ("{", "[") else "text/plain; charset=utf-8"
+    return Answer(int(status), outcome or "refused", words.encode() or None, content_type=kind)
+
+
+def invalid_client(said: str) -> Answer:
+    """Refuse credentials as `Habits.says_wrong_client` says."""
+    return refused(said, "invalid_client")
 
 
 def missing(name: str) -> Answer:
@@ -73,7 +88,11 @@ def dead_token(reason: str) -> Answer:
     return Answer(401, f"token_{reason}", None, {"WWW-Authenticate": header, "Cache-Control": "no-store"})
 
 
-def too_many(wait_seconds: float) -> Answer:
-    """Answer 429 with the whole seconds to wait."""
+def too_many(wait_seconds: float, said: str = "") -> Answer:
+    """Answer with the whole seconds to wait: 429, or as `Habits.says_too_many` says."""
+    if said:
+        answer = refused(said, "too_many_requests")
+        answer.headers["Retry-After"] = str(max(1, ceil(wait_seconds)))
+        return answer
     body = {"errors": [{"status": "429", "title": "Too Many Requests"}]}
     return Answer(429, "too_many_requests", body, {"Retry-After": str(max(1, ceil(wait_seconds)))})

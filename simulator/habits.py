@@ -31,7 +31,13 @@ class Habits:
     repeats_refresh_token: bool = False  # `none` only: the answer holds the same refresh token again
     json_bodies: bool = True  # False: form bodies only, JSON is 400 and consumes nothing
     basic_and_body: bool = True  # False: credentials in the header *and* in the body are refused
-    says_dead: str = "400 invalid_grant"  # how a refresh token that is dead is refused: status and error
+    # How it refuses, each a status and an error, or a status and the whole body, be it JSON or any text.
+    says_dead: str = "400 invalid_grant"  # a refresh token that is dead
+    says_wrong_client: str = "401 invalid_client"  # credentials that are not the client's
+    says_too_many: str = ""  # more than the rate; empty: 429 with a body like Event Temple's
+    # How it answers with tokens.
+    token_within: str = ""  # the member that holds the token set, e.g. `data`; empty: the answer itself
+    life_member: str = "expires_in"  # or `expires_at` (ISO 8601), or empty: how long it lives is not told
     client_first: bool = False  # the client is authenticated before the token is looked at, at revoke too
     scope_tested_first: bool = False  # `invalid_scope` is answered for a dead token too: a probe is fooled
     comma_scope: bool = False  # commas separate scopes at authorize, as Event Temple writes them
@@ -78,6 +84,8 @@ DIALECTS: dict[str, dict[str, Any]] = {
     },
 }
 
+SAYINGS = frozenset({"says_dead", "says_wrong_client", "says_too_many"})
+_SAYING = re.compile(r"[1-5]\d\d( .*)?", re.DOTALL)
 _NAMES = frozenset(field.name for field in fields(Habits))
 
 
@@ -102,9 +110,10 @@ def changed(habits: Habits, **changes: Any) -> Habits:
     if unknown := sorted(changes.keys() - _NAMES):
         message = f"no habit named {', '.join(unknown)}; there are {', '.join(sorted(_NAMES))}"
         raise ValueError(message)
-    if not re.fullmatch(r"[1-5]\d\d \S+", str(changes.get("says_dead", "400 invalid_grant"))):
-        message = "says_dead is a status and an error, such as '403 unauthorized_client'"
-        raise ValueError(message)
+    for name in sorted(SAYINGS & changes.keys()):
+        if not _SAYING.fullmatch(str(changes[name])):
+            message = f"{name} is a status and an error, such as '403 unauthorized_client', or a status and a body"
+            raise ValueError(message)
     if "profile" in changes:
         changes |= _read_profile(changes["profile"])
     return replace(habits, **changes)

@@ -52,7 +52,9 @@ class SimulatedProvider(Issuer):
         request = self.traffic.arrived(call.endpoint, client_id, now)
         request.grant_type = call.params.get("grant_type", "") if call.endpoint == "token" else ""
         wait = self.limiter.take(client_id, now)
-        answer = too_many(wait) if wait else _ENDPOINTS[call.endpoint](self, call, request, now)
+        answer = (
+            too_many(wait, self.habits.says_too_many) if wait else _ENDPOINTS[call.endpoint](self, call, request, now)
+        )
         if self.limiter.limit is not None:
             answer.headers["X-Api-Request-Limit"] = str(self.limiter.limit)
             answer.headers["X-Api-Request-Remaining"] = str(self.limiter.remaining(client_id))

@@ -3,10 +3,11 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import click
 from aiohttp import web
@@ -41,11 +42,12 @@ class Simulator:
     faults: FaultBook = field(default_factory=FaultBook)
     automatic: Automatic = field(default_factory=Automatic)
     clock: Clock = time.time
+    paths: Mapping[str, Sequence[str]] = field(default_factory=dict)  # further ones, by endpoint
 
     def application(self) -> web.Application:
         """Build the aiohttp application."""
-        routes = Routes(self.provider, self.faults, self.clock)
-        pages = Pages(self.provider, self.faults, self.clock, self.automatic)
+        routes = Routes(self.provider, self.faults, self.clock, self.paths)
+        pages = Pages(self.provider, self.faults, self.clock, self.automatic, self.paths.get("authorize", ()))
         control = ControlRoutes(self.provider, self.faults, self.clock, self.automatic)
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.add_routes([*routes.table(), *pages.table(), *control.table()])
@@ -61,14 +63,19 @@ def make(
     rate: int | str | None = None,
     faults: Sequence[str] = (),
     seed: int = 0,
+    habits: Mapping[str, Any] | None = None,
+    paths: Mapping[str, Sequence[str]] | None = None,
 ) -> Simulator:
     """Make a simulator; `rate` is requests a minute and application, as 100 or "100/minute".
+
+    `habits`: single ones that differ from the dialect's. `paths`: where it answers besides its own, by endpoint:
+    token, revoke, api, authorize.
 
     Raises:
         ValueError: a profile, dialect, rate or fault cannot be read; the message says which.
     """
     provider = SimulatedProvider(
-        habits_for(profile, dialect),
+        habits_for(profile, dialect, **(habits or {})),
         lifetime_seconds=lifetime.total_seconds() if lifetime is not None else None,
         rate=read_rate(rate),
         seed=seed,
@@ -78,7 +85,7 @@ def make(
     book = FaultBook(seed)
     for text in faults:
         book.add(read_fault(text))
-    return Simulator(provider, book)
+    return Simulator(provider, book, paths=paths or {})
 
 
 def read_rate(rate: int | str | None) -> int | None:
@@ -122,14 +129,25 @@ def run(
     faults: Sequence[str] = (),
     seed: int = 0,
     dialect: str = "event-temple",
+    habits: Mapping[str, Any] | None = None,
+    paths: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM; prints one line with the URL as soon as it listens.
+    """Serve until SIGINT or SIGTERM; prints one line with the URL as soon as it listens. The rest as `make`.
 
     Raises:
         ValueError: an argument cannot be read.
         OSError: the port is in use.
     """
-    simulator = make(profile=profile, dialect=dialect, lifetime=lifetime, rate=rate, faults=faults, seed=seed)
+    simulator = make(
+        profile=profile,
+        dialect=dialect,
+        lifetime=lifetime,
+        rate=rate,
+        faults=faults,
+        seed=seed,
+        habits=habits,
+        paths=paths,
+    )
     asyncio.run(_serve_until_stopped(simulator, port))
 
 

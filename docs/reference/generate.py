@@ -1,4 +1,4 @@
-"""Write the reference pages that are made from the code: commands.md, settings.md, and the tables of states.md.
+"""Write the reference pages that are made from the code: commands, settings, providers, and the tables of states.
 
     python docs/reference/generate.py
 
@@ -19,9 +19,10 @@ from typing import get_args, get_origin
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(HERE)]
 
 import click  # noqa: E402
+import providers_page  # noqa: E402
 from pydantic.fields import FieldInfo  # noqa: E402
 from sqlalchemy import inspect  # noqa: E402
 
@@ -277,7 +278,17 @@ def _moves(writer: Writer) -> str:
     return "; ".join(f"{', '.join(befores)} → `{after}`" for after, befores in ends.items())
 
 
-PAGES = {"commands.md": commands_page, "settings.md": settings_page, "states.md": states_page}
+def catalogue_page() -> str:
+    """The page of the provider files that come with Evergrant."""
+    return NOTE + _wrapped(providers_page.page())
+
+
+PAGES = {
+    "commands.md": commands_page,
+    "settings.md": settings_page,
+    "states.md": states_page,
+    "providers.md": catalogue_page,
+}
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from simulator.traffic import Request
 
 def revoke(issuer: Issuer, call: Call, request: Request, now: float) -> Answer:
     """Revoke a pair, or the grant, by either token; unknown tokens are 200 as well (RFC 7009 §2.2)."""
-    if issuer.habits.client_first and (refusal := refuse_client(issuer.clients, call)):
+    if issuer.habits.client_first and (refusal := refuse_client(issuer.clients, call, issuer.habits)):
         return refusal
     client = authenticate(issuer.clients, call)
     if client is None:

@@ -1,10 +1,11 @@
 """POST /oauth/token: the code exchange and the refresh, in Doorkeeper's order of checks."""
 
-from simulator.answers import Answer, dead_refresh_token, error, missing
+from simulator.answers import Answer, error, invalid_client, missing, refused
 from simulator.authentication import authenticate, refuse_client
 from simulator.authorization_code import Code
 from simulator.call import Call
 from simulator.client import Client
+from simulator.habits import Habits
 from simulator.issuer import Issuer
 from simulator.ledger import Pair
 from simulator.token_set import token_set
@@ -32,11 +33,11 @@ def _refresh(issuer: Issuer, call: Call, request: Request, now: float) -> Answer
     text = call.params.get("refresh_token", "")
     if not text:
         return missing("refresh_token")
-    if issuer.habits.client_first and (refusal := refuse_client(issuer.clients, call)):
+    if issuer.habits.client_first and (refusal := refuse_client(issuer.clients, call, issuer.habits)):
         return refusal
     spent = issuer.ledger.by_refresh_token.get(text)
     if spent is None:
-        return dead_refresh_token(issuer.habits.says_dead)
+        return refused(issuer.habits.says_dead)
     request.ref = spent.grant.ref
     issuer.ledger.present(spent)
     refusal = _refuse_refresh(issuer, call, spent, request, now)
@@ -52,9 +53,9 @@ def _refuse_refresh(issuer: Issuer, call: Call, spent: Pair, request: Request, n
     if not spent.refresh_alive(now):
         if spent.spent and issuer.rotation.rotates and not foreign:
             issuer.rotation.reused(spent, request)
-        return dead_refresh_token(issuer.habits.says_dead)
+        return refused(issuer.habits.says_dead)
     if call.credentials is not None and client is None:
-        return error("invalid_client")
+        return invalid_client(issuer.habits.says_wrong_client)
     if foreign:
         return error("invalid_grant")
     return None if _within(call.params.get("scope", ""), spent.scope) else error("invalid_scope")
@@ -75,7 +76,7 @@ def _exchange(issuer: Issuer, call: Call, request: Request, now: float) -> Answe
         return missing("code")
     code = issuer.codes.get(text)
     client = authenticate(issuer.clients, call)
-    refusal = _refuse_exchange(call, client, code, now)
+    refusal = _refuse_exchange(issuer.habits, call, client, code, now)
     if refusal or code is None:
         if code is not None and code.pair is not None and issuer.habits.code_reuse_ends_grant:
             why = f"its code was used again by request {request.number}"
@@ -86,7 +87,7 @@ def _exchange(issuer: Issuer, call: Call, request: Request, now: float) -> Answe
     return Answer(200, "exchanged", token_set(issuer.habits, pair, now), dict(_NO_STORE))
 
 
-def _refuse_exchange(call: Call, client: Client | None, code: Code | None, now: float) -> Answer | None:
+def _refuse_exchange(habits: Habits, call: Call, client: Client | None, code: Code | None, now: float) -> Answer | None:
     """Check in Doorkeeper's order: parameters, client, code, redirect_uri, verifier."""
     verifier, redirect_uri = call.params.get("code_verifier", ""), call.params.get("redirect_uri", "")
     if code is not None and code.challenge and not verifier:
@@ -94,7 +95,7 @@ def _refuse_exchange(call: Call, client: Client | None, code: Code | None, now: 
     if not redirect_uri:
         return missing("redirect_uri")
     if client is None:
-        return error("invalid_client")
+        return invalid_client(habits.says_wrong_client)
     if code is None or code.client_id != client.client_id or not code.redeemable(now):
         return error("invalid_grant")
     if redirect_uri != code.redirect_uri or not code.verified_by(verifier):

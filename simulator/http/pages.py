@@ -1,6 +1,6 @@
 """Pages: what the user of a simulated provider sees, the authorize page with its Allow and Deny."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -40,7 +40,16 @@ class Automatic:
 class Pages:
     """The authorize page, as GET and as the form's POST."""
 
-    def __init__(self, provider: SimulatedProvider, faults: FaultBook, clock: Clock, automatic: Automatic) -> None:
+    def __init__(
+        self,
+        provider: SimulatedProvider,
+        faults: FaultBook,
+        clock: Clock,
+        automatic: Automatic,
+        paths: Sequence[str] = (),
+    ) -> None:
+        """`paths`: where else it answers."""
+        self._paths = ["/oauth/authorize", *(path for path in dict.fromkeys(paths) if path != "/oauth/authorize")]
         self._provider = provider
         self._faults = faults
         self._clock = clock
@@ -50,7 +59,7 @@ class Pages:
 
     def table(self) -> list[web.RouteDef]:
         """List the routes."""
-        return [web.get("/oauth/authorize", self.ask), web.post("/oauth/authorize", self.decide)]
+        return [route for path in self._paths for route in (web.get(path, self.ask), web.post(path, self.decide))]
 
     async def ask(self, request: web.Request) -> web.StreamResponse:
         """Show the page, or decide at once where `auto` in the query or the control setting says so."""

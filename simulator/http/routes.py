@@ -4,7 +4,7 @@ import asyncio
 import base64
 import binascii
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -21,16 +21,25 @@ from simulator.traffic import Request
 Clock = Callable[[], float]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+OWN = frozenset({"/oauth/token", "/oauth/revoke", "/oauth/token/info", "/v2/bookings", "/oauth/authorize"})
 FORM_ONLY = "only application/x-www-form-urlencoded content-type bodies are supported on POST /token"
 
 
 class Routes:
     """The routes of one simulated provider."""
 
-    def __init__(self, provider: SimulatedProvider, faults: FaultBook, clock: Clock) -> None:
+    def __init__(
+        self,
+        provider: SimulatedProvider,
+        faults: FaultBook,
+        clock: Clock,
+        paths: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        """`paths`: where else it answers, by endpoint."""
         self._provider = provider
         self._faults = faults
         self._clock = clock
+        self._paths = paths or {}
 
     def table(self) -> list[web.RouteDef]:
         """List the routes; whatever else is asked for is 404, and entered in the traffic as well."""
@@ -41,6 +50,8 @@ class Routes:
             web.get("/.well-known/oauth-authorization-server", self._described),
             web.get("/oauth/token/info", self._opened("token_info")),
             web.get("/v2/bookings", self._opened("api")),
+            *(web.post(path, self._posted(name)) for name in ("token", "revoke") for path in self._further(name)),
+            *(web.get(path, self._opened("api")) for path in self._further("api")),
         ]
 
     async def _described(self, request: web.Request) -> web.StreamResponse:
@@ -62,6 +73,10 @@ class Routes:
             "code_challenge_methods_supported": ["plain", "S256"],
         }
         return web.json_response({"issuer": issuer} | endpoints | offered)
+
+    def _further(self, endpoint: str) -> list[str]:
+        """Where else an endpoint answers; one of ours is there already."""
+        return [path for path in dict.fromkeys(self._paths.get(endpoint, ())) if path not in OWN]
 
     async def nowhere(self, request: web.Request) -> web.StreamResponse:
         """Answer 404 for any other path or method; a client that follows redirects is found out here."""

@@ -24,7 +24,7 @@ class UnknownProvider(OAuthError):
     """No provider file has that name; the message lists those that exist."""
 
     error = "unknown_provider"
-    next = "see `evergrant providers list`"
+    next = "see `evergrant providers list --all`"
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         super().__init__(f"there is no provider {name!r}; known are: {', '.join(known)}")

@@ -5,18 +5,15 @@ The test runs it for some lives of a few grants; with the figures that it was fi
     python -m tests.acceptance.dying --dialect atlassian --grants 300 --dead 60 --lifetime 30 --minutes 2
 """
 
-import sys
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import click
 
 from tests.acceptance.installation import Installation
 from tests.acceptance.keeping import begin
-from tests.acceptance.one_machine import OneMachine
+from tests.acceptance.long_form import judged, machine_for
 from tests.acceptance.providers import Simulated, simulated
 from tests.polling import eventually
 
@@ -92,17 +89,9 @@ def _watch(installation: Installation, living: set[str], report: DyingReport, *,
 @click.option("--minutes", default=2.0, show_default=True)
 def main(*, dialect: str, grants: int, dead: int, lifetime: float, minutes: float) -> None:
     """Let a share of a fleet die in a provider's own words, and look at those who live."""
-    folder = Path(tempfile.mkdtemp(prefix="evergrant-dying-"))
-    with simulated("immediate", lifetime=lifetime, dialect=dialect) as provider:
-        machine = OneMachine.up(folder / "one-machine")
-        try:
-            report = let_die(machine, provider, grants=grants, dead=dead, lifetime=lifetime, seconds=60 * minutes)
-        finally:
-            machine.close()
-    click.echo(report.told())
-    for fault in report.faults():
-        click.echo(f"NOT AS PROMISED: {fault}")
-    sys.exit(1 if report.faults() else 0)
+    with simulated("immediate", lifetime=lifetime, dialect=dialect) as provider, machine_for("dying") as machine:
+        report = let_die(machine, provider, grants=grants, dead=dead, lifetime=lifetime, seconds=60 * minutes)
+    judged(report.told(), report.faults())
 
 
 if __name__ == "__main__":

@@ -6,17 +6,14 @@ The import says `expires_at`, the same for all, already over: the worst moment. 
 promised. The test runs it with 1500.
 """
 
-import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import click
 
 from tests.acceptance.installation import Installation
-from tests.acceptance.one_machine import OneMachine
+from tests.acceptance.long_form import judged, machine_for
 from tests.acceptance.providers import Simulated, simulated
 
 BURST = 2000  # as a client without a rate has it where a lost answer costs nothing; here the provider is strict as well
@@ -88,18 +85,9 @@ def run_herd(installation: Installation, provider: Simulated, *, grants: int, se
 @click.option("--workers", default=1, show_default=True)
 def main(*, grants: int, workers: int) -> None:
     """Renew a herd on one machine, and let the provider count."""
-    folder = Path(tempfile.mkdtemp(prefix="evergrant-herd-"))
-    click.echo(f"logs: {folder}")
-    with simulated("immediate", lifetime=7200) as provider:
-        machine = OneMachine.up(folder / "one-machine", workers=workers)
-        try:
-            report = run_herd(machine, provider, grants=grants, seconds=60 + grants / 20)
-        finally:
-            machine.close()
-    click.echo(report.told())
-    for fault in report.faults():
-        click.echo(f"NOT AS PROMISED: {fault}")
-    sys.exit(1 if report.faults() else 0)
+    with simulated("immediate", lifetime=7200) as provider, machine_for("herd", workers=workers) as machine:
+        report = run_herd(machine, provider, grants=grants, seconds=60 + grants / 20)
+    judged(report.told(), report.faults())
 
 
 if __name__ == "__main__":

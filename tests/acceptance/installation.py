@@ -22,10 +22,13 @@ READY = {"worker": "ready.", "beat": "beat: Starting..."}
 
 
 class Installation:
-    """What commands and processes do with one database; `env` says which."""
+    """What commands and processes do with one database; `env` says which, `root` whose checkout they run."""
 
-    def __init__(self, folder: Path, *, database_url: str, vault: Vault, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, *, database_url: str, vault: Vault, env: Mapping[str, str], root: Path = ROOT
+    ) -> None:
         self.folder = folder
+        self.root = root
         self.database_url = database_url
         self.vault = vault
         self.env = dict(env)
@@ -35,6 +38,13 @@ class Installation:
     @classmethod
     def made(cls, folder: Path, *, database_url: str, broker_url: str, **settings: str) -> Self:
         """Make one on servers that belong to somebody else, with key rings of its own."""
+        new = cls.prepared(folder, database_url=database_url, broker_url=broker_url, **settings)
+        new.command("db", "upgrade")
+        return new
+
+    @classmethod
+    def prepared(cls, folder: Path, *, database_url: str, broker_url: str, **settings: str) -> Self:
+        """The same, whose database is empty still."""
         (folder / "home").mkdir(mode=0o700, parents=True)
         env = {
             "EVERGRANT_DATABASE_URL": database_url,
@@ -48,9 +58,13 @@ class Installation:
             file.touch(mode=0o600)
             file.write_text(KeyRing.generate_line(f"{ring}-1") + "\n", encoding="utf-8")
             env[f"EVERGRANT_{ring.upper()}_TOKEN_KEYS_FILE"] = str(file)
-        new = cls(folder, database_url=database_url, vault=vault_of(**files), env=env)
-        new.command("db", "upgrade")
-        return new
+        return cls(folder, database_url=database_url, vault=vault_of(**files), env=env)
+
+    def by(self, root: Path) -> "Installation":
+        """The same installation, worked by another checkout."""
+        other = Installation(self.folder, database_url=self.database_url, vault=self.vault, env=self.env, root=root)
+        other.processes, other._numbers = self.processes, self._numbers
+        return other
 
     # Commands
 
@@ -58,8 +72,8 @@ class Installation:
         """Carry out one command line; returns what it printed."""
         done = subprocess.run(
             [sys.executable, "-m", "worker.cli", *arguments],
-            cwd=ROOT,
-            env=environment(self.env),
+            cwd=self.root,
+            env=environment(self.env) | ({} if self.root == ROOT else {"PYTHONPATH": str(self.root)}),
             input=stdin,
             capture_output=True,
             text=True,
@@ -102,7 +116,7 @@ class Installation:
 
     def run(self, name: str, argv: Sequence[str]) -> Running:
         """Start a program in this installation's environment."""
-        running = Running(name, argv, env=self.env, log=self.folder / f"{name}.log")
+        running = Running(name, argv, env=self.env, log=self.folder / f"{name}.log", root=self.root)
         self.processes.append(running)
         return running
 

@@ -21,14 +21,15 @@ def environment(more: Mapping[str, str]) -> dict[str, str]:
 class Running:
     """One program that runs; start it from the main thread."""
 
-    def __init__(self, name: str, argv: Sequence[str], *, env: Mapping[str, str], log: Path) -> None:
+    def __init__(self, name: str, argv: Sequence[str], *, env: Mapping[str, str], log: Path, root: Path = ROOT) -> None:
+        """`root`: the checkout whose code runs."""
         self.name = name
         self.log = log
         with log.open("wb") as output:
             self._popen = subprocess.Popen(
                 command(Program(name=name, argv=argv, stop_signal=signal.SIGKILL)),
-                cwd=ROOT,
-                env=environment(env),
+                cwd=root,
+                env=environment(env) | ({} if root == ROOT else {"PYTHONPATH": str(root)}),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -6,7 +6,6 @@ The test runs it with a few; with the numbers of the goal:
     python -m tests.acceptance.racing --revocations 200 --kills 20 --lifetime 60     time to look at every predecessor
 """
 
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -19,6 +18,7 @@ import click
 
 from tests.acceptance.conftest import QUICK
 from tests.acceptance.installation import Installation
+from tests.acceptance.long_form import judged
 from tests.acceptance.programs import Running
 from tests.acceptance.providers import Simulated, simulated
 from tests.polling import eventually
@@ -172,10 +172,7 @@ def main(*, revocations: int, kills: int, grants: int, profile: str, lifetime: f
         installation = Installation.made(folder / "installation", **urls, **QUICK)
         running.callback(installation.close)
         report = race(installation, provider, grants=grants, revocations=revocations, kills=kills)
-    click.echo(report.told())
-    for fault in report.faults():
-        click.echo(f"NOT AS PROMISED: {fault}")
-    sys.exit(1 if report.faults() else 0)
+    judged(report.told(), report.faults())
 
 
 if __name__ == "__main__":

@@ -5,18 +5,15 @@ The test runs it at 600 a minute for less than one; with Event Temple's numbers:
     python -m tests.acceptance.rating --rate 100 --due 2000 --minutes 4
 """
 
-import sys
-import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import click
 
 from tests.acceptance.installation import Installation
 from tests.acceptance.keeping import due_now, most_within
-from tests.acceptance.one_machine import OneMachine
+from tests.acceptance.long_form import judged, machine_for
 from tests.acceptance.providers import Simulated, simulated
 from tests.polling import eventually
 
@@ -86,17 +83,9 @@ def overload(installation: Installation, provider: Simulated, *, rate: int, due:
 @click.option("--minutes", default=4.0, show_default=True)
 def main(*, rate: int, due: int, minutes: float) -> None:
     """Let far more be due than a client's rate allows, and let the provider count."""
-    folder = Path(tempfile.mkdtemp(prefix="evergrant-rate-"))
-    with simulated("on_use", lifetime=7200, rate=rate) as provider:
-        machine = OneMachine.up(folder / "one-machine")
-        try:
-            report = overload(machine, provider, rate=rate, due=due, seconds=60 * minutes)
-        finally:
-            machine.close()
-    click.echo(report.told())
-    for fault in report.faults():
-        click.echo(f"NOT AS PROMISED: {fault}")
-    sys.exit(1 if report.faults() else 0)
+    with simulated("on_use", lifetime=7200, rate=rate) as provider, machine_for("rate") as machine:
+        report = overload(machine, provider, rate=rate, due=due, seconds=60 * minutes)
+    judged(report.told(), report.faults())
 
 
 if __name__ == "__main__":

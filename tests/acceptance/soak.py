@@ -6,7 +6,6 @@
 Prints what the provider, the database and the applications saw, and exits 1 where anything is not as promised.
 """
 
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,7 +13,8 @@ from pathlib import Path
 
 import click
 
-from tests.acceptance.keeping import Report, keep, trouble
+from tests.acceptance.keeping import keep, trouble
+from tests.acceptance.long_form import judged
 from tests.acceptance.one_machine import OneMachine
 from tests.acceptance.providers import Provider, simulated, toolkit
 from worker.embedded.engines import Engines
@@ -48,7 +48,7 @@ def soak(
             seconds=60 * minutes,
             disturbances=trouble(machine, first=12 * minutes, every=10 * minutes) if faults else [],
         )["soak"]
-    _judge(report, disturbed=faults)
+    judged(report.told(), report.faults(disturbed=faults))
 
 
 @contextmanager
@@ -59,14 +59,6 @@ def _toolkit(folder: Path, lifetime: float) -> Iterator[Provider]:
         toolkit(folder, database_url=engines.database_url or "", lifetime=lifetime) as provider,
     ):
         yield provider
-
-
-def _judge(report: Report, *, disturbed: bool) -> None:
-    click.echo(report.told())
-    found = report.faults(disturbed=disturbed)
-    for fault in found:
-        click.echo(f"NOT AS PROMISED: {fault}")
-    sys.exit(1 if found else 0)
 
 
 if __name__ == "__main__":

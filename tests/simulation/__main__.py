@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from typing import TextIO
 
+from tests.simulation.likeness import PREFIX, playable
 from tests.simulation.mutants import MUTANTS, applied
 from tests.simulation.play import Result, play
 from tests.simulation.profiles import PROFILES
@@ -53,6 +54,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", default="1", help="of the run, or SEED.NUMBER: that one episode")
     parser.add_argument("--refreshes", type=int, default=20_000, help="of all profiles together")
     parser.add_argument("--profile", default="all", choices=["all", *PROFILES])
+    parser.add_argument("--like", default="", metavar="NAME", help="the provider of this file, or `every` one")
     parser.add_argument(
         "--weather", default="all", choices=list(WEATHERS), help="what may happen: deaths alone, or all"
     )
@@ -66,7 +68,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _jobs(options: argparse.Namespace) -> Iterator[Job]:
-    profiles = list(PROFILES) if options.profile == "all" else [options.profile]
+    profiles = _profiles(options)
     if "." in options.seed:
         return iter([(options.seed, profile, options.episode, options.weather, options.mutant) for profile in profiles])
     episodes = max(1, -(-options.refreshes // (options.episode * len(profiles))))
@@ -75,6 +77,12 @@ def _jobs(options: argparse.Namespace) -> Iterator[Job]:
         for number in range(1, episodes + 1)
         for profile in profiles
     )
+
+
+def _profiles(options: argparse.Namespace) -> list[str]:
+    if options.like:
+        return [f"{PREFIX}{name}" for name in (playable() if options.like == "every" else [options.like])]
+    return list(PROFILES) if options.profile == "all" else [options.profile]
 
 
 def _played(jobs: Iterator[Job], processes: int, *, verbose: bool) -> Iterable[Result]:

@@ -34,7 +34,7 @@ from tests.simulation.profiles import Profile
 from tests.simulation.statements.claims import is_claimed
 from tests.simulation.statements.installation import state
 from tests.simulation.tables import WHOLE, Tables, Undo
-from tests.simulation.weather import Weather, draw
+from tests.simulation.weather import UNDERSTOOD, Weather, draw
 from tests.simulation.worker import SIZES, Worker
 from tests.simulation.world import Process, World
 
@@ -67,7 +67,11 @@ class Episode:
         self.engine = Engine(self.tables, self._database_step)
         self.engine.on_commit = self._committed
         self.world.on_time = self._time_passed
-        habits = replace(profile.habits, says_dead=self.weather.says_dead)
+        if profile.life is not None:
+            self.weather = replace(self.weather, life=profile.life)
+        if profile.says_dead is not None:  # and a rule of the file understands it
+            self.weather = replace(self.weather, says_dead=UNDERSTOOD)
+        habits = replace(profile.habits, says_dead=profile.says_dead or self.weather.says_dead)
         seed_of_tokens = self.world.random.getrandbits(32)
         self.provider = SimulatedProvider(habits, lifetime_seconds=self.weather.life, seed=seed_of_tokens)
         self.settings = edges.settings_of(home)

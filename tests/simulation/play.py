@@ -17,7 +17,8 @@ from typing import Any
 from tests.simulation import actors, edges
 from tests.simulation.episode import Episode
 from tests.simulation.judge import Violation
-from tests.simulation.profiles import PROFILES
+from tests.simulation.likeness import PREFIX, profile_like
+from tests.simulation.profiles import PROFILES, Profile
 from tests.simulation.rest import unrest
 from tests.simulation.weather import WEATHERS, Weather
 
@@ -70,7 +71,7 @@ def play(
     with a_home() as home:
         for machine in MACHINES:
             (home / machine).mkdir()
-        episode = Episode(seed, PROFILES[profile], home, weather=weather, tell=tell, drawn=WEATHERS[kind])
+        episode = Episode(seed, _profile(profile), home, weather=weather, tell=tell, drawn=WEATHERS[kind])
         result = Result(seed, profile, wanted=refreshes, kind=kind)
         grants = episode.weather.grants
         with edges.installed(episode.edges):
@@ -92,6 +93,11 @@ def play(
         result.excused, result.worst = dict(+judge.living.excused), judge.living.worst
         result.shut = list(judge.breaker.shut_by_deaths)
         return result
+
+
+def _profile(name: str) -> Profile:
+    """One of the five, or `like:NAME`: that of a provider's file."""
+    return profile_like(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else PROFILES[name]
 
 
 def prepare(episode: Episode, *, grants: int, workers: int, beats: int, clients: int = 2) -> None:

@@ -16,6 +16,8 @@ class Profile:
     habits: Habits
     overrides: dict[str, Any] = field(default_factory=dict)
     may_lose: bool = False  # a lost answer is a lost grant
+    says_dead: str | None = None  # as its provider's file says; None: the weather draws it
+    life: float | None = None  # s, of an access token; None: the weather's
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -1,9 +1,8 @@
 """What a run came to, for people: refreshes, speed, losses with their causes, violations with their story."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 from tests.simulation.play import Result
-from tests.simulation.profiles import PROFILES
 
 STORY_LINES = 60
 
@@ -17,7 +16,7 @@ class Report:
         self.requests = 0
         self.hours = 0.0
         self.cpu = 0.0
-        self.losses: dict[str, Counter[str]] = {name: Counter() for name in PROFILES}
+        self.losses: dict[str, Counter[str]] = defaultdict(Counter)
         self.counted: Counter[str] = Counter()
         self.excused: Counter[str] = Counter()
         self.worst = 0.0
@@ -46,7 +45,9 @@ class Report:
 
     def violation(self, result: Result, mutant: str) -> str:
         """Tell a violation, the story that led there, and how to see it again."""
-        again = f"python -m tests.simulation --seed {result.seed} --profile {result.profile} --episode {result.wanted}"
+        kind, _, name = result.profile.rpartition(":")
+        played = f"--{kind or 'profile'} {name}"
+        again = f"python -m tests.simulation --seed {result.seed} {played} --episode {result.wanted}"
         if result.kind != "all":
             again += f" --weather {result.kind}"
         if mutant:

@@ -1,6 +1,7 @@
 """`evergrant simulator`: the bundled provider alone. It is a stand-in for development and CI."""
 
 from datetime import timedelta
+from typing import Any
 
 import click
 
@@ -16,6 +17,7 @@ DEFAULT_PORT = 9455  # as in tasks/oauth/providers/simulator.toml; the server's 
     cls=Command,
     example="""
     evergrant simulator --lifetime 60s --rate 100/minute
+    evergrant simulator --like atlassian --lifetime 60s
     evergrant simulator --profile family --fault status,where=token,when=after,status=504,count=3
     """,
 )
@@ -23,9 +25,7 @@ DEFAULT_PORT = 9455  # as in tasks/oauth/providers/simulator.toml; the server's 
 @click.option(
     "--profile",
     metavar="P",
-    default="on_use",
-    show_default=True,
-    help="What happens to the old refresh token: none, on_use, grace:SECONDS, immediate or family.",
+    help="What happens to the old refresh token: none, on_use (the usual), grace:SECONDS, immediate or family.",
 )
 @click.option(
     "--dialect",
@@ -34,16 +34,18 @@ DEFAULT_PORT = 9455  # as in tasks/oauth/providers/simulator.toml; the server's 
     show_default=True,
     help="Whose habits it has.",
 )
-@click.option("--lifetime", type=Duration(), default="2h", show_default=True, help="How long an access token lives.")
+@click.option("--like", metavar="NAME", help="Take rotation, life, rate, refusals and paths from this provider's file.")
+@click.option("--lifetime", type=Duration(), help="How long an access token lives; 2h unless it is like another.")
 @click.option("--rate", metavar="N/minute", help="Requests a minute and application; without it no limit.")
 @click.option("--fault", "faults", multiple=True, metavar="…", help="What goes wrong; may be repeated.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same calls: same tokens.")
 def simulator(
     *,
     port: int,
-    profile: str,
+    profile: str | None,
     dialect: str,
-    lifetime: timedelta,
+    like: str | None,
+    lifetime: timedelta | None,
     rate: str | None,
     faults: tuple[str, ...],
     seed: int,
@@ -54,8 +56,10 @@ def simulator(
     """
     from simulator.server import run
 
+    given = {"profile": profile, "lifetime": lifetime, "rate": rate}
+    told = {name: value for name, value in given.items() if value is not None}
     try:
-        run(port=port, profile=profile, dialect=dialect, lifetime=lifetime, rate=rate, faults=faults, seed=seed)
+        run(port=port, faults=faults, seed=seed, **({"dialect": dialect} | _like(like) | told))
     except ValueError as error:
         raise misuse(message=str(error), next_step="see `evergrant simulator --help`") from None
     except OSError as error:
@@ -64,3 +68,27 @@ def simulator(
             message=f"Port {port} cannot be listened on: {port_fault(error)}",
             next_step="end what uses it, or choose another with --port",
         ) from None
+
+
+def _like(name: str | None) -> dict[str, Any]:
+    """What a provider's file makes of the simulator.
+
+    Raises:
+        UnknownProvider, ProviderFileError: there is no such file, or it cannot be used.
+
+    """
+    if name is None:
+        return {}
+    import settings
+    from tasks.oauth import provider as files
+    from worker.cli.likeness import likeness_of
+
+    found = likeness_of(files.load(name, folder=settings.current().provider_folder))
+    return {
+        "dialect": "doorkeeper",
+        "profile": found.profile,
+        "habits": found.habits,
+        "lifetime": found.lifetime,
+        "rate": found.rate,
+        "paths": found.paths,
+    }

@@ -1,5 +1,6 @@
 """`evergrant clients`, `providers` and `keys`."""
 
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -97,10 +98,35 @@ def test_providers_are_listed_and_ones_own_file_wins(evergrant: Evergrant) -> No
     folder.mkdir(parents=True)
     (folder / "generic.toml").write_text('title = "Mine"\nrate = "5/second"\n')
     listed = {each["name"]: each for each in evergrant("providers", "list", "--json").lines}
-    assert {"doorkeeper", "event-temple", "simulator"} <= set(listed)
+    assert set(listed) == {"doorkeeper", "event-temple", "generic", "simulator"}
     assert (listed["generic"]["title"], listed["generic"]["rate"]) == ("Mine", "300/minute")
     assert listed["generic"]["file"] == str(folder / "generic.toml")
     assert evergrant("providers", "show", "event-temple", "--json").json["scope_separator"] == ","
+
+
+def test_the_whole_catalogue_is_listed_when_it_is_asked_for(evergrant: Evergrant) -> None:
+    listed = [each["name"] for each in evergrant("providers", "list", "--all", "--json").lines]
+    assert {"event-temple", "google", "atlassian", "keycloak"} <= set(listed)
+    assert len(listed) > 46
+    assert "google" not in evergrant("providers", "list").out
+
+
+def test_a_provider_tells_what_nobody_knows_of_it_and_where_the_rest_is_from(evergrant: Evergrant) -> None:
+    shown = evergrant("providers", "show", "event-temple", "--json").json
+    assert shown["unknown"] == ["rotation", "refresh life", "dead answer"]
+    assert shown["facts"]["rate"].startswith("documented 20")
+    told = evergrant("providers", "show", "atlassian").out
+    assert "unknown" in told
+    assert re.search(r"^grace_seconds +documented +2026-\d\d-\d\d +https://", told, re.MULTILINE)
+    assert re.search(r"^refresh +403 +error=unauthorized_client .*dead +revoked$", told, re.MULTILINE)
+
+
+def test_of_ones_own_file_what_it_says_is_known_without_a_fact(evergrant: Evergrant) -> None:
+    folder = settings.current().provider_folder
+    folder.mkdir(parents=True)
+    (folder / "mine.toml").write_text('token_url = "https://id.example/t"\nrotation = "none"\nrate = "5/second"\n')
+    shown = evergrant("providers", "show", "mine", "--json").json
+    assert shown["unknown"] == ["refresh life", "access life", "revocation", "dead answer"]
 
 
 def test_a_provider_file_that_cannot_be_used_is_named(evergrant: Evergrant) -> None:

@@ -14,6 +14,7 @@ SILENT = (
     "tasks.oauth.discovery",
     "tasks.oauth.errors",
     "tasks.oauth.fields",
+    "tasks.oauth.facts",
     "tasks.oauth.provider",
     "tasks.oauth.rotation",
     "tasks.oauth.shapes",

@@ -29,7 +29,7 @@ def test_an_unknown_dialect_or_quirk_is_told_with_the_known_ones() -> None:
         changed(habits_for(), colour="red")
 
 
-@pytest.mark.parametrize("answer", ["invalid_grant", "403", "x03 unauthorized_client", "999 no", ""])
+@pytest.mark.parametrize("answer", ["invalid_grant", "x03 unauthorized_client", "999 no", ""])
 def test_a_dead_tokens_answer_is_a_status_and_an_error(answer: str) -> None:
     with pytest.raises(ValueError, match="a status and an error"):
         habits_for(says_dead=answer)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     """,
 )
 @click.argument("name")
-@click.option("--provider", help="One of `evergrant providers list`; with --issuer it is generic.")
+@click.option("--provider", help="One of `evergrant providers list --all`; with --issuer it is generic.")
 @with_secret
 @described
 @json_option

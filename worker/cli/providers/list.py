@@ -1,4 +1,4 @@
-"""`evergrant providers list`: list the providers: those that come with Evergrant, and your own files."""
+"""`evergrant providers list`: list the providers: the first ones that come with Evergrant and your own, or all."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -20,18 +20,26 @@ COLUMNS = [
     Column("body", spare=3),
     Column("file", spare=4),
 ]
+BUNDLED = "bundled"
+# What the list had before there was a catalogue: whoever reads it by a script gets these and their own.
+FIRST = frozenset({"doorkeeper", "event-temple", "generic", "simulator"})
 
 
-@click.command("list", cls=Command, example="evergrant providers list")
+@click.command("list", cls=Command, example="evergrant providers list\nevergrant providers list --all")
+@click.option("--all", "every", is_flag=True, help="The whole catalogue.")
 @json_option
-def list_(*, as_json: bool) -> None:
-    """List the providers: those that come with Evergrant, and your own files."""
+def list_(*, every: bool, as_json: bool) -> None:
+    """List the providers: the first ones that come with Evergrant and your own, or all."""
     import settings
     from tasks.oauth import provider as files
 
     folder = settings.current().provider_folder
-    records = [_summary(files.load(name, folder=folder)) for name in files.names(folder=folder)]
+    known = files.names(folder=folder)
+    listed = [name for name in known if every or name in FIRST or origin(name) != BUNDLED]
+    records = [_summary(files.load(name, folder=folder)) for name in listed]
     output.rows(records, COLUMNS, as_json=as_json, nothing="There is no provider file.")
+    if len(listed) < len(known) and not as_json and output.on_terminal():
+        click.echo(f"{len(known) - len(listed)} more: evergrant providers list --all", err=True)
 
 
 def _summary(found: "files.Provider") -> dict[str, Any]:
@@ -50,4 +58,4 @@ def origin(name: str) -> str:
     import settings
 
     own = settings.current().provider_folder / f"{name}.toml"
-    return str(own) if own.is_file() else "bundled"
+    return str(own) if own.is_file() else BUNDLED
