@@ -9,7 +9,14 @@ from sqlalchemy import Connection, text
 
 import settings
 from models.claim import Job
-from models.predicates import A_JOURNAL_IS_UNDRAINED, DATABASE_IS_FIT, END_IS_ASKED_FOR, REJECTION_IS_REPORTED, of
+from models.predicates import (
+    A_JOURNAL_IS_UNDRAINED,
+    DATABASE_IS_FIT,
+    END_IS_ASKED_FOR,
+    REJECTION_IS_REPORTED,
+    TOKEN_WAS_REFUSED,
+    of,
+)
 from models.rows import made_of
 from models.states.grant import GrantStatus
 
@@ -108,7 +115,7 @@ left join lateral (
     select t.id, t.sealed_refresh_token, t.refresh_fingerprint
     from evergrant.former_tokens t
     where t.grant_id = s.id and s.suspect_at is not null and t.tried_at is null and t.known_dead_at is null
-        and (c.rotation not in ('grace', 'family') or s.asked_at > s.suspect_at and s.last_error_code = 'invalid_grant')
+        and (c.rotation not in ('grace', 'family') or s.asked_at > s.suspect_at and {of("s", TOKEN_WAS_REFUSED)})
     order by t.id desc
     limit 1
 ) f on true

@@ -47,9 +47,9 @@ class DeadLetter(Base):
 
 WRITE = text("""
 insert into evergrant.dead_letters
-    (kind, client_id, grant_id, revocation_id, ref, generation, cause, detail, attempts, first_failed_at, dead_at)
+    (kind, client_id, grant_id, revocation_id, ref, generation, cause, detail, attempts, first_failed_at, dead_at, rule)
 select :kind, g.client_id, g.id, cast(:revocation_id as bigint), g.ref, g.generation, :cause, cast(:detail as text),
-    :attempts, coalesce(cast(:first_failed_at as timestamptz), clock.at), clock.at
+    :attempts, coalesce(cast(:first_failed_at as timestamptz), clock.at), clock.at, cast(:rule as text)
 from evergrant.grants g
 cross join (select coalesce(:now, clock_timestamp()) as at) clock
 where g.id = :grant_id
@@ -74,6 +74,7 @@ def write(
     detail: str | None,
     attempts: int,
     first_failed_at: datetime | None,
+    rule: str | None = None,
     revocation_id: int | None = None,
     now: datetime | None = None,
 ) -> bool:
@@ -85,6 +86,7 @@ def write(
         "detail": detail,
         "attempts": attempts,
         "first_failed_at": first_failed_at,
+        "rule": rule,
         "revocation_id": revocation_id,
         "now": now,
     }

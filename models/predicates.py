@@ -37,6 +37,13 @@ REFRESH_IS_REQUESTED: Final = """exists (
         where w.grant_id = g.id and w.generation = g.generation and not w.rejected
     )"""
 
+# Its last attempt ended with a refusal of the token that was presented: in the words of RFC 6749, or as a rule of the
+# provider's file reads them, and under credentials that are known to be good.
+TOKEN_WAS_REFUSED: Final = """case
+            when g.last_error_rule is null then g.last_error_code = 'invalid_grant'
+            else g.last_error_rule ~ '^[0-9]+: (dead|consent)' and right(g.last_error_code, 9) <> '_unproven'
+        end"""  # noqa: S105  # a condition
+
 # Asked once a statement, not once a row. Of the parameters it needs `environment`.
 DATABASE_IS_FIT: Final = "(select evergrant.database_state(cast(:environment as text))) = 'fit'"
 

@@ -37,6 +37,7 @@ class LockedGrant(NamedTuple):
     journals_undrained: bool
     suspect_at: datetime | None
     failures: int
+    attempts: int  # that ended without a token set since the last one
     failing_since: datetime | None
     failing_for: timedelta
     untried_former_tokens: int
@@ -95,6 +96,7 @@ class Ended(NamedTuple):
     http_status: int | None
     reason: str | None  # set: the verdict
     former_token_id: int | None  # set: the former token that was presented, and refused
+    rule: str | None  # of the provider's file, that read the answer
 
 
 # A stranger's lock must not hold up the answers of other grants for as long as a transaction waits else. The time is
@@ -115,7 +117,7 @@ select g.id as grant_id, g.client_id, g.ref, g.status, g.generation, g.claim_no,
     former.fingerprints as former_fingerprints,
     g.scope, g.life, g.access_expires_at, coalesce(g.keep, c.keep) as keep, c.rotation, c.grace, g.doubt_since,
     {A_JOURNAL_IS_UNDRAINED} as journals_undrained,
-    g.suspect_at, g.failures, g.failing_since, g.failing_for,
+    g.suspect_at, g.failures, g.attempts, g.failing_since, g.failing_for,
     former.untried as untried_former_tokens,
     g.rejected_at is not null or {REJECTION_IS_REPORTED} as access_rejected,
     exists (
@@ -247,7 +249,8 @@ stored as (
         ever_in_doubt = g.ever_in_doubt or g.doubt_since is not null,
         doubt_since = null, doubt_journals = '{}', doubt_repeated = false, suspect_at = null,
         failures = 0, attempts = 0, failing_since = null, failing_for = '0', refusals = 0, refused_since = null,
-        refused_code = null, last_error_code = null, last_error_http_status = null, last_error_at = null
+        refused_code = null, last_error_code = null, last_error_http_status = null, last_error_at = null,
+        last_error_rule = null
     from answer
     left join evergrant.former_tokens kept  -- where the answer names no refresh token the one that was sent stays
         on kept.grant_id = answer.id and kept.refresh_fingerprint = answer.sent and kept.sealed_refresh_token <> ''
@@ -292,8 +295,8 @@ with attempt as (
         cast(:grant_id as uuid[]), cast(:claim_no as bigint[]), cast(:generation as bigint[]),
         cast(:unknown as boolean[]), cast(:failed as boolean[]), cast(:suspect as boolean[]),
         cast(:refused as boolean[]), cast(:due_at as timestamptz[]), cast(:code as text[]),
-        cast(:http_status as integer[]), cast(:reason as text[])
-    ) as attempt (id, claim_no, generation, unknown, failed, suspect, refused, due_at, code, http_status, reason)
+        cast(:http_status as integer[]), cast(:reason as text[]), cast(:rule as text[])
+    ) as attempt (id, claim_no, generation, unknown, failed, suspect, refused, due_at, code, http_status, reason, rule)
 ),
 judged as (
     select attempt.*, g.generation = attempt.generation and g.status = 'active' as may_judge,
@@ -316,6 +319,7 @@ update evergrant.grants g set
     doubt_since = case when j.begins_doubt then g.started_at else g.doubt_since end,
     doubt_repeated = case when j.begins_doubt then false else g.doubt_since is not null end,
     asked_at = j.at, last_error_code = j.code, last_error_http_status = j.http_status, last_error_at = j.at,
+    last_error_rule = j.rule,
     due_at = case when j.may_judge then j.due_at else g.due_at end,
     failures = case when j.may_judge and j.failed then g.failures + 1 else g.failures end,
     failing_since = case when j.may_judge and j.failed then coalesce(g.failing_since, j.at) else g.failing_since end,

@@ -24,24 +24,39 @@ from models.states.installation import DatabaseState
 from tasks.connect_errors import (
     AnotherIssuer,
     ClientPaused,
+    CodeRefused,
     DatabaseUnfit,
     Denied,
     ExchangeNotSent,
     ExchangeRefused,
     ExchangeUnclear,
     NoCallback,
+    ScopeRefused,
     StateForAnother,
     StateUnknown,
     StateUsed,
     StillRevoking,
+    UserRefused,
 )
 from tasks.journal import JournalBroken, Position
 from tasks.oauth import messages
 from tasks.oauth.messages import Registration
 from tasks.oauth.provider import Provider
+from tasks.oauth.rules import Asked, Means
 from tasks.oauth.shapes import Reach
 from tasks.oauth.transport import Answer, HeldBack, NotSent, Response
-from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown, outcome
+from tasks.policy.outcome import (
+    UNPROVEN,
+    GrantThrottled,
+    NotNow,
+    NotUnderstood,
+    Outcome,
+    Race,
+    Refreshed,
+    Refused,
+    Unknown,
+    outcome,
+)
 from tasks.policy.valve import USABLE_SHARE, Result, Sign
 from tasks.runtime import clock, retry, valves
 from tasks.runtime.journaling import entry_of, write_down
@@ -55,6 +70,7 @@ LIVES = timedelta(minutes=15)
 EXCHANGE_PATIENCE = timedelta(minutes=1)
 MOST_TEXT = 200
 REFUSED_CODES = frozenset({"invalid_grant", "invalid_grant_unproven"})
+ABOUT_THE_CODE = frozenset({Means.DEAD, Means.CONSENT, Means.SCOPE})  # or about its user: not about the client
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,14 +235,17 @@ def _exchange(
     runtime: Runtime, registered: Registered, begun: Begun, code: str, started_at: datetime
 ) -> tuple[Position | None, Outcome]:
     """Ask for the token set, journal it, and read it; returns where it stands in the journal, and what it means."""
-    answer = _ask(runtime, registered, begun, code)
+    verifier = _verifier(runtime, begun)
+    answer = _ask(runtime, registered, begun, code, verifier)
     received_at = clock.wall()
     position = _write_down(runtime, registered, begun, answer, started_at=started_at, received_at=received_at)
     end = outcome(
         answer,
+        provider=registered.provider,
         proven=registered.known.proven,
         wall_clock=received_at,
-        retry_after_header=registered.provider.retry_after_header,
+        hide=(code, verifier, registered.registration.client_secret),
+        to=Asked.CODE,
     )
     return position, end
 
@@ -234,7 +253,7 @@ def _exchange(
 def _with_former_secret(runtime: Runtime, registered: Registered, end: Outcome) -> Registered | None:
     """Fall back to the former secret where the new one was refused: a code that was not looked at is good still."""
     known = registered.known
-    if end.code in REFUSED_CODES or not credentials.is_refused(known, end, known.credentials_no):
+    if _is_of_the_code(end) or not credentials.is_refused(known, end, known.credentials_no):
         return None
     with transaction() as connection:
         if credentials.fall_back(connection, known, end.code) is None:
@@ -243,10 +262,13 @@ def _with_former_secret(runtime: Runtime, registered: Registered, end: Outcome) 
     return _registered(runtime.registrations, known.id)
 
 
-def _ask(runtime: Runtime, registered: Registered, begun: Begun, code: str) -> Answer:
-    verifier = runtime.vault.open(
+def _verifier(runtime: Runtime, begun: Begun) -> str:
+    return runtime.vault.open(
         begun.sealed_verifier, table="connect_requests", row_id=begun.grant_id, purpose="verifier"
     )
+
+
+def _ask(runtime: Runtime, registered: Registered, begun: Begun, code: str, verifier: str) -> Answer:
     registration = _with_redirect(registered.registration, begun.redirect_uri)
     request = messages.exchange(registration, code=code, code_verifier=verifier)
     sending = retry.send(runtime.transport, request, deadline=registered.times.deadline, guard=lambda: None)
@@ -307,8 +329,11 @@ def _settle(
                 case HeldBack(code=code) | NotSent(code=code) | NotNow(code=code, unknown=False):
                     connect_request.give_back(connection, begun.grant_id)
                     return ExchangeNotSent(code)
-                case Refused(code=code) | NotUnderstood(code=code):
-                    return ExchangeRefused("invalid_grant" if code in REFUSED_CODES else code)
+                case GrantThrottled(code=code) | Race(code=code):  # nothing was consumed
+                    connect_request.give_back(connection, begun.grant_id)
+                    return ExchangeNotSent(code)
+                case Refused() | NotUnderstood():
+                    return _refused(end)
                 case NotNow(code=code) | Unknown(code=code):
                     return ExchangeUnclear(code)
                 case _:
@@ -317,11 +342,35 @@ def _settle(
     return retry.while_database_away(write, give_up=runtime.giving_up, patience=patience)
 
 
+def _refused(end: Refused | NotUnderstood) -> ExchangeRefused:
+    """What to tell whoever connects, by what a rule of the provider's file says; without one the settings are meant."""
+    code = end.code.removesuffix(UNPROVEN)
+    match end.means:
+        case Means.DEAD:
+            return CodeRefused(code)
+        case Means.CONSENT:
+            return UserRefused(code)
+        case Means.SCOPE:
+            return ScopeRefused(code)
+        case _:
+            return ExchangeRefused(code)
+
+
+def _means(end: Outcome) -> Means | None:
+    """What a rule says of a refused code."""
+    return end.means if isinstance(end, Refused | NotUnderstood) else None
+
+
+def _is_of_the_code(end: Outcome) -> bool:
+    """Whether a code was refused, or its user: that says nothing of the provider, nor of us."""
+    return end.code in REFUSED_CODES or _means(end) in ABOUT_THE_CODE
+
+
 def _feed_valve(
     connection: Connection, registered: Registered, begun: Begun, end: Outcome, started_at: datetime
 ) -> None:
     """Tell the client's valve; a refused code says nothing about the provider."""
-    sign = Sign.NEUTRAL if end.code in REFUSED_CODES else sign_of(end)
+    sign = Sign.NEUTRAL if _is_of_the_code(end) else sign_of(end)
     if sign is None:
         return
     ended = Result(begun.grant_id, started_at, sign, end.code, end.retry_after, isinstance(end, Refreshed))

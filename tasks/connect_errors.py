@@ -11,6 +11,9 @@ ConnectError
 ├── StillRevoking     the old consent must have ended first
 ├── Denied            the user or the provider said no (RFC 6749 §4.1.2.1)
 ├── ExchangeRefused   the token endpoint said no (RFC 6749 §5.2)
+│   ├── CodeRefused   the code was used, or is too old, as the provider's file reads it
+│   ├── UserRefused   the user, or an administrator there, must do something first
+│   └── ScopeRefused  the scopes that were asked for
 ├── ExchangeNotSent   the provider could not be reached; the same callback may be tried again
 └── ExchangeUnclear   the provider may have taken the code, and no token set came
 """
@@ -119,6 +122,24 @@ class ExchangeRefused(ConnectError):
     def __init__(self, code: str) -> None:
         super().__init__(code=code)
         self.code = code
+
+
+class CodeRefused(ExchangeRefused):
+    """The provider takes this code no longer ({code}): it was used, or is too old."""
+
+    next = "begin again with `evergrant grants connect` or `authorize-url`, and come back within a minute or so"
+
+
+class UserRefused(ExchangeRefused):
+    """The provider wants something of the user, or of an administrator there, first ({code})."""
+
+    next = "ask the user to see to it there, then begin again with `evergrant grants connect`"
+
+
+class ScopeRefused(ExchangeRefused):
+    """The provider refuses the scopes that were asked for ({code})."""
+
+    next = "see which the client may have there, set them with `evergrant clients set`, then begin again"
 
 
 class ExchangeNotSent(ConnectError):

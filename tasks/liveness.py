@@ -10,7 +10,7 @@ from tasks.oauth import messages
 from tasks.oauth.errors import LabelNotChosen
 from tasks.oauth.transport import Answer, Response
 from tasks.policy.introspection import introspected
-from tasks.policy.outcome import Life, presented, probed
+from tasks.policy.outcome import Life, Refreshed, may_be_asked_again, presented, probed
 from tasks.revocation_requests import NotYet, RevocationRequests
 from tasks.runtime import clock
 from tasks.runtime.attempt import Arrived, Attempt
@@ -58,10 +58,11 @@ class Liveness:
         request = messages.probe(self._attempt.registered.registration, refresh_token=token)
         answer = self._requests.send(request, spends=True)
         arrived = Arrived(self._requests.attempt_with(branch), answer, clock.wall())
-        if arrived.may_hold_tokens:
+        end = read(arrived, proven=True, vault=self._runtime.vault)
+        if arrived.may_hold_tokens and (isinstance(end, Refreshed) or end.unknown):
             settle(self._runtime, [arrived])
             raise NotYet("still_alive", http_status=getattr(answer, "status", None))
-        return _told(answer, probed(answer, read(arrived, proven=True)).life)
+        return _told(answer, probed(answer, end).life)
 
     @property
     def introspects(self) -> bool:
@@ -78,7 +79,7 @@ class Liveness:
         token = self._requests.refresh_token_of(branch)
         registration = self._attempt.registered.registration
         answer = self._requests.send(messages.introspect(registration, token=token, hint="refresh_token"))
-        life = introspected(answer).life
+        life = introspected(answer, self._provider).life
         if not isinstance(answer, Response) or answer.status != HTTPStatus.OK:
             life = _told(answer, life)
         before = self._introspected.setdefault(branch.refresh_fingerprint, life)
@@ -98,18 +99,22 @@ class Liveness:
         except LabelNotChosen:
             request = call(self._provider, access_token=token)
         answer = self._requests.send(request)
-        life = _told(answer, presented(answer))
+        again = may_be_asked_again(answer, self._provider)
+        life = _told(answer, presented(answer, self._provider), again=again)
         self._seen[branch.refresh_fingerprint] = life
         return life
 
 
-def _told(answer: Answer, life: Life) -> Life:
+def _told(answer: Answer, life: Life, *, again: bool = False) -> Life:
     """What a look told; one that was not answered is made again, and is no way to end without having looked.
+
+    `again`: it was answered, and the provider's file says that a later one may tell more.
 
     Raises:
         NotYet: it was not answered.
 
     """
-    if life is Life.UNTOLD and not (isinstance(answer, Response) and answer.status in DECIDED):
+    decided = isinstance(answer, Response) and answer.status in DECIDED and not again
+    if life is Life.UNTOLD and not decided:
         raise NotYet("look_unanswered", http_status=getattr(answer, "status", None))
     return life

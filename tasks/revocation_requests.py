@@ -21,8 +21,11 @@ from tasks.runtime.runtime import Runtime
 class NotYet(Exception):
     """This attempt ends here; the revocation is queued again, `failed` where the provider did not play its part."""
 
-    def __init__(self, code: str, *, http_status: int | None = None, failed: bool = True) -> None:
+    def __init__(
+        self, code: str, *, http_status: int | None = None, failed: bool = True, rule: str | None = None
+    ) -> None:
         super().__init__(code)
+        self.rule = rule
         self.code = code
         self.http_status = http_status
         self.failed = failed

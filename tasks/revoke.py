@@ -41,10 +41,12 @@ from tasks.oauth.shapes import Reach
 from tasks.oauth.transport import HeldBack, NotSent
 from tasks.policy.outcome import (
     Accepted,
+    GrantThrottled,
     Life,
     NotNow,
     NotUnderstood,
     Outcome,
+    Race,
     Refreshed,
     Refused,
     Unknown,
@@ -207,7 +209,7 @@ class RevocationAttempt:
         answer = self.requests.send(request, spends=True)
         arrived = Arrived(attempt, answer, clock.wall())
         # Under credentials that never succeeded, or another client's, a living token looks dead.
-        match read(arrived, proven=self.attempt.registered.known.proven):
+        match read(arrived, proven=self.attempt.registered.known.proven, vault=self.runtime.vault):
             case Refreshed():
                 settle(self.runtime, [arrived])
                 raise NotYet("refreshed_first", failed=False)
@@ -217,11 +219,11 @@ class RevocationAttempt:
                 self._note_dead([branch.former_token_id])
             case Unknown() | NotNow(unknown=True) | NotUnderstood(unknown=True) as end:
                 settle(self.runtime, [arrived])
-                raise NotYet(end.code, http_status=end.http_status)
-            case HeldBack() | NotSent() | NotNow() | NotUnderstood() as end:
+                raise NotYet(end.code, http_status=end.http_status, rule=end.rule)
+            case HeldBack() | NotSent() | NotNow() | NotUnderstood() | GrantThrottled() | Race() as end:
                 self._use_former_secret(end)
                 self._feed(end.code, sign_of(end), end.retry_after)
-                raise NotYet(end.code, http_status=end.http_status)
+                raise NotYet(end.code, http_status=end.http_status, rule=end.rule)
             case end:
                 assert_never(end)
 
@@ -270,14 +272,24 @@ class RevocationAttempt:
         token = self.requests.refresh_token_of(branch)
         registration = self.attempt.registered.registration
         answer = self.requests.send(messages.revoke(registration, token=token, hint="refresh_token"))
-        header = self.provider.retry_after_header
-        match revocation_outcome(answer, wall_clock=clock.wall(), retry_after_header=header):
+        hide = (token, registration.client_secret)
+        match revocation_outcome(answer, provider=self.provider, wall_clock=clock.wall(), hide=hide):
             case Accepted():
                 self._feed("accepted", Sign.GOOD)
-            case (Refreshed() | HeldBack() | NotSent() | NotNow() | Refused() | NotUnderstood() | Unknown()) as end:
+            case (
+                Refreshed()
+                | HeldBack()
+                | NotSent()
+                | NotNow()
+                | Refused()
+                | NotUnderstood()
+                | GrantThrottled()
+                | Race()
+                | Unknown()
+            ) as end:
                 self._use_former_secret(end)
                 self._feed(end.code, sign_of(end), end.retry_after)
-                raise NotYet(end.code, http_status=end.http_status)
+                raise NotYet(end.code, http_status=end.http_status, rule=end.rule)
             case end:
                 assert_never(end)
 
@@ -412,6 +424,7 @@ class RevocationAttempt:
             detail=None if end.http_status is None else f"HTTP {end.http_status}",
             attempts=row["attempts"],
             first_failed_at=row["failing_since"],
+            rule=end.rule,
             revocation_id=task.id,
         )
         event.of_grants(connection, [self.attempt.job.grant_id], EventType.REVOCATION_DEAD, reason=end.code)

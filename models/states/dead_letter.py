@@ -15,6 +15,15 @@ class Cause(Word):
 
     RESPONSE_LOST = "response_lost", "as above"
     REVOKED_OR_EXPIRED = "revoked_or_expired", "as above"
+    REVOKED = "revoked", "as above"
+    EXPIRED = "expired", "as above"
+    PASSWORD_CHANGED = "password_changed", "as above"
+    ADMIN_POLICY = "admin_policy", "as above"
+    APP_REMOVED = "app_removed", "as above"
+    MFA_REQUIRED = "mfa_required", "as above"
+    SIGN_IN_AGAIN = "sign_in_again", "as above"
+    USER_GONE = "user_gone", "as above"
+    SCOPE_CHANGED = "scope_changed", "as above"
     GAVE_UP = "gave_up", "it failed for a day in which others succeeded; it is still asked every hour"
     REFUSED = "refused", "the provider refused it alone for a day, in words of its own; it is still asked every hour"
     OUR_CONFIGURATION = (

@@ -22,7 +22,8 @@ PARTS = """
     select g.suspect_at, 'grant.suspect', g.id, g.generation, null, '{}', null from grants g
     union all
     select g.last_error_at, 'refresh.failed', g.id, g.generation, g.last_error_code,
-        jsonb_build_object('http_status', g.last_error_http_status, 'failures', g.failures), null from grants g
+        jsonb_build_object('http_status', g.last_error_http_status, 'failures', g.failures,
+            'rule', g.last_error_rule), null from grants g
     union all
     select t.stored_at, case t.kind when 'surplus' then 'token_set.surplus' else 'token_set.replaced' end,
         t.grant_id, t.generation, null, '{}', null
@@ -38,7 +39,7 @@ PARTS = """
     from evergrant.refresh_requests w join grants g on g.id = w.grant_id
     union all
     select d.dead_at, 'dead_letter.written', d.grant_id, d.generation, d.cause,
-        jsonb_build_object('id', d.id, 'kind', d.kind, 'detail', d.detail, 'attempts', d.attempts), null
+        jsonb_build_object('id', d.id, 'kind', d.kind, 'detail', d.detail, 'attempts', d.attempts, 'rule', d.rule), null
     from evergrant.dead_letters d join grants g on g.id = d.grant_id
     union all
     select d.resolved_at, 'dead_letter.closed', d.grant_id, d.generation, d.resolution,

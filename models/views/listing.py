@@ -40,7 +40,7 @@ IS_REFUSED_ALONE = """
 GRANTS = f"""
     select g.id, g.ref, c.name as client, c.provider, {STATUS} as status, g.reason, g.generation, g.scope,
         g.labels, coalesce(g.keep, c.keep) as keep, g.access_expires_at, g.due_at, g.failures, g.failing_since,
-        g.last_error_code, g.last_error_http_status, g.last_error_at, g.created_at, g.refreshed_at,
+        g.last_error_code, g.last_error_http_status, g.last_error_at, g.last_error_rule, g.created_at, g.refreshed_at,
         g.doubt_since, g.suspect_at,
         coalesce(g.claimed_at, g.started_at) is not null and g.due_at > clock_timestamp() as under_way,
         {IS_REFUSED_ALONE} as refused_alone
@@ -194,7 +194,7 @@ def revocations_of(connection: Connection, grant_ids: Collection[UUID]) -> Seque
 
 DEAD_LETTERS = """
     select d.id, d.kind, d.ref, c.name as client, d.cause, d.detail, d.attempts, d.first_failed_at, d.dead_at,
-        d.resolved_at, d.resolution, d.resolved_by, d.generation, d.grant_id, d.revocation_id,
+        d.resolved_at, d.resolution, d.resolved_by, d.rule, d.generation, d.grant_id, d.revocation_id,
         g.status as grant_status
     from evergrant.dead_letters d
     join evergrant.clients c on c.id = d.client_id

@@ -21,7 +21,9 @@ from simulator.traffic import Request
 Clock = Callable[[], float]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-OWN = frozenset({"/oauth/token", "/oauth/revoke", "/oauth/token/info", "/v2/bookings", "/oauth/authorize"})
+OWN = frozenset(
+    {"/oauth/token", "/oauth/revoke", "/oauth/token/info", "/v2/bookings", "/oauth/authorize", "/oauth/introspect"}
+)
 FORM_ONLY = "only application/x-www-form-urlencoded content-type bodies are supported on POST /token"
 
 

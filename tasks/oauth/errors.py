@@ -34,7 +34,8 @@ class ProviderFileError(OAuthError):
     """A provider file, or a client's override of it, cannot be used; every reason is named."""
 
     def __init__(self, where: str, reasons: Iterable[str]) -> None:
-        super().__init__(f"{where}: {'; '.join(reasons)}")
+        self.reasons = list(reasons)
+        super().__init__(f"{where}: {'; '.join(self.reasons)}")
 
 
 class MissingSetting(OAuthError):

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from tasks.oauth.authentication import Credentials, Proof, needed, proof
 from tasks.oauth.client_key import ClientKey
+from tasks.oauth.error_answers import ErrorAnswer, cleaned, error_answer, tells_error
 from tasks.oauth.errors import LabelNotChosen, MissingSetting, ProbeNotAllowed
 from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Auth, Body
@@ -26,7 +27,6 @@ Hint = Literal["refresh_token", "access_token"]
 
 LABEL_IN_HEADER = re.compile(r"{(\w+)}")
 
-DESCRIPTION_LIMIT = 200
 SCOPE_LIMIT = 4000
 SECONDS_LIMIT = 1e12  # far beyond any life; the policy clamps what is plausible
 
@@ -75,14 +75,6 @@ class TokenSet:
     expires_in: float | None = None
     scope: str | None = None
     token_type: str = "Bearer"  # noqa: S105 (a scheme, no secret)
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorAnswer:
-    """An error that the token endpoint told (RFC 6749 §5.2); both texts are cleaned and hold no secret."""
-
-    code: str
-    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,15 +306,21 @@ def read_token_answer(body: bytes, *, hide: Iterable[str] = ()) -> TokenAnswer:
     """Read what a token endpoint answered; whatever the bytes are, a value comes back.
 
     A body that holds a usable access token is a token set, also beside an error: a token set that reached us is
-    never thrown away. `hide`: secrets of the request, which a description must not repeat.
+    never thrown away. `hide`: secrets of the request, which an error's texts must not repeat; looked at only then.
     """
     members = _members(body)
     if isinstance(members, Unreadable):
         return members
     answer = _token_set(members)
-    if isinstance(answer, Unreadable) and members.get("error"):
-        return _error_answer(members, hide)
+    if isinstance(answer, Unreadable) and tells_error(members):
+        return error_answer(members, hide)
     return answer
+
+
+def read_refusal(body: bytes, *, hide: Iterable[str]) -> ErrorAnswer | None:
+    """Read what an answer whose status is a refusal says; None: nothing that has members."""
+    members = _members(body)
+    return None if isinstance(members, Unreadable) else error_answer(members, hide)
 
 
 def _members(body: bytes) -> dict[str, Any] | Unreadable:
@@ -361,7 +359,7 @@ def _token_set(members: dict[str, Any]) -> TokenSet | Unreadable:
         refresh_token=refresh_token or None,
         expires_in=_seconds(members.get("expires_in")),
         scope=_scope(members.get("scope")),
-        token_type=_cleaned(members.get("token_type"), limit=40) or "Bearer",
+        token_type=cleaned(members.get("token_type"), limit=40) or "Bearer",
     )
 
 
@@ -387,40 +385,9 @@ def _scope(value: object) -> str | None:
     """The scope as text; Twitch answers with a list."""
     if isinstance(value, list):
         value = " ".join(item for item in value if isinstance(item, str))
-    return _cleaned(value, limit=SCOPE_LIMIT) or None
+    return cleaned(value, limit=SCOPE_LIMIT) or None
 
 
 def scope_set(scope: str | None) -> frozenset[str]:
     """Split a scope at spaces and commas, so that two can be compared whatever their order."""
     return frozenset(re.split(r"[ ,]+", scope)) - {""} if scope else frozenset()
-
-
-def _error_answer(members: dict[str, Any], hide: Iterable[str]) -> ErrorAnswer:
-    error = members["error"]
-    description = members.get("error_description")
-    if isinstance(error, dict):  # Facebook and others answer {"error": {"type": …, "message": …}}
-        description = error.get("message") or description
-        error = next((error[k] for k in ("type", "status", "code") if isinstance(error.get(k), str)), None)
-    return ErrorAnswer(_code(error, hide), _described(description, hide))
-
-
-def _code(value: object, hide: Iterable[str]) -> str:
-    """An error code has no digits and is short: whatever looks otherwise may be a token."""
-    plausible = isinstance(value, str) and re.fullmatch(r"[A-Za-z][A-Za-z_.:-]{0,49}", value)
-    return str(value) if plausible and value not in set(hide) else "unrecognised"
-
-
-def _described(value: object, hide: Iterable[str]) -> str:
-    text = _cleaned(value, limit=None)
-    for secret in sorted(filter(None, hide), key=len, reverse=True):
-        text = text.replace(secret, "…")
-    text = re.sub(r"[A-Za-z0-9_~+/=.%-]{20,}", "…", text)  # a word this long is a token or an address
-    return text[:DESCRIPTION_LIMIT]
-
-
-def _cleaned(value: object, *, limit: int | None) -> str:
-    """Text that any database and terminal takes: no control characters, no halves of surrogate pairs."""
-    if not isinstance(value, str):
-        return ""
-    visible = value if value.isprintable() else "".join(each if each.isprintable() else " " for each in value)
-    return " ".join(visible.split())[:limit]

@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import Callable
 from datetime import timedelta
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Self
 
@@ -29,9 +30,10 @@ from tasks.oauth.fields import (
 from tasks.oauth.fields import Path as PathInAnswer
 from tasks.oauth.notices import Notice
 from tasks.oauth.rotation import Rotation
-from tasks.oauth.rules import Rule
+from tasks.oauth.rules import Asked, Rule
 from tasks.oauth.shapes import Auth, Body, Kind, Method, Presented, Reach, RevokeAuth, RevokeBody
 from tasks.oauth.token_paths import SecondTokenSet, TokenPaths
+from tasks.oauth.words import never_heard
 
 BUNDLED = Path(__file__).parent / "providers"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -297,6 +299,20 @@ def _label_in_authorize_host_of_answer(provider: Provider) -> str | None:
     return None
 
 
+def _rules_never_heard(provider: Provider) -> str | None:
+    return next(iter(never_heard(provider.answers)), None)
+
+
+def _rules_for_token_sets(provider: Provider) -> str | None:
+    """A 2xx with a token set is read before any rule is asked."""
+    for place, rule in enumerate(provider.answers, 1):
+        held = [path for path in provider.token_set.access_token if rule.where.get(path)]
+        in_success = rule.status and all(str(each).startswith("2") for each in rule.status)
+        if held and in_success and rule.to in (Asked.REFRESH, Asked.CODE):
+            return f"answers.{place}: a 2xx with {held[0]} is a token set, and no rule is asked of one: leave it out"
+    return None
+
+
 CHECKS: Final[tuple[Callable[[Provider], str | None], ...]] = (
     _callback_of_nobody,
     _grace_without_seconds,
@@ -304,13 +320,26 @@ CHECKS: Final[tuple[Callable[[Provider], str | None], ...]] = (
     _parameters_of_ours,
     _open_without_fence,
     _label_in_authorize_host_of_answer,
+    _rules_never_heard,
+    _rules_for_token_sets,
 )
 
 
 def _reason(error: Any) -> str:
-    field = ".".join(str(part) for part in error["loc"])
+    """A problem in a sentence that names its field; of a list the first place is 1, as rules are numbered."""
+    field = ".".join(str(part + 1) if isinstance(part, int) else part for part in error["loc"])
     text = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        text = _no_such_field(error["loc"])
+    elif error["type"] == "missing":
+        text = "is needed: write it"
     return f"{field}: {text}" if field else text
+
+
+def _no_such_field(place: tuple[str | int, ...]) -> str:
+    known = Rule.model_fields if place[0] == "answers" else Provider.model_fields
+    meant = get_close_matches(str(place[-1]), known, 1) if len(place) == 1 or place[0] == "answers" else []
+    return f"there is no such field: {f'write {meant[0]}' if meant else 'leave it out'}"
 
 
 def names(*, folder: Path) -> list[str]:
@@ -329,11 +358,25 @@ def load(name: str, *, folder: Path) -> Provider:
     """
     if name not in names(folder=folder):
         raise UnknownProvider(name, names(folder=folder))
-    path = next(p for place in (folder, BUNDLED) if (p := place / f"{name}.toml").is_file())
+    return read(next(p for place in (folder, BUNDLED) if (p := place / f"{name}.toml").is_file()))
+
+
+def read(path: Path) -> Provider:
+    """Read one provider file, wherever it lies.
+
+    Raises:
+        ProviderFileError: the file cannot be read or used.
+
+    """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise ProviderFileError(str(path), [f"cannot be read: {error.strerror}"]) from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ProviderFileError(str(path), [str(error)]) from None
     if "name" in values:
         raise ProviderFileError(str(path), ["name: the file's own name is the provider's name"])
-    return Provider.checked(str(path), values | {"name": name})
+    if path.suffix != ".toml" or not NAME.fullmatch(path.stem):
+        told = "its name is the provider's: call it like acme.toml, in small letters, digits, - and _"
+        raise ProviderFileError(str(path), [told])
+    return Provider.checked(str(path), values | {"name": path.stem})

@@ -13,6 +13,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from tasks.oauth.fields import Path
 
 CLASS = re.compile(r"[1-5]xx")
+GATEWAYS_TOO = 408  # a 4xx that a machine in between may say
+REFUSALS = range(400, 500)
 
 
 class Asked(StrEnum):
@@ -106,7 +108,20 @@ class Rule(BaseModel):
         if self.scope_of_limit is not LimitOf.CLIENT and self.means is not Means.THROTTLED:
             message = "scope_of_limit belongs to throttled alone"
             raise ValueError(message)
+        if not self.where and not self._may_do_without_where:
+            message = (
+                "a machine in between may answer with such a status, too: write in where what the body of the "
+                "provider's own answer holds, or a single status such as 403"
+            )
+            raise ValueError(message)
         return self
+
+    @property
+    def _may_do_without_where(self) -> bool:
+        """Whether its statuses alone tell enough: that of a page, or of a gateway, is no word of the provider."""
+        if self.means is Means.ILL or (self.means is Means.THROTTLED and self.scope_of_limit is LimitOf.CLIENT):
+            return True
+        return all(each in REFUSALS and each != GATEWAYS_TOO for each in self.status)
 
     def fits_status(self, status: int) -> bool:
         """Whether it is for answers of this status."""

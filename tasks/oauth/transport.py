@@ -60,13 +60,14 @@ class RequestEnd:
     """How a request ended, as far as everybody asks: every outcome tells these.
 
     `code`: in one word; `retry_after`: when we may come again, where the provider says so; `unknown`: the provider may
-    have acted or not, and nobody can know.
+    have acted or not, and nobody can know; `rule`: which one of the provider's file read it, `3: dead, revoked`.
     """
 
     code: str
     http_status: int | None = None
     retry_after: timedelta | None = None
     unknown: bool = False
+    rule: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

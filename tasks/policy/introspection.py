@@ -8,14 +8,26 @@ import json
 from http import HTTPStatus
 from typing import Any, Final
 
+from tasks.oauth.provider import Provider
+from tasks.oauth.rules import Asked, Means
 from tasks.oauth.transport import Answer, HeldBack, Response
+from tasks.oauth.words import spoken
 from tasks.policy.outcome import Finding
 
+BY_RULE: Final = {Means.DEAD: Finding.DEAD, Means.SCOPE: Finding.ALIVE, Means.OURS: Finding.MISCONFIGURED}
 REFUSALS: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 
-def introspected(answer: Answer) -> Finding:
-    """Read the answer to an introspection; `life` of what is found tells of the token."""
+def introspected(answer: Answer, provider: Provider) -> Finding:
+    """Read the answer to an introspection, by the provider's rules where it does not say that the token is active."""
+    told = _by_the_standard(answer)
+    if told is Finding.ALIVE or not isinstance(answer, Response):
+        return told
+    rule = spoken(provider.answers, Asked.INTROSPECT, status=answer.status, body=answer.body)
+    return told if rule is None else BY_RULE.get(rule.rule.means, Finding.UNCLEAR)
+
+
+def _by_the_standard(answer: Answer) -> Finding:
     match answer:
         case HeldBack():
             return Finding.BUSY

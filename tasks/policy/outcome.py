@@ -7,11 +7,16 @@ NotNow         429, 503: the client's valve shuts at once; after a 503 we also c
 Refused        400 invalid_grant: one of these proves little
 NotUnderstood  any other refusal: a 4xx, an error inside a 2xx, or invalid_grant while nothing ever succeeded under
                these credentials. Whose fault it is, a witness tells (tasks/policy/refusal.py)
+GrantThrottled a rule says: too much was asked for this grant; it waits, and no other
+Race           a rule says: somebody else is at it, and nothing was consumed; it is asked again soon
 Unknown        we cannot know whether the provider acted: never a verdict
+
+A token set is read before anything else. Then the rules of the provider's file are asked (tasks/oauth/words.py): one
+that fits makes the answer one of these, in the provider's own word. Below them stands the table of RFC 6749.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -19,11 +24,17 @@ from enum import Enum, StrEnum
 from http import HTTPStatus
 from typing import Final, assert_never
 
-from tasks.oauth.messages import ErrorAnswer, TokenSet, read_token_answer
+from tasks.oauth.error_answers import UNRECOGNISED, ErrorAnswer
+from tasks.oauth.messages import TokenSet, read_refusal, read_token_answer
+from tasks.oauth.provider import Provider
+from tasks.oauth.rules import Asked, LimitOf, Means, Reason
 from tasks.oauth.transport import SUCCESS, Answer, HeldBack, NotSent, RequestEnd, Response, Silence
+from tasks.oauth.words import Spoken, spoken
 
 RETRY_AFTER: Final = "Retry-After"
+REFUSALS: Final = range(400, 500)  # statuses (RFC 9110 §15.5)
 ABOUT_THE_TOKEN: Final = ("invalid_grant", "invalid_scope")  # and not about us, whoever says it
+UNPROVEN: Final = "_unproven"  # behind a word for a dead token, while nothing has succeeded under these credentials
 RETRY_AFTER_CAP: Final = timedelta(minutes=5)
 
 
@@ -43,18 +54,39 @@ class NotNow(RequestEnd):
 
 @dataclass(frozen=True, slots=True)
 class Refused(RequestEnd):
-    """The provider says that the refresh token is invalid (RFC 6749 §5.2)."""
+    """The provider says that the refresh token is invalid (RFC 6749 §5.2), or a rule does: what it means, and why."""
 
     code: str = "invalid_grant"
     http_status: int | None = HTTPStatus.BAD_REQUEST
+    means: Means | None = field(default=None, kw_only=True)
+    reason: Reason | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
 class NotUnderstood(RequestEnd):
     """The provider refuses, in words of its own: this grant, or all of us.
 
-    `unknown`: it came as a success, so a machine in between may have written it after the provider had acted.
+    `unknown`: it came as a success, so a machine in between may have written it after the provider had acted. `means`:
+    what a rule says all the same: that it is ours, or the scope; or that the token is dead, which is not believed
+    while nothing has succeeded under these credentials.
     """
+
+    means: Means | None = field(default=None, kw_only=True)
+
+    @property
+    def waits_for_proof(self) -> bool:
+        """Whether it would be a refusal of the token under credentials that are known to be good."""
+        return self.code.endswith(UNPROVEN)
+
+
+@dataclass(frozen=True, slots=True)
+class GrantThrottled(RequestEnd):
+    """The provider asks to leave this grant alone for a while."""
+
+
+@dataclass(frozen=True, slots=True)
+class Race(RequestEnd):
+    """Somebody else uses the token just now; nothing was consumed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,57 +130,130 @@ class Finding(StrEnum):
         return _LIVES.get(self, Life.UNTOLD)
 
 
+# A refused scope is refused of a token that lives.
+_LIVES_BY_RULE: Final = {Means.DEAD: Life.DEAD, Means.SCOPE: Life.ALIVE}
 _LIVES: Final = {Finding.ALIVE: Life.ALIVE, Finding.DEAD: Life.DEAD, Finding.REFRESHED: Life.ALIVE}
 
-Outcome = Refreshed | HeldBack | NotSent | NotNow | Refused | NotUnderstood | Unknown
+Outcome = Refreshed | HeldBack | NotSent | NotNow | Refused | NotUnderstood | GrantThrottled | Race | Unknown
 """Closed: whoever reads one names them all and ends in `assert_never`, so the type checker lists every place."""
 
 
-def outcome(  # noqa: PLR0911  # one a row of the table
-    answer: Answer, *, proven: bool, wall_clock: datetime, retry_after_header: str = RETRY_AFTER
+def outcome(
+    answer: Answer,
+    *,
+    provider: Provider,
+    proven: bool,
+    wall_clock: datetime,
+    hide: Iterable[str],
+    to: Asked = Asked.REFRESH,
 ) -> Outcome:
     """Read an answer of the token endpoint.
 
     Args:
         answer: what the transport brought back.
+        provider: whose words and headers these are.
         proven: whether anything ever succeeded under the present credentials.
         wall_clock: for a Retry-After that is a date, where the answer itself has no Date.
-        retry_after_header: as the provider file calls it.
+        hide: the secrets of the request, which no code repeats; looked at only where there is one.
+        to: what was asked.
 
     """
+    if isinstance(answer, Response):
+        told = _success(answer, hide) if answer.may_hold_tokens else None
+        if isinstance(told, Refreshed):
+            return told
+        rule = spoken(provider.answers, to, status=answer.status, body=answer.body)
+        if rule is not None:
+            return _explained(rule, answer, provider=provider, proven=proven, wall_clock=wall_clock, hide=hide)
+        if told is not None:
+            return told
+    return _by_the_table(answer, provider=provider, proven=proven, wall_clock=wall_clock, hide=hide)
+
+
+def _by_the_table(  # noqa: PLR0911  # one a row of the table
+    answer: Answer, *, provider: Provider, proven: bool, wall_clock: datetime, hide: Iterable[str]
+) -> Outcome:
+    """Read an answer that holds no token set and fits no rule."""
     match answer:
         case NotSent() | HeldBack():
             return answer
         case Silence(status=HTTPStatus.TOO_MANY_REQUESTS | HTTPStatus.SERVICE_UNAVAILABLE as status):
-            wait = retry_after(answer.headers, wall_clock, header=retry_after_header)
+            wait = retry_after(answer.headers, wall_clock, header=provider.retry_after_header)
             return NotNow(f"http_{status:d}", int(status), wait, unknown=True)
         case Silence(code=code, status=status):
             return Unknown(code, status)
-        case Response(may_hold_tokens=True):
-            return _success(answer)
         case Response(status=HTTPStatus.TOO_MANY_REQUESTS | HTTPStatus.SERVICE_UNAVAILABLE as status):
             unknown = status == HTTPStatus.SERVICE_UNAVAILABLE
-            wait = retry_after(answer.headers, wall_clock, header=retry_after_header)
+            wait = retry_after(answer.headers, wall_clock, header=provider.retry_after_header)
             return NotNow(f"http_{status:d}", int(status), wait, unknown)
         case Response(status=HTTPStatus.REQUEST_TIMEOUT):  # by a gateway that waits no longer, or of an idle connection
             return Unknown("http_408", int(HTTPStatus.REQUEST_TIMEOUT))
         case Response(status=status) if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
-            return _client_error(answer, proven=proven)
+            return _client_error(answer, proven=proven, hide=hide)
         case Response(status=status):
             return Unknown(f"http_{status}", status)
 
 
+def _explained(  # noqa: PLR0911  # one a meaning
+    rule: Spoken,
+    response: Response,
+    *,
+    provider: Provider,
+    proven: bool,
+    wall_clock: datetime,
+    hide: Iterable[str],
+) -> Outcome:
+    """What a rule makes of an answer: the provider's own word, so definite, but where it is said to be ill."""
+    code, status, told = raw_code(response, hide), response.status, rule.told
+    match rule.rule.means:
+        case Means.DEAD | Means.CONSENT as means if proven:
+            return Refused(code, status, means=means, reason=rule.rule.reason, rule=told)
+        case Means.DEAD | Means.CONSENT as means:
+            return NotUnderstood(code + UNPROVEN, status, means=means, rule=told)
+        case Means.OURS | Means.SCOPE as means:
+            return NotUnderstood(code, status, means=means, rule=told)
+        case Means.THROTTLED:
+            wait = retry_after(response.headers, wall_clock, header=provider.retry_after_header)
+            if rule.rule.scope_of_limit is not LimitOf.CLIENT:
+                return GrantThrottled(code, status, wait, rule=told)
+            # A router says 503, too, while the application completes: only the body is a word of the provider's own.
+            unknown = not rule.rule.where and status not in REFUSALS
+            return NotNow(code, status, wait, unknown, rule=told)
+        case Means.ILL:
+            return Unknown(code, status, rule=told)
+        case Means.RACE:
+            return Race(code, status, rule=told)
+        case means:
+            assert_never(means)
+
+
+def raw_code(response: Response, hide: Iterable[str]) -> str:
+    """The provider's own word, whatever its shape; else the status."""
+    told = read_refusal(response.body, hide=hide)
+    if told is None or (told.code == UNRECOGNISED and not told.standard):
+        return f"http_{response.status}"
+    return told.code
+
+
 def revocation_outcome(
-    answer: Answer, *, wall_clock: datetime, retry_after_header: str = RETRY_AFTER
+    answer: Answer, *, provider: Provider, wall_clock: datetime, hide: Iterable[str]
 ) -> Accepted | Outcome:
-    """Read an answer of the revocation endpoint: 403 means the wrong client, 503 that the token still exists."""
-    if isinstance(answer, Response) and answer.status in SUCCESS:
-        return Accepted(http_status=answer.status)
-    told = outcome(answer, proven=False, wall_clock=wall_clock, retry_after_header=retry_after_header)
+    """Read an answer of the revocation endpoint: 403 means the wrong client, 503 that the token still exists.
+
+    A rule that says that the token is dead says that it was so before: there is nothing to revoke (RFC 7009 §2.2).
+    """
+    if isinstance(answer, Response):
+        rule = spoken(provider.answers, Asked.REVOKE, status=answer.status, body=answer.body)
+        if rule is not None:
+            end = _explained(rule, answer, provider=provider, proven=True, wall_clock=wall_clock, hide=hide)
+            return Accepted(http_status=end.http_status, rule=end.rule) if isinstance(end, Refused) else end
+        if answer.status in SUCCESS:
+            return Accepted(http_status=answer.status)
+    told = _by_the_table(answer, provider=provider, proven=False, wall_clock=wall_clock, hide=hide)
     return NotUnderstood(told.code, told.http_status or 0) if isinstance(told, Refused) else told
 
 
-def probed(answer: Answer, end: Outcome) -> Finding:
+def probed(answer: Answer, end: Outcome) -> Finding:  # noqa: PLR0911  # one a row of the table
     """Read the answer to a probe.
 
     Life and death are the token endpoint's own words (RFC 6749 §5.2): what a gateway says, or a page, is of nobody's
@@ -166,21 +271,29 @@ def probed(answer: Answer, end: Outcome) -> Finding:
             return Finding.DEAD
         case HeldBack():
             return Finding.BUSY
+        case NotUnderstood(means=Means.SCOPE):
+            return Finding.ALIVE
+        case NotUnderstood(means=Means.OURS):
+            return Finding.MISCONFIGURED
         case NotUnderstood(code="invalid_scope") if _is_own_word(answer):
             return Finding.ALIVE
         case NotUnderstood(code=code, unknown=False) if code not in ABOUT_THE_TOKEN:
             return Finding.MISCONFIGURED
-        case NotSent() | NotNow() | NotUnderstood() | Unknown():
+        case NotSent() | NotNow() | NotUnderstood() | GrantThrottled() | Race() | Unknown():
             return Finding.UNCLEAR
         case _:
             assert_never(end)
 
 
-def presented(answer: Answer) -> Life:
-    """Read what the API says to an access token (RFC 6750 §3.1).
+def presented(answer: Answer, provider: Provider) -> Life:
+    """Read what the API says to an access token (RFC 6750 §3.1), by the provider's rules first.
 
     A page, or an error inside a success, comes from a machine in between: the API has not seen the token.
     """
+    if isinstance(answer, Response):
+        rule = spoken(provider.answers, Asked.API, status=answer.status, body=answer.body)
+        if rule is not None:
+            return _LIVES_BY_RULE.get(rule.rule.means, Life.UNTOLD)
     match answer:
         case Response(status=HTTPStatus.UNAUTHORIZED):
             return Life.DEAD
@@ -191,8 +304,16 @@ def presented(answer: Answer) -> Life:
             return Life.UNTOLD
 
 
-def _success(response: Response) -> Outcome:
-    match read_token_answer(response.body):
+def may_be_asked_again(answer: Answer, provider: Provider) -> bool:
+    """Whether a rule says of a look at the API that another one, later, may tell more."""
+    if not isinstance(answer, Response):
+        return False
+    rule = spoken(provider.answers, Asked.API, status=answer.status, body=answer.body)
+    return rule is not None and rule.rule.means in (Means.THROTTLED, Means.ILL, Means.RACE)
+
+
+def _success(response: Response, hide: Iterable[str]) -> Outcome:
+    match read_token_answer(response.body, hide=hide):
         case TokenSet() as token_set:
             return Refreshed(token_set=token_set, http_status=response.status)
         case ErrorAnswer(code=code):
@@ -201,14 +322,12 @@ def _success(response: Response) -> Outcome:
             return Unknown("unreadable", response.status)
 
 
-def _client_error(response: Response, *, proven: bool) -> Outcome:
-    match read_token_answer(response.body):
-        case ErrorAnswer(code="invalid_grant") if _is_own_word(response):
-            return Refused() if proven else NotUnderstood("invalid_grant_unproven", response.status)
-        case ErrorAnswer(code=code):
-            return NotUnderstood(code, response.status)
+def _client_error(response: Response, *, proven: bool, hide: Iterable[str]) -> Outcome:
+    match read_refusal(response.body, hide=hide):
+        case ErrorAnswer(code="invalid_grant", standard=True) if _is_own_word(response):
+            return Refused() if proven else NotUnderstood("invalid_grant" + UNPROVEN, response.status)
         case _:
-            return NotUnderstood(f"http_{response.status}", response.status)
+            return NotUnderstood(raw_code(response, hide), response.status)
 
 
 def _is_own_word(answer: Answer) -> bool:

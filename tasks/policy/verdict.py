@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from tasks.oauth.rules import Reason
+
 WITNESS_WAIT: Final = timedelta(hours=24)
 MASS_LEAST: Final = 5
 MASS_SHARE: Final = 0.01
@@ -16,11 +18,21 @@ class Death(StrEnum):
 
     RESPONSE_LOST = "response_lost"  # an answer was lost, and with it the only copy of its refresh token
     REVOKED_OR_EXPIRED = "revoked_or_expired"  # the provider refuses its refresh token
+    # As a rule of the provider's file says; each is a word of tasks/oauth/rules.py.
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105  # a reason
+    ADMIN_POLICY = "admin_policy"
+    APP_REMOVED = "app_removed"
+    MFA_REQUIRED = "mfa_required"
+    SIGN_IN_AGAIN = "sign_in_again"
+    USER_GONE = "user_gone"
+    SCOPE_CHANGED = "scope_changed"
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of a suspect at the instant `at` at which it was refused once more."""
+    """What is known of a suspect at the instant `at` at which it was refused once more; `told`: why, by a rule."""
 
     at: datetime
     suspect_at: datetime
@@ -33,6 +45,7 @@ class Evidence:
     suspects: int
     asked: int
     deaths_accepted_at: datetime | None
+    told: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +98,14 @@ def verdict(known: Evidence) -> Verdict | Wait:
     for check in CHECKS:
         if not check(known):
             return Wait(check.__name__)
-    return Verdict(Death.RESPONSE_LOST if known.in_doubt else Death.REVOKED_OR_EXPIRED)
+    return Verdict(_death(known))
+
+
+def _death(known: Evidence) -> Death:
+    """What it died of: a lost answer before all, for what the provider says then is of a token that we replaced."""
+    if known.in_doubt:
+        return Death.RESPONSE_LOST
+    return Death.REVOKED_OR_EXPIRED if known.told is None else Death(known.told)
 
 
 def mass(*, suspects: int, asked: int) -> bool:

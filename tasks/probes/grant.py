@@ -19,7 +19,17 @@ from tasks.oauth import messages
 from tasks.oauth.messages import Registration, Request
 from tasks.oauth.transport import Answer, HeldBack, NotSent
 from tasks.policy.introspection import introspected
-from tasks.policy.outcome import Finding, NotNow, NotUnderstood, Refreshed, Refused, Unknown, probed
+from tasks.policy.outcome import (
+    Finding,
+    GrantThrottled,
+    NotNow,
+    NotUnderstood,
+    Race,
+    Refreshed,
+    Refused,
+    Unknown,
+    probed,
+)
 from tasks.policy.valve import USABLE_SHARE
 from tasks.runtime import clock, retry
 from tasks.runtime.attempt import Arrived, Attempt
@@ -68,13 +78,13 @@ def _carry_out(runtime: Runtime, attempt: Attempt, was_due_in: timedelta) -> Fin
         raise
     if not attempt.registered.provider.probe:
         refresh.give_back([(job.grant_id, job.claim_no, was_due_in)])
-        return introspected(answer)
+        return introspected(answer, attempt.registered.provider)
     arrived = Arrived(attempt, answer, clock.wall())
-    end = read(arrived, proven=True)
+    end = read(arrived, proven=True, vault=runtime.vault)
     match end:
         case Refreshed() | Unknown() | NotNow() | NotUnderstood(unknown=True):
             settle(runtime, [arrived])
-        case HeldBack() | NotSent() | Refused() | NotUnderstood():
+        case HeldBack() | NotSent() | Refused() | NotUnderstood() | GrantThrottled() | Race():
             refresh.give_back([(job.grant_id, job.claim_no, was_due_in)])
         case _:
             assert_never(end)

@@ -15,6 +15,7 @@ from models.database import transaction
 from tasks.journal import JournalBroken, Position
 from tasks.oauth import messages
 from tasks.oauth.messages import TokenSet
+from tasks.oauth.rules import Means
 from tasks.oauth.transport import Answer, Response
 from tasks.policy.outcome import ABOUT_THE_TOKEN, Finding, NotUnderstood, Outcome, Refreshed, outcome, probed
 from tasks.policy.valve import USABLE_SHARE, Result, Sign
@@ -79,7 +80,7 @@ class ImportedTokenProbe:
         position = self._write_down(
             answer, refresh_token, grant_id=grant_id, ref=ref, labels=labels, started_at=started_at
         )
-        end = self._read(answer)
+        end = self._read(answer, refresh_token)
         finding = probed(answer, end)
         self._feed(end, finding, started_at)
         token_set = end.token_set if isinstance(end, Refreshed) else None
@@ -120,9 +121,14 @@ class ImportedTokenProbe:
         rate = self.registered.provider.rate
         return timedelta(0) if rate is None else min(timedelta(minutes=1) / (rate * USABLE_SHARE), SLOT_PATIENCE)
 
-    def _read(self, answer: Answer) -> Outcome:
-        header = self.registered.provider.retry_after_header
-        return outcome(answer, proven=True, wall_clock=clock.wall(), retry_after_header=header)
+    def _read(self, answer: Answer, refresh_token: str) -> Outcome:
+        return outcome(
+            answer,
+            provider=self.registered.provider,
+            proven=True,
+            wall_clock=clock.wall(),
+            hide=(refresh_token, self.registered.registration.client_secret),
+        )
 
     def _feed(self, end: Outcome, finding: Finding, started_at: datetime) -> None:
         """Tell the client's valve how a question ended.
@@ -171,7 +177,7 @@ def _sign_of(end: Outcome) -> Sign | None:
     valve.
     """
     match end:
-        case NotUnderstood(code=code) if code in ABOUT_THE_TOKEN:
+        case NotUnderstood(code=code, means=means) if code in ABOUT_THE_TOKEN or means is Means.SCOPE:
             return Sign.NEUTRAL
         case _:
             return sign_of(end)

@@ -26,7 +26,17 @@ from tasks.oauth import messages
 from tasks.oauth.errors import LabelNotChosen
 from tasks.oauth.messages import Request
 from tasks.oauth.transport import Answer, HeldBack, NotSent, RequestEnd
-from tasks.policy.outcome import Life, NotNow, NotUnderstood, Refreshed, Refused, Unknown, presented
+from tasks.policy.outcome import (
+    GrantThrottled,
+    Life,
+    NotNow,
+    NotUnderstood,
+    Race,
+    Refreshed,
+    Refused,
+    Unknown,
+    presented,
+)
 from tasks.policy.rotation import RotationFinding, Seen, Step, next_step
 from tasks.runtime import clock, rate_slot, retry
 from tasks.runtime.attempt import Arrived, Attempt
@@ -154,7 +164,7 @@ class Experiment:
         assert job.refresh_fingerprint is not None  # noqa: S101  # it stands and falls with the token
         arrived = self._ask(attempt)
         settle(self.runtime, [arrived])
-        match read(arrived, proven=self._proven()):
+        match read(arrived, proven=self._proven(), vault=self.runtime.vault):
             case Refreshed(token_set=token_set):
                 self._spent.append(Old(job.sealed_refresh_token, job.refresh_fingerprint, job.generation, sent_at))
                 self._access_tokens.append(token_set.access_token)
@@ -164,7 +174,7 @@ class Experiment:
             case Refused():
                 self.usable = False
                 return Seen.REFUSED
-            case HeldBack() | NotSent() | NotNow() | NotUnderstood() | Unknown() as end:
+            case (HeldBack() | NotSent() | NotNow() | NotUnderstood() | GrantThrottled() | Race() | Unknown()) as end:
                 raise self._broken_off(end)
             case end:
                 assert_never(end)
@@ -174,7 +184,7 @@ class Experiment:
         attempt = self._begin()
         arrived = self._ask(old.in_place_of(attempt))
         age = clock.boot() - old.sent_at
-        match read(arrived, proven=self._proven()):
+        match read(arrived, proven=self._proven(), vault=self.runtime.vault):
             case Refreshed(token_set=token_set):
                 settle(self.runtime, [arrived])
                 self._give_back(attempt)
@@ -184,7 +194,7 @@ class Experiment:
                 self._give_back(attempt)
                 self.dead_after = age
                 return Seen.REFUSED
-            case HeldBack() | NotSent() | NotNow() | NotUnderstood() | Unknown() as end:
+            case (HeldBack() | NotSent() | NotNow() | NotUnderstood() | GrantThrottled() | Race() | Unknown()) as end:
                 settle(self.runtime, [arrived])
                 raise self._broken_off(end)
             case end:
@@ -202,7 +212,7 @@ class Experiment:
             self._give_back(attempt)
         if isinstance(answer, HeldBack):
             raise self._broken_off(answer)
-        return Seen.USED if presented(answer) is Life.ALIVE else Seen.UNTOLD
+        return Seen.USED if presented(answer, self.registered.provider) is Life.ALIVE else Seen.UNTOLD
 
     def _presentation(self, access_token: str, job: Started) -> Request:
         provider = self.registered.provider

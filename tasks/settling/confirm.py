@@ -74,7 +74,7 @@ def _present(
         answer = runtime.transport.submit(
             retry.send(runtime.transport, request, deadline=deadline, guard=lambda: None)
         ).result()
-        if presented(answer) is Life.UNTOLD:
+        if presented(answer, registered.provider) is Life.UNTOLD:
             log.info("confirm.untold", grant_id=str(grant_id))
             break
         dead.append(predecessor.former_token_id)

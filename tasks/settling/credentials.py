@@ -12,9 +12,11 @@ from datetime import timedelta
 import structlog
 from sqlalchemy import Connection
 
+from models import client as clients
 from models import credentials
 from models.client import Known
 from models.states.event import EventType
+from tasks.oauth.rules import Means
 from tasks.oauth.transport import HeldBack
 from tasks.policy.outcome import NotUnderstood, Outcome, Refreshed, Refused
 from tasks.runtime.attempt import Arrived
@@ -35,15 +37,16 @@ class Told:
     fallen: set[int] = field(default_factory=set)
 
 
-def heed(
-    connection: Connection, group: Sequence[Arrived], outcomes: Sequence[Outcome], known: Mapping[int, Known]
-) -> Told:
-    """Carry out what a group of answers tells of secrets, and leave what it tells of grants.
-
-    `known`: the clients as they are now, of all answers but token sets whose client keeps one secret.
-    """
-    if not known:
+def heed(connection: Connection, group: Sequence[Arrived], outcomes: Sequence[Outcome]) -> Told:
+    """Carry out what a group of answers tells of secrets, and leave what it tells of grants."""
+    telling = [
+        arrived.attempt.job.client_id
+        for arrived, end in zip(group, outcomes, strict=True)
+        if isinstance(end, NotUnderstood) or arrived.tells_of_secrets
+    ]
+    if not telling:
         return Told(list(group), list(outcomes))
+    known = clients.known(connection, telling)
     told = Told([_with_number(connection, *each) for each in zip(group, outcomes, strict=True)], list(outcomes))
     succeeded = {
         _credentials(each) for each, end in zip(told.group, outcomes, strict=True) if isinstance(end, Refreshed)
@@ -97,6 +100,7 @@ def is_refused(client: Known, end: Outcome, credentials_no: int) -> bool:
     """Whether an answer refuses a client's new secret, as far as anybody can tell."""
     return (
         isinstance(end, NotUnderstood)
+        and end.means is not Means.SCOPE
         and credentials_no == client.credentials_no
         and client.may_fall_back
         and not client.proven

@@ -7,7 +7,7 @@ and the generation are still the attempt's own.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -15,6 +15,7 @@ from uuid import UUID
 
 from models.attempt import Started
 from models.client import Known
+from models.sealing.keys import VaultError
 from models.sealing.vault import Vault
 from models.settlement import PREDECESSORS_KEPT, Ended, LockedGrant, Stored, Surplus
 from models.states.client import Keep
@@ -24,16 +25,29 @@ from models.suspects import Surroundings
 from settings import Settings
 from tasks.oauth.messages import TokenSet, scope_set
 from tasks.oauth.rotation import Rotation
+from tasks.oauth.rules import Means
 from tasks.oauth.transport import HeldBack, NotSent
 from tasks.policy import guard, refusal, timing
-from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown, outcome
+from tasks.policy.outcome import (
+    GrantThrottled,
+    NotNow,
+    NotUnderstood,
+    Outcome,
+    Race,
+    Refreshed,
+    Refused,
+    Unknown,
+    outcome,
+)
 from tasks.policy.refusal import Refusals
 from tasks.policy.valve import Sign
 from tasks.policy.verdict import Evidence, Verdict, Wait, verdict
 from tasks.runtime.attempt import Arrived, Asked
 
 ENDING = (GrantStatus.REVOKING, GrantStatus.REVOKED)
-Failure = NotSent | NotNow | Refused | NotUnderstood | Unknown  # an attempt that was made, and brought no token set
+# An attempt that was made, and brought no token set.
+Failure = NotSent | NotNow | Refused | NotUnderstood | GrantThrottled | Race | Unknown
+Ask = Callable[[Sequence[int]], Mapping[int, Known]]
 
 
 @dataclass(slots=True)
@@ -53,33 +67,62 @@ class Decisions:
     deaths_held: dict[int, datetime] = field(default_factory=dict)
 
 
-def read(arrived: Arrived, *, proven: bool) -> Outcome:
+@dataclass(frozen=True, slots=True)
+class SecretsSent:
+    """The secrets that a request carried; opened only by who looks at them, for most answers repeat nothing."""
+
+    arrived: Arrived
+    vault: Vault
+
+    def __iter__(self) -> Iterator[str]:
+        attempt = self.arrived.attempt
+        sealed, grant_id = attempt.job.sealed_refresh_token, attempt.job.grant_id
+        yield attempt.registered.registration.client_secret
+        if sealed:
+            try:
+                yield self.vault.open(sealed, table="grants", row_id=grant_id, purpose="refresh")
+            except VaultError:
+                return  # then it was not sent either
+
+
+def read(arrived: Arrived, *, proven: bool, vault: Vault) -> Outcome:
     """What an answer means; whatever it is, a value comes back."""
     try:
         return outcome(
             arrived.answer,
+            provider=arrived.attempt.registered.provider,
             proven=proven,
             wall_clock=arrived.received_at,
-            retry_after_header=arrived.attempt.registered.provider.retry_after_header,
+            hide=SecretsSent(arrived, vault),
         )
     except Exception as error:  # noqa: BLE001  # an answer that we cannot read is no verdict
         return Unknown(f"unread_{type(error).__name__}", None)
 
 
-def read_all(group: Sequence[Arrived], known: Mapping[int, Known]) -> list[Outcome]:
+def read_all(group: Sequence[Arrived], known: Ask, vault: Vault) -> list[Outcome]:
     """What the answers of a group mean; a success among them proves its credentials for the others.
 
     Proven are the credentials that a request was sent under: they may have been replaced while it was under way.
+    `known` is asked for the clients of those answers alone that mean one thing under good credentials and another
+    under others: a word for a dead token, which may come as a success.
     """
-    proven = {(client.id, client.credentials_no) for client in known.values() if client.proven}
-    outcomes = [read(arrived, proven=_credentials(arrived) in proven) for arrived in group]
-    fresh = {
+    outcomes = [read(arrived, proven=False, vault=vault) for arrived in group]
+    waiting = [_waits_for_proof(end) for end in outcomes]
+    if not any(waiting):
+        return outcomes
+    ids = {arrived.attempt.job.client_id for arrived, waits in zip(group, waiting, strict=True) if waits}
+    proven = {(client.id, client.credentials_no) for client in known(sorted(ids)).values() if client.proven}
+    proven |= {
         _credentials(arrived) for arrived, end in zip(group, outcomes, strict=True) if isinstance(end, Refreshed)
-    } - proven
+    }
     return [
-        read(arrived, proven=True) if _credentials(arrived) in fresh and not isinstance(end, Refreshed) else end
-        for arrived, end in zip(group, outcomes, strict=True)
+        read(arrived, proven=True, vault=vault) if waits and _credentials(arrived) in proven else end
+        for arrived, end, waits in zip(group, outcomes, waiting, strict=True)
     ]
+
+
+def _waits_for_proof(end: Outcome) -> bool:
+    return isinstance(end, NotUnderstood) and end.waits_for_proof
 
 
 def _credentials(arrived: Arrived) -> tuple[int, int]:
@@ -91,7 +134,7 @@ def sign_of(end: Outcome) -> Sign | None:
     match end:
         case Refreshed():
             return Sign.GOOD
-        case Refused():
+        case Refused() | GrantThrottled() | Race():
             return Sign.NEUTRAL
         case NotUnderstood():
             return Sign.REFUSED
@@ -122,6 +165,8 @@ def _meaning(end: Failure) -> Meaning:
             return Meaning(failed=True, refused=True)
         case NotNow():
             return Meaning(failed=end.unknown)
+        case GrantThrottled() | Race():
+            return Meaning()
         case NotSent() | Unknown():
             return Meaning(failed=True)
         case _:
@@ -193,7 +238,7 @@ class Decider:
                 self.token_set(arrived.asked, row, token_set)
             case HeldBack(wait=wait):
                 self._release(arrived, wait)
-            case Refused() | NotUnderstood() | NotNow() | NotSent() | Unknown():
+            case Refused() | NotUnderstood() | NotNow() | NotSent() | GrantThrottled() | Race() | Unknown():
                 self._end(arrived, row, end)
             case _:
                 assert_never(end)
@@ -276,7 +321,7 @@ class Decider:
     def _end(self, arrived: Arrived, row: LockedGrant, end: Failure) -> None:
         job = arrived.attempt.job
         told = _meaning(end)
-        death = self._death(arrived, row) if told.suspect else None
+        death = self._death(arrived, row, end) if isinstance(end, Refused) else None
         self.made.ended.append(
             Ended(
                 grant_id=job.grant_id,
@@ -292,13 +337,16 @@ class Decider:
                 reason=death.reason if death else None,
                 # Only a definite answer is a try: one that was lost, or never sent, must not cost a living pair.
                 former_token_id=job.former_token_id if told.suspect else None,
+                rule=end.rule,
             )
         )
         cause = death.reason if death else self._given_up(row, end) if told.failed else None
         if cause is not None:
             self.made.letters[job.grant_id] = cause
 
-    def _wait(self, arrived: Arrived, row: LockedGrant, end: Failure) -> timedelta:
+    def _wait(  # noqa: PLR0911  # one a kind
+        self, arrived: Arrived, row: LockedGrant, end: Failure
+    ) -> timedelta:
         """How long the grant is left alone after an attempt that brought no token set."""
         job = arrived.attempt.job
         match end:
@@ -306,6 +354,10 @@ class Decider:
                 return self._wait_of_suspect(job, row)
             case NotNow(unknown=False):
                 return timing.release_wait(random.random())
+            case GrantThrottled(retry_after=timedelta() as told):
+                return max(told, timing.release_wait(random.random()))
+            case GrantThrottled() | Race():
+                return self._back_off(row, times=row.attempts)
             case Unknown() | NotNow() if self._is_repeated_at_once(job, row):
                 return timedelta(0)
             case NotUnderstood():
@@ -328,11 +380,12 @@ class Decider:
         """At `grace` the old token lives for seconds only: the first repeat goes at once."""
         return bool(row.grace) and guard.begins_doubt(job.started_at, row.doubt_since, row.grace)
 
-    def _back_off(self, row: LockedGrant) -> timedelta:
+    def _back_off(self, row: LockedGrant, *, times: int | None = None) -> timedelta:
+        """`times`: how often it was in vain before; None: how often it failed, which not every end of one counts as."""
         if row.failing_for >= self.settings.horizon:
             return timing.GAVE_UP_WAIT
         return timing.back_off(
-            row.failures + 1,
+            (row.failures if times is None else times) + 1,
             first=timedelta(seconds=self.settings.backoff_first_seconds),
             cap=timedelta(seconds=self.settings.backoff_cap_seconds),
             chance=random.random(),
@@ -349,17 +402,17 @@ class Decider:
         failing = row.at - row.failing_since if row.failing_since else timedelta(0)
         match end:
             case NotUnderstood() if known is not None and refusal.is_hopeless(known, at=row.at, horizon=horizon):
-                return Cause.REFUSED
+                return Cause.OUR_CONFIGURATION if end.means is Means.OURS else Cause.REFUSED
             case _ if row.failing_for >= horizon:
                 return Cause.GAVE_UP
             case NotUnderstood() if known is not None and not refusal.is_its_own(known) and failing >= horizon:
                 return Cause.OUR_CONFIGURATION
-            case NotUnderstood() | Refused() | NotNow() | NotSent() | Unknown():
+            case NotUnderstood() | Refused() | NotNow() | NotSent() | GrantThrottled() | Race() | Unknown():
                 return None
             case _:
                 assert_never(end)
 
-    def _death(self, arrived: Arrived, row: LockedGrant) -> Verdict | None:
+    def _death(self, arrived: Arrived, row: LockedGrant, end: Refused) -> Verdict | None:
         """The verdict on a suspect whose *present* token was refused again; None: it waits."""
         job, around = arrived.attempt.job, self.around.get(row.grant_id)
         if row.suspect_at is None or around is None or job.former_token_id is not None:
@@ -377,6 +430,7 @@ class Decider:
                 suspects=around.suspects,
                 asked=around.asked,
                 deaths_accepted_at=around.deaths_accepted_at,
+                told=end.reason,
             )
         )
         if isinstance(judged, Wait):

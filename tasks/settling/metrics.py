@@ -9,7 +9,7 @@ from uuid import UUID
 from models.settlement import LockedGrant
 from models.states.client import Keep
 from tasks.oauth.transport import HeldBack, NotSent
-from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown
+from tasks.policy.outcome import GrantThrottled, NotNow, NotUnderstood, Outcome, Race, Refreshed, Refused, Unknown
 from tasks.policy.timing import due_at
 from tasks.runtime import meters
 from tasks.runtime.attempt import Arrived
@@ -53,6 +53,10 @@ def _kind(outcome: Outcome) -> str:  # noqa: PLR0911  # one a kind
             return "not_now"
         case Refused():
             return "refused"
+        case GrantThrottled():
+            return "grant_throttled"
+        case Race():
+            return "race"
         case NotUnderstood():
             return "misconfigured"  # as it was called in 0.1
         case Unknown():

@@ -154,10 +154,7 @@ def write(runtime: Runtime, group: Sequence[Arrived], *, wait: timedelta = LOCK_
     """
     with transaction() as connection:
         held = settlement.lock(connection, [arrived.attempt.job.grant_id for arrived in group], wait=wait)
-        # A success needs no proof that its credentials are good, unless it is itself the proof that a secret waits for.
-        unproven = [each.attempt.job.client_id for each in group if not each.may_hold_tokens or each.tells_of_secrets]
-        known = clients.known(connection, unproven) if unproven else {}
-        told = credentials.heed(connection, group, read_all(group, known), known)
+        told = credentials.heed(connection, group, read_all(group, partial(clients.known, connection), runtime.vault))
         outcomes = told.outcomes
         refused = read_refusals(group, outcomes, held)
         around = _around(connection, group, outcomes, held)
@@ -281,6 +278,7 @@ def _write_ends(connection: Connection, runtime: Runtime, made: Decisions) -> No
             detail=ended.code if ended.http_status is None else f"{ended.code} (HTTP {ended.http_status})",
             attempts=row["attempts"],
             first_failed_at=row["failing_since"] or row["suspect_at"],
+            rule=ended.rule,
         )
         if new and ended.reason is not None:
             event.of_grants(connection, [ended.grant_id], EventType.GRANT_NEEDS_CONSENT, reason=ended.reason)

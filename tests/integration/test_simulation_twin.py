@@ -1,5 +1,6 @@
 """The twin of the simulation does what PostgreSQL does: statement by statement, row by row."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -9,7 +10,7 @@ from tests.simulation import edges
 from tests.simulation.episode import Episode
 from tests.simulation.lockstep import Lockstep
 from tests.simulation.play import MACHINES, a_home, prepare, run
-from tests.simulation.profiles import PROFILES
+from tests.simulation.profiles import PROFILES, Profile
 from tests.simulation.weather import Weather, draw
 
 REWINDING = ("restore", "fail_over")
@@ -20,7 +21,7 @@ DYING = Weather(says_dead="403 unauthorized_client", hourly={"exodus": 1.0, "use
 
 
 def play_beside_postgres(
-    seed: str, profile: str, engine: Engine, refreshes: int, *, weather: Weather | None = None
+    seed: str, profile: str | Profile, engine: Engine, refreshes: int, *, weather: Weather | None = None
 ) -> Lockstep:
     weather = weather or draw(Random(seed))
     for name in REWINDING:
@@ -28,7 +29,8 @@ def play_beside_postgres(
     with a_home() as home:
         for machine in MACHINES:
             (home / machine).mkdir()
-        episode = Episode(seed, PROFILES[profile], home, weather=weather)
+        kind = profile if isinstance(profile, Profile) else PROFILES[profile]
+        episode = Episode(seed, kind, home, weather=weather)
         both = Lockstep(episode.tables, episode.engine.hook, engine)
         both.on_commit = episode.engine.on_commit
         episode.engine = both
@@ -54,3 +56,15 @@ def test_every_statement_does_the_same_where_many_are_refused_in_a_dialect(datab
     both = play_beside_postgres("twin/deaths", "none", database, refreshes=60, weather=DYING)
     assert sum(row["refusals"] > 0 for row in both.tables.grants.values()) >= 3
     assert any(row["witness_grant_ids"] for row in both.tables.witnesses.values())
+
+
+WITHDRAWN = {"status": 403, "where": {"error": "unauthorized_client"}, "means": "dead", "reason": "revoked"}
+
+
+@pytest.mark.parametrize("name", ["none", "family"])
+def test_every_statement_does_the_same_where_a_rule_reads_the_dialect(database: Engine, name: str) -> None:
+    profile = replace(PROFILES[name], overrides=PROFILES[name].overrides | {"answers": [WITHDRAWN]})
+    weather = replace(DYING, explained=True)
+    both = play_beside_postgres(f"twin/rules/{name}", profile, database, refreshes=60, weather=weather)
+    letters = [row["cause"] for row in both.tables.letters.values() if row["rule"] == "1: dead, revoked"]
+    assert "revoked" in letters

@@ -23,7 +23,7 @@ REFRESHED_BEFORE = "        and (g.refreshed_at is null"
 
 FORMER_AT_FAMILY = (
     "\n        and (c.rotation not in ('grace', 'family')"
-    " or s.asked_at > s.suspect_at and s.last_error_code = 'invalid_grant')"
+    ' or s.asked_at > s.suspect_at and {of("s", TOKEN_WAS_REFUSED)})'
 )
 
 REVOCATION_AT_START = """    where g.status = cast(:status as text) and (
@@ -176,7 +176,7 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(
                 "tasks/settling/settle.py",
                 "holders = [arrived for arrived in group if arrived.may_hold_tokens and not arrived.journaled]",
-                "read = read_all(group, {})\n"
+                "read = read_all(group, lambda _: {}, runtime.vault)\n"
                 "    holders = [each for each, end in zip(group, read, strict=True) if isinstance(end, Refreshed)]",
             ),
         ),
@@ -335,6 +335,70 @@ MUTANTS: tuple[Mutant, ...] = (
         "a message whose claim has lapsed begins an attempt: after an hour without workers all leave at once",
         (f"{INTEGRATION}/test_attempt.py", "-k", "lapsed"),
         (Edit("models/attempt.py", "    and g.due_at > clock.at\n", ""),),
+    ),
+    Mutant(
+        "rules_before_the_token_set",
+        "a rule of the provider's file is asked before anybody has looked for a token set",
+        (BARE, f"{POLICY}/test_answers_by_rule.py", "-k", "a_token_set"),
+        (Edit("tasks/policy/outcome.py", "        if isinstance(told, Refreshed):\n            return told\n", ""),),
+    ),
+    Mutant(
+        "word_believed_unproven",
+        "a word for dead makes a suspect, though nothing has succeeded under these credentials",
+        (BARE, f"{POLICY}/test_answers_by_rule.py", "-k", "never_succeeded"),
+        (
+            Edit(
+                "tasks/policy/outcome.py",
+                "Means.DEAD | Means.CONSENT as means if proven:",
+                "Means.DEAD | Means.CONSENT as means:",
+            ),
+        ),
+    ),
+    Mutant(
+        "race_is_a_refusal",
+        "what a rule calls a race is a refusal of the token all the same",
+        (f"{INTEGRATION}/test_answers_by_rule.py", "-k", "race"),
+        (
+            Edit(
+                "tasks/policy/outcome.py",
+                "            return Race(code, status, rule=told)\n",
+                "            return Refused(code, status, rule=told)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "former_after_any_refusal",
+        "at family a former token is presented by the code alone, whatever a rule says that it means",
+        (f"{INTEGRATION}/test_answers_by_rule.py", "-k", "former"),
+        (
+            Edit(
+                "models/predicates.py",
+                "            when g.last_error_rule is null then g.last_error_code = 'invalid_grant'\n",
+                "            when true then g.last_error_code = 'invalid_grant'\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "secrets_not_hidden",
+        "who reads an answer is not told what was sent",
+        (f"{INTEGRATION}/test_answers_by_rule.py", "-k", "repeats_the_token"),
+        (
+            Edit(
+                "tasks/settling/decide.py", "            hide=SecretsSent(arrived, vault),\n", "            hide=(),\n"
+            ),
+        ),
+    ),
+    Mutant(
+        "throttled_grant_shuts_the_valve",
+        "a limit of one grant stops all of its client",
+        (f"{INTEGRATION}/test_answers_by_rule.py", "-k", "waits_alone"),
+        (
+            Edit(
+                "tasks/policy/outcome.py",
+                "                return GrantThrottled(code, status, wait, rule=told)\n",
+                "                return NotNow(code, status, wait, rule=told)\n",
+            ),
+        ),
     ),
     Mutant(
         "every_refusal_is_ours",

@@ -19,7 +19,7 @@ from tests.simulation.episode import Episode
 from tests.simulation.faults import SECRET
 from tests.simulation.keys import OpenVault
 from tests.simulation.tables import Row
-from tests.simulation.weather import HOURLY, UNDERSTOOD, Weather
+from tests.simulation.weather import HOURLY, Weather
 
 WHO = "operator"
 STEPS = ("first byte", "answered", "journal written", "database begin", "database commit", "database committed")
@@ -216,7 +216,7 @@ def _withdraw(episode: Episode, row: Row) -> None:
     consent = episode.judge.consents[row["id"]]
     episode.provider.ledger.ask_end(consent, episode.world.seconds, "user")
     episode.provider.ledger.end_grant(consent, episode.world.seconds, "revoked by its user")
-    if episode.weather.says_dead != UNDERSTOOD:
+    if episode.weather.word is not None:
         come_back(episode, row["ref"])
 
 

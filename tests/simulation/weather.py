@@ -59,6 +59,7 @@ class Weather:
     delay: float = 0.0
     hourly: dict[str, float] = field(default_factory=dict)
     says_dead: str = UNDERSTOOD
+    explained: bool = False  # a rule of the provider's file says what that means
     life: float = 7200.0  # s, of an access token
     grants: int = 60
 
@@ -67,7 +68,7 @@ class Weather:
         """The code under which we know the provider's own word for a dead refresh token; None: it says it as all do."""
         status, _, code = self.says_dead.partition(" ")
         own = f"http_{status}" if code == PAGE else code
-        return None if self.says_dead == UNDERSTOOD else own
+        return None if self.says_dead == UNDERSTOOD or self.explained else own
 
     def milder(self, share: float) -> "Weather":
         """Fewer lost answers: where each costs a grant, a storm would only leave dead ones."""

@@ -2,6 +2,8 @@
 
 import re
 
+from models.states.grant import ConsentReason
+
 _SET = "evergrant clients set {client}"
 _REDIRECT = re.compile(r"http_3\d\d")
 _ADVICE = {
@@ -23,6 +25,38 @@ _ADVICE = {
     "invalid_grant_unproven": "nothing has succeeded under these credentials yet, so this may be a wrong id or secret"
     " as well as a dead refresh token: check them first, then connect one grant anew",
 }
+
+
+# What must be done first, and who must do it, where the provider said why.
+_FIRST = {
+    ConsentReason.ADMIN_POLICY: "an administrator there must allow it first; then ",
+    ConsentReason.USER_GONE: "its user is gone there: choose another; then ",
+    ConsentReason.SCOPE_CHANGED: "see that the client asks for scopes that it may have there; then ",
+}
+
+
+def consent_advice(reason: str | None, *, grant: str) -> str:
+    """Say what to do about a grant that needs consent, by its reason."""
+    first = next((told for each, told in _FIRST.items() if each == reason), "")
+    return f"{first}ask the user to connect again: evergrant grants connect {grant}"
+
+
+def refused_alone_advice(code: str | None, rule: str | None, *, client: str, grant: str) -> str:
+    """Say what to do about a grant that alone is refused, by the rule of the provider's file that reads the refusal."""
+    match (rule or "").partition(": ")[2]:
+        case "ours":
+            told = advice(code, client=client) or "look at the client's registration there"
+            return f"by the provider's file the fault is ours, not the grant's: {told}"
+        case "scope":
+            return (
+                "the provider refuses its scope, not its token: see which scopes the client may have there,"
+                f" then ask the user to connect again: evergrant grants connect {grant}"
+            )
+        case _:
+            return (
+                "the provider refuses this grant alone, in a word of its own;"
+                f" if its user withdrew: evergrant grants connect {grant}"
+            )
 
 
 def advice(code: str | None, *, client: str) -> str | None:

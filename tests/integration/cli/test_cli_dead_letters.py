@@ -26,7 +26,7 @@ def letters(temple: Evergrant, sql: Any) -> Evergrant:
 
 def test_letters_are_listed_and_shown_with_what_to_do(letters: Evergrant) -> None:
     listed = letters("dead-letters", "list", "--json").lines
-    promised = "id kind ref client cause detail attempts first_failed_at dead_at resolved_at resolution"
+    promised = "id kind ref client cause detail attempts first_failed_at dead_at resolved_at resolution rule"
     assert list(listed[0]) == promised.split()
     assert [each["ref"] for each in listed] == ["lost", "slow"]
     assert [each["ref"] for each in letters("dead-letters", "list", "--cause", "gave_up", "--json").lines] == ["slow"]
@@ -167,3 +167,22 @@ def test_a_fleet_that_lives_is_well(temple: Evergrant, sql: Any) -> None:
     assert temple("status", "--json").json["attention"] == []
     sql("update evergrant.processes set seen_at = clock_timestamp() - interval '1 minute'")
     assert temple("worker", "--check", "--json").error == "not_healthy"
+
+
+@pytest.mark.parametrize(("cause", "who"), [("revoked", "ask the user"), ("user_gone", "its user is gone")])
+def test_a_letter_tells_the_rule_that_spoke_and_what_to_do_about_its_reason(
+    letters: Evergrant, sql: Any, cause: str, who: str
+) -> None:
+    sql(
+        "update evergrant.dead_letters set cause = :cause, rule = :rule where id = 1",
+        cause=cause,
+        rule=f"3: dead, {cause}",
+    )
+    assert letters("dead-letters", "list", "--json").lines[0]["rule"] == f"3: dead, {cause}"
+    shown = letters("dead-letters", "show", "1", "--json").json
+    assert (shown["rule"], shown["cause"]) == (f"3: dead, {cause}", cause)
+    assert shown["next"].startswith(who)
+    (written,) = [
+        each for each in letters("grants", "history", "lost", "--json").lines if each["what"] == "dead_letter.written"
+    ]
+    assert written["data"]["rule"] == f"3: dead, {cause}"

@@ -98,7 +98,7 @@ def test_a_grant_is_shown_as_the_interface_promises(fleet: Evergrant) -> None:
     found = fleet("grants", "show", "d", "--json").json
     assert list(found)[:14] == promised.split()
     assert (found["status"], found["failures"], found["labels"]) == ("active", 2, {"org": ["d"]})
-    assert found["last_error"].keys() == {"code", "http_status", "at"}
+    assert found["last_error"].keys() == {"code", "http_status", "at", "rule"}
     lost = fleet("grants", "show", "c", "--json").json
     assert (lost["reason"], lost["due_at"]) == ("response_lost", None)
     assert lost["next"].endswith("evergrant grants connect c --client temple")
@@ -284,3 +284,33 @@ def test_a_row_whose_key_is_not_here_is_told(fleet: Evergrant) -> None:
     assert fleet("grants", "token", "e", "--json").error == "keys"
     settings.adopt(settings.current().model_copy(update={"access_token_keys": SecretStr("nonsense")}))
     assert fleet("grants", "token", "e", "--json").error == "keys"
+
+
+def test_what_a_rule_of_the_providers_file_said_is_shown_and_decides_what_to_do(fleet: Evergrant, sql: Any) -> None:
+    refused = (
+        "update evergrant.grants set refusals = 3, refused_code = 'oops', refused_since = now(), last_error_at = now(),"
+        " refreshed_at = now() - interval '1 h', last_error_code = 'oops', last_error_rule = '{}' where ref = 'd'"
+    )
+    for rule, told in {
+        "4: ours": "the fault is ours",
+        "2: scope": "refuses its scope",
+        "": "refuses this grant",
+    }.items():
+        sql(refused.format(rule))
+        found = fleet("grants", "show", "d", "--json").json
+        assert found["last_error"]["rule"] == rule
+        assert told in found["next"]
+    sql(refused.format("2: scope"))
+    assert "rule=2: scope" in fleet("grants", "show", "d").out
+
+
+@pytest.mark.parametrize(
+    ("reason", "first"),
+    [("revoked", "ask the user"), ("admin_policy", "an administrator"), ("scope_changed", "see that the client asks")],
+)
+def test_a_verdicts_reason_says_who_must_do_what_first(fleet: Evergrant, sql: Any, reason: str, first: str) -> None:
+    sql("update evergrant.grants set reason = :reason where ref = 'c'", reason=reason)
+    found = fleet("grants", "show", "c", "--json").json
+    assert found["reason"] == reason
+    assert found["next"].startswith(first)
+    assert found["next"].endswith("evergrant grants connect c --client temple")

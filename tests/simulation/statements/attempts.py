@@ -1,5 +1,6 @@
 """The twin of models/attempt.py."""
 
+import re
 from datetime import datetime
 from uuid import UUID
 
@@ -103,12 +104,19 @@ def untried(tables: Tables, grant: Row) -> list[Row]:
     return [row for row in rows if row["tried_at"] is None and row["known_dead_at"] is None]
 
 
+def _its_token_was_refused(grant: Row) -> bool:
+    code, rule = grant["last_error_code"], grant["last_error_rule"]
+    if rule is None:
+        return bool(code == "invalid_grant")
+    return re.match(r"[0-9]+: (dead|consent)", rule) is not None and not (code or "").endswith("_unproven")
+
+
 def _next_former(tables: Tables, grant: Row) -> Row | None:
     suspect_at, asked_at = grant["suspect_at"], grant["asked_at"]
     if suspect_at is None:
         return None
     if tables.clients[grant["client_id"]]["rotation"] in ("grace", "family"):
-        twice = asked_at is not None and asked_at > suspect_at and grant["last_error_code"] == "invalid_grant"
+        twice = asked_at is not None and asked_at > suspect_at and _its_token_was_refused(grant)
         if not twice:
             return None
     return max(untried(tables, grant), key=lambda row: row["id"], default=None)

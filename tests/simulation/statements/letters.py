@@ -19,7 +19,7 @@ def write(tables: Tables, p: Parameters) -> list[Row]:
     if any(_is_open(row, p["grant_id"], p["kind"]) and row["cause"] == p["cause"] for row in tables.letters.values()):
         return []
     row = {
-        **{name: p[name] for name in ("kind", "grant_id", "revocation_id", "cause", "detail", "attempts")},
+        **{name: p[name] for name in ("kind", "grant_id", "revocation_id", "cause", "detail", "attempts", "rule")},
         **{name: grant[name] for name in ("client_id", "ref", "generation")},
         "id": number,
         "first_failed_at": p["first_failed_at"] or at,

@@ -14,7 +14,8 @@ from tests.simulation.tables import Row, Tables
 
 AS_HELD = (
     "client_id", "ref", "status", "generation", "claim_no", "refresh_fingerprint", "scope", "life",
-    "access_expires_at", "doubt_since", "suspect_at", "failures", "failing_since", "failing_for",
+    "access_expires_at", "doubt_since", "suspect_at", "failures", "attempts", "failing_since",
+    "failing_for",
 )  # fmt: skip
 NO_FACTS: dict[str, Any] = {
     "claimed_at": None,
@@ -33,6 +34,7 @@ NO_FACTS: dict[str, Any] = {
     "last_error_code": None,
     "last_error_http_status": None,
     "last_error_at": None,
+    "last_error_rule": None,
     "rejected_at": None,
 }
 
@@ -255,7 +257,7 @@ def reopen(tables: Tables, p: Parameters) -> list[Row]:
 
 ENDED = (
     "grant_id", "claim_no", "generation", "unknown", "failed", "suspect", "refused", "due_at", "code", "http_status",
-    "reason",
+    "reason", "rule",
 )  # fmt: skip
 
 
@@ -284,6 +286,7 @@ def _end(tables: Tables, grant: Row, attempt: Row, at: datetime) -> Row:
         "last_error_code": attempt["code"],
         "last_error_http_status": attempt["http_status"],
         "last_error_at": at,
+        "last_error_rule": attempt["rule"],
     }
     if attempt["refused"] and grant["generation"] == attempt["generation"]:
         alike = _still_refused(grant) and grant["refused_code"] == attempt["code"]

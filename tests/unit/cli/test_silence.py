@@ -21,6 +21,8 @@ SILENT = (
     "tasks.oauth.transport",
     "tasks.policy.plan",
     "tasks.policy.rotation",
+    "tasks.policy.understood",
+    "tasks.runtime.clock",
     "tasks.runtime.registration",
 )
 

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.oauth import messages
+from tasks.oauth.error_answers import ErrorAnswer
 from tasks.oauth.errors import LabelNotChosen, MissingSetting, ProbeNotAllowed
-from tasks.oauth.messages import ErrorAnswer, Registration, Request, TokenSet, Unreadable, read_token_answer
+from tasks.oauth.messages import Registration, Request, TokenSet, Unreadable, read_token_answer
 from tasks.oauth.provider import Provider
 
 SECRET = "s3cr3t-of-the-client"
@@ -257,8 +258,9 @@ ERRORS = {
     "code alone": (b'{"error":"invalid_client"}', ErrorAnswer("invalid_client")),
     "form-encoded": (b"error=bad_verification_code&error_description=x", ErrorAnswer("bad_verification_code", "x")),
     "an object": (b'{"error":{"type":"OAuthException","code":190}}', ErrorAnswer("OAuthException")),
-    "an object's message": (b'{"error":{"message":"No.","code":190}}', ErrorAnswer("unrecognised", "No.")),
-    "a number": (b'{"error":400}', ErrorAnswer("unrecognised")),
+    "an object's message": (b'{"error":{"message":"No.","code":190}}', ErrorAnswer("190", "No.")),
+    "a number": (b'{"error":400}', ErrorAnswer("400")),
+    "a number as long as a token": (b'{"error":4001234}', ErrorAnswer("unrecognised")),
     "true": (b'{"error":true}', ErrorAnswer("unrecognised")),
     "description of a wrong type": (b'{"error":"x","error_description":[1]}', ErrorAnswer("x")),
     "an unusable token beside it": (b'{"error":"x","access_token":7}', ErrorAnswer("x")),

@@ -60,7 +60,7 @@ def test_an_unknown_name_is_told_with_the_known_ones(tmp_path: Path, name: str) 
 BAD_FILES = {
     "no toml": ("= 1", "Invalid statement"),
     "not utf-8": (b"title = '\xff'", "utf-8"),
-    "an unknown field": ('tokenurl = "https://a.example"', "tokenurl: Extra inputs"),
+    "an unknown field": ('tokenurl = "https://a.example"', "tokenurl: there is no such field: write token_url"),
     "its own name": ('name = "x"', "name: the file's own name"),
     "plain http": ('token_url = "http://a.example/token"', "token_url: plain http:// is allowed on loopback only"),
     "http to a lookalike": ('token_url = "http://127.0.0.1.a.example/"', "loopback only"),

@@ -99,6 +99,7 @@ ROW = LockedGrant(
     journals_undrained=False,
     suspect_at=None,
     failures=0,
+    attempts=0,
     failing_since=None,
     failing_for=timedelta(0),
     untried_former_tokens=0,
@@ -130,7 +131,7 @@ def decided(
     **habits: Any,
 ) -> Decisions:
     one = arrived(answer, job=job, **habits)
-    end = read(one, proven=True)
+    end = read(one, proven=True, vault=VAULT)
     refused = read_refusals([one], [end], {GRANT: row})
     decider = Decider(VAULT, SETTINGS, {GRANT: row}, {} if around is None else {GRANT: around}, refused)
     decider.decide(one, end)
@@ -152,13 +153,17 @@ def another(answer: Answer, *, known: Known = KNOWN) -> Arrived:
 UNPROVEN = replace(KNOWN, proven=False)
 
 
+def told_all(group: list[Arrived], known: dict[int, Known]) -> list[Outcome]:
+    return read_all(group, lambda ids: {each: known[each] for each in ids}, VAULT)
+
+
 def test_invalid_grant_blames_no_grant_while_the_credentials_are_unproven() -> None:
-    assert read_all([another(INVALID_GRANT)], {1: UNPROVEN}) == [NotUnderstood("invalid_grant_unproven", 400)]
-    assert read_all([another(INVALID_GRANT)], {1: KNOWN}) == [Refused()]
+    assert told_all([another(INVALID_GRANT)], {1: UNPROVEN}) == [NotUnderstood("invalid_grant_unproven", 400)]
+    assert told_all([another(INVALID_GRANT)], {1: KNOWN}) == [Refused()]
 
 
 def test_a_success_in_the_same_group_proves_the_credentials_for_the_others() -> None:
-    refused, refreshed = read_all([another(INVALID_GRANT), another(TOKENS)], {1: UNPROVEN})
+    refused, refreshed = told_all([another(INVALID_GRANT), another(TOKENS)], {1: UNPROVEN})
 
     assert refused == Refused()
     assert isinstance(refreshed, Refreshed)
@@ -168,14 +173,14 @@ def test_a_success_of_another_client_proves_nothing() -> None:
     other = replace(UNPROVEN, id=2)
     success = arrived(TOKENS, job=STARTED._replace(grant_id=uuid4(), client_id=2), known=other)
 
-    refused, _ = read_all([another(INVALID_GRANT), success], {1: UNPROVEN, 2: other})
+    refused, _ = told_all([another(INVALID_GRANT), success], {1: UNPROVEN, 2: other})
 
     assert refused == NotUnderstood("invalid_grant_unproven", 400)
 
 
 def test_a_success_under_other_credentials_of_the_client_proves_nothing() -> None:
     """The secret was replaced while both requests were under way."""
-    refused, _ = read_all(
+    refused, _ = told_all(
         [another(INVALID_GRANT, known=UNPROVEN), another(TOKENS, known=replace(UNPROVEN, credentials_no=2))],
         {1: UNPROVEN},
     )
@@ -187,7 +192,7 @@ def test_an_answer_to_credentials_that_were_replaced_meanwhile_blames_no_grant()
     """Sent under the wrong secret no. 2; the right one, no. 3, has proved itself before the answer was settled."""
     old = another(INVALID_GRANT, known=replace(KNOWN, credentials_no=2, proven=False))
 
-    assert read_all([old], {1: KNOWN}) == [NotUnderstood("invalid_grant_unproven", 400)]
+    assert told_all([old], {1: KNOWN}) == [NotUnderstood("invalid_grant_unproven", 400)]
 
 
 class Broken(dict[str, str]):
@@ -196,11 +201,11 @@ class Broken(dict[str, str]):
 
 
 def test_an_answer_that_breaks_the_reader_is_unknown() -> None:
-    assert read(arrived(Response(429, Broken())), proven=True) == Unknown("unread_RuntimeError", None)
+    assert read(arrived(Response(429, Broken())), proven=True, vault=VAULT) == Unknown("unread_RuntimeError", None)
 
 
 def test_the_providers_own_name_of_retry_after_is_honoured() -> None:
-    end = read(arrived(Response(429, {"x-wait": "9"}), retry_after_header="X-Wait"), proven=True)
+    end = read(arrived(Response(429, {"x-wait": "9"}), retry_after_header="X-Wait"), proven=True, vault=VAULT)
 
     assert isinstance(end, NotNow)
     assert end.retry_after == 9 * SECOND
@@ -384,7 +389,7 @@ def test_a_day_of_being_refused_alone_is_a_letter_with_the_providers_word_and_no
 def test_a_success_beside_it_in_the_group_is_a_witness() -> None:
     row, another = ROW._replace(refusals=2, refused_since=NOW - MINUTE, client_refused_since=NOW - MINUTE), uuid4()
     group = [arrived(WITHDRAWN), arrived(TOKENS, job=STARTED._replace(grant_id=another))]
-    [known] = read_refusals(group, [read(one, proven=True) for one in group], {GRANT: row}).values()
+    [known] = read_refusals(group, [read(one, proven=True, vault=VAULT) for one in group], {GRANT: row}).values()
 
     assert (known.witnessed, known.all_refused) == (True, False)
 
@@ -585,6 +590,6 @@ def test_what_is_decided_shows_no_token() -> None:
 def test_an_answer_for_a_row_that_is_gone_changes_nothing() -> None:
     one = arrived(TOKENS)
     decider = Decider(VAULT, SETTINGS, {}, {}, {})
-    decider.decide(one, read(one, proven=True))
+    decider.decide(one, read(one, proven=True, vault=VAULT))
 
     assert decider.made == Decisions()

@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tasks.oauth.messages import TokenSet
+from tasks.oauth.provider import Provider
 from tasks.oauth.transport import Answer, HeldBack, NotSent, Response, Silence
 from tasks.policy.outcome import (
     RETRY_AFTER_CAP,
@@ -26,6 +27,7 @@ from tasks.policy.outcome import (
     revocation_outcome,
 )
 
+PROVIDER = Provider(name="plain")
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 OUTCOMES = (Refreshed, HeldBack, NotSent, NotNow, Refused, NotUnderstood, Unknown)
 INVALID_GRANT = b'{"error":"invalid_grant","error_description":"The provided authorization grant is invalid"}'
@@ -33,7 +35,7 @@ TOKEN_SET = {"access_token": "at", "token_type": "Bearer", "expires_in": 7200, "
 
 
 def told(answer: Answer, *, proven: bool = True) -> Outcome:
-    return outcome(answer, proven=proven, wall_clock=NOW)
+    return outcome(answer, provider=PROVIDER, proven=proven, wall_clock=NOW, hide=())
 
 
 def error(status: int, code: str) -> Response:
@@ -260,7 +262,13 @@ def test_retry_after_is_read_in_seconds_or_as_a_date_up_to_five_minutes(
 def test_the_header_is_named_as_the_provider_file_names_it() -> None:
     answer = Response(429, {"x-ratelimit-reset-after": "9", "retry-after": "60"})
 
-    end = outcome(answer, proven=True, wall_clock=NOW, retry_after_header="X-RateLimit-Reset-After")
+    end = outcome(
+        answer,
+        provider=PROVIDER.model_copy(update={"retry_after_header": "X-RateLimit-Reset-After"}),
+        proven=True,
+        wall_clock=NOW,
+        hide=(),
+    )
 
     assert isinstance(end, NotNow)
     assert end.retry_after == timedelta(seconds=9)
@@ -353,11 +361,11 @@ def test_whatever_is_answered_is_an_outcome_and_a_verdict_needs_a_plain_400_inva
 
 @given(answer=answers)
 def test_whatever_is_answered_to_a_revocation_a_probe_or_a_look_is_a_value(answer: Answer) -> None:
-    end = revocation_outcome(answer, wall_clock=NOW)
+    end = revocation_outcome(answer, provider=PROVIDER, wall_clock=NOW, hide=())
 
     assert isinstance(end, (Accepted, HeldBack, NotSent, NotNow, NotUnderstood, Unknown))
     assert isinstance(probed(answer, told(answer)), Finding)
-    assert isinstance(presented(answer), Life)
+    assert isinstance(presented(answer, PROVIDER), Life)
 
 
 # ── revocation, probe, look ─────────────────────────────────────────────────────────────────────────────────────
@@ -378,7 +386,7 @@ REVOCATIONS: dict[str, tuple[Answer, type]] = {
 
 @pytest.mark.parametrize(("answer", "kind"), REVOCATIONS.values(), ids=REVOCATIONS)
 def test_the_answer_to_a_revocation_is_read_for_what_it_is(answer: Answer, kind: type) -> None:
-    assert type(revocation_outcome(answer, wall_clock=NOW)) is kind
+    assert type(revocation_outcome(answer, provider=PROVIDER, wall_clock=NOW, hide=())) is kind
 
 
 FORM_GRANT, FORM_SCOPE = b"error=invalid_grant&error_description=expired", b"error=invalid_scope"
@@ -457,4 +465,4 @@ def test_what_was_not_found_out_is_told_of_no_token(finding: Finding) -> None:
     ],
 )
 def test_only_a_401_shows_that_an_access_token_is_dead(answer: Answer, life: Life) -> None:
-    assert presented(answer) is life
+    assert presented(answer, PROVIDER) is life

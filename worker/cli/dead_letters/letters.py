@@ -39,6 +39,7 @@ def record(row: "RowMapping") -> dict[str, Any]:
         "dead_at",
         "resolved_at",
         "resolution",
+        "rule",
     )
     return {name: row[name] for name in names}
 

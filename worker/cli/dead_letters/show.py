@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from models.states.grant import ConsentReason
 from worker.cli import output, session
+from worker.cli.advice import consent_advice
 from worker.cli.arguments import named
 from worker.cli.commands import Command
 from worker.cli.dead_letters.letters import record, unknown
@@ -46,6 +48,9 @@ def show(id: int, *, as_json: bool) -> None:  # noqa: A002  # the name that user
 def _next(row: "RowMapping") -> str | None:
     if row["resolved_at"] is not None:
         return None
-    return NEXT.get(row["cause"], "evergrant dead-letters redrive {id}").format(
-        id=row["id"], grant=named(row["ref"], row["client"])
-    )
+    grant = named(row["ref"], row["client"])
+    if row["cause"] in NEXT:
+        return NEXT[row["cause"]].format(id=row["id"], grant=grant)
+    if row["cause"] in ConsentReason.meanings():
+        return consent_advice(row["cause"], grant=grant)
+    return f"evergrant dead-letters redrive {row['id']}"

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any, assert_never
 
 from models.states.grant import GrantStatus, PauseReason
-from worker.cli.advice import advice
+from worker.cli.advice import advice, consent_advice, refused_alone_advice
 from worker.cli.arguments import named
 
 if TYPE_CHECKING:
@@ -34,11 +34,13 @@ def last_error(row: "RowMapping") -> dict[str, Any] | None:
     """What went wrong last, or None."""
     if row["last_error_at"] is None:
         return None
-    return {
+    told = {
         "code": row["last_error_code"],
         "http_status": row["last_error_http_status"],
         "at": row["last_error_at"],
     }
+    # A revocation's says no more: its answers are told by their code alone.
+    return told | {"rule": row["last_error_rule"]} if "last_error_rule" in row else told
 
 
 def next_step(row: "RowMapping") -> str | None:
@@ -46,15 +48,14 @@ def next_step(row: "RowMapping") -> str | None:
     grant = named(row["ref"], row["client"])
     match GrantStatus(row["status"]):
         case GrantStatus.NEEDS_CONSENT:
-            return f"ask the user to connect again: evergrant grants connect {grant}"
+            return consent_advice(row["reason"], grant=grant)
         case GrantStatus.PAUSED if row["reason"] == PauseReason.HANDED_OVER:
             return f"another home keeps it; to take it back: evergrant grants resume {grant}"
         case GrantStatus.PAUSED:
             return f"evergrant grants resume {grant}"
         case GrantStatus.ACTIVE if row["refused_alone"]:
-            return (
-                "the provider refuses this grant alone, in a word of its own;"
-                f" if its user withdrew: evergrant grants connect {grant}"
+            return refused_alone_advice(
+                row["last_error_code"], row["last_error_rule"], client=row["client"], grant=grant
             )
         case GrantStatus.ACTIVE:
             return advice(row["last_error_code"], client=row["client"]) if row["failures"] else None

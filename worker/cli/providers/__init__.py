@@ -5,6 +5,6 @@ import click
 from worker.cli.commands import Group
 
 
-@click.group(cls=Group, names=["list", "show"])
+@click.group(cls=Group, names=["check", "list", "show"])
 def providers() -> None:
     """The authorization servers that are known."""

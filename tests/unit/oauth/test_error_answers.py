@@ -1,0 +1,110 @@
+"""A provider's own word for what went wrong, in whatever shape it writes it; and never a secret."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.oauth.error_answers import ErrorAnswer, error_answer, tells_error
+from tasks.oauth.messages import Unreadable, read_refusal, read_token_answer
+
+SHAPES: dict[str, tuple[dict[str, Any], str]] = {
+    "Fitbit's": ({"errors": [{"errorType": "invalid_grant", "message": "No."}], "success": False}, "invalid_grant"),
+    "Strava's": (
+        {"message": "Bad", "errors": [{"resource": "RefreshToken", "field": "refresh_token", "code": "invalid"}]},
+        "RefreshToken.refresh_token.invalid",
+    ),
+    "HubSpot's": ({"status": "BAD_REFRESH_TOKEN", "message": "unknown refresh token"}, "BAD_REFRESH_TOKEN"),
+    "HubSpot's newer": ({"status": "BAD_REFRESH_TOKEN", "error": "invalid_request"}, "invalid_request"),
+    "a type beside a status": ({"status": "error", "errorType": "RATE_LIMIT"}, "RATE_LIMIT"),
+    "Notion's": ({"object": "error", "status": 400, "code": "invalid_grant"}, "invalid_grant"),
+    "Slack's": ({"ok": False, "error": "invalid_refresh_token"}, "invalid_refresh_token"),
+    "Zoom's": ({"reason": "Invalid Token!", "error": "invalid_grant"}, "invalid_grant"),
+    "Zoho's": ({"error": "invalid_code"}, "invalid_code"),
+    "a code beside a status": ({"code": "INVALID_OAUTH", "status": "error"}, "INVALID_OAUTH"),
+    "Meta's": ({"error": {"code": 190, "error_subcode": 463, "message": "Expired"}}, "190.463"),
+    "Meta's with a type": ({"error": {"type": "OAuthException", "code": 190}}, "OAuthException"),
+    "a number": ({"code": 20026, "msg": "refresh token revoked"}, "20026"),
+    "Microsoft's": ({"error": "AADSTS700082"}, "AADSTS700082"),
+    "capitals with a digit": ({"code": "OAUTH2_TOKEN_EXPIRED"}, "OAUTH2_TOKEN_EXPIRED"),
+    "a status alone": ({"status": "error"}, "error"),
+}
+
+
+@pytest.mark.parametrize(("body", "code"), SHAPES.values(), ids=SHAPES)
+def test_every_shape_has_a_word(body: dict[str, Any], code: str) -> None:
+    assert error_answer(body, ()).code == code
+
+
+IN_SUCCESS = ["Fitbit's", "Strava's", "a type beside a status", "Notion's", "Slack's", "Zoho's"]
+IN_SUCCESS += ["a code beside a status", "Meta's", "a status alone"]
+
+
+@pytest.mark.parametrize("name", IN_SUCCESS)
+def test_what_says_by_itself_that_it_went_wrong_is_an_error_in_a_success_too(name: str) -> None:
+    body, code = SHAPES[name]
+    told = read_token_answer(json.dumps(body).encode())
+    assert isinstance(told, ErrorAnswer)
+    assert told.code == code
+
+
+@pytest.mark.parametrize("body", [{"status": "ok"}, {"ok": True}, {"code": 0}, {"errors": []}, {"success": True}, {}])
+def test_what_does_not_say_so_is_no_error_in_a_success(body: dict[str, Any]) -> None:
+    assert not tells_error(body)
+    assert read_token_answer(json.dumps(body).encode()) == Unreadable("no_token")
+
+
+def test_only_the_member_error_is_the_standards_own_word() -> None:
+    assert read_refusal(b'{"error":"invalid_grant"}', hide=()) == ErrorAnswer("invalid_grant")
+    assert read_refusal(b'{"code":"invalid_grant"}', hide=()) == ErrorAnswer("invalid_grant", standard=False)
+
+
+TOKEN = "onlyletters"
+ECHOES: list[Any] = [
+    {"error": TOKEN},
+    {"error": {"type": TOKEN, "code": TOKEN}},
+    {"error": f"invalid_token_{TOKEN}"},
+    {"errors": [{"errorType": TOKEN, "message": f"Refresh token invalid: {TOKEN}"}]},
+    {"errors": [{"resource": "RefreshToken", "field": TOKEN, "code": "invalid"}]},
+    {"status": TOKEN.upper(), "message": TOKEN},
+    {"errors": [TOKEN]},
+    {"code": TOKEN[:9]},
+    {"code": "x", "message": TOKEN},
+]
+
+
+@pytest.mark.parametrize("body", ECHOES, ids=str)
+def test_no_text_repeats_a_secret_of_the_request(body: Any) -> None:
+    told = read_refusal(json.dumps(body).encode(), hide=[TOKEN, TOKEN.upper()])
+    assert told is not None
+    assert TOKEN[:9] not in f"{told.code} {told.description}".lower()
+
+
+@pytest.mark.parametrize(
+    "text", ["Zk3xF9Qm2LbT7vW1sYc8", "1234567", "a1b2c3", "x" * 51, "ya29.a0AfH6", "two words", ""]
+)
+def test_a_word_that_may_be_a_token_that_we_never_sent_is_not_repeated_either(text: str) -> None:
+    assert error_answer({"error": text or None, "code": text}, ()).code == "unrecognised"
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(
+    body=st.dictionaries(
+        st.sampled_from(["error", "errors", "code", "status", "type", "ok", "object", "message", "resource", "field"]),
+        json_values | st.just(TOKEN) | st.just([{"code": TOKEN}]),
+    )
+)
+def test_any_members_have_a_short_clean_word_and_none_is_the_secret(body: dict[str, Any]) -> None:
+    told = error_answer(body, [TOKEN])
+    assert 0 < len(told.code) <= 50
+    assert told.code.isascii()
+    assert told.code.isprintable()
+    assert TOKEN not in told.code + told.description
