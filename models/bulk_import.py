@@ -29,6 +29,8 @@ class Incoming(NamedTuple):
     life: timedelta
     due_at: datetime | None  # null: now
     ever_in_doubt: bool
+    refresh_expires_at: datetime | None = None
+    consent_expires_at: datetime | None = None
 
     def __repr__(self) -> str:
         return f"Incoming({self.ref!r}, id={self.id})"
@@ -47,6 +49,8 @@ KINDS = {
     "life": "interval",
     "due_at": "timestamptz",
     "ever_in_doubt": "boolean",
+    "refresh_expires_at": "timestamptz",
+    "consent_expires_at": "timestamptz",
 }
 
 TABLE = text(
@@ -59,9 +63,11 @@ COPY = f"copy pg_temp.incoming ({', '.join(Incoming._fields)}) from stdin"
 MAKE = text("""
 with made as (
     insert into evergrant.grants (id, client_id, ref, status, generation, labels, scope, sealed_refresh_token,
-        sealed_access_token, refresh_fingerprint, access_expires_at, life, due_at, ever_in_doubt)
+        sealed_access_token, refresh_fingerprint, access_expires_at, life, due_at, ever_in_doubt,
+        refresh_expires_at, consent_expires_at)
     select id, :client_id, ref, status, 1, labels, scope, sealed_refresh_token, sealed_access_token,
-        refresh_fingerprint, access_expires_at, life, coalesce(due_at, clock_timestamp()), ever_in_doubt
+        refresh_fingerprint, access_expires_at, life, coalesce(due_at, clock_timestamp()), ever_in_doubt,
+        refresh_expires_at, consent_expires_at
     from pg_temp.incoming
     order by ref collate "C"
     on conflict do nothing
@@ -93,6 +99,8 @@ with changed as (
         generation = g.generation + 1, status = new.status, reason = null,
         sealed_refresh_token = new.sealed_refresh_token, sealed_access_token = new.sealed_access_token,
         refresh_fingerprint = new.refresh_fingerprint, access_expires_at = new.access_expires_at, life = new.life,
+        refresh_expires_at = new.refresh_expires_at,
+        consent_expires_at = coalesce(new.consent_expires_at, g.consent_expires_at),
         older_access_ends_at = greatest(g.older_access_ends_at, g.access_expires_at),
         scope = coalesce(new.scope, g.scope), labels = case new.labels when '{{}}' then g.labels else new.labels end,
         due_at = coalesce(new.due_at, clock_timestamp()), claim_no = g.claim_no + 1, claimed_at = null,

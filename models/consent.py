@@ -38,6 +38,8 @@ class NewGrant:
     refreshed_at: datetime | None
     credentials_no: int | None
     created_at: datetime | None = None  # null: now
+    refresh_expires_at: datetime | None = None
+    consent_expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +70,22 @@ class LiveRow:
 INSERT = text("""
 insert into evergrant.grants (id, client_id, ref, status, generation, labels, keep, scope, sealed_refresh_token,
     sealed_access_token, refresh_fingerprint, access_expires_at, life, due_at, refreshed_at, asked_at,
-    refreshed_credentials_no, created_at)
+    refreshed_credentials_no, created_at, refresh_expires_at, consent_expires_at)
 select id, :client_id, ref, status, generation, cast(labels as jsonb), keep, scope, sealed_refresh_token,
     sealed_access_token, refresh_fingerprint, access_expires_at, life, coalesce(due_at, clock_timestamp()),
-    refreshed_at, refreshed_at, credentials_no, coalesce(created_at, clock_timestamp())
+    refreshed_at, refreshed_at, credentials_no, coalesce(created_at, clock_timestamp()),
+    refresh_expires_at, consent_expires_at
 from unnest(
     cast(:id as uuid[]), cast(:ref as text[]), cast(:status as text[]), cast(:generation as bigint[]),
     cast(:labels as text[]), cast(:keep as text[]), cast(:scope as text[]),
     cast(:sealed_refresh_token as bytea[]), cast(:sealed_access_token as bytea[]),
     cast(:refresh_fingerprint as bytea[]), cast(:access_expires_at as timestamptz[]),
-    cast(:life as interval[]), cast(:due_at as timestamptz[]), cast(:refreshed_at as timestamptz[]),
+    cast(:life as interval[]), cast(:due_at as timestamptz[]), cast(:refresh_expires_at as timestamptz[]),
+    cast(:consent_expires_at as timestamptz[]), cast(:refreshed_at as timestamptz[]),
     cast(:credentials_no as integer[]), cast(:created_at as timestamptz[])
 ) as new (id, ref, status, generation, labels, keep, scope, sealed_refresh_token, sealed_access_token,
-    refresh_fingerprint, access_expires_at, life, due_at, refreshed_at, credentials_no, created_at)
+    refresh_fingerprint, access_expires_at, life, due_at, refresh_expires_at, consent_expires_at, refreshed_at,
+    credentials_no, created_at)
 on conflict do nothing
 returning id
 """)

@@ -92,7 +92,6 @@ class Grant(Base):
     consent_expires_at: Mapped[datetime | None] = mapped_column(
         doc="from then on only its user can renew it, however often it is refreshed; null: nobody says so"
     )
-    expiring_told_at: Mapped[datetime | None] = mapped_column(doc="when it was told last that one of these comes near")
     life: Mapped[timedelta | None] = mapped_column(doc="how long the access token held lives from its beginning")
     due_at: Mapped[datetime] = mapped_column(
         doc="the instant from which it may be claimed; under a lease, the lease's end"

@@ -43,9 +43,46 @@ TOKEN_WAS_REFUSED: Final = """case
             when g.last_error_rule is null then g.last_error_code = 'invalid_grant'
             else g.last_error_rule ~ '^[0-9]+: (dead|consent)' and right(g.last_error_code, 9) <> '_unproven'
         end"""  # noqa: S105  # a condition
+# An end comes near fourteen days ahead, or at half of it where the whole is shorter. Most are far away: that is asked
+# first, for the rest of the arithmetic costs more than all else of a pass.
+_IN_FOURTEEN_DAYS = "statement_timestamp() + interval '336 hours'"  # without a calendar, and so for next to nothing
+_CONSENT_LIFE = "(g.consent_expires_at - g.created_at)"
+_REFRESH_LIFE = "(g.refresh_expires_at - coalesce(g.refreshed_at, g.created_at))"
+CONSENT_ENDS_SOON: Final = f"""(
+        g.consent_expires_at <= {_IN_FOURTEEN_DAYS}
+        and g.consent_expires_at - least(interval '14 days', {_CONSENT_LIFE} / 2) <= statement_timestamp()
+    )"""
+_REFRESH_TOKEN_COMES_NEAR = f"""(
+        g.refresh_expires_at <= {_IN_FOURTEEN_DAYS}
+        and g.refresh_expires_at - least(interval '14 days', {_REFRESH_LIFE} / 2) <= statement_timestamp()
+        and g.refresh_expires_at is distinct from g.consent_expires_at  -- of that one it is told already
+    )"""
+# A renewal puts off the end of a refresh token: only where none comes by itself it is told. That is so where an
+# operator's pause stops it, and where it has failed for an hour, or for an eighth of a shorter life.
+IS_STUCK: Final = f"""(
+        g.status = 'paused'
+        or least(g.failing_since, g.suspect_at, g.doubt_since)
+            < statement_timestamp() - least(interval '1 hour', {_REFRESH_LIFE} / 8)
+    )"""
+IS_NOT_RENEWED: Final = f"""(
+        {IS_STUCK}
+        or exists (select from evergrant.valves v where v.client_id = g.client_id and v.paused_by_operator)
+    )"""
+REFRESH_TOKEN_ENDS_SOON: Final = f"({_REFRESH_TOKEN_COMES_NEAR} and {IS_NOT_RENEWED})"
+MAY_EXPIRE: Final = "g.status in ('active', 'paused')"  # whom it is worth while to tell about
 
 # Asked once a statement, not once a row. Of the parameters it needs `environment`.
 DATABASE_IS_FIT: Final = "(select evergrant.database_state(cast(:environment as text))) = 'fit'"
+
+
+def ends_soon_at(*, not_renewed: str) -> str:
+    """The nearer of a grant's ends that come near, where its refresh token is `not_renewed`; null: none does."""
+    return f"""case
+        when g.consent_expires_at <= {_IN_FOURTEEN_DAYS} or g.refresh_expires_at <= {_IN_FOURTEEN_DAYS} then least(
+            case when {CONSENT_ENDS_SOON} then g.consent_expires_at end,
+            case when {_REFRESH_TOKEN_COMES_NEAR} and {not_renewed} then g.refresh_expires_at end
+        )
+    end"""
 
 
 def of(alias: str, predicate: str, *, was: str = "g") -> str:

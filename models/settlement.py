@@ -30,6 +30,10 @@ class LockedGrant(NamedTuple):
     scope: str | None
     life: timedelta | None
     access_expires_at: datetime | None
+    refresh_expires_at: datetime | None
+    consent_expires_at: datetime | None
+    created_at: datetime
+    refreshed_at: datetime | None
     keep: str
     rotation: str
     grace: timedelta | None
@@ -68,6 +72,8 @@ class Stored(NamedTuple):
     sent: bytes  # fingerprint of the refresh token that was presented
     is_former: bool  # the token presented, or the new one, is among the former ones
     is_crowded: bool  # a predecessor more may be one too many
+    refresh_expires_at: datetime | None = None
+    consent_expires_at: datetime | None = None
 
 
 class Surplus(NamedTuple):
@@ -115,7 +121,8 @@ for no key update of g
 READ = text(f"""
 select g.id as grant_id, g.client_id, g.ref, g.status, g.generation, g.claim_no, g.refresh_fingerprint,
     former.fingerprints as former_fingerprints,
-    g.scope, g.life, g.access_expires_at, coalesce(g.keep, c.keep) as keep, c.rotation, c.grace, g.doubt_since,
+    g.scope, g.life, g.access_expires_at, g.refresh_expires_at, g.consent_expires_at, g.created_at, g.refreshed_at,
+    coalesce(g.keep, c.keep) as keep, c.rotation, c.grace, g.doubt_since,
     {A_JOURNAL_IS_UNDRAINED} as journals_undrained,
     g.suspect_at, g.failures, g.attempts, g.failing_since, g.failing_for,
     former.untried as untried_former_tokens,
@@ -201,9 +208,10 @@ with given as (
         cast(:grant_id as uuid[]), cast(:generation as bigint[]), cast(:sealed_refresh_token as bytea[]),
         cast(:sealed_access_token as bytea[]), cast(:refresh_fingerprint as bytea[]), cast(:scope as text[]),
         cast(:life as interval[]), cast(:started_at as timestamptz[]), cast(:due_at as timestamptz[]),
+        cast(:refresh_expires_at as timestamptz[]), cast(:consent_expires_at as timestamptz[]),
         cast(:credentials_no as integer[]), cast(:sent as bytea[])
     ) as answer (id, generation, sealed_refresh_token, sealed_access_token, refresh_fingerprint, scope, life,
-        started_at, due_at, credentials_no, sent)
+        started_at, due_at, refresh_expires_at, consent_expires_at, credentials_no, sent)
 ),
 answer as materialized (
     select given.*, g.ctid as place,
@@ -237,6 +245,7 @@ stored as (
         refresh_fingerprint = coalesce(answer.refresh_fingerprint, kept.refresh_fingerprint, g.refresh_fingerprint),
         access_expires_at = answer.started_at + answer.life,
         older_access_ends_at = greatest(g.older_access_ends_at, g.access_expires_at),
+        refresh_expires_at = answer.refresh_expires_at, consent_expires_at = answer.consent_expires_at,
         life = answer.life,
         scope = coalesce(answer.scope, g.scope),
         status = case g.status when 'needs_consent' then 'active' else g.status end,

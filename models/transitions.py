@@ -115,6 +115,7 @@ OF_GRANTS = (
         before={REVOKED},
         moves=((REVOKED, REVOKING),),
     ),
+    Writer(statement="models.label.KEEP", does="keeps labels that the provider gave", before=KEPT | {REVOKING}),
     Writer(statement="models.settlement.NOT_IN_JOURNAL", does="takes a journal out of a doubt", before=GRANTS),
     Writer(statement="models.settlement.UNPLACED", does="notes that a pair may live", before=GRANTS),
     Writer(statement="models.settlement.DROP_OLDEST_PREDECESSORS", does="notes that a pair may live", before=GRANTS),

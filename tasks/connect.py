@@ -7,6 +7,7 @@ finish   the callback's state must be one made for this ref; its one use is comm
 
 import hashlib
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -17,6 +18,7 @@ from sqlalchemy import Connection
 
 from models import client as clients
 from models import connect_request, consent, installation, operator_actions
+from models import label as labels_held
 from models.connect_request import Begun
 from models.database import transaction
 from models.sealing.vault import Vault
@@ -31,6 +33,8 @@ from tasks.connect_errors import (
     ExchangeRefused,
     ExchangeUnclear,
     NoCallback,
+    RedirectUnfit,
+    RefTooLong,
     ScopeRefused,
     StateForAnother,
     StateUnknown,
@@ -39,8 +43,10 @@ from tasks.connect_errors import (
     UserRefused,
 )
 from tasks.journal import JournalBroken, Position
-from tasks.oauth import messages
-from tasks.oauth.messages import Registration
+from tasks.oauth import addresses, kept, messages
+from tasks.oauth.errors import LabelMissing
+from tasks.oauth.kept import Kept
+from tasks.oauth.messages import Registration, Request
 from tasks.oauth.provider import Provider
 from tasks.oauth.rules import Asked, Means
 from tasks.oauth.shapes import Reach
@@ -69,6 +75,7 @@ from tasks.settling.decide import sign_of
 LIVES = timedelta(minutes=15)
 EXCHANGE_PATIENCE = timedelta(minutes=1)
 MOST_TEXT = 200
+LONGEST_REF = 255
 REFUSED_CODES = frozenset({"invalid_grant", "invalid_grant_unproven"})
 ABOUT_THE_CODE = frozenset({Means.DEAD, Means.CONSENT, Means.SCOPE})  # or about its user: not about the client
 
@@ -90,6 +97,7 @@ class Callback:
     code: str | None = field(repr=False)
     error: str | None
     description: str
+    parameters: Mapping[str, str] = field(repr=False, default_factory=dict)  # all of its query that stands there once
     issuer: str | None = None  # who says that it sent it (RFC 9207)
 
 
@@ -108,14 +116,23 @@ def begin(
 
     Raises:
         MissingSetting: the provider has no authorize URL, or neither client nor caller a redirect URI.
+        AddressError: an address needs a label that was not given, or cannot be made of it; nobody need go there.
         StillRevoking: the ref's old consent must have ended first.
+        RefTooLong: there is no room for the ref of a second grant.
 
     """
     registered = _registered(registrations, client_id)
+    _refuse_long_ref(registered, ref)
+    labels = _with_known(registered, ref, labels)
+    addresses.check(registered.provider, labels, later=_kept_later(registered.provider))
     registration = _with_redirect(registered.registration, redirect_uri)
     state, verifier, grant_id = secrets.token_urlsafe(32), messages.code_verifier(secrets.token_bytes(32)), uuid4()
     url = messages.authorize_url(
-        registration, state=state, code_challenge=messages.code_challenge(verifier), scopes=scopes or None
+        registration,
+        state=state,
+        code_challenge=messages.code_challenge(verifier),
+        scopes=scopes or None,
+        labels=labels,
     )
     sealed = vault.seal(verifier, table="connect_requests", row_id=grant_id, purpose="verifier")
     with transaction() as connection:
@@ -136,8 +153,24 @@ def begin(
     return Invitation(url, str(registration.redirect_uri), LIVES)
 
 
-def read_callback(url: str) -> Callback:
-    """Read the URL that the user came back to.
+def _with_known(registered: Registered, ref: str, labels: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Labels with those that addresses need besides: a ref that connects again need not say them again."""
+    provider = registered.provider
+    missing = {each for field_ in provider.addresses for each in addresses.needed(provider, field_)} - labels.keys()
+    if not missing:
+        return labels
+    with transaction() as connection:
+        held = labels_held.of_ref(connection, registered.known.id, ref)
+    return {**{each: held[each] for each in sorted(missing & held.keys())}, **labels}
+
+
+def _kept_later(provider: Provider) -> set[str]:
+    """The labels that come with the redirect or with an answer."""
+    return provider.keep_from_redirect.keys() | provider.keep_from_answer.keys()
+
+
+def read_callback(url: str, *, code_parameter: str = "code") -> Callback:
+    """Read the URL that the user came back to; `code_parameter` is what its provider calls the code.
 
     Raises:
         NoCallback: it holds no state, or neither a code nor an error.
@@ -145,12 +178,12 @@ def read_callback(url: str) -> Callback:
     """
     members = parse_qs(urlsplit(url.strip()).query, keep_blank_values=True, max_num_fields=50)
     once = {name: values[0] for name, values in members.items() if len(values) == 1}
-    state, code, error = once.get("state"), once.get("code"), once.get("error")
+    state, code, error = once.get("state"), once.get(code_parameter), once.get("error")
     if not state or not (code or error):
         raise NoCallback
     # Named twice it is nobody's, not as if it were not named.
     issuer = _cleaned(" ".join(members["iss"])) if "iss" in members else None
-    return Callback(state, code or None, _cleaned(error), _cleaned(once.get("error_description")) or "", issuer)
+    return Callback(state, code or None, _cleaned(error), _cleaned(once.get("error_description")) or "", once, issuer)
 
 
 def _cleaned(text: str | None) -> str | None:
@@ -168,6 +201,7 @@ def finish(
     Raises:
         ConnectError: see tasks/connect_errors.py; nothing was stored.
         ConsentError: see tasks/settling/consent.py; nothing was stored.
+        AddressError: the labels make no address; nothing was sent, and the callback is as good as before.
         JournalBroken: the answer could not be kept safe, so nothing was sent.
 
     """
@@ -176,14 +210,26 @@ def finish(
     _expect_issuer(callback, registered.provider)
     if (reason := runtime.journal.check_writable()) is not None:
         raise JournalBroken(reason)
+    request, verifier = None, ""
+    if callback.code is not None:
+        begun = replace(begun, labels=_labels(registered.provider, begun, callback))
+        verifier = _verifier(runtime, begun)
+        request = _request(registered, begun, callback.code, verifier)
     started_at = _take(registered, begun, runtime.settings.environment)
-    if callback.code is None:
+    if request is None:
         raise Denied(callback.error or "unknown", callback.description)
-    position, end = _exchange(runtime, registered, begun, callback.code, started_at)
+    answer, position, end = _exchange(
+        runtime, registered, begun, request, started_at, hide=(callback.code or "", verifier)
+    )
     if (former := _with_former_secret(runtime, registered, end)) is not None:
         registered = former
-        position, end = _exchange(runtime, registered, begun, callback.code, started_at)
-    stored = _settle(runtime, registered, begun, end, started_at=started_at, who=who, patience=patience)
+        request = _request(registered, begun, callback.code or "", verifier)
+        answer, position, end = _exchange(
+            runtime, registered, begun, request, started_at, hide=(callback.code or "", verifier)
+        )
+    body = answer.body if isinstance(answer, Response) else b""
+    given = kept.from_answer(registered.provider, body, begun.labels)
+    stored = _settle(runtime, registered, begun, end, given=given, started_at=started_at, who=who, patience=patience)
     if position is not None:
         runtime.journal.mark_settled([position])
     if isinstance(stored, StoredConsent):
@@ -232,11 +278,19 @@ def _take(registered: Registered, begun: Begun, environment: str | None) -> date
 
 
 def _exchange(
-    runtime: Runtime, registered: Registered, begun: Begun, code: str, started_at: datetime
-) -> tuple[Position | None, Outcome]:
-    """Ask for the token set, journal it, and read it; returns where it stands in the journal, and what it means."""
-    verifier = _verifier(runtime, begun)
-    answer = _ask(runtime, registered, begun, code, verifier)
+    runtime: Runtime,
+    registered: Registered,
+    begun: Begun,
+    request: Request,
+    started_at: datetime,
+    *,
+    hide: tuple[str, str],
+) -> tuple[Answer, Position | None, Outcome]:
+    """Ask for the token set, journal it, and read it; returns also where it stands in the journal, and what it means.
+
+    `hide`: the code and its verifier, which nothing that is told repeats.
+    """
+    answer = _ask(runtime, registered, request)
     received_at = clock.wall()
     position = _write_down(runtime, registered, begun, answer, started_at=started_at, received_at=received_at)
     end = outcome(
@@ -244,10 +298,10 @@ def _exchange(
         provider=registered.provider,
         proven=registered.known.proven,
         wall_clock=received_at,
-        hide=(code, verifier, registered.registration.client_secret),
+        hide=(*hide, registered.registration.client_secret),
         to=Asked.CODE,
     )
-    return position, end
+    return answer, position, end
 
 
 def _with_former_secret(runtime: Runtime, registered: Registered, end: Outcome) -> Registered | None:
@@ -262,15 +316,40 @@ def _with_former_secret(runtime: Runtime, registered: Registered, end: Outcome) 
     return _registered(runtime.registrations, known.id)
 
 
+def _labels(provider: Provider, begun: Begun, callback: Callback) -> dict[str, list[str]]:
+    """The labels of a flow with those that came with its redirect.
+
+    Raises:
+        RedirectUnfit: what came cannot be one.
+        AddressError: an address needs what neither was given nor came.
+
+    """
+    given = kept.from_redirect(provider, callback.parameters, begun.labels)
+    for label, why in given.refused.items():
+        raise RedirectUnfit(label, why)
+    labels = given.over(begun.labels)
+    try:
+        addresses.check(provider, labels, later=provider.keep_from_answer.keys())
+    except LabelMissing as error:
+        if error.label in provider.keep_from_redirect:
+            error.next = "the redirect did not carry it: see keep_from_redirect in the provider file, then begin again"
+        raise
+    return labels
+
+
 def _verifier(runtime: Runtime, begun: Begun) -> str:
     return runtime.vault.open(
         begun.sealed_verifier, table="connect_requests", row_id=begun.grant_id, purpose="verifier"
     )
 
 
-def _ask(runtime: Runtime, registered: Registered, begun: Begun, code: str, verifier: str) -> Answer:
+def _request(registered: Registered, begun: Begun, code: str, verifier: str) -> Request:
+    """Write the exchange, before its one use is taken: what cannot be written may be tried again."""
     registration = _with_redirect(registered.registration, begun.redirect_uri)
-    request = messages.exchange(registration, code=code, code_verifier=verifier)
+    return messages.exchange(registration, code=code, code_verifier=verifier, labels=begun.labels)
+
+
+def _ask(runtime: Runtime, registered: Registered, request: Request) -> Answer:
     sending = retry.send(runtime.transport, request, deadline=registered.times.deadline, guard=lambda: None)
     return runtime.transport.submit(sending).result()
 
@@ -308,6 +387,7 @@ def _settle(
     begun: Begun,
     end: Outcome,
     *,
+    given: Kept,
     started_at: datetime,
     who: str,
     patience: timedelta,
@@ -319,11 +399,17 @@ def _settle(
             _feed_valve(connection, registered, begun, end, started_at)
             match end:
                 case Refreshed(token_set=token_set):
-                    given = Consent(
-                        begun.grant_id, registered, begun.ref, begun.labels, token_set, started_at=started_at
+                    consented = Consent(
+                        begun.grant_id,
+                        registered,
+                        begun.ref,
+                        given.over(begun.labels),
+                        token_set,
+                        started_at=started_at,
+                        refused_labels=given.refused,
                     )
                     try:
-                        return store(connection, given, vault=runtime.vault, who=who)
+                        return store(connection, consented, vault=runtime.vault, who=who)
                     except ConsentError as error:
                         return error
                 case HeldBack(code=code) | NotSent(code=code) | NotNow(code=code, unknown=False):
@@ -391,9 +477,18 @@ def _with_redirect(registration: Registration, redirect_uri: str | None) -> Regi
 def _refuse_while_revoking(connection: Connection, registered: Registered, ref: str) -> None:
     """Where one revocation kills everything of a user, a new consent would die with the old one."""
     if registered.provider.revocation is Reach.GRANT:
-        pending = consent.pending_revocations(connection, registered.known.id, [ref])
+        second = registered.provider.second_token_set
+        refs = [ref] if second is None else [ref, second.ref(ref)]
+        pending = consent.pending_revocations(connection, registered.known.id, refs)
         if pending:
-            raise StillRevoking(pending[ref])
+            raise StillRevoking(min(pending.values()))
+
+
+def _refuse_long_ref(registered: Registered, ref: str) -> None:
+    """Where a consent becomes two grants, there must be room for the ref of the second one."""
+    second = registered.provider.second_token_set
+    if second is not None and len(second.ref(ref)) > LONGEST_REF:
+        raise RefTooLong(second.ref(ref))
 
 
 def _hash(state: str) -> bytes:

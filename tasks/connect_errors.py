@@ -2,6 +2,8 @@
 
 ConnectError
 ├── NoCallback        this is no callback URL
+├── RefTooLong        there is no room for the name of the second grant
+├── RedirectUnfit     it carries a value that cannot be kept
 ├── StateUnknown      the state was not made here for this client, or is too old
 ├── StateForAnother   the state was made for another ref
 ├── AnotherIssuer     another server than the client's sent this callback (RFC 9207)
@@ -30,6 +32,30 @@ class NoCallback(ConnectError):
 
     error = "no_callback"
     next = "give the whole URL that the user came back to"
+
+
+class RefTooLong(ConnectError):
+    """One consent becomes two grants at this provider, and {ref} is longer than 255 characters."""
+
+    error = "ref_too_long"
+    next = "choose a shorter ref"
+
+    def __init__(self, ref: str) -> None:
+        super().__init__(ref=ref)
+
+
+class RedirectUnfit(ConnectError):
+    """The redirect carries a value for the label {label} that cannot be kept ({why}).
+
+    Nothing was sent.
+    """
+
+    error = "redirect_unfit"
+    next = "look at keep_from_redirect and hosts in the provider file, then begin again"
+
+    def __init__(self, label: str, why: str) -> None:
+        super().__init__(label=label, why=why)
+        self.code = why
 
 
 class StateUnknown(ConnectError):

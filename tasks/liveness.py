@@ -5,9 +5,12 @@ A probe asks by the refresh token and consumes nothing, as introspection does; t
 
 from http import HTTPStatus
 
+import structlog
+
 from models.revocation import Branch
 from tasks.oauth import messages
-from tasks.oauth.errors import LabelNotChosen
+from tasks.oauth.errors import AddressError
+from tasks.oauth.messages import Request
 from tasks.oauth.transport import Answer, Response
 from tasks.policy.introspection import introspected
 from tasks.policy.outcome import Life, Refreshed, may_be_asked_again, presented, probed
@@ -17,6 +20,8 @@ from tasks.runtime.attempt import Arrived, Attempt
 from tasks.runtime.runtime import Runtime
 from tasks.settling.decide import read
 from tasks.settling.settle import settle
+
+log = structlog.get_logger()
 
 # A look that is answered so, and says nothing of the token, will say nothing the next time either.
 DECIDED = frozenset(range(300, 500)) - {408, 425, 429}
@@ -32,11 +37,26 @@ class Liveness:
         self._provider = attempt.registered.provider
         self._seen: dict[bytes, Life] = {}
         self._introspected: dict[bytes, Life] = {}  # what was said first
+        self._can_look = self._has_place()
+
+    def _has_place(self) -> bool:
+        """Whether the provider has a place to look at, and the grant's labels lead there."""
+        if (self._provider.confirm_url or self._provider.api_url) is None:
+            return False
+        try:
+            self._look("none")
+        except AddressError as error:
+            log.warning("revoke.cannot_look", grant_id=str(self._attempt.job.grant_id), reason=str(error))
+            return False
+        return True
+
+    def _look(self, access_token: str) -> Request:
+        call = messages.confirm if self._provider.confirm_url else messages.api_call
+        return call(self._provider, access_token=access_token, labels=self._attempt.job.labels)
 
     def can_be_used(self, branch: Branch) -> bool:
         """Whether there is an access token, and a place where to present it."""
-        url = self._provider.confirm_url or self._provider.api_url
-        return url is not None and branch.sealed_access_token is not None
+        return self._can_look and branch.sealed_access_token is not None
 
     def has_expired(self, branch: Branch) -> bool:
         """Whether its access token has ended by now, by the database's clock."""
@@ -55,7 +75,9 @@ class Liveness:
 
         """
         token = self._requests.refresh_token_of(branch)
-        request = messages.probe(self._attempt.registered.registration, refresh_token=token)
+        request = messages.probe(
+            self._attempt.registered.registration, refresh_token=token, labels=self._attempt.job.labels
+        )
         answer = self._requests.send(request, spends=True)
         arrived = Arrived(self._requests.attempt_with(branch), answer, clock.wall())
         end = read(arrived, proven=True, vault=self._runtime.vault)
@@ -78,7 +100,9 @@ class Liveness:
         """
         token = self._requests.refresh_token_of(branch)
         registration = self._attempt.registered.registration
-        answer = self._requests.send(messages.introspect(registration, token=token, hint="refresh_token"))
+        answer = self._requests.send(
+            messages.introspect(registration, token=token, hint="refresh_token", labels=self._attempt.job.labels)
+        )
         life = introspected(answer, self._provider).life
         if not isinstance(answer, Response) or answer.status != HTTPStatus.OK:
             life = _told(answer, life)
@@ -92,13 +116,7 @@ class Liveness:
             NotYet: it was not answered.
 
         """
-        token = self._requests.access_token_of(branch)
-        call = messages.confirm if self._provider.confirm_url else messages.api_call
-        try:
-            request = call(self._provider, access_token=token, labels=self._attempt.job.labels)
-        except LabelNotChosen:
-            request = call(self._provider, access_token=token)
-        answer = self._requests.send(request)
+        answer = self._requests.send(self._look(self._requests.access_token_of(branch)))
         again = may_be_asked_again(answer, self._provider)
         life = _told(answer, presented(answer, self._provider), again=again)
         self._seen[branch.refresh_fingerprint] = life

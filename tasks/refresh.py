@@ -28,7 +28,7 @@ from models.database import transaction
 from models.sealing.keys import VaultError
 from models.states.grant import GrantStatus
 from tasks.oauth import messages
-from tasks.oauth.errors import OAuthError
+from tasks.oauth.errors import AddressError, MissingSetting, OAuthError
 from tasks.oauth.messages import Request
 from tasks.oauth.transport import Answer, HeldBack, NotSent
 from tasks.policy.guard import guard
@@ -131,7 +131,7 @@ def ask(runtime: Runtime, attempt: Attempt) -> None:
         request = check(runtime, attempt) or request_of(runtime, attempt)
     except Exception as error:  # noqa: BLE001  # whatever it is, nothing was sent
         request = HeldBack(str(error))
-    if isinstance(request, HeldBack):
+    if isinstance(request, HeldBack | NotSent):
         _arrive(runtime, attempt, request)
     else:
         runtime.transport.launch(_ask(runtime, attempt, request, clock.boot()))
@@ -168,8 +168,8 @@ def check(runtime: Runtime, attempt: Attempt) -> HeldBack | None:
     )
 
 
-def request_of(runtime: Runtime, attempt: Attempt) -> Request | HeldBack:
-    """Open the refresh token and write the request.
+def request_of(runtime: Runtime, attempt: Attempt) -> Request | HeldBack | NotSent:
+    """Open the refresh token and write the request; of a grant without an address nothing is sent.
 
     Raises:
         KeyMissing, SealBroken: it cannot be opened here; the grant is not blamed.
@@ -179,7 +179,11 @@ def request_of(runtime: Runtime, attempt: Attempt) -> Request | HeldBack:
     if job.sealed_refresh_token is None:
         return HeldBack("no_refresh_token", wait=UNUSABLE_WAIT)
     token = runtime.vault.open(job.sealed_refresh_token, table="grants", row_id=job.grant_id, purpose="refresh")
-    return messages.refresh(attempt.registered.registration, refresh_token=token)
+    try:
+        return messages.refresh(attempt.registered.registration, refresh_token=token, labels=job.labels)
+    except (AddressError, MissingSetting) as error:
+        log.error("refresh.no_address", ref=job.ref, grant_id=str(job.grant_id), reason=str(error))  # noqa: TRY400
+        return NotSent(error.code)
 
 
 def _arrive(runtime: Runtime, attempt: Attempt, answer: Answer) -> None:

@@ -36,6 +36,7 @@ from models.states.revocation import Because, Evidence
 from tasks.journal import End, JournalBroken
 from tasks.liveness import Liveness
 from tasks.oauth import messages
+from tasks.oauth.errors import AddressError
 from tasks.oauth.rotation import Rotation
 from tasks.oauth.shapes import Reach
 from tasks.oauth.transport import HeldBack, NotSent
@@ -127,6 +128,10 @@ class RevocationAttempt:
             self._done(task, self._kill(task))
         except NotYet as end:
             self._again(task, end)
+        except AddressError as error:
+            # Its labels make no address: nothing was sent, and whoever mends them is told by its last error.
+            log.error("revoke.no_address", grant_id=str(job.grant_id), reason=str(error))  # noqa: TRY400
+            self._again(task, NotYet(error.code))
         except VaultError as error:
             # Its key is not here: never sent, never blamed, told.
             log.error("revoke.cannot_open", grant_id=str(job.grant_id), reason=str(error))  # noqa: TRY400
@@ -206,6 +211,8 @@ class RevocationAttempt:
         request = request_of(self.runtime, attempt)
         if isinstance(request, HeldBack):
             raise NotYet.of(request)
+        if isinstance(request, NotSent):
+            raise NotYet(request.code)
         answer = self.requests.send(request, spends=True)
         arrived = Arrived(attempt, answer, clock.wall())
         # Under credentials that never succeeded, or another client's, a living token looks dead.
@@ -271,7 +278,9 @@ class RevocationAttempt:
     def _revoke(self, branch: Branch) -> None:
         token = self.requests.refresh_token_of(branch)
         registration = self.attempt.registered.registration
-        answer = self.requests.send(messages.revoke(registration, token=token, hint="refresh_token"))
+        answer = self.requests.send(
+            messages.revoke(registration, token=token, hint="refresh_token", labels=self.attempt.job.labels)
+        )
         hide = (token, registration.client_secret)
         match revocation_outcome(answer, provider=self.provider, wall_clock=clock.wall(), hide=hide):
             case Accepted():

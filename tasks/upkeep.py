@@ -14,7 +14,7 @@ import settings as configuration
 from models import chore, process
 from models.database import transaction
 from models.states.chore import ChoreName
-from models.views import overdue
+from models.views import expiring, overdue
 from tasks import erase
 from tasks.runtime import retry, runtime
 
@@ -58,6 +58,7 @@ def erase_dead(connection: Connection) -> None:
 CHORES: dict[str, Callable[[Connection], None]] = {
     ChoreName.TELL_LATE: overdue.tell_late,
     ChoreName.TELL_WAITING: overdue.tell_waiting,
+    ChoreName.TELL_EXPIRING: expiring.tell_expiring,
     ChoreName.SHRED_DEAD_GRANTS: shred_dead_grants,
     ChoreName.ERASE: erase_dead,
     ChoreName.FORGET_CONNECT_REQUESTS: forget_connect_requests,

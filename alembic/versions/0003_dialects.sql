@@ -4,7 +4,6 @@
 alter table evergrant.grants
     add column refresh_expires_at timestamptz,   -- the end of the refresh token held, told or reckoned
     add column consent_expires_at timestamptz,   -- from then on only the user can renew it, however often it is refreshed
-    add column expiring_told_at timestamptz,     -- when it was told that one of these comes near
     add column last_error_rule text;             -- which rule of the provider file read the last error
 
 alter table evergrant.clients
@@ -43,3 +42,5 @@ do $$ begin
         grant select (former_secret_at, secret_refused_at, secret_refused_code) on evergrant.clients to evergrant_web;
     end if;
 end $$;
+insert into evergrant.chores (name, every) values
+    ('tell_expiring', '10 minutes');             -- grants that end soon, and that renewing will not mend

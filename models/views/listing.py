@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection, RowMapping, text
 
 from models.errors import AmbiguousRef, UnknownClient, UnknownRef
-from models.predicates import END_IS_ASKED_FOR, IS_ENDING, WAITS_FOR_IT
+from models.predicates import END_IS_ASKED_FOR, IS_ENDING, IS_NOT_RENEWED, MAY_EXPIRE, WAITS_FOR_IT
 
 # A list of a million grants is read as it is printed, not at once.
 PAGE = 500
@@ -39,7 +39,8 @@ IS_REFUSED_ALONE = """
 
 GRANTS = f"""
     select g.id, g.ref, c.name as client, c.provider, {STATUS} as status, g.reason, g.generation, g.scope,
-        g.labels, coalesce(g.keep, c.keep) as keep, g.access_expires_at, g.due_at, g.failures, g.failing_since,
+        g.labels, coalesce(g.keep, c.keep) as keep, g.access_expires_at, g.due_at,
+        g.refresh_expires_at, g.consent_expires_at, g.failures, g.failing_since,
         g.last_error_code, g.last_error_http_status, g.last_error_at, g.last_error_rule, g.created_at, g.refreshed_at,
         g.doubt_since, g.suspect_at,
         coalesce(g.claimed_at, g.started_at) is not null and g.due_at > clock_timestamp() as under_way,
@@ -47,6 +48,11 @@ GRANTS = f"""
     from evergrant.grants g
     join evergrant.clients c on c.id = g.client_id
     left join evergrant.witnesses w on w.client_id = g.client_id"""  # noqa: S608  # constants
+
+EXPIRES_WITHIN = f"""{MAY_EXPIRE} and (
+        g.consent_expires_at <= statement_timestamp() + :expiring_within
+        or g.refresh_expires_at <= statement_timestamp() + :expiring_within and {IS_NOT_RENEWED}
+    )"""
 
 LOCATE = f"""
     select distinct on (g.ref, g.client_id) g.id, g.ref, c.name as client, g.client_id, {STATUS} as status,
@@ -95,6 +101,7 @@ def grants(
     status: str | None = None,
     labels: Mapping[str, Sequence[str]] | None = None,
     due_within: timedelta | None = None,
+    expiring_within: timedelta | None = None,
 ) -> Iterator[RowMapping]:
     """Stream the grants that match everything given, by client and ref; without a status all but the revoked."""
     conditions = {
@@ -104,16 +111,18 @@ def grants(
         # One time for the whole statement: compared with a clock that goes on no index serves.
         "g.status = 'active' and g.due_at <= statement_timestamp() + :within": due_within is not None,
     }
+    conditions[EXPIRES_WITHIN] = expiring_within is not None
     where = " and ".join(["g.client_id = :client_id", *(each for each, wanted in conditions.items() if wanted)])
     query = f"{GRANTS} where {where} order by g.ref, g.created_at"
     values = {
         "status": status,
         "labels": json.dumps({key: list(values) for key, values in (labels or {}).items()}),
         "within": due_within,
+        "expiring_within": expiring_within,
     }
     # Client by client, in the order of an index: the first page of a million comes at once instead of after a sort.
     # What is due soon is mostly little: found by its time, and sorted.
-    if due_within is None:
+    if due_within is None and expiring_within is None:
         connection.execute(text("set local cursor_tuple_fraction = 0.0001"))
     ids = text("select id from evergrant.clients where cast(:name as text) is null or name = :name order by name")
     for client_id in connection.execute(ids, {"name": client}).scalars().all():

@@ -7,7 +7,12 @@ OAuthError
 ├── ProbeNotAllowed      the provider file does not say that a probe is harmless
 ├── LabelNotChosen       a header needs one value of a label: the grant has several, or not the one chosen
 ├── ClientKeyError       a private key, or its certificate, cannot be used
-└── DiscoveryError       what a server says about itself cannot be had, or cannot be used
+├── DiscoveryError       what a server says about itself cannot be had, or cannot be used
+└── AddressError         an address cannot be filled with a grant's labels, or leads where nothing may be sent
+    ├── LabelMissing     it needs a label that the grant does not have
+    ├── LabelAmbiguous   it needs one value of a label, and the grant has several
+    ├── LabelUnfit       a label's value cannot stand where the address wants it
+    └── HostNotAllowed   it leads to a host that the provider file does not name
 """
 
 from collections.abc import Iterable
@@ -40,6 +45,8 @@ class ProviderFileError(OAuthError):
 
 class MissingSetting(OAuthError):
     """This request needs a setting that neither the provider file nor the client has."""
+
+    code = "setting_missing"  # what the last error of a grant says
 
     def __init__(self, provider: str, setting: str) -> None:
         self.setting = setting
@@ -82,3 +89,66 @@ class DiscoveryError(OAuthError):
 
     error = "discovery"
     next = "check --issuer, or say each address with its own option"
+
+
+class AddressError(OAuthError):
+    """An address cannot be filled with a grant's labels, or leads where nothing may be sent: nothing is."""
+
+    code = "address"  # what the last error of a grant says, too
+
+    @property
+    def fault(self) -> str:
+        """The message without any value, for places that repeat none."""
+        return str(self)
+
+
+class LabelMissing(AddressError):
+    """An address needs a label that the grant does not have."""
+
+    error = code = "label_missing"
+
+    def __init__(self, field: str, label: str) -> None:
+        super().__init__(f"address {field} needs the label {label!r}, which this grant does not have")
+        self.field = field
+        self.label = label
+        self.next = f"give it one with --label {label}=VALUE"
+
+
+class LabelAmbiguous(AddressError):
+    """An address needs one value of a label, and the grant has several."""
+
+    error = code = "label_ambiguous"
+
+    def __init__(self, field: str, label: str) -> None:
+        super().__init__(f"address {field} needs one value of the label {label!r}, and this grant has several")
+        self.label = label
+        self.next = f"leave it one with --label {label}=VALUE"
+
+
+class LabelUnfit(AddressError):
+    """A label's value cannot stand where an address wants it; the message says why."""
+
+    error = code = "label_unfit"
+
+    def __init__(self, field: str, label: str, why: str) -> None:
+        super().__init__(f"address {field} cannot be made with the label {label!r}: {why}")
+        self.label = label
+        self.next = f"correct it with --label {label}=VALUE"
+
+
+class HostNotAllowed(AddressError):
+    """An address leads to a host that the provider file does not name."""
+
+    error = code = "host_not_allowed"
+
+    def __init__(self, field: str, host: str, hosts: Iterable[str]) -> None:
+        super().__init__(
+            f"address {field} would lead to {host!r}, which is none of the provider's hosts: {', '.join(hosts)}"
+        )
+        self.field = field
+        self.next = "correct the grant's labels, or hosts in the provider file (clients set --host)"
+
+    @property
+    def fault(self) -> str:
+        """Without the host, which a label may have named."""
+        return f"address {self.field} would lead to none of the provider's hosts"

@@ -1,6 +1,7 @@
 """Fields: what a single value of a provider file may be: addresses, hosts, rates, headers, paths into an answer."""
 
 import re
+from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ MOST_PER_MINUTE = 1_000_000
 MINUTES = {"second": 1 / 60, "minute": 1.0, "hour": 60.0, "day": 1440.0}
 # What an address or a header may leave open: `{subdomain}`, filled with a grant's label.
 LABEL = re.compile(r"{([A-Za-z_][A-Za-z0-9_]*)}")
+LONGEST_HOST = 253  # characters (RFC 1035 §2.3.4, less what stands between them)
 STAND_IN = "x"  # for a label, while an address is looked at before there is one
 
 
@@ -18,7 +20,7 @@ def checked_url(value: str) -> str:
     """Let pass an absolute https URL, or http on loopback, that can be sent as it is written.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: it is none; the message goes on where "it" stands.
 
     """
     if not value.isascii() or re.search(r"[\x00-\x20\x7f\"<>\\^`{|}]", value):
@@ -49,6 +51,9 @@ def is_loopback(host: str) -> bool:
 def _address(value: str) -> str:
     """Let pass a URL that may leave labels open: in part (`https://{shop}.example/token`) or as a whole beginning."""
     opens = LABEL.match(value)
+    if opens is not None and value[opens.end() :][:1] not in ("", "/"):
+        message = f"must go on with a slash behind {opens[0]}"
+        raise ValueError(message)
     filled = LABEL.sub(STAND_IN, value if opens is None else f"https://{STAND_IN}.example{value[opens.end() :]}")
     checked_url(filled)
     return value
@@ -59,12 +64,33 @@ def labels_of(template: str) -> list[str]:
     return LABEL.findall(template)
 
 
+def leaves_host_open(template: str) -> bool:
+    """Whether a label decides which host an address leads to."""
+    return template.startswith("{") or "{" in re.split("[/?]", template.partition("://")[2])[0]
+
+
+def is_host(value: str) -> bool:
+    """Whether it is a host in lower case: parts of letters, digits and hyphens between dots (RFC 1123 §2.1)."""
+    parts = value.split(".")
+    return len(value) <= LONGEST_HOST and all(
+        re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", part) for part in parts
+    )
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is an IPv4 address, or ends in a number, which makes systems take it for one."""
+    return re.fullmatch(r"0x[0-9a-f]*|[0-9]+", host.rpartition(".")[2]) is not None
+
+
+def is_within(host: str, hosts: Iterable[str]) -> bool:
+    """Whether a host is one of these, or lies below one that begins with `*.`."""
+    return any(host.endswith(each[1:]) if each.startswith("*.") else host == each for each in hosts)
+
+
 def _host(value: str) -> str:
     """Let pass a host, or `*.example.com`: any one below it, never a whole top-level domain."""
     name = value.removeprefix("*.")
-    labels = name.split(".")
-    plain = all(re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", label) for label in labels)
-    if not plain or (value.startswith("*.") and len(labels) < 2):  # noqa: PLR2004  # *.com is no fence
+    if not is_host(name) or (value.startswith("*.") and ("." not in name or is_address(name))):  # *.com is no fence
         message = f"{value!r} is no host: write it in lower case like login.example.com or *.example.com"
         raise ValueError(message)
     return value

@@ -1,47 +1,44 @@
-"""Messages: what is said to a provider and what it answers, as values: pure, no input or output, no clock.
+"""Messages: what is said to a provider, as values: pure, no input or output, no clock.
 
-Builders make a frozen `Request` for `transport.send`; `read_token_answer` turns any bytes into a value and never
-raises. RFC 6749 (the framework), 6750 (bearer), 7009 (revocation), 7636 (PKCE).
+Builders make a frozen `Request` for `transport.send`. RFC 6749 (the framework), 6750 (bearer), 7009 (revocation),
+7636 (PKCE). What a token endpoint answers is read by tasks/oauth/token_answer.py.
 """
 
 import base64
 import hashlib
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal, TypeGuard
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from typing import Literal
+from urllib.parse import quote, urlencode, urlsplit
 
+from tasks.oauth.addresses import Labels, address_of
 from tasks.oauth.authentication import Credentials, Proof, needed, proof
 from tasks.oauth.client_key import ClientKey
-from tasks.oauth.error_answers import ErrorAnswer, cleaned, error_answer, tells_error
 from tasks.oauth.errors import LabelNotChosen, MissingSetting, ProbeNotAllowed
 from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Auth, Body
 
-Labels = Mapping[str, str | Sequence[str]]
 Hint = Literal["refresh_token", "access_token"]
 
 LABEL_IN_HEADER = re.compile(r"{(\w+)}")
-
-SCOPE_LIMIT = 4000
-SECONDS_LIMIT = 1e12  # far beyond any life; the policy clamps what is plausible
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request, ready to be sent; its repr shows no secret.
 
-    `sign`: makes it complete at the instant of sending. `certificate`: what TLS shows of us.
+    `sign`: makes it complete at the instant of sending. `certificate`: what TLS shows of us. `public_only`: not to an
+    address of a private range, whatever its host's name stands for.
     """
 
     method: str
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False, default_factory=dict)
     body: bytes = field(repr=False, default=b"")
+    public_only: bool = False
     sign: Callable[[datetime], "Request"] | None = field(repr=False, compare=False, default=None)
     certificate: ClientKey | None = field(repr=False, default=None)
 
@@ -66,27 +63,6 @@ class Registration:
     key: ClientKey | None = field(repr=False, default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class TokenSet:
-    """One answer of the token endpoint (RFC 6749 §5.1); `expires_in` in seconds, as the provider said it."""
-
-    access_token: str = field(repr=False)
-    refresh_token: str | None = field(repr=False, default=None)
-    expires_in: float | None = None
-    scope: str | None = None
-    token_type: str = "Bearer"  # noqa: S105 (a scheme, no secret)
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """The body is neither a token set nor an error; `reason`: empty, not_json, no_token or bad_token."""
-
-    reason: str
-
-
-TokenAnswer = TokenSet | ErrorAnswer | Unreadable
-
-
 def code_challenge(code_verifier: str) -> str:
     """Derive the challenge of a verifier by S256 (RFC 7636 §4.2)."""
     digest = hashlib.sha256(code_verifier.encode("ascii")).digest()
@@ -99,52 +75,74 @@ def code_verifier(entropy: bytes) -> str:
 
 
 def authorize_url(
-    registration: Registration, *, state: str, code_challenge: str | None, scopes: Iterable[str] | None = None
+    registration: Registration,
+    *,
+    state: str,
+    code_challenge: str | None,
+    scopes: Iterable[str] | None = None,
+    labels: Labels | None = None,
 ) -> str:
     """Where the user is sent (RFC 6749 §4.1.1); `scopes` default to the provider's.
 
     Raises:
         MissingSetting: the provider has no authorize_url or the client no redirect_uri.
+        AddressError: it cannot be made of these labels.
 
     """
     provider = registration.provider
     wanted = provider.scope_separator.join(provider.scopes if scopes is None else scopes)
     parameters = dict(provider.authorize_parameters)
-    parameters |= {"response_type": "code", "client_id": registration.client_id}
+    parameters |= {"response_type": "code", provider.client_id_parameter: registration.client_id}
     parameters |= {"redirect_uri": _redirect_uri(registration), "state": state}
     if wanted:
         parameters["scope"] = wanted
     if provider.pkce and code_challenge is not None:
         parameters |= {"code_challenge": code_challenge, "code_challenge_method": "S256"}
-    url = _url_of(provider, "authorize_url")
+    url = address_of(provider, "authorize_url", labels)
     joint = "&" if urlsplit(url).query else "?"
     return url + joint + urlencode(parameters, quote_via=quote, safe=",:")
 
 
-def exchange(registration: Registration, *, code: str, code_verifier: str | None) -> Request:
+def exchange(
+    registration: Registration, *, code: str, code_verifier: str | None, labels: Labels | None = None
+) -> Request:
     """Ask for the first token set of a grant (RFC 6749 §4.1.3).
 
     Raises:
         MissingSetting: the provider has no token_url or the client no redirect_uri.
+        AddressError: it cannot be made of these labels.
 
     """
-    parameters = {"grant_type": "authorization_code", "code": code, "redirect_uri": _redirect_uri(registration)}
+    parameters = dict(registration.provider.exchange_parameters)
+    parameters |= {"grant_type": "authorization_code", "code": code, "redirect_uri": _redirect_uri(registration)}
     if registration.provider.pkce and code_verifier is not None:
         parameters["code_verifier"] = code_verifier
-    return _post(registration, "token_url", parameters)
+    return _post(registration, "token_url", parameters, labels)
 
 
-def refresh(registration: Registration, *, refresh_token: str) -> Request:
+def refresh(registration: Registration, *, refresh_token: str, labels: Labels | None = None) -> Request:
     """Ask for the next token set (RFC 6749 §6), never with a scope: at some providers that narrows it for ever.
 
     Raises:
-        MissingSetting: the provider has no token_url.
+        MissingSetting: the provider has no token_url, or wants a redirect URI that the client has not.
+        AddressError: it cannot be made of these labels.
 
     """
-    return _refresh(registration, refresh_token)
+    return _refresh(registration, refresh_token, labels)
 
 
-def probe(registration: Registration, *, refresh_token: str) -> Request:
+def allow_probe(provider: Provider) -> None:
+    """See that a probe may be made at all.
+
+    Raises:
+        ProbeNotAllowed: the provider file does not say that this consumes nothing.
+
+    """
+    if not provider.probe:
+        raise ProbeNotAllowed(provider.name)
+
+
+def probe(registration: Registration, *, refresh_token: str, labels: Labels | None = None) -> Request:
     """Ask whether a refresh token lives, by a refresh with a scope that was never granted.
 
     `invalid_scope`: it lives; `invalid_grant`: it is dead, or another client's; a token set: it was consumed.
@@ -152,37 +150,38 @@ def probe(registration: Registration, *, refresh_token: str) -> Request:
     Raises:
         ProbeNotAllowed: the provider file does not say that this consumes nothing.
         MissingSetting: the provider has no token_url.
+        AddressError: it cannot be made of these labels.
 
     """
-    provider = registration.provider
-    if not provider.probe:
-        raise ProbeNotAllowed(provider.name)
-    return _refresh(registration, refresh_token, scope=provider.probe_scope)
+    allow_probe(registration.provider)
+    return _refresh(registration, refresh_token, labels, scope=registration.provider.probe_scope)
 
 
-def revoke(registration: Registration, *, token: str, hint: Hint | None) -> Request:
+def revoke(registration: Registration, *, token: str, hint: Hint | None, labels: Labels | None = None) -> Request:
     """Ask for a token's end (RFC 7009 §2.1); the hint is sent only where the provider wants one.
 
     A hint that does not fit the token makes some providers answer 200 and do nothing.
 
     Raises:
         MissingSetting: the provider has no revoke_url.
+        AddressError: it cannot be made of these labels.
 
     """
     parameters = {"token": token}
     if hint is not None and registration.provider.revoke_hint:
         parameters["token_type_hint"] = hint
-    return _post(registration, "revoke_url", parameters)
+    return _post(registration, "revoke_url", parameters, labels)
 
 
-def introspect(registration: Registration, *, token: str, hint: Hint) -> Request:
+def introspect(registration: Registration, *, token: str, hint: Hint, labels: Labels | None = None) -> Request:
     """Ask whether a token lives, without using it (RFC 7662 §2.1).
 
     Raises:
         MissingSetting: the provider has no introspect_url.
+        AddressError: it cannot be filled with these labels.
 
     """
-    return _post(registration, "introspect_url", {"token": token, "token_type_hint": hint})
+    return _post(registration, "introspect_url", {"token": token, "token_type_hint": hint}, labels)
 
 
 def confirm(provider: Provider, *, access_token: str, labels: Labels | None = None) -> Request:
@@ -190,7 +189,7 @@ def confirm(provider: Provider, *, access_token: str, labels: Labels | None = No
 
     Raises:
         MissingSetting: the provider has no confirm_url.
-        LabelNotChosen: a header needs one of several values.
+        AddressError: it cannot be made of these labels.
 
     """
     return _get(provider, "confirm_url", access_token, labels or {})
@@ -201,7 +200,7 @@ def api_call(provider: Provider, *, access_token: str, labels: Labels | None = N
 
     Raises:
         MissingSetting: the provider has no api_url.
-        LabelNotChosen: a header needs one of several values.
+        AddressError: it cannot be made of these labels.
 
     """
     return _get(provider, "api_url", access_token, labels or {})
@@ -241,21 +240,31 @@ def _one_value(header: str, label: str, values: str | Sequence[str], chosen: str
 
 def _get(provider: Provider, setting: str, access_token: str, labels: Labels) -> Request:
     headers = {"Accept": "application/json", "Authorization": f"Bearer {access_token}"}
-    return Request("GET", _url_of(provider, setting), headers | api_headers(provider, labels))
+    try:
+        headers |= api_headers(provider, labels)
+    except LabelNotChosen:  # for one of several organisations, say, while any of them tells whether the token lives
+        headers |= api_headers(provider, {})
+    return Request("GET", address_of(provider, setting, labels), headers, public_only=_public_only(provider))
 
 
-def _refresh(registration: Registration, refresh_token: str, **more: str) -> Request:
+def _refresh(registration: Registration, refresh_token: str, labels: Labels | None, **more: str) -> Request:
     """Write what a refresh and a probe have in common, so that a probe asks as a refresh would."""
-    return _post(registration, "token_url", {"grant_type": "refresh_token", "refresh_token": refresh_token, **more})
+    provider = registration.provider
+    parameters = dict(provider.refresh_parameters)
+    parameters |= {"grant_type": "refresh_token", "refresh_token": refresh_token, **more}
+    if provider.refresh_redirect_uri:
+        parameters["redirect_uri"] = _redirect_uri(registration)
+    return _post(registration, "refresh_url" if provider.refresh_url else "token_url", parameters, labels)
 
 
-def _post(registration: Registration, setting: str, parameters: dict[str, str]) -> Request:
-    url = _url_of(registration.provider, setting)
+def _post(registration: Registration, setting: str, parameters: dict[str, str], labels: Labels | None) -> Request:
+    provider = registration.provider
+    url = address_of(provider, setting, labels)
 
     def made(at: datetime | None) -> Request:
-        return _written(registration, url, parameters, _proof(registration, at))
+        return _written(registration, url, parameters, _proof(registration, labels, at))
 
-    match registration.provider.auth:
+    match provider.auth:
         case Auth.PRIVATE_KEY_JWT:
             needed(registration.key)
             return replace(made(None), sign=made)
@@ -265,129 +274,40 @@ def _post(registration: Registration, setting: str, parameters: dict[str, str]) 
             return made(None)
 
 
-def _proof(registration: Registration, at: datetime | None) -> Proof:
+def _proof(registration: Registration, labels: Labels | None, at: datetime | None) -> Proof:
     provider = registration.provider
+    credentials = Credentials(registration.client_id, registration.client_secret, registration.key)
+    audience = "" if at is None else provider.jwt_audience or address_of(provider, "token_url", labels)
     return proof(
         provider.auth,
-        Credentials(registration.client_id, registration.client_secret, registration.key),
+        credentials,
         id_parameter=provider.client_id_parameter,
         basic_encoded=provider.basic_encoded,
-        audience=provider.jwt_audience or provider.token_url or "",
+        audience=audience,
         at=at,
     )
 
 
 def _written(registration: Registration, url: str, parameters: dict[str, str], from_us: Proof) -> Request:
+    provider = registration.provider
+    own_accept = any(name.lower() == "accept" for name in provider.token_headers)
+    headers = {**({} if own_accept else {"Accept": "application/json"}), **provider.token_headers, **from_us.headers}
     members = {**parameters, **from_us.members}
-    headers = {"Accept": "application/json", **from_us.headers}
-    if registration.provider.body is Body.JSON:
+    if provider.body is Body.JSON:
         headers["Content-Type"] = "application/json"
         body = json.dumps(members, separators=(",", ":"))
     else:
         headers["Content-Type"] = "application/x-www-form-urlencoded"
         body = urlencode(members)
-    return Request("POST", url, headers, body.encode())
+    return Request("POST", url, headers, body.encode(), public_only=_public_only(provider))
 
 
-def _url_of(provider: Provider, setting: str) -> str:
-    url: str | None = getattr(provider, setting)
-    if url is None:
-        raise MissingSetting(provider.name, setting)
-    return url
+def _public_only(provider: Provider) -> bool:
+    """Where a label may decide where a request goes, it does not decide for our own network."""
+    return bool(provider.hosts) and not provider.private_hosts
 
 
 def _redirect_uri(registration: Registration) -> str:
     if registration.redirect_uri is None:
         raise MissingSetting(registration.provider.name, "redirect_uri")
     return registration.redirect_uri
-
-
-def read_token_answer(body: bytes, *, hide: Iterable[str] = ()) -> TokenAnswer:
-    """Read what a token endpoint answered; whatever the bytes are, a value comes back.
-
-    A body that holds a usable access token is a token set, also beside an error: a token set that reached us is
-    never thrown away. `hide`: secrets of the request, which an error's texts must not repeat; looked at only then.
-    """
-    members = _members(body)
-    if isinstance(members, Unreadable):
-        return members
-    answer = _token_set(members)
-    if isinstance(answer, Unreadable) and tells_error(members):
-        return error_answer(members, hide)
-    return answer
-
-
-def read_refusal(body: bytes, *, hide: Iterable[str]) -> ErrorAnswer | None:
-    """Read what an answer whose status is a refusal says; None: nothing that has members."""
-    members = _members(body)
-    return None if isinstance(members, Unreadable) else error_answer(members, hide)
-
-
-def _members(body: bytes) -> dict[str, Any] | Unreadable:
-    """The body's members: a JSON object, or the form encoding that some providers answer with."""
-    if not body.strip():
-        return Unreadable("empty")
-    try:
-        text = body.decode(json.detect_encoding(body), errors="replace").removeprefix("\ufeff")
-        found = _JSON.decode(text)
-    except (ValueError, RecursionError):
-        form = _form(body)
-        return form if "access_token" in form or "error" in form else Unreadable("not_json")
-    return found if isinstance(found, dict) else Unreadable("no_token")
-
-
-# An integer of any length is read as a float: a silly number must not make its neighbours unreadable. Made once: a
-# decoder for each answer costs more than the answer.
-_JSON = json.JSONDecoder(strict=False, parse_int=float)
-
-
-def _form(body: bytes) -> dict[str, Any]:
-    try:
-        return dict(parse_qsl(body.decode("ascii").strip(), max_num_fields=50))
-    except ValueError:
-        return {}
-
-
-def _token_set(members: dict[str, Any]) -> TokenSet | Unreadable:
-    access_token, refresh_token = members.get("access_token"), members.get("refresh_token")
-    if access_token in (None, ""):
-        return Unreadable("no_token")
-    if not is_token(access_token) or not (refresh_token in (None, "") or is_token(refresh_token)):
-        return Unreadable("bad_token")
-    return TokenSet(
-        access_token=access_token,
-        refresh_token=refresh_token or None,
-        expires_in=_seconds(members.get("expires_in")),
-        scope=_scope(members.get("scope")),
-        token_type=cleaned(members.get("token_type"), limit=40) or "Bearer",
-    )
-
-
-def is_token(value: object) -> TypeGuard[str]:
-    """Whether this can be a token: visible ASCII and space, as anything else could not be sent back as it came.
-
-    RFC 6749 appendices A.12 and A.17.
-    """
-    return isinstance(value, str) and value != "" and value.isascii() and value.isprintable()
-
-
-def _seconds(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        seconds = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return None if math.isnan(seconds) else max(-SECONDS_LIMIT, min(seconds, SECONDS_LIMIT))
-
-
-def _scope(value: object) -> str | None:
-    """The scope as text; Twitch answers with a list."""
-    if isinstance(value, list):
-        value = " ".join(item for item in value if isinstance(item, str))
-    return cleaned(value, limit=SCOPE_LIMIT) or None
-
-
-def scope_set(scope: str | None) -> frozenset[str]:
-    """Split a scope at spaces and commas, so that two can be compared whatever their order."""
-    return frozenset(re.split(r"[ ,]+", scope)) - {""} if scope else frozenset()

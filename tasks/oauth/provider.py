@@ -11,6 +11,7 @@ from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -24,7 +25,11 @@ from tasks.oauth.fields import (
     PerMinute,
     Positive,
     Url,
+    is_address,
+    is_loopback,
+    is_within,
     labels_of,
+    leaves_host_open,
     requests_per_minute,
 )
 from tasks.oauth.fields import Path as PathInAnswer
@@ -46,13 +51,19 @@ ADDRESSES = (
     "api_url",
     "confirm_url",
 )
-# What we send ourselves at the authorize endpoint: an extra parameter must not replace it.
+# What we send ourselves: a further parameter or header must not replace it.
 OURS_AT_TOKEN = frozenset(
     {"grant_type", "code", "redirect_uri", "code_verifier", "refresh_token", "client_id", "client_secret"}
 )
 OURS = frozenset(
     {"response_type", "client_id", "redirect_uri", "scope", "state", "code_challenge", "code_challenge_method"}
 )
+
+OURS_IN_HEADS = frozenset(
+    {"authorization", "content-type", "content-length", "host", "transfer-encoding", "connection", "accept-encoding"}
+)
+# A label is shown, exported and told to applications: none of these may become one.
+TOKENS = frozenset({"access_token", "refresh_token", "id_token"})
 
 
 class Provider(BaseModel):
@@ -277,7 +288,7 @@ def _parameters_of_ours(provider: Provider) -> str | None:
         "refresh_parameters": OURS_AT_TOKEN | {"scope"},
     }
     for field, ours in sent.items():
-        if taken := ours & getattr(provider, field).keys():
+        if taken := (ours | {provider.client_id_parameter}) & getattr(provider, field).keys():
             return f"{field} must not set {', '.join(sorted(taken))}"
     return None
 
@@ -285,8 +296,35 @@ def _parameters_of_ours(provider: Provider) -> str | None:
 def _open_without_fence(provider: Provider) -> str | None:
     """A label is what a user or the provider said: without a fence it could lead our secret anywhere."""
     for field, url in provider.addresses.items():
-        if not provider.hosts and "{" in url.partition("://")[2].partition("/")[0] + url[:1]:
+        if not provider.hosts and leaves_host_open(url):
             return f'{field} leaves a label open in its host: add hosts, e.g. hosts = ["*.example.com"]'
+    return None
+
+
+def _outside_of_fence(provider: Provider) -> str | None:
+    """What would be refused at each request is told where it is written."""
+    for field, url in provider.addresses.items():
+        host = "" if leaves_host_open(url) else urlsplit(url).hostname or ""
+        if provider.hosts and host and not is_within(host, provider.hosts):
+            return f"{field} leads to {host}, which is not among hosts: add it there"
+        if provider.hosts and not provider.private_hosts and (is_loopback(host) or is_address(host)):
+            return f"{field} leads to {host}: say private_hosts = true, if that is meant"
+    return None
+
+
+def _headers_of_ours(provider: Provider) -> str | None:
+    taken = sorted(OURS_IN_HEADS & {name.lower() for name in provider.token_headers})
+    return f"token_headers must not set {', '.join(taken)}" if taken else None
+
+
+def _tokens_as_labels(provider: Provider) -> str | None:
+    paths = TOKENS | {*provider.token_set.access_token, *provider.token_set.refresh_token}
+    for label, path in provider.keep_from_answer.items():
+        if path in paths or path.rpartition(".")[2] in TOKENS or not path:
+            return f"keep_from_answer.{label} must not name a token: labels are shown to everybody"
+    for label, name in provider.keep_from_redirect.items():
+        if name in {"code", "state", provider.code_parameter}:
+            return f"keep_from_redirect.{label} must not name {name}: labels are shown to everybody"
     return None
 
 
@@ -296,6 +334,9 @@ def _label_in_authorize_host_of_answer(provider: Provider) -> str | None:
     for field in ("authorize_url", "token_url"):
         if opened := [label for label in labels_of(provider.addresses.get(field, "")) if label in late]:
             return f"{field} needs {opened[0]}, which only its answer gives: take a label, or refresh_url"
+    for label in labels_of(provider.addresses.get("authorize_url", "")):
+        if label in provider.keep_from_redirect:
+            return f"authorize_url needs {label}, which only the redirect gives: take a label"
     return None
 
 
@@ -319,6 +360,9 @@ CHECKS: Final[tuple[Callable[[Provider], str | None], ...]] = (
     _strange_end_of_grace,
     _parameters_of_ours,
     _open_without_fence,
+    _outside_of_fence,
+    _headers_of_ours,
+    _tokens_as_labels,
     _label_in_authorize_host_of_answer,
     _rules_never_heard,
     _rules_for_token_sets,

@@ -6,6 +6,7 @@ that goes wrong later is `Silence`: nobody can know whether the provider acted.
 """
 
 import asyncio
+import re
 import ssl
 import zlib
 from collections.abc import Callable, Coroutine, Mapping
@@ -25,6 +26,7 @@ from tasks.oauth.client_tls import showing
 from tasks.oauth.deadline import Deadline
 from tasks.oauth.loop_thread import LoopThread
 from tasks.oauth.messages import Request
+from tasks.oauth.public_hosts import PrivateHost, PublicResolver, is_public
 
 T = TypeVar("T")
 Clock = Callable[[], datetime]
@@ -39,6 +41,10 @@ CONNECT_LIMIT = timedelta(seconds=10)  # name, TCP and TLS together
 # A server closes an idle connection when it likes, and a request written into that moment is a grant in doubt.
 # One second is less than the idle limit of the servers we know (gunicorn 2, node and uvicorn 5, Puma 20).
 KEEP_ALIVE = timedelta(seconds=1)
+# Codes of what was not sent because of its address: that is one grant's, or one file's, and no provider is ill.
+UNFIT_ADDRESS = frozenset(
+    {"label_missing", "label_ambiguous", "label_unfit", "host_not_allowed", "host_private", "setting_missing"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +80,14 @@ class RequestEnd:
 class NotSent(RequestEnd):
     """The request provably did not leave.
 
-    `code`: dns, connect_refused, connect, connect_timeout, tls_certificate, tls or bad_request.
+    `code`: dns, connect_refused, connect, connect_timeout, tls_certificate, tls or bad_request; or one of
+    `UNFIT_ADDRESS`.
     """
+
+    @property
+    def is_of_its_address(self) -> bool:
+        """Whether nothing was tried at all, for there is no address to send it to."""
+        return self.code in UNFIT_ADDRESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +195,12 @@ class Transport:
         self._keep_alive = keep_alive
         self._wall = wall
         self._thread = LoopThread("provider-http")
-        # By loop, and by the certificates that are shown: on a connection that was opened with one client's, nothing of
-        # another's is sent. One that was replaced leaves a pool without connections behind. In a forked child the
-        # parent's session stays here untouched: to close or collect it would take the parent's sockets out of the epoll
-        # instance that both share.
-        self._sessions: dict[tuple[asyncio.AbstractEventLoop, bytes], aiohttp.ClientSession] = {}
+        # By loop, by the certificates that are shown, and apart those that reach public addresses only: on a connection
+        # that was opened with one client's certificate nothing of another's is sent, and one that was made without that
+        # rule must not be used again under it. A certificate that was replaced leaves a pool without connections
+        # behind. In a forked child the parent's session stays here untouched: to close or collect it would take the
+        # parent's sockets out of the epoll instance that both share.
+        self._sessions: dict[tuple[asyncio.AbstractEventLoop, bytes, bool], aiohttp.ClientSession] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -216,6 +229,8 @@ class Transport:
         request = request.signed(self._wall())
         if not _sendable(request):
             return NotSent("bad_request")
+        if request.public_only and _is_private_address(request.url):
+            return NotSent("host_private")
         flight = _Flight(before_first_byte, has_body=bool(request.body))
         try:
             with Deadline(deadline, may_be_answered=lambda: flight.begun):
@@ -225,7 +240,7 @@ class Transport:
 
     async def _exchange(self, request: Request, flight: _Flight) -> Response:
         _flying.set(flight)
-        response = await self._open_session(request.certificate).request(
+        response = await self._open_session(request.certificate, public_only=request.public_only).request(
             request.method,
             URL(request.url, encoded=True),
             headers=request.headers,
@@ -239,18 +254,18 @@ class Transport:
         finally:
             response.close()
 
-    def _open_session(self, certificate: ClientKey | None) -> aiohttp.ClientSession:
+    def _open_session(self, certificate: ClientKey | None, *, public_only: bool) -> aiohttp.ClientSession:
         """Make the pool inside the loop that will use it: sockets and loops do not survive a fork."""
-        place = (asyncio.get_running_loop(), b"" if certificate is None else certificate.identity)
-        if place not in self._sessions:
+        which = (asyncio.get_running_loop(), b"" if certificate is None else certificate.identity, public_only)
+        if which not in self._sessions:
             tls = self._tls or ssl.create_default_context() if certificate is None else showing(certificate)
-            self._sessions[place] = _session(tls, self._keep_alive)
-        return self._sessions[place]
+            self._sessions[which] = _session(tls, self._keep_alive, public_only=public_only)
+        return self._sessions[which]
 
     async def _close_sessions(self) -> None:
         loop = asyncio.get_running_loop()
-        for place in [place for place in self._sessions if place[0] is loop]:
-            await self._sessions.pop(place).close()
+        for which in [which for which in self._sessions if which[0] is loop]:
+            await self._sessions.pop(which).close()
 
 
 def _headers(response: aiohttp.ClientResponse) -> Mapping[str, str]:
@@ -258,13 +273,22 @@ def _headers(response: aiohttp.ClientResponse) -> Mapping[str, str]:
     return {name.lower(): response.headers[name] for name in response.headers}
 
 
-def _session(tls: ssl.SSLContext, keep_alive: timedelta) -> aiohttp.ClientSession:
+def _is_private_address(url: str) -> bool:
+    """Whether a URL names a private address itself: aiohttp looks no such host up, so no resolver sees it."""
+    host = URL(url, encoded=True).raw_host or ""
+    return bool(_ADDRESS.fullmatch(host)) and not is_public(host)
+
+
+_ADDRESS = re.compile(r"[0-9.]+|.*:.*")
+
+
+def _session(tls: ssl.SSLContext, keep_alive: timedelta, *, public_only: bool) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             ssl=tls,
             limit=0,  # what may be under way is the valve's business
             keepalive_timeout=keep_alive.total_seconds(),
-            resolver=aiohttp.ThreadedResolver(),
+            resolver=PublicResolver() if public_only else aiohttp.ThreadedResolver(),
         ),
         timeout=aiohttp.ClientTimeout(connect=CONNECT_LIMIT.total_seconds(), ceil_threshold=3600),
         headers={"Accept-Encoding": "identity", "User-Agent": "evergrant"},
@@ -359,6 +383,8 @@ def _not_sent_code(error: Exception) -> str:  # noqa: PLR0911  # one a code
     match error:
         case TimeoutError():
             return "connect_timeout"
+        case aiohttp.ClientConnectorDNSError(os_error=PrivateHost()):
+            return "host_private"
         case aiohttp.ClientConnectorDNSError():
             return "dns"
         case aiohttp.ClientConnectorCertificateError():

@@ -25,9 +25,9 @@ from http import HTTPStatus
 from typing import Final, assert_never
 
 from tasks.oauth.error_answers import UNRECOGNISED, ErrorAnswer
-from tasks.oauth.messages import TokenSet, read_refusal, read_token_answer
 from tasks.oauth.provider import Provider
 from tasks.oauth.rules import Asked, LimitOf, Means, Reason
+from tasks.oauth.token_answer import TokenSet, read_refusal, read_token_answer
 from tasks.oauth.transport import SUCCESS, Answer, HeldBack, NotSent, RequestEnd, Response, Silence
 from tasks.oauth.words import Spoken, spoken
 
@@ -159,7 +159,7 @@ def outcome(
 
     """
     if isinstance(answer, Response):
-        told = _success(answer, hide) if answer.may_hold_tokens else None
+        told = _success(answer, provider, hide) if answer.may_hold_tokens else None
         if isinstance(told, Refreshed):
             return told
         rule = spoken(provider.answers, to, status=answer.status, body=answer.body)
@@ -312,8 +312,9 @@ def may_be_asked_again(answer: Answer, provider: Provider) -> bool:
     return rule is not None and rule.rule.means in (Means.THROTTLED, Means.ILL, Means.RACE)
 
 
-def _success(response: Response, hide: Iterable[str]) -> Outcome:
-    match read_token_answer(response.body, hide=hide):
+def _success(response: Response, provider: Provider, hide: Iterable[str]) -> Outcome:
+    paths, second = provider.token_set, provider.second_token_set
+    match read_token_answer(response.body, paths=paths, second=second, hide=hide):
         case TokenSet() as token_set:
             return Refreshed(token_set=token_set, http_status=response.status)
         case ErrorAnswer(code=code):

@@ -38,6 +38,7 @@ class Plan:
     """What becomes of a load; None: the rate sets no limit."""
 
     refreshes_per_minute: float
+    on_demand_per_minute: float  # of these: that no refresh token idles out
     confirms_per_minute: float
     allowed_per_minute: float | None
     share: float | None  # of the rate; confirms included
@@ -53,7 +54,8 @@ class Plan:
 def plan(load: Load) -> Plan:
     """Work it out."""
     cycle = load.life * SHARE
-    refreshes = load.warm * (MINUTE / cycle) + load.on_demand * (MINUTE / load.idle)
+    on_demand = load.on_demand * (MINUTE / load.idle)
+    refreshes = load.warm * (MINUTE / cycle) + on_demand
     confirms = refreshes if load.confirms else 0.0
     rate = load.rate_per_minute
     allowed = None if rate is None else rate * USABLE_SHARE
@@ -61,6 +63,7 @@ def plan(load: Load) -> Plan:
     late_by = cycle * (stretch - 1)
     return Plan(
         refreshes_per_minute=refreshes,
+        on_demand_per_minute=on_demand,
         confirms_per_minute=confirms,
         allowed_per_minute=allowed,
         share=None if rate is None else (refreshes + confirms) / rate,

@@ -9,6 +9,8 @@ JITTER: Final = 0.1  # of the life, either way, the same for a grant every time
 LEAST_LIFE: Final = timedelta(seconds=60)
 YEAR: Final = timedelta(days=365)
 GAVE_UP_WAIT: Final = timedelta(hours=1)
+LEAST_REST: Final = timedelta(seconds=5)
+LAST_TRY: Final = timedelta(minutes=1)  # before a refresh token ends
 RELEASE_FIRST: Final = timedelta(seconds=5)
 RELEASE_SPREAD: Final = timedelta(seconds=10)
 
@@ -36,13 +38,35 @@ def due_on_demand(started_at: datetime, rest: timedelta, grant_id: UUID) -> date
     return started_at + rest * (1 + JITTER * stable_jitter(grant_id))
 
 
-def next_due(
-    started_at: datetime, lifetime: timedelta, grant_id: UUID, *, on_demand: bool, idle_days: float
-) -> datetime:
-    """When a grant is due next, by how it is kept: warm, or on demand where nobody reads it meanwhile."""
-    if on_demand:
-        return due_on_demand(started_at, timedelta(days=idle_days), grant_id)
-    return due_at(started_at, lifetime, grant_id)
+def before_it_idles_out(started_at: datetime, refresh_expires_at: datetime, grant_id: UUID) -> datetime:
+    """When a grant is renewed at the latest, so that its refresh token does not idle out: at half of its life ± 1/10.
+
+    The rest of one whose end stays, however often it is renewed, is halved each time: then a few seconds are the least.
+    """
+    rest = max((refresh_expires_at - started_at) / 2, LEAST_REST)
+    return started_at + rest * (1 + JITTER * stable_jitter(grant_id))
+
+
+def once_it_helps(started_at: datetime, lifetime: timedelta, same_above: timedelta, grant_id: UUID) -> datetime:
+    """When a refresh brings a new access token: once the rest has fallen to `same_above`, up to 1/10 of that later."""
+    later = same_above * (JITTER * (1 + stable_jitter(grant_id)) / 2)
+    return started_at + lifetime - same_above + later
+
+
+def wait_of_the_same_token(rest: timedelta) -> timedelta:
+    """The least wait after a refresh that brought the same end again: a minute, or until that end where it is nearer.
+
+    At two thirds of the rest each time a provider would be asked ever faster, for nothing.
+    """
+    return min(LEAST_LIFE, max(rest, LEAST_REST))
+
+
+def before_the_end(wait: timedelta, at: datetime, refresh_expires_at: datetime | None) -> timedelta:
+    """The wait of a grant that is in trouble, such that it is asked once more before its refresh token ends."""
+    if refresh_expires_at is None:
+        return wait
+    last = refresh_expires_at - LAST_TRY - at
+    return min(wait, last) if last > timedelta(0) else wait
 
 
 def stable_jitter(grant_id: UUID) -> float:

@@ -16,7 +16,9 @@ from models import probe as taking
 from models.database import transaction
 from tasks import refresh
 from tasks.oauth import messages
+from tasks.oauth.addresses import Labels
 from tasks.oauth.messages import Registration, Request
+from tasks.oauth.provider import Provider
 from tasks.oauth.transport import Answer, HeldBack, NotSent
 from tasks.policy.introspection import introspected
 from tasks.policy.outcome import (
@@ -44,12 +46,12 @@ def probe(runtime: Runtime, grant_id: UUID, *, client_id: int) -> Finding:
     Raises:
         ProbeNotAllowed: the provider file does not say that a probe is harmless, and has no introspect_url; nothing was
             sent.
+        AddressError: the grant's labels make no address; nothing was sent.
 
     """
     with transaction() as connection:
         known = clients.known(connection, [client_id])[client_id]
-    registration = runtime.registrations.ready(known).registration
-    _request(registration, "none")  # refused here, before anything is claimed
+    _allow(runtime.registrations.ready(known).provider)  # refused here, before anything is claimed
     with transaction() as connection:
         taken = taking.take(connection, grant_id, lease=runtime.settings.dispatch_lease)
         if taken is None:
@@ -98,7 +100,7 @@ def _ask(runtime: Runtime, attempt: Attempt) -> Answer:
     if job.sealed_refresh_token is None:
         return HeldBack("no_refresh_token")
     token = runtime.vault.open(job.sealed_refresh_token, table="grants", row_id=job.grant_id, purpose="refresh")
-    request = _request(attempt.registered.registration, token)
+    request = _request(attempt.registered.registration, token, job.labels)
     sending = retry.send(
         runtime.transport,
         request,
@@ -108,14 +110,19 @@ def _ask(runtime: Runtime, attempt: Attempt) -> Answer:
     return runtime.transport.submit(sending).result()
 
 
-def _request(registration: Registration, token: str) -> Request:
-    """What asks about a refresh token.
+def _allow(provider: Provider) -> None:
+    """Let pass where something may ask about a refresh token.
 
     Raises:
         ProbeNotAllowed: nothing may.
 
     """
-    provider = registration.provider
-    if not provider.probe and provider.introspect_url is not None:
-        return messages.introspect(registration, token=token, hint="refresh_token")
-    return messages.probe(registration, refresh_token=token)
+    if provider.introspect_url is None:
+        messages.allow_probe(provider)
+
+
+def _request(registration: Registration, token: str, labels: Labels) -> Request:
+    """What asks about a refresh token: a probe where that is allowed, else introspection."""
+    if registration.provider.probe:
+        return messages.probe(registration, refresh_token=token, labels=labels)
+    return messages.introspect(registration, token=token, hint="refresh_token", labels=labels)

@@ -14,8 +14,8 @@ from models import client as clients
 from models.database import transaction
 from tasks.journal import JournalBroken, Position
 from tasks.oauth import messages
-from tasks.oauth.messages import TokenSet
 from tasks.oauth.rules import Means
+from tasks.oauth.token_answer import TokenSet
 from tasks.oauth.transport import Answer, Response
 from tasks.policy.outcome import ABOUT_THE_TOKEN, Finding, NotUnderstood, Outcome, Refreshed, outcome, probed
 from tasks.policy.valve import USABLE_SHARE, Result, Sign
@@ -61,7 +61,7 @@ class ImportedTokenProbe:
             known = clients.known(connection, [client_id])[client_id]
         self.runtime = runtime
         self.registered: Registered = runtime.registrations.ready(known)
-        messages.probe(self.registered.registration, refresh_token="none")  # noqa: S106  # refused here, if at all
+        messages.allow_probe(self.registered.provider)
 
     def ask(self, refresh_token: str, *, ref: str, labels: dict[str, list[str]]) -> ProbedToken:
         """Ask about one refresh token, as soon as the client's rate has a slot.
@@ -69,10 +69,11 @@ class ImportedTokenProbe:
         Raises:
             ProbeHeld: the client is paused, its valve shut, or nothing may be sent from this database.
             JournalBroken: an answer could not be kept safe, so nothing was sent.
+            AddressError: the labels make no address; nothing was sent.
 
         """
+        request = messages.probe(self.registered.registration, refresh_token=refresh_token, labels=labels)
         started_at, grant_id = self._wait(), uuid4()
-        request = messages.probe(self.registered.registration, refresh_token=refresh_token)
         sending = retry.send(
             self.runtime.transport, request, deadline=self.registered.times.deadline, guard=lambda: None
         )

@@ -23,7 +23,7 @@ from models.probe import Taken
 from models.states.grant import GrantStatus
 from tasks import refresh
 from tasks.oauth import messages
-from tasks.oauth.errors import LabelNotChosen
+from tasks.oauth.errors import AddressError
 from tasks.oauth.messages import Request
 from tasks.oauth.transport import Answer, HeldBack, NotSent, RequestEnd
 from tasks.policy.outcome import (
@@ -219,8 +219,8 @@ class Experiment:
         call = messages.confirm if provider.confirm_url else messages.api_call
         try:
             return call(provider, access_token=access_token, labels=job.labels)
-        except LabelNotChosen:
-            return call(provider, access_token=access_token)
+        except AddressError as error:
+            raise BrokenOff(error.code) from error
 
     def _let_pass(self, until: timedelta) -> None:
         """Wait: nothing of this grant is under way meanwhile."""
@@ -290,7 +290,7 @@ class Experiment:
         except Exception:
             self._give_back(attempt)
             raise
-        answer = request if isinstance(request, HeldBack) else self._send(attempt, request)
+        answer = request if isinstance(request, HeldBack | NotSent) else self._send(attempt, request)
         return Arrived(attempt, answer, clock.wall())
 
     def _send(self, attempt: Attempt, request: Request) -> Answer:

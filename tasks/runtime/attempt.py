@@ -6,6 +6,8 @@ from uuid import UUID
 
 from models.attempt import Started
 from tasks.journal import Entry, Position
+from tasks.oauth import kept
+from tasks.oauth.kept import NOTHING_KEPT, Kept
 from tasks.oauth.provider import Provider
 from tasks.oauth.transport import Answer, Response
 from tasks.policy.guard import Situation
@@ -73,6 +75,7 @@ class Asked:
     started_at: datetime
     provider: Provider
     credentials_no: int
+    kept: Kept = NOTHING_KEPT  # the labels that came with its answer
 
 
 @dataclass(slots=True, eq=False)
@@ -93,6 +96,7 @@ class Arrived:
     def asked(self) -> Asked:
         """What was asked."""
         job, registered = self.attempt.job, self.attempt.registered
+        body = self.answer.body if isinstance(self.answer, Response) else b""
         return Asked(
             grant_id=job.grant_id,
             generation=job.generation,
@@ -100,6 +104,7 @@ class Arrived:
             started_at=job.started_at,
             provider=registered.provider,
             credentials_no=registered.known.credentials_no,
+            kept=kept.from_answer(registered.provider, body, job.labels),
         )
 
     @property

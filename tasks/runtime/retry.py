@@ -37,7 +37,8 @@ TOO_MUCH = "54"  # class "program limit exceeded": an OperationalError, too, but
 
 def _worth_a_repeat(answer: Answer) -> bool:
     """Only what provably was not sent, and what a second try may change: not a guard's no, not a broken URL."""
-    return isinstance(answer, NotSent) and answer.code not in ("bad_request", "tls", "tls_certificate")
+    lasting = ("bad_request", "tls", "tls_certificate")
+    return isinstance(answer, NotSent) and answer.code not in lasting and not answer.is_of_its_address
 
 
 async def send(transport: Transport, request: Request, *, deadline: timedelta, guard: Guard) -> Answer:

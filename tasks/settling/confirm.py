@@ -13,11 +13,13 @@ from uuid import UUID
 import structlog
 
 from models import client as clients
-from models import former_token, revocation
+from models import former_token, label, revocation
 from models.database import transaction
 from models.revocation import Branch
 from models.states.former_token import PairKind
 from tasks.oauth import messages
+from tasks.oauth.addresses import Labels
+from tasks.oauth.errors import AddressError
 from tasks.policy.outcome import Life, presented
 from tasks.policy.valve import USABLE_SHARE
 from tasks.runtime import retry
@@ -38,9 +40,10 @@ def confirm(runtime: Runtime, registered: Registered, grant_ids: Sequence[UUID])
             if runtime.stopping.is_set() or clients.has_due(connection, registered.known.id, longer_than=overdue):
                 return
             steps = _steps(revocation.branches(connection, grant_id))
+            labels = label.of_grant(connection, grant_id) if steps else {}
             for _ in steps:
                 clients.debit(connection, registered.known.id, usable_share=USABLE_SHARE)
-        dead = _present(runtime, registered, grant_id, steps)
+        dead = _present(runtime, registered, grant_id, steps, labels)
         with transaction() as connection:
             former_token.drop(connection, dead)
 
@@ -61,7 +64,11 @@ def _steps(branches: Sequence[Branch]) -> list[tuple[Branch, Branch]]:
 
 
 def _present(
-    runtime: Runtime, registered: Registered, grant_id: UUID, steps: Sequence[tuple[Branch, Branch]]
+    runtime: Runtime,
+    registered: Registered,
+    grant_id: UUID,
+    steps: Sequence[tuple[Branch, Branch]],
+    labels: Labels,
 ) -> list[int]:
     """Use access tokens, and stop where an answer tells nothing; returns the predecessors that this has killed."""
     dead: list[int] = []
@@ -69,7 +76,11 @@ def _present(
         if used.sealed_access_token is None or predecessor.former_token_id is None:
             break
         token = runtime.vault.open(used.sealed_access_token, table="grants", row_id=grant_id, purpose="access")
-        request = messages.confirm(registered.provider, access_token=token)
+        try:
+            request = messages.confirm(registered.provider, access_token=token, labels=labels)
+        except AddressError as error:
+            log.warning("confirm.no_address", grant_id=str(grant_id), reason=str(error))
+            break
         deadline = registered.times.deadline
         answer = runtime.transport.submit(
             retry.send(runtime.transport, request, deadline=deadline, guard=lambda: None)

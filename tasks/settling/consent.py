@@ -4,17 +4,19 @@ the pair is another ref's    refused, naming that ref
 the pair is the row's own    the row stays (Doorkeeper's `reuse_access_token`)
 the ref has a live row       a new row, generation going on; the old one is on its way to the end
 otherwise                    a new row
+a second token set beside    likewise, as REF/suffix: two grants of one consent, which live on by themselves
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from uuid import UUID
+from datetime import datetime
+from uuid import UUID, uuid5
 
 import structlog
 from sqlalchemy import Connection
 
 from models import client as clients
-from models import consent, dead_letter, event
+from models import consent, dead_letter, event, label
 from models.consent import LiveRow, NewGrant
 from models.errors import Told
 from models.sealing.vault import Vault
@@ -23,12 +25,14 @@ from models.states.dead_letter import LetterKind, Resolution
 from models.states.event import EventType
 from models.states.grant import GrantStatus
 from tasks.journal import Entry
-from tasks.oauth.messages import TokenSet, read_token_answer
+from tasks.oauth.kept import from_answer
 from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Reach
-from tasks.policy import timing
+from tasks.oauth.token_answer import TokenAnswer, TokenSet, read_token_answer
+from tasks.policy.ends import ends
 from tasks.runtime.registration import Registered
 from tasks.runtime.runtime import Runtime
+from tasks.settling.strange import tell_once
 
 log = structlog.get_logger()
 
@@ -69,39 +73,76 @@ class Consent:
     labels: dict[str, list[str]]
     token_set: TokenSet = field(repr=False)
     started_at: datetime
+    refused_labels: Mapping[str, str] = field(default_factory=dict)  # that came with it and cannot be kept
     generation: int = 0  # that was asked from: more than 0 only where a replay meets a refresh before its exchange
 
 
 @dataclass(frozen=True, slots=True)
 class StoredConsent:
-    """What a consent became; `how`: connected, reconnected, unchanged, or replaced by a newer one."""
+    """What a consent became; `how`: connected, reconnected, unchanged, or replaced by a newer one.
+
+    `second`: what its second token set became, where the provider gives two in one consent.
+    """
 
     grant_id: UUID
     generation: int
     how: str
+    ref: str
+    second: "StoredConsent | None" = None
 
 
 def store(connection: Connection, given: Consent, *, vault: Vault, who: str, replayed: bool = False) -> StoredConsent:
     """Store a consent; repeating it changes nothing. `replayed`: it is an old one, perhaps older than what is there.
+
+    A second token set of it becomes a grant of its own, in the same transaction. Nothing is written before it is known
+    that both may come in.
 
     Raises:
         NoRefreshToken: it cannot be kept alive.
         PairHeld: another ref holds the pair.
 
     """
-    token = given.token_set.refresh_token
-    if token is None:
+    both = [given, *filter(None, [second_of(given)])]
+    rows = consent.live_rows(connection, given.registered.known.id, [each.ref for each in both])
+    for each in both:
+        _refuse_held(connection, each, vault)
+    first, *second = (
+        _store(connection, each, rows.get(each.ref), vault=vault, who=who, replayed=replayed) for each in both
+    )
+    return replace(first, second=second[0]) if second else first
+
+
+def second_of(given: Consent) -> Consent | None:
+    """The grant that the second token set of a consent becomes, where there is one that can be kept alive.
+
+    Its id comes of the first one's and its name: an exchange has one entry in the journal, and a replay of it must find
+    the row that was made.
+    """
+    place, token_set = given.registered.provider.second_token_set, given.token_set.second
+    if place is None or token_set is None or token_set.refresh_token in (None, given.token_set.refresh_token):
+        return None
+    own_id = uuid5(given.grant_id, place.suffix)
+    return replace(given, grant_id=own_id, ref=place.ref(given.ref), token_set=token_set)
+
+
+def _refuse_held(connection: Connection, given: Consent, vault: Vault) -> None:
+    if given.token_set.refresh_token is None:
         raise NoRefreshToken
-    client_id = given.registered.known.id
-    old = consent.live_rows(connection, client_id, [given.ref]).get(given.ref)
-    fingerprints = vault.fingerprints(token)
-    for holder in consent.holders(connection, fingerprints):
-        if (holder.client_id, holder.ref) != (client_id, given.ref):
+    for holder in consent.holders(connection, vault.fingerprints(given.token_set.refresh_token)):
+        if (holder.client_id, holder.ref) != (given.registered.known.id, given.ref):
             raise PairHeld(holder.ref, holder.client)
+
+
+def _store(
+    connection: Connection, given: Consent, old: LiveRow | None, *, vault: Vault, who: str, replayed: bool
+) -> StoredConsent:
+    """Store one grant of a consent; `old`: the row that holds its ref now."""
+    token = given.token_set.refresh_token or ""
+    fingerprints = vault.fingerprints(token)
     if old is not None and (old.refresh_fingerprint in fingerprints or old.id == given.grant_id):
-        return StoredConsent(old.id, old.generation, "unchanged")
+        return StoredConsent(old.id, old.generation, "unchanged", given.ref)
     if consent.exists(connection, given.grant_id):
-        return StoredConsent(given.grant_id, 0, "unchanged")
+        return StoredConsent(given.grant_id, 0, "unchanged", given.ref)
     if replayed and old is not None and _was_replaced_by(old, given):
         return _replaced_row(connection, given, token, vault=vault, who=who)
     return _new_row(connection, given, old, token, vault=vault, who=who)
@@ -120,7 +161,7 @@ def _replaced_row(
     row = replace(_row(given, None, refresh_token, provider, vault), status=GrantStatus.REVOKING)
     consent.insert(connection, given.registered.known.id, [row])
     consent.retire(connection, row.id, at_once=provider.revocation is Reach.TOKEN, who=who)
-    return StoredConsent(row.id, row.generation, "replaced")
+    return StoredConsent(row.id, row.generation, "replaced", row.ref)
 
 
 def make_missing(connection: Connection, runtime: Runtime, entry: Entry) -> str | None:
@@ -137,6 +178,11 @@ def make_missing(connection: Connection, runtime: Runtime, entry: Entry) -> str 
     return "refused" if stored is None else stored.how
 
 
+def read(entry: Entry, provider: Provider) -> TokenAnswer:
+    """What a journaled answer says, at the places that its client's provider file names."""
+    return read_token_answer(entry.body, paths=provider.token_set, second=provider.second_token_set)
+
+
 def replay(connection: Connection, entry: Entry, registered: Registered, *, vault: Vault) -> StoredConsent | None:
     """Store the consent that a journaled answer tells of; None where it holds no token set that can be kept.
 
@@ -144,18 +190,38 @@ def replay(connection: Connection, entry: Entry, registered: Registered, *, vaul
     commits that are missing. Journals come in any order: a consent that was replaced since is on its way to the end.
     An entry whose pair another ref holds, or that has no refresh token, was refused to the user's face already.
     """
-    token_set = read_token_answer(entry.body)
+    given = _given(entry, registered)
+    return None if given is None else _stored_again(connection, given, vault)
+
+
+def replay_second(
+    connection: Connection, entry: Entry, registered: Registered, *, vault: Vault
+) -> StoredConsent | None:
+    """Store the second grant of an exchange whose first one has its row: a refresh of that one was read before it."""
+    given = _given(entry, registered)
+    second = None if given is None else second_of(given)
+    return None if second is None else _stored_again(connection, second, vault)
+
+
+def _given(entry: Entry, registered: Registered) -> Consent | None:
+    """The consent that an entry tells of; only an exchange has a second token set."""
+    token_set = read(entry, registered.provider)
     if not isinstance(token_set, TokenSet):
         return None
-    given = Consent(
+    kept = from_answer(registered.provider, entry.body, entry.labels)
+    return Consent(
         UUID(entry.grant_id),
         registered,
         entry.ref,
-        entry.labels,
-        token_set,
+        kept.over(entry.labels),
+        token_set if entry.kind == "exchange" else replace(token_set, second=None),
         started_at=entry.started_at,
+        refused_labels=kept.refused,
         generation=entry.generation,
     )
+
+
+def _stored_again(connection: Connection, given: Consent, vault: Vault) -> StoredConsent | None:
     try:
         return store(connection, given, vault=vault, who="evergrant", replayed=True)
     except ConsentError:
@@ -173,24 +239,27 @@ def _new_row(
         )
     row = _row(given, old, refresh_token, provider, vault)
     if not consent.insert(connection, known.id, [row]):  # another process was faster
-        return StoredConsent(row.id, row.generation, "unchanged")
+        return StoredConsent(row.id, row.generation, "unchanged", row.ref)
     event.of_grants(
         connection, [row.id], EventType.GRANT_CONNECTED if old is None else EventType.GRANT_RECONNECTED, actor=who
     )
-    return StoredConsent(row.id, row.generation, "connected" if old is None else "reconnected")
+    if label.tell_refused(connection, {row.id: given.refused_labels} if given.refused_labels else {}):
+        log.warning("consent.label_refused", grant_id=str(row.id), refused=dict(given.refused_labels))
+    return StoredConsent(row.id, row.generation, "connected" if old is None else "reconnected", row.ref)
 
 
 def _row(given: Consent, old: LiveRow | None, refresh_token: str, provider: Provider, vault: Vault) -> NewGrant:
     token_set, grant_id = given.token_set, given.grant_id
-    life = timing.life(token_set.expires_in, default=timedelta(seconds=provider.default_life_seconds))
     keep = old.keep if old else None
-    due = timing.next_due(
-        given.started_at,
-        life,
-        grant_id,
+    reckoned = ends(
+        token_set,
+        provider,
+        grant_id=grant_id,
+        started_at=given.started_at,
         on_demand=(keep or given.registered.known.keep) == Keep.ON_DEMAND,
-        idle_days=provider.idle_refresh_days,
     )
+    for each in reckoned.strange:
+        tell_once(given.registered.known.id, provider.name, each)
     return NewGrant(
         id=grant_id,
         ref=given.ref,
@@ -202,9 +271,11 @@ def _row(given: Consent, old: LiveRow | None, refresh_token: str, provider: Prov
         sealed_refresh_token=vault.seal(refresh_token, table="grants", row_id=grant_id, purpose="refresh"),
         sealed_access_token=vault.seal(token_set.access_token, table="grants", row_id=grant_id, purpose="access"),
         refresh_fingerprint=vault.fingerprint(refresh_token),
-        access_expires_at=given.started_at + life,
-        life=life,
-        due_at=due,
+        access_expires_at=given.started_at + reckoned.life,
+        life=reckoned.life,
+        due_at=reckoned.due_at,
+        refresh_expires_at=reckoned.refresh_expires_at,
+        consent_expires_at=reckoned.consent_expires_at,
         refreshed_at=given.started_at,
         credentials_no=given.registered.known.credentials_no,
         created_at=given.started_at,

@@ -23,11 +23,12 @@ from models.states.dead_letter import Cause
 from models.states.grant import GrantStatus
 from models.suspects import Surroundings
 from settings import Settings
-from tasks.oauth.messages import TokenSet, scope_set
 from tasks.oauth.rotation import Rotation
 from tasks.oauth.rules import Means
+from tasks.oauth.token_answer import TokenSet, scope_set
 from tasks.oauth.transport import HeldBack, NotSent
 from tasks.policy import guard, refusal, timing
+from tasks.policy.ends import Before, access_life, ends
 from tasks.policy.outcome import (
     GrantThrottled,
     NotNow,
@@ -64,7 +65,10 @@ class Decisions:
     reopened: list[UUID] = field(default_factory=list)  # a token set arrived although its end was asked for
     letters: dict[UUID, str] = field(default_factory=dict)  # the cause
     scope_changes: dict[UUID, dict[str, str | None]] = field(default_factory=dict)
+    kept: dict[UUID, Mapping[str, str]] = field(default_factory=dict)  # labels that the provider gave anew
+    refused_labels: dict[UUID, Mapping[str, str]] = field(default_factory=dict)  # and what cannot be one, with its code
     deaths_held: dict[int, datetime] = field(default_factory=dict)
+    strange: set[tuple[int, str, str]] = field(default_factory=set)  # client, provider, and what made no sense
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,7 @@ def sign_of(end: Outcome) -> Sign | None:
             return Sign.REFUSED
         case NotNow():
             return Sign.NOT_NOW
-        case HeldBack():
+        case HeldBack() | NotSent(is_of_its_address=True):
             return None
         case NotSent() | Unknown():
             return Sign.BAD
@@ -254,6 +258,7 @@ class Decider:
         mine = asked.fingerprint in (row.refresh_fingerprint, *row.former_fingerprints)
         if row.generation < asked.generation or (row.generation == asked.generation and mine):
             self.made.stored.append(self._stored(asked, row, token_set))
+            self._keep(asked)
             if row.status == GrantStatus.NEEDS_CONSENT:
                 self.made.recovered.append(row.grant_id)
             if row.has_letter:
@@ -271,16 +276,27 @@ class Decider:
         if row.status in ENDING:
             self.made.reopened.append(row.grant_id)
 
+    def _keep(self, asked: Asked) -> None:
+        """Add the labels that came with a token set: of one that is surplus they are as old as it is."""
+        if asked.kept.values:
+            self.made.kept[asked.grant_id] = asked.kept.values
+        if asked.kept.refused:
+            self.made.refused_labels[asked.grant_id] = asked.kept.refused
+
     def _is_held(self, row: LockedGrant, refresh_token: str) -> bool:
         known = {row.refresh_fingerprint, *row.former_fingerprints}
         return not known.isdisjoint(self.vault.fingerprints(refresh_token))
 
     def _stored(self, asked: Asked, row: LockedGrant, token_set: TokenSet) -> Stored:
-        life = _life(asked, token_set)
-        idle = asked.provider.idle_refresh_days
-        due = timing.next_due(
-            asked.started_at, life, asked.grant_id, on_demand=row.keep == Keep.ON_DEMAND, idle_days=idle
+        reckoned = ends(
+            token_set,
+            asked.provider,
+            grant_id=asked.grant_id,
+            started_at=asked.started_at,
+            on_demand=row.keep == Keep.ON_DEMAND,
+            before=_before(row),
         )
+        self.made.strange |= {(row.client_id, asked.provider.name, each) for each in reckoned.strange}
         token = token_set.refresh_token
         fingerprint = None if token is None else self.vault.fingerprint(token)
         return Stored(
@@ -290,9 +306,11 @@ class Decider:
             sealed_access_token=self._seal(asked.grant_id, token_set.access_token, "access"),
             refresh_fingerprint=fingerprint,
             scope=token_set.scope,
-            life=life,
+            life=reckoned.life,
             started_at=asked.started_at,
-            due_at=due,
+            due_at=reckoned.due_at,
+            refresh_expires_at=reckoned.refresh_expires_at,
+            consent_expires_at=reckoned.consent_expires_at,
             credentials_no=asked.credentials_no,
             sent=asked.fingerprint,
             is_former=not {asked.fingerprint, fingerprint}.isdisjoint(row.former_fingerprints),
@@ -306,7 +324,7 @@ class Decider:
             sealed_refresh_token=self._seal(asked.grant_id, refresh_token, "refresh"),
             sealed_access_token=self._seal(asked.grant_id, token_set.access_token, "access"),
             refresh_fingerprint=self.vault.fingerprint(refresh_token),
-            access_expires_at=asked.started_at + _life(asked, token_set),
+            access_expires_at=asked.started_at + access_life(token_set, asked.provider, asked.started_at),
         )
 
     def _seal(self, grant_id: UUID, token: str, purpose: str) -> bytes:
@@ -331,7 +349,7 @@ class Decider:
                 failed=told.failed,
                 suspect=told.suspect,
                 refused=told.refused,
-                due_at=row.at + self._wait(arrived, row, end),
+                due_at=row.at + timing.before_the_end(self._wait(arrived, row, end), row.at, row.refresh_expires_at),
                 code=end.code,
                 http_status=end.http_status,
                 reason=death.reason if death else None,
@@ -440,5 +458,7 @@ class Decider:
         return judged
 
 
-def _life(asked: Asked, token_set: TokenSet) -> timedelta:
-    return timing.life(token_set.expires_in, default=timedelta(seconds=asked.provider.default_life_seconds))
+def _before(row: LockedGrant) -> Before:
+    return Before(
+        row.created_at, row.refreshed_at, row.access_expires_at, row.refresh_expires_at, row.consent_expires_at
+    )

@@ -5,20 +5,24 @@ shares their disk, at its start and every minute; once settled to its end a jour
 doubt waits for it any longer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
 import structlog
+from sqlalchemy import Connection
 
 from models import client as clients
 from models import journal as register
 from models import settlement
+from models.client import Known
 from models.database import transaction
+from models.settlement import LockedGrant
 from tasks import journal
 from tasks.journal import Entry, Kept, Position, Replayed
-from tasks.oauth.messages import TokenSet, read_token_answer
+from tasks.oauth.kept import from_answer
 from tasks.oauth.provider import Provider
+from tasks.oauth.token_answer import TokenSet
 from tasks.runtime import clock, retry
 from tasks.runtime.attempt import Asked
 from tasks.runtime.registration import resolve
@@ -81,25 +85,36 @@ def replay(runtime: Runtime, kept: Sequence[Kept]) -> list[Position]:
 
 
 def _replay(runtime: Runtime, kept: Sequence[Kept]) -> list[Position]:
-    token_sets = [(item, read_token_answer(item.entry.body)) for item in kept]
-    done = [item.position for item, answer in token_sets if not isinstance(answer, TokenSet)]
+    done: list[Position] = []
     with transaction() as connection:
         held = settlement.lock(connection, [UUID(item.entry.grant_id) for item in kept])
         known = clients.known(connection, [row.client_id for row in held.values()])
         decider = Decider(runtime.vault, runtime.settings, held, {}, {})
-        for item, answer in token_sets:
-            row = held.get(UUID(item.entry.grant_id))
-            if not isinstance(answer, TokenSet):
-                continue
-            if row is not None:
-                client = known[row.client_id]
-                provider = resolve(client.provider, client.overrides, runtime.settings)
-                decider.token_set(_asked(item.entry, provider), row, answer, settled_before=item.settled)
-                done.append(item.position)
-            elif consent.make_missing(connection, runtime, item.entry) is not None:
-                done.append(item.position)
+        for item in kept:
+            grant_id = UUID(item.entry.grant_id)
+            # An entry before it may just have made it, as the second grant of its consent.
+            row = held.get(grant_id) or settlement.lock(connection, [grant_id]).get(grant_id)
+            if row is None:
+                is_done = consent.make_missing(connection, runtime, item.entry) is not None
+            else:
+                client = known.get(row.client_id) or clients.known(connection, [row.client_id])[row.client_id]
+                _settle_again(connection, runtime, item, client=client, row=row, decider=decider)
+                is_done = True
+            done += [item.position] if is_done else []
         write_token_sets(connection, decider.made)
     return done
+
+
+def _settle_again(
+    connection: Connection, runtime: Runtime, item: Kept, *, client: Known, row: LockedGrant, decider: Decider
+) -> None:
+    """Settle an entry whose grant has its row."""
+    provider = resolve(client.provider, client.overrides, runtime.settings)
+    answer = consent.read(item.entry, provider)
+    if isinstance(answer, TokenSet):
+        decider.token_set(_asked(item.entry, provider), row, answer, settled_before=item.settled)
+        if answer.second is not None and item.entry.kind == "exchange":
+            consent.replay_second(connection, item.entry, runtime.registrations.ready(client), vault=runtime.vault)
 
 
 def _asked(entry: Entry, provider: Provider) -> Asked:
@@ -110,7 +125,13 @@ def _asked(entry: Entry, provider: Provider) -> Asked:
         started_at=entry.started_at,
         provider=provider,
         credentials_no=entry.credentials_no,
+        # Against what the provider did not give: a restored row may lack what the grant had when it was asked.
+        kept=from_answer(provider, entry.body, _without(entry.labels, provider.keep_from_answer)),
     )
+
+
+def _without(labels: Mapping[str, list[str]], left_out: Container[str]) -> dict[str, list[str]]:
+    return {label: values for label, values in labels.items() if label not in left_out}
 
 
 def _record_drained(journal_id: int) -> None:

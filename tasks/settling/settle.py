@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 
 from models import attempt as attempts
 from models import client as clients
-from models import dead_letter, event, operator_actions, settlement, suspects
+from models import dead_letter, event, label, operator_actions, settlement, suspects
 from models.database import transaction
 from models.settlement import LockedGrant
 from models.states.dead_letter import LetterKind, Resolution
@@ -39,6 +39,7 @@ from tasks.runtime.runtime import Runtime
 from tasks.settling import consent, credentials, metrics
 from tasks.settling.confirm import confirm
 from tasks.settling.decide import Decider, Decisions, read_all, read_refusals, sign_of
+from tasks.settling.strange import tell_once
 
 log = structlog.get_logger()
 
@@ -245,9 +246,14 @@ def _around(
 def write_token_sets(connection: Connection, made: Decisions) -> None:
     """Store what was decided to be stored, keep what is surplus, and tell of recoveries and changed scopes."""
     settlement.store(connection, made.stored)
+    for each in made.strange:
+        tell_once(*each)
     surplus = settlement.keep_surplus(connection, made.surplus)
     if surplus:
         log.warning("settle.surplus", grant_ids=[str(grant_id) for grant_id in surplus])
+    label.keep(connection, made.kept)
+    for grant_id in label.tell_refused(connection, made.refused_labels):
+        log.warning("settle.label_refused", grant_id=str(grant_id), refused=dict(made.refused_labels[grant_id]))
     settlement.note_unplaced(connection, made.unplaced)
     settlement.reopen_revocations(connection, made.reopened)
     recovered = set(made.recovered)
@@ -325,6 +331,7 @@ def _results(
 
 def _tell(arrived: Arrived, outcome: Outcome) -> None:
     job = arrived.attempt.job
+    by_rule = {} if outcome.rule is None else {"rule": outcome.rule}
     log.info(
         "refresh.held_back" if isinstance(outcome, HeldBack) else "refresh",
         client=arrived.attempt.registered.known.name,
@@ -335,4 +342,5 @@ def _tell(arrived: Arrived, outcome: Outcome) -> None:
         outcome=outcome.code,
         http_status=outcome.http_status,
         duration_ms=round((clock.boot() - arrived.attempt.begun).total_seconds() * 1000),
+        **by_rule,
     )

@@ -8,7 +8,7 @@ from models import client as clients
 from models.database import transaction
 from simulator.control import SimulatorControl
 from tasks import refresh
-from tasks.oauth.transport import HeldBack
+from tasks.oauth.messages import Request
 from tasks.revoke import RevocationAttempt, begin
 from tasks.runtime import retry
 from tests.harness import Harness
@@ -38,7 +38,7 @@ def ask(harness: Harness, client: int) -> None:
     """One real refresh of the grant that is due."""
     attempt = harness.begin(client)
     request = refresh.request_of(harness.runtime, attempt)
-    assert not isinstance(request, HeldBack)
+    assert isinstance(request, Request)
     sending = retry.send(harness.runtime.transport, request, deadline=timedelta(seconds=5), guard=lambda: None)
     harness.settle((attempt, harness.runtime.transport.submit(sending).result()))
 
@@ -97,8 +97,10 @@ def chain(harness: Harness, simulator: SimulatorControl, client: int, length: in
     return grant
 
 
-def confirm_registration(harness: Harness, simulator: SimulatorControl, client: int) -> Any:
-    url = f"{simulator.url}/oauth/token/info"
+def confirm_registration(
+    harness: Harness, simulator: SimulatorControl, client: int, *, address: str | None = None
+) -> Any:
+    url = address or f"{simulator.url}/oauth/token/info"
     harness.run(
         """update evergrant.clients set updated_at = clock_timestamp(),
             overrides = overrides || jsonb_build_object('confirm_url', cast(:url as text))""",

@@ -86,7 +86,9 @@ def test_a_word_for_dead_makes_a_suspect_and_confirmed_beside_a_witness_the_verd
 ) -> None:
     answer, reason, code, rule = DEAD[name]
     grant = harness.grant(client)
-    harness.ask(client, answer)
+    with capture_logs() as lines:
+        harness.ask(client, answer)
+    assert [(line["outcome"], line["rule"]) for line in lines if line["event"] == "refresh"] == [(code, rule)]
     row = harness.row(grant)
     assert (row["status"], row["failures"], row["doubt_since"]) == ("active", 0, None)
     assert row["suspect_at"] == row["asked_at"]

@@ -10,7 +10,7 @@ from celery import Celery
 from models import chore, connect_request, process
 from models.database import transaction
 from tasks import upkeep
-from tasks.runtime import runtime
+from tasks.runtime import clock, runtime
 from tasks.settling.settle import journal_answers, settle
 from tests.harness import Harness
 
@@ -31,6 +31,12 @@ def a_waiting_grant(harness: Harness) -> IsDone:
     harness.begin(client)
     harness.later(minutes=11)
     return lambda: "grant.waiting" in harness.events(grant_id=grant)
+
+
+def a_grant_that_expires(harness: Harness) -> IsDone:
+    grant = harness.grant(harness.client(), consent_expires_at=clock.wall() + timedelta(days=3))
+    harness.set(grant, created_at=clock.wall() - timedelta(days=300))
+    return lambda: "grant.expiring" in harness.events(grant_id=grant)
 
 
 def a_grant_that_died_long_ago(harness: Harness) -> IsDone:
@@ -80,6 +86,7 @@ def a_process_that_fell_silent(harness: Harness) -> IsDone:
 SOMETHING_TO_DO: dict[str, Callable[[Harness], IsDone]] = {
     "tell_late": a_late_grant,
     "tell_waiting": a_waiting_grant,
+    "tell_expiring": a_grant_that_expires,
     "shred_dead_grants": a_grant_that_died_long_ago,
     "erase": a_dead_grant_to_be_erased,
     "forget_connect_requests": a_code_flow_that_was_never_ended,

@@ -13,7 +13,7 @@ from models.database import engine
 from simulator.control import SimulatorControl
 from tasks import refresh
 from tasks.journal import Entry
-from tasks.oauth.transport import HeldBack
+from tasks.oauth.messages import Request
 from tasks.revoke import RevocationAttempt, begin
 from tasks.runtime import clock, retry
 from tasks.settling import replay
@@ -91,7 +91,7 @@ def test_the_job_waits_while_a_refresh_is_under_way_and_takes_its_set_with_it(
     end(harness, client)
     assert simulator.requests() == []
     request = refresh.request_of(harness.runtime, attempt)
-    assert not isinstance(request, HeldBack)
+    assert isinstance(request, Request)
     sending = retry.send(harness.runtime.transport, request, deadline=timedelta(seconds=5), guard=lambda: None)
     harness.settle((attempt, harness.runtime.transport.submit(sending).result()))
     for _ in range(3):

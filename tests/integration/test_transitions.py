@@ -179,6 +179,7 @@ USUAL = {
     "tick": None,
     "keep": "warm",
     "labels": json.dumps({"a": ["b"]}),
+    "values": [json.dumps({"a": ["c"]})],
     "evidence": Evidence.VERIFIED,
     "reason": None,
     "who": "tests",

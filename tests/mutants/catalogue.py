@@ -5,6 +5,7 @@ from tests.simulation.mutants import BY_DEATHS
 from tests.simulation.mutants import MUTANTS as SIMULATED
 
 INTEGRATION = "tests/integration"
+OAUTH = "tests/unit/oauth"
 POLICY = "tests/unit/policy"
 BARE = "--noconftest"  # pure functions need no engines, and a start without them is four times quicker
 
@@ -81,7 +82,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "one_pool_for_all_certificates",
         "connections are shared whatever certificate they were opened with",
         (f"{INTEGRATION}/test_client_certificates.py::test_the_server_sees_the_certificate_of_the_client_that_asks",),
-        (Edit("tasks/oauth/transport.py", 'b"" if certificate is None else certificate.identity)', 'b"")'),),
+        (
+            Edit(
+                "tasks/oauth/transport.py",
+                'b"" if certificate is None else certificate.identity, public_only)',
+                'b"", public_only)',
+            ),
+        ),
     ),
     Mutant(
         "introspection_is_believed_of_what_it_never_saw_alive",
@@ -450,6 +457,108 @@ MUTANTS: tuple[Mutant, ...] = (
         "who is refused alone is asked again as soon as ever",
         (BARE, f"{POLICY}/test_refusal.py", "-k", "hourly"),
         (Edit("tasks/policy/refusal.py", "    if times < OFTEN_ENOUGH or known.since is None:\n", "    if times:\n"),),
+    ),
+    Mutant(
+        "replay_at_rfc_places",
+        "a replay reads an answer where RFC 6749 has it, whatever the provider file says",
+        (f"{INTEGRATION}/test_token_places.py::test_a_nested_one_is_replayed_from_a_journal",),
+        (Edit("tasks/settling/consent.py", "entry.body, paths=provider.token_set, second", "entry.body, second"),),
+    ),
+    Mutant(
+        "second_of_any_id",
+        "the second grant of a consent has an id that a replay cannot know",
+        (f"{INTEGRATION}/test_token_places.py", "-k", "replay_makes_both"),
+        (Edit("tasks/settling/consent.py", "uuid5(given.grant_id, place.suffix)", "__import__('uuid').uuid4()"),),
+    ),
+    Mutant(
+        "past_end_believed",
+        "an end in the past is believed: a token set that was just received counts as lapsed",
+        (BARE, f"{POLICY}/test_ends.py", "-k", "end_in_the_past"),
+        (Edit("tasks/policy/ends.py", "        if expires_at > started_at:\n", "        if expires_at:\n"),),
+    ),
+    Mutant(
+        "renewed_is_told",
+        "who is renewed every hour is told each time that its refresh token would idle out",
+        (f"{INTEGRATION}/test_expiring.py::test_a_refresh_token_that_is_renewed_is_not_told_about",),
+        (
+            Edit(
+                "models/predicates.py",
+                "{_REFRESH_TOKEN_COMES_NEAR} and {IS_NOT_RENEWED}",
+                "{_REFRESH_TOKEN_COMES_NEAR}",
+            ),
+        ),
+    ),
+    Mutant(
+        "asked_before_it_helps",
+        "a provider that repeats the access token is asked as any other",
+        (BARE, f"{POLICY}/test_ends.py", "-k", "another_token_and_a_little_later"),
+        (Edit("tasks/policy/ends.py", "    if timedelta(0) < above < life:\n", "    if above < timedelta(0):\n"),),
+    ),
+    Mutant(
+        "no_fence",
+        "nobody looks whether an address that labels made is one of the provider's hosts",
+        (BARE, f"{OAUTH}/test_addresses.py", "-k", "fence or name"),
+        (
+            Edit(
+                "tasks/oauth/addresses.py",
+                "    if provider.hosts and not is_within(host, provider.hosts):",
+                "    if False:",
+            ),
+        ),
+    ),
+    Mutant(
+        "private_names_connected",
+        "only a private address in the URL itself is refused, and no name that stands for one",
+        (f"{INTEGRATION}/test_transport_public.py", "-k", "leads_home"),
+        (
+            Edit(
+                "tasks/oauth/transport.py",
+                "resolver=PublicResolver() if public_only else aiohttp.ThreadedResolver(),",
+                "resolver=aiohttp.ThreadedResolver(),",
+            ),
+        ),
+    ),
+    Mutant(
+        "one_pool",
+        "who may reach public hosts only uses the connections of those who may reach any",
+        (f"{INTEGRATION}/test_transport_public.py", "-k", "may_not"),
+        (
+            Edit(
+                "tasks/oauth/transport.py",
+                'b"" if certificate is None else certificate.identity, public_only)',
+                'b"" if certificate is None else certificate.identity, False)',
+            ),
+        ),
+    ),
+    Mutant(
+        "unfit_address_is_an_outage",
+        "a grant whose labels make no address counts as a provider that is away: three shut the valve",
+        (f"{INTEGRATION}/test_addresses.py", "-k", "valve"),
+        (
+            Edit(
+                "tasks/settling/decide.py",
+                "        case HeldBack() | NotSent(is_of_its_address=True):\n",
+                "        case HeldBack():\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "surplus_gives_labels",
+        "labels of an answer are kept though its token set is older than what is stored",
+        (f"{INTEGRATION}/test_addresses.py", "-k", "surplus"),
+        (
+            Edit(
+                "tasks/settling/decide.py",
+                "            self._keep(asked)\n            if row.status",
+                "            if row.status",
+            ),
+            Edit(
+                "tasks/settling/decide.py",
+                "        mine = asked.fingerprint in (row.refresh_fingerprint, *row.former_fingerprints)\n",
+                "        mine = asked.fingerprint in (row.refresh_fingerprint, *row.former_fingerprints)\n"
+                "        self._keep(asked)\n",
+            ),
+        ),
     ),
 )
 

@@ -9,8 +9,8 @@ from models import operator_actions, redrive
 from models.database import transaction
 from simulator.call import Call
 from simulator.client import Client
-from tasks.oauth.messages import TokenSet
 from tasks.oauth.rotation import Rotation
+from tasks.oauth.token_answer import TokenSet
 from tasks.policy.valve import Result, Sign
 from tasks.runtime import valves
 from tasks.runtime.registration import resolve, times_of

@@ -17,7 +17,7 @@ from models.client import Known
 from models.database import transaction
 from simulator.provider import SimulatedProvider
 from tasks.journal import JournalError
-from tasks.oauth.messages import TokenSet
+from tasks.oauth.token_answer import TokenSet
 from tasks.runtime.registration import Registrations
 from tasks.settling import consent
 from tasks.settling.consent import Consent

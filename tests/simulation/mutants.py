@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from models import claim, settlement
 from tasks.journal import Journal, Replayed
-from tasks.oauth.messages import TokenSet
+from tasks.oauth.token_answer import TokenSet
 from tasks.policy import guard, outcome, refusal, timing, valve, verdict
 from tasks.runtime.attempt import Asked
 from tasks.settling import decide, settle

@@ -64,11 +64,13 @@ PLAIN = {
         "retry",
         "rows",
     ),
-    *("authentication", "discovery", "fields", "paths", "shapes", "times", "tls", "told"),
+    *("authentication", "discovery", "fields", "paths", "shapes", "times", "tls"),
     *("scope", "since", "status", "tables", "thread", "timing", "token", "transport", "use", "views", "writer"),
 }
 # Another form of a word that is defined.
 FORMS = {
+    "addresses": "address",
+    "answer": "answers",
     "claimed": "claim",
     "erase": "erasure",
     "failures": "failing",

@@ -24,7 +24,8 @@ PROGRAM = textwrap.dedent("""
     from pydantic import SecretStr
     from settings import Settings
     from tasks.oauth import messages
-    from tasks.oauth.messages import Registration, TokenSet
+    from tasks.oauth.messages import Registration
+    from tasks.oauth.token_answer import TokenSet
     from tasks.oauth.provider import Provider
     from tasks.oauth.transport import Response
     from worker import logs

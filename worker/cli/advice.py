@@ -15,6 +15,17 @@ _ADVICE = {
     "http_404": f"the provider knows no such address: check the token URL, then {_SET} --token-url URL",
     "http_405": f"the address takes no POST: check the token URL, then {_SET} --token-url URL",
     "http_415": f"the provider does not take this kind of body: {_SET} --body form, or json",
+    "label_missing": "an address of its provider needs a label that it does not have: see `evergrant providers show`,"
+    " then evergrant grants set REF --label KEY=VALUE",
+    "label_ambiguous": "an address of its provider needs one value of a label that has several here:"
+    " evergrant grants set REF --label KEY=VALUE",
+    "label_unfit": "a label cannot stand in the address that is made of it: evergrant grants set REF --label KEY=VALUE",
+    "host_not_allowed": "its labels lead to none of the provider's hosts, so nothing is sent: mend them with"
+    f" evergrant grants set REF --label KEY=VALUE, or {_SET} --host HOST",
+    "host_private": "its host lies in a private range, so nothing is sent: mend its labels with evergrant grants set"
+    " REF --label KEY=VALUE, or write private_hosts = true into the provider file",
+    "setting_missing": "a request needs a setting that nobody has made, such as the redirect URI:"
+    f" {_SET} --redirect-uri URL",
     "invalid_client": "the provider does not know this id and secret: evergrant clients set-secret {client};"
     f" or it wants them elsewhere: {_SET} --auth basic, or body",
     "unauthorized_client": "the provider does not allow this client to refresh: look at its registration there",

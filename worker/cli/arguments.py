@@ -15,7 +15,8 @@ from worker.cli.failures import Failure, misuse
 
 LARGEST_SECRET = 64 * 1024
 LARGEST_REF = 255
-LARGEST_LABEL = 255  # its key, and each of its values: they become columns of tables and headers of requests
+LARGEST_LABEL = 255  # characters of its key
+LARGEST_VALUE = 1000  # of each of its values; what providers give, such as an address, may be as long
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # of a client, or of an application
 
@@ -52,9 +53,9 @@ class Label(click.ParamType[tuple[str, str], str]):
         key, equals, text = str(value).partition("=")
         if not equals or not key.strip():
             self.fail(f"{value!r} is not of the form key=value", param, ctx)
-        for part in (key.strip(), text.strip()):
-            if len(part) > LARGEST_LABEL or not part.isprintable():
-                self.fail(f"a label is not printable text of at most {LARGEST_LABEL} characters", param, ctx)
+        for part, most in ((key.strip(), LARGEST_LABEL), (text.strip(), LARGEST_VALUE)):
+            if len(part) > most or not part.isprintable():
+                self.fail(f"a label is not printable text of at most {most} characters", param, ctx)
         return key.strip(), text.strip()
 
 

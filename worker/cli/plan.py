@@ -97,7 +97,9 @@ def _looked_at(client: str | None, supposed: dict[str, Any]) -> Iterator[dict[st
         )
     for row in rows:
         provider = resolve(row["provider"], row["overrides"] | _overrides(supposed), settings)
-        load = _load(provider, row["warm"], row["on_demand"], **supposed, keep=row["keep"], life_seen=_life(row))
+        load = _load(
+            provider, row["warm"], row["on_demand"], **supposed, keep=row["keep"], life_seen=_life(row), idle=_idle(row)
+        )
         untouched = all(each is None for each in supposed.values())
         yield _record(row["name"], load, now[row["name"]] if untouched else None)
 
@@ -105,6 +107,11 @@ def _looked_at(client: str | None, supposed: dict[str, Any]) -> Iterator[dict[st
 def _life(row: "RowMapping") -> tuple[float, int]:
     """How often a second the known lives end, and of how many grants the life is not known."""
     return row["per_second"], row["unknown_life"]
+
+
+def _idle(row: "RowMapping") -> timedelta | None:
+    """Half of the life that the refresh tokens of grants on demand have: by then they are renewed; None: unknown."""
+    return timedelta(seconds=row["known_idle"] / row["idle_per_second"] / 2) if row["idle_per_second"] else None
 
 
 def _overrides(supposed: dict[str, Any]) -> dict[str, Any]:
@@ -145,6 +152,7 @@ def _load(
     life: timedelta | None,
     keep: str = Keep.WARM,
     life_seen: tuple[float, int] = (0.0, 0),
+    idle: timedelta | None = None,
 ) -> "Load":
     from tasks.oauth.rotation import Rotation
     from tasks.policy.plan import Load
@@ -155,12 +163,13 @@ def _load(
         life = timedelta(seconds=warm / ends)
     if grants is not None:
         warm, on_demand = (grants, 0) if keep == Keep.WARM else (0, grants)
+    by_file = None if provider.refresh_idle_days is None else timedelta(days=provider.refresh_idle_days) / 2
     return Load(
         warm=warm,
         life=life or default,
         rate_per_minute=provider.rate,
         on_demand=on_demand,
-        idle=timedelta(days=provider.idle_refresh_days),
+        idle=min(filter(None, (timedelta(days=provider.idle_refresh_days), by_file, idle))),
         confirms=provider.rotation is Rotation.ON_USE and provider.confirm_url is not None,
     )
 
@@ -177,6 +186,7 @@ def _record(name: str, load: "Load", now: "RowMapping | None") -> dict[str, Any]
         "life_seconds": _seconds(load.life),
         "rate": written(load.rate_per_minute),
         "refreshes_per_minute": round(found.refreshes_per_minute, 2),
+        "on_demand_per_minute": round(found.on_demand_per_minute, 4),
         "confirms_per_minute": round(found.confirms_per_minute, 2),
         "allowed_per_minute": _rounded(found.allowed_per_minute, 2),
         "share": _rounded(found.share, 3),

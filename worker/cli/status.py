@@ -20,7 +20,7 @@ from worker.cli.units import rate
 if TYPE_CHECKING:
     from sqlalchemy import Connection, RowMapping
 
-FACTS = ("due", "under_way", "failing", "in_doubt", "suspect", "lapsed")
+FACTS = ("due", "under_way", "failing", "in_doubt", "suspect", "lapsed", "expiring")
 ENDING = ("10m", "20m", "40m")
 
 
@@ -85,6 +85,7 @@ def _read(connection: "Connection") -> dict[str, Any]:
         "lateness_seconds": _seconds(max((r["lateness"] for r in clients if r["lateness"]), default=None)),
         "runway_seconds": _seconds(min((r["runway"] for r in clients if r["runway"]), default=None)),
         "ending": {name: sum(row[f"ending_{name}"] for row in clients) for name in ENDING},
+        "first_expires_at": min((r["first_expires_at"] for r in clients if r["first_expires_at"]), default=None),
         "dead_letters": letters,
         "revocations": {name: revocations.get(name, 0) for name in ("queued", "dead")},
         "journals_waited_for": orphaned,
@@ -121,6 +122,7 @@ def _client(row: "RowMapping") -> dict[str, Any]:
         "lateness_seconds": _seconds(row["lateness"]),
         "runway_seconds": _seconds(row["runway"]),
         "ending": {name: row[f"ending_{name}"] for name in ENDING},
+        "first_expires_at": row["first_expires_at"],
     }
 
 
@@ -130,6 +132,11 @@ def _seconds(length: timedelta | None) -> float | None:
 
 def _needing_consent(grants: int) -> str:
     return f"{_many(grants, 'grant')} {'needs its user' if grants == 1 else 'need their users'} to consent again"
+
+
+def _expiring(found: dict[str, Any]) -> str:
+    first = output.iso(found["first_expires_at"]) if found["first_expires_at"] else "-"
+    return f"{_many(found['expiring'], 'grant')} will end unless somebody does something, the first at {first}"
 
 
 def _attention(found: dict[str, Any]) -> list[dict[str, str]]:
@@ -149,6 +156,11 @@ def _attention(found: dict[str, Any]) -> list[dict[str, str]]:
             found["lapsed"] > 0,
             f"{_many(found['lapsed'], 'access token')} lapsed although kept warm",
             "evergrant grants list --due-within 0s",
+        ),
+        (
+            found["expiring"] > 0,
+            _expiring(found),
+            "evergrant grants list --expiring-within 14d",
         ),
         (
             found["journals_waited_for"] > 0,

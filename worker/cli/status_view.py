@@ -112,7 +112,9 @@ def _attention(found: dict[str, Any]) -> list[Text]:
 def _numbers(found: dict[str, Any], *, width: int) -> list[Text]:
     grants, revocations = found["grants"], found["revocations"]
     letters = sum(found["dead_letters"].values())
-    facts = [(name, found[name]) for name in ("due", "under_way", "failing", "in_doubt", "suspect", "lapsed")]
+    facts = [
+        (name, found[name]) for name in ("due", "under_way", "failing", "in_doubt", "suspect", "lapsed", "expiring")
+    ]
     rows = [
         ("grants", list(grants.items())),
         ("now", facts),
@@ -127,7 +129,7 @@ def _numbers(found: dict[str, Any], *, width: int) -> list[Text]:
     return [_line(name, values, width=width) for name, values in rows]
 
 
-ALARMING = {GrantStatus.NEEDS_CONSENT, "failing", "in_doubt", "suspect", "lapsed", "dead letters"}
+ALARMING = {GrantStatus.NEEDS_CONSENT, "failing", "in_doubt", "suspect", "lapsed", "expiring", "dead letters"}
 
 
 def _line(name: str, values: list[tuple[str, Any]], *, width: int) -> Text:

@@ -18,16 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # How a command ends, by the `error` of what ended it; with 1 where it is not named.
 EXIT_CODES = {
     ExitCode.USAGE: {
-        *(
-            "ambiguous_ref",
-            "another_issuer",
-            "no_callback",
-            "no_database",
-            "provider",
-            "settings",
-            "state_for_another",
-            "state_unknown",
-        ),
+        *("ambiguous_ref", "no_callback", "no_database", "provider", "settings", "state_for_another", "state_unknown"),
+        *("another_issuer", "host_not_allowed", "label_ambiguous", "label_missing", "label_unfit", "redirect_unfit"),
     },
     ExitCode.HUMAN: {"denied"},
     ExitCode.NOT_FOUND: {"unknown_application", "unknown_client", "unknown_provider", "unknown_ref"},

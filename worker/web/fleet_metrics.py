@@ -31,8 +31,9 @@ COUNTS = {
     "in_doubt": "Grants with an attempt whose outcome is unknown.",
     "suspect": "Grants whose refresh token was refused once.",
     "lapsed": "Grants kept warm whose access token has ended.",
+    "expiring": "Grants whose refresh token or consent ends soon, which renewing will not mend.",
 }
-NAMES = {"suspect": "suspects"}
+NAMES = {"suspect": "suspects", "expiring": "grants_expiring"}
 WITHIN = ("10m", "20m", "40m")
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from http.client import HTTPConnection
 from pathlib import Path
 from threading import Barrier
@@ -401,3 +401,35 @@ def test_a_grant_under_way_is_not_probed(connected: Evergrant, invite: Any, exch
     sql("update evergrant.grants set started_at = clock_timestamp()")
     done = connected("grants", "probe", "a", "--json")
     assert (done.code, done.json["finding"]) == (75, "busy")
+
+
+def test_two_token_sets_of_one_consent_are_told_and_handed_out_as_two_grants(
+    connected: Evergrant, invite: Any, exchange: Any, provider: SimulatorControl, sql: Any
+) -> None:
+    sql("""update evergrant.clients set updated_at = clock_timestamp(),
+        overrides = overrides || '{"second_token_set": {"suffix": "user", "within": "authed_user"}}'""")
+    body = FRESH[:-1] + ',"authed_user":{"access_token":"at3","refresh_token":"rt3","expires_in":60}}'
+    provider.add_fault("status", where="token", when="before", status=200, body=body, count=1)
+    done = exchange("a", invite("a"))
+    second = {"ref": "a/user", "generation": 1, "how": "connected"}
+    assert done.json == {"ref": "a", "client": "sim", "generation": 1, "how": "connected", "second": second}
+    assert connected("grants", "token", "a").out + connected("grants", "token", "a/user").out == "at2\nat3\n"
+    assert sql("select count(*) from evergrant.journals where drained_at is null") == [(0,)]
+    done = connected("grants", "authorize-url", "x" * 251)
+    assert (done.code, "choose a shorter ref" in done.err) == (1, True), done.err
+
+
+def test_the_ends_of_a_grant_are_shown(
+    connected: Evergrant, invite: Any, exchange: Any, provider: SimulatorControl
+) -> None:
+    body = FRESH[:-1] + ',"refresh_token_expires_in":86400,"consent_expires_in":"172800"}'
+    provider.add_fault("status", where="token", when="before", status=200, body=body, count=1)
+    exchange("a", invite("a"))
+    shown = connected("grants", "show", "a", "--json").json
+    created, refresh, ends = (
+        datetime.fromisoformat(shown[name]) for name in ("created_at", "refresh_expires_at", "consent_expires_at")
+    )
+    assert (refresh - created, ends - created) == (timedelta(days=1), timedelta(days=2))
+    assert [each["ref"] for each in connected("grants", "list", "--expiring-within", "3d", "--json").lines] == ["a"]
+    assert connected("grants", "list", "--expiring-within", "1d", "--json").lines == []
+    assert connected("status", "--json").json["expiring"] == 0

@@ -47,14 +47,19 @@ def another_home(sql: Any) -> None:
 
 def test_what_is_handed_over_is_read_by_import_and_nothing_is_missing(temple: Evergrant, sql: Any, file: Path) -> None:
     temple.take_in("a", "b", left=5000)
+    sql("""update evergrant.grants set refresh_expires_at = '2031-01-01Z', consent_expires_at = '2032-01-01Z'
+        where ref = 'a'""")
     before = kept(sql)
     ends = sql("select ref, access_expires_at, life, due_at from evergrant.grants order by ref")
+    horizons = "select ref, refresh_expires_at, consent_expires_at from evergrant.grants order by ref"
+    known = sql(horizons)
     done = hand_over(temple, file)
     assert (done.code, done.json) == (0, {"client": "temple", "file": str(file), "handed_over": 2, "left": 0})
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     another_home(sql)
     assert temple("grants", "import", str(file), "--client", "temple").code == 0
     assert kept(sql) == before
+    assert sql(horizons) == known
     now = sql("select ref, access_expires_at, life, due_at from evergrant.grants order by ref")
     assert [(ref, at, life) for ref, at, life, _ in now] == [
         (ref, at.replace(microsecond=0), life) for ref, at, life, _ in ends

@@ -11,7 +11,8 @@ from tests.simulation.tables import Row, Tables
 
 COLUMNS = (
     "id", "ref", "status", "generation", "labels", "keep", "scope", "sealed_refresh_token", "sealed_access_token",
-    "refresh_fingerprint", "access_expires_at", "life", "due_at", "refreshed_at", "created_at",
+    "refresh_fingerprint", "access_expires_at", "life", "due_at", "refresh_expires_at", "consent_expires_at",
+    "refreshed_at", "created_at",
 )  # fmt: skip
 LIVE = ("id", "ref", "status", "generation", "labels", "keep", "refresh_fingerprint", "created_at")
 

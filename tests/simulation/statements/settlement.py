@@ -14,8 +14,8 @@ from tests.simulation.tables import Row, Tables
 
 AS_HELD = (
     "client_id", "ref", "status", "generation", "claim_no", "refresh_fingerprint", "scope", "life",
-    "access_expires_at", "doubt_since", "suspect_at", "failures", "attempts", "failing_since",
-    "failing_for",
+    "access_expires_at", "refresh_expires_at", "consent_expires_at", "created_at", "refreshed_at",
+    "doubt_since", "suspect_at", "failures", "attempts", "failing_since", "failing_for",
 )  # fmt: skip
 NO_FACTS: dict[str, Any] = {
     "claimed_at": None,
@@ -167,9 +167,9 @@ def drop_oldest_predecessors(tables: Tables, p: Parameters) -> None:
 def store(tables: Tables, p: Parameters) -> None:
     _keep_former(tables, p)
     at = at_of(tables, p)
-    for *values, life, started_at, due_at, credentials, sent in transposed(
+    for *values, life, started_at, due_at, refresh_end, consent_end, credentials, sent in transposed(
         p, "grant_id", "generation", "sealed_refresh_token", "sealed_access_token", "refresh_fingerprint", "scope",
-        "life", "started_at", "due_at", "credentials_no", "sent",
+        "life", "started_at", "due_at", "refresh_expires_at", "consent_expires_at", "credentials_no", "sent",
     ):  # fmt: skip
         grant_id, generation, refresh, access, fingerprint, scope = values
         grant = tables.grants.get(grant_id)
@@ -188,6 +188,8 @@ def store(tables: Tables, p: Parameters) -> None:
             refresh_fingerprint=kept["refresh_fingerprint"] if fingerprint is None else fingerprint,
             access_expires_at=started_at + life,
             older_access_ends_at=_later(grant["older_access_ends_at"], grant["access_expires_at"]),
+            refresh_expires_at=refresh_end,
+            consent_expires_at=consent_end,
             life=life,
             scope=grant["scope"] if scope is None else scope,
             status="active" if dead else grant["status"],

@@ -27,6 +27,7 @@ OURS = ("settings", "models", "tasks", "worker.embedded")
 INNER = {
     "models.application_requests.NotAsked": "the token interface",
     "models.installation.NotDurable": "the start of a worker, which logs it",
+    "tasks.oauth.public_hosts.PrivateHost": "the transport, whose answers are values",
     "tasks.oauth.transport._Broken": "the transport, whose answers are values",
     "tasks.oauth.transport._Refused": "the transport, whose answers are values",
     "tasks.oauth.transport._TooLarge": "the transport, whose answers are values",

@@ -46,6 +46,12 @@ def test_an_expiry_is_iso_8601_or_unix_seconds(when: object) -> None:
     assert found.expires_at == datetime(2026, 11, 24, 10, tzinfo=UTC)
 
 
+def test_the_ends_of_refresh_token_and_consent_are_read_likewise() -> None:
+    found = read(GOOD | {"refresh_expires_at": "2026-11-24T10:00:00Z", "consent_expires_at": 1_795_514_400})
+    assert isinstance(found, Offered)
+    assert found.refresh_expires_at == found.consent_expires_at == datetime(2026, 11, 24, 10, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -73,13 +79,15 @@ def test_an_expiry_is_iso_8601_or_unix_seconds(when: object) -> None:
         ({"expires_in": 7200, "created_at": -5}, "created_at is negative"),
         ({"expires_at": -5}, "expires_at is negative"),
         ({"expires_at": "tomorrow"}, "expires_at is neither"),
+        ({"refresh_expires_at": "tomorrow"}, "refresh_expires_at is neither"),
+        ({"consent_expires_at": [1]}, "consent_expires_at is neither"),
         ({"expires_at": 10**15}, "expires_at is neither"),
         ({"expires_at": "9999-12-31T00:00:00Z"}, "expires_at is after"),
         ({"labels": ["x"]}, "labels is not an object"),
         ({"labels": {"a": 1}}, "labels holds something"),
         ({"labels": {"a": ["\u0000"]}}, "labels holds something"),
-        ({"labels": {"a" * 256: "x"}}, "labels holds something"),
-        ({"labels": {"a": "x" * 256}}, "labels holds something"),
+        ({"labels": {"a" * 256: "x"}}, "labels holds a key"),
+        ({"labels": {"a": "x" * 1001}}, "labels holds something"),
         ({"labels": {str(n): "x" for n in range(101)}}, "labels is not an object"),
     ],
 )

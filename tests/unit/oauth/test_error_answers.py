@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.oauth.error_answers import ErrorAnswer, error_answer, tells_error
-from tasks.oauth.messages import Unreadable, read_refusal, read_token_answer
+from tasks.oauth.token_answer import Unreadable, read_refusal, read_token_answer
 
 SHAPES: dict[str, tuple[dict[str, Any], str]] = {
     "Fitbit's": ({"errors": [{"errorType": "invalid_grant", "message": "No."}], "success": False}, "invalid_grant"),

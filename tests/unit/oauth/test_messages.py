@@ -3,14 +3,12 @@ import json
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tasks.oauth import messages
-from tasks.oauth.error_answers import ErrorAnswer
 from tasks.oauth.errors import LabelNotChosen, MissingSetting, ProbeNotAllowed
-from tasks.oauth.messages import Registration, Request, TokenSet, Unreadable, read_token_answer
+from tasks.oauth.messages import Registration, Request
 from tasks.oauth.provider import Provider
+from tasks.oauth.token_answer import TokenSet
 
 SECRET = "s3cr3t-of-the-client"
 
@@ -73,6 +71,89 @@ def test_the_query_of_an_authorize_url_is_kept_and_further_parameters_are_added(
 
     assert (query["tenant"], query["access_type"]) == (["7"], ["offline"])
     assert "scope" not in query
+
+
+def test_the_clients_id_is_called_as_the_provider_calls_it() -> None:
+    ours = registration(client_id_parameter="client_key")
+
+    query = parse_qs(urlsplit(messages.authorize_url(ours, state="st", code_challenge=None)).query)
+    sent = members(messages.refresh(ours, refresh_token="r"))
+
+    assert (query["client_key"], sent["client_key"]) == (["our id"], "our id")
+    assert "client_id" not in {*query, *sent}
+
+
+def test_an_exchange_and_a_refresh_have_further_parameters_of_their_own_and_never_in_the_place_of_ours() -> None:
+    ours = registration(
+        exchange_parameters={"audience": "api"},
+        refresh_parameters={"expiring": "1"},
+        refresh_redirect_uri=True,
+        probe=True,
+    )
+
+    exchanged = members(messages.exchange(ours, code="c", code_verifier=None))
+    for ask in (messages.refresh, messages.probe):
+        refreshed = members(ask(ours, refresh_token="r"))
+        assert (refreshed["expiring"], refreshed["redirect_uri"]) == ("1", "https://us.example/callback?x=1")
+        assert "audience" not in refreshed
+    assert exchanged["audience"] == "api"
+    assert "expiring" not in exchanged
+    assert "redirect_uri" not in members(messages.refresh(registration(), refresh_token="r"))
+
+
+def test_headers_of_the_provider_go_with_every_request_to_its_endpoints() -> None:
+    ours = registration(token_headers={"Notion-Version": "2022-06-28", "accept": "application/vnd.x+json"})
+
+    for request in (
+        messages.refresh(ours, refresh_token="r"),
+        messages.exchange(ours, code="c", code_verifier=None),
+        messages.revoke(ours, token="t", hint=None),
+    ):
+        assert request.headers["Notion-Version"] == "2022-06-28"
+        assert [value for name, value in request.headers.items() if name.lower() == "accept"] == [
+            "application/vnd.x+json"
+        ]
+    assert "Notion-Version" not in messages.api_call(ours.provider, access_token="a").headers
+
+
+def test_a_refresh_goes_to_its_own_address_where_there_is_one() -> None:
+    ours = registration(refresh_url="https://id.example/refresh", probe=True)
+
+    assert messages.refresh(ours, refresh_token="r").url == "https://id.example/refresh"
+    assert messages.probe(ours, refresh_token="r").url == "https://id.example/refresh"
+    assert messages.exchange(ours, code="c", code_verifier=None).url == "https://id.example/token"
+
+
+def test_every_request_is_made_for_the_labels_of_its_grant_and_to_public_hosts_only_where_hosts_are_named() -> None:
+    urls = {field: f"https://{{shop}}.example.com/{field}" for field in ("authorize_url", "token_url", "revoke_url")}
+    urls |= {field: f"https://{{shop}}.example.com/{field}" for field in ("api_url", "confirm_url")}
+    ours, labels = registration(hosts=["*.example.com"], probe=True, **urls), {"shop": ["acme"]}
+
+    requests = [
+        messages.exchange(ours, code="c", code_verifier=None, labels=labels),
+        messages.refresh(ours, refresh_token="r", labels=labels),
+        messages.probe(ours, refresh_token="r", labels=labels),
+        messages.revoke(ours, token="t", hint=None, labels=labels),
+        messages.confirm(ours.provider, access_token="a", labels=labels),
+        messages.api_call(ours.provider, access_token="a", labels=labels),
+    ]
+
+    assert {urlsplit(request.url).hostname for request in requests} == {"acme.example.com"}
+    assert all(request.public_only for request in requests)
+    url = messages.authorize_url(ours, state="s", code_challenge=None, labels=labels)
+    assert url.startswith("https://acme.example.com/authorize_url?")
+    assert not messages.refresh(registration(), refresh_token="r").public_only
+    own_network = registration(hosts=["id.example", "api.example"], private_hosts=True)
+    assert not messages.refresh(own_network, refresh_token="r").public_only
+
+
+def test_a_look_at_an_access_token_leaves_out_the_headers_of_a_label_with_several_values() -> None:
+    habits = provider(headers={"X-API-ORG": "{org}", "X-Version": "2"}, api_url="https://api.example/{shop}/me")
+
+    request = messages.api_call(habits, access_token="a", labels={"org": ["1", "2"], "shop": "s"})
+
+    assert (request.url, request.headers["X-Version"]) == ("https://api.example/s/me", "2")
+    assert "X-API-ORG" not in request.headers
 
 
 def test_no_challenge_and_no_verifier_is_sent_where_the_provider_wants_none() -> None:
@@ -200,171 +281,3 @@ def test_no_repr_shows_a_secret() -> None:
     made = [ours, messages.refresh(ours, refresh_token="the-refresh-token"), TokenSet("the-access-token", "the-other")]
 
     assert not any(word in repr(made) for word in (SECRET, "the-refresh-token", "the-access-token", "the-other"))
-
-
-# ── answers ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-DOORKEEPER = (
-    b'{"access_token":"a","token_type":"Bearer","expires_in":7200,"refresh_token":"r",'
-    b'"scope":"crm_manage crm_read","created_at":1700000000}'
-)
-
-TOKEN_SETS = {
-    "doorkeeper": (DOORKEEPER, TokenSet("a", "r", 7200, "crm_manage crm_read", "Bearer")),
-    "no refresh token: the old one stays": (b'{"access_token":"a"}', TokenSet("a")),
-    "null members": (b'{"access_token":"a","refresh_token":null,"expires_in":null,"scope":null}', TokenSet("a")),
-    "empty refresh token": (b'{"access_token":"a","refresh_token":""}', TokenSet("a")),
-    "byte order mark": (b'\xef\xbb\xbf{"access_token":"a"}', TokenSet("a")),
-    "utf-16": ('{"access_token":"a"}'.encode("utf-16"), TokenSet("a")),
-    "white space around": (b' \r\n{"access_token":"a"}\n ', TokenSet("a")),
-    "a number as text": (b'{"access_token":"a","expires_in":"3599"}', TokenSet("a", expires_in=3599)),
-    "a fraction": (b'{"access_token":"a","expires_in":10.5}', TokenSet("a", expires_in=10.5)),
-    "negative": (b'{"access_token":"a","expires_in":-5}', TokenSet("a", expires_in=-5)),
-    "absurd": (b'{"access_token":"a","expires_in":1e400}', TokenSet("a", expires_in=messages.SECONDS_LIMIT)),
-    "longer than any int": (
-        b'{"access_token":"a","expires_in":' + b"9" * 9000 + b"}",
-        TokenSet("a", expires_in=messages.SECONDS_LIMIT),
-    ),
-    "not a number": (b'{"access_token":"a","expires_in":NaN}', TokenSet("a")),
-    "no number at all": (b'{"access_token":"a","expires_in":[1]}', TokenSet("a")),
-    "true is no number": (b'{"access_token":"a","expires_in":true}', TokenSet("a")),
-    "scope as a list": (b'{"access_token":"a","scope":["x","y",3]}', TokenSet("a", scope="x y")),
-    "scope with NUL": (b'{"access_token":"a","scope":"x\\u0000y\\n"}', TokenSet("a", scope="x y")),
-    "scope with half a surrogate pair": (b'{"access_token":"a","scope":"x\\ud800"}', TokenSet("a", scope="x")),
-    "scope of a wrong type": (b'{"access_token":"a","scope":{"x":1}}', TokenSet("a")),
-    "raw control characters": (b'{"access_token":"a","scope":"x\ty"}', TokenSet("a", scope="x y")),
-    "invalid utf-8 beside the token": (b'{"access_token":"a","user":"M\xfcller"}', TokenSet("a")),
-    "token type of a wrong type": (b'{"access_token":"a","token_type":7}', TokenSet("a")),
-    "the last of two counts": (b'{"access_token":"b","access_token":"a"}', TokenSet("a")),
-    "empty error": (b'{"access_token":"a","error":""}', TokenSet("a")),
-    "a token set beside an error is kept": (b'{"access_token":"a","error":"odd"}', TokenSet("a")),
-    "form-encoded": (
-        b"access_token=a&scope=repo%2Cgist&token_type=bearer",
-        TokenSet("a", scope="repo,gist", token_type="bearer"),
-    ),
-}
-
-
-@pytest.mark.parametrize(("body", "expected"), TOKEN_SETS.values(), ids=TOKEN_SETS.keys())
-def test_a_token_set_is_read(body: bytes, expected: TokenSet) -> None:
-    assert read_token_answer(body) == expected
-
-
-ERRORS = {
-    "rfc 6749": (
-        b'{"error":"invalid_grant","error_description":"It is revoked."}',
-        ErrorAnswer("invalid_grant", "It is revoked."),
-    ),
-    "code alone": (b'{"error":"invalid_client"}', ErrorAnswer("invalid_client")),
-    "form-encoded": (b"error=bad_verification_code&error_description=x", ErrorAnswer("bad_verification_code", "x")),
-    "an object": (b'{"error":{"type":"OAuthException","code":190}}', ErrorAnswer("OAuthException")),
-    "an object's message": (b'{"error":{"message":"No.","code":190}}', ErrorAnswer("190", "No.")),
-    "a number": (b'{"error":400}', ErrorAnswer("400")),
-    "a number as long as a token": (b'{"error":4001234}', ErrorAnswer("unrecognised")),
-    "true": (b'{"error":true}', ErrorAnswer("unrecognised")),
-    "description of a wrong type": (b'{"error":"x","error_description":[1]}', ErrorAnswer("x")),
-    "an unusable token beside it": (b'{"error":"x","access_token":7}', ErrorAnswer("x")),
-    "control characters": (b'{"error":"x","error_description":"a\\u0000\\u001b[31mb"}', ErrorAnswer("x", "a [31mb")),
-}
-
-
-@pytest.mark.parametrize(("body", "expected"), ERRORS.values(), ids=ERRORS.keys())
-def test_an_error_is_read(body: bytes, expected: ErrorAnswer) -> None:
-    assert read_token_answer(body) == expected
-
-
-UNREADABLE = {
-    "nothing": (b"", "empty"),
-    "white space": (b" \r\n", "empty"),
-    "html": (b"<html><body>error=503&amp;access_token=x</body></html>", "not_json"),
-    "truncated": (DOORKEEPER[:-1], "not_json"),
-    "deep nesting": (b"[" * 60_000, "not_json"),
-    "deep nesting within": (b'{"access_token":"a","x":' + b"[" * 60_000 + b"]" * 60_000 + b"}", "not_json"),
-    "an array": (b'[{"access_token":"a"}]', "no_token"),
-    "a string": (b'"access_token"', "no_token"),
-    "null": (b"null", "no_token"),
-    "no members": (b"{}", "no_token"),
-    "a null token": (b'{"access_token":null,"refresh_token":"r"}', "no_token"),
-    "a token that is a number": (b'{"access_token":1}', "bad_token"),
-    "a token that is a list": (b'{"access_token":["a"]}', "bad_token"),
-    "a token with NUL": (b'{"access_token":"a\\u0000"}', "bad_token"),
-    "a token with a line break": (b'{"access_token":"a\\r\\nX: y"}', "bad_token"),
-    "a token that was mangled": (b'{"access_token":"a\xff"}', "bad_token"),
-    "a refresh token that could not be sent back": (b'{"access_token":"a","refresh_token":5}', "bad_token"),
-}
-
-
-@pytest.mark.parametrize(("body", "reason"), UNREADABLE.values(), ids=UNREADABLE.keys())
-def test_what_is_neither_is_unreadable(body: bytes, reason: str) -> None:
-    assert read_token_answer(body) == Unreadable(reason)
-
-
-def test_a_description_repeats_no_secret() -> None:
-    token = "Zk3xF9Qm2LbT7vW1sYc8"  # a token that we never sent
-    body = {"error": "invalid_grant", "error_description": f"refresh_token {token} or pw for {SECRET} is dead"}
-
-    answer = read_token_answer(json.dumps(body).encode(), hide=["pw", SECRET, ""])
-
-    assert answer == ErrorAnswer("invalid_grant", "refresh_token … or … for … is dead")
-
-
-@pytest.mark.parametrize("code", ["Zk3xF9Qm2LbT7vW1sYc8", "onlyletters", "x" * 51])
-def test_an_error_code_that_may_be_a_secret_is_not_repeated(code: str) -> None:
-    answer = read_token_answer(json.dumps({"error": code}).encode(), hide=["onlyletters"])
-
-    assert answer == ErrorAnswer("unrecognised")
-
-
-def test_a_long_description_is_cut() -> None:
-    answer = read_token_answer(json.dumps({"error": "x", "error_description": "word " * 1000}).encode())
-
-    assert isinstance(answer, ErrorAnswer)
-    assert len(answer.description) == 200
-
-
-def test_scopes_are_compared_without_their_order() -> None:
-    assert messages.scope_set("crm_read,crm_manage") == messages.scope_set("crm_manage  crm_read")
-    assert messages.scope_set(None) == messages.scope_set("") == frozenset()
-
-
-SENDABLE = st.text() | st.binary().map(repr) | st.none() | st.booleans() | st.integers() | st.floats()
-JSON = st.recursive(SENDABLE, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
-NAMES = st.sampled_from(
-    ["access_token", "refresh_token", "expires_in", "scope", "token_type", "error", "error_description"]
-)
-
-
-def holds_what_it_promises(answer: object) -> bool:
-    match answer:
-        case TokenSet(expires_in=seconds):
-            texts = [answer.access_token, answer.refresh_token or "", answer.scope or "", answer.token_type]
-            finite = seconds is None or abs(seconds) <= messages.SECONDS_LIMIT
-            return answer.access_token != "" and finite and all(text.isprintable() for text in texts)
-        case ErrorAnswer(code=code, description=description):
-            return code.isascii() and code != "" and description.isprintable() and len(description) <= 200
-        case _:
-            return isinstance(answer, Unreadable)
-
-
-@given(st.binary())
-def test_any_bytes_are_read_without_an_error(body: bytes) -> None:
-    assert holds_what_it_promises(read_token_answer(body))
-
-
-@given(st.dictionaries(NAMES, JSON), st.sampled_from(["utf-8", "utf-16", "utf-32"]))
-def test_any_members_are_read_without_an_error(found: dict[str, object], encoding: str) -> None:
-    body = json.dumps(found).encode(encoding)
-
-    assert holds_what_it_promises(read_token_answer(body))
-
-
-@given(st.lists(st.tuples(NAMES, st.text())))
-def test_any_form_is_read_without_an_error(found: list[tuple[str, str]]) -> None:
-    body = "&".join(f"{name}={value}" for name, value in found).encode(errors="surrogatepass")
-
-    assert holds_what_it_promises(read_token_answer(body))
-
-
-@given(st.binary(max_size=60), st.integers(min_value=0, max_value=len(DOORKEEPER)))
-def test_a_damaged_answer_is_read_without_an_error(noise: bytes, at: int) -> None:
-    assert holds_what_it_promises(read_token_answer(DOORKEEPER[:at] + noise + DOORKEEPER[at + len(noise) :]))

@@ -86,6 +86,49 @@ BAD_FILES = {
     "a header's name": ('headers = { "X Y" = "{org}" }', "is no header name"),
     "a header's value": ('headers = { X = "a\\nb" }', "printable ASCII"),
     "a parameter of ours": ('authorize_parameters = { state = "x" }', "must not set state"),
+    "a client's id under another name": (
+        'client_id_parameter = "client_key"\nrefresh_parameters = { client_key = "x" }',
+        "refresh_parameters must not set client_key",
+    ),
+    "a scope in a refresh": ('refresh_parameters = { scope = "x" }', "refresh_parameters must not set scope"),
+    "a header of ours": ('token_headers = { authorization = "x" }', "token_headers must not set authorization"),
+    "an open host without hosts": (
+        'token_url = "https://{shop}.example.com/t"',
+        "token_url leaves a label open in its host: add hosts",
+    ),
+    "an open beginning without hosts": ('revoke_url = "{base}/revoke"', "revoke_url leaves a label open in its host"),
+    "an open beginning that runs on": ('refresh_url = "{base}.example.com/t"', "must go on with a slash behind {base}"),
+    "an open port": (
+        'token_url = "https://a.example.com:{port}/t"\nhosts = ["a.example.com"]',
+        "token_url: Port could not",
+    ),
+    "an address outside of its hosts": (
+        'api_url = "https://api.example.com/me"\nhosts = ["*.example.org"]',
+        "api_url leads to api.example.com, which is not among hosts",
+    ),
+    "an address on this machine": (
+        'api_url = "http://127.0.0.1/me"\nhosts = ["127.0.0.1"]',
+        "api_url leads to 127.0.0.1: say private_hosts = true",
+    ),
+    "a whole domain as a host": ('hosts = ["*.com"]', "is no host"),
+    "a network as a host": ('hosts = ["*.0.0.1"]', "is no host"),
+    "a host with a port": ('hosts = ["example.com:80"]', "is no host"),
+    "a token as a label": (
+        'keep_from_answer = { t = "authed_user.access_token" }',
+        "keep_from_answer.t must not name a token",
+    ),
+    "a code as a label": (
+        'code_parameter = "spapi_oauth_code"\nkeep_from_redirect = { c = "spapi_oauth_code" }',
+        "keep_from_redirect.c must not name spapi_oauth_code",
+    ),
+    "a host that comes too late": (
+        'token_url = "{base}/t"\nhosts = ["a.example.com"]\nkeep_from_answer = { base = "base" }',
+        "token_url needs base, which only its answer gives",
+    ),
+    "a user sent where only the redirect tells": (
+        'authorize_url = "https://{shop}/a"\nhosts = ["a.example.com"]\nkeep_from_redirect = { shop = "shop" }',
+        "authorize_url needs shop, which only the redirect gives",
+    ),
     "a scope with a space": ('probe_scope = "a b"', "probe_scope"),
 }
 
@@ -94,7 +137,7 @@ BAD_FILES = {
 def test_a_file_that_cannot_be_used_is_named_with_the_reason(tmp_path: Path, content: str | bytes, reason: str) -> None:
     (tmp_path / "acme.toml").write_bytes(content if isinstance(content, bytes) else content.encode())
 
-    with pytest.raises(ProviderFileError, match=reason) as raised:
+    with pytest.raises(ProviderFileError, match=reason.replace("{", r"\{")) as raised:
         load("acme", folder=tmp_path)
 
     assert "acme.toml" in str(raised.value)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.oauth.messages import TokenSet
 from tasks.oauth.provider import Provider
 from tasks.oauth.rules import Asked, Means, Reason
+from tasks.oauth.token_answer import TokenSet
 from tasks.oauth.transport import Answer, NotSent, Response, Silence
 from tasks.policy.outcome import (
     Accepted,

@@ -18,10 +18,21 @@ from models.settlement import Ended, LockedGrant
 from models.suspects import Surroundings
 from settings import Settings
 from tasks.oauth.attempt_times import AttemptTimes
-from tasks.oauth.messages import Registration, TokenSet
+from tasks.oauth.messages import Registration
 from tasks.oauth.provider import Provider
+from tasks.oauth.rules import Means
+from tasks.oauth.token_answer import TokenSet
 from tasks.oauth.transport import Answer, HeldBack, NotSent, Response, Silence
-from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown
+from tasks.policy.outcome import (
+    GrantThrottled,
+    NotNow,
+    NotUnderstood,
+    Outcome,
+    Race,
+    Refreshed,
+    Refused,
+    Unknown,
+)
 from tasks.policy.valve import Sign
 from tasks.runtime.attempt import Arrived, Attempt
 from tasks.runtime.registration import Registered
@@ -92,6 +103,10 @@ ROW = LockedGrant(
     scope="a b",
     life=timedelta(hours=2),
     access_expires_at=NOW + 30 * MINUTE,
+    refresh_expires_at=None,
+    consent_expires_at=None,
+    created_at=NOW - timedelta(days=30),
+    refreshed_at=NOW - 90 * MINUTE,
     keep="warm",
     rotation="on_use",
     grace=None,
@@ -141,6 +156,28 @@ def decided(
 def ended(answer: Answer, *, row: LockedGrant = ROW, job: Started = STARTED) -> Ended:
     [end] = decided(answer, row=row, job=job).ended
     return end
+
+
+SLOW = {"where": {"error": "slow"}, "means": "throttled", "scope_of_limit": "grant"}
+BUSY = {"where": {"error": "busy"}, "means": "race"}
+
+
+@pytest.mark.parametrize(("word", "rule"), [("slow", SLOW), ("busy", BUSY)])
+@pytest.mark.parametrize(("attempts", "least", "most"), [(0, 2.5, 5), (3, 20, 40), (50, 150, 300)])
+def test_a_throttled_grant_and_one_that_met_a_race_back_off_by_what_was_in_vain_and_count_no_failure(
+    word: str, rule: dict[str, Any], attempts: int, least: float, most: float
+) -> None:
+    answer = Response(400, {}, json.dumps({"error": word}).encode())
+    [end] = decided(answer, row=ROW._replace(attempts=attempts, failures=9), answers=[rule]).ended
+    assert (end.failed, end.suspect, end.refused, end.unknown, end.reason) == (False, False, False, False, None)
+    assert least * SECOND <= end.due_at - NOW <= most * SECOND
+
+
+@pytest.mark.parametrize(("told", "least", "most"), [("0", 5, 15), ("60", 60, 60), ("3600", 300, 300)])
+def test_a_throttled_grant_waits_as_the_provider_tells(told: str, least: float, most: float) -> None:
+    answer = Response(200, {"retry-after": told}, b'{"error":"slow"}')
+    [end] = decided(answer, answers=[SLOW]).ended
+    assert least * SECOND <= end.due_at - NOW <= most * SECOND
 
 
 # ── whose credentials are proven ────────────────────────────────────────────────────────────────────────────────
@@ -219,6 +256,9 @@ def test_the_providers_own_name_of_retry_after_is_honoured() -> None:
         (NotNow("http_429", 429, None, unknown=False), Sign.NOT_NOW),
         (NotNow("http_503", 503, None, unknown=True), Sign.NOT_NOW),
         (NotUnderstood("invalid_client", 401), Sign.REFUSED),
+        (NotUnderstood("invalid_grant", 400, means=Means.OURS), Sign.REFUSED),
+        (GrantThrottled("slow", 200), Sign.NEUTRAL),
+        (Race("invalid_grant", 400), Sign.NEUTRAL),
         (Unknown("timeout", None), Sign.BAD),
         (NotSent("dns"), Sign.BAD),
         (HeldBack("valve_is_shut"), None),

@@ -63,6 +63,8 @@ FINAL: list[Answer] = [
     NotSent("bad_request"),
     NotSent("tls"),
     NotSent("tls_certificate"),
+    NotSent("host_private"),
+    NotSent("host_not_allowed"),
 ]
 
 

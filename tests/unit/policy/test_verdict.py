@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.oauth.rules import Reason
 from tasks.policy.verdict import Death, Evidence, Verdict, Wait, mass, verdict
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -138,3 +139,12 @@ def test_a_verdict_needs_all_of_it(known: Evidence) -> None:
         or (known.deaths_accepted_at is not None and known.deaths_accepted_at >= known.suspect_at),
     ]
     assert isinstance(judged, Verdict) is all(needed)
+
+
+def test_the_reason_is_what_a_rule_tells_but_for_a_grant_whose_answer_was_lost() -> None:
+    assert verdict(replace(DEAD, told=Reason.APP_REMOVED)) == Verdict(Death.APP_REMOVED)
+    assert verdict(replace(DEAD, told=Reason.APP_REMOVED, in_doubt=True)) == Verdict(Death.RESPONSE_LOST)
+
+
+def test_each_reason_of_a_rule_is_one_of_a_verdict_and_the_other_way_round() -> None:
+    assert {*map(str, Death)} == {*map(str, Reason), Death.RESPONSE_LOST, Death.REVOKED_OR_EXPIRED}

@@ -55,6 +55,6 @@ def endpoints(row: "RowMapping", settings: "Settings") -> dict[str, Any]:
     from tasks.runtime.registration import resolve
 
     resolved = resolve(row["provider"], row["overrides"], settings)
-    urls = ("authorize_url", "token_url", "revoke_url", "introspect_url", "api_url", "confirm_url", "issuer")
-    names = (*urls, "body", "auth", "pkce")
-    return {name: getattr(resolved, name) for name in names}
+    names = ("authorize_url", "token_url", "refresh_url", "introspect_url", "revoke_url", "api_url", "confirm_url")
+    found = {name: getattr(resolved, name) for name in (*names, "issuer", "body", "auth", "pkce")}
+    return found | {"hosts": list(resolved.hosts)}

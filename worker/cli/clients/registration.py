@@ -13,6 +13,8 @@ from tasks.runtime.registration import resolve, times_of
 OVERRIDES = (
     "authorize_url",
     "token_url",
+    "refresh_url",
+    "introspect_url",
     "revoke_url",
     "api_url",
     "confirm_url",
@@ -24,7 +26,6 @@ OVERRIDES = (
     "auth",
     "issuer",
     "issuer_in_callback",
-    "introspect_url",
     "jwt_audience",
     "pkce",
 )
@@ -41,6 +42,8 @@ def merged(settings: Settings, provider: str, given: dict[str, Any], *, before: 
     if given.get("grace") is not None:
         given["grace_seconds"] = given["grace"].total_seconds()
     said = {key: given[key] for key in OVERRIDES if given.get(key) is not None}
+    if given.get("hosts"):
+        said["hosts"] = list(given["hosts"])
     overrides = (before["overrides"] if before else {}) | said
     resolved = resolve(provider, overrides, settings)
     kept = {key: before[key] for key in ("client_id", "redirect_uri", "return_to", "keep")} if before else {}

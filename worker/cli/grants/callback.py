@@ -42,10 +42,12 @@ class Loopback:
         return cls(host, parts.port or 80, parts.path or "/")
 
 
-async def wait_for_callback(place: Loopback, *, patience: timedelta, ready: asyncio.Event) -> str | None:
+async def wait_for_callback(
+    place: Loopback, *, patience: timedelta, ready: asyncio.Event, code: str = "code"
+) -> str | None:
     """Listen until the browser comes back; returns the callback's URL, or None when the time has run out.
 
-    `ready` is set once the port is open.
+    `ready` is set once the port is open; `code` is what the provider calls the code.
 
     Raises:
         Failure: the port is in use.
@@ -54,7 +56,7 @@ async def wait_for_callback(place: Loopback, *, patience: timedelta, ready: asyn
     came: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def callback(request: web.Request) -> web.Response:
-        if not came.done() and ("code" in request.query or "error" in request.query):
+        if not came.done() and (code in request.query or "error" in request.query):
             came.set_result(str(request.url))
         title, text = _shown(denied="error" in request.query)
         return web.Response(text=PAGE.format(title=title, text=text), content_type="text/html", headers=NO_STORE)

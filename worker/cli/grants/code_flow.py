@@ -1,6 +1,6 @@
 """What the commands of the code flow share: whose it is, the invitation, what is told at its end."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from worker.cli import keyrings, output, session
 from worker.cli.arguments import grouped
@@ -70,6 +70,13 @@ def invite(chosen: "RowMapping", ref: str, labels: Labels, settings: "Settings")
     )
 
 
+def code_parameter(chosen: "RowMapping", settings: "Settings") -> str:
+    """What the client's provider calls the code in its redirect to us."""
+    from tasks.runtime.registration import resolve
+
+    return resolve(chosen["provider"], chosen["overrides"], settings).code_parameter
+
+
 def tell(stored: "StoredConsent", ref: str, client: str, *, as_json: bool) -> None:
     """Say how the grant was stored."""
     told = {
@@ -77,5 +84,9 @@ def tell(stored: "StoredConsent", ref: str, client: str, *, as_json: bool) -> No
         "reconnected": f"{ref} is connected again; its old consent will be revoked.",
         "unchanged": f"{ref} already holds this very pair; nothing changed.",
     }[stored.how]
-    record = {"ref": ref, "client": client, "generation": stored.generation, "how": stored.how}
+    record: dict[str, Any] = {"ref": ref, "client": client, "generation": stored.generation, "how": stored.how}
+    if stored.second is not None:  # it became two grants
+        more = stored.second
+        record["second"] = {"ref": more.ref, "generation": more.generation, "how": more.how}
+        told += f" So is {more.ref}, its second token set." if more.how != "unchanged" else ""
     output.done(record, told, as_json=as_json)

@@ -9,7 +9,7 @@ from worker.cli import session
 from worker.cli.arguments import check_ref, client_option, label_option, ref_argument, timeout_option
 from worker.cli.commands import Command
 from worker.cli.failures import ExitCode, Failure
-from worker.cli.grants.code_flow import LOOPBACK_URI, Labels, client_of, invite, tell
+from worker.cli.grants.code_flow import LOOPBACK_URI, Labels, client_of, code_parameter, invite, tell
 from worker.cli.output import json_option
 
 if TYPE_CHECKING:
@@ -38,20 +38,22 @@ def connect(ref: str, *, client: str | None, labels: Labels, timeout: timedelta,
     chosen = client_of(check_ref(ref), client)
     listening_at = Loopback.of(chosen["redirect_uri"] or LOOPBACK_URI)
     invitation = invite(chosen, ref, labels, settings)
+    code = code_parameter(chosen, settings)
     with opened(settings) as runtime:
-        url = asyncio.run(_callback_of(invitation, listening_at, timeout))
-        stored = flow.finish(runtime, flow.read_callback(url), client_id=chosen["id"], ref=ref, who=settings.who)
+        url = asyncio.run(_callback_of(invitation, listening_at, timeout, code))
+        callback = flow.read_callback(url, code_parameter=code)
+        stored = flow.finish(runtime, callback, client_id=chosen["id"], ref=ref, who=settings.who)
     tell(stored, ref, chosen["name"], as_json=as_json)
 
 
-async def _callback_of(invitation: "Invitation", listening_at: "Loopback", patience: timedelta) -> str:
+async def _callback_of(invitation: "Invitation", listening_at: "Loopback", patience: timedelta, code: str) -> str:
     """Show the URL once somebody listens, and wait."""
     import asyncio
 
     from worker.cli.grants.callback import wait_for_callback
 
     ready = asyncio.Event()
-    waiting = asyncio.create_task(wait_for_callback(listening_at, patience=patience, ready=ready))
+    waiting = asyncio.create_task(wait_for_callback(listening_at, patience=patience, ready=ready, code=code))
     opened = asyncio.create_task(ready.wait())
     await asyncio.wait([waiting, opened], return_when=asyncio.FIRST_COMPLETED)
     opened.cancel()

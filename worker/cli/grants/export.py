@@ -164,7 +164,8 @@ def _line(each: "Leaving", vault: "Vault") -> dict[str, Any]:
         line["expires_at"] = each.access_expires_at
         if each.life is not None:
             line["expires_in"] = each.life.total_seconds()
-    more = {"scope": each.scope, "labels": each.labels, "in_doubt": each.in_doubt}
+    more: dict[str, Any] = {"scope": each.scope, "labels": each.labels, "in_doubt": each.in_doubt}
+    more |= {"refresh_expires_at": each.refresh_expires_at, "consent_expires_at": each.consent_expires_at}
     return line | {key: value for key, value in more.items() if value}
 
 

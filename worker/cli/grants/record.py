@@ -27,6 +27,8 @@ def record(row: "RowMapping") -> dict[str, Any]:
         "last_error": last_error(row),
         "created_at": row["created_at"],
         "refreshed_at": row["refreshed_at"],
+        "refresh_expires_at": row["refresh_expires_at"],
+        "consent_expires_at": row["consent_expires_at"],
     }
 
 

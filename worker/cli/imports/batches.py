@@ -19,7 +19,7 @@ from models.states.client import Keep
 from models.states.grant import GrantStatus
 from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Reach
-from tasks.policy import timing
+from tasks.policy.ends import next_due
 from worker.cli import session
 from worker.cli.imports.lines import Bad, Offered
 
@@ -184,13 +184,16 @@ class Intake:
             refresh_fingerprint=fingerprints[0],
             access_expires_at=expires_at,
             life=life,
-            due_at=self._due(expires_at - life, life, grant_id) if expires_at is not None else None,
+            due_at=self._due(each, expires_at - life, life, grant_id) if expires_at is not None else None,
             ever_in_doubt=each.in_doubt,
+            refresh_expires_at=each.refresh_expires_at,
+            consent_expires_at=each.consent_expires_at,
         )
 
-    def _due(self, started_at: datetime, life: timedelta, grant_id: UUID) -> datetime:
-        return timing.next_due(
-            started_at, life, grant_id, on_demand=self.keep == Keep.ON_DEMAND, idle_days=self.provider.idle_refresh_days
+    def _due(self, each: Offered, started_at: datetime, life: timedelta, grant_id: UUID) -> datetime:
+        on_demand = self.keep == Keep.ON_DEMAND
+        return next_due(
+            self.provider, life, started_at, grant_id, on_demand=on_demand, refresh_end=each.refresh_expires_at
         )
 
     def _seal(self, row_id: str, token: str, purpose: str) -> bytes:

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import BinaryIO, Self
 
+from tasks.oauth import addresses
+from tasks.oauth.errors import AddressError
+from tasks.oauth.provider import Provider
 from worker.cli.imports.batches import Intake, Taken, Tally
 from worker.cli.imports.lines import Bad, Offered, lines
 from worker.cli.imports.probe import Sieve
@@ -34,11 +37,11 @@ class Passed:
     bad: list[Bad]
 
 
-def portions(source: BinaryIO, size: int) -> Iterator[Portion]:
+def portions(source: BinaryIO, size: int, provider: Provider) -> Iterator[Portion]:
     """Cut a file into portions; what stands twice in it is bad from the second time on."""
     repeats, portion, begun = Repeats(), Portion(), 0
     for _, portion.read, found in lines(source):
-        fault = repeats.fault(found) if isinstance(found, Offered) else found
+        fault = unaddressed(found, provider) or repeats.fault(found) if isinstance(found, Offered) else found
         if fault is not None:
             portion.bad.append(fault)
         elif isinstance(found, Offered):
@@ -51,10 +54,19 @@ def portions(source: BinaryIO, size: int) -> Iterator[Portion]:
         yield portion
 
 
+def unaddressed(offered: Offered, provider: Provider) -> Bad | None:
+    """A line whose labels make no address to refresh its grant at: nothing could ever be sent for it."""
+    try:
+        addresses.check(provider, offered.labels, fields=("refresh_url" if provider.refresh_url else "token_url",))
+    except AddressError as error:
+        return Bad(offered.line, error.fault, offered.ref)
+    return None
+
+
 def flow(source: BinaryIO, intake: Intake, tally: Tally) -> Generator[Passed]:
     """Read, check and store everything; left early, it first ends what it has begun to store, and counts it."""
     with _Storing(intake, tally) as storing:
-        for portion in portions(source, PORTION):
+        for portion in portions(source, PORTION, intake.provider):
             yield from storing.put(portion)
         yield from storing.end()
 
@@ -66,7 +78,7 @@ def flow_probed(source: BinaryIO, intake: Intake, tally: Tally, sieve: Sieve) ->
         Failure: the provider must not be asked on; what was found to live before is stored.
 
     """
-    for portion in portions(source, PORTION_PROBED):
+    for portion in portions(source, PORTION_PROBED, intake.provider):
         sifted = sieve.sift(portion.good, intake.wanted(portion.good))
         bad = sifted.bad + portion.bad
         tally.counts["bad"] += len(bad)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO
 
-from tasks.oauth.messages import is_token
-from worker.cli.arguments import LARGEST_LABEL, ref_fault
+from tasks.oauth.token_answer import is_token
+from worker.cli.arguments import LARGEST_LABEL, LARGEST_VALUE, ref_fault
 
 LONGEST_LINE = 1024 * 1024
 MOST_LABELS = 100
@@ -32,6 +32,8 @@ class Offered:
     expires_at: datetime | None = None
     life: timedelta | None = None
     labels: dict[str, list[str]] = field(default_factory=dict)
+    refresh_expires_at: datetime | None = None
+    consent_expires_at: datetime | None = None
     in_doubt: bool = False  # pairs of it may live that this line does not hold
 
 
@@ -113,6 +115,8 @@ def _offered(number: int, ref: str, members: dict[str, Any]) -> Offered:
         expires_at=expires_at,
         life=life,
         labels=_labels(members.get("labels")),
+        refresh_expires_at=_end(members, "refresh_expires_at"),
+        consent_expires_at=_end(members, "consent_expires_at"),
         in_doubt=members.get("in_doubt") is True,
     )
 
@@ -161,6 +165,10 @@ def _expiry(members: dict[str, Any]) -> tuple[datetime | None, timedelta | None]
         raise BadLine(reason="expires_in is of no use without created_at")
     life = timedelta(seconds=expires_in)
     return _instant(members, "created_at") + life, life
+
+
+def _end(members: dict[str, Any], name: str) -> datetime | None:
+    return None if members.get(name) is None else _instant(members, name)
 
 
 def _seconds(members: dict[str, Any], name: str) -> float | None:
@@ -217,6 +225,12 @@ def _labels(value: Any) -> dict[str, list[str]]:
     found = {key: [item] if isinstance(item, str) else item for key, item in value.items()}
     for key, items in found.items():
         texts = isinstance(items, list) and all(isinstance(item, str) for item in items)
-        if not texts or not all(text.isprintable() and 0 < len(text) <= LARGEST_LABEL for text in (key, *items)):
-            raise BadLine(reason=f"labels holds something that is no printable text of 1 to {LARGEST_LABEL} characters")
+        if not _is_text(key, LARGEST_LABEL):
+            raise BadLine(reason=f"labels holds a key that is no printable text of 1 to {LARGEST_LABEL} characters")
+        if not texts or not all(_is_text(text, LARGEST_VALUE) for text in items):
+            raise BadLine(reason=f"labels holds something that is no printable text of 1 to {LARGEST_VALUE} characters")
     return found
+
+
+def _is_text(value: str, most: int) -> bool:
+    return value.isprintable() and 0 < len(value) <= most

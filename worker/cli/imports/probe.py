@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 
 from sqlalchemy import RowMapping
 
+from models.states.client import Keep
 from settings import Settings
-from tasks.policy import timing
+from tasks.policy.ends import ends
 from tasks.policy.outcome import ABOUT_THE_TOKEN, Finding
 from tasks.probes.imported import ImportedTokenProbe, ProbedToken, ProbeHeld
 from worker.cli.failures import ExitCode, Failure
@@ -124,15 +124,21 @@ def _renewed(refreshed: Refreshed, intake: Intake) -> Offered:
     """A line with the pair that took the place of its own."""
     offered, probed_token = refreshed.offered, refreshed.probed_token
     assert probed_token.token_set is not None  # noqa: S101  # it was refreshed
-    life = timing.life(
-        probed_token.token_set.expires_in, default=timedelta(seconds=intake.provider.default_life_seconds)
+    reckoned = ends(
+        probed_token.token_set,
+        intake.provider,
+        grant_id=probed_token.grant_id,
+        started_at=probed_token.started_at,
+        on_demand=intake.keep == Keep.ON_DEMAND,
     )
     return replace(
         offered,
         refresh_token=probed_token.token_set.refresh_token or offered.refresh_token,
         access_token=probed_token.token_set.access_token,
-        expires_at=probed_token.started_at + life,
-        life=life,
+        expires_at=probed_token.started_at + reckoned.life,
+        life=reckoned.life,
+        refresh_expires_at=reckoned.refresh_expires_at,
+        consent_expires_at=reckoned.consent_expires_at,
     )
 
 

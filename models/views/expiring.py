@@ -1,0 +1,38 @@
+"""Expiring: grants that work today, and whose refresh token or consent ends soon unless somebody does something.
+
+A renewal puts off the end of most refresh tokens, so a grant that is renewed is never told about. Only a consent that
+ends whatever is done, and a refresh token that nobody renews.
+"""
+
+from sqlalchemy import Connection, text
+
+from models.predicates import CONSENT_ENDS_SOON, END_IS_ASKED_FOR, MAY_EXPIRE, REFRESH_TOKEN_ENDS_SOON
+
+MOST = 10_000  # in one transaction; the rest is told by the next run
+
+# Once for each end: one that moves is another one.
+EXPIRING = text(f"""
+insert into evergrant.events (type, client_id, grant_id, ref, generation, labels, data)
+select 'grant.expiring', g.client_id, g.id, g.ref, g.generation, g.labels,
+    jsonb_build_object('what', near.what, 'at', near.ends_at)
+from evergrant.grants g
+cross join lateral (
+    select 'consent' as what, g.consent_expires_at as ends_at where {CONSENT_ENDS_SOON}
+    union all
+    select 'refresh_token', g.refresh_expires_at where {REFRESH_TOKEN_ENDS_SOON}
+) near
+where {MAY_EXPIRE} and (g.consent_expires_at is not null or g.refresh_expires_at is not null)
+    and not {END_IS_ASKED_FOR}
+    and not exists (
+        select from evergrant.events e
+        where e.grant_id = g.id and e.type = 'grant.expiring' and e.data ->> 'what' = near.what
+            and (e.data ->> 'at')::timestamptz = near.ends_at
+        offset 0  -- asked of the few that come near, by index: by its guess the planner would read all events
+    )
+limit :most
+""")  # noqa: S608  # constants
+
+
+def tell_expiring(connection: Connection) -> None:
+    """Tell of grants whose refresh token or consent ends soon, once for each end."""
+    connection.execute(EXPIRING, {"most": MOST})

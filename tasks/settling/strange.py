@@ -1,0 +1,21 @@
+"""Strange: what a provider tells of lives and makes no sense is told once, and is no reason to drop a token set."""
+
+from functools import lru_cache
+
+import structlog
+
+log = structlog.get_logger()
+
+MOST = 4096  # of clients and fields together; who comes later may be told again
+
+
+@lru_cache(maxsize=MOST)
+def tell_once(client_id: int, provider: str, field: str) -> None:
+    """Tell that the answers to a client say something of an end that cannot be; once a process."""
+    log.warning(
+        "answer.strange_end",
+        client_id=client_id,
+        provider=provider,
+        field=field,
+        next="the default was taken; correct token_set in the provider file, see docs/reference/provider-file.md",
+    )
