@@ -126,3 +126,20 @@ def test_no_key_and_no_assertion_is_in_a_repr() -> None:
         assert "eyJ" not in told
         assert SECRET not in told
     assert base64.b64encode(SECRET.encode()).decode() not in repr(refresh(registration("basic")))
+
+
+def test_where_every_customer_has_a_server_an_assertion_is_for_the_grants_own() -> None:
+    key = client_key.made("ES256")
+    provider = Provider.model_validate(
+        {
+            "name": "example",
+            "auth": "private_key_jwt",
+            "token_url": "https://{shop}.example.com/token",
+            "hosts": ["*.example.com"],
+        }
+    )
+    request = messages.refresh(Registration(provider, "our id", "", None, key), refresh_token="r", labels={"shop": "a"})
+    signed = request.signed(AT)
+    assert signed.url == "https://a.example.com/token"
+    assert claims(signed, key, "https://a.example.com/token")["sub"] == "our id"
+    assert signed.public_only
