@@ -61,6 +61,9 @@ LOCK_VALVE = text(f"""
 select v.client_id, v.next_slot_at, v.slot_no, v.paused_by_operator, v.paused_until, v.pause_reason, v.pause_seconds,
     v.changed_at, v.canary_grant_id, v.strike_grant_ids, v.minute_at, v.minute_asked, v.minute_bad, v.minute_grant_ids,
     c.rate_per_minute, c.burst, c.attempt_lease, c.rotation, clock.at,
+    coalesce(
+        (select w.scarce_until > clock.at from evergrant.witnesses w where w.client_id = v.client_id), false
+    ) as quota_is_scarce,
     (
         select count(*) from evergrant.grants g
         where g.client_id = v.client_id and g.due_at > clock.at
@@ -113,6 +116,11 @@ CANARY = text(
         "g.id is not distinct from cast(:last as uuid), g.failures > 0, g.due_at",
     )
 )
+# Some providers limit how often one grant may be renewed. What is due by itself keeps to that already.
+IS_NOT_TOO_SOON = """coalesce(
+            g.asked_at <= :at - (select c.grant_interval from evergrant.clients c where c.id = g.client_id), true
+        )"""
+
 # Where everybody seems to be refused, whoever succeeded last tells the truth soonest, due or not: else those who were
 # refused are asked again and again, and the next who is well may come due too late.
 WITNESS = text(f"""
@@ -123,6 +131,7 @@ where g.ctid = any (array(
     where g.id = any (cast(:ids as uuid[])) and g.client_id = :client_id and g.status = 'active'
         and g.started_at is null and (g.claimed_at is null or g.due_at <= :at)
         and g.doubt_since is null and g.suspect_at is null and g.failures = 0
+        and {IS_NOT_TOO_SOON}
         and not {END_IS_ASKED_FOR}
     order by array_position(cast(:ids as uuid[]), g.id)
     limit 1
@@ -162,6 +171,7 @@ with requested as (
         and (g.due_at <= :at or {NOBODY_HAS_IT})
         and g.failures = 0 and g.suspect_at is null and g.doubt_since is null
         and (g.refreshed_at is null or g.refreshed_at <= :at - least(interval '60 seconds', g.life / 4))
+        and {IS_NOT_TOO_SOON}
         and not {END_IS_ASKED_FOR}
     order by w.requested_at
     limit :most

@@ -39,6 +39,7 @@ class Client(Base):
     former_secret_at: Mapped[datetime | None]
     secret_refused_at: Mapped[datetime | None]
     secret_refused_code: Mapped[str | None]
+    grant_interval: Mapped[timedelta | None]
     drift: Mapped[dict[str, Any] | None]
 
 
@@ -85,6 +86,7 @@ class Known:
     proven: bool
     sealed_former_secret: bytes | None = field(repr=False, default=None)
     secret_refused_at: datetime | None = None
+    scopes: list[str] = field(default_factory=list)
 
     @property
     def may_fall_back(self) -> bool:
@@ -100,7 +102,7 @@ class Known:
 KNOWN = text("""
 select c.id, c.name, c.provider, c.overrides, c.client_id, c.sealed_client_secret, c.credentials_no, c.redirect_uri,
     c.attempt_lease, c.keep, c.updated_at, coalesce(v.credentials_proven_no = c.credentials_no, false) as proven,
-    c.sealed_former_secret, c.secret_refused_at
+    c.sealed_former_secret, c.secret_refused_at, c.scopes
 from evergrant.clients c
 join evergrant.valves v on v.client_id = c.id
 where c.id = any (cast(:ids as bigint[]))

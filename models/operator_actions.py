@@ -37,6 +37,7 @@ class Registration:
     burst: int
     attempt_lease: timedelta
     grace: timedelta | None
+    grant_interval: timedelta | None = None
 
     def row(self) -> dict[str, Any]:
         """The columns."""
@@ -45,9 +46,9 @@ class Registration:
 
 INSERT_CLIENT = """
     insert into evergrant.clients (name, provider, overrides, client_id, redirect_uri, scopes, return_to, keep,
-        rotation, rate_per_minute, burst, attempt_lease, grace)
+        rotation, rate_per_minute, burst, attempt_lease, grace, grant_interval)
     values (:name, :provider, cast(:overrides as jsonb), :client_id, :redirect_uri, :scopes, :return_to, :keep,
-        :rotation, :rate_per_minute, :burst, :attempt_lease, :grace)
+        :rotation, :rate_per_minute, :burst, :attempt_lease, :grace, :grant_interval)
     on conflict (name) do nothing returning id"""
 
 # New credentials are proven by their first success: until then a refused token proves nothing about a grant. A secret
@@ -56,7 +57,7 @@ UPDATE_CLIENT = """
     update evergrant.clients set overrides = cast(:overrides as jsonb), redirect_uri = :redirect_uri,
         scopes = :scopes, return_to = :return_to, keep = :keep, rotation = :rotation,
         rate_per_minute = :rate_per_minute, burst = :burst, attempt_lease = :attempt_lease, grace = :grace,
-        credentials_no = credentials_no + (client_id <> :client_id)::int,
+        grant_interval = :grant_interval, credentials_no = credentials_no + (client_id <> :client_id)::int,
         sealed_former_secret = case when client_id = :client_id then sealed_former_secret end,
         former_secret_at = case when client_id = :client_id then former_secret_at end,
         secret_refused_at = case when client_id = :client_id then secret_refused_at end,

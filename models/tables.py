@@ -11,6 +11,7 @@ from models.former_token import FormerToken
 from models.grant import Grant
 from models.installation import Installation
 from models.journal import Journal
+from models.notice import Notice
 from models.process import Process
 from models.refresh_request import RefreshRequest
 from models.revocation import Revocation
@@ -29,6 +30,7 @@ __all__ = [
     "Grant",
     "Installation",
     "Journal",
+    "Notice",
     "Process",
     "RefreshRequest",
     "Revocation",

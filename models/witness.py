@@ -5,7 +5,7 @@ statements would fail. Written only by who holds the valve's lock; a client with
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -34,6 +34,7 @@ class Witness(Base):
     minute_code: Mapped[str | None]
     remaining: Mapped[int | None] = mapped_column(Integer)
     remaining_at: Mapped[datetime | None]
+    scarce_until: Mapped[datetime | None]
 
 
 # In a statement of its own, after the valves were locked: one that waits for a lock reads other tables as they were.
@@ -54,6 +55,15 @@ on conflict (client_id) do update set
     witness_grant_ids = excluded.witness_grant_ids
 """)
 
+# What the provider said last of what is left; apart from the rest, for most clients have no such word.
+NOTE_QUOTA = text("""
+insert into evergrant.witnesses (client_id, refused_grant_ids, witness_grant_ids, remaining, remaining_at, scarce_until)
+select :client_id, '{}', '{}', :remaining, clock.at, clock.at + cast(:scarce_for as interval)
+from (select coalesce(:now, clock_timestamp()) as at) clock
+on conflict (client_id) do update set
+    remaining = excluded.remaining, remaining_at = excluded.remaining_at, scarce_until = excluded.scarce_until
+""")
+
 
 def read(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
     """What is known of these clients, whose valves the caller has locked."""
@@ -63,3 +73,16 @@ def read(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, Any]
 def write(connection: Connection, client_id: int, values: dict[str, Any]) -> None:
     """Write what the policy made of it."""
     connection.execute(WRITE, {**values, "client_id": client_id})
+
+
+def note_quota(
+    connection: Connection,
+    client_id: int,
+    *,
+    remaining: int,
+    scarce_for: timedelta | None,
+    now: datetime | None = None,
+) -> None:
+    """Note how many requests are left, as the provider said; `scarce_for`: that is so few, for so long at most."""
+    parameters = {"client_id": client_id, "remaining": remaining, "scarce_for": scarce_for, "now": now}
+    connection.execute(NOTE_QUOTA, parameters)

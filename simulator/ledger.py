@@ -33,6 +33,7 @@ class Pair:
     counted: bool = True  # holds one of its grant's `live` refresh tokens
     undelivered: str = ""  # why its answer cannot have reached the client
     shares_refresh_token: bool = False  # at `none`: the refresh token belongs to the first pair
+    tells_refresh_token: bool = True  # False: nobody outside knows that there is one
 
     def access_alive(self, now: float) -> bool:
         """Say whether the access token opens the API."""

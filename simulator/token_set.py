@@ -12,7 +12,7 @@ def token_set(habits: Habits, pair: Pair, now: float) -> dict[str, Any]:
     body: dict[str, Any] = {"access_token": pair.access_token, "token_type": "Bearer"}
     if pair.grant.lifetime is not None and habits.life_member:
         body[habits.life_member] = _life(habits, pair, now)
-    if not pair.shares_refresh_token or habits.repeats_refresh_token:
+    if pair.tells_refresh_token and (not pair.shares_refresh_token or habits.repeats_refresh_token):
         body["refresh_token"] = pair.refresh_token
     body["scope"] = " ".join(sorted(pair.scope.split(" "))) if habits.sorted_scope else pair.scope
     if habits.created_at:

@@ -15,6 +15,7 @@ from models import claim as claims
 from models import witness as witnesses
 from models.claim import Job, Scope
 from tasks.oauth.rotation import Rotation
+from tasks.policy import quota
 from tasks.policy import valve as policy
 from tasks.policy.valve import Valve
 from tasks.runtime import valves
@@ -56,6 +57,8 @@ def claim(
         # Another beat has it, or settled answers are being counted: for milliseconds.
         return Claimed(again_in=SOON)
     valve, at = valves.of_row(row), row["at"]
+    if row["quota_is_scarce"]:
+        valve = quota.at_share(valve, quota.SCARCE_SHARE)
     scope = Scope(client_id, at, min(lease, row["attempt_lease"]))
     may_repeat = row["rotation"] == Rotation.GRACE and not valve.paused_by_operator
     # A message that the broker loses must leave time for others before the grace is over.

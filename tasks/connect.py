@@ -33,6 +33,7 @@ from tasks.connect_errors import (
     ExchangeRefused,
     ExchangeUnclear,
     NoCallback,
+    NoUser,
     RedirectUnfit,
     RefTooLong,
     ScopeRefused,
@@ -49,8 +50,9 @@ from tasks.oauth.kept import Kept
 from tasks.oauth.messages import Registration, Request
 from tasks.oauth.provider import Provider
 from tasks.oauth.rules import Asked, Means
-from tasks.oauth.shapes import Reach
+from tasks.oauth.shapes import Kind, Reach
 from tasks.oauth.transport import Answer, HeldBack, NotSent, Response
+from tasks.policy.kinds import of_kind
 from tasks.policy.outcome import (
     UNPROVEN,
     GrantThrottled,
@@ -119,9 +121,12 @@ def begin(
         AddressError: an address needs a label that was not given, or cannot be made of it; nobody need go there.
         StillRevoking: the ref's old consent must have ended first.
         RefTooLong: there is no room for the ref of a second grant.
+        NoUser: the client's grants have none.
 
     """
     registered = _registered(registrations, client_id)
+    if registered.provider.kind is Kind.CLIENT_CREDENTIALS:
+        raise NoUser(registered.known.name, ref)
     _refuse_long_ref(registered, ref)
     labels = _with_known(registered, ref, labels)
     addresses.check(registered.provider, labels, later=_kept_later(registered.provider))
@@ -227,6 +232,7 @@ def finish(
         answer, position, end = _exchange(
             runtime, registered, begun, request, started_at, hide=(callback.code or "", verifier)
         )
+    end = of_kind(end, registered.provider.kind)
     body = answer.body if isinstance(answer, Response) else b""
     given = kept.from_answer(registered.provider, body, begun.labels)
     stored = _settle(runtime, registered, begun, end, given=given, started_at=started_at, who=who, patience=patience)

@@ -1,6 +1,7 @@
 """What can go wrong between the authorize URL and a stored grant; each class says what to do next.
 
 ConnectError
+├── NoUser            the client's grants have no user who could be sent anywhere
 ├── NoCallback        this is no callback URL
 ├── RefTooLong        there is no room for the name of the second grant
 ├── RedirectUnfit     it carries a value that cannot be kept
@@ -17,7 +18,10 @@ ConnectError
 │   ├── UserRefused   the user, or an administrator there, must do something first
 │   └── ScopeRefused  the scopes that were asked for
 ├── ExchangeNotSent   the provider could not be reached; the same callback may be tried again
-└── ExchangeUnclear   the provider may have taken the code, and no token set came
+├── ExchangeUnclear   the provider may have taken the code, and no token set came
+├── CredentialsHeld     nothing may be sent for the client now
+├── CredentialsRefused  the token endpoint said no to the client's own credentials (RFC 6749 §4.4)
+└── CredentialsUnheard  it said nothing to them that can be used
 """
 
 from models.errors import Told
@@ -25,6 +29,16 @@ from models.errors import Told
 
 class ConnectError(Told):
     """A user could not be connected."""
+
+
+class NoUser(ConnectError):
+    """Grants of {client} have no user who could be sent anywhere: its own credentials are all that they need."""
+
+    error = "no_user"
+    next = "run `evergrant grants connect {ref} --client {client}`, which asks at once"
+
+    def __init__(self, client: str, ref: str) -> None:
+        super().__init__(client=client, ref=ref)
 
 
 class NoCallback(ConnectError):
@@ -187,6 +201,39 @@ class ExchangeUnclear(ConnectError):
 
     error = "exchange_unclear"
     next = "begin again with `evergrant grants connect` or `authorize-url`"
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code=code)
+        self.code = code
+
+
+class CredentialsHeld(ConnectError):
+    """Nothing may be sent for this client now ({code})."""
+
+    error = "credentials_held"
+    next = "see `evergrant clients show` and `evergrant db check`, then connect again"
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code=code)
+        self.code = code
+
+
+class CredentialsRefused(ConnectError):
+    """The provider refuses this client's own credentials ({code})."""
+
+    error = "credentials_refused"
+    next = "check the client's id, secret and scopes with `evergrant clients show`, then connect again"
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code=code)
+        self.code = code
+
+
+class CredentialsUnheard(ConnectError):
+    """The provider gave no token set, and no reason that can be used ({code})."""
+
+    error = "credentials_unheard"
+    next = "connect again later"
 
     def __init__(self, code: str) -> None:
         super().__init__(code=code)

@@ -100,9 +100,7 @@ class Liveness:
         """
         token = self._requests.refresh_token_of(branch)
         registration = self._attempt.registered.registration
-        answer = self._requests.send(
-            messages.introspect(registration, token=token, hint="refresh_token", labels=self._attempt.job.labels)
-        )
+        answer = self._requests.send(messages.introspect(registration, token=token, labels=self._attempt.job.labels))
         life = introspected(answer, self._provider).life
         if not isinstance(answer, Response) or answer.status != HTTPStatus.OK:
             life = _told(answer, life)

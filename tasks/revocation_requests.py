@@ -3,19 +3,27 @@
 Every request takes a slot of the client's rate and passes the guard.
 """
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Self
+
+import structlog
 
 from models import client as clients
 from models.database import transaction
 from models.revocation import Branch
+from tasks.oauth.errors import LabelNeeded
 from tasks.oauth.messages import Request
+from tasks.oauth.revocation import Hint, names_access_token, revoke
+from tasks.oauth.shapes import Presented
 from tasks.oauth.transport import Answer, HeldBack
 from tasks.policy.valve import USABLE_SHARE
 from tasks.refresh import check
 from tasks.runtime import retry
 from tasks.runtime.attempt import Attempt
 from tasks.runtime.runtime import Runtime
+
+log = structlog.get_logger()
 
 
 class NotYet(Exception):
@@ -71,6 +79,43 @@ class RevocationRequests:
     def attempt_with(self, branch: Branch) -> Attempt:
         """The attempt, with the tokens of a branch."""
         return self._attempt.with_token(branch.sealed_refresh_token, branch.refresh_fingerprint, branch.former_token_id)
+
+    def revocation_of(self, branch: Branch) -> Request:
+        """The request that ends a branch, in the provider's shape.
+
+        Raises:
+            NotYet: it needs an access token that is not there, or a label that the grant does not have.
+            KeyMissing, SealBroken: a token cannot be opened here.
+
+        """
+        registration, job = self._attempt.registered.registration, self._attempt.job
+        provider = registration.provider
+        access_token = None
+        if names_access_token(provider):
+            if branch.sealed_access_token is None:
+                raise NotYet("no_access_token_to_revoke_by")
+            access_token = self.access_token_of(branch)
+        token: str | None = None
+        hint: Hint | None = None
+        match provider.revoke_token:
+            case Presented.REFRESH:
+                token, hint = self.refresh_token_of(branch), "refresh_token"
+            case Presented.ACCESS:
+                token, hint = access_token, "access_token"
+            case Presented.NEITHER:
+                pass
+        try:
+            return revoke(registration, token=token, hint=hint, access_token=access_token, labels=job.labels)
+        except LabelNeeded as error:
+            log.error("revoke.label_needed", ref=job.ref, reason=str(error))  # noqa: TRY400  # it says it all
+            raise NotYet("label_needed") from error
+
+    def secrets_of(self, branch: Branch) -> Iterator[str]:
+        """What a revocation of a branch may repeat in its answer; opened only by who looks."""
+        yield self._attempt.registered.registration.client_secret
+        yield self.refresh_token_of(branch)
+        if branch.sealed_access_token is not None:
+            yield self.access_token_of(branch)
 
     def refresh_token_of(self, branch: Branch) -> str:
         """Its refresh token, opened.

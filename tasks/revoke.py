@@ -14,7 +14,6 @@ Each step is noted in the database, so an attempt that ends early goes on where 
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, assert_never
@@ -33,12 +32,13 @@ from models.states.event import EventType
 from models.states.former_token import PairKind
 from models.states.grant import GrantStatus
 from models.states.revocation import Because, Evidence
+from tasks.evidence import Conclusion, concluded
 from tasks.journal import End, JournalBroken
 from tasks.liveness import Liveness
-from tasks.oauth import messages
 from tasks.oauth.errors import AddressError
+from tasks.oauth.revocation import already_gone, names_access_token
 from tasks.oauth.rotation import Rotation
-from tasks.oauth.shapes import Reach
+from tasks.oauth.shapes import Kind, Presented, Reach
 from tasks.oauth.transport import HeldBack, NotSent
 from tasks.policy.outcome import (
     Accepted,
@@ -71,15 +71,6 @@ ACTOR = "evergrant"
 
 # Ways to end an attempt that leave nothing to wait for.
 AT_ONCE = frozenset({"credentials_replaced", "refreshed_first", "expired_meanwhile", "another_pair_arrived"})
-
-
-@dataclass(frozen=True, slots=True)
-class Conclusion:
-    """How far a grant's end is known, and why no further."""
-
-    evidence: Evidence
-    because: list[Because] = field(default_factory=list)
-    access_tokens_end_by: datetime | None = None  # older ones, which no revocation of ours has reached
 
 
 @shared_task(name="evergrant.revoke", ignore_result=True)
@@ -116,6 +107,7 @@ class RevocationAttempt:
         self.requests = RevocationRequests(runtime, attempt)
         self.liveness = Liveness(runtime, attempt, self.requests)
         self.failing_since: datetime | None = None
+        self.whole_ended = False  # by a revocation of this attempt that names no token
 
     def carry_out(self) -> None:
         """Do what can be done now, and note how it ended."""
@@ -161,24 +153,7 @@ class RevocationAttempt:
             self._freshen(stale)
             living.remove(stale)
         seen = [self._end_branch(each) for each in living]
-        older = self._older_access_ends_at(task)
-        doubts = {
-            Because.OLDER_ACCESS_TOKENS: older is not None,
-            Because.NO_WAY_TO_LOOK: not all(seen),
-            Because.EVER_IN_DOUBT: task.ever_in_doubt,
-            Because.PREDECESSORS_DROPPED: task.predecessors_dropped,
-        }
-        because = [name for name, applies in doubts.items() if applies]
-        return Conclusion(Evidence.ACCEPTED if because else Evidence.VERIFIED, because, older)
-
-    def _older_access_ends_at(self, task: Task) -> datetime | None:
-        """Until when an access token may live that a refresh replaced and no revocation reaches; None: none does.
-
-        It is not kept, so it can be neither revoked nor looked at. Where one revocation kills the grant it is dead, and
-        at `immediate` since the refresh; at `on_use` its pair is kept, and is a branch.
-        """
-        left_alone = self.provider.rotation in (Rotation.NONE, Rotation.GRACE, Rotation.FAMILY)
-        return task.older_access_ends_at if left_alone and self.provider.revocation is Reach.TOKEN else None
+        return concluded(self.provider, task, all_seen=all(seen))
 
     def _let_lapse(self, task: Task) -> Conclusion:
         """Nobody can revoke here: the grant stays blocked, and what it held is shredded when it has lapsed."""
@@ -198,12 +173,14 @@ class RevocationAttempt:
 
         Where the API is all that we can ask, a 401 after the revocation says something only if there was none before.
         """
+        if self.provider.revocation is Reach.REFRESH and not names_access_token(self.provider):
+            return False  # it would only make one more access token that lives on
         if branch.kind == PairKind.PREDECESSOR or branch.expired:
-            return branch.kind != PairKind.PREDECESSOR
+            return branch.kind != PairKind.PREDECESSOR and self.provider.kind is Kind.CODE
         if self.provider.probe or not self.liveness.can_be_used(branch):
             return False
         life = self.liveness.last_seen(branch) or self.liveness.look_at_access(branch)
-        return life is Life.DEAD and not task.freshened
+        return life is Life.DEAD and not task.freshened and self.provider.kind is Kind.CODE
 
     def _freshen(self, branch: Branch) -> None:
         """Refresh a branch whose access token has expired, as any refresh: journaled, and settled by generation."""
@@ -265,25 +242,31 @@ class RevocationAttempt:
             NotYet: it lives, or the provider did not take the revocation.
 
         """
-        if self.liveness.introspects:
-            self.liveness.introspect(branch)
-        self._revoke(branch)
-        life = self._look_at(branch)
+        if self._lapsed(branch):
+            life = self.liveness.look_at_access(branch) if self.liveness.can_be_used(branch) else Life.UNTOLD
+        if not self._lapsed(branch) or life is Life.ALIVE:
+            if self.liveness.introspects:
+                self.liveness.introspect(branch)
+            self._revoke(branch)
+            life = self._look_at(branch)
         if life is Life.ALIVE:
             raise NotYet("still_alive")
         if life is Life.DEAD:
             self._note_dead([branch.former_token_id])
         return life is Life.DEAD
 
+    def _lapsed(self, branch: Branch) -> bool:
+        """Whether all that there was of a branch has ended by itself: where there is no refresh token beside it."""
+        return self.provider.kind is not Kind.CODE and self.liveness.has_expired(branch)
+
     def _revoke(self, branch: Branch) -> None:
-        token = self.requests.refresh_token_of(branch)
-        registration = self.attempt.registered.registration
-        answer = self.requests.send(
-            messages.revoke(registration, token=token, hint="refresh_token", labels=self.attempt.job.labels)
-        )
-        hide = (token, registration.client_secret)
-        match revocation_outcome(answer, provider=self.provider, wall_clock=clock.wall(), hide=hide):
+        if self.whole_ended:
+            return  # the first has ended all of them
+        answer = self.requests.send(self.requests.revocation_of(branch))
+        hide, gone = self.requests.secrets_of(branch), already_gone(self.provider)
+        match revocation_outcome(answer, provider=self.provider, wall_clock=clock.wall(), hide=hide, already_gone=gone):
             case Accepted():
+                self.whole_ended = self.provider.revoke_token is Presented.NEITHER
                 self._feed("accepted", Sign.GOOD)
             case (
                 Refreshed()
@@ -330,6 +313,8 @@ class RevocationAttempt:
             return self.liveness.probe(branch)
         if self.liveness.introspects and (life := self.liveness.introspect(branch)) is not Life.UNTOLD:
             return life
+        if self.provider.revocation is Reach.REFRESH:
+            return Life.UNTOLD  # what its access token says is nothing of the refresh token
         if branch.kind == PairKind.PREDECESSOR and self.liveness.has_expired(branch):
             return Life.UNTOLD
         opened = self.liveness.can_be_used(branch) and self.liveness.last_seen(branch) is Life.ALIVE

@@ -15,7 +15,7 @@ from models import chore, process
 from models.database import transaction
 from models.states.chore import ChoreName
 from models.views import expiring, overdue
-from tasks import erase
+from tasks import erase, notices
 from tasks.runtime import retry, runtime
 
 log = structlog.get_logger()
@@ -55,6 +55,11 @@ def erase_dead(connection: Connection) -> None:
     erase.erase(connection, runtime.current().journal)
 
 
+def read_notices(connection: Connection) -> None:
+    """Read what providers told by themselves, and mark the grants that it is about for an early refresh."""
+    notices.read(connection, runtime.current())
+
+
 CHORES: dict[str, Callable[[Connection], None]] = {
     ChoreName.TELL_LATE: overdue.tell_late,
     ChoreName.TELL_WAITING: overdue.tell_waiting,
@@ -62,6 +67,7 @@ CHORES: dict[str, Callable[[Connection], None]] = {
     ChoreName.SHRED_DEAD_GRANTS: shred_dead_grants,
     ChoreName.ERASE: erase_dead,
     ChoreName.FORGET_CONNECT_REQUESTS: forget_connect_requests,
+    ChoreName.READ_NOTICES: read_notices,
     ChoreName.FORGET_SILENT_PROCESSES: process.forget_silent,
 }
 

@@ -85,6 +85,7 @@ class Harness:
             burst=burst,
             attempt_lease=times.lease,
             grace=provider.grace,
+            grant_interval=provider.grant_interval or None,
         )
         with transaction() as connection:
             client_id = operator_actions.add_client(connection, name, made, who="tests")

@@ -11,6 +11,7 @@ alter table evergrant.clients
     add column former_secret_at timestamptz,     -- when it was replaced
     add column secret_refused_at timestamptz,    -- set: the newer one was refused, and is kept as the former one is
     add column secret_refused_code text,         -- how
+    add column grant_interval interval,          -- the least time between two renewals of one grant; null: none
     add column drift jsonb;                      -- what contradicted its profile; an operator who sets it anew clears it
 alter table evergrant.clients
     drop constraint ck_clients_rotation,
@@ -25,7 +26,8 @@ alter table evergrant.witnesses
     add column minute_refused integer not null default 0,  -- alike, on grants whose request before had succeeded
     add column minute_code text,
     add column remaining integer,                     -- requests left, as the provider said last
-    add column remaining_at timestamptz;
+    add column remaining_at timestamptz,
+    add column scarce_until timestamptz;              -- so few were left that it goes at half its pace until then
 
 alter table evergrant.dead_letters
     add column rule text,                        -- which rule of the provider file spoke
@@ -44,3 +46,15 @@ do $$ begin
 end $$;
 insert into evergrant.chores (name, every) values
     ('tell_expiring', '10 minutes');             -- grants that end soon, and that renewing will not mend
+-- What providers tell by themselves, as it came: sealed, for it holds its proof. A worker reads it within seconds.
+create table evergrant.notices (
+    id uuid not null,
+    client_id bigint not null,
+    sealed_notice bytea not null,
+    received_at timestamptz not null default clock_timestamp(),
+    constraint pk_notices primary key (id),
+    constraint fk_notices_client_id_clients foreign key (client_id) references evergrant.clients (id)
+);
+create index ix_notices_client_id_received_at on evergrant.notices (client_id, received_at);
+insert into evergrant.chores (name, every) values
+    ('read_notices', '10 seconds');       -- what providers told by themselves

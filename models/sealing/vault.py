@@ -29,7 +29,7 @@ NONCE_BYTES = 12
 TAG_BYTES = 16
 
 REFRESH_PURPOSES = frozenset({"refresh", "secret", "verifier", "journal"})
-ACCESS_PURPOSES = frozenset({"access", "code"})
+ACCESS_PURPOSES = frozenset({"access", "code", "notice"})
 
 
 class Vault:

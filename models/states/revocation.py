@@ -32,6 +32,10 @@ class Because(Word):
             "until `access_tokens_end_by`"
         ),
     )
+    ACCESS_TOKENS_LIVE_ON = (
+        "access_tokens_live_on",
+        "a revocation kills the refresh token alone there: access tokens live to their end, `access_tokens_end_by`",
+    )
     NO_WAY_TO_LOOK = "no_way_to_look", "neither a probe nor the API told of every pair that it is dead"
     NO_REVOCATION_ENDPOINT = (
         "no_revocation_endpoint",

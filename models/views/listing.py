@@ -162,13 +162,16 @@ def clients(connection: Connection) -> list[RowMapping]:
             c.sealed_client_secret is not null as has_secret,
             c.former_secret_at, c.secret_refused_at, c.secret_refused_code,
             v.paused_by_operator, v.paused_until, v.pause_reason, v.deaths_accepted_at,
+            w.remaining, w.remaining_at, case when w.scarce_until > clock_timestamp() then w.scarce_until end
+                as scarce_until,
             case when exists (
                 select from evergrant.grants g
                 where g.client_id = c.id and g.status = 'active' and g.suspect_at is not null
             ) then v.deaths_held_at end as deaths_held_at,
             (select count(*) from evergrant.grants g
                 where g.client_id = c.id and g.status in ('active', 'paused', 'needs_consent')) as grants
-        from evergrant.clients c left join evergrant.valves v on v.client_id = c.id order by c.name"""
+        from evergrant.clients c left join evergrant.valves v on v.client_id = c.id
+        left join evergrant.witnesses w on w.client_id = c.id order by c.name"""
     return list(connection.execute(text(query)).mappings())
 
 

@@ -7,7 +7,7 @@ from simulator.call import Call
 from simulator.client import Client
 from simulator.habits import Habits
 from simulator.issuer import Issuer
-from simulator.ledger import Pair
+from simulator.ledger import Grant, Pair
 from simulator.token_set import token_set
 from simulator.traffic import Request
 
@@ -18,15 +18,17 @@ def token(issuer: Issuer, call: Call, request: Request, now: float) -> Answer:
     """Answer a token request by its grant type."""
     if not issuer.habits.basic_and_body and call.basic is not None and "client_secret" in call.params:
         return error("invalid_request", "client authentication must only be provided using one mechanism")
-    match call.params.get("grant_type", ""):
-        case "refresh_token":
-            return _refresh(issuer, call, request, now)
-        case "authorization_code":
-            return _exchange(issuer, call, request, now)
-        case "":
-            return missing("grant_type")
-        case _:
-            return error("unsupported_grant_type")
+    grant_type = call.params.get("grant_type", "")
+    if not grant_type:
+        return missing("grant_type")
+    ways = {
+        "refresh_token": _refresh,
+        "authorization_code": _exchange,
+        "client_credentials": _client_credentials,
+        **({"fb_exchange_token": _exchange_access_token} if issuer.habits.exchanges_access_tokens else {}),
+    }
+    way = ways.get(grant_type)
+    return error("unsupported_grant_type") if way is None else way(issuer, call, request, now)
 
 
 def _refresh(issuer: Issuer, call: Call, request: Request, now: float) -> Answer:
@@ -70,6 +72,46 @@ def _grant_refresh(issuer: Issuer, call: Call, spent: Pair, request: Request, no
     return Answer(200, "refreshed", token_set(issuer.habits, fresh, now), dict(_NO_STORE))
 
 
+def _client_credentials(issuer: Issuer, call: Call, request: Request, now: float) -> Answer:
+    """Answer a token set without a refresh token for the client alone (RFC 6749 §4.4); its ref is `app:CLIENT_ID`."""
+    client = authenticate(issuer.clients, call)
+    if client is None:
+        return error("invalid_client")
+    scope = call.params.get("scope", "") or " ".join(client.scopes)
+    if not _within(scope, " ".join(client.scopes)):
+        return error("invalid_scope")
+    ref = f"app:{client.client_id}"
+    living = [grant for grant in issuer.ledger.by_ref.get(ref, ()) if grant.revoked_at is None]
+    grant = living[-1] if living else _open(issuer, ref, client, now)
+    pair = issuer.issue(grant, scope=scope, now=now, request=request.number)
+    pair.tells_refresh_token = False
+    request.ref, request.issued = grant.ref, pair.number
+    return Answer(200, "issued", token_set(issuer.habits, pair, now), dict(_NO_STORE))
+
+
+def _open(issuer: Issuer, ref: str, client: Client, now: float) -> Grant:
+    return issuer.ledger.open_grant(
+        ref=ref, client_id=client.client_id, orgs=issuer.default_orgs, lifetime=issuer.lifetime_seconds, now=now
+    )
+
+
+def _exchange_access_token(issuer: Issuer, call: Call, request: Request, now: float) -> Answer:
+    """Answer a new access token for one that lives; a dead one is told as Meta tells it, and no request helps it."""
+    spent = issuer.ledger.by_access_token.get(call.params.get("fb_exchange_token", ""))
+    client = authenticate(issuer.clients, call)
+    if client is None:
+        return error("invalid_client")
+    if spent is not None:
+        request.ref = spent.grant.ref
+    if spent is None or spent.grant.client_id != client.client_id or not spent.access_alive(now):
+        told = {"message": "Error validating access token: Session has expired.", "type": "OAuthException", "code": 190}
+        return Answer(400, "access_token_dead", {"error": told})
+    fresh = issuer.issue(spent.grant, scope=spent.scope, now=now, request=request.number)
+    fresh.tells_refresh_token = False
+    request.consumed, request.issued = spent.number, fresh.number
+    return Answer(200, "refreshed", token_set(issuer.habits, fresh, now), dict(_NO_STORE))
+
+
 def _exchange(issuer: Issuer, call: Call, request: Request, now: float) -> Answer:
     text = call.params.get("code", "")
     if not text:
@@ -83,6 +125,7 @@ def _exchange(issuer: Issuer, call: Call, request: Request, now: float) -> Answe
             issuer.ledger.end_grant(code.pair.grant, now, why, request.number)
         return refusal or error("invalid_grant")
     pair = code.pair = _redeem(issuer, code, request, now)
+    pair.tells_refresh_token = not issuer.habits.exchanges_access_tokens
     request.ref, request.issued = pair.grant.ref, pair.number
     return Answer(200, "exchanged", token_set(issuer.habits, pair, now), dict(_NO_STORE))
 

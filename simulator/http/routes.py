@@ -47,6 +47,7 @@ class Routes:
         """List the routes; whatever else is asked for is 404, and entered in the traffic as well."""
         return [
             web.post("/oauth/token", self._posted("token")),
+            web.get("/oauth/token", self._got_token, allow_head=False),
             web.post("/oauth/revoke", self._posted("revoke")),
             web.post("/oauth/introspect", self._posted("introspect")),
             web.get("/.well-known/oauth-authorization-server", self._described),
@@ -79,6 +80,12 @@ class Routes:
     def _further(self, endpoint: str) -> list[str]:
         """Where else an endpoint answers; one of ours is there already."""
         return [path for path in dict.fromkeys(self._paths.get(endpoint, ())) if path not in OWN]
+
+    async def _got_token(self, request: web.Request) -> web.StreamResponse:
+        """Answer a GET at the token endpoint, where that is a habit."""
+        if not self._provider.habits.exchanges_access_tokens:
+            return await self.nowhere(request)
+        return await self._posted("token")(request)
 
     async def nowhere(self, request: web.Request) -> web.StreamResponse:
         """Answer 404 for any other path or method; a client that follows redirects is found out here."""

@@ -8,6 +8,7 @@ OAuthError
 ├── LabelNotChosen       a header needs one value of a label: the grant has several, or not the one chosen
 ├── ClientKeyError       a private key, or its certificate, cannot be used
 ├── DiscoveryError       what a server says about itself cannot be had, or cannot be used
+├── LabelNeeded          a revocation needs one value of a label: the grant has none, or several
 └── AddressError         an address cannot be filled with a grant's labels, or leads where nothing may be sent
     ├── LabelMissing     it needs a label that the grant does not have
     ├── LabelAmbiguous   it needs one value of a label, and the grant has several
@@ -89,6 +90,18 @@ class DiscoveryError(OAuthError):
 
     error = "discovery"
     next = "check --issuer, or say each address with its own option"
+
+
+class LabelNeeded(OAuthError):
+    """A revocation says by a label whose grant ends, and the grant has no value of it, or several."""
+
+    def __init__(self, label: str, member: str, count: int) -> None:
+        self.label = label
+        held = "several" if count else "none"
+        super().__init__(
+            f"the revocation's {member} needs one value of the label {label!r} and the grant has {held}: "
+            f"give it one with `evergrant grants set REF --label {label}=VALUE`"
+        )
 
 
 class AddressError(OAuthError):

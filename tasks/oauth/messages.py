@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Literal
 from urllib.parse import quote, urlencode, urlsplit
 
 from tasks.oauth.addresses import Labels, address_of
@@ -19,9 +18,7 @@ from tasks.oauth.authentication import Credentials, Proof, needed, proof
 from tasks.oauth.client_key import ClientKey
 from tasks.oauth.errors import LabelNotChosen, MissingSetting, ProbeNotAllowed
 from tasks.oauth.provider import Provider
-from tasks.oauth.shapes import Auth, Body
-
-Hint = Literal["refresh_token", "access_token"]
+from tasks.oauth.shapes import Auth, Kind, Method, RevokeBody
 
 LABEL_IN_HEADER = re.compile(r"{(\w+)}")
 
@@ -39,6 +36,7 @@ class Request:
     headers: Mapping[str, str] = field(repr=False, default_factory=dict)
     body: bytes = field(repr=False, default=b"")
     public_only: bool = False
+    path_is_secret: bool = False  # it holds a token
     sign: Callable[[datetime], "Request"] | None = field(repr=False, compare=False, default=None)
     certificate: ClientKey | None = field(repr=False, default=None)
 
@@ -48,8 +46,8 @@ class Request:
 
     @property
     def endpoint(self) -> str:
-        """The URL without its query: fit for a log."""
-        return self.url.partition("?")[0]
+        """The URL without its query, and without its path where that holds a token: fit for a log."""
+        return self.url.partition("?")[0] if not self.path_is_secret else "/".join(self.url.split("/")[:3])
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +58,7 @@ class Registration:
     client_id: str
     client_secret: str = field(repr=False)
     redirect_uri: str | None = None
+    scopes: tuple[str, ...] = ()  # the client's own, where it has some: asked for in place of the provider's
     key: ClientKey | None = field(repr=False, default=None)
 
 
@@ -123,12 +122,31 @@ def exchange(
 def refresh(registration: Registration, *, refresh_token: str, labels: Labels | None = None) -> Request:
     """Ask for the next token set (RFC 6749 §6), never with a scope: at some providers that narrows it for ever.
 
+    A grant without a user holds no refresh token, and what it holds in its place is never sent.
+
     Raises:
         MissingSetting: the provider has no token_url, or wants a redirect URI that the client has not.
         AddressError: it cannot be made of these labels.
 
     """
+    if registration.provider.kind is Kind.CLIENT_CREDENTIALS:
+        return client_credentials(registration, labels=labels)
     return _refresh(registration, refresh_token, labels)
+
+
+def client_credentials(registration: Registration, *, labels: Labels | None = None) -> Request:
+    """Ask for a token set with nothing but the client's own credentials (RFC 6749 §4.4.2).
+
+    Raises:
+        MissingSetting: the provider has no token_url.
+        AddressError: it cannot be made of these labels.
+
+    """
+    provider = registration.provider
+    parameters = {"grant_type": "client_credentials"}
+    if wanted := registration.scopes or provider.scopes:
+        parameters["scope"] = provider.scope_separator.join(wanted)
+    return _post(registration, "token_url", parameters, labels)
 
 
 def allow_probe(provider: Provider) -> None:
@@ -157,31 +175,16 @@ def probe(registration: Registration, *, refresh_token: str, labels: Labels | No
     return _refresh(registration, refresh_token, labels, scope=registration.provider.probe_scope)
 
 
-def revoke(registration: Registration, *, token: str, hint: Hint | None, labels: Labels | None = None) -> Request:
-    """Ask for a token's end (RFC 7009 §2.1); the hint is sent only where the provider wants one.
-
-    A hint that does not fit the token makes some providers answer 200 and do nothing.
-
-    Raises:
-        MissingSetting: the provider has no revoke_url.
-        AddressError: it cannot be made of these labels.
-
-    """
-    parameters = {"token": token}
-    if hint is not None and registration.provider.revoke_hint:
-        parameters["token_type_hint"] = hint
-    return _post(registration, "revoke_url", parameters, labels)
-
-
-def introspect(registration: Registration, *, token: str, hint: Hint, labels: Labels | None = None) -> Request:
-    """Ask whether a token lives, without using it (RFC 7662 §2.1).
+def introspect(registration: Registration, *, token: str, labels: Labels | None = None) -> Request:
+    """Ask whether a refresh token lives, without using it (RFC 7662 §2.1).
 
     Raises:
         MissingSetting: the provider has no introspect_url.
         AddressError: it cannot be filled with these labels.
 
     """
-    return _post(registration, "introspect_url", {"token": token, "token_type_hint": hint}, labels)
+    members = {"token": token, "token_type_hint": "refresh_token"}
+    return _post(registration, "introspect_url", members, labels)
 
 
 def confirm(provider: Provider, *, access_token: str, labels: Labels | None = None) -> Request:
@@ -251,20 +254,65 @@ def _refresh(registration: Registration, refresh_token: str, labels: Labels | No
     """Write what a refresh and a probe have in common, so that a probe asks as a refresh would."""
     provider = registration.provider
     parameters = dict(provider.refresh_parameters)
-    parameters |= {"grant_type": "refresh_token", "refresh_token": refresh_token, **more}
+    parameters |= {"grant_type": provider.refresh_grant_type, provider.refresh_parameter: refresh_token, **more}
     if provider.refresh_redirect_uri:
         parameters["redirect_uri"] = _redirect_uri(registration)
-    return _post(registration, "refresh_url" if provider.refresh_url else "token_url", parameters, labels)
+    setting = "refresh_url" if provider.refresh_url else "token_url"
+    if provider.refresh_method is Method.POST:
+        return _post(registration, setting, parameters, labels)
+    return _ask(registration, setting, parameters, labels, method=provider.refresh_method, where=RevokeBody.QUERY)
 
 
 def _post(registration: Registration, setting: str, parameters: dict[str, str], labels: Labels | None) -> Request:
+    where = RevokeBody(registration.provider.body)
+    return _ask(registration, setting, parameters, labels, method=Method.POST, where=where)
+
+
+def _ask(
+    registration: Registration,
+    setting: str,
+    parameters: dict[str, str],
+    labels: Labels | None,
+    *,
+    method: Method,
+    where: RevokeBody,
+) -> Request:
     provider = registration.provider
-    url = address_of(provider, setting, labels)
+    headers, url = accepting(provider), address_of(provider, setting, labels)
+
+    def write(from_us: Proof) -> Request:
+        members = {**parameters, **from_us.members}
+        return fenced(written(method, url, {**headers, **from_us.headers}, members, where=where), provider)
+
+    return from_client(registration, provider.auth, labels, write)
+
+
+def from_client(
+    registration: Registration, auth: Auth, labels: Labels | None, write: Callable[[Proof], Request]
+) -> Request:
+    """Write a request with what proves that it is the client's, in this way.
+
+    Raises:
+        ClientKeyError: the client has no key, and needs one.
+
+    """
+    provider = registration.provider
+    credentials = Credentials(registration.client_id, registration.client_secret, registration.key)
 
     def made(at: datetime | None) -> Request:
-        return _written(registration, url, parameters, _proof(registration, labels, at))
+        audience = "" if at is None else provider.jwt_audience or address_of(provider, "token_url", labels)
+        return write(
+            proof(
+                auth,
+                credentials,
+                id_parameter=provider.client_id_parameter,
+                basic_encoded=provider.basic_encoded,
+                audience=audience,
+                at=at,
+            )
+        )
 
-    match provider.auth:
+    match auth:
         case Auth.PRIVATE_KEY_JWT:
             needed(registration.key)
             return replace(made(None), sign=made)
@@ -274,32 +322,30 @@ def _post(registration: Registration, setting: str, parameters: dict[str, str], 
             return made(None)
 
 
-def _proof(registration: Registration, labels: Labels | None, at: datetime | None) -> Proof:
-    provider = registration.provider
-    credentials = Credentials(registration.client_id, registration.client_secret, registration.key)
-    audience = "" if at is None else provider.jwt_audience or address_of(provider, "token_url", labels)
-    return proof(
-        provider.auth,
-        credentials,
-        id_parameter=provider.client_id_parameter,
-        basic_encoded=provider.basic_encoded,
-        audience=audience,
-        at=at,
-    )
-
-
-def _written(registration: Registration, url: str, parameters: dict[str, str], from_us: Proof) -> Request:
-    provider = registration.provider
+def accepting(provider: Provider) -> dict[str, str]:
+    """The headers of every request to the token, revocation and introspection endpoints."""
     own_accept = any(name.lower() == "accept" for name in provider.token_headers)
-    headers = {**({} if own_accept else {"Accept": "application/json"}), **provider.token_headers, **from_us.headers}
-    members = {**parameters, **from_us.members}
-    if provider.body is Body.JSON:
-        headers["Content-Type"] = "application/json"
-        body = json.dumps(members, separators=(",", ":"))
-    else:
-        headers["Content-Type"] = "application/x-www-form-urlencoded"
-        body = urlencode(members)
-    return Request("POST", url, headers, body.encode(), public_only=_public_only(provider))
+    return ({} if own_accept else {"Accept": "application/json"}) | provider.token_headers
+
+
+def fenced(request: Request, provider: Provider) -> Request:
+    """Let a request reach public hosts alone, where the provider file says so."""
+    return replace(request, public_only=True) if _public_only(provider) else request
+
+
+def written(method: str, url: str, headers: Mapping[str, str], members: Mapping[str, str], *, where: str) -> Request:
+    """Write a request with its members where they belong: a JSON or form body, the query, or nowhere."""
+    match where:
+        case RevokeBody.JSON:
+            body = json.dumps(members, separators=(",", ":"))
+            return Request(method, url, {**headers, "Content-Type": "application/json"}, body.encode())
+        case RevokeBody.FORM:
+            form = {**headers, "Content-Type": "application/x-www-form-urlencoded"}
+            return Request(method, url, form, urlencode(members).encode())
+        case RevokeBody.QUERY if members:
+            return Request(method, url + ("&" if urlsplit(url).query else "?") + urlencode(members), headers)
+        case _:
+            return Request(method, url, headers)
 
 
 def _public_only(provider: Provider) -> bool:

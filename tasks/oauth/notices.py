@@ -41,6 +41,9 @@ class Notice(BaseModel):
         if (self.auth is NoticeAuth.BASIC) is (self.signature_header is not None):
             message = "signature_header is needed by hmac_sha256 and secret_header, and by them alone"
             raise ValueError(message)
+        if self.method not in (Method.POST, Method.DELETE):
+            message = 'method must be "POST" or "DELETE"'
+            raise ValueError(message)
         if not self.matches:
             message = "matches must say whose a notice is: a label and the path to its value"
             raise ValueError(message)

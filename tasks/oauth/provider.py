@@ -42,6 +42,8 @@ from tasks.oauth.words import never_heard
 
 BUNDLED = Path(__file__).parent / "providers"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+CLIENT_ID = "client_id"  # what a revocation may leave open beside labels; and TOKEN in its address
+TOKEN = "token"  # noqa: S105  # a name
 ADDRESSES = (
     "authorize_url",
     "token_url",
@@ -55,6 +57,13 @@ ADDRESSES = (
 OURS_AT_TOKEN = frozenset(
     {"grant_type", "code", "redirect_uri", "code_verifier", "refresh_token", "client_id", "client_secret"}
 )
+# What goes without saying where there is no refresh token: nothing rotates, and none can be revoked or looked at.
+WITHOUT_REFRESH_TOKEN: Final = {"rotation": Rotation.NONE, "revoke_token": Presented.ACCESS, "probe": False}
+IMPLIED: Final[dict[str, dict[str, Any]]] = {
+    Kind.CODE: {"rotation": Rotation.FAMILY, "revoke_token": Presented.REFRESH},
+    Kind.CLIENT_CREDENTIALS: WITHOUT_REFRESH_TOKEN | {"scope_separator": " "},  # RFC 6749 §3.3
+    Kind.EXCHANGE: WITHOUT_REFRESH_TOKEN,
+}
 OURS = frozenset(
     {"response_type", "client_id", "redirect_uri", "scope", "state", "code_challenge", "code_challenge_method"}
 )
@@ -198,7 +207,7 @@ class Provider(BaseModel):
     revoke_body: RevokeBody | None = None
     """Where its members go: `json`, `form`, `query` or `none`; absent: as `body`."""
     revoke_auth: RevokeAuth = RevokeAuth.CLIENT
-    """Who it is from: `client` (as `auth`), `basic`, `body`, `bearer`, `secret` or `none`."""
+    """Who it is from: `client` (as `auth`), `basic`, `body`, `bearer`, `secret`, `bearer_secret` or `none`."""
     revoke_token: Presented = Presented.REFRESH
     """Which token it names: `refresh`, `access` or `neither`. The address may hold it as `{token}`."""
     revoke_parameter: str = Field("token", pattern=r"^[A-Za-z_]+$")
@@ -227,6 +236,27 @@ class Provider(BaseModel):
         return {field: url for field, url in named.items() if url is not None}
 
     @property
+    def revoke_where(self) -> RevokeBody:
+        """Where the members of a revocation go."""
+        return RevokeBody(self.body) if self.revoke_body is None else self.revoke_body
+
+    @property
+    def labels_revoked_by(self) -> set[str]:
+        """The labels that say whose grant ends: all grants of that value end with it."""
+        named = {label for value in self.revoke_parameters.values() for label in labels_of(value)}
+        return named - {CLIENT_ID} if self.revocation is Reach.GRANT else set()
+
+    @property
+    def may_rest(self) -> bool:
+        """Whether a grant may outlive its access token, so that one kept on demand need not be renewed for that."""
+        return self.kind is not Kind.EXCHANGE
+
+    @property
+    def grant_interval(self) -> timedelta:
+        """The least time between two renewals of one grant; nothing where its provider sets no limit."""
+        return timedelta(minutes=1) / self.rate_per_grant if self.rate_per_grant else timedelta(0)
+
+    @property
     def grace(self) -> timedelta | None:
         """How long the old refresh token lives on; None where it does not, or for as long as it likes."""
         if self.rotation is not Rotation.GRACE or self.grace_seconds is None:
@@ -248,8 +278,10 @@ class Provider(BaseModel):
             ProviderFileError: a value cannot be used, or there is no such field.
 
         """
+        kind = overrides.get("kind", self.kind)
+        implied = {} if kind == self.kind else IMPLIED.get(kind, {})
         return self.__class__.checked(
-            f"overrides of provider {self.name!r}", self.model_dump() | overrides | {"name": self.name}
+            f"overrides of provider {self.name!r}", self.model_dump() | implied | overrides | {"name": self.name}
         )
 
     @classmethod
@@ -260,8 +292,10 @@ class Provider(BaseModel):
             ProviderFileError: a value cannot be used, or there is no such field.
 
         """
+        kind = values.get("kind")
+        implied = IMPLIED.get(kind, {}) if isinstance(kind, str) else {}
         try:
-            return cls.model_validate(values)
+            return cls.model_validate(implied | values)
         except ValidationError as error:
             raise ProviderFileError(where, [_reason(e) for e in error.errors()]) from None
 
@@ -281,11 +315,44 @@ def _strange_end_of_grace(provider: Provider) -> str | None:
     return None if known else 'after_grace must be "family" or "immediate"'
 
 
+def _refresh_token_of_none(provider: Provider) -> str | None:
+    """What cannot be where no refresh token is: it would be sent a placeholder, or an access token of no use there."""
+    kind = f'kind "{provider.kind}"'
+    if provider.kind is Kind.CODE:
+        return None
+    if provider.probe:
+        return f"{kind} has no refresh token to probe: leave probe out"
+    if provider.kind is Kind.CLIENT_CREDENTIALS and provider.rotation is not Rotation.NONE:
+        return f'{kind} has no refresh token that could rotate: leave rotation out, or write "none"'
+    if provider.revoke_token is Presented.REFRESH or provider.revocation is Reach.REFRESH:
+        return f'{kind} has no refresh token to revoke: revoke_token must be "access" or "neither"'
+    return None
+
+
+def _revocation_without_place(provider: Provider) -> str | None:
+    """A member that has no place would be left out without a word, and the provider would revoke nothing."""
+    where = provider.revoke_where
+    if provider.revoke_method is Method.GET and where in (RevokeBody.JSON, RevokeBody.FORM):
+        return 'revoke_method "GET" has no body: revoke_body must be "query" or "none"'
+    if where is not RevokeBody.NONE or provider.revoke_url is None:
+        return None
+    if provider.revoke_token is not Presented.NEITHER and "{token}" not in provider.revoke_url:
+        return 'revoke_body "none" leaves the token no place: write {token} into revoke_url'
+    if provider.revoke_parameters:
+        return 'revoke_body "none" leaves revoke_parameters no place'
+    if provider.revoke_auth is RevokeAuth.BODY or (
+        provider.revoke_auth is RevokeAuth.CLIENT and provider.auth is not Auth.BASIC
+    ):
+        return 'revoke_body "none" leaves the client\'s id and secret no place: write another revoke_auth'
+    return None
+
+
 def _parameters_of_ours(provider: Provider) -> str | None:
     sent = {
         "authorize_parameters": OURS,
         "exchange_parameters": OURS_AT_TOKEN,
         "refresh_parameters": OURS_AT_TOKEN | {"scope"},
+        "revoke_parameters": frozenset({provider.revoke_parameter, "token_type_hint"}),
     }
     for field, ours in sent.items():
         if taken := (ours | {provider.client_id_parameter}) & getattr(provider, field).keys():
@@ -358,6 +425,8 @@ CHECKS: Final[tuple[Callable[[Provider], str | None], ...]] = (
     _callback_of_nobody,
     _grace_without_seconds,
     _strange_end_of_grace,
+    _refresh_token_of_none,
+    _revocation_without_place,
     _parameters_of_ours,
     _open_without_fence,
     _outside_of_fence,

@@ -54,6 +54,7 @@ class RevokeAuth(StrEnum):
     BODY = "body"
     BEARER = "bearer"  # the grant's own access token
     SECRET = "secret"  # noqa: S105  # `Authorization: Client SECRET` (Square)
+    BEARER_SECRET = "bearer_secret"  # noqa: S105  # the client's secret as Bearer (Stripe)
     NONE = "none"
 
 

@@ -236,18 +236,24 @@ def raw_code(response: Response, hide: Iterable[str]) -> str:
 
 
 def revocation_outcome(
-    answer: Answer, *, provider: Provider, wall_clock: datetime, hide: Iterable[str]
+    answer: Answer,
+    *,
+    provider: Provider,
+    wall_clock: datetime,
+    hide: Iterable[str],
+    already_gone: frozenset[int] = frozenset(),
 ) -> Accepted | Outcome:
     """Read an answer of the revocation endpoint: 403 means the wrong client, 503 that the token still exists.
 
     A rule that says that the token is dead says that it was so before: there is nothing to revoke (RFC 7009 §2.2).
+    `already_gone`: the statuses by which this provider says the same.
     """
     if isinstance(answer, Response):
         rule = spoken(provider.answers, Asked.REVOKE, status=answer.status, body=answer.body)
         if rule is not None:
             end = _explained(rule, answer, provider=provider, proven=True, wall_clock=wall_clock, hide=hide)
             return Accepted(http_status=end.http_status, rule=end.rule) if isinstance(end, Refused) else end
-        if answer.status in SUCCESS:
+        if answer.status in SUCCESS or answer.status in already_gone:
             return Accepted(http_status=answer.status)
     told = _by_the_table(answer, provider=provider, proven=False, wall_clock=wall_clock, hide=hide)
     return NotUnderstood(told.code, told.http_status or 0) if isinstance(told, Refused) else told

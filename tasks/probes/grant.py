@@ -125,4 +125,4 @@ def _request(registration: Registration, token: str, labels: Labels) -> Request:
     """What asks about a refresh token: a probe where that is allowed, else introspection."""
     if registration.provider.probe:
         return messages.probe(registration, refresh_token=token, labels=labels)
-    return messages.introspect(registration, token=token, hint="refresh_token", labels=labels)
+    return messages.introspect(registration, token=token, labels=labels)

@@ -92,8 +92,9 @@ REVOCATIONS: Final = Lengths(
     ("client", "evidence"),
     (0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400),
 )
+NOTICES: Final = Count("notices", "Notices of providers that were read, by what became of them.", ("client", "outcome"))
 CLAIMS: Final = Count("claims", "Jobs that this beat has claimed.", ("kind",))
 LOOKS: Final = Count("looks", "Times that this beat has looked for what is due.", ("result",))
 
-OF_WORKER: Final[tuple[Count | Lengths, ...]] = (REFRESHES, LIFE_LEFT, LATENESS, REVOCATIONS)
+OF_WORKER: Final[tuple[Count | Lengths, ...]] = (REFRESHES, LIFE_LEFT, LATENESS, REVOCATIONS, NOTICES)
 OF_BEAT: Final[tuple[Count | Lengths, ...]] = (CLAIMS, LOOKS)

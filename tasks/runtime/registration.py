@@ -69,9 +69,8 @@ class Registrations:
         secret = ""
         if known.sealed_client_secret is not None:
             secret = self._vault.open(known.sealed_client_secret, table="clients", row_id=known.id, purpose="secret")
-        registration = Registration(
-            provider, known.client_id, secret, known.redirect_uri, key_in(secret, auth=provider.auth)
-        )
+        key = key_in(secret, auth=provider.auth)
+        registration = Registration(provider, known.client_id, secret, known.redirect_uri, tuple(known.scopes), key)
         return Registered(known, registration, times_of(provider, self._settings))
 
 

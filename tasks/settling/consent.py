@@ -27,9 +27,10 @@ from models.states.grant import GrantStatus
 from tasks.journal import Entry
 from tasks.oauth.kept import from_answer
 from tasks.oauth.provider import Provider
-from tasks.oauth.shapes import Reach
+from tasks.oauth.shapes import Kind, Reach
 from tasks.oauth.token_answer import TokenAnswer, TokenSet, read_token_answer
 from tasks.policy.ends import ends
+from tasks.policy.kinds import held_of, placeholder
 from tasks.runtime.registration import Registered
 from tasks.runtime.runtime import Runtime
 from tasks.settling.strange import tell_once
@@ -102,6 +103,7 @@ def store(connection: Connection, given: Consent, *, vault: Vault, who: str, rep
         PairHeld: another ref holds the pair.
 
     """
+    given = _with_placeholder(given)
     both = [given, *filter(None, [second_of(given)])]
     rows = consent.live_rows(connection, given.registered.known.id, [each.ref for each in both])
     for each in both:
@@ -123,6 +125,13 @@ def second_of(given: Consent) -> Consent | None:
         return None
     own_id = uuid5(given.grant_id, place.suffix)
     return replace(given, grant_id=own_id, ref=place.ref(given.ref), token_set=token_set)
+
+
+def _with_placeholder(given: Consent) -> Consent:
+    """A grant without a user holds something of its own in the refresh token's place."""
+    if given.registered.provider.kind is not Kind.CLIENT_CREDENTIALS:
+        return given
+    return replace(given, token_set=replace(given.token_set, refresh_token=placeholder(given.grant_id)))
 
 
 def _refuse_held(connection: Connection, given: Consent, vault: Vault) -> None:
@@ -160,7 +169,7 @@ def _replaced_row(
     provider = given.registered.provider
     row = replace(_row(given, None, refresh_token, provider, vault), status=GrantStatus.REVOKING)
     consent.insert(connection, given.registered.known.id, [row])
-    consent.retire(connection, row.id, at_once=provider.revocation is Reach.TOKEN, who=who)
+    consent.retire(connection, row.id, at_once=provider.revocation is not Reach.GRANT, who=who)
     return StoredConsent(row.id, row.generation, "replaced", row.ref)
 
 
@@ -214,7 +223,7 @@ def _given(entry: Entry, registered: Registered) -> Consent | None:
         registered,
         entry.ref,
         kept.over(entry.labels),
-        token_set if entry.kind == "exchange" else replace(token_set, second=None),
+        held_of(token_set if entry.kind == "exchange" else replace(token_set, second=None), registered.provider.kind),
         started_at=entry.started_at,
         refused_labels=kept.refused,
         generation=entry.generation,
@@ -233,7 +242,7 @@ def _new_row(
 ) -> StoredConsent:
     known, provider = given.registered.known, given.registered.provider
     if old is not None:
-        consent.retire(connection, old.id, at_once=provider.revocation is Reach.TOKEN, who=who)
+        consent.retire(connection, old.id, at_once=provider.revocation is not Reach.GRANT, who=who)
         dead_letter.close(
             connection, [old.id], kind=LetterKind.REFRESH, resolution=Resolution.RECONNECTED, resolved_by=who
         )
@@ -256,10 +265,14 @@ def _row(given: Consent, old: LiveRow | None, refresh_token: str, provider: Prov
         provider,
         grant_id=grant_id,
         started_at=given.started_at,
-        on_demand=(keep or given.registered.known.keep) == Keep.ON_DEMAND,
+        on_demand=provider.may_rest and (keep or given.registered.known.keep) == Keep.ON_DEMAND,
     )
     for each in reckoned.strange:
         tell_once(given.registered.known.id, provider.name, each)
+    due = reckoned.due_at
+    if provider.kind is Kind.EXCHANGE and not given.generation:
+        due = given.started_at  # a code is exchanged for a token of an hour or two, and that one for the lasting one
+    due = max(due, given.started_at + provider.grant_interval)
     return NewGrant(
         id=grant_id,
         ref=given.ref,
@@ -273,7 +286,7 @@ def _row(given: Consent, old: LiveRow | None, refresh_token: str, provider: Prov
         refresh_fingerprint=vault.fingerprint(refresh_token),
         access_expires_at=given.started_at + reckoned.life,
         life=reckoned.life,
-        due_at=reckoned.due_at,
+        due_at=due,
         refresh_expires_at=reckoned.refresh_expires_at,
         consent_expires_at=reckoned.consent_expires_at,
         refreshed_at=given.started_at,

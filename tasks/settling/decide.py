@@ -29,6 +29,7 @@ from tasks.oauth.token_answer import TokenSet, scope_set
 from tasks.oauth.transport import HeldBack, NotSent
 from tasks.policy import guard, refusal, timing
 from tasks.policy.ends import Before, access_life, ends
+from tasks.policy.kinds import of_kind
 from tasks.policy.outcome import (
     GrantThrottled,
     NotNow,
@@ -91,14 +92,17 @@ class SecretsSent:
 
 def read(arrived: Arrived, *, proven: bool, vault: Vault) -> Outcome:
     """What an answer means; whatever it is, a value comes back."""
+    job, provider = arrived.attempt.job, arrived.attempt.registered.provider
     try:
-        return outcome(
+        end = outcome(
             arrived.answer,
             provider=arrived.attempt.registered.provider,
             proven=proven,
             wall_clock=arrived.received_at,
             hide=SecretsSent(arrived, vault),
         )
+        ended = job.access_expires_at is not None and job.access_expires_at <= job.started_at
+        return of_kind(end, provider.kind, token_ended=ended)
     except Exception as error:  # noqa: BLE001  # an answer that we cannot read is no verdict
         return Unknown(f"unread_{type(error).__name__}", None)
 
@@ -293,7 +297,7 @@ class Decider:
             asked.provider,
             grant_id=asked.grant_id,
             started_at=asked.started_at,
-            on_demand=row.keep == Keep.ON_DEMAND,
+            on_demand=row.keep == Keep.ON_DEMAND and asked.provider.may_rest,
             before=_before(row),
         )
         self.made.strange |= {(row.client_id, asked.provider.name, each) for each in reckoned.strange}
@@ -308,7 +312,7 @@ class Decider:
             scope=token_set.scope,
             life=reckoned.life,
             started_at=asked.started_at,
-            due_at=reckoned.due_at,
+            due_at=max(reckoned.due_at, asked.started_at + asked.provider.grant_interval),
             refresh_expires_at=reckoned.refresh_expires_at,
             consent_expires_at=reckoned.consent_expires_at,
             credentials_no=asked.credentials_no,
@@ -349,7 +353,11 @@ class Decider:
                 failed=told.failed,
                 suspect=told.suspect,
                 refused=told.refused,
-                due_at=row.at + timing.before_the_end(self._wait(arrived, row, end), row.at, row.refresh_expires_at),
+                due_at=_not_too_soon(
+                    arrived,
+                    row.at,
+                    timing.before_the_end(self._wait(arrived, row, end), row.at, row.refresh_expires_at),
+                ),
                 code=end.code,
                 http_status=end.http_status,
                 reason=death.reason if death else None,
@@ -462,3 +470,9 @@ def _before(row: LockedGrant) -> Before:
     return Before(
         row.created_at, row.refreshed_at, row.access_expires_at, row.refresh_expires_at, row.consent_expires_at
     )
+
+
+def _not_too_soon(arrived: Arrived, at: datetime, wait: timedelta) -> datetime:
+    """When it is asked again: not before its provider lets it; a repeat at once saves a grant, and is let through."""
+    again = at + wait
+    return max(again, arrived.asked.started_at + arrived.asked.provider.grant_interval) if wait else again

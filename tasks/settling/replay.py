@@ -23,6 +23,7 @@ from tasks.journal import Entry, Kept, Position, Replayed
 from tasks.oauth.kept import from_answer
 from tasks.oauth.provider import Provider
 from tasks.oauth.token_answer import TokenSet
+from tasks.policy.kinds import held_of
 from tasks.runtime import clock, retry
 from tasks.runtime.attempt import Asked
 from tasks.runtime.registration import resolve
@@ -112,7 +113,8 @@ def _settle_again(
     provider = resolve(client.provider, client.overrides, runtime.settings)
     answer = consent.read(item.entry, provider)
     if isinstance(answer, TokenSet):
-        decider.token_set(_asked(item.entry, provider), row, answer, settled_before=item.settled)
+        held = held_of(answer, provider.kind)
+        decider.token_set(_asked(item.entry, provider), row, held, settled_before=item.settled)
         if answer.second is not None and item.entry.kind == "exchange":
             consent.replay_second(connection, item.entry, runtime.registrations.ready(client), vault=runtime.vault)
 

@@ -11,7 +11,7 @@ parked and waits alone: later answers of its grant wait behind it.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 
 from models import attempt as attempts
 from models import client as clients
-from models import dead_letter, event, label, operator_actions, settlement, suspects
+from models import dead_letter, event, label, operator_actions, settlement, suspects, witness
 from models.database import transaction
 from models.settlement import LockedGrant
 from models.states.dead_letter import LetterKind, Resolution
@@ -28,6 +28,7 @@ from models.states.event import EventType
 from models.suspects import Surroundings
 from tasks.oauth.rotation import Rotation
 from tasks.oauth.transport import HeldBack
+from tasks.policy import quota
 from tasks.policy.outcome import Outcome, Refreshed, Refused
 from tasks.policy.refusal import Refusals
 from tasks.policy.valve import Result, Sign
@@ -171,6 +172,7 @@ def write(runtime: Runtime, group: Sequence[Arrived], *, wait: timedelta = LOCK_
         for client_id in told.fallen:
             operator_actions.canary_now(connection, client_id)
             shut[client_id] = None
+        _note_quotas(connection, group)
         _hold_deaths(connection, decider.made)
     for client_id, shut_for in shut.items():
         runtime.admission.note_valve(client_id, shut_for)
@@ -295,6 +297,21 @@ def _write_ends(connection: Connection, runtime: Runtime, made: Decisions) -> No
     ended_ids = [*(ended.grant_id for ended in made.ended), *(grant_id for grant_id, *_ in made.released)]
     empty = [grant_id for grant_id in ended_ids if grant_id not in runtime.answers.refused]
     settlement.not_in_journal(connection, empty, journal_id=runtime.journal_id)
+
+
+def _note_quotas(connection: Connection, group: Sequence[Arrived]) -> None:
+    """Note what providers said of the requests left: of a group the newest word counts. The valves are locked."""
+    told: dict[int, tuple[datetime, int, int]] = {}
+    for arrived in group:
+        provider, answer = arrived.attempt.registered.provider, arrived.answer
+        remaining = quota.left(getattr(answer, "headers", {}), provider.remaining_header)
+        if remaining is not None:
+            newest = (arrived.received_at, remaining, provider.remaining_least)
+            client_id = arrived.attempt.job.client_id
+            told[client_id] = max(told.get(client_id, newest), newest)
+    for client_id, (_, remaining, least) in sorted(told.items()):
+        scarce = quota.scarce_for(remaining, least=least)
+        witness.note_quota(connection, client_id, remaining=remaining, scarce_for=scarce)
 
 
 def _hold_deaths(connection: Connection, made: Decisions) -> None:

@@ -7,9 +7,10 @@ from uuid import uuid4
 import pytest
 from celery import Celery
 
-from models import chore, connect_request, process
+from models import chore, connect_request, notice, process
 from models.database import transaction
 from tasks import upkeep
+from tasks.oauth.notice_proof import Came
 from tasks.runtime import clock, runtime
 from tasks.settling.settle import journal_answers, settle
 from tests.harness import Harness
@@ -83,6 +84,19 @@ def a_process_that_fell_silent(harness: Harness) -> IsDone:
     return lambda: harness.all("select id from evergrant.processes where id = :id", id=silent) == []
 
 
+def a_notice(harness: Harness) -> IsDone:
+    """Of a provider, about a grant."""
+    rule = {"auth": "secret_header", "signature_header": "X-Secret", "matches": {"ref": "ref"}}
+    client = harness.client(notices=[rule])
+    grant, notice_id = harness.grant(client), uuid4()
+    came = Came("POST", {"x-secret": "s3cret"}, b'{"ref": "customer"}').written()
+    sealed = harness.runtime.vault.seal(came, table="notices", row_id=notice_id, purpose="notice")
+    with transaction() as connection:
+        assert notice.keep(connection, notice_id, client, sealed)
+    query = "select from evergrant.refresh_requests where grant_id = :id"
+    return lambda: len(harness.all(query, id=grant)) == 1
+
+
 SOMETHING_TO_DO: dict[str, Callable[[Harness], IsDone]] = {
     "tell_late": a_late_grant,
     "tell_waiting": a_waiting_grant,
@@ -90,6 +104,7 @@ SOMETHING_TO_DO: dict[str, Callable[[Harness], IsDone]] = {
     "shred_dead_grants": a_grant_that_died_long_ago,
     "erase": a_dead_grant_to_be_erased,
     "forget_connect_requests": a_code_flow_that_was_never_ended,
+    "read_notices": a_notice,
     "forget_silent_processes": a_process_that_fell_silent,
 }
 

@@ -52,7 +52,7 @@ def ask(bench: Bench, url: str, key: ClientKey | None) -> str:
     """Refresh as the client with this certificate; returns who the server saw, or why it saw nobody."""
     auth = "none" if key is None else "mtls"
     provider = Provider.model_validate({"name": "example", "token_url": url, "auth": auth})
-    request = messages.refresh(Registration(provider, "our id", "", None, key), refresh_token="r")
+    request = messages.refresh(Registration(provider, "our id", "", key=key), refresh_token="r")
     answer = bench.transport.submit(bench.transport.send(request, deadline=LONG)).result(BOUND)
     match answer:
         case Response(body=body):

@@ -135,7 +135,7 @@ def test_web_reads_no_sealed_secret_and_changes_only_its_own_tables(harness: Har
         assert not may(web, f"select {name} from evergrant.{table}"), column  # noqa: S608
     assert may(web, "select id, ref, status, due_at from evergrant.grants")
     changed = {table for table, held in rights(web).items() if held & (EVERYTHING - {"SELECT"})}
-    assert changed == {"connect_requests", "processes"}
+    assert changed == {"connect_requests", "notices", "processes"}
 
 
 def test_a_worker_changes_no_client_and_no_table(login: Login) -> None:

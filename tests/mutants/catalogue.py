@@ -560,6 +560,56 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
         ),
     ),
+    Mutant(
+        "credentials_blame_a_user",
+        "a refusal of client credentials is the death of a consent that nobody gave",
+        (BARE, f"{POLICY}/test_kinds.py", "-k", "nobody_gave"),
+        (Edit("tasks/policy/kinds.py", "case Refused(), Kind.CLIENT_CREDENTIALS:", "case Refused(), None:"),),
+    ),
+    Mutant(
+        "placeholder_is_sent",
+        "what a grant without a user holds is sent as if it were a refresh token",
+        (BARE, "tests/unit/oauth/test_kinds.py", "-k", "never_send_what_is_held"),
+        (
+            Edit(
+                "tasks/oauth/messages.py",
+                "    if registration.provider.kind is Kind.CLIENT_CREDENTIALS:\n        return client_",
+                "    if registration.provider.kind is None:\n        return client_",
+            ),
+        ),
+    ),
+    Mutant(
+        "wish_outruns_a_grants_own_limit",
+        "an early refresh is claimed although its provider lets that grant be renewed only later",
+        (f"{INTEGRATION}/test_limits_of_a_provider.py::test_nor_is_it_because_somebody_wishes_so",),
+        (
+            Edit(
+                "models/claim.py",
+                "        and {IS_NOT_TOO_SOON}\n        and not {END_IS_ASKED_FOR}\n    order by w.",
+                "        and not {END_IS_ASKED_FOR}\n    order by w.",
+            ),
+        ),
+    ),
+    Mutant(
+        "no_secret_proves_a_notice",
+        "whoever knows that a client has no secret can sign in its provider's name",
+        (BARE, "tests/unit/oauth/test_notice_proof.py", "-k", "without_a_secret"),
+        (Edit("tasks/oauth/notice_proof.py", "    if not told or not client_secret:", "    if not told:"),),
+    ),
+    Mutant(
+        "lapsed_token_is_renewed_to_be_revoked",
+        "an access token that has ended is asked for anew where nothing but it could be revoked",
+        (
+            f"{INTEGRATION}/test_grants_without_a_refresh_token.py::test_an_access_token_that_has_ended_is_not_renewed_to_be_revoked",
+        ),
+        (
+            Edit(
+                "tasks/revoke.py",
+                "return branch.kind != PairKind.PREDECESSOR and self.provider.kind is Kind.CODE",
+                "return branch.kind != PairKind.PREDECESSOR",
+            ),
+        ),
+    ),
 )
 
 # What a run of this length does not find: a row that is behind in a restore whose journals lack the sets between.

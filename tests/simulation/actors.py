@@ -46,6 +46,8 @@ def add_client(episode: Episode) -> None:
         "sealed_client_secret": OpenVault().seal(SECRET, table="clients", row_id=number, purpose="secret"),
         "credentials_no": 1,
         "redirect_uri": None,
+        "scopes": [],
+        "grant_interval": provider.grant_interval or None,
         "keep": "warm",
         "rotation": str(Rotation(provider.rotation)),
         "rate_per_minute": provider.rate,

@@ -64,7 +64,7 @@ PLAIN = {
         "retry",
         "rows",
     ),
-    *("authentication", "discovery", "fields", "paths", "shapes", "times", "tls"),
+    *("authentication", "discovery", "fields", "paths", "proof", "shapes", "times", "tls"),
     *("scope", "since", "status", "tables", "thread", "timing", "token", "transport", "use", "views", "writer"),
 }
 # Another form of a word that is defined.
@@ -72,6 +72,7 @@ FORMS = {
     "addresses": "address",
     "answer": "answers",
     "claimed": "claim",
+    "kinds": "kind",
     "erase": "erasure",
     "failures": "failing",
     "predicates": "predicate",

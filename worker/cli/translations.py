@@ -18,12 +18,16 @@ ROOT = Path(__file__).resolve().parents[2]
 # How a command ends, by the `error` of what ended it; with 1 where it is not named.
 EXIT_CODES = {
     ExitCode.USAGE: {
-        *("ambiguous_ref", "no_callback", "no_database", "provider", "settings", "state_for_another", "state_unknown"),
-        *("another_issuer", "host_not_allowed", "label_ambiguous", "label_missing", "label_unfit", "redirect_unfit"),
+        *("ambiguous_ref", "another_issuer", "no_callback", "no_database", "no_user", "provider", "settings"),
+        *("state_for_another", "state_unknown"),
+        *("host_not_allowed", "label_ambiguous", "label_missing", "label_unfit", "redirect_unfit"),
     },
     ExitCode.HUMAN: {"denied"},
     ExitCode.NOT_FOUND: {"unknown_application", "unknown_client", "unknown_provider", "unknown_ref"},
-    ExitCode.TRY_AGAIN: {"exchange_not_sent", "exchange_unclear", "not_running", "still_revoking", "still_starting"},
+    ExitCode.TRY_AGAIN: {
+        *("credentials_unheard", "exchange_not_sent", "exchange_unclear", "not_running"),
+        *("still_revoking", "still_starting"),
+    },
 }
 
 

@@ -22,7 +22,7 @@ READ_ONLY = "25006"  # a standby: the primary is away
 HTTP_ERRORS = {
     404: ("unknown_path", "There is nothing at this path", "see /openapi.json"),
     405: ("wrong_method", "This path takes another method", "see /openapi.json"),
-    413: ("too_large", "The body is larger than 16 KiB", "send less"),
+    413: ("too_large", "The body is larger than 16 KiB, or that of a notice than 64", "send less"),
 }
 
 

@@ -54,6 +54,16 @@ REFUSALS = {
     500: "a defect of this server",
     503: "nothing can be handed out now; Retry-After says when to try again",
 }
+REFUSALS_OF_NOTICES = {
+    401: "no proof came",
+    404: "no notices are taken here",
+    405: REFUSALS[405],
+    408: REFUSALS[408],
+    413: "the body is larger than 64 KiB",
+    429: "too many come, or wait; Retry-After says how long to wait",
+    500: REFUSALS[500],
+    503: REFUSALS[503],
+}
 IN_EVERY_CASE = (400, 401, 404, 405, 429, 500, 503)
 WITH_BODY = (408, 413)
 
@@ -105,6 +115,7 @@ def document() -> dict[str, Any]:
             "/v1/grants/{ref}/rejected": {"post": _rejected()},
             "/v1/grants/{ref}/refresh": {"post": _refresh()},
             "/v1/grants/{ref}/revocation": {"post": _revocation()},
+            "/v1/notices/{client}": {"post": _notice("notice"), "delete": _notice("removal")},
             "/openapi.json": {"get": _itself()},
         },
     }
@@ -156,6 +167,21 @@ def _revocation() -> dict[str, Any]:
         "parameters": [REF, CLIENT],
         "requestBody": _body(members),
         "responses": _responses(202, "Queued", "queued, or was already", 409, *WITH_BODY),
+    }
+
+
+def _notice(operation: str) -> dict[str, Any]:
+    client = {"name": "client", "in": "path", "required": True, "schema": TEXT, "description": "the client's name"}
+    refusals = {
+        str(each): {"description": told, "content": _content("Error")} for each, told in REFUSALS_OF_NOTICES.items()
+    }
+    return {
+        "operationId": operation,
+        "summary": "What a provider tells by itself, in its own words, with the proof that its provider file names",
+        "security": [],
+        "parameters": [client],
+        "requestBody": {"required": False, "content": {"*/*": {"schema": {}}}},
+        "responses": {"204": {"description": "taken in; a worker proves it"}} | refusals,
     }
 
 

@@ -27,6 +27,7 @@ from worker.web.fleet_metrics import FleetMetrics
 from worker.web.grants import Grants
 from worker.web.listening import listen, ops_listener, token_listener
 from worker.web.news import News
+from worker.web.notices import Notices
 from worker.web.operators import OperatorsListener
 from worker.web.token_interface import TokenInterface
 from worker.web.traffic import Traffic
@@ -77,13 +78,15 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
     _raise_open_files()
     wanted, (ops_address, password) = token_listener(settings), ops_listener(settings)
     database, registry, news = Database(settings.database_pool), CollectorRegistry(), News()
-    grants = Grants(settings, database, access_vault(settings), news)
+    vault = access_vault(settings)
+    grants = Grants(settings, database, vault, news)
     metrics = FleetMetrics(database)
     registry.register(metrics)
     waiting = Gauge("evergrant_web_waiting", "Requests that wait for a token set.", registry=registry)
     waiting.set_function(lambda: news.waiting)
     operators = OperatorsListener(database, metrics, registry, environment=settings.environment)
-    interface = TokenInterface(grants, Applications(database), Rates(settings.token_requests_per_second))
+    rates, notices = Rates(settings.token_requests_per_second), Notices(settings, database, vault)
+    interface = TokenInterface(grants, Applications(database), rates, notices)
     # Both stand before either listens: what may not be is refused before anybody is answered.
     ops = _runner(operators.application(password))
     tokens = _runner(interface.application(Traffic(registry)))

@@ -12,6 +12,7 @@ from worker.web.applications import Applications, Rates
 from worker.web.grants import Grants
 from worker.web.headers import OWN
 from worker.web.middleware import middleware
+from worker.web.notices import Notices
 from worker.web.openapi import document
 from worker.web.parameters import (
     LARGEST_BODY,
@@ -34,10 +35,11 @@ WAIT_SECONDS, LONGEST_WAIT_SECONDS = 10.0, 60.0
 class TokenInterface:
     """The routes, each for one application at a time."""
 
-    def __init__(self, grants: Grants, applications: Applications, rates: Rates) -> None:
+    def __init__(self, grants: Grants, applications: Applications, rates: Rates, notices: Notices) -> None:
         self._grants = grants
         self._applications = applications
         self._rates = rates
+        self._notices = notices
 
     def application(self, traffic: Traffic) -> web.Application:
         """Build the aiohttp application of the listener."""
@@ -48,6 +50,8 @@ class TokenInterface:
                 web.post("/v1/grants/{ref}/rejected", self.rejected),
                 web.post("/v1/grants/{ref}/refresh", self.refresh),
                 web.post("/v1/grants/{ref}/revocation", self.revocation),
+                web.post("/v1/notices/{client}", self.notice),
+                web.delete("/v1/notices/{client}", self.notice),
                 web.get("/openapi.json", self.openapi, allow_head=False),
             ]
         )
@@ -108,6 +112,10 @@ class TokenInterface:
         revocation_id = await self._grants.end(holder, ending)
         log.info("web.revocation", application=holder.name, ref=ref, revocation=revocation_id)
         return told({"id": revocation_id, "ref": ref}, status=202)
+
+    async def notice(self, request: web.Request) -> web.Response:
+        """Take in what a provider tells by itself; it proves itself, and needs no application's key."""
+        return await self._notices.take(request)
 
     async def openapi(self, request: web.Request) -> web.Response:
         """Describe this interface; no key is needed, there is no secret in it."""

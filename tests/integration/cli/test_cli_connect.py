@@ -65,6 +65,21 @@ def exchange(connected: Evergrant) -> Callable[[str, str], Done]:
     return carry_out
 
 
+def test_one_refresh_token_more_than_the_provider_keeps_of_a_user_is_told(
+    connected: Evergrant, invite: Any, exchange: Any, sql: Any
+) -> None:
+    """Google keeps a hundred: the oldest dies without a word."""
+    sql("""update evergrant.clients set updated_at = clock_timestamp(),
+        overrides = overrides || '{"refresh_tokens_per_user": 1}'""")
+
+    first = exchange("a", invite("a", "--label", "user=u1"))
+    other = exchange("b", invite("b", "--label", "user=u2"))
+    second = exchange("c", invite("c", "--label", "user=u1"))
+
+    assert "Beware" not in first.err + other.err
+    assert "2 grants of sim have these labels, and its provider keeps 1 refresh tokens of a user" in second.err
+
+
 def test_a_user_is_connected_and_the_tokens_work(
     connected: Evergrant, invite: Any, exchange: Any, provider: SimulatorControl, sql: Any
 ) -> None:

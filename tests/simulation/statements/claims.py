@@ -91,7 +91,9 @@ def lock_valve(tables: Tables, p: Parameters) -> list[Row]:
         "failing_wait": any(grant["failures"] > 0 and is_due(grant, at) for grant in grants),
         "requests_wait": bool(tables.of_client("refresh_requests", client_id)),
     }
-    return [{**of_valve(valve), **of_client, "at": at, "under_way": under_way, **waiting}]
+    scarce_until = tables.witnesses[client_id]["scarce_until"] if client_id in tables.witnesses else None
+    scarce = {"quota_is_scarce": scarce_until is not None and scarce_until > at}
+    return [{**of_valve(valve), **of_client, **scarce, "at": at, "under_way": under_way, **waiting}]
 
 
 def _take(tables: Tables, p: Parameters, chosen: Iterable[Row], **also: Any) -> list[Row]:
@@ -159,7 +161,13 @@ def _may_witness(tables: Tables, grant: Row, p: Parameters) -> bool:
     idle = grant["started_at"] is None and (grant["claimed_at"] is None or grant["due_at"] <= p["at"])
     well = grant["failures"] == 0 and grant["suspect_at"] is None and grant["doubt_since"] is None
     ours = grant["client_id"] == p["client_id"] and grant["status"] == "active"
-    return bool(ours and idle and well and grant["id"] not in tables.revocations)
+    free = not _is_too_soon(tables, grant, p["at"]) and grant["id"] not in tables.revocations
+    return bool(ours and idle and well and free)
+
+
+def _is_too_soon(tables: Tables, grant: Row, at: datetime) -> bool:
+    interval, asked_at = tables.clients[grant["client_id"]]["grant_interval"], grant["asked_at"]
+    return interval is not None and asked_at is not None and asked_at > at - interval
 
 
 @carries_out(claim.REPEATS)
@@ -177,7 +185,9 @@ def requested(tables: Tables, p: Parameters) -> list[Row]:
     chosen = [
         grant
         for request, grant in found
-        if _may_be_early(request, grant, p["at"]) and grant["id"] not in tables.revocations
+        if _may_be_early(request, grant, p["at"])
+        and not _is_too_soon(tables, grant, p["at"])
+        and grant["id"] not in tables.revocations
     ][: p["most"]]
     used = {grant["id"] for grant in chosen}
     for grant in chosen:

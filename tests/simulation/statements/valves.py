@@ -9,7 +9,7 @@ from tests.simulation.tables import Row, Tables
 
 KNOWN = (
     "id", "name", "provider", "overrides", "client_id", "sealed_client_secret", "credentials_no", "redirect_uri",
-    "attempt_lease", "keep", "updated_at",
+    "attempt_lease", "keep", "updated_at", "scopes",
 )  # fmt: skip
 
 
@@ -43,16 +43,33 @@ WITNESS = ("client_id", "refused_since", "refused_code", "refused_grant_ids", "w
 
 @carries_out(witness.READ)
 def read_witnesses(tables: Tables, p: Parameters) -> list[Row]:
-    return [dict(tables.witnesses[each]) for each in p["ids"] if each in tables.witnesses]
+    found = [tables.witnesses[each] for each in p["ids"] if each in tables.witnesses]
+    return [{name: row[name] for name in WITNESS} for row in found]
 
 
 @carries_out(witness.WRITE)
 def write_witness(tables: Tables, p: Parameters) -> None:
     row = {name: p[name] for name in WITNESS}
     if (known := tables.witnesses.get(p["client_id"])) is None:
-        tables.put(tables.witnesses, p["client_id"], row)
+        tables.put(tables.witnesses, p["client_id"], row | dict.fromkeys(QUOTA))
     else:
         tables.change(known, **row)
+
+
+QUOTA = ("remaining", "remaining_at", "scarce_until")
+
+
+@carries_out(witness.NOTE_QUOTA)
+def note_quota(tables: Tables, p: Parameters) -> None:
+    at = at_of(tables, p)
+    scarce_until = None if p["scarce_for"] is None else at + p["scarce_for"]
+    told = {"remaining": p["remaining"], "remaining_at": at, "scarce_until": scarce_until}
+    if (known := tables.witnesses.get(p["client_id"])) is None:
+        nothing = dict.fromkeys(("refused_since", "refused_code", "witness_at"))
+        row = {"client_id": p["client_id"], "refused_grant_ids": [], "witness_grant_ids": [], **nothing, **told}
+        tables.put(tables.witnesses, p["client_id"], row)
+    else:
+        tables.change(known, **told)
 
 
 @carries_out(client.DEBIT)

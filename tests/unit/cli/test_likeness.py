@@ -14,7 +14,7 @@ ACME = {
     "name": "acme",
     "token_url": "https://acme.example/oauth2/v4/token",
     "refresh_url": "{api_access_point}/oauth2/v4/refresh",
-    "hosts": ["*.acme.example"],
+    "hosts": ["acme.example", "*.acme.example"],
     "rotation": "grace",
     "grace_seconds": 600,
     "default_life_seconds": 1800,

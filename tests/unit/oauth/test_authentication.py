@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 import jwt
 import pytest
 
-from tasks.oauth import client_key, messages
+from tasks.oauth import client_key, messages, revocation
 from tasks.oauth.client_key import ClientKey
 from tasks.oauth.errors import ClientKeyError
 from tasks.oauth.messages import Registration, Request
@@ -23,7 +23,7 @@ TOKEN_URL = "https://id.example/token"
 def registration(auth: str, *, key: ClientKey | None = None, **fields: object) -> Registration:
     urls = {"token_url": TOKEN_URL, "revoke_url": "https://id.example/revoke", "introspect_url": "https://id.example/i"}
     provider = Provider.model_validate({"name": "example", "auth": auth, **urls, **fields})
-    return Registration(provider, "our id", SECRET, "https://us.example/callback", key)
+    return Registration(provider, "our id", SECRET, "https://us.example/callback", key=key)
 
 
 def members(request: Request) -> dict[str, str]:
@@ -86,8 +86,8 @@ def test_each_sending_is_signed_anew_at_its_own_instant() -> None:
 def test_an_assertion_is_for_whom_the_provider_file_says_also_where_it_goes_elsewhere() -> None:
     key = client_key.made("ES256")
     ours = registration("private_key_jwt", key=key, jwt_audience="https://id.example")
-    revoke = messages.revoke(ours, token="r", hint="refresh_token").signed(AT)
-    introspect = messages.introspect(registration("private_key_jwt", key=key), token="r", hint="refresh_token")
+    revoke = revocation.revoke(ours, token="r", hint="refresh_token").signed(AT)
+    introspect = messages.introspect(registration("private_key_jwt", key=key), token="r")
     assert claims(revoke, key, "https://id.example")["sub"] == "our id"
     assert claims(introspect.signed(AT), key)["sub"] == "our id"
     assert members(introspect.signed(AT))["token_type_hint"] == "refresh_token"
@@ -138,7 +138,7 @@ def test_where_every_customer_has_a_server_an_assertion_is_for_the_grants_own() 
             "hosts": ["*.example.com"],
         }
     )
-    request = messages.refresh(Registration(provider, "our id", "", None, key), refresh_token="r", labels={"shop": "a"})
+    request = messages.refresh(Registration(provider, "our id", "", key=key), refresh_token="r", labels={"shop": "a"})
     signed = request.signed(AT)
     assert signed.url == "https://a.example.com/token"
     assert claims(signed, key, "https://a.example.com/token")["sub"] == "our id"

@@ -229,15 +229,6 @@ def test_a_probe_is_refused_where_it_may_consume_the_token() -> None:
         messages.probe(registration(), refresh_token="r")
 
 
-@pytest.mark.parametrize(("wants", "sent"), [(True, "refresh_token"), (False, None)])
-def test_a_revocation_sends_the_hint_only_where_it_is_wanted(wants: bool, sent: str | None) -> None:
-    request = messages.revoke(registration(revoke_hint=wants), token="t", hint="refresh_token")
-
-    assert request.url == "https://id.example/revoke"
-    assert members(request).get("token_type_hint") == sent
-    assert members(request)["token"] == "t"
-
-
 def test_api_calls_carry_the_bearer_token_and_the_headers_made_from_labels() -> None:
     habits = provider(headers={"X-API-ORG": "{org}", "X-Region": "eu-{region}"})
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     cls=Command,
     example="""
     evergrant clients add temple --provider event-temple --client-id ID --client-secret-file secret.txt
+    evergrant clients add chain --provider event-temple-private --client-id ID --client-secret-file secret.txt
     evergrant clients add shop --issuer https://id.example.com --client-id ID --client-secret-file -
     evergrant clients add bank --issuer URL --client-id ID --auth private_key_jwt --private-key-file bank.key
     """,
@@ -71,7 +72,8 @@ def add(name: str, *, provider: str | None, as_json: bool, **given: Any) -> None
 def _missing(row: "RowMapping", settings: "Settings") -> list[str]:
     """The options without which nobody can connect: neither the provider's file nor the command said them."""
     found = endpoints(row, settings)
-    return [f"--{name.replace('_', '-')}" for name in ("authorize_url", "token_url") if not found[name]]
+    needed = ("token_url",) if found["kind"] == "client_credentials" else ("authorize_url", "token_url")
+    return [f"--{name.replace('_', '-')}" for name in needed if not found[name]]
 
 
 def _next(name: str, missing: list[str]) -> str:

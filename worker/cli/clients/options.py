@@ -9,6 +9,7 @@ from worker.cli.arguments import Duration
 # Of tasks/oauth/provider.py, whose import would cost every completion the time of pydantic; a test compares.
 ROTATIONS = ("none", "on_use", "until_next_refresh", "grace", "immediate", "family")
 BODIES = ("json", "form")
+KINDS = ("code", "client_credentials", "exchange")
 AUTHS = ("body", "basic", "none", "private_key_jwt", "mtls")
 
 OPTIONS = (
@@ -33,6 +34,7 @@ OPTIONS = (
         help="What the provider does to the old refresh token.",
     ),
     click.option("--grace", type=Duration(), help="How long it lives at --rotation grace."),
+    click.option("--kind", type=click.Choice(KINDS), help="How its grants come to be and are renewed."),
     click.option("--body", type=click.Choice(BODIES), help="How requests are written."),
     click.option("--auth", type=click.Choice(AUTHS), help="How the client proves who it is."),
     click.option("--keep", type=click.Choice(["warm", "on-demand"]), help="Renew always, or when it is read."),

@@ -8,7 +8,7 @@ from tasks.policy.rotation import RotationFinding
 from worker.cli import output, session
 from worker.cli.arguments import check_ref, confirm, named, yes_option
 from worker.cli.commands import Command
-from worker.cli.failures import ExitCode, Failure
+from worker.cli.failures import ExitCode, Failure, misuse
 from worker.cli.output import json_option
 
 if TYPE_CHECKING:
@@ -51,13 +51,21 @@ def probe_rotation(name: str, *, ref: str, yes: bool, as_json: bool) -> None:
     the grant. Nobody may use its access token meanwhile. Up to seven requests, each in a slot of the client's rate.
     """
     from models.views import listing
+    from tasks.oauth.shapes import Kind
     from tasks.probes import rotation as probing
+    from tasks.runtime.registration import resolve
     from worker.cli.runtime import opened
 
     settings = session.prepared()
     with session.reading() as connection:
         row = listing.client_by_name(connection, name)
         (located,) = listing.locate(connection, [check_ref(ref)], name)
+    if resolve(row["provider"], row["overrides"], settings).kind is not Kind.CODE:
+        raise misuse(
+            code="nothing_rotates",
+            message=f"Grants of {name} hold no refresh token, so none can rotate",
+            next_step="probe a client whose users consent by a code",
+        )
     confirm(QUESTION.format(ref=ref, name=name), yes=yes)
     with opened(settings) as runtime:
         found = probing.probe_rotation(runtime, located.id, client_id=row["id"])

@@ -34,6 +34,9 @@ def record_of(row: "RowMapping") -> dict[str, Any]:
         "reason": reason,
         "paused_until": row["paused_until"],
         "deaths_held_at": row["deaths_held_at"],
+        "requests_left": row["remaining"],
+        "requests_left_at": row["remaining_at"],
+        "half_pace_until": row["scarce_until"],
         "created_at": row["created_at"],
         "updated_at": row["updated_at"],
     }
@@ -56,5 +59,5 @@ def endpoints(row: "RowMapping", settings: "Settings") -> dict[str, Any]:
 
     resolved = resolve(row["provider"], row["overrides"], settings)
     names = ("authorize_url", "token_url", "refresh_url", "introspect_url", "revoke_url", "api_url", "confirm_url")
-    found = {name: getattr(resolved, name) for name in (*names, "issuer", "body", "auth", "pkce")}
+    found = {name: getattr(resolved, name) for name in (*names, "issuer", "kind", "body", "auth", "pkce")}
     return found | {"hosts": list(resolved.hosts)}

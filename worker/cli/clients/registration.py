@@ -11,6 +11,7 @@ from tasks.runtime.registration import resolve, times_of
 
 # What a client may say differently from its provider's file: option to field.
 OVERRIDES = (
+    "kind",
     "authorize_url",
     "token_url",
     "refresh_url",
@@ -58,5 +59,6 @@ def merged(settings: Settings, provider: str, given: dict[str, Any], *, before: 
         burst=resolved.allowed_burst,
         attempt_lease=times_of(resolved, settings).lease,
         grace=resolved.grace,
+        grant_interval=resolved.grant_interval or None,
         **(kept | now),
     )

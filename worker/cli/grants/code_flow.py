@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from worker.cli import keyrings, output, session
 from worker.cli.arguments import grouped
 from worker.cli.failures import ExitCode, Failure, misuse
@@ -52,6 +54,14 @@ def client_of(ref: str, name: str | None) -> "RowMapping":
     raise misuse(code="client_needed", message=f"There are several clients: {names}", next_step="add --client NAME")
 
 
+def has_no_user(chosen: "RowMapping", settings: "Settings") -> bool:
+    """Whether the grants of a client have no user: its own credentials are all that they need."""
+    from tasks.oauth.shapes import Kind
+    from tasks.runtime.registration import resolve
+
+    return resolve(chosen["provider"], chosen["overrides"], settings).kind is Kind.CLIENT_CREDENTIALS
+
+
 def invite(chosen: "RowMapping", ref: str, labels: Labels, settings: "Settings") -> "Invitation":
     """Make the URL that a user must visit, and remember its state."""
     from tasks import connect as flow
@@ -75,6 +85,21 @@ def code_parameter(chosen: "RowMapping", settings: "Settings") -> str:
     from tasks.runtime.registration import resolve
 
     return resolve(chosen["provider"], chosen["overrides"], settings).code_parameter
+
+
+def warn_of_crowd(chosen: "RowMapping", stored: "StoredConsent", settings: "Settings") -> None:
+    """Say where a user has more refresh tokens than their provider keeps: the oldest of them may have died just now."""
+    from models import shared_grant
+    from tasks.runtime.registration import resolve
+
+    most = resolve(chosen["provider"], chosen["overrides"], settings).refresh_tokens_per_user
+    if most is None:
+        return
+    with session.reading() as connection:
+        count = shared_grant.alike(connection, stored.grant_id)
+    if count > most:
+        told = f"{count} grants of {chosen['name']} have these labels, and its provider keeps {most} refresh tokens"
+        click.echo(f"Beware: {told} of a user: the oldest may be dead. See `evergrant grants list --label`.", err=True)
 
 
 def tell(stored: "StoredConsent", ref: str, client: str, *, as_json: bool) -> None:

@@ -6,10 +6,19 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli import session
-from worker.cli.arguments import check_ref, client_option, label_option, ref_argument, timeout_option
+from worker.cli.arguments import check_ref, client_option, grouped, label_option, ref_argument, timeout_option
 from worker.cli.commands import Command
 from worker.cli.failures import ExitCode, Failure
-from worker.cli.grants.code_flow import LOOPBACK_URI, Labels, client_of, code_parameter, invite, tell
+from worker.cli.grants.code_flow import (
+    LOOPBACK_URI,
+    Labels,
+    client_of,
+    code_parameter,
+    has_no_user,
+    invite,
+    tell,
+    warn_of_crowd,
+)
 from worker.cli.output import json_option
 
 if TYPE_CHECKING:
@@ -27,15 +36,22 @@ def connect(ref: str, *, client: str | None, labels: Labels, timeout: timedelta,
     """Lead a user through the code flow on this machine.
 
     Prints the authorize URL, listens for the callback on loopback, exchanges the code and stores the grant.
+    A client whose grants have no user (client_credentials) needs none of that: its provider is asked at once.
     """
     import asyncio
 
     from tasks import connect as flow
+    from tasks.obtain import obtain
     from worker.cli.grants.callback import Loopback
     from worker.cli.runtime import opened
 
     settings = session.prepared()
     chosen = client_of(check_ref(ref), client)
+    if has_no_user(chosen, settings):
+        with opened(settings) as runtime:
+            stored = obtain(runtime, chosen["id"], ref, labels=grouped(labels), who=settings.who)
+        tell(stored, ref, chosen["name"], as_json=as_json)
+        return
     listening_at = Loopback.of(chosen["redirect_uri"] or LOOPBACK_URI)
     invitation = invite(chosen, ref, labels, settings)
     code = code_parameter(chosen, settings)
@@ -43,6 +59,7 @@ def connect(ref: str, *, client: str | None, labels: Labels, timeout: timedelta,
         url = asyncio.run(_callback_of(invitation, listening_at, timeout, code))
         callback = flow.read_callback(url, code_parameter=code)
         stored = flow.finish(runtime, callback, client_id=chosen["id"], ref=ref, who=settings.who)
+    warn_of_crowd(chosen, stored, settings)
     tell(stored, ref, chosen["name"], as_json=as_json)
 
 

@@ -5,7 +5,7 @@ import click
 from worker.cli import session
 from worker.cli.arguments import check_ref, client_option, read_secret, ref_argument
 from worker.cli.commands import Command
-from worker.cli.grants.code_flow import client_of, code_parameter, tell
+from worker.cli.grants.code_flow import client_of, code_parameter, tell, warn_of_crowd
 from worker.cli.output import json_option
 
 
@@ -33,4 +33,5 @@ def exchange(ref: str, *, client: str | None, callback_url_file: str, as_json: b
     callback = flow.read_callback(url, code_parameter=code_parameter(chosen, settings))
     with opened(settings) as runtime:
         stored = flow.finish(runtime, callback, client_id=chosen["id"], ref=ref, who=settings.who)
+    warn_of_crowd(chosen, stored, settings)
     tell(stored, ref, chosen["name"], as_json=as_json)

@@ -22,6 +22,8 @@ from worker.cli.waiting import wait_until
 if TYPE_CHECKING:
     from models.handover import Leaving
     from models.sealing.vault import Vault
+    from settings import Settings
+    from tasks.oauth.shapes import Kind
 
 
 @dataclass
@@ -76,7 +78,7 @@ def export(*, handover: bool, client: str | None, out: Path, timeout: timedelta,
         )
     settings = session.prepared()
     vault = keyrings.keys_needed(keyrings.vault(), "refresh", "access")
-    name, client_id = _client(client)
+    name, client_id, kind = _client(client, settings)
     leaving = Departure()
     with _made(out) as file:
         try:
@@ -85,7 +87,7 @@ def export(*, handover: bool, client: str | None, out: Path, timeout: timedelta,
             ids = list(leaving.were_active)
             wait_until(lambda: _settled(ids), timeout=timeout)
             with session.transaction() as connection:
-                written = list(_write(file, handovers.ready(connection, ids), vault))
+                written = list(_write(file, handovers.ready(connection, ids), vault, kind))
                 handovers.note(connection, written, who=settings.who)
         except BaseException:
             out.unlink(missing_ok=True)
@@ -97,8 +99,8 @@ def export(*, handover: bool, client: str | None, out: Path, timeout: timedelta,
     _tell(name, out, leaving, as_json=as_json)
 
 
-def _client(name: str | None) -> tuple[str, int]:
-    """The client whose grants leave: a file holds those of one.
+def _client(name: str | None, settings: "Settings") -> "tuple[str, int, Kind]":
+    """The client whose grants leave, and their kind: a file holds those of one.
 
     Raises:
         Failure: none was named, and there is not just one.
@@ -106,6 +108,7 @@ def _client(name: str | None) -> tuple[str, int]:
     """
     from models import handover as handovers
     from models.views import listing
+    from tasks.runtime.registration import resolve
 
     with session.transaction() as connection:
         if name is None:
@@ -116,7 +119,8 @@ def _client(name: str | None) -> tuple[str, int]:
                     next_step="name one with --client",
                 )
             name = names[0]
-        return name, listing.client_by_name(connection, name)["id"]
+        row = listing.client_by_name(connection, name)
+    return name, row["id"], resolve(row["provider"], row["overrides"], settings).kind
 
 
 def _made(out: Path) -> BinaryIO:
@@ -139,13 +143,13 @@ def _settled(ids: list[UUID]) -> bool:
         return handovers.unsettled(connection, ids) == 0
 
 
-def _write(file: BinaryIO, leaving: "Iterable[Leaving]", vault: "Vault") -> Iterable[UUID]:
+def _write(file: BinaryIO, leaving: "Iterable[Leaving]", vault: "Vault", kind: "Kind") -> Iterable[UUID]:
     """Write what can be opened here, to the platter; yields what was written."""
     from models.sealing.keys import VaultError
 
     for each in leaving:
         try:
-            line = _line(each, vault)
+            line = _line(each, vault, kind)
         except VaultError:
             continue
         file.write(json.dumps(output.plain(line)).encode() + b"\n")
@@ -154,11 +158,16 @@ def _write(file: BinaryIO, leaving: "Iterable[Leaving]", vault: "Vault") -> Iter
     os.fsync(file.fileno())
 
 
-def _line(each: "Leaving", vault: "Vault") -> dict[str, Any]:
+def _line(each: "Leaving", vault: "Vault", kind: "Kind") -> dict[str, Any]:
+    from tasks.oauth.shapes import Kind as Kinds
+
     def opened(sealed: bytes, purpose: str) -> str:
         return vault.open(sealed, table="grants", row_id=each.id, purpose=purpose)
 
-    line: dict[str, Any] = {"ref": each.ref, "refresh_token": opened(each.sealed_refresh_token, "refresh")}
+    line: dict[str, Any] = {"ref": each.ref}
+    if kind is not Kinds.CLIENT_CREDENTIALS:  # there it is a placeholder, of use to nobody
+        name = "refresh_token" if kind is Kinds.CODE else "access_token"
+        line[name] = opened(each.sealed_refresh_token, "refresh")
     if each.sealed_access_token is not None and each.access_expires_at is not None:
         line["access_token"] = opened(each.sealed_access_token, "access")
         line["expires_at"] = each.access_expires_at

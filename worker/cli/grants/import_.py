@@ -49,6 +49,9 @@ def import_(file: str, *, client: str, dry_run: bool, paused: bool, probe: bool,
     with created_at (neither: due now). A ref that exists is skipped and counted; a bad line is named with its
     number and reason, and the good ones are kept.
 
+    Grants without a user (client_credentials) need no token, and those whose access token is exchanged (exchange)
+    need that one alone.
+
     --probe needs the client's secret and a provider whose file allows it; it keeps to the client's rate.
     """
     from models.views import listing

@@ -1,6 +1,7 @@
 """`evergrant grants revoke`: a row that beat will find."""
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,11 +21,18 @@ from worker.cli.failures import ExitCode, Failure
 from worker.cli.output import json_option
 from worker.cli.waiting import ran_out, wait_until
 
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from models.views.listing import Located
+    from settings import Settings
+
 
 @click.command(cls=Command, example='evergrant grants revoke customer-42 --reason "account deleted" --wait')
 @refs_argument
 @client_option
 @click.option("--reason", metavar="TEXT", help="Why; it is kept with the revocation.")
+@click.option("--shared", is_flag=True, help="Also where other refs share the grant at the provider, and end with it.")
 @wait_option
 @timeout_option("60s")
 @yes_option
@@ -34,12 +42,16 @@ def revoke(
     *,
     client: str | None,
     reason: str | None,
+    shared: bool,
     wait: bool,
     timeout: timedelta,
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Kill grants at the provider, for good; from now on their tokens are not handed out."""
+    """Kill grants at the provider, for good; from now on their tokens are not handed out.
+
+    Refused where another living ref shares the grant at the provider, and would end with it, unless --shared.
+    """
     from models import operator_actions
     from models.views import listing
 
@@ -47,6 +59,8 @@ def revoke(
     names = read_refs(refs)
     with session.transaction() as connection:
         located = listing.locate(connection, names, client)
+        if not shared:
+            _refuse_shared(connection, located, settings)
     confirm(f"Revoke {counted(names)} at the provider, for good?", yes=yes)
     with session.transaction() as connection:
         made = [
@@ -63,6 +77,31 @@ def revoke(
         told = f"{row['ref']}: revocation {row['id']} is {row['status']}"
         output.done(what, told + (f" ({row['evidence']})." if row["evidence"] else "."), as_json=as_json)
     fail_for_dead([row["ref"] for row in ended if row and row["status"] == RevocationStatus.DEAD])
+
+
+def _refuse_shared(connection: "Connection", located: "list[Located]", settings: "Settings") -> None:
+    """Refuse to end what others hang on.
+
+    Raises:
+        Failure: it names the first of them.
+
+    """
+    from models import shared_grant
+    from models.views import listing
+    from tasks.runtime.registration import resolve
+
+    for name in sorted({each.client for each in located}):
+        row = listing.client_by_name(connection, name)
+        labels = sorted(resolve(row["provider"], row["overrides"], settings).labels_revoked_by)
+        ids = [each.id for each in located if each.client == name]
+        found = shared_grant.sharing(connection, row["id"], ids, labels=labels)
+        if found:
+            first, more = found[0], f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+            raise Failure(
+                code="shared_grant",
+                message=f"{first.ref} and {first.other}{more} share one grant at the provider: both would end",
+                next_step="name all of them, or add --shared; whoever is to live on must be connected again",
+            )
 
 
 def counted(names: list[str]) -> str:

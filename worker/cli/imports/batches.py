@@ -191,7 +191,7 @@ class Intake:
         )
 
     def _due(self, each: Offered, started_at: datetime, life: timedelta, grant_id: UUID) -> datetime:
-        on_demand = self.keep == Keep.ON_DEMAND
+        on_demand = self.keep == Keep.ON_DEMAND and self.provider.may_rest
         return next_due(
             self.provider, life, started_at, grant_id, on_demand=on_demand, refresh_end=each.refresh_expires_at
         )

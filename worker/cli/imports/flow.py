@@ -40,7 +40,7 @@ class Passed:
 def portions(source: BinaryIO, size: int, provider: Provider) -> Iterator[Portion]:
     """Cut a file into portions; what stands twice in it is bad from the second time on."""
     repeats, portion, begun = Repeats(), Portion(), 0
-    for _, portion.read, found in lines(source):
+    for _, portion.read, found in lines(source, provider.kind):
         fault = unaddressed(found, provider) or repeats.fault(found) if isinstance(found, Offered) else found
         if fault is not None:
             portion.bad.append(fault)

@@ -1,4 +1,4 @@
-"""Lines of an import file, read one by one: each is a grant, or names what is wrong with it. Pure.
+"""Lines of an import file, read one by one: each is a grant, or names what is wrong with it.
 
 A reason never repeats a value: it may be a token.
 """
@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO
+from uuid import uuid4
 
+from tasks.oauth.shapes import Kind
 from tasks.oauth.token_answer import is_token
+from tasks.policy.kinds import placeholder
 from worker.cli.arguments import LARGEST_LABEL, LARGEST_VALUE, ref_fault
 
 LONGEST_LINE = 1024 * 1024
@@ -53,10 +56,10 @@ class BadLine(Exception):
         super().__init__(reason)
 
 
-def lines(source: BinaryIO) -> Iterator[tuple[int, int, Offered | Bad]]:
+def lines(source: BinaryIO, kind: Kind = Kind.CODE) -> Iterator[tuple[int, int, Offered | Bad]]:
     """Read a file line by line: number, bytes read so far, and what the line holds; blank lines are passed over.
 
-    Never more than `LONGEST_LINE` bytes are held, however long a line is.
+    `kind`: of the client that they are for. Never more than `LONGEST_LINE` bytes are held, however long a line is.
     """
     number = read = 0
     while raw := source.readline(LONGEST_LINE + 1):
@@ -66,7 +69,7 @@ def lines(source: BinaryIO) -> Iterator[tuple[int, int, Offered | Bad]]:
             read += _skip_rest(source, raw)
             yield number, read, Bad(number, "the line is longer than 1 MiB")
         elif raw.strip():
-            yield number, read, read_line(number, raw)
+            yield number, read, read_line(number, raw, kind)
 
 
 def _skip_rest(source: BinaryIO, piece: bytes) -> int:
@@ -77,13 +80,13 @@ def _skip_rest(source: BinaryIO, piece: bytes) -> int:
     return skipped
 
 
-def read_line(number: int, raw: bytes) -> Offered | Bad:
+def read_line(number: int, raw: bytes, kind: Kind = Kind.CODE) -> Offered | Bad:
     """Read one line; whatever it holds, a value comes back."""
     ref: str | None = None
     try:
         members = _members(raw)
         ref = _ref(members.get("ref"))
-        return _offered(number, ref, members)
+        return _offered(number, ref, members, kind)
     except BadLine as error:
         return Bad(number, str(error), ref)
 
@@ -104,13 +107,14 @@ def _members(raw: bytes) -> dict[str, Any]:
     return found
 
 
-def _offered(number: int, ref: str, members: dict[str, Any]) -> Offered:
+def _offered(number: int, ref: str, members: dict[str, Any], kind: Kind) -> Offered:
     expires_at, life = _expiry(members)
+    access_token = _token(members, "access_token", needed=kind is Kind.EXCHANGE)
     return Offered(
         line=number,
         ref=ref,
-        refresh_token=_token(members, "refresh_token", needed=True) or "",
-        access_token=_token(members, "access_token", needed=False),
+        refresh_token=_renewed_by(members, access_token, kind),
+        access_token=access_token,
         scope=_scope(members.get("scope")),
         expires_at=expires_at,
         life=life,
@@ -119,6 +123,17 @@ def _offered(number: int, ref: str, members: dict[str, Any]) -> Offered:
         consent_expires_at=_end(members, "consent_expires_at"),
         in_doubt=members.get("in_doubt") is True,
     )
+
+
+def _renewed_by(members: dict[str, Any], access_token: str | None, kind: Kind) -> str:
+    """The token that renews it; what a line of a grant without a user calls so is none."""
+    match kind:
+        case Kind.CODE:
+            return _token(members, "refresh_token", needed=True) or ""
+        case Kind.CLIENT_CREDENTIALS:
+            return placeholder(uuid4())
+        case Kind.EXCHANGE:
+            return access_token or ""
 
 
 def _ref(value: Any) -> str:

@@ -25,8 +25,8 @@ def show(id: int, *, as_json: bool) -> None:  # noqa: A002  # the name that user
 
     `because` says why the evidence is no better: ever_in_doubt (an answer was lost, which may have held a pair),
     predecessors_dropped (more pairs than are kept may have lived), older_access_tokens (a revocation kills one pair at
-    this provider, and an access token that was replaced may live until access_tokens_end_by), no_way_to_look,
-    no_revocation_endpoint.
+    this provider, and an access token that was replaced may live until access_tokens_end_by), access_tokens_live_on
+    (it kills the refresh token alone there), no_way_to_look, no_revocation_endpoint.
     """
     from models.views import history, listing
 

@@ -1,0 +1,49 @@
+"""Kinds of grants: what is held of a token set, and what a refusal means, where there is no refresh token.
+
+code                the table of tasks/policy/outcome.py, as it stands
+client_credentials  a placeholder is held in the refresh token's place, and a refusal is never a dead consent: no user
+                    gave one (RFC 6749 §4.4)
+exchange            the access token is held as what renews it, and once it has ended nothing can be hoped for
+"""
+
+from dataclasses import replace
+from uuid import UUID
+
+from tasks.oauth.shapes import Kind
+from tasks.oauth.token_answer import TokenSet
+from tasks.policy.outcome import NotUnderstood, Outcome, Refreshed, Refused
+
+
+def placeholder(grant_id: UUID) -> str:
+    """What a grant without a user holds where others hold a refresh token: never sent, and each grant's own."""
+    return f"client-credentials-{grant_id}"
+
+
+def held_of(token_set: TokenSet, kind: Kind) -> TokenSet:
+    """What is held on to of a token set.
+
+    A refresh token that comes with client credentials is of no use (RFC 6749 §4.4.3), and would have to be kept alive.
+    """
+    match kind:
+        case Kind.CODE:
+            return token_set
+        case Kind.CLIENT_CREDENTIALS:
+            return replace(token_set, refresh_token=None)
+        case Kind.EXCHANGE:
+            return replace(token_set, refresh_token=token_set.access_token)
+
+
+def of_kind(end: Outcome, kind: Kind, *, token_ended: bool = False) -> Outcome:
+    """What the end of a request means for a grant of this kind.
+
+    `token_ended`: the access token held had ended by itself when it was asked.
+    """
+    match end, kind:
+        case Refreshed(token_set=token_set), _:
+            return replace(end, token_set=held_of(token_set, kind))
+        case Refused(), Kind.CLIENT_CREDENTIALS:
+            return NotUnderstood(end.code, end.http_status, end.retry_after, rule=end.rule)
+        case NotUnderstood(unknown=False), Kind.EXCHANGE if token_ended:
+            return Refused(end.code, end.http_status, end.retry_after, rule=end.rule)
+        case _:
+            return end

@@ -1,0 +1,55 @@
+"""What answers mean for grants that hold no refresh token."""
+
+from uuid import uuid4
+
+import pytest
+
+from tasks.oauth.messages import TokenSet
+from tasks.oauth.shapes import Kind
+from tasks.policy.kinds import held_of, of_kind, placeholder
+from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown
+
+
+def test_a_refresh_token_beside_client_credentials_is_not_held_on_to() -> None:
+    assert held_of(TokenSet("at", "rt"), Kind.CLIENT_CREDENTIALS) == TokenSet("at", None)
+
+
+def test_what_is_exchanged_for_its_successor_is_held_as_what_renews_it() -> None:
+    assert held_of(TokenSet("at"), Kind.EXCHANGE) == TokenSet("at", "at")
+    assert of_kind(Refreshed(token_set=TokenSet("at")), Kind.EXCHANGE) == Refreshed(token_set=TokenSet("at", "at"))
+
+
+def test_a_code_flows_token_set_stays_as_it_came() -> None:
+    assert held_of(TokenSet("at", "rt"), Kind.CODE) == TokenSet("at", "rt")
+    assert held_of(TokenSet("at"), Kind.CODE) == TokenSet("at")
+
+
+def test_no_word_of_the_provider_is_the_death_of_a_grant_that_nobody_gave() -> None:
+    assert of_kind(Refused(), Kind.CLIENT_CREDENTIALS) == NotUnderstood("invalid_grant", 400)
+
+
+@pytest.mark.parametrize("kind", [Kind.CODE, Kind.EXCHANGE])
+def test_elsewhere_a_refused_token_stays_refused(kind: Kind) -> None:
+    assert of_kind(Refused(), kind) == Refused()
+
+
+def test_an_access_token_that_has_ended_can_be_exchanged_no_more_whatever_the_provider_calls_it() -> None:
+    refusal = NotUnderstood("OAuthException", 400)
+
+    assert of_kind(refusal, Kind.EXCHANGE, token_ended=True) == Refused("OAuthException", 400)
+    assert of_kind(refusal, Kind.EXCHANGE) == refusal
+    assert of_kind(refusal, Kind.CODE, token_ended=True) == refusal
+
+
+@pytest.mark.parametrize(
+    "end",
+    [Unknown("http_502", 502), NotNow("http_429", 429), NotUnderstood("error", 200, unknown=True)],
+)
+def test_what_may_come_from_a_machine_in_between_is_never_the_end_of_an_exchanged_token(end: Outcome) -> None:
+    assert of_kind(end, Kind.EXCHANGE, token_ended=True) == end
+
+
+def test_each_placeholder_is_its_grants_own() -> None:
+    one, other = uuid4(), uuid4()
+
+    assert placeholder(one) == placeholder(one) != placeholder(other)
