@@ -348,14 +348,15 @@ def _revocation_without_place(provider: Provider) -> str | None:
 
 
 def _parameters_of_ours(provider: Provider) -> str | None:
+    own_id = {provider.client_id_parameter}
     sent = {
-        "authorize_parameters": OURS,
-        "exchange_parameters": OURS_AT_TOKEN,
-        "refresh_parameters": OURS_AT_TOKEN | {"scope"},
+        "authorize_parameters": OURS | own_id,
+        "exchange_parameters": OURS_AT_TOKEN | own_id,
+        "refresh_parameters": OURS_AT_TOKEN | own_id | {"scope"},
         "revoke_parameters": frozenset({provider.revoke_parameter, "token_type_hint"}),
     }
     for field, ours in sent.items():
-        if taken := (ours | {provider.client_id_parameter}) & getattr(provider, field).keys():
+        if taken := ours & getattr(provider, field).keys():
             return f"{field} must not set {', '.join(sorted(taken))}"
     return None
 

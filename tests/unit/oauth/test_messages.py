@@ -8,6 +8,7 @@ from tasks.oauth import messages
 from tasks.oauth.errors import LabelNotChosen, MissingSetting, ProbeNotAllowed
 from tasks.oauth.messages import Registration, Request
 from tasks.oauth.provider import Provider
+from tasks.oauth.revocation import revoke
 from tasks.oauth.token_answer import TokenSet
 
 SECRET = "s3cr3t-of-the-client"
@@ -107,7 +108,7 @@ def test_headers_of_the_provider_go_with_every_request_to_its_endpoints() -> Non
     for request in (
         messages.refresh(ours, refresh_token="r"),
         messages.exchange(ours, code="c", code_verifier=None),
-        messages.revoke(ours, token="t", hint=None),
+        revoke(ours, token="t", hint=None),
     ):
         assert request.headers["Notion-Version"] == "2022-06-28"
         assert [value for name, value in request.headers.items() if name.lower() == "accept"] == [
@@ -133,7 +134,7 @@ def test_every_request_is_made_for_the_labels_of_its_grant_and_to_public_hosts_o
         messages.exchange(ours, code="c", code_verifier=None, labels=labels),
         messages.refresh(ours, refresh_token="r", labels=labels),
         messages.probe(ours, refresh_token="r", labels=labels),
-        messages.revoke(ours, token="t", hint=None, labels=labels),
+        revoke(ours, token="t", hint=None, labels=labels),
         messages.confirm(ours.provider, access_token="a", labels=labels),
         messages.api_call(ours.provider, access_token="a", labels=labels),
     ]

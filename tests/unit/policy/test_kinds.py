@@ -4,8 +4,8 @@ from uuid import uuid4
 
 import pytest
 
-from tasks.oauth.messages import TokenSet
 from tasks.oauth.shapes import Kind
+from tasks.oauth.token_answer import TokenSet
 from tasks.policy.kinds import held_of, of_kind, placeholder
 from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown
 
