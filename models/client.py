@@ -37,6 +37,8 @@ class Client(Base):
     updated_at: Mapped[datetime]
     sealed_former_secret: Mapped[bytes | None]
     former_secret_at: Mapped[datetime | None]
+    secret_refused_at: Mapped[datetime | None]
+    secret_refused_code: Mapped[str | None]
     grant_interval: Mapped[timedelta | None]
     drift: Mapped[dict[str, Any] | None]
     drift_watch: Mapped[dict[str, Any] | None]
@@ -84,13 +86,25 @@ class Known:
     keep: str
     updated_at: datetime
     proven: bool
+    sealed_former_secret: bytes | None = field(repr=False, default=None)
+    secret_refused_at: datetime | None = None
     scopes: list[str] = field(default_factory=list)
+
+    @property
+    def may_fall_back(self) -> bool:
+        """Whether its secret is new, and the one before is kept until it is proven."""
+        return self.sealed_former_secret is not None and self.secret_refused_at is None
+
+    @property
+    def has_secret_on_trial(self) -> bool:
+        """Whether the newer secret was refused, and is kept to be tried again."""
+        return self.sealed_former_secret is not None and self.secret_refused_at is not None
 
 
 KNOWN = text("""
 select c.id, c.name, c.provider, c.overrides, c.client_id, c.sealed_client_secret, c.credentials_no, c.redirect_uri,
     c.attempt_lease, c.keep, c.updated_at, coalesce(v.credentials_proven_no = c.credentials_no, false) as proven,
-    c.scopes
+    c.sealed_former_secret, c.secret_refused_at, c.scopes
 from evergrant.clients c
 join evergrant.valves v on v.client_id = c.id
 where c.id = any (cast(:ids as bigint[]))
@@ -156,6 +170,12 @@ def known(connection: Connection, ids: Sequence[int]) -> dict[int, Known]:
     """Read clients by id, each with whether its present credentials ever had a success."""
     rows = connection.execute(KNOWN, {"ids": sorted(set(ids))}).mappings()
     return {row["id"]: Known(**row) for row in rows}
+
+
+def every(connection: Connection) -> list[Known]:
+    """Read all clients."""
+    ids = connection.execute(text("select id from evergrant.clients")).scalars()
+    return list(known(connection, list(ids)).values())
 
 
 def has_due(connection: Connection, client_id: int, *, longer_than: timedelta = timedelta(0)) -> bool:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, text
 
-from models import event
+from models import credentials, event
 from models.errors import ClientExists
 from models.predicates import END_IS_ASKED_FOR, REFRESH_IS_REQUESTED, of
 from models.states.client import Keep
@@ -53,7 +53,8 @@ INSERT_CLIENT = """
         :rotation, :rate_per_minute, :burst, :attempt_lease, :grace, :after_grace, :grant_interval)
     on conflict (name) do nothing returning id"""
 
-# New credentials are proven by their first success: until then a refused token proves nothing about a grant.
+# New credentials are proven by their first success: until then a refused token proves nothing about a grant. A secret
+# that is kept beside the present one is another id's.
 UPDATE_CLIENT = """
     update evergrant.clients set overrides = cast(:overrides as jsonb), redirect_uri = :redirect_uri,
         scopes = :scopes, return_to = :return_to, keep = :keep, rotation = :rotation,
@@ -62,6 +63,10 @@ UPDATE_CLIENT = """
         drift = case when :clears_drift then null else drift end,
         drift_watch = case when :clears_drift then null else drift_watch end,
         credentials_no = credentials_no + (client_id <> :client_id)::int,
+        sealed_former_secret = case when client_id = :client_id then sealed_former_secret end,
+        former_secret_at = case when client_id = :client_id then former_secret_at end,
+        secret_refused_at = case when client_id = :client_id then secret_refused_at end,
+        secret_refused_code = case when client_id = :client_id then secret_refused_code end,
         client_id = :client_id, updated_at = clock_timestamp()
     where id = :id"""
 
@@ -110,15 +115,22 @@ where g.client_id = :client_id and (cast(:grant_id as uuid) is null or g.id = :g
 """)  # noqa: S608  # constants
 
 
-def set_client_secret(connection: Connection, client_id: int, sealed: bytes, *, who: str) -> None:
-    """Store a sealed client secret; from now on the credentials count as new."""
-    query = """
-        update evergrant.clients set sealed_client_secret = :sealed, updated_at = clock_timestamp(),
-            credentials_no = credentials_no + (sealed_client_secret is not null)::int
-        where id = :id"""
-    connection.execute(text(query), {"id": client_id, "sealed": sealed})
-    connection.execute(CANARY_NOW, {"id": client_id})
+def set_client_secret(
+    connection: Connection, client_id: int, sealed: bytes, *, who: str, at_once: bool = False
+) -> bool:
+    """Store a sealed client secret; from now on the credentials count as new.
+
+    Returns whether the one before is kept until this one is proven; `at_once`: it is not.
+    """
+    kept = credentials.set_secret(connection, client_id, sealed, at_once=at_once)
+    canary_now(connection, client_id)
     event.of_client(connection, client_id, EventType.CLIENT_SECRET_CHANGED, actor=who)
+    return kept
+
+
+def canary_now(connection: Connection, client_id: int) -> None:
+    """Let the canary of a shut valve leave at once."""
+    connection.execute(CANARY_NOW, {"id": client_id})
 
 
 def pause_client(connection: Connection, client_id: int, *, who: str) -> None:

@@ -14,6 +14,11 @@ ROLES = ("evergrant_worker", "evergrant_web", "evergrant_requester", "evergrant_
 READ = "select"
 CHANGE = "select, update"
 WORK = "select, insert, update, delete"
+# Of a client a worker changes only which of its secrets is used.
+SWAPPED = (
+    "sealed_client_secret, sealed_former_secret, former_secret_at, secret_refused_at, secret_refused_code, "
+    "credentials_no, updated_at"
+)
 
 
 def _without_secrets(model: type[Client | Grant]) -> str:
@@ -27,7 +32,7 @@ def _without_secrets(model: type[Client | Grant]) -> str:
 TABLES: dict[str, tuple[str | None, str | None]] = {
     "alembic_version": (READ, READ),
     "installation": (CHANGE, READ),
-    "clients": (READ, _without_secrets(Client)),
+    "clients": (f"{READ}, update ({SWAPPED})", _without_secrets(Client)),
     "valves": (CHANGE, READ),
     "witnesses": (WORK, READ),
     "grants": (WORK, _without_secrets(Grant)),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from simulator.answers import Answer, too_many
 from simulator.call import Call
-from simulator.endpoints import resources, revocation, token
+from simulator.endpoints import introspection, resources, revocation, token
 from simulator.habits import Habits
 from simulator.issuer import Issuer
 from simulator.ledger import Pair
@@ -19,6 +19,7 @@ Endpoint = Callable[[Issuer, Call, Request, float], Answer]
 _ENDPOINTS: dict[str, Endpoint] = {
     "token": token.token,
     "revoke": revocation.revoke,
+    "introspect": introspection.introspect,
     "token_info": resources.token_info,
     "api": resources.bookings,
 }

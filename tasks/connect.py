@@ -24,6 +24,7 @@ from models.database import transaction
 from models.sealing.vault import Vault
 from models.states.installation import DatabaseState
 from tasks.connect_errors import (
+    AnotherIssuer,
     ClientPaused,
     CodeRefused,
     DatabaseUnfit,
@@ -69,6 +70,7 @@ from tasks.runtime import clock, retry, valves
 from tasks.runtime.journaling import entry_of, write_down
 from tasks.runtime.registration import Registered, Registrations
 from tasks.runtime.runtime import Runtime
+from tasks.settling import credentials
 from tasks.settling.consent import Consent, ConsentError, StoredConsent, store
 from tasks.settling.decide import sign_of
 
@@ -98,6 +100,7 @@ class Callback:
     error: str | None
     description: str
     parameters: Mapping[str, str] = field(repr=False, default_factory=dict)  # all of its query that stands there once
+    issuer: str | None = None  # who says that it sent it (RFC 9207)
 
 
 def begin(
@@ -183,7 +186,9 @@ def read_callback(url: str, *, code_parameter: str = "code") -> Callback:
     state, code, error = once.get("state"), once.get(code_parameter), once.get("error")
     if not state or not (code or error):
         raise NoCallback
-    return Callback(state, code or None, _cleaned(error), _cleaned(once.get("error_description")) or "", once)
+    # Named twice it is nobody's, not as if it were not named.
+    issuer = _cleaned(" ".join(members["iss"])) if "iss" in members else None
+    return Callback(state, code or None, _cleaned(error), _cleaned(once.get("error_description")) or "", once, issuer)
 
 
 def _cleaned(text: str | None) -> str | None:
@@ -207,6 +212,7 @@ def finish(
     """
     begun = _find(callback, client_id=client_id, ref=ref)
     registered = _registered(runtime.registrations, client_id)
+    _expect_issuer(callback, registered.provider)
     if (reason := runtime.journal.check_writable()) is not None:
         raise JournalBroken(reason)
     request, verifier = None, ""
@@ -217,17 +223,15 @@ def finish(
     started_at = _take(registered, begun, runtime.settings.environment)
     if request is None:
         raise Denied(callback.error or "unknown", callback.description)
-    answer = _ask(runtime, registered, request)
-    received_at = clock.wall()
-    position = _write_down(runtime, registered, begun, answer, started_at=started_at, received_at=received_at)
-    end = outcome(
-        answer,
-        provider=registered.provider,
-        proven=registered.known.proven,
-        wall_clock=received_at,
-        hide=(callback.code or "", verifier, registered.registration.client_secret),
-        to=Asked.CODE,
+    answer, position, end = _exchange(
+        runtime, registered, begun, request, started_at, hide=(callback.code or "", verifier)
     )
+    if (former := _with_former_secret(runtime, registered, end)) is not None:
+        registered = former
+        request = _request(registered, begun, callback.code or "", verifier)
+        answer, position, end = _exchange(
+            runtime, registered, begun, request, started_at, hide=(callback.code or "", verifier)
+        )
     end = of_kind(end, registered.provider.kind)
     body = answer.body if isinstance(answer, Response) else b""
     given = kept.from_answer(registered.provider, body, begun.labels)
@@ -251,6 +255,19 @@ def _find(callback: Callback, *, client_id: int, ref: str) -> Begun:
     return begun
 
 
+def _expect_issuer(callback: Callback, provider: Provider) -> None:
+    """Let pass what the client's own server sent, as far as it says so (RFC 9207 §2.4).
+
+    Raises:
+        AnotherIssuer: it is another's, or nobody's where ours always names itself.
+
+    """
+    if provider.issuer is None or callback.issuer == provider.issuer:
+        return
+    if callback.issuer is not None or provider.issuer_in_callback:
+        raise AnotherIssuer(callback.issuer, provider.issuer)
+
+
 def _take(registered: Registered, begun: Begun, environment: str | None) -> datetime:
     """Commit the one use of this flow, and a slot of the client's rate."""
     with transaction() as connection:
@@ -264,6 +281,45 @@ def _take(registered: Registered, begun: Begun, environment: str | None) -> date
             raise StateUsed
         clients.debit(connection, begun.client_id, usable_share=USABLE_SHARE)
         return started_at
+
+
+def _exchange(
+    runtime: Runtime,
+    registered: Registered,
+    begun: Begun,
+    request: Request,
+    started_at: datetime,
+    *,
+    hide: tuple[str, str],
+) -> tuple[Answer, Position | None, Outcome]:
+    """Ask for the token set, journal it, and read it; returns also where it stands in the journal, and what it means.
+
+    `hide`: the code and its verifier, which nothing that is told repeats.
+    """
+    answer = _ask(runtime, registered, request)
+    received_at = clock.wall()
+    position = _write_down(runtime, registered, begun, answer, started_at=started_at, received_at=received_at)
+    end = outcome(
+        answer,
+        provider=registered.provider,
+        proven=registered.known.proven,
+        wall_clock=received_at,
+        hide=(*hide, registered.registration.client_secret),
+        to=Asked.CODE,
+    )
+    return answer, position, end
+
+
+def _with_former_secret(runtime: Runtime, registered: Registered, end: Outcome) -> Registered | None:
+    """Fall back to the former secret where the new one was refused: a code that was not looked at is good still."""
+    known = registered.known
+    if _is_of_the_code(end) or not credentials.is_refused(known, end, known.credentials_no):
+        return None
+    with transaction() as connection:
+        if credentials.fall_back(connection, known, end.code) is None:
+            return None
+        clients.debit(connection, known.id, usable_share=USABLE_SHARE)
+    return _registered(runtime.registrations, known.id)
 
 
 def _labels(provider: Provider, begun: Begun, callback: Callback) -> dict[str, list[str]]:
@@ -397,12 +453,16 @@ def _means(end: Outcome) -> Means | None:
     return end.means if isinstance(end, Refused | NotUnderstood) else None
 
 
+def _is_of_the_code(end: Outcome) -> bool:
+    """Whether a code was refused, or its user: that says nothing of the provider, nor of us."""
+    return end.code in REFUSED_CODES or _means(end) in ABOUT_THE_CODE
+
+
 def _feed_valve(
     connection: Connection, registered: Registered, begun: Begun, end: Outcome, started_at: datetime
 ) -> None:
     """Tell the client's valve; a refused code says nothing about the provider."""
-    of_the_code = end.code in REFUSED_CODES or _means(end) in ABOUT_THE_CODE
-    sign = Sign.NEUTRAL if of_the_code else sign_of(end)
+    sign = Sign.NEUTRAL if _is_of_the_code(end) else sign_of(end)
     if sign is None:
         return
     ended = Result(begun.grant_id, started_at, sign, end.code, end.retry_after, isinstance(end, Refreshed))

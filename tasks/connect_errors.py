@@ -7,6 +7,7 @@ ConnectError
 ├── RedirectUnfit     it carries a value that cannot be kept
 ├── StateUnknown      the state was not made here for this client, or is too old
 ├── StateForAnother   the state was made for another ref
+├── AnotherIssuer     another server than the client's sent this callback (RFC 9207)
 ├── StateUsed         the callback was used already
 ├── ClientPaused      an operator stopped everything that is sent for the client
 ├── DatabaseUnfit     the database is a copy, or has lost commits
@@ -90,6 +91,19 @@ class StateForAnother(ConnectError):
     def __init__(self, ref: str) -> None:
         super().__init__(ref=ref)
         self.ref = ref
+
+
+class AnotherIssuer(ConnectError):
+    """This callback {told}, and the client's issuer is {issuer} (RFC 9207).
+
+    Another server may have sent the user here with a code of somebody else's. Nothing was sent.
+    """
+
+    error = "another_issuer"
+    next = "begin again; if the provider has changed, read its document anew with `evergrant clients set --issuer`"
+
+    def __init__(self, named: str | None, issuer: str) -> None:
+        super().__init__(told="names no issuer" if named is None else f"comes from {named!r}", issuer=issuer)
 
 
 class StateUsed(ConnectError):

@@ -1,7 +1,9 @@
 """Liveness: whether a pair of a grant lives at the provider, asked within one attempt to end the grant.
 
-A probe asks by the refresh token and consumes nothing; the API is asked by the access token.
+A probe asks by the refresh token and consumes nothing, as introspection does; the API is asked by the access token.
 """
+
+from http import HTTPStatus
 
 import structlog
 
@@ -10,6 +12,7 @@ from tasks.oauth import messages
 from tasks.oauth.errors import AddressError
 from tasks.oauth.messages import Request
 from tasks.oauth.transport import Answer, Response
+from tasks.policy.introspection import introspected
 from tasks.policy.outcome import Life, Refreshed, may_be_asked_again, presented, probed
 from tasks.revocation_requests import NotYet, RevocationRequests
 from tasks.runtime import clock
@@ -33,6 +36,7 @@ class Liveness:
         self._requests = requests
         self._provider = attempt.registered.provider
         self._seen: dict[bytes, Life] = {}
+        self._introspected: dict[bytes, Life] = {}  # what was said first
         self._can_look = self._has_place()
 
     def _has_place(self) -> bool:
@@ -81,6 +85,27 @@ class Liveness:
             settle(self._runtime, [arrived])
             raise NotYet("still_alive", http_status=getattr(answer, "status", None))
         return _told(answer, probed(answer, end).life)
+
+    @property
+    def introspects(self) -> bool:
+        """Whether the provider can be asked about a refresh token, and no probe does it better."""
+        return self._provider.introspect_url is not None and not self._provider.probe
+
+    def introspect(self, branch: Branch) -> Life:
+        """Ask about its refresh token (RFC 7662); its end is believed only if it was said to live in this attempt.
+
+        Raises:
+            NotYet: it was not answered.
+
+        """
+        token = self._requests.refresh_token_of(branch)
+        registration = self._attempt.registered.registration
+        answer = self._requests.send(messages.introspect(registration, token=token, labels=self._attempt.job.labels))
+        life = introspected(answer, self._provider).life
+        if not isinstance(answer, Response) or answer.status != HTTPStatus.OK:
+            life = _told(answer, life)
+        before = self._introspected.setdefault(branch.refresh_fingerprint, life)
+        return Life.UNTOLD if life is Life.DEAD and before is not Life.ALIVE else life
 
     def look_at_access(self, branch: Branch) -> Life:
         """Present its access token, which it has; at `on_use` that kills the direct predecessor.

@@ -36,6 +36,7 @@ from tasks.policy.timing import release_wait
 from tasks.runtime import clock, retry, runtime
 from tasks.runtime.attempt import Arrived, Attempt
 from tasks.runtime.runtime import Runtime
+from tasks.runtime.trial import with_trial
 
 log = structlog.get_logger()
 
@@ -55,7 +56,8 @@ def _refresh(runtime: Runtime, wanted: Sequence[Job], client_id: int | None) -> 
     if wanted and runtime.admission.wait_for_room(len(wanted)):
         with runtime.admission.share_of(client_id, len(wanted)) as room:
             if room:
-                for attempt in start(runtime, runtime.admission.once(wanted)):
+                attempts = start(runtime, runtime.admission.once(wanted))
+                for attempt in with_trial(runtime.registrations, attempts):
                     ask(runtime, attempt)
                 return
         log.info("refresh.not_begun", why="client_takes_too_much", client_id=client_id, jobs=len(wanted))

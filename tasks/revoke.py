@@ -16,6 +16,7 @@ Each step is noted in the database, so an attempt that ends early goes on where 
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any, assert_never
 from uuid import UUID
 
@@ -46,6 +47,7 @@ from tasks.policy.outcome import (
     Life,
     NotNow,
     NotUnderstood,
+    Outcome,
     Race,
     Refreshed,
     Refused,
@@ -59,6 +61,7 @@ from tasks.revocation_requests import NotYet, RevocationRequests
 from tasks.runtime import clock, meters, retry, runtime, valves
 from tasks.runtime.attempt import Arrived, Attempt
 from tasks.runtime.runtime import Runtime
+from tasks.settling import credentials
 from tasks.settling.decide import read, sign_of
 from tasks.settling.settle import settle
 
@@ -68,7 +71,7 @@ ACTOR = "evergrant"
 
 
 # Ways to end an attempt that leave nothing to wait for.
-AT_ONCE = frozenset({"refreshed_first", "expired_meanwhile", "another_pair_arrived"})
+AT_ONCE = frozenset({"credentials_replaced", "refreshed_first", "expired_meanwhile", "another_pair_arrived"})
 
 
 @shared_task(name="evergrant.revoke", ignore_result=True)
@@ -214,6 +217,7 @@ class RevocationAttempt:
                 settle(self.runtime, [arrived])
                 raise NotYet(end.code, http_status=end.http_status, rule=end.rule)
             case HeldBack() | NotSent() | NotNow() | NotUnderstood() | GrantThrottled() | Race() as end:
+                self._use_former_secret(end)
                 self._feed(end.code, sign_of(end), end.retry_after)
                 raise NotYet(end.code, http_status=end.http_status, rule=end.rule)
             case end:
@@ -253,6 +257,8 @@ class RevocationAttempt:
         if self._lapsed(branch):
             life = self.liveness.look_at_access(branch) if self.liveness.can_be_used(branch) else Life.UNTOLD
         if not self._lapsed(branch) or life is Life.ALIVE:
+            if self.liveness.introspects:
+                self.liveness.introspect(branch)
             self._revoke(branch)
             life = self._look_at(branch)
         if life is Life.ALIVE:
@@ -285,10 +291,27 @@ class RevocationAttempt:
                 | Race()
                 | Unknown()
             ) as end:
+                self._use_former_secret(end)
                 self._feed(end.code, sign_of(end), end.retry_after)
                 raise NotYet(end.code, http_status=end.http_status, rule=end.rule)
             case end:
                 assert_never(end)
+
+    def _use_former_secret(self, end: Outcome) -> None:
+        """Fall back to the client's former secret where the new one was refused.
+
+        Raises:
+            NotYet: it was, so the revocation is made again at once.
+
+        """
+        known = self.attempt.registered.known
+        about_us = end.code == "invalid_client" or end.http_status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+        if not about_us or not credentials.is_refused(known, end, known.credentials_no):
+            return
+        with transaction() as connection:
+            fallen = credentials.fall_back(connection, known, end.code) is not None
+        if fallen:
+            raise NotYet("credentials_replaced", failed=False)
 
     def _look_at(self, branch: Branch) -> Life:
         """See whether a revoked branch is dead.
@@ -300,6 +323,8 @@ class RevocationAttempt:
         """
         if self.provider.probe:
             return self.liveness.probe(branch)
+        if self.liveness.introspects and (life := self.liveness.introspect(branch)) is not Life.UNTOLD:
+            return life
         if self.provider.revocation is Reach.REFRESH:
             return Life.UNTOLD  # what its access token says is nothing of the refresh token
         if branch.kind == PairKind.PREDECESSOR and self.liveness.has_expired(branch):

@@ -10,6 +10,8 @@ alter table evergrant.grants
 alter table evergrant.clients
     add column sealed_former_secret bytea,       -- what the present secret has replaced, while both may be good
     add column former_secret_at timestamptz,     -- when it was replaced
+    add column secret_refused_at timestamptz,    -- set: the newer one was refused, and is kept as the former one is
+    add column secret_refused_code text,         -- how
     add column grant_interval interval,          -- the least time between two renewals of one grant; null: none
     add column drift jsonb,                      -- what contradicted its profile; an operator who sets it anew clears it
     add column drift_watch jsonb,                -- what would, if more grants showed it
@@ -35,6 +37,16 @@ alter table evergrant.dead_letters
     add column looks integer not null default 0, -- how often its grant was asked once more since the verdict
     add column look_at timestamptz;              -- when it is asked next; null: never
 
+-- Where `db roles` was applied, workers go on without its being applied again.
+do $$ begin
+    if to_regrole('evergrant_worker') is not null then
+        grant update (sealed_client_secret, sealed_former_secret, former_secret_at, secret_refused_at,
+            secret_refused_code, credentials_no, updated_at) on evergrant.clients to evergrant_worker;
+    end if;
+    if to_regrole('evergrant_web') is not null then
+        grant select (former_secret_at, secret_refused_at, secret_refused_code) on evergrant.clients to evergrant_web;
+    end if;
+end $$;
 insert into evergrant.chores (name, every) values
     ('tell_expiring', '10 minutes');             -- grants that end soon, and that renewing will not mend
 -- What providers tell by themselves, as it came: sealed, for it holds its proof. A worker reads it within seconds.

@@ -34,7 +34,10 @@ where sealed.head is not null
 group by 1, 2
 order by 1, 2
 """
-_SECRETS = f"union all select 'refresh', {_HEAD.format('c.sealed_client_secret')}, 1 from evergrant.clients c"  # noqa: S608
+_SECRETS = " ".join(
+    f"union all select 'refresh', {_HEAD.format(column)}, 1 from evergrant.clients c"  # noqa: S608  # constants
+    for column in ("c.sealed_client_secret", "c.sealed_former_secret")
+)
 
 
 def _used(**where: str) -> TextClause:

@@ -63,6 +63,7 @@ PLACES = (
     Place("former_tokens", "sealed_refresh_token", "refresh", "refresh", row_id="grant_id"),
     Place("former_tokens", "sealed_access_token", "access", "access", row_id="grant_id"),
     Place("clients", "sealed_client_secret", "refresh", "secret", bound_to="clients"),
+    Place("clients", "sealed_former_secret", "refresh", "secret", bound_to="clients"),
 )
 
 

@@ -134,6 +134,17 @@ def by_client(connection: Connection) -> list[RowMapping]:
     return list(connection.execute(BY_CLIENT).mappings())
 
 
+SECRETS_REFUSED = text("""
+select name, secret_refused_code as code, former_secret_at as changed_at, secret_refused_at as tried_at
+from evergrant.clients where secret_refused_at is not null order by name
+""")
+
+
+def secrets_refused(connection: Connection) -> list[RowMapping]:
+    """Clients whose new secret was refused, so that they use the former one; by name."""
+    return list(connection.execute(SECRETS_REFUSED).mappings())
+
+
 # What there is to be kept: the lives of those that are kept warm, of which some never had a token set.
 KEPT = text(f"""
 select c.name, c.provider, c.overrides, c.keep,

@@ -160,6 +160,7 @@ def clients(connection: Connection) -> list[RowMapping]:
         select c.id, c.name, c.provider, c.client_id, c.redirect_uri, c.scopes, c.keep, c.rotation, c.drift,
             c.rate_per_minute, c.burst, c.overrides, c.return_to, c.credentials_no, c.created_at, c.updated_at,
             c.sealed_client_secret is not null as has_secret,
+            c.former_secret_at, c.secret_refused_at, c.secret_refused_code,
             v.paused_by_operator, v.paused_until, v.pause_reason, v.deaths_accepted_at,
             w.remaining, w.remaining_at, case when w.scarce_until > clock_timestamp() then w.scarce_until end
                 as scarce_until,

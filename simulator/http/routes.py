@@ -21,7 +21,9 @@ from simulator.traffic import Request
 Clock = Callable[[], float]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-OWN = frozenset({"/oauth/token", "/oauth/revoke", "/oauth/token/info", "/v2/bookings", "/oauth/authorize"})
+OWN = frozenset(
+    {"/oauth/token", "/oauth/revoke", "/oauth/token/info", "/v2/bookings", "/oauth/authorize", "/oauth/introspect"}
+)
 FORM_ONLY = "only application/x-www-form-urlencoded content-type bodies are supported on POST /token"
 
 
@@ -47,11 +49,33 @@ class Routes:
             web.post("/oauth/token", self._posted("token")),
             web.get("/oauth/token", self._got_token, allow_head=False),
             web.post("/oauth/revoke", self._posted("revoke")),
+            web.post("/oauth/introspect", self._posted("introspect")),
+            web.get("/.well-known/oauth-authorization-server", self._described),
             web.get("/oauth/token/info", self._opened("token_info")),
             web.get("/v2/bookings", self._opened("api")),
             *(web.post(path, self._posted(name)) for name in ("token", "revoke") for path in self._further(name)),
             *(web.get(path, self._opened("api")) for path in self._further("api")),
         ]
+
+    async def _described(self, request: web.Request) -> web.StreamResponse:
+        """Say what this server is (RFC 8414); nobody's token is in it, so it is no traffic."""
+        issuer = f"{request.scheme}://{request.host}"
+        endpoints = {
+            f"{name}_endpoint": f"{issuer}/oauth/{path}"
+            for name, path in (
+                ("authorization", "authorize"),
+                ("token", "token"),
+                ("revocation", "revoke"),
+                ("introspection", "introspect"),
+            )
+        }
+        offered = {
+            "response_types_supported": ["code"],
+            "grant_types_supported": ["authorization_code", "refresh_token"],
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "code_challenge_methods_supported": ["plain", "S256"],
+        }
+        return web.json_response({"issuer": issuer} | endpoints | offered)
 
     def _further(self, endpoint: str) -> list[str]:
         """Where else an endpoint answers; one of ours is there already."""

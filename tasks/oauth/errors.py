@@ -6,6 +6,8 @@ OAuthError
 ├── MissingSetting       this request needs a URL or a redirect URI that nobody has set
 ├── ProbeNotAllowed      the provider file does not say that a probe is harmless
 ├── LabelNotChosen       a header needs one value of a label: the grant has several, or not the one chosen
+├── ClientKeyError       a private key, or its certificate, cannot be used
+├── DiscoveryError       what a server says about itself cannot be had, or cannot be used
 ├── LabelNeeded          a revocation needs one value of a label: the grant has none, or several
 └── AddressError         an address cannot be filled with a grant's labels, or leads where nothing may be sent
     ├── LabelMissing     it needs a label that the grant does not have
@@ -74,6 +76,20 @@ class LabelNotChosen(OAuthError):
         self.values = list(values)
         choice = f"choose among: {', '.join(self.values)}" if self.values else "the grant has none"
         super().__init__(f"header {header} needs one value of the label {label!r}; {choice}")
+
+
+class ClientKeyError(OAuthError):
+    """A private key, or its certificate, cannot be used; the message says what it is and what is needed."""
+
+    error = "private_key"
+    next = "name a file with the right key; `evergrant clients generate-key` makes one"
+
+
+class DiscoveryError(OAuthError):
+    """What a server says about itself (RFC 8414) cannot be had, or cannot be used."""
+
+    error = "discovery"
+    next = "check --issuer, or say each address with its own option"
 
 
 class LabelNeeded(OAuthError):

@@ -8,11 +8,14 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from urllib.parse import quote, quote_plus, urlencode, urlsplit
+from datetime import datetime
+from urllib.parse import quote, urlencode, urlsplit
 
 from tasks.oauth.addresses import Labels, address_of
+from tasks.oauth.authentication import Credentials, Proof, needed, proof
+from tasks.oauth.client_key import ClientKey
 from tasks.oauth.errors import LabelNotChosen, MissingSetting, ProbeNotAllowed
 from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Auth, Kind, Method, RevokeBody
@@ -24,7 +27,8 @@ LABEL_IN_HEADER = re.compile(r"{(\w+)}")
 class Request:
     """One request, ready to be sent; its repr shows no secret.
 
-    `public_only`: not to an address of a private range, whatever its host's name stands for.
+    `sign`: makes it complete at the instant of sending. `certificate`: what TLS shows of us. `public_only`: not to an
+    address of a private range, whatever its host's name stands for.
     """
 
     method: str
@@ -33,6 +37,12 @@ class Request:
     body: bytes = field(repr=False, default=b"")
     public_only: bool = False
     path_is_secret: bool = False  # it holds a token
+    sign: Callable[[datetime], "Request"] | None = field(repr=False, compare=False, default=None)
+    certificate: ClientKey | None = field(repr=False, default=None)
+
+    def signed(self, at: datetime) -> "Request":
+        """This request as it is sent at `at`: where who it is from is proved by an assertion, with a fresh one."""
+        return self if self.sign is None else self.sign(at)
 
     @property
     def endpoint(self) -> str:
@@ -49,6 +59,7 @@ class Registration:
     client_secret: str = field(repr=False)
     redirect_uri: str | None = None
     scopes: tuple[str, ...] = ()  # the client's own, where it has some: asked for in place of the provider's
+    key: ClientKey | None = field(repr=False, default=None)
 
 
 def code_challenge(code_verifier: str) -> str:
@@ -164,6 +175,18 @@ def probe(registration: Registration, *, refresh_token: str, labels: Labels | No
     return _refresh(registration, refresh_token, labels, scope=registration.provider.probe_scope)
 
 
+def introspect(registration: Registration, *, token: str, labels: Labels | None = None) -> Request:
+    """Ask whether a refresh token lives, without using it (RFC 7662 §2.1).
+
+    Raises:
+        MissingSetting: the provider has no introspect_url.
+        AddressError: it cannot be filled with these labels.
+
+    """
+    members = {"token": token, "token_type_hint": "refresh_token"}
+    return _post(registration, "introspect_url", members, labels)
+
+
 def confirm(provider: Provider, *, access_token: str, labels: Labels | None = None) -> Request:
     """Present an access token once, so that its predecessor dies (`on_use`).
 
@@ -255,16 +278,48 @@ def _ask(
     where: RevokeBody,
 ) -> Request:
     provider = registration.provider
-    headers = accepting(provider)
-    if provider.auth is Auth.BASIC:
-        headers["Authorization"] = basic(registration)
-    else:
-        parameters |= {
-            provider.client_id_parameter: registration.client_id,
-            "client_secret": registration.client_secret,
-        }
-    made = written(method, address_of(provider, setting, labels), headers, parameters, where=where)
-    return fenced(made, provider)
+    headers, url = accepting(provider), address_of(provider, setting, labels)
+
+    def write(from_us: Proof) -> Request:
+        members = {**parameters, **from_us.members}
+        return fenced(written(method, url, {**headers, **from_us.headers}, members, where=where), provider)
+
+    return from_client(registration, provider.auth, labels, write)
+
+
+def from_client(
+    registration: Registration, auth: Auth, labels: Labels | None, write: Callable[[Proof], Request]
+) -> Request:
+    """Write a request with what proves that it is the client's, in this way.
+
+    Raises:
+        ClientKeyError: the client has no key, and needs one.
+
+    """
+    provider = registration.provider
+    credentials = Credentials(registration.client_id, registration.client_secret, registration.key)
+
+    def made(at: datetime | None) -> Request:
+        audience = "" if at is None else provider.jwt_audience or address_of(provider, "token_url", labels)
+        return write(
+            proof(
+                auth,
+                credentials,
+                id_parameter=provider.client_id_parameter,
+                basic_encoded=provider.basic_encoded,
+                audience=audience,
+                at=at,
+            )
+        )
+
+    match auth:
+        case Auth.PRIVATE_KEY_JWT:
+            needed(registration.key)
+            return replace(made(None), sign=made)
+        case Auth.MTLS:
+            return replace(made(None), certificate=needed(registration.key))
+        case _:
+            return made(None)
 
 
 def accepting(provider: Provider) -> dict[str, str]:
@@ -291,14 +346,6 @@ def written(method: str, url: str, headers: Mapping[str, str], members: Mapping[
             return Request(method, url + ("&" if urlsplit(url).query else "?") + urlencode(members), headers)
         case _:
             return Request(method, url, headers)
-
-
-def basic(registration: Registration) -> str:
-    """Write the Authorization header (RFC 6749 §2.3.1); both parts form-encoded, unless it does not decode."""
-    parts = [registration.client_id, registration.client_secret]
-    if registration.provider.basic_encoded:
-        parts = [quote_plus(part) for part in parts]
-    return "Basic " + base64.b64encode(":".join(parts).encode()).decode()
 
 
 def _public_only(provider: Provider) -> bool:

@@ -106,6 +106,8 @@ class Provider(BaseModel):
     """Where a new access token is presented once after it was stored; useful at `on_use` only."""
     issuer: Url | None = None
     """Who the server says it is (RFC 8414): its `iss` in a callback must be this one (RFC 9207)."""
+    issuer_in_callback: bool = False
+    """Whether a callback must name the `issuer` (RFC 9207); where it names one, that is compared in any case."""
     hosts: tuple[Host, ...] = ()
     """The only hosts that are ever asked, `*.zendesk.com` or a name; needed where an address leaves a label open."""
     private_hosts: bool = False
@@ -307,6 +309,11 @@ class Provider(BaseModel):
             raise ProviderFileError(where, [_reason(e) for e in error.errors()]) from None
 
 
+def _callback_of_nobody(provider: Provider) -> str | None:
+    bare = provider.issuer_in_callback and provider.issuer is None
+    return "issuer_in_callback needs issuer" if bare else None
+
+
 def _grace_without_seconds(provider: Provider) -> str | None:
     bare = provider.rotation is Rotation.GRACE and provider.grace_seconds is None
     return 'rotation "grace" needs grace_seconds' if bare else None
@@ -425,6 +432,7 @@ def _rules_for_token_sets(provider: Provider) -> str | None:
 
 
 CHECKS: Final[tuple[Callable[[Provider], str | None], ...]] = (
+    _callback_of_nobody,
     _grace_without_seconds,
     _strange_end_of_grace,
     _refresh_token_of_none,

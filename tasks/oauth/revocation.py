@@ -10,14 +10,16 @@ from http import HTTPStatus
 from typing import Final, Literal
 
 from tasks.oauth.addresses import Labels, address_of
+from tasks.oauth.authentication import Proof
 from tasks.oauth.errors import LabelNeeded, MissingSetting
 from tasks.oauth.fields import labels_of
-from tasks.oauth.messages import Registration, Request, accepting, basic, fenced, written
+from tasks.oauth.messages import Registration, Request, accepting, fenced, from_client, written
 from tasks.oauth.provider import CLIENT_ID, TOKEN, Provider
 from tasks.oauth.shapes import Auth, Method, Presented, RevokeAuth
 
 Hint = Literal["refresh_token", "access_token"]
 
+AUTHS: Final = {RevokeAuth.BASIC: Auth.BASIC, RevokeAuth.BODY: Auth.BODY}
 GONE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 
 
@@ -59,11 +61,16 @@ def revoke(
             members["token_type_hint"] = hint
     for name, value in provider.revoke_parameters.items():
         members[name] = _filled(value, {CLIENT_ID: registration.client_id}, labels or {}, name)
-    headers, more = _proof(registration, access_token)
-    made = written(
-        provider.revoke_method, url, accepting(provider) | headers, members | more, where=provider.revoke_where
-    )
-    return replace(fenced(made, provider), path_is_secret=in_path)
+
+    def write(from_us: Proof) -> Request:
+        headers, said = {**accepting(provider), **from_us.headers}, {**members, **from_us.members}
+        made = written(provider.revoke_method, url, headers, said, where=provider.revoke_where)
+        return replace(fenced(made, provider), path_is_secret=in_path)
+
+    auth = provider.auth if provider.revoke_auth is RevokeAuth.CLIENT else AUTHS.get(provider.revoke_auth)
+    if auth is None:
+        return write(_proof(registration, access_token))
+    return from_client(registration, auth, labels, write)
 
 
 def already_gone(provider: Provider) -> frozenset[int]:
@@ -92,22 +99,15 @@ def _one_value(label: str, labels: Labels, where: str) -> str:
     return several[0]
 
 
-def _proof(registration: Registration, access_token: str | None) -> tuple[dict[str, str], dict[str, str]]:
-    """Headers and members that say who a revocation is from."""
-    provider, secret = registration.provider, registration.client_secret
-    match provider.revoke_auth:
-        case RevokeAuth.NONE:
-            return {}, {}
+def _proof(registration: Registration, access_token: str | None) -> Proof:
+    """What says who a revocation is from, where that is not said as in other requests of the client."""
+    secret = registration.client_secret
+    match registration.provider.revoke_auth:
         case RevokeAuth.BEARER:
-            header = f"Bearer {access_token}"
+            return Proof(headers={"Authorization": f"Bearer {access_token}"})
         case RevokeAuth.SECRET:
-            header = f"Client {secret}"
+            return Proof(headers={"Authorization": f"Client {secret}"})
         case RevokeAuth.BEARER_SECRET:
-            header = f"Bearer {secret}"
-        case RevokeAuth.BASIC:
-            header = basic(registration)
-        case RevokeAuth.CLIENT if provider.auth is Auth.BASIC:
-            header = basic(registration)
+            return Proof(headers={"Authorization": f"Bearer {secret}"})
         case _:
-            return {}, {"client_id": registration.client_id, "client_secret": secret}
-    return {"Authorization": header}, {}
+            return Proof()

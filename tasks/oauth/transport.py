@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar
 
 import aiohttp
@@ -21,12 +21,15 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.connector import Connection
 from yarl import URL
 
+from tasks.oauth.client_key import ClientKey
+from tasks.oauth.client_tls import showing
 from tasks.oauth.deadline import Deadline
 from tasks.oauth.loop_thread import LoopThread
 from tasks.oauth.messages import Request
 from tasks.oauth.public_hosts import PrivateHost, PublicResolver, is_public
 
 T = TypeVar("T")
+Clock = Callable[[], datetime]
 
 BODY_LIMIT = 64 * 1024  # bytes of one answer, as sent and as decoded
 # aiohttp allows a header line 8190 bytes: a Content-Security-Policy may be longer, and the token set in the body
@@ -174,18 +177,30 @@ class _Flight:
         return NotSent(_not_sent_code(error))
 
 
+def _wall() -> datetime:
+    return datetime.now(UTC)
+
+
 class Transport:
     """Sends requests to providers: one loop thread per process, lazily started, and one connection pool in it."""
 
-    def __init__(self, *, tls: ssl.SSLContext | None = None, keep_alive: timedelta = KEEP_ALIVE) -> None:
-        """`tls` defaults to verification against the system's store."""
+    def __init__(
+        self, *, tls: ssl.SSLContext | None = None, keep_alive: timedelta = KEEP_ALIVE, wall: Clock = _wall
+    ) -> None:
+        """`tls` defaults to verification against the system's store; `wall` is the time that assertions are signed at.
+
+        Where a request shows a certificate of ours, the system's store it is.
+        """
         self._tls = tls
         self._keep_alive = keep_alive
+        self._wall = wall
         self._thread = LoopThread("provider-http")
-        # By loop, and apart those that reach public addresses only: a connection that was made without that rule must
-        # not be used again under it. In a forked child the parent's session stays here untouched: to close or collect
-        # it would take the parent's sockets out of the epoll instance that both share.
-        self._sessions: dict[tuple[asyncio.AbstractEventLoop, bool], aiohttp.ClientSession] = {}
+        # By loop, by the certificates that are shown, and apart those that reach public addresses only: on a connection
+        # that was opened with one client's certificate nothing of another's is sent, and one that was made without that
+        # rule must not be used again under it. A certificate that was replaced leaves a pool without connections
+        # behind. In a forked child the parent's session stays here untouched: to close or collect it would take the
+        # parent's sockets out of the epoll instance that both share.
+        self._sessions: dict[tuple[asyncio.AbstractEventLoop, bytes, bool], aiohttp.ClientSession] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -203,7 +218,7 @@ class Transport:
 
     def close(self) -> None:
         """End the loop thread; what is under way is cancelled, and its outcome is unknown."""
-        self._thread.close(self._close_session())
+        self._thread.close(self._close_sessions())
 
     async def send(self, request: Request, *, deadline: timedelta, before_first_byte: Guard | None = None) -> Answer:
         """Send once, on the loop thread; the deadline spans everything from the name to the answer's last byte.
@@ -211,6 +226,7 @@ class Transport:
         `before_first_byte` is called on the open connection, with nothing awaited between it and the first byte; if
         it holds the request back, nothing is sent. It must not block.
         """
+        request = request.signed(self._wall())
         if not _sendable(request):
             return NotSent("bad_request")
         if request.public_only and _is_private_address(request.url):
@@ -224,7 +240,7 @@ class Transport:
 
     async def _exchange(self, request: Request, flight: _Flight) -> Response:
         _flying.set(flight)
-        response = await self._open_session(public_only=request.public_only).request(
+        response = await self._open_session(request.certificate, public_only=request.public_only).request(
             request.method,
             URL(request.url, encoded=True),
             headers=request.headers,
@@ -238,19 +254,18 @@ class Transport:
         finally:
             response.close()
 
-    def _open_session(self, *, public_only: bool) -> aiohttp.ClientSession:
+    def _open_session(self, certificate: ClientKey | None, *, public_only: bool) -> aiohttp.ClientSession:
         """Make the pool inside the loop that will use it: sockets and loops do not survive a fork."""
-        which = asyncio.get_running_loop(), public_only
+        which = (asyncio.get_running_loop(), b"" if certificate is None else certificate.identity, public_only)
         if which not in self._sessions:
-            tls = self._tls or ssl.create_default_context()
+            tls = self._tls or ssl.create_default_context() if certificate is None else showing(certificate)
             self._sessions[which] = _session(tls, self._keep_alive, public_only=public_only)
         return self._sessions[which]
 
-    async def _close_session(self) -> None:
-        for public_only in (False, True):
-            session = self._sessions.pop((asyncio.get_running_loop(), public_only), None)
-            if session is not None:
-                await session.close()
+    async def _close_sessions(self) -> None:
+        loop = asyncio.get_running_loop()
+        for which in [which for which in self._sessions if which[0] is loop]:
+            await self._sessions.pop(which).close()
 
 
 def _headers(response: aiohttp.ClientResponse) -> Mapping[str, str]:

@@ -113,6 +113,11 @@ class Arrived:
         """Whether its answer may."""
         return isinstance(self.answer, Response) and self.answer.may_hold_tokens
 
+    @property
+    def tells_of_secrets(self) -> bool:
+        """Whether its client keeps two secrets, and how this ended tells of one of them."""
+        return self.attempt.registered.known.sealed_former_secret is not None
+
     def entry(self) -> Entry:
         """The answer as the journal keeps it."""
         job = self.attempt.job

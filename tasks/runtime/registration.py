@@ -1,15 +1,21 @@
 """Registrations: a client's row made ready to send with: provider file, overrides, opened secret, time limits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import settings as configuration
 from models.client import Known
 from models.sealing.vault import Vault
+from tasks.oauth import client_key
 from tasks.oauth import provider as providers
 from tasks.oauth.attempt_times import AttemptTimes, attempt_times
+from tasks.oauth.client_key import ClientKey
 from tasks.oauth.messages import Registration
 from tasks.oauth.provider import Provider
+from tasks.oauth.shapes import Auth
+
+# The number of credentials that are not the client's yet: what succeeds under them proves nothing of the present ones.
+ON_TRIAL = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +55,35 @@ class Registrations:
         self._ready[known.id] = (known.updated_at, made)
         return made
 
+    def on_trial(self, known: Known) -> Registered:
+        """Make a client's row ready to send with the newer secret, which was refused before.
+
+        Raises:
+            KeyMissing, SealBroken, ProviderFileError, UnknownProvider, ClientKeyError: it cannot be used here.
+
+        """
+        return self._make(replace(known, sealed_client_secret=known.sealed_former_secret, credentials_no=ON_TRIAL))
+
     def _make(self, known: Known) -> Registered:
         provider = resolve(known.provider, known.overrides, self._settings)
         secret = ""
         if known.sealed_client_secret is not None:
             secret = self._vault.open(known.sealed_client_secret, table="clients", row_id=known.id, purpose="secret")
-        registration = Registration(provider, known.client_id, secret, known.redirect_uri, tuple(known.scopes))
+        key = key_in(secret, auth=provider.auth)
+        registration = Registration(provider, known.client_id, secret, known.redirect_uri, tuple(known.scopes), key)
         return Registered(known, registration, times_of(provider, self._settings))
+
+
+def key_in(secret: str, *, auth: Auth) -> ClientKey | None:
+    """The private key that a client's secret is, where its `auth` needs one and there is a secret.
+
+    Raises:
+        ClientKeyError: it is something else.
+
+    """
+    if auth not in (Auth.PRIVATE_KEY_JWT, Auth.MTLS) or not secret:
+        return None
+    return client_key.read(secret, certified=auth is Auth.MTLS)
 
 
 def resolve(name: str, overrides: dict[str, object], settings: configuration.Settings) -> Provider:

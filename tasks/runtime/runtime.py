@@ -22,6 +22,7 @@ from models.database import transaction
 from models.sealing.vault import Vault
 from tasks.journal import Journal, journal_ids
 from tasks.oauth.transport import Transport
+from tasks.runtime import clock
 from tasks.runtime.admission import Admission
 from tasks.runtime.answers import Answers
 from tasks.runtime.attempt import Arrived
@@ -43,7 +44,7 @@ class Runtime:
         self.vault = vault
         self.journal = journal
         self.registrations = Registrations(vault, settings)
-        self.transport = Transport()
+        self.transport = Transport(wall=clock.wall)
         self.stopping = threading.Event()
         self.giving_up = threading.Event()
         self.admission = Admission(journal, self.stopping, in_flight=settings.in_flight)

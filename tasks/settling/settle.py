@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 
 from models import attempt as attempts
 from models import client as clients
-from models import dead_letter, event, label, settlement, suspects, witness
+from models import dead_letter, event, label, operator_actions, settlement, suspects, witness
 from models.database import transaction
 from models.settlement import LockedGrant
 from models.states.dead_letter import LetterKind, Resolution
@@ -37,7 +37,7 @@ from tasks.runtime.attempt import Arrived
 from tasks.runtime.journaling import write_down
 from tasks.runtime.registration import Registered
 from tasks.runtime.runtime import Runtime
-from tasks.settling import consent, drift, metrics
+from tasks.settling import consent, credentials, drift, metrics
 from tasks.settling.confirm import confirm
 from tasks.settling.decide import Decider, Decisions, read_all, read_refusals, sign_of
 from tasks.settling.strange import tell_once
@@ -156,17 +156,23 @@ def write(runtime: Runtime, group: Sequence[Arrived], *, wait: timedelta = LOCK_
     """
     with transaction() as connection:
         held = settlement.lock(connection, [arrived.attempt.job.grant_id for arrived in group], wait=wait)
-        outcomes = read_all(group, partial(clients.known, connection), runtime.vault)
+        told = credentials.heed(connection, group, read_all(group, partial(clients.known, connection), runtime.vault))
+        outcomes = told.outcomes
         refused = read_refusals(group, outcomes, held)
         around = _around(connection, group, outcomes, held)
         decider = Decider(runtime.vault, runtime.settings, held, around, refused)
-        for arrived, outcome in zip(group, outcomes, strict=True):
+        for arrived, outcome in zip(told.group, outcomes, strict=True):
             decider.decide(arrived, outcome)
         write_token_sets(connection, decider.made)
         left = _make_missing(connection, runtime, group, outcomes, held)
         _write_ends(connection, runtime, decider.made)
         drift.heed(connection, runtime.settings, decider.made.seen)
-        shut = valves.feed(connection, *_results(group, outcomes, refused))
+        results, numbers = _results(told.group, outcomes, refused)
+        # Their valves are locked with the others, in order.
+        shut = valves.feed(connection, {**{each: [] for each in told.fallen}, **results}, numbers)
+        for client_id in told.fallen:
+            operator_actions.canary_now(connection, client_id)
+            shut[client_id] = None
         _note_quotas(connection, group)
         _hold_deaths(connection, decider.made)
     for client_id, shut_for in shut.items():

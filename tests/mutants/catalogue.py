@@ -42,6 +42,70 @@ DUE_FIRST = '"cast(:failed_since as timestamptz) is null and cast(:last as uuid)
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
+        "a_new_secret_is_the_only_one",
+        "a new secret replaces the former one for good: typed in wrong, it stops everybody",
+        (f"{INTEGRATION}/test_two_secrets.py::test_a_wrong_new_secret_falls_back_at_once_and_blames_nobody",),
+        (
+            Edit(
+                "models/credentials.py",
+                "        when cast(:at_once as boolean) then null\n",
+                "        when true then null\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "stragglers_of_a_former_secret_are_blamed",
+        "a refusal counts whatever has become of the secret that it was sent with",
+        (f"{INTEGRATION}/test_two_secrets.py::test_one_worker_of_many_falls_back_and_the_others_see_it",),
+        (
+            Edit(
+                "tasks/settling/credentials.py",
+                "return number == ON_TRIAL or present.get(client_id, number) != number",
+                "return number == ON_TRIAL",
+            ),
+        ),
+    ),
+    Mutant(
+        "a_failed_trial_blames_its_grant",
+        "the grant that tries a refused secret is refused with it",
+        (
+            f"{INTEGRATION}/test_two_secrets.py::test_a_refused_secret_is_tried_again_by_one_request_now_and_then_until_it_is_proven",
+        ),
+        (
+            Edit(
+                "tasks/settling/credentials.py",
+                "return number == ON_TRIAL or present.get(client_id, number) != number",
+                "return number != ON_TRIAL and present.get(client_id, number) != number",
+            ),
+        ),
+    ),
+    Mutant(
+        "one_pool_for_all_certificates",
+        "connections are shared whatever certificate they were opened with",
+        (f"{INTEGRATION}/test_client_certificates.py::test_the_server_sees_the_certificate_of_the_client_that_asks",),
+        (
+            Edit(
+                "tasks/oauth/transport.py",
+                'b"" if certificate is None else certificate.identity, public_only)',
+                'b"", public_only)',
+            ),
+        ),
+    ),
+    Mutant(
+        "introspection_is_believed_of_what_it_never_saw_alive",
+        "a server that calls every refresh token inactive verifies every end",
+        (
+            f"{INTEGRATION}/test_introspection.py::test_a_server_that_calls_every_refresh_token_inactive_verifies_nothing",
+        ),
+        (
+            Edit(
+                "tasks/liveness.py",
+                "return Life.UNTOLD if life is Life.DEAD and before is not Life.ALIVE else life",
+                "return life",
+            ),
+        ),
+    ),
+    Mutant(
         "no_lock",
         "a claim locks nothing: any beat takes what another one is taking",
         (f"{INTEGRATION}/test_concurrency.py::test_a_claim_waits_for_no_other_claim_and_takes_what_that_leaves",),
@@ -462,8 +526,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "tasks/oauth/transport.py",
-                "        which = asyncio.get_running_loop(), public_only\n",
-                "        which = asyncio.get_running_loop(), False\n",
+                'b"" if certificate is None else certificate.identity, public_only)',
+                'b"" if certificate is None else certificate.identity, False)',
             ),
         ),
     ),

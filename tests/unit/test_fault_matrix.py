@@ -39,6 +39,8 @@ FAULTS = (
     "disk full for the journal, before the answer",
     "disk full for the journal, after the answer",
     "mass `invalid_client`",
+    "a wrong client secret is stored",
+    "a private key replaced under load",
     "mass `invalid_grant`",
     "100 000 grants with one expiry",
     "re-consent and re-import racing a refresh",

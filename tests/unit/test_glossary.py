@@ -64,7 +64,7 @@ PLAIN = {
         "retry",
         "rows",
     ),
-    *("fields", "paths", "proof", "shapes", "times"),
+    *("authentication", "discovery", "fields", "paths", "proof", "shapes", "times", "tls"),
     *("scope", "since", "status", "tables", "thread", "timing", "token", "transport", "use", "views", "writer"),
 }
 # Another form of a word that is defined.

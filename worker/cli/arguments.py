@@ -156,6 +156,16 @@ def read_secret(path: str, *, what: str) -> str:
     return secret
 
 
+def read_pem(path: str, *, what: str) -> str:
+    """Text of several lines from a file, or from standard input for `-`.
+
+    Raises:
+        Failure: the file cannot be read, is too large, or not text.
+
+    """
+    return _text(path, what=what)
+
+
 def _text(path: str, *, what: str) -> str:
     try:
         raw = _bytes(path)

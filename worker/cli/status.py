@@ -13,6 +13,7 @@ from worker.cli.advice import advice
 from worker.cli.arguments import Duration
 from worker.cli.clients.drift import drift_of, next_step, sentence
 from worker.cli.clients.record import state
+from worker.cli.clients.secrets import certificates_ending
 from worker.cli.commands import Command
 from worker.cli.output import json_option
 from worker.cli.units import rate
@@ -91,10 +92,21 @@ def _read(connection: "Connection") -> dict[str, Any]:
         "journals_waited_for": orphaned,
         "chores_overdue": [dict(row) for row in overdue],
         "missing_keys": keyrings.missing_keys(connection, key_use.missing_now),
+        "secrets_refused": [dict(row) for row in fleet.secrets_refused(connection)],
+        "certificates_ending": _certificates_ending(connection),
         "clients": [_client(row) for row in clients],
         "processes": [dict(row) for row in processes],
     }
     return found | {"missing_keys": [what for what, _ in found["missing_keys"]], "attention": _attention(found)}
+
+
+def _certificates_ending(connection: "Connection") -> list[dict[str, Any]]:
+    from models.sealing.vault import KeysError
+
+    try:
+        return certificates_ending(connection, keyrings.vault(), session.prepared())
+    except KeysError:
+        return []  # told with the keys that are missing
 
 
 def _client(row: "RowMapping") -> dict[str, Any]:
@@ -174,8 +186,27 @@ def _attention(found: dict[str, Any]) -> list[dict[str, str]]:
         for each in found["clients"]
         if each["drift"]
     ]
-    told = [(what, step) for applies, what, step in checks if applies] + found["missing_keys"] + clients + drifted
+    told = [(what, step) for applies, what, step in checks if applies] + found["missing_keys"]
+    told += _about_secrets(found) + clients + drifted
     return [{"what": what, "next": step} for what, step in told]
+
+
+def _about_secrets(found: dict[str, Any]) -> list[tuple[str, str]]:
+    refused = [
+        (
+            f"{each['name']} goes on with its former secret: the new one was refused ({each['code']})",
+            f"check it at the provider, then evergrant clients set-secret {each['name']}",
+        )
+        for each in found["secrets_refused"]
+    ]
+    ending = [
+        (
+            f"the certificate of {each['name']} ends {output.iso(each['ends_at'])}",
+            f"evergrant clients set-secret {each['name']} --private-key-file FILE --certificate-file FILE",
+        )
+        for each in found["certificates_ending"]
+    ]
+    return refused + ending
 
 
 def _last_done(chore: dict[str, Any]) -> str:

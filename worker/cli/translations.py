@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # How a command ends, by the `error` of what ended it; with 1 where it is not named.
 EXIT_CODES = {
     ExitCode.USAGE: {
-        *("ambiguous_ref", "no_callback", "no_database", "no_user", "provider", "settings"),
+        *("ambiguous_ref", "another_issuer", "no_callback", "no_database", "no_user", "provider", "settings"),
         *("state_for_another", "state_unknown"),
         *("host_not_allowed", "label_ambiguous", "label_missing", "label_unfit", "redirect_unfit"),
     },

@@ -18,6 +18,8 @@ def known(tables: Tables, p: Parameters) -> list[Row]:
     return [
         {
             **{name: tables.clients[each][name] for name in KNOWN},
+            # The weather has no new secrets, so nothing is ever kept beside the present one.
+            **dict.fromkeys(("sealed_former_secret", "secret_refused_at")),
             "proven": tables.valves[each]["credentials_proven_no"] == tables.clients[each]["credentials_no"],
         }
         for each in p["ids"]

@@ -10,12 +10,15 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[3]
 HUSHING = {"prepared", "vault", "opened"}  # each reads the settings, and hushes what has been imported by then
 SILENT = (
+    "tasks.oauth.client_key",
+    "tasks.oauth.discovery",
     "tasks.oauth.errors",
     "tasks.oauth.fields",
     "tasks.oauth.facts",
     "tasks.oauth.provider",
     "tasks.oauth.rotation",
     "tasks.oauth.shapes",
+    "tasks.oauth.transport",
     "tasks.policy.plan",
     "tasks.policy.rotation",
     "tasks.policy.understood",

@@ -6,7 +6,19 @@ from worker.cli.commands import Group
 
 
 @click.group(
-    cls=Group, names=["accept-deaths", "add", "list", "pause", "probe-rotation", "resume", "set", "set-secret", "show"]
+    cls=Group,
+    names=[
+        "accept-deaths",
+        "add",
+        "generate-key",
+        "list",
+        "pause",
+        "probe-rotation",
+        "resume",
+        "set",
+        "set-secret",
+        "show",
+    ],
 )
 def clients() -> None:
     """Our registrations at the providers."""

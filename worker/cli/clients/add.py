@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from worker.cli import keyrings, output, session
-from worker.cli.arguments import NAME, read_secret
-from worker.cli.clients.options import described, secret_option
+from worker.cli.arguments import NAME
+from worker.cli.clients.discovered import with_document
+from worker.cli.clients.options import described, with_secret
 from worker.cli.clients.record import endpoints, record_of
+from worker.cli.clients.secrets import fitting, secret_in
 from worker.cli.clients.set_secret import store_secret
 from worker.cli.commands import Command
 from worker.cli.failures import misuse
@@ -24,18 +26,23 @@ if TYPE_CHECKING:
     example="""
     evergrant clients add temple --provider event-temple --client-id ID --client-secret-file secret.txt
     evergrant clients add chain --provider event-temple-private --client-id ID --client-secret-file secret.txt
-    evergrant clients add shop --provider generic --client-id ID --client-secret-file - --token-url URL
+    evergrant clients add shop --issuer https://id.example.com --client-id ID --client-secret-file -
+    evergrant clients add bank --issuer URL --client-id ID --auth private_key_jwt --private-key-file bank.key
     """,
 )
 @click.argument("name")
-@click.option("--provider", required=True, help="One of `evergrant providers list --all`.")
-@secret_option
+@click.option("--provider", help="One of `evergrant providers list --all`; with --issuer it is generic.")
+@with_secret
 @described
 @json_option
-def add(name: str, *, provider: str, client_secret_file: str | None, as_json: bool, **given: Any) -> None:
-    """Register a client; what the provider's file says already need not be said again."""
+def add(name: str, *, provider: str | None, as_json: bool, **given: Any) -> None:
+    """Register a client; what the provider's file says already need not be said again.
+
+    With --issuer the server's own document (RFC 8414, OpenID) fills addresses, auth and PKCE; options win over it.
+    """
     from models import operator_actions
     from models.views import listing
+    from tasks.runtime.registration import resolve
     from worker.cli.clients.registration import merged
 
     if NAME.fullmatch(name) is None:
@@ -46,10 +53,13 @@ def add(name: str, *, provider: str, client_secret_file: str | None, as_json: bo
         )
     if not given["client_id"]:
         raise misuse(message="A client needs its id", next_step="add --client-id ID")
+    if provider is None and not given["issuer"]:
+        raise misuse(message="A client needs a provider", next_step="add --provider NAME, or --issuer URL")
+    provider = provider or "generic"
     settings = session.prepared()
     vault = keyrings.keys_needed(keyrings.vault(), "refresh")
-    secret = read_secret(client_secret_file, what="client secret") if client_secret_file else None
-    registration = merged(settings, provider, given, before=None)
+    registration = merged(settings, provider, with_document(given, fitting(given)), before=None)
+    secret = secret_in(given, auth=resolve(provider, dict(registration.overrides), settings).auth)
     with session.transaction() as connection:
         made = operator_actions.add_client(connection, name, registration, who=settings.who)
         if secret is not None:

@@ -22,6 +22,8 @@ OPTIONS = (
     click.option("--revoke-url", metavar="URL", help="Where tokens are revoked."),
     click.option("--api-url", metavar="URL", help="Answers 401 to a dead access token."),
     click.option("--confirm-url", metavar="URL", help="Where a new access token is presented once."),
+    click.option("--issuer", metavar="URL", help="Read what the server says about itself; options win over it."),
+    click.option("--jwt-audience", metavar="URL", help="Whom assertions are for; else the token URL."),
     click.option("--host", "hosts", multiple=True, metavar="HOST", help="The only hosts asked; may be repeated."),
     click.option("--scope", "scopes", multiple=True, metavar="S", help="Asked for; may be repeated."),
     click.option("--rate", metavar="N/minute", help="What may be sent, such as 100/minute, or none."),
@@ -34,7 +36,7 @@ OPTIONS = (
     click.option("--grace", type=Duration(), help="How long it lives at --rotation grace."),
     click.option("--kind", type=click.Choice(KINDS), help="How its grants come to be and are renewed."),
     click.option("--body", type=click.Choice(BODIES), help="How requests are written."),
-    click.option("--auth", type=click.Choice(AUTHS), help="Where the credentials go."),
+    click.option("--auth", type=click.Choice(AUTHS), help="How the client proves who it is."),
     click.option("--keep", type=click.Choice(["warm", "on-demand"]), help="Renew always, or when it is read."),
     click.option("--return-to", metavar="PREFIX", help="Where users may be sent after connecting."),
 )
@@ -47,4 +49,15 @@ def described(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-secret_option = click.option("--client-secret-file", metavar="FILE", help="The client secret; - reads standard input.")
+SECRETS = (
+    click.option("--client-secret-file", metavar="FILE", help="The client secret; - reads standard input."),
+    click.option("--private-key-file", metavar="FILE", help="A private key in PEM, for private_key_jwt or mtls."),
+    click.option("--certificate-file", metavar="FILE", help="Its certificate and who issued it in PEM, for mtls."),
+)
+
+
+def with_secret(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that name what a client proves with who it is."""
+    for option in reversed(SECRETS):
+        command = option(command)
+    return command

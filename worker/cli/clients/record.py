@@ -20,6 +20,9 @@ def record_of(row: "RowMapping") -> dict[str, Any]:
         "provider": row["provider"],
         "client_id": row["client_id"],
         "has_secret": row["has_secret"],
+        "former_secret_at": row["former_secret_at"],
+        "secret_refused_at": row["secret_refused_at"],
+        "secret_refused_code": row["secret_refused_code"],
         "redirect_uri": row["redirect_uri"],
         "scopes": row["scopes"],
         "return_to": row["return_to"],
@@ -58,6 +61,5 @@ def endpoints(row: "RowMapping", settings: "Settings") -> dict[str, Any]:
 
     resolved = resolve(row["provider"], row["overrides"], settings)
     names = ("authorize_url", "token_url", "refresh_url", "introspect_url", "revoke_url", "api_url", "confirm_url")
-    return {name: getattr(resolved, name) for name in (*names, "kind", "body", "auth")} | {
-        "hosts": list(resolved.hosts)
-    }
+    found = {name: getattr(resolved, name) for name in (*names, "issuer", "kind", "body", "auth", "pkce")}
+    return found | {"hosts": list(resolved.hosts)}

@@ -25,6 +25,10 @@ OVERRIDES = (
     "grace_seconds",
     "body",
     "auth",
+    "issuer",
+    "issuer_in_callback",
+    "jwt_audience",
+    "pkce",
 )
 
 

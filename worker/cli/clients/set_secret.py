@@ -1,13 +1,15 @@
-"""`evergrant clients set-secret`: store a new client secret."""
+"""`evergrant clients set-secret`: store a new client secret, or another private key."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from worker.cli import keyrings, output, session
-from worker.cli.arguments import read_secret
+from worker.cli.clients.options import AUTHS, with_secret
 from worker.cli.clients.record import record_of
+from worker.cli.clients.secrets import named, secret_in
 from worker.cli.commands import Command
+from worker.cli.failures import misuse
 from worker.cli.output import json_option
 
 if TYPE_CHECKING:
@@ -17,27 +19,62 @@ if TYPE_CHECKING:
     from settings import Settings
 
 
-@click.command("set-secret", cls=Command, example="evergrant clients set-secret temple --client-secret-file -")
+@click.command(
+    "set-secret",
+    cls=Command,
+    example="""
+    evergrant clients set-secret temple --client-secret-file -
+    evergrant clients set-secret bank --private-key-file new.key
+    """,
+)
 @click.argument("name")
-@click.option("--client-secret-file", metavar="FILE", required=True, help="- reads standard input.")
+@with_secret
+@click.option("--auth", type=click.Choice(AUTHS), help="From now on the client proves in this way who it is.")
+@click.option("--now", is_flag=True, help="Never use the former one again, not even where the new one is refused.")
 @json_option
-def set_secret(name: str, *, client_secret_file: str, as_json: bool) -> None:
-    """Store a new client secret; it is used from the next request on."""
-    from models.views import listing
+def set_secret(name: str, *, auth: str | None, now: bool, as_json: bool, **given: Any) -> None:
+    """Store a new client secret, or another private key; it is used from the next request on.
 
+    The former one is kept until the new one has succeeded. Where the provider refuses the new one first, the former one
+    is used again at once, `evergrant status` tells it, and the new one is tried now and then.
+    """
+    from models import operator_actions
+    from models.views import listing
+    from tasks.runtime.registration import resolve
+    from worker.cli.clients.registration import merged
+
+    if not named(given):
+        raise misuse(message="A new secret is needed", next_step="add --client-secret-file, or --private-key-file")
     settings = session.prepared()
     vault = keyrings.keys_needed(keyrings.vault(), "refresh")
-    secret = read_secret(client_secret_file, what="client secret")
+    with session.reading() as connection:
+        row = listing.client_by_name(connection, name)
+    before = resolve(row["provider"], row["overrides"], settings).auth
+    secret = secret_in(given, auth=auth or before)
+    assert secret is not None  # noqa: S101  # a file is named
     with session.transaction() as connection:
         row = listing.client_by_name(connection, name)
-        store_secret(connection, row["id"], secret, vault, settings)
+        if auth not in (None, before):
+            changed = merged(settings, row["provider"], {"auth": auth, "scopes": ()}, before=row)
+            operator_actions.set_client(connection, row["id"], changed, who=settings.who)
+            now = True  # the former one would be sent in a way that it does not fit
+        kept = store_secret(connection, row["id"], secret, vault, settings, at_once=now)
         record = record_of(listing.client_by_name(connection, name))
-    output.done(record, f"{name} has a new secret.", as_json=as_json)
+    until = "; the former one is kept until the new one has succeeded" if kept else ""
+    output.done(record, f"{name} has a new secret{until}.", as_json=as_json)
 
 
-def store_secret(connection: "Connection", client_id: int, secret: str, vault: "Vault", settings: "Settings") -> None:
-    """Seal a client's secret into its row."""
+def store_secret(
+    connection: "Connection",
+    client_id: int,
+    secret: str,
+    vault: "Vault",
+    settings: "Settings",
+    *,
+    at_once: bool = False,
+) -> bool:
+    """Seal a client's secret into its row; returns whether the former one is kept."""
     from models import operator_actions
 
     sealed = vault.seal(secret, table="clients", row_id=client_id, purpose="secret")
-    operator_actions.set_client_secret(connection, client_id, sealed, who=settings.who)
+    return operator_actions.set_client_secret(connection, client_id, sealed, who=settings.who, at_once=at_once)
