@@ -23,7 +23,8 @@ START: dict[str, Any] = {
 STORE: dict[str, Any] = {
     "grant_id": [uuid4()], "generation": [1], "sealed_refresh_token": [b"r"], "sealed_access_token": [b"a"],
     "refresh_fingerprint": [b"f"], "scope": ["s"], "life": [timedelta(hours=2)], "started_at": [NOW], "due_at": [NOW],
-    "refresh_expires_at": [NOW], "consent_expires_at": [None], "credentials_no": [1], "sent": [b"f"], "now": None,
+    "refresh_expires_at": [NOW], "consent_expires_at": [None], "credentials_no": [1], "spent_refused_at": [None],
+    "sent": [b"f"], "now": None,
 }  # fmt: skip
 
 MANY_GRANTS = text("""

@@ -145,6 +145,7 @@ ANSWER: dict[str, Any] = {
     "started_at": [NOW],
     "due_at": [NOW],
     "credentials_no": [1],
+    "spent_refused_at": [None],
     "sent": [b"\x03"],
 }
 NEW_ROW = ANSWER | {
