@@ -48,6 +48,7 @@ class LockedGrant(NamedTuple):
     client_refused_since: datetime | None  # set: nobody of its client has succeeded since somebody was refused so
     witness_at: datetime | None  # start of the client's last refresh that succeeded
     credentials_proven: bool  # something has succeeded under the client's present ones
+    was_well: bool  # its last request succeeded
     at: datetime
 
 
@@ -124,8 +125,11 @@ select g.id as grant_id, g.client_id, g.ref, g.status, g.generation, g.claim_no,
     ) as has_letter,
     case when refused.still then g.refusals else 0 end as refusals,
     case when refused.still then g.refused_since end as refused_since, g.refused_code,
-    w.refused_since as client_refused_since, w.witness_at,
+    -- Forgotten whenever a valve opens, but by the release before.
+    case when v.paused_until is not null or v.changed_at is null or w.refused_since > v.changed_at
+        then w.refused_since end as client_refused_since, w.witness_at,
     coalesce(v.credentials_proven_no = c.credentials_no, false) as credentials_proven,
+    g.refreshed_at is not null and g.last_error_at is null as was_well,
     coalesce(:now, clock_timestamp()) as at
 from evergrant.grants g
 join evergrant.clients c on c.id = g.client_id

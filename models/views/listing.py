@@ -152,13 +152,17 @@ def clients(connection: Connection) -> list[RowMapping]:
             c.rate_per_minute, c.burst, c.overrides, c.return_to, c.credentials_no, c.created_at, c.updated_at,
             c.sealed_client_secret is not null as has_secret,
             v.paused_by_operator, v.paused_until, v.pause_reason, v.deaths_accepted_at,
+            w.slowed_by, w.slowed_from, w.slowed_code,
             case when exists (
                 select from evergrant.grants g
                 where g.client_id = c.id and g.status = 'active' and g.suspect_at is not null
             ) then v.deaths_held_at end as deaths_held_at,
             (select count(*) from evergrant.grants g
                 where g.client_id = c.id and g.status in ('active', 'paused', 'needs_consent')) as grants
-        from evergrant.clients c left join evergrant.valves v on v.client_id = c.id order by c.name"""
+        from evergrant.clients c
+        left join evergrant.valves v on v.client_id = c.id
+        left join evergrant.witnesses w on w.client_id = c.id
+        order by c.name"""
     return list(connection.execute(text(query)).mappings())
 
 

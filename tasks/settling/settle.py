@@ -25,6 +25,7 @@ from models.database import transaction
 from models.settlement import LockedGrant
 from models.states.dead_letter import LetterKind, Resolution
 from models.states.event import EventType
+from models.states.grant import GrantStatus
 from models.suspects import Surroundings
 from tasks.oauth.rotation import Rotation
 from tasks.oauth.transport import HeldBack
@@ -166,7 +167,7 @@ def write(runtime: Runtime, group: Sequence[Arrived], *, wait: timedelta = LOCK_
         write_token_sets(connection, decider.made)
         left = _make_missing(connection, runtime, group, outcomes, held)
         _write_ends(connection, runtime, decider.made)
-        shut = valves.feed(connection, *_results(group, outcomes, refused))
+        shut = valves.feed(connection, *_results(group, outcomes, refused, held))
         _hold_deaths(connection, decider.made)
     for client_id, shut_for in shut.items():
         runtime.admission.note_valve(client_id, shut_for)
@@ -295,13 +296,17 @@ def _hold_deaths(connection: Connection, made: Decisions) -> None:
 
 
 def _results(
-    group: Sequence[Arrived], outcomes: Sequence[Outcome], refused: Mapping[UUID, Refusals]
+    group: Sequence[Arrived],
+    outcomes: Sequence[Outcome],
+    refused: Mapping[UUID, Refusals],
+    held: Mapping[UUID, LockedGrant],
 ) -> tuple[dict[int, list[Result]], dict[int, int]]:
     """How the group's requests ended, and the newest credentials under which one succeeded, by client."""
     results: dict[int, list[Result]] = {}
     credentials: dict[int, int] = {}
     for arrived, outcome in zip(group, outcomes, strict=True):
         job, sign = arrived.attempt.job, sign_of(outcome)
+        row = held.get(job.grant_id)
         if sign is not None:
             ended = Result(
                 job.grant_id,
@@ -311,6 +316,8 @@ def _results(
                 outcome.retry_after,
                 refreshed=isinstance(outcome, Refreshed),
                 refused_since=refused[job.grant_id].since if job.grant_id in refused else None,
+                was_well=sign is Sign.REFUSED and row is not None and row.was_well and job.status == GrantStatus.ACTIVE,
+                recovered_from=row.refused_code if sign is Sign.GOOD and row is not None and row.refusals else None,
             )
             results.setdefault(job.client_id, []).append(ended)
         if sign is Sign.GOOD:

@@ -312,8 +312,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "tasks/policy/valve.py",
-                "return replace(valve, refused_since=None, refused_code=None, refused_grant_ids=[])",
-                "return valve",
+                "refused_since=None, refused_code=None, refused_grant_ids=[], mixed_since=None, mixed_grant_ids=[]",
+                "",
             ),
         ),
     ),

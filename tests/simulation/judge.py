@@ -201,6 +201,8 @@ class Judge:
             self.breaker.valve_changed(before, row)
             self.living.valve_changed(before, row)
             self.refused.valve_changed(before, row)
+        elif "witness_grant_ids" in row:
+            self.living.witness_changed(row)
         elif "replayed_incident" in row:
             self.journals.journal_changed(before, row)
         elif "incident_at" in row:

@@ -11,7 +11,7 @@ from models.states.grant import GrantStatus
 from worker.cli import keyrings, output, session
 from worker.cli.advice import advice
 from worker.cli.arguments import Duration
-from worker.cli.clients.record import state
+from worker.cli.clients.record import pace, state
 from worker.cli.commands import Command
 from worker.cli.output import json_option
 from worker.cli.units import rate
@@ -102,6 +102,8 @@ def _client(row: "RowMapping") -> dict[str, Any]:
         "name": row["name"],
         "provider": row["provider"],
         "rate": rate(row["rate_per_minute"]),
+        "pace": pace(row),
+        "pace_reason": row["slowed_code"] if row["slowed_by"] else None,
         "state": what,
         "reason": reason,
         "paused_until": row["paused_until"],
@@ -153,6 +155,13 @@ def _attention(found: dict[str, Any]) -> list[dict[str, str]]:
         (f"{each['name']} is {each['state']}: {each['reason']}", _client_step(each))
         for each in found["clients"]
         if each["state"] != ClientState.OPEN
+    ] + [
+        (
+            f"{each['name']} goes at {each['pace']}: many are refused ({each['pace_reason']}) while others succeed",
+            f"ask the provider for its limit: evergrant clients set {each['name']} --rate",
+        )
+        for each in found["clients"]
+        if each["pace"] is not None
     ]
     told = [(what, step) for applies, what, step in checks if applies] + found["missing_keys"] + clients
     return [{"what": what, "next": step} for what, step in told]

@@ -91,7 +91,9 @@ def lock_valve(tables: Tables, p: Parameters) -> list[Row]:
         "failing_wait": any(grant["failures"] > 0 and is_due(grant, at) for grant in grants),
         "requests_wait": bool(tables.of_client("refresh_requests", client_id)),
     }
-    return [{**of_valve(valve), **of_client, "at": at, "under_way": under_way, **waiting}]
+    witness = tables.witnesses.get(client_id, {})
+    slowed = {name: witness.get(name) for name in ("slowed_by", "slowed_from")}
+    return [{**of_valve(valve), **of_client, **slowed, "at": at, "under_way": under_way, **waiting}]
 
 
 def _take(tables: Tables, p: Parameters, chosen: Iterable[Row], **also: Any) -> list[Row]:

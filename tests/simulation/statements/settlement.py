@@ -67,11 +67,18 @@ def _held(tables: Tables, grant: Row, at: datetime) -> Row:
         "refusals": grant["refusals"] if still else 0,
         "refused_since": grant["refused_since"] if still else None,
         "refused_code": grant["refused_code"],
-        "client_refused_since": witness.get("refused_since"),
+        "client_refused_since": _client_refused_since(valve, witness.get("refused_since")),
         "witness_at": witness.get("witness_at"),
         "credentials_proven": valve["credentials_proven_no"] == client["credentials_no"],
+        "was_well": grant["refreshed_at"] is not None and grant["last_error_at"] is None,
         "at": at,
     }
+
+
+def _client_refused_since(valve: Row, since: datetime | None) -> datetime | None:
+    """Forgotten whenever a valve opens."""
+    opened_since = since is not None and valve["changed_at"] is not None and since <= valve["changed_at"]
+    return None if opened_since and valve["paused_until"] is None else since
 
 
 def _still_refused(grant: Row) -> bool:

@@ -13,6 +13,7 @@ SILENT = (
     "tasks.oauth.fields",
     "tasks.oauth.provider",
     "tasks.oauth.rotation",
+    "tasks.policy.pace",
     "tasks.policy.plan",
     "tasks.policy.rotation",
     "tasks.runtime.registration",

@@ -110,6 +110,7 @@ ROW = LockedGrant(
     client_refused_since=None,
     witness_at=None,
     credentials_proven=True,
+    was_well=True,
     at=NOW,
 )
 AROUND = Surroundings(witnessed=True, suspects=1, asked=100, deaths_accepted_at=None)
