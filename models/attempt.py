@@ -161,7 +161,7 @@ def start(
         connection: in a transaction that the caller commits before anything is sent.
         jobs: (grant_id, claim_no) of one message.
         journal_id: of this process, the only place where an answer could be.
-        status: `active` for a refresh, `revoking` for a revocation's own work.
+        status: `active` for a refresh, `revoking` for a revocation's own work, `needs_consent` for a second look.
         tick: the newest tick that this process has seen; a database that lacks it lost commits.
         now: the database clock by default.
 

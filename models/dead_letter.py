@@ -1,7 +1,7 @@
 """Dead letters: what we gave up on, and why; each is closed by a success, a redrive or a discard."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import Connection, ForeignKey, Index, Integer, text
@@ -47,9 +47,11 @@ class DeadLetter(Base):
 
 WRITE = text("""
 insert into evergrant.dead_letters
-    (kind, client_id, grant_id, revocation_id, ref, generation, cause, detail, attempts, first_failed_at, dead_at)
+    (kind, client_id, grant_id, revocation_id, ref, generation, cause, detail, attempts, first_failed_at, dead_at,
+    look_at)
 select :kind, g.client_id, g.id, cast(:revocation_id as bigint), g.ref, g.generation, :cause, cast(:detail as text),
-    :attempts, coalesce(cast(:first_failed_at as timestamptz), clock.at), clock.at
+    :attempts, coalesce(cast(:first_failed_at as timestamptz), clock.at), clock.at,
+    clock.at + cast(:look_in as interval)
 from evergrant.grants g
 cross join (select coalesce(:now, clock_timestamp()) as at) clock
 where g.id = :grant_id
@@ -75,9 +77,13 @@ def write(
     attempts: int,
     first_failed_at: datetime | None,
     revocation_id: int | None = None,
+    look_in: timedelta | None = None,
     now: datetime | None = None,
 ) -> bool:
-    """Write a dead letter unless one of this kind and cause is open; returns whether it is new."""
+    """Write a dead letter unless one of this kind and cause is open; returns whether it is new.
+
+    `look_in`: when the grant is asked once more all the same; None: never.
+    """
     parameters = {
         "grant_id": grant_id,
         "kind": kind,
@@ -86,6 +92,7 @@ def write(
         "attempts": attempts,
         "first_failed_at": first_failed_at,
         "revocation_id": revocation_id,
+        "look_in": look_in,
         "now": now,
     }
     return connection.execute(WRITE, parameters).scalar() is not None

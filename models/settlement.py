@@ -301,8 +301,10 @@ with attempt as (
 ),
 judged as (
     select attempt.*, g.generation = attempt.generation and g.status = 'active' as may_judge,
+        -- A second look that brings nothing changes nothing, and does not prolong how long the tokens are kept.
+        g.status = 'needs_consent' as looked,
         -- of a grant whose end was asked for, too: else each refusal of it would be its first
-        g.generation = attempt.generation as was_told,
+        g.generation = attempt.generation and g.status <> 'needs_consent' as was_told,
         coalesce(:now, clock_timestamp()) as at,
         attempt.unknown and (g.doubt_since is null or g.started_at > g.doubt_since + 2 * c.grace) as begins_doubt,
         -- the client worked for others since the last failure: this time counts against the grant
@@ -316,10 +318,13 @@ judged as (
     join evergrant.valves v on v.client_id = g.client_id
 )
 update evergrant.grants g set
-    started_at = null, attempts = g.attempts + 1,
+    started_at = null, attempts = case when j.looked then g.attempts else g.attempts + 1 end,
     doubt_since = case when j.begins_doubt then g.started_at else g.doubt_since end,
     doubt_repeated = case when j.begins_doubt then false else g.doubt_since is not null end,
-    asked_at = j.at, last_error_code = j.code, last_error_http_status = j.http_status, last_error_at = j.at,
+    asked_at = j.at,
+    last_error_code = case when j.looked then g.last_error_code else j.code end,
+    last_error_http_status = case when j.looked then g.last_error_http_status else j.http_status end,
+    last_error_at = case when j.looked then g.last_error_at else j.at end,
     due_at = case when j.may_judge then j.due_at else g.due_at end,
     failures = case when j.may_judge and j.failed then g.failures + 1 else g.failures end,
     failing_since = case when j.may_judge and j.failed then coalesce(g.failing_since, j.at) else g.failing_since end,

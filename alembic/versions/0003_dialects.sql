@@ -36,3 +36,5 @@ alter table evergrant.dead_letters
     add column rule text,                        -- which rule of the provider file spoke
     add column looks integer not null default 0, -- how often its grant was asked once more since the verdict
     add column look_at timestamptz;              -- when it is asked next; null: never
+
+insert into evergrant.chores (name, every) values ('look_again', interval '1 minute');

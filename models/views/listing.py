@@ -197,7 +197,7 @@ def revocations_of(connection: Connection, grant_ids: Collection[UUID]) -> Seque
 
 DEAD_LETTERS = """
     select d.id, d.kind, d.ref, c.name as client, d.cause, d.detail, d.attempts, d.first_failed_at, d.dead_at,
-        d.resolved_at, d.resolution, d.resolved_by, d.generation, d.grant_id, d.revocation_id,
+        d.resolved_at, d.resolution, d.resolved_by, d.generation, d.grant_id, d.revocation_id, d.looks, d.look_at,
         g.status as grant_status
     from evergrant.dead_letters d
     join evergrant.clients c on c.id = d.client_id

@@ -28,6 +28,7 @@ from tasks.oauth.transport import HeldBack, NotSent
 from tasks.policy import guard, refusal, timing
 from tasks.policy.outcome import NotNow, NotUnderstood, Outcome, Refreshed, Refused, Unknown, outcome
 from tasks.policy.refusal import Refusals
+from tasks.policy.second_look import first_look
 from tasks.policy.valve import Sign
 from tasks.policy.verdict import Evidence, Verdict, Wait, verdict
 from tasks.runtime.attempt import Arrived, Asked
@@ -49,6 +50,7 @@ class Decisions:
     unplaced: list[UUID] = field(default_factory=list)  # a pair that may live has no place in the row any more
     reopened: list[UUID] = field(default_factory=list)  # a token set arrived although its end was asked for
     letters: dict[UUID, str] = field(default_factory=dict)  # the cause
+    looks: dict[UUID, timedelta] = field(default_factory=dict)  # when those who were declared dead are asked once more
     scope_changes: dict[UUID, dict[str, str | None]] = field(default_factory=dict)
     deaths_held: dict[int, datetime] = field(default_factory=dict)
 
@@ -297,6 +299,8 @@ class Decider:
         cause = death.reason if death else self._given_up(row, end) if told.failed else None
         if cause is not None:
             self.made.letters[job.grant_id] = cause
+        if death is not None and (look := first_look(death.reason, row.rotation)) is not None:
+            self.made.looks[job.grant_id] = look
 
     def _wait(self, arrived: Arrived, row: LockedGrant, end: Failure) -> timedelta:
         """How long the grant is left alone after an attempt that brought no token set."""
@@ -363,6 +367,8 @@ class Decider:
         """The verdict on a suspect whose *present* token was refused again; None: it waits."""
         job, around = arrived.attempt.job, self.around.get(row.grant_id)
         if row.suspect_at is None or around is None or job.former_token_id is not None:
+            return None
+        if row.status != GrantStatus.ACTIVE:  # a second look, or its end was asked for
             return None
         judged = verdict(
             Evidence(

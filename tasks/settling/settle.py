@@ -276,6 +276,7 @@ def _write_ends(connection: Connection, runtime: Runtime, made: Decisions) -> No
             detail=ended.code if ended.http_status is None else f"{ended.code} (HTTP {ended.http_status})",
             attempts=row["attempts"],
             first_failed_at=row["failing_since"] or row["suspect_at"],
+            look_in=made.looks.get(ended.grant_id),
         )
         if new and ended.reason is not None:
             event.of_grants(connection, [ended.grant_id], EventType.GRANT_NEEDS_CONSENT, reason=ended.reason)
@@ -307,6 +308,8 @@ def _results(
     for arrived, outcome in zip(group, outcomes, strict=True):
         job, sign = arrived.attempt.job, sign_of(outcome)
         row = held.get(job.grant_id)
+        if job.status == GrantStatus.NEEDS_CONSENT and sign in (Sign.NEUTRAL, Sign.REFUSED):
+            continue  # of a second look: no news of anybody
         if sign is not None:
             ended = Result(
                 job.grant_id,

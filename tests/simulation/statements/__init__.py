@@ -9,6 +9,7 @@ from tests.simulation.statements import (  # noqa: F401  # noqa: F401
     letters,
     operators,
     revocations,
+    second_looks,
     settlement,
     valves,
 )

@@ -284,15 +284,19 @@ def _end(tables: Tables, grant: Row, attempt: Row, at: datetime) -> Row:
         since, repeated = grant["started_at"], False
     changed: Row = {
         "started_at": None,
-        "attempts": grant["attempts"] + 1,
         "doubt_since": since,
         "doubt_repeated": repeated,
         "asked_at": at,
-        "last_error_code": attempt["code"],
-        "last_error_http_status": attempt["http_status"],
-        "last_error_at": at,
     }
-    if attempt["refused"] and grant["generation"] == attempt["generation"]:
+    looked = grant["status"] == "needs_consent"
+    if not looked:
+        changed |= {
+            "attempts": grant["attempts"] + 1,
+            "last_error_code": attempt["code"],
+            "last_error_http_status": attempt["http_status"],
+            "last_error_at": at,
+        }
+    if attempt["refused"] and not looked and grant["generation"] == attempt["generation"]:
         alike = _still_refused(grant) and grant["refused_code"] == attempt["code"]
         changed["refusals"] = grant["refusals"] + 1 if alike else 1
         changed["refused_since"] = grant["refused_since"] if alike else at

@@ -39,6 +39,8 @@ def record(row: "RowMapping") -> dict[str, Any]:
         "dead_at",
         "resolved_at",
         "resolution",
+        "looks",
+        "look_at",
     )
     return {name: row[name] for name in names}
 
