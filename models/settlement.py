@@ -192,7 +192,8 @@ where g.id in (select grant_id from dropped where known_dead_at is null)
 # statement see the row as it was; who listens is told at the commit.
 #
 # Where another attempt is under way, for this one was thought lost, the row stays as if claimed until that lease ends:
-# a second request must not begin beside it (a revocation would at once).
+# a second request must not begin beside it (a revocation would at once). Nobody was told of that claim: it is one of
+# 1970, which `start` refuses, whoever guesses its number.
 #
 # Each row is looked for once, by its id, and then taken by `ctid`, for the caller holds its lock. Asked apart from that
 # which of them are under way, PostgreSQL reads the index of all that is (measured with 1 500 of them: 86 µs of CPU a
@@ -246,7 +247,7 @@ stored as (
         refreshed_at = answer.started_at, refreshed_credentials_no = answer.credentials_no,
         asked_at = answer.at, rejected_at = null,
         due_at = case when answer.beside then g.due_at else answer.due_at end,
-        claim_no = g.claim_no + 1, claimed_at = case when answer.beside then answer.at end,
+        claim_no = g.claim_no + 1, claimed_at = case when answer.beside then 'epoch'::timestamptz end,
         started_at = null, journal_id = null,
         ever_in_doubt = g.ever_in_doubt or g.doubt_since is not null,
         doubt_since = null, doubt_journals = '{}', doubt_repeated = false, suspect_at = null,

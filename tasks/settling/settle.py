@@ -11,7 +11,7 @@ parked and waits alone: later answers of its grant wait behind it.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from sqlalchemy import Connection
 from models import attempt as attempts
 from models import client as clients
 from models import dead_letter, event, settlement, suspects
+from models.attempt import Started
 from models.database import transaction
 from models.settlement import LockedGrant
 from models.states.dead_letter import LetterKind, Resolution
@@ -318,7 +319,7 @@ def _results(
                 outcome.code,
                 outcome.retry_after,
                 refreshed=isinstance(outcome, Refreshed),
-                refused_since=refused[job.grant_id].since if job.grant_id in refused else None,
+                refused_since=_refused_since(job, refused, row),
                 was_well=sign is Sign.REFUSED and row is not None and row.was_well and job.status == GrantStatus.ACTIVE,
                 recovered_from=row.refused_code if sign is Sign.GOOD and row is not None and row.refusals else None,
             )
@@ -327,6 +328,13 @@ def _results(
             proven = arrived.attempt.registered.known.credentials_no
             credentials[job.client_id] = max(proven, credentials.get(job.client_id, proven))
     return results, credentials
+
+
+def _refused_since(job: Started, refused: Mapping[UUID, Refusals], row: LockedGrant | None) -> datetime | None:
+    """Since when a grant that was refused is refused alike; in whatever words a former token is, it is known to be."""
+    if job.grant_id not in refused:
+        return None
+    return row.refused_since if job.former_token_id is not None and row is not None else refused[job.grant_id].since
 
 
 def _tell(arrived: Arrived, outcome: Outcome) -> None:

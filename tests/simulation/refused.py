@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from simulator.ledger import Grant as LedgerGrant
+from tests.simulation.statements.attempts import untried
 from tests.simulation.tables import Row, Tables
 from tests.simulation.world import EPOCH
 
@@ -65,8 +66,8 @@ class Refused:
         run = self._runs.get(row["id"], [])
         if len(run) < OFTEN_ENOUGH or run[-1] - run[0] < LONG_ENOUGH or row["status"] != "active":
             return
-        if not self._is_alone(row, run[0], run[-1]):
-            return
+        if not self._is_alone(row, run[0], run[-1]) or untried(self._tables, row):
+            return  # where a former token may be what lives, each has one attempt
         if self._tables.now - run[-1] < HOUR:
             waited = (self._tables.now - run[-1]).total_seconds()
             self._fail("12", f"refused alone {len(run)} times, it is asked again after {waited:.0f} s", row["ref"])

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from models import settlement
 from models import suspects as suspect_rows
-from tests.simulation.statements.attempts import begins_doubt, undrained, untried
+from tests.simulation.statements.attempts import NOBODYS, begins_doubt, undrained, untried
 from tests.simulation.statements.claims import is_reported
 from tests.simulation.statements.letters import has_letter
 from tests.simulation.statements.registry import Parameters, at_of, carries_out, transposed
@@ -186,7 +186,7 @@ def store(tables: Tables, p: Parameters) -> None:
         beside = beside and grant["started_at"] != started_at
         tables.change(
             grant,
-            **{**NO_FACTS, "claimed_at": at if beside else None},
+            **{**NO_FACTS, "claimed_at": NOBODYS if beside else None},
             generation=generation + 1,
             sealed_refresh_token=kept["sealed_refresh_token"] if refresh is None else refresh,
             sealed_access_token=access,
