@@ -1,8 +1,8 @@
 """The known wrong designs. Those whose tests name a function need that one; the shortest that must turn red."""
 
 from tests.mutants.mutant import Edit, Mutant, Simulated
-from tests.simulation.mutants import BY_DEATHS
 from tests.simulation.mutants import MUTANTS as SIMULATED
+from tests.simulation.mutants import WEATHER_OF
 
 INTEGRATION = "tests/integration"
 POLICY = "tests/unit/policy"
@@ -332,14 +332,13 @@ MUTANTS: tuple[Mutant, ...] = (
 )
 
 # What a run of this length does not find: a row that is behind in a restore whose journals lack the sets between.
-# And a breaker that no refusal feeds: beside a wrong secret it costs requests, within the rate, and no grant.
-UNSEEN = ("replay_only_equal", "every_refusal_is_the_grants")
+UNSEEN = ("replay_only_equal",)
 SIMULATED_MUTANTS: tuple[Simulated, ...] = tuple(
     Simulated(
         f"simulation:{name}",
         (make.__doc__ or "").strip().rstrip("."),
         name,
-        weather="deaths" if name in BY_DEATHS else "all",
+        weather=WEATHER_OF.get(name, "all"),
     )
     for name, make in SIMULATED.items()
     if name not in UNSEEN

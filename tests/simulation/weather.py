@@ -145,4 +145,25 @@ def only_deaths(random: Random) -> Weather:
     )
 
 
-WEATHERS = {"all": draw, "deaths": only_deaths}
+def deaths_and_trouble(random: Random) -> Weather:
+    """Draw a weather of deaths beside a wrong secret or an outage, now and then: which of them is it?"""
+    weather = only_deaths(random)
+    lives_an_hour = 3600 / weather.life
+    trouble = random.choice(("wrong_secret", "outage"))
+    return replace(weather, hourly={**weather.hourly, trouble: lives_an_hour * random.choice((0.1, 0.3))})
+
+
+def few_and_understood(random: Random) -> Weather:
+    """Draw a weather of deaths in the words of RFC 6749 in a small fleet, where seldom anybody is a witness."""
+    return Weather(
+        hourly={"user_revokes": random.choice((0.3, 1.0)), "exodus": random.choice((0.0, 0.1)), "reconsent": 1.0},
+        grants=random.choice((5, 10)),
+    )
+
+
+WEATHERS = {
+    "all": draw,
+    "deaths": only_deaths,
+    "deaths_and_trouble": deaths_and_trouble,
+    "few_and_understood": few_and_understood,
+}
