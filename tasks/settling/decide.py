@@ -278,8 +278,8 @@ class Decider:
     def _end(self, arrived: Arrived, row: LockedGrant, end: Failure) -> None:
         job = arrived.attempt.job
         told = _meaning(end)
-        # What a former token is refused with says nothing of the grant's own.
-        of_former = job.former_token_id is not None
+        # What a former token is refused with says nothing of the grant's own; to be revoked all must be dead.
+        of_former = job.former_token_id is not None and row.status == GrantStatus.ACTIVE
         death = self._death(arrived, row) if told.suspect else None
         self.made.ended.append(
             Ended(
@@ -408,7 +408,7 @@ class Decider:
 def _is_in_its_word(row: LockedGrant, end: Failure) -> bool:
     """Whether a former token of one that is refused alone was refused as its own is: in another word it may be ours."""
     alike = isinstance(end, NotUnderstood) and not end.unknown and end.code == row.refused_code
-    return alike and row.suspect_at is None
+    return alike and row.suspect_at is None and row.status == GrantStatus.ACTIVE
 
 
 def _life(asked: Asked, token_set: TokenSet) -> timedelta:

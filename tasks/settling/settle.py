@@ -334,7 +334,8 @@ def _refused_since(job: Started, refused: Mapping[UUID, Refusals], row: LockedGr
     """Since when a grant that was refused is refused alike; in whatever words a former token is, it is known to be."""
     if job.grant_id not in refused:
         return None
-    return row.refused_since if job.former_token_id is not None and row is not None else refused[job.grant_id].since
+    of_former = job.former_token_id is not None and job.status == GrantStatus.ACTIVE
+    return row.refused_since if of_former and row is not None else refused[job.grant_id].since
 
 
 def _tell(arrived: Arrived, outcome: Outcome) -> None:
