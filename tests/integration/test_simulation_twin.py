@@ -54,3 +54,9 @@ def test_every_statement_does_the_same_where_many_are_refused_in_a_dialect(datab
     both = play_beside_postgres("twin/deaths", "none", database, refreshes=60, weather=DYING)
     assert sum(row["refusals"] > 0 for row in both.tables.grants.values()) >= 3
     assert any(row["witness_grant_ids"] for row in both.tables.witnesses.values())
+
+
+def test_every_statement_does_the_same_where_a_provider_gives_back_what_it_refused(database: Engine) -> None:
+    weather = Weather(hourly={"mistake": 0.5})
+    both = play_beside_postgres("twin/mistakes", "none", database, refreshes=80, weather=weather)
+    assert any(row["looks"] and row["resolution"] == "recovered" for row in both.tables.letters.values())

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 from unittest.mock import patch
 
-from models import claim, settlement
+from models import claim, second_look, settlement
 from tasks.journal import Journal, Replayed
 from tasks.oauth.messages import TokenSet
 from tasks.policy import guard, outcome, pace, refusal, timing, valve, verdict
@@ -242,6 +242,11 @@ def slow_for_the_dead() -> list[Patch]:
     return [patch.object(pace, "_passes", lambda _pace, _code, _at: True)]
 
 
+def verdict_is_the_end() -> list[Patch]:
+    """Nobody who was declared dead is ever asked again."""
+    return [_statement(second_look.WAITING.text, lambda _tables, _p: [])]
+
+
 def no_hourly() -> list[Patch]:
     """Who is refused alone is asked again as soon as ever."""
 
@@ -278,6 +283,7 @@ MUTANTS: dict[str, Callable[[], Sequence[Patch]]] = {
         refused_alone_feeds_the_breaker,
         no_hourly,
         slow_for_the_dead,
+        verdict_is_the_end,
     )
 }
 # What shows soonest, or alone, in another weather than that in which everything happens.
@@ -288,7 +294,7 @@ WEATHER_OF = {
         "deaths",
     ),
     **dict.fromkeys(("every_refusal_is_the_grants", "slow_for_the_dead"), "deaths_and_trouble"),
-    "no_witness": "few_and_understood",
+    **dict.fromkeys(("no_witness", "verdict_is_the_end"), "few_and_understood"),
 }  # fmt: skip
 
 

@@ -50,6 +50,14 @@ def test_a_wrong_judgement_is_found_soon_in_its_weather(mutant: str) -> None:
         assert any(found)
 
 
+def test_who_is_declared_dead_by_mistake_is_brought_back_by_a_second_look() -> None:
+    weather = Weather(hourly={"mistake": 0.3}, grants=10)
+    results = [play(f"mistake.{n}", profile, refreshes=80, weather=weather) for n in range(2) for profile in PROFILES]
+    for result in results:
+        assert not result.violation, "\n".join([result.violation, *result.story])
+    assert sum(result.counted.get("brought back a grant that was thought dead", 0) for result in results) >= 3
+
+
 def test_a_day_after_a_death_in_a_dialect_a_human_is_told_and_nobody_else_was() -> None:
     weather = Weather(says_dead="403 unauthorized_client", grants=10, hourly={"user_revokes": 0.2})
     result = play("a day", "none", refreshes=250, weather=weather)
