@@ -56,7 +56,11 @@ class Started(NamedTuple):
 # refused a second time, for there a spent one kills what is alive; not where nothing is killed after the grace either.
 #
 # `claimed_at` is asked for so that PostgreSQL does not see that all it may find stands in the index of what is under
-# way: it would read all of that, up to a whole burst for every message.
+# way: it would read all of that, up to a whole burst for every message. A claim of 1970 stands for an attempt beside
+# which a late token set was stored, and nobody may start it.
+#
+# One that is refused alone in words that nobody understands, three times over ten minutes (tasks/policy/refusal.py), is
+# a suspect in this: what came for a generation that was stored already may be what lives.
 START = text(f"""
 with job as (
     select * from unnest(cast(:ids as uuid[]), cast(:claim_nos as bigint[])) as job (id, claim_no)
@@ -68,7 +72,7 @@ mine as (
         ) as begins_doubt
     from job
     join evergrant.grants g on g.id = job.id and g.claim_no = job.claim_no
-        and coalesce(g.claimed_at, '-infinity') <> '-infinity'
+        and coalesce(g.claimed_at, 'epoch') > 'epoch'
     join evergrant.clients c on c.id = g.client_id
     cross join (select coalesce(:now, clock_timestamp()) as at) clock
     where g.status = cast(:status as text) and (
@@ -114,11 +118,18 @@ join evergrant.clients c on c.id = s.client_id
 left join lateral (
     select t.id, t.sealed_refresh_token, t.refresh_fingerprint
     from evergrant.former_tokens t
-    where t.grant_id = s.id and s.suspect_at is not null and t.tried_at is null and t.known_dead_at is null
-        and (
+    where t.grant_id = s.id and t.tried_at is null and t.known_dead_at is null and (
+        s.suspect_at is not null and (
             case c.rotation when 'grace' then coalesce(c.after_grace, 'family') else c.rotation end <> 'family'
             or s.asked_at > s.suspect_at and {of("s", TOKEN_WAS_REFUSED)}
         )
+        or s.refusals >= 3 and s.last_error_code = s.refused_code
+        and s.asked_at >= s.refused_since + interval '10 minutes'
+        and s.refused_since > coalesce(s.refreshed_at, '-infinity')
+        and exists (
+            select from evergrant.witnesses w where w.client_id = s.client_id and w.witness_at > s.refused_since
+        )
+    )
     order by t.id desc
     limit 1
 ) f on true
@@ -171,7 +182,7 @@ def start(
         connection: in a transaction that the caller commits before anything is sent.
         jobs: (grant_id, claim_no) of one message.
         journal_id: of this process, the only place where an answer could be.
-        status: `active` for a refresh, `revoking` for a revocation's own work.
+        status: `active` for a refresh, `revoking` for a revocation's own work, `needs_consent` for a second look.
         tick: the newest tick that this process has seen; a database that lacks it lost commits.
         now: the database clock by default.
 

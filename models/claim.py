@@ -60,10 +60,8 @@ order by v.client_id
 LOCK_VALVE = text(f"""
 select v.client_id, v.next_slot_at, v.slot_no, v.paused_by_operator, v.paused_until, v.pause_reason, v.pause_seconds,
     v.changed_at, v.canary_grant_id, v.strike_grant_ids, v.minute_at, v.minute_asked, v.minute_bad, v.minute_grant_ids,
-    c.rate_per_minute, c.burst, c.attempt_lease, c.rotation, clock.at,
-    coalesce(
-        (select w.scarce_until > clock.at from evergrant.witnesses w where w.client_id = v.client_id), false
-    ) as quota_is_scarce,
+    c.rate_per_minute, c.burst, c.attempt_lease, c.rotation, w.slowed_by, w.slowed_from, clock.at,
+    coalesce(w.scarce_until > clock.at, false) as quota_is_scarce,
     (
         select count(*) from evergrant.grants g
         where g.client_id = v.client_id and g.due_at > clock.at
@@ -81,6 +79,7 @@ select v.client_id, v.next_slot_at, v.slot_no, v.paused_by_operator, v.paused_un
     exists (select from evergrant.refresh_requests w where w.client_id = v.client_id) as requests_wait
 from evergrant.valves v
 join evergrant.clients c on c.id = v.client_id
+left join evergrant.witnesses w on w.client_id = v.client_id
 cross join (select coalesce(:now, clock_timestamp()) as at) clock
 where v.client_id = :client_id and {DATABASE_IS_FIT}
 for no key update of v skip locked

@@ -1,7 +1,7 @@
 """Dead letters: what we gave up on, and why; each is closed by a success, a redrive or a discard."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import Connection, ForeignKey, Index, Integer, text
@@ -47,9 +47,11 @@ class DeadLetter(Base):
 
 WRITE = text("""
 insert into evergrant.dead_letters
-    (kind, client_id, grant_id, revocation_id, ref, generation, cause, detail, attempts, first_failed_at, dead_at, rule)
+    (kind, client_id, grant_id, revocation_id, ref, generation, cause, detail, attempts, first_failed_at, dead_at, rule,
+    look_at)
 select :kind, g.client_id, g.id, cast(:revocation_id as bigint), g.ref, g.generation, :cause, cast(:detail as text),
-    :attempts, coalesce(cast(:first_failed_at as timestamptz), clock.at), clock.at, cast(:rule as text)
+    :attempts, coalesce(cast(:first_failed_at as timestamptz), clock.at), clock.at, cast(:rule as text),
+    clock.at + cast(:look_in as interval)
 from evergrant.grants g
 cross join (select coalesce(:now, clock_timestamp()) as at) clock
 where g.id = :grant_id
@@ -76,9 +78,13 @@ def write(
     first_failed_at: datetime | None,
     rule: str | None = None,
     revocation_id: int | None = None,
+    look_in: timedelta | None = None,
     now: datetime | None = None,
 ) -> bool:
-    """Write a dead letter unless one of this kind and cause is open; returns whether it is new."""
+    """Write a dead letter unless one of this kind and cause is open; returns whether it is new.
+
+    `look_in`: when the grant is asked once more all the same; None: never.
+    """
     parameters = {
         "grant_id": grant_id,
         "kind": kind,
@@ -88,6 +94,7 @@ def write(
         "first_failed_at": first_failed_at,
         "rule": rule,
         "revocation_id": revocation_id,
+        "look_in": look_in,
         "now": now,
     }
     return connection.execute(WRITE, parameters).scalar() is not None

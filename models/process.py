@@ -49,9 +49,12 @@ def forget_silent(connection: Connection) -> None:
     connection.execute(FORGET)
 
 
-# A claim that is published is started within moments where somebody consumes.
+# A claim that is published is started within moments where somebody consumes; one of 1970 never was published.
 UNSTARTED = text("""
-select exists (select from evergrant.grants g where g.claimed_at < clock_timestamp() - cast(:wait as interval))
+select exists (
+    select from evergrant.grants g
+    where g.claimed_at > 'epoch' and g.claimed_at < clock_timestamp() - cast(:wait as interval)
+)
 """)
 
 

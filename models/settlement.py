@@ -53,6 +53,7 @@ class LockedGrant(NamedTuple):
     client_refused_since: datetime | None  # set: nobody of its client has succeeded since somebody was refused so
     witness_at: datetime | None  # start of the client's last refresh that succeeded
     credentials_proven: bool  # something has succeeded under the client's present ones
+    was_well: bool  # its last request succeeded
     at: datetime
     spent_refused_at: datetime | None = None
     drift: dict[str, Any] | None = None  # of its client
@@ -138,8 +139,11 @@ select g.id as grant_id, g.client_id, g.ref, g.status, g.generation, g.claim_no,
     ) as has_letter,
     case when refused.still then g.refusals else 0 end as refusals,
     case when refused.still then g.refused_since end as refused_since, g.refused_code,
-    w.refused_since as client_refused_since, w.witness_at,
+    -- Forgotten whenever a valve opens, but by the release before.
+    case when v.paused_until is not null or v.changed_at is null or w.refused_since > v.changed_at
+        then w.refused_since end as client_refused_since, w.witness_at,
     coalesce(v.credentials_proven_no = c.credentials_no, false) as credentials_proven,
+    g.refreshed_at is not null and g.last_error_at is null as was_well,
     coalesce(:now, clock_timestamp()) as at,
     g.spent_refused_at, c.drift, c.drift_watch
 from evergrant.grants g
@@ -213,7 +217,8 @@ where g.id in (select grant_id from dropped where known_dead_at is null)
 # listens is told at the commit.
 #
 # Where another attempt is under way, for this one was thought lost, the row stays as if claimed until that lease ends:
-# a second request must not begin beside it (a revocation would at once).
+# a second request must not begin beside it (a revocation would at once). Nobody was told of that claim: it is one of
+# 1970, which `start` refuses, whoever guesses its number.
 #
 # Each row is looked for once, by its id, and then taken by `ctid`, for the caller holds its lock. Asked apart from that
 # which of them are under way, PostgreSQL reads the index of all that is (measured with 1 500 of them: 86 µs of CPU a
@@ -272,7 +277,7 @@ stored as (
         refreshed_at = answer.started_at, refreshed_credentials_no = answer.credentials_no,
         asked_at = answer.at, rejected_at = null, spent_refused_at = answer.spent_refused_at,
         due_at = case when answer.beside then g.due_at else answer.due_at end,
-        claim_no = g.claim_no + 1, claimed_at = case when answer.beside then answer.at end,
+        claim_no = g.claim_no + 1, claimed_at = case when answer.beside then 'epoch'::timestamptz end,
         started_at = null, journal_id = null,
         ever_in_doubt = g.ever_in_doubt or g.doubt_since is not null,
         doubt_since = null, doubt_journals = '{}', doubt_repeated = false, suspect_at = null,
@@ -328,8 +333,10 @@ with attempt as (
 ),
 judged as (
     select attempt.*, g.generation = attempt.generation and g.status = 'active' as may_judge,
+        -- A second look that brings nothing changes nothing, and does not prolong how long the tokens are kept.
+        g.status = 'needs_consent' as looked,
         -- of a grant whose end was asked for, too: else each refusal of it would be its first
-        g.generation = attempt.generation as was_told,
+        g.generation = attempt.generation and g.status <> 'needs_consent' as was_told,
         coalesce(:now, clock_timestamp()) as at,
         attempt.unknown and (g.doubt_since is null or g.started_at > g.doubt_since + 2 * c.grace) as begins_doubt,
         -- the client worked for others since the last failure: this time counts against the grant
@@ -343,11 +350,14 @@ judged as (
     join evergrant.valves v on v.client_id = g.client_id
 )
 update evergrant.grants g set
-    started_at = null, attempts = g.attempts + 1,
+    started_at = null, attempts = case when j.looked then g.attempts else g.attempts + 1 end,
     doubt_since = case when j.begins_doubt then g.started_at else g.doubt_since end,
     doubt_repeated = case when j.begins_doubt then false else g.doubt_since is not null end,
-    asked_at = j.at, last_error_code = j.code, last_error_http_status = j.http_status, last_error_at = j.at,
-    last_error_rule = j.rule,
+    asked_at = j.at,
+    last_error_code = case when j.looked then g.last_error_code else j.code end,
+    last_error_http_status = case when j.looked then g.last_error_http_status else j.http_status end,
+    last_error_at = case when j.looked then g.last_error_at else j.at end,
+    last_error_rule = case when j.looked then g.last_error_rule else j.rule end,
     due_at = case when j.may_judge then j.due_at else g.due_at end,
     failures = case when j.may_judge and j.failed then g.failures + 1 else g.failures end,
     failing_since = case when j.may_judge and j.failed then coalesce(g.failing_since, j.at) else g.failing_since end,

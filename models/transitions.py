@@ -80,12 +80,14 @@ OF_GRANTS = (
         moves=_to(REVOKING, KEPT),
         lease=CLAIM,
     ),
+    Writer(statement="models.second_look.CLAIM", does="claims for a second look", before={NEEDS_CONSENT}, lease=CLAIM),
     Writer(statement="models.probe.TAKE", does="claims for a probe", before={ACTIVE, PAUSED}, lease=CLAIM),
     # An attempt begins, or is given back.
     Writer(
         statement="models.attempt.START",
-        does="begins an attempt: on an active grant, for a probe on a paused one, for a revocation on a revoking one",
-        before={ACTIVE, PAUSED, REVOKING},
+        does="begins an attempt: on an active grant, for a probe on a paused one, for a revocation on a revoking one, "
+        "for a second look on a dead one",
+        before={ACTIVE, PAUSED, REVOKING, NEEDS_CONSENT},
         lease=ALL,
     ),
     Writer(

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, ForeignKey, Integer, text
+from sqlalchemy import Connection, Double, ForeignKey, Integer, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base
@@ -28,10 +28,16 @@ class Witness(Base):
     witness_grant_ids: Mapped[list[UUID]]
     slowed_by: Mapped[int] = mapped_column(Integer)
     slowed_at: Mapped[datetime | None]
+    slowed_from: Mapped[float | None] = mapped_column(Double)
+    slowed_code: Mapped[str | None]
     minute_at: Mapped[datetime | None]
     minute_asked: Mapped[int] = mapped_column(Integer)
     minute_refused: Mapped[int] = mapped_column(Integer)
     minute_code: Mapped[str | None]
+    passing_code: Mapped[str | None]
+    passing_at: Mapped[datetime | None]
+    mixed_since: Mapped[datetime | None]
+    mixed_grant_ids: Mapped[list[UUID]]
     remaining: Mapped[int | None] = mapped_column(Integer)
     remaining_at: Mapped[datetime | None]
     scarce_until: Mapped[datetime | None]
@@ -39,20 +45,29 @@ class Witness(Base):
 
 # In a statement of its own, after the valves were locked: one that waits for a lock reads other tables as they were.
 READ = text("""
-select client_id, refused_since, refused_code, refused_grant_ids, witness_at, witness_grant_ids
+select client_id, refused_since, refused_code, refused_grant_ids, witness_at, witness_grant_ids, mixed_since,
+    mixed_grant_ids, slowed_by, slowed_at, slowed_from, slowed_code, minute_at, minute_asked, minute_refused,
+    minute_code, passing_code, passing_at
 from evergrant.witnesses where client_id = any (cast(:ids as bigint[]))
 """)
 WRITE = text("""
 insert into evergrant.witnesses
-    (client_id, refused_since, refused_code, refused_grant_ids, witness_at, witness_grant_ids)
+    (client_id, refused_since, refused_code, refused_grant_ids, witness_at, witness_grant_ids, mixed_since,
+    mixed_grant_ids, slowed_by, slowed_at, slowed_from, slowed_code, minute_at, minute_asked, minute_refused,
+    minute_code, passing_code, passing_at)
 values (
     :client_id, :refused_since, :refused_code, cast(:refused_grant_ids as uuid[]), :witness_at,
-    cast(:witness_grant_ids as uuid[])
+    cast(:witness_grant_ids as uuid[]), :mixed_since, cast(:mixed_grant_ids as uuid[]), :slowed_by, :slowed_at,
+    :slowed_from, :slowed_code, :minute_at, :minute_asked, :minute_refused, :minute_code, :passing_code, :passing_at
 )
 on conflict (client_id) do update set
     refused_since = excluded.refused_since, refused_code = excluded.refused_code,
     refused_grant_ids = excluded.refused_grant_ids, witness_at = excluded.witness_at,
-    witness_grant_ids = excluded.witness_grant_ids
+    witness_grant_ids = excluded.witness_grant_ids, mixed_since = excluded.mixed_since,
+    mixed_grant_ids = excluded.mixed_grant_ids, slowed_by = excluded.slowed_by, slowed_at = excluded.slowed_at,
+    slowed_from = excluded.slowed_from, slowed_code = excluded.slowed_code, minute_at = excluded.minute_at,
+    minute_asked = excluded.minute_asked, minute_refused = excluded.minute_refused,
+    minute_code = excluded.minute_code, passing_code = excluded.passing_code, passing_at = excluded.passing_at
 """)
 
 # What the provider said last of what is left; apart from the rest, for most clients have no such word.

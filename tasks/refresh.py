@@ -49,14 +49,17 @@ PutOff = Callable[[Sequence[tuple[UUID, int, timedelta]]], None]  # grant_id, cl
 @shared_task(name="evergrant.refresh", ignore_result=True)
 def refresh(jobs: Any = None, client_id: Any = None, **_later: Any) -> None:
     """Carry out `[[grant_id, claim_no], …]`; returns when all are started, their answers are settled later."""
-    _refresh(runtime.current(), read_jobs(jobs), client_id if isinstance(client_id, int) else None)
+    carry_out(runtime.current(), read_jobs(jobs), client_id if isinstance(client_id, int) else None)
 
 
-def _refresh(runtime: Runtime, wanted: Sequence[Job], client_id: int | None) -> None:
+def carry_out(
+    runtime: Runtime, wanted: Sequence[Job], client_id: int | None, *, status: str = GrantStatus.ACTIVE
+) -> None:
+    """Start and ask what this process has room for; what it has not is given back."""
     if wanted and runtime.admission.wait_for_room(len(wanted)):
         with runtime.admission.share_of(client_id, len(wanted)) as room:
             if room:
-                attempts = start(runtime, runtime.admission.once(wanted))
+                attempts = start(runtime, runtime.admission.once(wanted), status=status)
                 for attempt in with_trial(runtime.registrations, attempts):
                     ask(runtime, attempt)
                 return

@@ -15,7 +15,7 @@ from models import chore, process
 from models.database import transaction
 from models.states.chore import ChoreName
 from models.views import expiring, overdue
-from tasks import erase, notices
+from tasks import erase, notices, second_look
 from tasks.runtime import retry, runtime
 
 log = structlog.get_logger()
@@ -72,9 +72,18 @@ CHORES: dict[str, Callable[[Connection], None]] = {
 }
 
 
+# What sends requests: in transactions of its own, for none is open while a provider is asked.
+WITHOUT_TRANSACTION: dict[str, Callable[[], None]] = {ChoreName.LOOK_AGAIN: second_look.look_again}
+
+
 @shared_task(name="evergrant.upkeep", ignore_result=True)
 def upkeep(name: Any = None, **_later: Any) -> None:
     """Carry out one chore by its name; an unknown name belongs to another release."""
+    if isinstance(name, str) and name in WITHOUT_TRANSACTION:
+        WITHOUT_TRANSACTION[name]()
+        with transaction() as connection:
+            chore.done(connection, name)
+        return
     carry_out = CHORES.get(name) if isinstance(name, str) else None
     if carry_out is None:
         log.warning("upkeep.unknown_chore")

@@ -24,10 +24,16 @@ alter table evergrant.clients
 alter table evergrant.witnesses
     add column slowed_by integer not null default 0,  -- how often its pace was halved
     add column slowed_at timestamptz,                 -- when it was halved or doubled last
+    add column slowed_from double precision,          -- requests a minute, before it was halved
+    add column slowed_code text,                      -- the word for which it was
     add column minute_at timestamptz,                 -- start of the minute that the next three tell of
     add column minute_asked integer not null default 0,
     add column minute_refused integer not null default 0,  -- alike, on grants whose request before had succeeded
     add column minute_code text,
+    add column passing_code text,                     -- a grant that was refused so was refreshed afterwards
+    add column passing_at timestamptz,
+    add column mixed_since timestamptz,               -- as refused_since, whatever the words
+    add column mixed_grant_ids uuid[] not null default '{}',
     add column remaining integer,                     -- requests left, as the provider said last
     add column remaining_at timestamptz,
     add column scarce_until timestamptz;              -- so few were left that it goes at half its pace until then
@@ -61,3 +67,4 @@ create table evergrant.notices (
 create index ix_notices_client_id_received_at on evergrant.notices (client_id, received_at);
 insert into evergrant.chores (name, every) values
     ('read_notices', '10 seconds');       -- what providers told by themselves
+insert into evergrant.chores (name, every) values ('look_again', interval '1 minute');

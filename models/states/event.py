@@ -32,6 +32,8 @@ class EventType(Word):
     CLIENT_SECRET_PROVEN = "client.secret_proven", "its new secret succeeded, so the former one was shredded"
     CLIENT_PAUSED = "client.paused", "its valve was shut, by an operator or by the breaker"
     CLIENT_RESUMED = "client.resumed", "its valve was opened"
+    CLIENT_SLOWED = "client.slowed", "many were refused in a word of the provider's own while others succeeded"
+    CLIENT_AT_FULL_PACE = "client.at_full_pace", "it is asked as often as before again"
     CLIENT_DEATHS_HELD = "client.deaths_held", "unusually many of its grants were refused, so verdicts are held"
     CLIENT_ROTATION_DRIFT = "client.rotation_drift", "an answer contradicted its rotation profile, which was tightened"
     CLIENT_DEATHS_ACCEPTED = "client.deaths_accepted", "an operator let held verdicts through"

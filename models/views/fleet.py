@@ -83,7 +83,7 @@ fleet as (
     group by n.client_id
 )
 select c.id, c.name, c.provider, c.rotation, c.drift, c.rate_per_minute,
-    v.paused_by_operator, v.paused_until, v.pause_reason,
+    v.paused_by_operator, v.paused_until, v.pause_reason, w.slowed_by, w.slowed_from, w.slowed_code,
     case when n.suspect > 0 then v.deaths_held_at end as deaths_held_at,
     statement_timestamp() - n.first_due_at as lateness, n.first_ends_at - statement_timestamp() as runway,
     coalesce(n.active, 0) as active, coalesce(n.paused, 0) as paused, coalesce(n.needs_consent, 0) as needs_consent,
@@ -94,6 +94,7 @@ select c.id, c.name, c.provider, c.rotation, c.drift, c.rate_per_minute,
     coalesce(n.ending_20m, 0) as ending_20m, coalesce(n.ending_40m, 0) as ending_40m
 from evergrant.clients c
 left join evergrant.valves v on v.client_id = c.id
+left join evergrant.witnesses w on w.client_id = c.id
 left join fleet n on n.client_id = c.id
 order by c.name
 """  # noqa: S608  # constants

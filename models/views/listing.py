@@ -164,14 +164,17 @@ def clients(connection: Connection) -> list[RowMapping]:
             v.paused_by_operator, v.paused_until, v.pause_reason, v.deaths_accepted_at,
             w.remaining, w.remaining_at, case when w.scarce_until > clock_timestamp() then w.scarce_until end
                 as scarce_until,
+            w.slowed_by, w.slowed_from, w.slowed_code,
             case when exists (
                 select from evergrant.grants g
                 where g.client_id = c.id and g.status = 'active' and g.suspect_at is not null
             ) then v.deaths_held_at end as deaths_held_at,
             (select count(*) from evergrant.grants g
                 where g.client_id = c.id and g.status in ('active', 'paused', 'needs_consent')) as grants
-        from evergrant.clients c left join evergrant.valves v on v.client_id = c.id
-        left join evergrant.witnesses w on w.client_id = c.id order by c.name"""
+        from evergrant.clients c
+        left join evergrant.valves v on v.client_id = c.id
+        left join evergrant.witnesses w on w.client_id = c.id
+        order by c.name"""
     return list(connection.execute(text(query)).mappings())
 
 
@@ -207,6 +210,7 @@ def revocations_of(connection: Connection, grant_ids: Collection[UUID]) -> Seque
 DEAD_LETTERS = """
     select d.id, d.kind, d.ref, c.name as client, d.cause, d.detail, d.attempts, d.first_failed_at, d.dead_at,
         d.resolved_at, d.resolution, d.resolved_by, d.rule, d.generation, d.grant_id, d.revocation_id,
+        d.looks, d.look_at,
         g.status as grant_status
     from evergrant.dead_letters d
     join evergrant.clients c on c.id = d.client_id

@@ -53,6 +53,12 @@ def wait(known: Refusals, life: timedelta | None, *, at: datetime, at_most: time
     return SELDOM if at - known.since >= LONG_ENOUGH else min(soon * 2 ** (times - OFTEN_ENOUGH + 1), SELDOM)
 
 
+def tries_former_tokens(known: Refusals, *, at: datetime) -> bool:
+    """Whether a former token may be what lives: refused alone in one word three times over ten minutes."""
+    often = known.before + 1 >= OFTEN_ENOUGH and known.since is not None and at - known.since >= LONG_ENOUGH
+    return often and is_its_own(known)
+
+
 def is_hopeless(known: Refusals, *, at: datetime, horizon: timedelta) -> bool:
     """Whether a human should look: it has been refused alone for as long as the horizon."""
     return known.since is not None and is_its_own(known) and at - known.since >= horizon

@@ -3,8 +3,8 @@
 Rate: GCRA, `next_slot_at` is the theoretical time of the next request. Breaker: three bad requests in a row
 on different grants, or over 5 % (at least three) in a minute; a grant that is bad again and again counts once, for
 it tells of itself. Or three different grants that were refused alike, in words that nobody understands, while nobody
-succeeded: one request that was begun after the first of these and succeeds is a witness that it is not us. Canary: the
-one request that may open it again.
+succeeded: one request that was begun after the first of these and succeeds is a witness that it is not us; or six in
+whatever words, for behind several nodes each may have its own. Canary: the one request that may open it again.
 """
 
 from collections.abc import Sequence
@@ -23,6 +23,7 @@ USABLE_SHARE: Final = 0.95
 SHORTEST_INTERVAL: Final = timedelta(microseconds=1)
 LONGEST_INTERVAL: Final = timedelta(days=30)
 STRIKES: Final = 3
+MIXED_STRIKES: Final = 6  # where the words differ: some may be their grants' own
 WITNESSES: Final = 5  # of the grants that succeeded last: each may be a canary
 MINUTE: Final = timedelta(minutes=1)
 BAD_SHARE: Final = 0.05
@@ -52,8 +53,11 @@ class Valve:
     refused_since: datetime | None = None  # set: nobody has succeeded since a refusal that nobody understands
     refused_code: str | None = None
     refused_grant_ids: list[UUID] = field(default_factory=list)  # who was refused alike since, each once
+    mixed_since: datetime | None = None  # as refused_since, and whatever the words were since
+    mixed_grant_ids: list[UUID] = field(default_factory=list)
     witness_at: datetime | None = None  # start of the last refresh that succeeded
     witness_grant_ids: list[UUID] = field(default_factory=list)  # the last that were refreshed, the newest first
+    pace_per_minute: float | None = None  # set: it goes slower than its rate allows (tasks/policy/pace.py)
 
 
 class Sign(Enum):
@@ -71,6 +75,8 @@ class Result:
     """The end of one request to the client's provider.
 
     `refreshed`: it brought a token set. `refused_since`: the same was refused alike before, the first time then.
+    `was_well`: it was refused, in words that nobody understands, and its request before had succeeded.
+    `recovered_from`: the word in which it was refused before it succeeded now.
     """
 
     grant_id: UUID
@@ -80,6 +86,8 @@ class Result:
     retry_after: timedelta | None = None
     refreshed: bool = False
     refused_since: datetime | None = None
+    was_well: bool = False
+    recovered_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +99,14 @@ class Budget:
 
 
 def interval(valve: Valve) -> timedelta:
-    """The time between two requests at the rate that we allow ourselves."""
-    if valve.rate_per_minute is None:
+    """The time between two requests at the rate that we allow ourselves, or at the slower pace of now."""
+    rates = [valve.pace_per_minute] if valve.pace_per_minute is not None else []
+    if valve.rate_per_minute is not None:
+        rates.append(valve.rate_per_minute * USABLE_SHARE)
+    if not rates:
         return timedelta(0)
     least = MINUTE / LONGEST_INTERVAL
-    return max(MINUTE / max(valve.rate_per_minute * USABLE_SHARE, least), SHORTEST_INTERVAL)
+    return max(MINUTE / max(min(rates), least), SHORTEST_INTERVAL)
 
 
 def budget(valve: Valve, *, at: datetime, under_way: int, most: int) -> Budget:
@@ -110,7 +121,7 @@ def budget(valve: Valve, *, at: datetime, under_way: int, most: int) -> Budget:
 
 def _earned(valve: Valve, at: datetime, *, most: int) -> int:
     """The slots that the rate has for us at `at`."""
-    if valve.rate_per_minute is None:
+    if valve.rate_per_minute is None and valve.pace_per_minute is None:
         return most
     earned = floor((at - max(valve.next_slot_at, at) + TOLERANCE) / interval(valve)) + 1
     return max(min(most, earned), 0)
@@ -187,12 +198,16 @@ def _witnessed(valve: Valve, refreshed: Sequence[Result], at: datetime) -> Valve
         witness_grant_ids=list(dict.fromkeys([*newest_first, *valve.witness_grant_ids]))[:WITNESSES],
     )
     if valve.refused_since is None or begun <= valve.refused_since:
-        return valve
+        # Whoever was refused in other words before the last one was may have been refused alone all the same.
+        proves = valve.mixed_since is not None and begun > valve.mixed_since
+        return replace(valve, mixed_since=valve.refused_since, mixed_grant_ids=[]) if proves else valve
     return reopen(valve, at=at) if is_shut_for_refusals(valve) else _believed(valve)
 
 
 def _believed(valve: Valve) -> Valve:
-    return replace(valve, refused_since=None, refused_code=None, refused_grant_ids=[])
+    return replace(
+        valve, refused_since=None, refused_code=None, refused_grant_ids=[], mixed_since=None, mixed_grant_ids=[]
+    )
 
 
 def _is_well(valve: Valve, at: datetime) -> bool:
@@ -218,8 +233,8 @@ def _feed_one(valve: Valve, result: Result, at: datetime) -> Valve:
             return shut(valve, at=at, reason=result.code, wait=None)
         case Sign.REFUSED if not _is_alone(valve, result):
             valve = _refused(valve, result, at)
-            alike = len(valve.refused_grant_ids) >= STRIKES
-            return shut(valve, at=at, reason=result.code, wait=None) if alike and valve.paused_until is None else valve
+            ours = len(valve.refused_grant_ids) >= STRIKES or len(valve.mixed_grant_ids) >= MIXED_STRIKES
+            return shut(valve, at=at, reason=result.code, wait=None) if ours and valve.paused_until is None else valve
         case _:
             return valve
 
@@ -253,6 +268,9 @@ def _refused(valve: Valve, result: Result, at: datetime) -> Valve:
     """
     if valve.paused_until is None and valve.changed_at is not None and result.started_at < valve.changed_at + MINUTE:
         return valve
+    if is_shut_for_refusals(valve):  # whatever the canaries say, as long as nobody succeeds
+        return valve
+    valve = _refused_in_any_words(valve, result, at)
     if valve.refused_since is None or valve.refused_code != result.code:
         return replace(valve, refused_since=at, refused_code=result.code, refused_grant_ids=[result.grant_id])
     if result.started_at <= valve.refused_since:
@@ -260,9 +278,18 @@ def _refused(valve: Valve, result: Result, at: datetime) -> Valve:
     return replace(valve, refused_grant_ids=_with(valve.refused_grant_ids, result.grant_id))
 
 
-def _with(ids: list[UUID], grant_id: UUID) -> list[UUID]:
+def _refused_in_any_words(valve: Valve, result: Result, at: datetime) -> Valve:
+    """The same, whatever the words: a wrong secret may be told in as many as there are nodes."""
+    if valve.mixed_since is None:
+        return replace(valve, mixed_since=at, mixed_grant_ids=[result.grant_id])
+    if result.started_at <= valve.mixed_since:
+        return valve
+    return replace(valve, mixed_grant_ids=_with(valve.mixed_grant_ids, result.grant_id, most=MIXED_STRIKES))
+
+
+def _with(ids: list[UUID], grant_id: UUID, *, most: int = STRIKES) -> list[UUID]:
     """One grant more, where it is another one and not enough are known already: a row holds few."""
-    return ids if grant_id in ids or len(ids) >= STRIKES else [*ids, grant_id]
+    return ids if grant_id in ids or len(ids) >= most else [*ids, grant_id]
 
 
 def _tripped(valve: Valve) -> bool:
@@ -276,6 +303,16 @@ def is_shut_for_refusals(valve: Valve) -> bool:
     return (
         valve.paused_until is not None and valve.refused_since is not None and valve.pause_reason == valve.refused_code
     )
+
+
+def trued(valve: Valve) -> Valve:
+    """The valve without what a worker of the release before left standing when it opened it.
+
+    We forget who was refused whenever a valve opens, and for a minute after that nobody is counted.
+    """
+    opened_since = valve.paused_until is None and valve.refused_since is not None and valve.changed_at is not None
+    stale = opened_since and valve.refused_since <= valve.changed_at  # type: ignore[operator]
+    return _believed(valve) if stale else valve
 
 
 def shut(valve: Valve, *, at: datetime, reason: str, wait: timedelta | None) -> Valve:

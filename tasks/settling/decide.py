@@ -45,6 +45,7 @@ from tasks.policy.outcome import (
     outcome,
 )
 from tasks.policy.refusal import Refusals
+from tasks.policy.second_look import first_look
 from tasks.policy.valve import Sign
 from tasks.policy.verdict import Evidence, Verdict, Wait, verdict
 from tasks.runtime.attempt import Arrived, Asked
@@ -68,6 +69,7 @@ class Decisions:
     unplaced: list[UUID] = field(default_factory=list)  # a pair that may live has no place in the row any more
     reopened: list[UUID] = field(default_factory=list)  # a token set arrived although its end was asked for
     letters: dict[UUID, str] = field(default_factory=dict)  # the cause
+    looks: dict[UUID, timedelta] = field(default_factory=dict)  # when those who were declared dead are asked once more
     scope_changes: dict[UUID, dict[str, str | None]] = field(default_factory=dict)
     kept: dict[UUID, Mapping[str, str]] = field(default_factory=dict)  # labels that the provider gave anew
     refused_labels: dict[UUID, Mapping[str, str]] = field(default_factory=dict)  # and what cannot be one, with its code
@@ -373,6 +375,8 @@ class Decider:
     def _end(self, arrived: Arrived, row: LockedGrant, end: Failure) -> None:
         job = arrived.attempt.job
         told = _meaning(end)
+        # What a former token is refused with says nothing of the grant's own; to be revoked all must be dead.
+        of_former = job.former_token_id is not None and row.status == GrantStatus.ACTIVE
         death = self._death(arrived, row, end) if isinstance(end, Refused) else None
         self.made.ended.append(
             Ended(
@@ -381,8 +385,8 @@ class Decider:
                 generation=job.generation,
                 unknown=end.unknown,
                 failed=told.failed,
-                suspect=told.suspect,
-                refused=told.refused,
+                suspect=told.suspect and (not of_former or row.suspect_at is not None),
+                refused=told.refused and not of_former,
                 due_at=_not_too_soon(
                     arrived,
                     row.at,
@@ -392,7 +396,7 @@ class Decider:
                 http_status=end.http_status,
                 reason=death.reason if death else None,
                 # Only a definite answer is a try: one that was lost, or never sent, must not cost a living pair.
-                former_token_id=job.former_token_id if told.suspect else None,
+                former_token_id=job.former_token_id if told.suspect or _is_in_its_word(row, end) else None,
                 rule=end.rule,
             )
         )
@@ -401,6 +405,8 @@ class Decider:
         cause = death.reason if death else self._given_up(row, end) if told.failed else None
         if cause is not None:
             self.made.letters[job.grant_id] = cause
+        if death is not None and (look := first_look(death.reason, row.rotation)) is not None:
+            self.made.looks[job.grant_id] = look
 
     def _wait(  # noqa: PLR0911  # one a kind
         self, arrived: Arrived, row: LockedGrant, end: Failure
@@ -427,12 +433,21 @@ class Decider:
 
     def _wait_of_refused(self, job: Started, row: LockedGrant, end: NotUnderstood) -> timedelta:
         known = self.refused[row.grant_id]
+        if job.former_token_id is not None and row.suspect_at is None:
+            return self._wait_after_former(row, was_tried=_is_in_its_word(row, end))
+        if refusal.tries_former_tokens(known, at=row.at) and row.untried_former_tokens:
+            return timing.release_wait(random.random())
         if end.unknown and not known.before and self._is_repeated_at_once(job, row):
             return timedelta(0)
         if not refusal.is_its_own(known):
             return self._back_off(row)
         given_up = timing.GAVE_UP_WAIT if row.failing_for >= self.settings.horizon else timedelta(0)
         return max(refusal.wait(known, row.life, at=row.at, at_most=self.settings.suspect_wait), given_up)
+
+    def _wait_after_former(self, row: LockedGrant, *, was_tried: bool) -> timedelta:
+        """One that is refused alone: the next former token soon, each has one attempt; else hourly as before."""
+        more = row.untried_former_tokens > was_tried
+        return timing.release_wait(random.random()) if was_tried and more else refusal.SELDOM
 
     def _is_repeated_at_once(self, job: Started, row: LockedGrant) -> bool:
         """At `grace` the old token lives for seconds only: the first repeat goes at once."""
@@ -450,6 +465,8 @@ class Decider:
         )
 
     def _wait_of_suspect(self, job: Started, row: LockedGrant) -> timedelta:
+        if job.former_token_id is not None and row.suspect_at is None:
+            return self._wait_after_former(row, was_tried=True)
         if row.suspect_at and row.untried_former_tokens > (job.former_token_id is not None):
             return timing.release_wait(random.random())
         return timing.quarter_of(row.life, at_most=self.settings.suspect_wait)
@@ -475,6 +492,8 @@ class Decider:
         job, around = arrived.attempt.job, self.around.get(row.grant_id)
         if row.suspect_at is None or around is None or job.former_token_id is not None:
             return None
+        if row.status != GrantStatus.ACTIVE:  # a second look, or its end was asked for
+            return None
         judged = verdict(
             Evidence(
                 at=row.at,
@@ -496,6 +515,12 @@ class Decider:
                 self.made.deaths_held[row.client_id] = row.at
             return None
         return judged
+
+
+def _is_in_its_word(row: LockedGrant, end: Failure) -> bool:
+    """Whether a former token of one that is refused alone was refused as its own is: in another word it may be ours."""
+    alike = isinstance(end, NotUnderstood) and not end.unknown and end.code == row.refused_code
+    return alike and row.suspect_at is None and row.status == GrantStatus.ACTIVE
 
 
 def _before(row: LockedGrant) -> Before:

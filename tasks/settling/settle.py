@@ -21,10 +21,12 @@ from sqlalchemy import Connection
 from models import attempt as attempts
 from models import client as clients
 from models import dead_letter, event, label, operator_actions, settlement, suspects, witness
+from models.attempt import Started
 from models.database import transaction
 from models.settlement import LockedGrant
 from models.states.dead_letter import LetterKind, Resolution
 from models.states.event import EventType
+from models.states.grant import GrantStatus
 from models.suspects import Surroundings
 from tasks.oauth.rotation import Rotation
 from tasks.oauth.transport import HeldBack
@@ -167,7 +169,7 @@ def write(runtime: Runtime, group: Sequence[Arrived], *, wait: timedelta = LOCK_
         left = _make_missing(connection, runtime, group, outcomes, held)
         _write_ends(connection, runtime, decider.made)
         drift.heed(connection, runtime.settings, decider.made.seen)
-        results, numbers = _results(told.group, outcomes, refused)
+        results, numbers = _results(told.group, outcomes, refused, held)
         # Their valves are locked with the others, in order.
         shut = valves.feed(connection, {**{each: [] for each in told.fallen}, **results}, numbers)
         for client_id in told.fallen:
@@ -288,6 +290,7 @@ def _write_ends(connection: Connection, runtime: Runtime, made: Decisions) -> No
             attempts=row["attempts"],
             first_failed_at=row["failing_since"] or row["suspect_at"],
             rule=ended.rule,
+            look_in=made.looks.get(ended.grant_id),
         )
         if new and ended.reason is not None:
             event.of_grants(connection, [ended.grant_id], EventType.GRANT_NEEDS_CONSENT, reason=ended.reason)
@@ -323,13 +326,19 @@ def _hold_deaths(connection: Connection, made: Decisions) -> None:
 
 
 def _results(
-    group: Sequence[Arrived], outcomes: Sequence[Outcome], refused: Mapping[UUID, Refusals]
+    group: Sequence[Arrived],
+    outcomes: Sequence[Outcome],
+    refused: Mapping[UUID, Refusals],
+    held: Mapping[UUID, LockedGrant],
 ) -> tuple[dict[int, list[Result]], dict[int, int]]:
     """How the group's requests ended, and the newest credentials under which one succeeded, by client."""
     results: dict[int, list[Result]] = {}
     credentials: dict[int, int] = {}
     for arrived, outcome in zip(group, outcomes, strict=True):
         job, sign = arrived.attempt.job, sign_of(outcome)
+        row = held.get(job.grant_id)
+        if job.status == GrantStatus.NEEDS_CONSENT and sign in (Sign.NEUTRAL, Sign.REFUSED):
+            continue  # of a second look: no news of anybody
         if sign is not None:
             ended = Result(
                 job.grant_id,
@@ -338,13 +347,23 @@ def _results(
                 outcome.code,
                 outcome.retry_after,
                 refreshed=isinstance(outcome, Refreshed),
-                refused_since=refused[job.grant_id].since if job.grant_id in refused else None,
+                refused_since=_refused_since(job, refused, row),
+                was_well=sign is Sign.REFUSED and row is not None and row.was_well and job.status == GrantStatus.ACTIVE,
+                recovered_from=row.refused_code if sign is Sign.GOOD and row is not None and row.refusals else None,
             )
             results.setdefault(job.client_id, []).append(ended)
         if sign is Sign.GOOD:
             proven = arrived.attempt.registered.known.credentials_no
             credentials[job.client_id] = max(proven, credentials.get(job.client_id, proven))
     return results, credentials
+
+
+def _refused_since(job: Started, refused: Mapping[UUID, Refusals], row: LockedGrant | None) -> datetime | None:
+    """Since when a grant that was refused is refused alike; in whatever words a former token is, it is known to be."""
+    if job.grant_id not in refused:
+        return None
+    of_former = job.former_token_id is not None and job.status == GrantStatus.ACTIVE
+    return row.refused_since if of_former and row is not None else refused[job.grant_id].since
 
 
 def _tell(arrived: Arrived, outcome: Outcome) -> None:

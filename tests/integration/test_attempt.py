@@ -334,6 +334,7 @@ def test_a_late_token_set_leaves_the_lease_of_the_attempt_that_is_under_way(harn
     lease_until = harness.row(grant)["due_at"]
     harness.settle((frozen, token_set("late")))
     assert (harness.token(grant), harness.row(grant)["due_at"]) == ("rt-late", lease_until)
+    assert harness.start([(grant, harness.row(grant)["claim_no"])]) == [], "nobody has published this number"
     harness.run("select evergrant.request_revocation('customer')")
     assert harness.claim(client).count == 0
     harness.until_due(grant)

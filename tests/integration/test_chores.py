@@ -14,6 +14,7 @@ from tasks.oauth.notice_proof import Came
 from tasks.runtime import clock, runtime
 from tasks.settling.settle import journal_answers, settle
 from tests.harness import Harness
+from tests.polling import eventually
 
 IsDone = Callable[[], bool]
 
@@ -47,6 +48,20 @@ def a_grant_that_died_long_ago(harness: Harness) -> IsDone:
     sealed = """select from evergrant.grants where sealed_refresh_token is not null
         union all select from evergrant.former_tokens where sealed_refresh_token <> ''"""
     return lambda: harness.all(sealed) == []
+
+
+def a_dead_grant_to_be_asked_once_more(harness: Harness) -> IsDone:
+    """Nobody listens at its provider: the look is made, and brings nothing."""
+    client = harness.client(token_url="http://127.0.0.1:9/token")
+    harness.grant(client, status="needs_consent", reason="revoked_or_expired")
+    harness.run(
+        """insert into evergrant.dead_letters (kind, client_id, grant_id, ref, generation, cause, attempts,
+            first_failed_at, dead_at, look_at)
+        select 'refresh', client_id, id, ref, 1, 'revoked_or_expired', 2, now(), now(), now() from evergrant.grants"""
+    )
+    asked = "select id from evergrant.grants where claim_no >= 2 and asked_at is not null and started_at is null"
+    looked = "select id from evergrant.dead_letters where looks = 1"
+    return lambda: bool(harness.all(looked) and eventually(lambda: harness.all(asked)))
 
 
 def a_dead_grant_to_be_erased(harness: Harness) -> IsDone:
@@ -102,6 +117,7 @@ SOMETHING_TO_DO: dict[str, Callable[[Harness], IsDone]] = {
     "tell_waiting": a_waiting_grant,
     "tell_expiring": a_grant_that_expires,
     "shred_dead_grants": a_grant_that_died_long_ago,
+    "look_again": a_dead_grant_to_be_asked_once_more,
     "erase": a_dead_grant_to_be_erased,
     "forget_connect_requests": a_code_flow_that_was_never_ended,
     "read_notices": a_notice,
@@ -123,7 +139,7 @@ def carry_out(harness: Harness) -> Iterator[Callable[[str], None]]:
     runtime.close()
 
 
-@pytest.mark.parametrize("name", upkeep.CHORES)
+@pytest.mark.parametrize("name", [*upkeep.CHORES, *upkeep.WITHOUT_TRANSACTION])
 def test_a_chore_does_what_it_is_there_for(harness: Harness, carry_out: Callable[[str], None], name: str) -> None:
     is_done = SOMETHING_TO_DO[name](harness)
     assert not is_done()
@@ -138,7 +154,7 @@ def test_what_beat_hands_out_are_the_chores_that_a_worker_knows_and_all_are_trie
 ) -> None:
     with transaction() as connection:
         handed_out = chore.claim(connection)
-    assert sorted(handed_out) == sorted(upkeep.CHORES) == sorted(SOMETHING_TO_DO)
+    assert sorted(handed_out) == sorted([*upkeep.CHORES, *upkeep.WITHOUT_TRANSACTION]) == sorted(SOMETHING_TO_DO)
     for name in handed_out:
         carry_out(name)
     assert harness.all("select name from evergrant.chores where done_at is null") == []

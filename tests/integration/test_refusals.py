@@ -8,7 +8,7 @@ import pytest
 from models import operator_actions
 from models.database import transaction
 from tasks.oauth.transport import Answer, Response
-from tests.harness import GATEWAY, INVALID_CLIENT, Harness, token_set
+from tests.harness import GATEWAY, INVALID_CLIENT, INVALID_GRANT, LOST, Harness, token_set
 
 MINUTE = timedelta(minutes=1)
 WITHDRAWN = Response(403, {}, b'{"error": "unauthorized_client", "error_description": "refresh_token is invalid"}')
@@ -215,4 +215,111 @@ def test_of_a_grant_whose_end_was_asked_for_only_the_first_refusal_may_be_ours(h
         ask_all(harness, client, dead=set(), most=1)
         harness.run("update evergrant.revocations set due_at = clock_timestamp()")
     assert {harness.row(grant)["refusals"] for grant in ending} == {3}
+    assert not is_shut(harness, client)
+
+
+def refuse_alone(harness: Harness, client: int, dead: UUID, *, times: int, answer: Answer = WITHDRAWN) -> list[str]:
+    """So many refusals of one grant, somebody else being renewed well between them; returns what it presented."""
+    sent = []
+    for _ in range(times):
+        harness.until_due(dead)
+        attempts = harness.start(harness.claim(client).due)
+        sent += [harness.sent(a) for a in attempts if a.job.grant_id == dead]
+        harness.settle(*[(a, answer if a.job.grant_id == dead else token_set(f"{a.job.ref}-2")) for a in attempts])
+        harness.grant(client, f"well-{harness.row(dead)['claim_no']}")
+        ask_all(harness, client, dead={dead})
+    return sent
+
+
+@pytest.mark.parametrize("rotation", ["none", "on_use", "immediate", "family"])
+def test_one_that_is_refused_alone_three_times_over_ten_minutes_tries_its_former_tokens_newest_first_once_each(
+    harness: Harness, rotation: str
+) -> None:
+    client = harness.client(rotation=rotation)
+    dead = harness.grant(client, "dead")
+    for name in ("older", "newer"):
+        harness.former(dead, name, kind="surplus")
+    sent = refuse_alone(harness, client, dead, times=7)
+    assert sent == ["rt-dead-1"] * 3 + ["rt-newer", "rt-older"] + ["rt-dead-1"] * 2
+    assert harness.row(dead)["refusals"] == 5
+    assert 59 * MINUTE < wait_of(harness, dead) <= 60 * MINUTE
+
+
+def test_a_surplus_pair_that_lives_brings_it_back_within_seconds_of_its_third_refusal(
+    harness: Harness, client: int
+) -> None:
+    dead = harness.grant(client, "dead")
+    harness.former(dead, "alive", kind="surplus")
+    refuse_alone(harness, client, dead, times=3)
+    assert wait_of(harness, dead) <= timedelta(seconds=15)
+    harness.until_due(dead)
+    attempt = harness.ask(client, token_set("alive-2"))
+    assert harness.sent(attempt) == "rt-alive"
+    assert (harness.token(dead), harness.row(dead)["refusals"]) == ("rt-alive-2", 0)
+
+
+def test_a_former_token_that_is_refused_in_the_words_of_rfc_6749_makes_no_suspect_of_it(
+    harness: Harness, client: int
+) -> None:
+    dead = harness.grant(client, "dead")
+    harness.former(dead, "spent", kind="surplus")
+    refuse_alone(harness, client, dead, times=3)
+    assert refuse_alone(harness, client, dead, times=1, answer=INVALID_GRANT) == ["rt-spent"]
+    assert harness.row(dead)["suspect_at"] is None
+    assert 59 * MINUTE < wait_of(harness, dead) <= 60 * MINUTE
+
+
+def test_an_attempt_with_a_former_token_whose_outcome_is_unknown_was_none(harness: Harness, client: int) -> None:
+    dead = harness.grant(client, "dead")
+    harness.former(dead, "spent", kind="surplus")
+    refuse_alone(harness, client, dead, times=3)
+    assert refuse_alone(harness, client, dead, times=1, answer=LOST) == ["rt-spent"]
+    assert harness.one("select tried_at from evergrant.former_tokens")["tried_at"] is None
+
+
+def test_a_former_token_that_is_refused_in_another_word_was_not_tried_and_takes_turns_with_the_grants_own(
+    harness: Harness, client: int
+) -> None:
+    dead = harness.grant(client, "dead")
+    harness.former(dead, "alive", kind="surplus")
+    refuse_alone(harness, client, dead, times=3)
+    for _ in range(2):
+        assert refuse_alone(harness, client, dead, times=1, answer=INVALID_CLIENT) == ["rt-alive"]
+        assert 59 * MINUTE < wait_of(harness, dead) <= 60 * MINUTE
+        assert refuse_alone(harness, client, dead, times=1) == ["rt-dead-1"]
+
+
+def test_where_everybody_is_refused_no_former_token_is_presented(harness: Harness, client: int) -> None:
+    dead = harness.grant(client, "dead")
+    harness.former(dead, "spent", kind="surplus")
+    for _ in range(6):
+        harness.until_due(dead)
+        assert harness.sent(harness.ask(client, INVALID_CLIENT)) == "rt-dead-1"
+        harness.later(minutes=11)
+
+
+def test_a_wrong_secret_behind_nodes_with_words_of_their_own_shuts_the_valve(harness: Harness, client: int) -> None:
+    words = [INVALID_CLIENT, WITHDRAWN]
+    for n in range(8):
+        harness.grant(client, f"customer-{n}", due_in=timedelta(minutes=-1))
+        attempts = harness.start(harness.claim(client, most=1).due)
+        harness.settle(*[(a, words[n % 2]) for a in attempts])
+    assert is_shut(harness, client)
+    assert {row["status"] for row in harness.all("select status from evergrant.grants")} == {"active"}
+
+
+def test_what_the_release_before_left_standing_when_it_opened_a_valve_blames_nobody(
+    harness: Harness, client: int
+) -> None:
+    """0.1.0 knows nothing of witnesses: a first refusal would be taken for everybody's for ever."""
+    harness.grants(client, 20)
+    for _ in range(2):
+        ask_all(harness, client, dead={row["id"] for row in harness.all("select id from evergrant.grants")}, most=5)
+    assert is_shut(harness, client)
+    harness.later(minutes=3)
+    harness.run("update evergrant.valves set paused_until = null, pause_reason = null, changed_at = clock_timestamp()")
+    harness.later(minutes=3)
+    dead = harness.grant(client, "first", due_in=timedelta(hours=-1))
+    ask_all(harness, client, dead={dead}, most=1)
+    assert wait_of(harness, dead) > 9 * MINUTE
     assert not is_shut(harness, client)

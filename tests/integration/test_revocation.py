@@ -194,6 +194,22 @@ def test_a_403_means_the_wrong_client_and_is_tried_again_until_a_human_is_told(
     assert harness.claim(client).count == 0
 
 
+def test_where_a_withdrawn_grant_is_refused_in_a_dialect_its_revocation_ends_as_a_letter_with_that_word(
+    harness: Harness, simulator: SimulatorControl
+) -> None:
+    """Nothing that we may ask says that it is dead: a human decides, and is told in the provider's words."""
+    client = client_of(harness, simulator, probe=False)
+    grant = harness.grant(client, pair=mint(simulator), labels=ORG, access_left=timedelta(seconds=-1))
+    harness.run("select evergrant.request_revocation('customer')")
+    for _ in range(5):
+        simulator.add_fault("status", where="token", status=403, count=1)
+        end(harness, client)
+        harness.later(hours=7)
+        harness.run("update evergrant.valves set paused_until = null")
+    assert (found(harness)["status"], found(harness)["last_error_code"]) == ("dead", "http_403")
+    assert harness.letters(grant) == ["http_403"]
+
+
 def test_a_503_means_that_the_token_lives(harness: Harness, simulator: SimulatorControl) -> None:
     client = client_of(harness, simulator)
     harness.grant(client, pair=mint(simulator), labels=ORG)

@@ -102,7 +102,7 @@ def working(harness: Harness, client: int) -> Iterator[None]:
     def run() -> None:
         try:
             while not stopped.wait(0.02):
-                refresh._refresh(harness.runtime, harness.claim(client).due, client)
+                refresh.carry_out(harness.runtime, harness.claim(client).due, client)
         except BaseException as error:
             failed.append(error)
             raise

@@ -87,3 +87,9 @@ def test_every_statement_does_the_same_where_a_provider_changes(
     both = play_beside_postgres("twin/drift", "none", database, refreshes=60, weather=Weather(), prepared=prepared)
     client = both.tables.clients[1]
     assert (client["rotation"], set(client["drift"])) == ("family", told)
+
+
+def test_every_statement_does_the_same_where_a_provider_gives_back_what_it_refused(database: Engine) -> None:
+    weather = Weather(hourly={"mistake": 0.5})
+    both = play_beside_postgres("twin/mistakes", "none", database, refreshes=80, weather=weather)
+    assert any(row["looks"] and row["resolution"] == "recovered" for row in both.tables.letters.values())

@@ -113,6 +113,15 @@ def _in_doubt(scene: Scene) -> None:
     scene.set(doubt_since=NOW - timedelta(minutes=5), doubt_journals=[scene.journal_id])
 
 
+def _told(scene: Scene) -> None:
+    scene.run(
+        """insert into evergrant.dead_letters (kind, client_id, grant_id, ref, generation, cause, attempts,
+            first_failed_at, dead_at, look_at)
+        select 'refresh', client_id, id, ref, generation, 'revoked_or_expired', 2, now(), now(), now()
+        from evergrant.grants where id = :grant"""
+    )
+
+
 def _crowded(scene: Scene) -> None:
     scene.run(
         """insert into evergrant.former_tokens (grant_id, kind, generation, sealed_refresh_token, refresh_fingerprint)
@@ -191,7 +200,7 @@ USUAL = {
 }
 ASK = text("select evergrant.request_revocation(ref => :ref, client => :client)")
 RESEAL = text(Place("grants", "sealed_refresh_token", "refresh", "refresh", id_type="uuid").write)
-BY_STATUS = [{"status": each} for each in (GrantStatus.ACTIVE, GrantStatus.PAUSED, GrantStatus.REVOKING)]
+BY_STATUS = [{"status": each} for each in GrantStatus if each is not GrantStatus.REVOKED]
 CLAIMED = {"claimed_at": NOW, "due_at": NOW + DAY}  # a lease that ends while the tests run would start nothing
 TRIES = {
     "models.claim.FAILING": Try(prepare=_columns(failures=1)),
@@ -199,6 +208,7 @@ TRIES = {
     "models.claim.REQUESTED": Try(prepare=_requested),
     "models.claim.REVOCATIONS": Try(revoked=True),
     "models.probe.TAKE": Try([{"statuses": ["active"]}, {"statuses": ["active", "paused"]}]),
+    "models.second_look.CLAIM": Try([{"waits": [LEASE, LEASE, LEASE]}], prepare=_told),
     "models.attempt.START": Try(BY_STATUS, prepare=_columns(**CLAIMED)),
     "models.attempt.RELEASE": Try(prepare=_columns(**CLAIMED)),
     "models.settlement.STORE": Try([ANSWER]),

@@ -219,7 +219,7 @@ def test_the_loop_of_a_worker_makes_the_trial(harness: Harness, client: int, mon
     ask(harness, client, {"early": False})
     since(harness, client, 200)
     harness.later(seconds=0.01)
-    refresh._refresh(harness.runtime, harness.claim(client).due, client)
+    refresh.carry_out(harness.runtime, harness.claim(client).due, client)
     assert asked == ["early"]
 
 

@@ -100,6 +100,45 @@ def test_without_a_witness_a_suspect_waits_for_the_end_of_its_access_token(harne
     assert harness.row(grant)["status"] == "needs_consent"
 
 
+def another_secret(harness: Harness, client: int) -> None:
+    with transaction() as connection:
+        sealed = harness.runtime.vault.seal("another", table="clients", row_id=client, purpose="secret")
+        operator_actions.set_client_secret(connection, client, sealed, who="tests")
+
+
+def test_after_a_change_of_secret_no_verdict_falls_before_somebody_succeeded_under_the_new_one(
+    harness: Harness, client: int
+) -> None:
+    """Another client's credentials look like a dead token: everybody would be declared dead for a typing mistake."""
+    suspects = [harness.grant(client, f"before-{n}") for n in range(2)]
+    refuse(harness, client, suspects[0])
+    assert harness.row(suspects[0])["suspect_at"] is not None
+    witness(harness, client)
+    another_secret(harness, client)
+    harness.later(minutes=50)  # its access token has ended, so no witness is needed
+    for grant in suspects:
+        refuse(harness, client, grant, times=4)
+        assert harness.row(grant)["status"] == "active"
+        assert harness.row(grant)["last_error_code"] == "invalid_grant_unproven"
+    assert harness.row(suspects[1])["suspect_at"] is None
+    assert harness.letters(suspects[0]) == []
+    witness(harness, client, "under-the-new-one")
+    refuse(harness, client, suspects[0])
+    assert harness.row(suspects[0])["status"] == "needs_consent"
+    refuse(harness, client, suspects[1])
+    assert harness.row(suspects[1])["status"] == "active", "refused once only"
+
+
+def test_an_answer_to_the_former_secret_is_no_verdict_once_another_is_in_force(harness: Harness, client: int) -> None:
+    grant = harness.grant(client)
+    refuse(harness, client, grant)
+    harness.later(hours=30)
+    attempt = harness.begin(client)
+    another_secret(harness, client)
+    harness.settle((attempt, INVALID_GRANT))
+    assert harness.row(grant)["status"] == "active"
+
+
 def test_without_a_witness_and_with_a_long_life_it_waits_a_day(harness: Harness, client: int) -> None:
     grant = harness.grant(client, life=timedelta(days=90), access_left=timedelta(days=60))
     refuse(harness, client, grant, times=2)

@@ -1,8 +1,8 @@
 """The known wrong designs. Those whose tests name a function need that one; the shortest that must turn red."""
 
 from tests.mutants.mutant import Edit, Mutant, Simulated
-from tests.simulation.mutants import BY_DEATHS
 from tests.simulation.mutants import MUTANTS as SIMULATED
+from tests.simulation.mutants import WEATHER_OF
 
 INTEGRATION = "tests/integration"
 OAUTH = "tests/unit/oauth"
@@ -22,8 +22,7 @@ DOUBT = "        doubt_since = case when mine.begins_doubt then g.started_at els
 WELL = "        and g.failures = 0 and g.suspect_at is null and g.doubt_since is null\n"
 REFRESHED_BEFORE = "        and (g.refreshed_at is null"
 
-FORMER_AT_FAMILY = """
-        and (
+FORMER_AT_FAMILY = """ and (
             case c.rotation when 'grace' then coalesce(c.after_grace, 'family') else c.rotation end <> 'family'
             or s.asked_at > s.suspect_at and {of("s", TOKEN_WAS_REFUSED)}
         )"""
@@ -442,8 +441,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "tasks/policy/valve.py",
-                "return replace(valve, refused_since=None, refused_code=None, refused_grant_ids=[])",
-                "return valve",
+                "refused_since=None, refused_code=None, refused_grant_ids=[], mixed_since=None, mixed_grant_ids=[]",
+                "",
             ),
         ),
     ),
@@ -638,14 +637,13 @@ MUTANTS: tuple[Mutant, ...] = (
 )
 
 # What a run of this length does not find: a row that is behind in a restore whose journals lack the sets between.
-# And a breaker that no refusal feeds: beside a wrong secret it costs requests, within the rate, and no grant.
-UNSEEN = ("replay_only_equal", "every_refusal_is_the_grants")
+UNSEEN = ("replay_only_equal",)
 SIMULATED_MUTANTS: tuple[Simulated, ...] = tuple(
     Simulated(
         f"simulation:{name}",
         (make.__doc__ or "").strip().rstrip("."),
         name,
-        weather="deaths" if name in BY_DEATHS else "all",
+        weather=WEATHER_OF.get(name, "all"),
     )
     for name, make in SIMULATED.items()
     if name not in UNSEEN

@@ -225,6 +225,16 @@ def _withdraw(episode: Episode, row: Row) -> None:
         come_back(episode, row["ref"])
 
 
+def mistake(episode: Episode) -> None:
+    """A provider refuses a living grant for some hours, and gives it back."""
+    if (row := _some_row(episode, "active")) is not None:
+        consent = episode.judge.consents[row["id"]]
+        hours = episode.world.random.choice((0.5, 5.0, 20.0))
+        episode.world.log("taken back by mistake", row["ref"], hours)
+        episode.network.taken_back[consent.number] = episode.world.seconds + hours * 3600
+        episode.judge.taken_back.add(consent.number)
+
+
 def revoke(episode: Episode) -> None:
     """An application asks for the end of a grant; its customer comes back later."""
     _to_a_grant(episode, _revoke, "active", "paused", "needs_consent")
@@ -320,6 +330,7 @@ HAPPENINGS: dict[str, Callable[[Episode], None]] = {
     "pause_client": pause_client,
     "user_revokes": user_revokes,
     "exodus": exodus,
+    "mistake": mistake,
     "revoke": revoke,
     "reconsent": reconsent,
     "request": request,

@@ -71,6 +71,7 @@ class Judge:
         self.unfit_since: float | None = None
         self.changed: set[str] = set()  # kinds of drift that the provider has given reason for
         self.drifted: dict[int, dict[str, float]] = {}  # clients: what was told of drift, and when
+        self.taken_back: set[int] = set()  # consents that the provider has refused by mistake
         self.frozen_consents: set[int] = set()  # with a request whose process froze after its last guard
         self.limits = Limits(world, tables, self.consents, self.fail)
         self.breaker = Breaker(tables, self.fail, word=word)
@@ -205,6 +206,8 @@ class Judge:
             self.breaker.valve_changed(before, row)
             self.living.valve_changed(before, row)
             self.refused.valve_changed(before, row)
+        elif "witness_grant_ids" in row:
+            self.living.witness_changed(row)
         elif "replayed_incident" in row:
             self.journals.journal_changed(before, row)
         elif "incident_at" in row:
@@ -267,6 +270,7 @@ class Judge:
             self.fail("3", f"pair {new.number} replaced pair {old.number}: {WALKS_BACK}", ref)
         if after["generation"] > before["generation"]:
             self.refreshes += 1
+            self.frozen["brought back a grant that was thought dead"] += before["status"] == "needs_consent"
             self.living.judge(before)
             if self.deaths.begun_by(after["id"]) is self.world.current:
                 self.refused.refreshed(after)
@@ -284,6 +288,8 @@ class Judge:
         """Invariant 4: only a grant whose every known token is dead at the provider needs consent."""
         consent, now = self.consents[row["id"]], self.world.seconds
         alive = [pair for pair in consent.pairs.values() if pair.refresh_alive(now) and not pair.undelivered]
+        if consent.number in self.taken_back:
+            return  # nobody can know, and a second look will tell
         if alive and consent.revoked_at is None:
             numbers = [pair.number for pair in alive]
             self.fail("4", f"declared dead ({row['reason']}) though pairs {numbers} live", row["ref"])
@@ -299,7 +305,7 @@ class Judge:
         known = [pair for pair in consent.pairs.values() if not pair.undelivered]
         alive = [pair.number for pair in known if pair.refresh_alive(now)]
         self.world.log("revoked", row["ref"], row["evidence"], f"alive={alive}")
-        if alive and row["evidence"] == "verified":
+        if alive and row["evidence"] == "verified" and consent.number not in self.taken_back:
             self.fail("6", f"verified, though pairs {alive} live", row["ref"])
 
     # The end

@@ -53,6 +53,7 @@ class Living:
         self._fail = fail
         self.word = word
         self._shut: dict[int, list[Excuse]] = {}  # by client: valves shut for another reason than a death
+        self._slow: dict[int, list[Excuse]] = {}  # by client: throttled in a word that is known to pass
         self._unfit: list[Excuse] = []
         self.struck: Mapping[UUID, float] = {}  # grants: when a fault last met a request of theirs
         self.excused: Counter[str] = Counter()
@@ -79,10 +80,20 @@ class Living:
             begin = shut[-1].begin if shut and before["pause_reason"] == reason else self._world.seconds
             shut[:] = [*shut[-20:], Excuse(f"the valve was shut for {reason}", begin, inf)]
 
+    def witness_changed(self, after: Row) -> None:
+        """A client's pace was written: one that is slowed for a word that passes may be as slow as it must."""
+        slow = self._slow.setdefault(after["client_id"], [])
+        is_slow = after["slowed_by"] > 0 and after["slowed_code"] == after["passing_code"]
+        if is_slow and (not slow or slow[-1].end < inf):
+            slow[:] = [*slow[-20:], Excuse("the client was throttled in a dialect", self._world.seconds, inf)]
+        elif not is_slow and slow:
+            slow[-1].end = min(slow[-1].end, self._world.seconds)
+
     def _excuses(self, row: Row) -> Iterator[Excuse]:
         now, refreshed_at = self._world.seconds, _seconds(row["refreshed_at"])
         yield from (Excuse(kind, begin, end) for begin, end, kind in self._troubles)
         yield from self._shut.get(row["client_id"], ())
+        yield from self._slow.get(row["client_id"], ())
         yield from self._unfit
         if row["doubt_since"] is not None or row["suspect_at"] is not None:
             yield Excuse("it was in doubt or suspect itself", now, now)

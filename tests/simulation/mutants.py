@@ -11,10 +11,10 @@ from importlib import import_module
 from typing import Any
 from unittest.mock import patch
 
-from models import claim, settlement
+from models import claim, second_look, settlement
 from tasks.journal import Journal, Replayed
 from tasks.oauth.token_answer import TokenSet
-from tasks.policy import guard, outcome, refusal, timing, valve, verdict
+from tasks.policy import guard, outcome, pace, refusal, timing, valve, verdict
 from tasks.runtime.attempt import Asked
 from tasks.settling import decide, settle
 from tests.simulation.statements import HANDLERS, attempts
@@ -237,6 +237,16 @@ def refused_alone_feeds_the_breaker() -> list[Patch]:
     return [patch.object(valve, "_is_alone", lambda _valve, _result: False)]
 
 
+def slow_for_the_dead() -> list[Patch]:
+    """A word of which it is not known that it passes slows the client as long as it lasts."""
+    return [patch.object(pace, "_passes", lambda _pace, _code, _at: True)]
+
+
+def verdict_is_the_end() -> list[Patch]:
+    """Nobody who was declared dead is ever asked again."""
+    return [_statement(second_look.WAITING.text, lambda _tables, _p: [])]
+
+
 def no_hourly() -> list[Patch]:
     """Who is refused alone is asked again as soon as ever."""
 
@@ -272,13 +282,20 @@ MUTANTS: dict[str, Callable[[], Sequence[Patch]]] = {
         strikes_not_cleared,
         refused_alone_feeds_the_breaker,
         no_hourly,
+        slow_for_the_dead,
+        verdict_is_the_end,
     )
 }
-# What deaths show, where nothing else happens; what stands alike shows only beside a wrong secret.
-BY_DEATHS = frozenset(
-    {"every_refusal_is_ours", "canary_may_be_failing", "strikes_not_cleared", "refused_alone_feeds_the_breaker",
-     "no_hourly"}
-)  # fmt: skip
+# What shows soonest, or alone, in another weather than that in which everything happens.
+WEATHER_OF = {
+    **dict.fromkeys(
+        ("every_refusal_is_ours", "canary_may_be_failing", "strikes_not_cleared", "refused_alone_feeds_the_breaker",
+         "no_hourly"),
+        "deaths",
+    ),
+    **dict.fromkeys(("every_refusal_is_the_grants", "slow_for_the_dead"), "deaths_and_trouble"),
+    **dict.fromkeys(("no_witness", "verdict_is_the_end"), "few_and_understood"),
+}  # fmt: skip
 
 
 @contextmanager

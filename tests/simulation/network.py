@@ -62,6 +62,9 @@ class Network:
     outage: str = ""
     sent: list[Sent] = field(default_factory=list)
     struck: dict[UUID, float] = field(default_factory=dict)  # grants: when a fault last met a request of theirs
+    taken_back: dict[int, float] = field(
+        default_factory=dict
+    )  # consents that the provider refuses by mistake, until then
 
     def fate(self) -> str:
         """Draw what becomes of a request."""
@@ -76,6 +79,11 @@ class Network:
 
     def act(self, sent: Sent, call: Call) -> Response:
         """Let the provider answer, now."""
+        if self.taken_back.get(sent.consent, 0.0) > self.world.seconds:
+            if sent.attempt is not None:
+                self.struck[sent.attempt.job.grant_id] = self.world.seconds
+            self.world.log("provider", "-", "refused by mistake", f"consent={sent.consent}")
+            return Response(400, {}, b'{"error": "invalid_grant"}')
         answer, seen = self.provider.handle(call, self.world.seconds)
         sent.seen, sent.pair = seen, seen.issued
         if not sent.process.alive:

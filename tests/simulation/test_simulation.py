@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.simulation.mutants import applied
+from tests.simulation.mutants import WEATHER_OF, applied
 from tests.simulation.play import play
 from tests.simulation.profiles import PROFILES
 from tests.simulation.weather import Weather
@@ -30,6 +30,32 @@ def test_however_many_die_in_whatever_words_nobody_who_lives_is_stale_and_nothin
     assert not result.violation, "\n".join([result.violation, *result.story])
     assert not result.excused
     assert not result.losses
+
+
+@pytest.mark.parametrize("kind", ["deaths_and_trouble", "few_and_understood"])
+def test_deaths_beside_a_wrong_secret_an_outage_or_alone_in_a_small_fleet_break_nothing(kind: str) -> None:
+    for profile in PROFILES:
+        result = play(f"{kind}.1", profile, refreshes=100, kind=kind)
+        assert not result.violation, "\n".join([result.violation, *result.story])
+
+
+@pytest.mark.parametrize("mutant", ["no_witness", "every_refusal_is_the_grants"])
+def test_a_wrong_judgement_is_found_soon_in_its_weather(mutant: str) -> None:
+    with applied(mutant):
+        found = (
+            play(f"mend.{number}", profile, refreshes=400, kind=WEATHER_OF[mutant]).violation
+            for number in range(1, 6)
+            for profile in PROFILES
+        )
+        assert any(found)
+
+
+def test_who_is_declared_dead_by_mistake_is_brought_back_by_a_second_look() -> None:
+    weather = Weather(hourly={"mistake": 0.3}, grants=10)
+    results = [play(f"mistake.{n}", profile, refreshes=80, weather=weather) for n in range(2) for profile in PROFILES]
+    for result in results:
+        assert not result.violation, "\n".join([result.violation, *result.story])
+    assert sum(result.counted.get("brought back a grant that was thought dead", 0) for result in results) >= 3
 
 
 def test_a_day_after_a_death_in_a_dialect_a_human_is_told_and_nobody_else_was() -> None:

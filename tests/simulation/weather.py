@@ -88,6 +88,7 @@ HOURLY = (
     "pause_client",
     "user_revokes",
     "exodus",
+    "mistake",
     "revoke",
     "reconsent",
     "request",
@@ -101,6 +102,7 @@ HOURLY = (
     "stall",
     "strike",
 )
+OF_ITS_OWN = ("mistake",)  # only where nothing else explains a verdict on a grant that lives
 OFTEN = {"request": 8, "use": 8, "stall": 8, "strike": 4}
 RARE = {"fail_over": 0.05, "restore": 0.05, "no_worker": 0.1, "no_beat": 0.2, "wrong_secret": 0.2, "outage": 0.3}
 RARE |= {"exodus": 0.2}
@@ -114,7 +116,11 @@ def draw(random: Random) -> Weather:
 
     often = maybe(0.7, 0.002, 0.15)
     fates = {name: often * random.random() ** 2 for name in FATES if random.random() < 0.6}
-    hourly = {name: maybe(0.5, 0.02, 1.0) * RARE.get(name, 1.0) * OFTEN.get(name, 1) for name in HOURLY}
+    hourly = {
+        name: maybe(0.5, 0.02, 1.0) * RARE.get(name, 1.0) * OFTEN.get(name, 1)
+        for name in HOURLY
+        if name not in OF_ITS_OWN
+    }
     return Weather(
         fates=fates,
         kill=maybe(0.6, 0.00003, 0.002),
@@ -146,4 +152,29 @@ def only_deaths(random: Random) -> Weather:
     )
 
 
-WEATHERS = {"all": draw, "deaths": only_deaths}
+def deaths_and_trouble(random: Random) -> Weather:
+    """Draw a weather of deaths beside a wrong secret or an outage, now and then: which of them is it?"""
+    weather = only_deaths(random)
+    lives_an_hour = 3600 / weather.life
+    trouble = random.choice(("wrong_secret", "outage"))
+    return replace(weather, hourly={**weather.hourly, trouble: lives_an_hour * random.choice((0.1, 0.3))})
+
+
+def few_and_understood(random: Random) -> Weather:
+    """Draw a weather of deaths in the words of RFC 6749 in a small fleet, where seldom anybody is a witness."""
+    return Weather(
+        hourly={
+            "user_revokes": random.choice((0.3, 1.0)),
+            "exodus": random.choice((0.0, 0.1)),
+            "mistake": random.choice((0.0, 0.3)),
+        },
+        grants=random.choice((5, 10)),
+    )
+
+
+WEATHERS = {
+    "all": draw,
+    "deaths": only_deaths,
+    "deaths_and_trouble": deaths_and_trouble,
+    "few_and_understood": few_and_understood,
+}

@@ -12,7 +12,7 @@ from worker.cli import keyrings, output, session
 from worker.cli.advice import advice
 from worker.cli.arguments import Duration
 from worker.cli.clients.drift import drift_of, next_step, sentence
-from worker.cli.clients.record import state
+from worker.cli.clients.record import pace, state
 from worker.cli.clients.secrets import certificates_ending
 from worker.cli.commands import Command
 from worker.cli.output import json_option
@@ -116,6 +116,8 @@ def _client(row: "RowMapping") -> dict[str, Any]:
         "name": row["name"],
         "provider": row["provider"],
         "rate": rate(row["rate_per_minute"]),
+        "pace": pace(row),
+        "pace_reason": row["slowed_code"] if row["slowed_by"] else None,
         "state": what,
         "reason": reason,
         "paused_until": row["paused_until"],
@@ -180,6 +182,13 @@ def _attention(found: dict[str, Any]) -> list[dict[str, str]]:
         (f"{each['name']} is {each['state']}: {each['reason']}", _client_step(each))
         for each in found["clients"]
         if each["state"] != ClientState.OPEN
+    ] + [
+        (
+            f"{each['name']} goes at {each['pace']}: many are refused ({each['pace_reason']}) while others succeed",
+            f"ask the provider for its limit: evergrant clients set {each['name']} --rate",
+        )
+        for each in found["clients"]
+        if each["pace"] is not None
     ]
     drifted = [
         (f"{each['name']} has changed: {sentence(each['drift'][-1])}", next_step(each["name"], each["drift"]))

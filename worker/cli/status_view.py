@@ -31,6 +31,7 @@ CLIENTS = [
     Column("lateness", "late by", spare=5),
     Column("runway", spare=6),
     Column("rate", spare=7),
+    Column("pace", spare=10),
     Column("provider", spare=9),
     Column("reason", spare=8),
 ]

@@ -118,6 +118,8 @@ def _of_clients(clients: list[RowMapping]) -> Iterable[Metric]:
     yield ending
     shut = {row["name"]: int(row["paused_until"] is not None or bool(row["paused_by_operator"])) for row in clients}
     yield _by_client("valve_shut", "Whether nothing is sent for the client, by itself or by an operator.", shut)
+    slow = {row["name"]: row["slowed_by"] or 0 for row in clients}
+    yield _by_client("pace_halved", "How often the client's pace was halved, for many were refused alike.", slow)
     held = {row["name"]: int(row["deaths_held_at"] is not None) for row in clients}
     yield _by_client("deaths_held", "Whether verdicts wait for a human, since many grants are suspect.", held)
     drifted = {row["name"]: len(row["drift"] or ()) for row in clients}

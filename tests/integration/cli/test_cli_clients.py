@@ -93,6 +93,23 @@ def test_deaths_are_accepted_only_where_some_are_held(temple: Evergrant, sql: An
     assert "go through" in temple("clients", "accept-deaths", "temple", "--yes").out
 
 
+def test_a_slower_pace_is_told_with_its_word_and_what_to_do_and_the_state_stays_open(
+    temple: Evergrant, sql: Any
+) -> None:
+    assert temple("clients", "show", "temple", "--json").json["pace"] is None
+    sql(
+        """insert into evergrant.witnesses (client_id, slowed_by, slowed_from, slowed_code)
+        select id, 3, 240, 'slow_down' from evergrant.clients"""
+    )
+    shown = temple("clients", "show", "temple", "--json").json
+    assert (shown["pace"], shown["pace_reason"], shown["state"]) == ("30/minute", "slow_down", "open")
+    status = temple("status", "--json").json
+    assert (status["clients"][0]["pace"], status["clients"][0]["pace_reason"]) == ("30/minute", "slow_down")
+    (told,) = [each for each in status["attention"] if "slow_down" in each["what"]]
+    assert (told["what"][:25], told["next"].count("--rate")) == ("temple goes at 30/minute:", 1)
+    assert "30/minute" in temple("status").out
+
+
 def test_providers_are_listed_and_ones_own_file_wins(evergrant: Evergrant) -> None:
     folder = settings.current().provider_folder
     folder.mkdir(parents=True)

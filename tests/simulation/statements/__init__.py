@@ -10,6 +10,7 @@ from tests.simulation.statements import (  # noqa: F401  # noqa: F401
     letters,
     operators,
     revocations,
+    second_looks,
     settlement,
     valves,
 )

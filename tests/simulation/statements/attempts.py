@@ -1,7 +1,7 @@
 """The twin of models/attempt.py."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from models import attempt
@@ -9,6 +9,10 @@ from tests.simulation.statements.claims import is_reported
 from tests.simulation.statements.installation import state
 from tests.simulation.statements.registry import Parameters, at_of, carries_out, transposed
 from tests.simulation.tables import Row, Tables
+
+NOBODYS = datetime(1970, 1, 1, tzinfo=UTC)  # a claim that stands for an attempt under way
+OFTEN_ENOUGH = 3  # refusals
+LONG_ENOUGH = timedelta(minutes=10)  # between the first and the last of them
 
 
 def undrained(tables: Tables, journal_ids: list[int]) -> bool:
@@ -38,7 +42,7 @@ def _is_mine(tables: Tables, job: tuple[UUID, int], status: str, at: datetime) -
     grant = tables.grants.get(grant_id)
     if grant is None or grant["claim_no"] != claim_no or grant["claimed_at"] is None or grant["status"] != status:
         return False
-    if grant["due_at"] <= at:
+    if grant["due_at"] <= at or grant["claimed_at"] <= NOBODYS:
         return False
     return status == "revoking" or grant_id not in tables.revocations
 
@@ -113,6 +117,9 @@ def _its_token_was_refused(grant: Row) -> bool:
 
 def _next_former(tables: Tables, grant: Row) -> Row | None:
     suspect_at, asked_at = grant["suspect_at"], grant["asked_at"]
+    newest = max(untried(tables, grant), key=lambda row: row["id"], default=None)
+    if newest is None or _is_refused_alone(tables, grant):
+        return newest
     if suspect_at is None:
         return None
     client = tables.clients[grant["client_id"]]
@@ -121,7 +128,17 @@ def _next_former(tables: Tables, grant: Row) -> Row | None:
         twice = asked_at is not None and asked_at > suspect_at and _its_token_was_refused(grant)
         if not twice:
             return None
-    return max(untried(tables, grant), key=lambda row: row["id"], default=None)
+    return newest
+
+
+def _is_refused_alone(tables: Tables, grant: Row) -> bool:
+    """Three times over ten minutes, in one word that nobody understands, while others succeed."""
+    since, witness = grant["refused_since"], tables.witnesses.get(grant["client_id"], {}).get("witness_at")
+    if grant["refusals"] < OFTEN_ENOUGH or since is None or witness is None or witness <= since:
+        return False
+    still = grant["refreshed_at"] is None or since > grant["refreshed_at"]
+    alike = grant["last_error_code"] == grant["refused_code"]
+    return still and alike and bool(grant["asked_at"] >= since + LONG_ENOUGH)
 
 
 @carries_out(attempt.BEGUN)

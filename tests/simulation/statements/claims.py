@@ -91,9 +91,11 @@ def lock_valve(tables: Tables, p: Parameters) -> list[Row]:
         "failing_wait": any(grant["failures"] > 0 and is_due(grant, at) for grant in grants),
         "requests_wait": bool(tables.of_client("refresh_requests", client_id)),
     }
-    scarce_until = tables.witnesses[client_id]["scarce_until"] if client_id in tables.witnesses else None
+    witness = tables.witnesses.get(client_id, {})
+    slowed = {name: witness.get(name) for name in ("slowed_by", "slowed_from")}
+    scarce_until = witness.get("scarce_until")
     scarce = {"quota_is_scarce": scarce_until is not None and scarce_until > at}
-    return [{**of_valve(valve), **of_client, **scarce, "at": at, "under_way": under_way, **waiting}]
+    return [{**of_valve(valve), **of_client, **slowed, **scarce, "at": at, "under_way": under_way, **waiting}]
 
 
 def _take(tables: Tables, p: Parameters, chosen: Iterable[Row], **also: Any) -> list[Row]:

@@ -27,6 +27,8 @@ def write(tables: Tables, p: Parameters) -> list[Row]:
         "resolved_at": None,
         "resolution": None,
         "resolved_by": None,
+        "looks": 0,
+        "look_at": None if p["look_in"] is None else at + p["look_in"],
     }
     tables.put(tables.letters, number, row)
     return [{"id": number}]

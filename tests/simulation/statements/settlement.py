@@ -6,7 +6,7 @@ from uuid import UUID
 
 from models import settlement
 from models import suspects as suspect_rows
-from tests.simulation.statements.attempts import begins_doubt, undrained, untried
+from tests.simulation.statements.attempts import NOBODYS, begins_doubt, undrained, untried
 from tests.simulation.statements.claims import is_reported
 from tests.simulation.statements.letters import has_letter
 from tests.simulation.statements.registry import Parameters, at_of, carries_out, transposed
@@ -69,13 +69,20 @@ def _held(tables: Tables, grant: Row, at: datetime) -> Row:
         "refusals": grant["refusals"] if still else 0,
         "refused_since": grant["refused_since"] if still else None,
         "refused_code": grant["refused_code"],
-        "client_refused_since": witness.get("refused_since"),
+        "client_refused_since": _client_refused_since(valve, witness.get("refused_since")),
         "witness_at": witness.get("witness_at"),
         "credentials_proven": valve["credentials_proven_no"] == client["credentials_no"],
+        "was_well": grant["refreshed_at"] is not None and grant["last_error_at"] is None,
         "at": at,
         "drift": client["drift"],
         "drift_watch": client["drift_watch"],
     }
+
+
+def _client_refused_since(valve: Row, since: datetime | None) -> datetime | None:
+    """Forgotten whenever a valve opens."""
+    opened_since = since is not None and valve["changed_at"] is not None and since <= valve["changed_at"]
+    return None if opened_since and valve["paused_until"] is None else since
 
 
 def _still_refused(grant: Row) -> bool:
@@ -193,7 +200,7 @@ def store(tables: Tables, p: Parameters) -> None:
         beside = beside and grant["started_at"] != started_at
         tables.change(
             grant,
-            **{**NO_FACTS, "claimed_at": at if beside else None},
+            **{**NO_FACTS, "claimed_at": NOBODYS if beside else None},
             generation=generation + 1,
             sealed_refresh_token=kept["sealed_refresh_token"] if refresh is None else refresh,
             sealed_access_token=access,
@@ -294,16 +301,20 @@ def _end(tables: Tables, grant: Row, attempt: Row, at: datetime) -> Row:
         since, repeated = grant["started_at"], False
     changed: Row = {
         "started_at": None,
-        "attempts": grant["attempts"] + 1,
         "doubt_since": since,
         "doubt_repeated": repeated,
         "asked_at": at,
-        "last_error_code": attempt["code"],
-        "last_error_http_status": attempt["http_status"],
-        "last_error_at": at,
-        "last_error_rule": attempt["rule"],
     }
-    if attempt["refused"] and grant["generation"] == attempt["generation"]:
+    looked = grant["status"] == "needs_consent"
+    if not looked:
+        changed |= {
+            "attempts": grant["attempts"] + 1,
+            "last_error_code": attempt["code"],
+            "last_error_http_status": attempt["http_status"],
+            "last_error_at": at,
+            "last_error_rule": attempt["rule"],
+        }
+    if attempt["refused"] and not looked and grant["generation"] == attempt["generation"]:
         alike = _still_refused(grant) and grant["refused_code"] == attempt["code"]
         changed["refusals"] = grant["refusals"] + 1 if alike else 1
         changed["refused_since"] = grant["refused_since"] if alike else at

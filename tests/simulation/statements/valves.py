@@ -38,7 +38,11 @@ def lock_for_results(tables: Tables, p: Parameters) -> list[Row]:
     ]
 
 
-WITNESS = ("client_id", "refused_since", "refused_code", "refused_grant_ids", "witness_at", "witness_grant_ids")
+WITNESS = (
+    "client_id", "refused_since", "refused_code", "refused_grant_ids", "witness_at", "witness_grant_ids",
+    "mixed_since", "mixed_grant_ids", "slowed_by", "slowed_at", "slowed_from", "slowed_code", "minute_at",
+    "minute_asked", "minute_refused", "minute_code", "passing_code", "passing_at",
+)  # fmt: skip
 
 
 @carries_out(witness.READ)

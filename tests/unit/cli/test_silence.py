@@ -19,6 +19,7 @@ SILENT = (
     "tasks.oauth.rotation",
     "tasks.oauth.shapes",
     "tasks.oauth.transport",
+    "tasks.policy.pace",
     "tasks.policy.plan",
     "tasks.policy.rotation",
     "tasks.policy.understood",

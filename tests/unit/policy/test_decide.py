@@ -126,6 +126,7 @@ ROW = LockedGrant(
     client_refused_since=None,
     witness_at=None,
     credentials_proven=True,
+    was_well=True,
     at=NOW,
 )
 AROUND = Surroundings(witnessed=True, suspects=1, asked=100, deaths_accepted_at=None)
@@ -521,6 +522,13 @@ def test_the_next_former_token_is_tried_soon_and_the_present_one_after_the_suspe
 
     assert more.due_at - NOW <= 15 * SECOND
     assert last.due_at - NOW == 10 * MINUTE
+
+
+def test_what_a_former_token_is_refused_in_counts_for_one_that_is_to_be_revoked_and_for_no_other() -> None:
+    """To be revoked every pair must be dead: its refusals go on, and feed the breaker as those of its own pair do."""
+    answer = ENDS["invalid_client"][0]
+    assert not ended(answer, row=ROW, job=FORMER).refused
+    assert ended(answer, row=ROW._replace(status="revoking"), job=FORMER).refused
 
 
 @pytest.mark.parametrize("answer", [value[0] for name, value in ENDS.items() if name != "invalid_grant"])

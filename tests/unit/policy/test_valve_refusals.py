@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.policy.valve import WITNESSES, Result, Sign, Valve, feed, shut, take_canary
+from tasks.policy.valve import (
+    WITNESSES,
+    Result,
+    Sign,
+    Valve,
+    feed,
+    is_shut_for_refusals,
+    shut,
+    take_canary,
+    trued,
+)
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
@@ -219,3 +229,40 @@ def test_a_valve_that_a_success_has_just_opened_is_not_shut_again_for_a_minute()
 
     assert not shut_by(opened, 10)
     assert shut_by(opened, 71)
+
+
+def test_six_who_are_refused_in_as_many_words_while_nobody_succeeds_are_ours() -> None:
+    """A wrong secret behind nodes that each have a word of their own."""
+    rounds = [[refused(n, at=begun(n), code=f"node-{n % 2}")] for n in range(8)]
+
+    assert not is_shut(after(OPEN, *rounds[:5]))
+    assert is_shut(after(OPEN, *rounds[:6]))
+
+
+def test_of_six_different_words_none_counts_that_was_told_before_a_success() -> None:
+    rounds = [[refused(n, at=begun(n), code=f"node-{n % 2}")] for n in range(9)]
+    rounds[4] = [*rounds[4], refreshed(99, at=begun(4))]
+
+    assert not is_shut(after(OPEN, *rounds))
+
+
+def test_what_one_grant_is_refused_in_is_one_strike_however_many_words_it_has() -> None:
+    assert not is_shut(after(OPEN, *[[refused(1, at=begun(n), code=f"word-{n}")] for n in range(20)]))
+
+
+def test_a_valve_that_is_shut_for_refusals_stays_so_where_its_canary_is_refused_in_another_word() -> None:
+    valve = after(OPEN, [refreshed(7, at=begun(0))], *[[refused(n, at=begun(n))] for n in (1, 2, 3)])
+    valve = feed(valve, [refused(7, at=NOW + 9 * SECOND, code="another")], at=NOW + 10 * SECOND)
+
+    assert is_shut_for_refusals(valve)
+
+
+def test_what_the_release_before_left_standing_when_it_opened_a_valve_is_forgotten() -> None:
+    valve = after(OPEN, *[[refused(n, at=begun(n))] for n in range(3)])
+    opened = replace(valve, paused_until=None, pause_reason=None, changed_at=NOW + MINUTE)
+
+    assert trued(valve) == valve
+    assert trued(opened).refused_since is None
+    assert trued(opened).refused_grant_ids == trued(opened).mixed_grant_ids == []
+    anew = replace(opened, refused_since=NOW + 3 * MINUTE)
+    assert trued(anew) == anew

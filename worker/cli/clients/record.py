@@ -31,6 +31,8 @@ def record_of(row: "RowMapping") -> dict[str, Any]:
         "drift": drift_of(row["drift"]),
         "rate": rate(row["rate_per_minute"]),
         "burst": row["burst"],
+        "pace": pace(row),
+        "pace_reason": row["slowed_code"] if row["slowed_by"] else None,
         "grants": row["grants"],
         "state": what,
         "reason": reason,
@@ -53,6 +55,14 @@ def state(row: "RowMapping") -> tuple[str, str | None]:
     if row["deaths_held_at"] is not None:
         return ClientState.HOLDING, "unusually many grants were refused: see `clients accept-deaths`"
     return ClientState.OPEN, None
+
+
+def pace(row: "RowMapping") -> str | None:
+    """How slowly it goes, where that is less than its rate; None: as ever."""
+    from tasks.policy.pace import Pace, allowed
+
+    slow = allowed(Pace(slowed_by=row["slowed_by"] or 0, slowed_from=row["slowed_from"]))
+    return None if slow is None else rate(round(slow, 1))
 
 
 def endpoints(row: "RowMapping", settings: "Settings") -> dict[str, Any]:

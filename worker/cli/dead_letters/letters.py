@@ -40,6 +40,8 @@ def record(row: "RowMapping") -> dict[str, Any]:
         "resolved_at",
         "resolution",
         "rule",
+        "looks",
+        "look_at",
     )
     return {name: row[name] for name in names}
 
