@@ -14,10 +14,10 @@ ROLES = ("evergrant_worker", "evergrant_web", "evergrant_requester", "evergrant_
 READ = "select"
 CHANGE = "select, update"
 WORK = "select, insert, update, delete"
-# Of a client a worker changes only which of its secrets is used.
-SWAPPED = (
+# Of a client a worker changes only which of its secrets is used, and its profile where answers contradict it.
+LEARNT = (
     "sealed_client_secret, sealed_former_secret, former_secret_at, secret_refused_at, secret_refused_code, "
-    "credentials_no, updated_at"
+    "credentials_no, drift, drift_watch, overrides, rotation, burst, attempt_lease, grace, after_grace, updated_at"
 )
 
 
@@ -32,7 +32,7 @@ def _without_secrets(model: type[Client | Grant]) -> str:
 TABLES: dict[str, tuple[str | None, str | None]] = {
     "alembic_version": (READ, READ),
     "installation": (CHANGE, READ),
-    "clients": (f"{READ}, update ({SWAPPED})", _without_secrets(Client)),
+    "clients": (f"{READ}, update ({LEARNT})", _without_secrets(Client)),
     "valves": (CHANGE, READ),
     "witnesses": (WORK, READ),
     "grants": (WORK, _without_secrets(Grant)),

@@ -43,18 +43,6 @@ alter table evergrant.dead_letters
     add column looks integer not null default 0, -- how often its grant was asked once more since the verdict
     add column look_at timestamptz;              -- when it is asked next; null: never
 
--- Where `db roles` was applied, workers go on without its being applied again.
-do $$ begin
-    if to_regrole('evergrant_worker') is not null then
-        grant update (sealed_client_secret, sealed_former_secret, former_secret_at, secret_refused_at,
-            secret_refused_code, credentials_no, updated_at) on evergrant.clients to evergrant_worker;
-    end if;
-    if to_regrole('evergrant_web') is not null then
-        grant select (former_secret_at, secret_refused_at, secret_refused_code) on evergrant.clients to evergrant_web;
-    end if;
-end $$;
-insert into evergrant.chores (name, every) values
-    ('tell_expiring', '10 minutes');             -- grants that end soon, and that renewing will not mend
 -- What providers tell by themselves, as it came: sealed, for it holds its proof. A worker reads it within seconds.
 create table evergrant.notices (
     id uuid not null,
@@ -65,6 +53,28 @@ create table evergrant.notices (
     constraint fk_notices_client_id_clients foreign key (client_id) references evergrant.clients (id)
 );
 create index ix_notices_client_id_received_at on evergrant.notices (client_id, received_at);
+
 insert into evergrant.chores (name, every) values
-    ('read_notices', '10 seconds');       -- what providers told by themselves
-insert into evergrant.chores (name, every) values ('look_again', interval '1 minute');
+    ('tell_expiring', '10 minutes'),      -- grants that end soon, and that renewing will not mend
+    ('read_notices', '10 seconds'),       -- what providers told by themselves
+    ('look_again', '1 minute');           -- at those that were declared dead
+
+-- Where `db roles` was applied, everybody goes on without its being applied again.
+do $$ begin
+    if to_regrole('evergrant_worker') is not null then
+        grant update (sealed_client_secret, sealed_former_secret, former_secret_at, secret_refused_at,
+            secret_refused_code, credentials_no, drift, drift_watch, overrides, rotation, burst, attempt_lease, grace,
+            after_grace, updated_at) on evergrant.clients to evergrant_worker;
+        grant select, insert, update, delete on evergrant.notices to evergrant_worker;
+    end if;
+    if to_regrole('evergrant_admin') is not null then
+        grant select, insert, update, delete on evergrant.notices to evergrant_admin;
+    end if;
+    if to_regrole('evergrant_web') is not null then
+        grant select (former_secret_at, secret_refused_at, secret_refused_code, grant_interval, drift, drift_watch,
+            after_grace) on evergrant.clients to evergrant_web;
+        grant select (refusals, refused_since, refused_code, refresh_expires_at, consent_expires_at, last_error_rule,
+            spent_refused_at) on evergrant.grants to evergrant_web;
+        grant insert, select (id, client_id, received_at) on evergrant.notices to evergrant_web;
+    end if;
+end $$;

@@ -6,11 +6,13 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
+from alembic import command
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
+from sqlalchemy import Engine, text
 
 import settings
-from models import database, roles
+from models import database, migrations, roles
 from models.database import transaction
 from models.errors import NotTheOwner
 from tasks import upkeep
@@ -157,8 +159,9 @@ def test_an_operator_changes_every_row_and_no_table(login: Login) -> None:
 
 
 def test_a_worker_does_all_its_work_as_evergrant_worker(harness: Harness, logins: Callable[[str], str]) -> None:
-    """Claim, start, settle, doubt, a request, a revocation, an erasure, every chore, on connections of such a login."""
-    client = harness.client()
+    """Claim, start, settle, doubt, drift, requests, a revocation, an erasure, every chore, as such a login."""
+    client, drifting = harness.client(), harness.client("drifting", rotation="none")
+    harness.grant(drifting, "drifted")
     grant = harness.grant(client)
     gone = harness.grant(client, "gone", status="revoked", sealed_refresh_token=None, sealed_access_token=None)
     with as_login(harness, logins("evergrant_worker")):
@@ -168,6 +171,7 @@ def test_a_worker_does_all_its_work_as_evergrant_worker(harness: Harness, logins
         harness.ask(client, LOST)
         harness.until_due(grant)
         harness.ask(client, token_set("3"))
+        harness.ask(drifting, token_set("other"))
         harness.later(minutes=2)
         upkeep.request_refresh("customer", if_generation=3)
         assert [grant_id for grant_id, _ in harness.claim(client).requested] == [grant]
@@ -180,6 +184,7 @@ def test_a_worker_does_all_its_work_as_evergrant_worker(harness: Harness, logins
             upkeep.upkeep(name)
         runtime.close()
     assert harness.token(grant) == "rt-3"
+    assert harness.one("select rotation from evergrant.clients where id = :id", id=drifting)["rotation"] == "family"
     assert harness.row(gone)["ref"] == f"erased-{gone}"
 
 
@@ -216,3 +221,44 @@ def test_every_table_is_decided_about(harness: Harness) -> None:
 def test_a_login_that_does_not_own_the_schema_is_told_so(harness: Harness, logins: Callable[[str], str]) -> None:
     with as_login(harness, logins("evergrant_admin")), pytest.raises(NotTheOwner), transaction() as connection:
         roles.apply(connection)
+
+
+OF_THE_FIRST_RELEASE = (
+    *(roles.CREATE.format(role=role) for role in roles.ROLES),
+    "grant select, insert, update, delete on all tables in schema evergrant to evergrant_admin",
+    "grant select on evergrant.clients to evergrant_worker",
+    "grant select, insert, update, delete on evergrant.grants to evergrant_worker",
+)
+
+
+def test_roles_that_were_applied_before_an_upgrade_need_not_be_applied_again(empty_postgres_url: str) -> None:
+    engine = database.connect(empty_postgres_url)
+    config = migrations.config()
+    config.attributes["engine"] = engine
+    command.upgrade(config, "0001")
+    with engine.begin() as connection:
+        for statement in OF_THE_FIRST_RELEASE:
+            connection.exec_driver_sql(statement)
+    command.upgrade(config, "head")
+    held = {role: _held(engine, role) for role in ("evergrant_worker", "evergrant_web", "evergrant_admin")}
+    with engine.begin() as connection:
+        roles.apply(connection)
+    more = {role: _held(engine, role) - was for role, was in held.items()}
+    engine.dispose()
+    assert not any(more.values()), more
+
+
+def _held(engine: Engine, role: str) -> set[tuple[str, str, str]]:
+    """Table, column and right, of what came with the upgrades."""
+    new = """
+        select table_name, column_name, privilege_type from information_schema.role_column_grants
+        where table_schema = 'evergrant' and grantee = :role and (
+            table_name in ('witnesses', 'notices')
+            or (table_name, column_name) in (select 'clients', unnest(cast(:clients as text[])) union select 'grants', unnest(cast(:grants as text[])))
+        )
+    """
+    clients = ["former_secret_at", "secret_refused_at", "secret_refused_code", "drift", "drift_watch", "after_grace"]
+    grants = ["refusals", "refused_since", "refused_code", "refresh_expires_at", "consent_expires_at"]
+    parameters = {"role": role, "clients": clients, "grants": [*grants, "last_error_rule", "spent_refused_at"]}
+    with engine.connect() as connection:
+        return {tuple(row) for row in connection.execute(text(new), parameters)}
