@@ -31,6 +31,7 @@ MENDED_WITHIN = 30.0  # seconds, until all are fresh once everybody is answered 
 MOST_ASKED = 6  # a dead grant, in a few lives: at once, and 1/4, 1/2, 1, 2 and 4 lives later
 FLEETS_AT_ONCE = 40
 DEAD = ("dead", "consent")
+UNDERSTOOD = (*DEAD, "ours", "throttled", "ill", "race")  # what a refresh may be told that is no success
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def known(*, to: str = "refresh") -> list[Words]:
     found: dict[tuple[str, int, str], Words] = {}
     numbers: Counter[str] = Counter()
     for row in rows:
-        if row["to"] != to:
+        if row["to"] != to or row["means"] not in UNDERSTOOD:
             continue
         body = row["body"] if isinstance(row["body"], str) else json.dumps(row["body"], ensure_ascii=False)
         provider = row["provider"] or "invented"

@@ -254,7 +254,8 @@ def _held(engine: Engine, role: str) -> set[tuple[str, str, str]]:
         select table_name, column_name, privilege_type from information_schema.role_column_grants
         where table_schema = 'evergrant' and grantee = :role and (
             table_name in ('witnesses', 'notices')
-            or (table_name, column_name) in (select 'clients', unnest(cast(:clients as text[])) union select 'grants', unnest(cast(:grants as text[])))
+            or table_name = 'clients' and column_name = any (cast(:clients as text[]))
+            or table_name = 'grants' and column_name = any (cast(:grants as text[]))
         )
     """
     clients = ["former_secret_at", "secret_refused_at", "secret_refused_code", "drift", "drift_watch", "after_grace"]

@@ -1,0 +1,32 @@
+"""A few of every kind of answer: who lives is fresh while others die in any words, and nobody is blamed for ours."""
+
+import pytest
+
+from tests.acceptance.dialects import Course, Words, known, run
+from tests.acceptance.installation import Installation
+
+# One of each shape: RFC's word under another status, another word, JSON of its own, a success, a page, nothing at all.
+DEAD = ("atlassian-1", "github-1", "shopify-1", "strava-1", "hubspot-2", "invented-1", "invented-7", "invented-13")
+ELSE = ("ours", "throttled", "ill", "race")
+COURSE = Course(lifetime=16, grants=12, watched=34, trouble=14)
+
+
+def _some() -> list[Words]:
+    words = known()
+    return [
+        *(each for each in words if each.name in DEAD),
+        *(
+            next(each for each in words if each.means == means and not each.name.startswith("invented"))
+            for means in ELSE
+        ),
+    ]
+
+
+@pytest.mark.timeout(240)
+def test_nobody_who_lives_suffers_whatever_the_words_are(installation: Installation) -> None:
+    installation.worker()
+    installation.beat()
+    words = _some()
+    assert {each.means for each in words} >= {"dead", *ELSE}
+    fleets = run(installation, words, COURSE)
+    assert [fault for fleet in fleets for fault in fleet.faults(lifetime=COURSE.lifetime)] == []
