@@ -40,7 +40,7 @@ def _older_access_ends_at(provider: Provider, task: Task) -> datetime | None:
     It is not kept, so it can be neither revoked nor looked at. Where one revocation kills the grant it is dead, and
     at `immediate` since the refresh; at `on_use` its pair is kept, and is a branch.
     """
-    left_alone = provider.rotation in (Rotation.NONE, Rotation.GRACE, Rotation.FAMILY)
+    left_alone = provider.rotation not in (Rotation.ON_USE, Rotation.IMMEDIATE)
     return task.older_access_ends_at if left_alone and provider.revocation is not Reach.GRANT else None
 
 

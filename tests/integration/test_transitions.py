@@ -153,6 +153,8 @@ ANSWER: dict[str, Any] = {
     "life": [timedelta(hours=2)],
     "started_at": [NOW],
     "due_at": [NOW],
+    "refresh_expires_at": [None],
+    "consent_expires_at": [None],
     "credentials_no": [1],
     "spent_refused_at": [None],
     "sent": [b"\x03"],

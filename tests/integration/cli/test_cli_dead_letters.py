@@ -27,6 +27,7 @@ def letters(temple: Evergrant, sql: Any) -> Evergrant:
 def test_letters_are_listed_and_shown_with_what_to_do(letters: Evergrant) -> None:
     listed = letters("dead-letters", "list", "--json").lines
     promised = "id kind ref client cause detail attempts first_failed_at dead_at resolved_at resolution rule"
+    promised += " looks look_at"
     assert list(listed[0]) == promised.split()
     assert [each["ref"] for each in listed] == ["lost", "slow"]
     assert [each["ref"] for each in letters("dead-letters", "list", "--cause", "gave_up", "--json").lines] == ["slow"]
