@@ -72,7 +72,7 @@ from tasks.runtime.registration import Registered, Registrations
 from tasks.runtime.runtime import Runtime
 from tasks.settling import credentials
 from tasks.settling.consent import Consent, ConsentError, StoredConsent, store
-from tasks.settling.decide import sign_of
+from tasks.settling.reading import sign_of
 
 LIVES = timedelta(minutes=15)
 EXCHANGE_PATIENCE = timedelta(minutes=1)

@@ -18,7 +18,7 @@ from tasks.revocation_requests import NotYet, RevocationRequests
 from tasks.runtime import clock
 from tasks.runtime.attempt import Arrived, Attempt
 from tasks.runtime.runtime import Runtime
-from tasks.settling.decide import read
+from tasks.settling.reading import read
 from tasks.settling.settle import settle
 
 log = structlog.get_logger()

@@ -38,7 +38,7 @@ from tasks.runtime.journaling import entry_of, write_down
 from tasks.runtime.registration import Registered
 from tasks.runtime.runtime import Runtime
 from tasks.settling.consent import Consent, ConsentError, StoredConsent, store
-from tasks.settling.decide import sign_of
+from tasks.settling.reading import sign_of
 
 # A valve that is shut is no reason: whoever has just mended the credentials may try them.
 HOLDS = frozenset({"database_unfit", "client_is_paused"})

@@ -62,7 +62,7 @@ from tasks.runtime import clock, meters, retry, runtime, valves
 from tasks.runtime.attempt import Arrived, Attempt
 from tasks.runtime.runtime import Runtime
 from tasks.settling import credentials
-from tasks.settling.decide import read, sign_of
+from tasks.settling.reading import read, sign_of
 from tasks.settling.settle import settle
 
 log = structlog.get_logger()

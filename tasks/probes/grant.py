@@ -36,7 +36,7 @@ from tasks.policy.valve import USABLE_SHARE
 from tasks.runtime import clock, retry
 from tasks.runtime.attempt import Arrived, Attempt
 from tasks.runtime.runtime import Runtime
-from tasks.settling.decide import read
+from tasks.settling.reading import read
 from tasks.settling.settle import settle
 
 

@@ -23,7 +23,7 @@ from tasks.runtime import clock, rate_slot, retry, valves
 from tasks.runtime.journaling import entry_of, write_down
 from tasks.runtime.registration import Registered
 from tasks.runtime.runtime import Runtime
-from tasks.settling.decide import sign_of
+from tasks.settling.reading import sign_of
 
 SLOT_PATIENCE = timedelta(minutes=5)  # for one slot
 # A provider that decides is well, though a probe's usual answer is an error.

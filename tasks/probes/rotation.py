@@ -42,7 +42,7 @@ from tasks.runtime import clock, rate_slot, retry
 from tasks.runtime.attempt import Arrived, Attempt
 from tasks.runtime.registration import Registered
 from tasks.runtime.runtime import Runtime
-from tasks.settling.decide import read
+from tasks.settling.reading import read
 from tasks.settling.settle import settle
 
 log = structlog.get_logger()

@@ -41,7 +41,8 @@ from tasks.runtime.registration import Registered
 from tasks.runtime.runtime import Runtime
 from tasks.settling import consent, credentials, drift, metrics
 from tasks.settling.confirm import confirm
-from tasks.settling.decide import Decider, Decisions, read_all, read_refusals, sign_of
+from tasks.settling.decide import Decider, Decisions
+from tasks.settling.reading import read_all, read_refusals, sign_of
 from tasks.settling.strange import tell_once
 
 log = structlog.get_logger()

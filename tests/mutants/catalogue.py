@@ -391,7 +391,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{INTEGRATION}/test_answers_by_rule.py", "-k", "repeats_the_token"),
         (
             Edit(
-                "tasks/settling/decide.py", "            hide=SecretsSent(arrived, vault),\n", "            hide=(),\n"
+                "tasks/settling/reading.py", "            hide=SecretsSent(arrived, vault),\n", "            hide=(),\n"
             ),
         ),
     ),
@@ -411,7 +411,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "every_refusal_is_ours",
         "each refusal that nobody understands is a bad end, and three in a row shut the valve",
         (f"{INTEGRATION}/test_refusals.py", "-k", "fifth_that_dies"),
-        (Edit("tasks/settling/decide.py", "            return Sign.REFUSED\n", "            return Sign.BAD\n"),),
+        (Edit("tasks/settling/reading.py", "            return Sign.REFUSED\n", "            return Sign.BAD\n"),),
     ),
     Mutant(
         "every_refusal_is_the_grants",
@@ -536,7 +536,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{INTEGRATION}/test_addresses.py", "-k", "valve"),
         (
             Edit(
-                "tasks/settling/decide.py",
+                "tasks/settling/reading.py",
                 "        case HeldBack() | NotSent(is_of_its_address=True):\n",
                 "        case HeldBack():\n",
             ),

@@ -16,7 +16,7 @@ from tasks.journal import Journal, Replayed
 from tasks.oauth.token_answer import TokenSet
 from tasks.policy import guard, outcome, pace, refusal, timing, valve, verdict
 from tasks.runtime.attempt import Asked
-from tasks.settling import decide, settle
+from tasks.settling import decide, reading, settle
 from tests.simulation.statements import HANDLERS, attempts
 from tests.simulation.statements import claims as claiming
 from tests.simulation.statements import settlement as settling
@@ -132,7 +132,7 @@ def definite_503() -> list[Patch]:
         end = real(*args, **named)
         return replace(end, unknown=False) if isinstance(end, outcome.NotNow) else end
 
-    return [patch.object(decide, "outcome", read)]
+    return [patch.object(reading, "outcome", read)]
 
 
 def canary_without_end() -> list[Patch]:
@@ -198,7 +198,7 @@ def revocation_ignored_at_start() -> list[Patch]:
 
 def every_refusal_is_ours() -> list[Patch]:
     """Each refusal that nobody understands is a bad end, three in a row shut the valve, and all are asked as ever."""
-    real = decide.sign_of
+    real = reading.sign_of
 
     def sign_of(end: Any) -> Any:
         sign = real(end)

@@ -36,7 +36,8 @@ from tasks.policy.outcome import (
 from tasks.policy.valve import Sign
 from tasks.runtime.attempt import Arrived, Attempt
 from tasks.runtime.registration import Registered
-from tasks.settling.decide import Decider, Decisions, read, read_all, read_refusals, sign_of
+from tasks.settling.decide import Decider, Decisions
+from tasks.settling.reading import read, read_all, read_refusals, sign_of
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
