@@ -11,9 +11,11 @@ import json
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,8 @@ SAMPLES = Path(__file__).parents[1] / "dialects" / "answers.jsonl"
 SHARE_OF_LIFE = 0.1  # for which a living grant may be stale
 MENDED_WITHIN = 30.0  # seconds, until all are fresh once everybody is answered again
 MOST_ASKED = 6  # a dead grant, in a few lives: at once, and 1/4, 1/2, 1, 2 and 4 lives later
-FLEETS_AT_ONCE = 40
+FLEETS_AT_ONCE = 110
+COMMANDS_AT_ONCE = 3
 DEAD = ("dead", "consent")
 UNDERSTOOD = (*DEAD, "ours", "throttled", "ill", "race")  # what a refresh may be told that is no success
 
@@ -139,11 +142,12 @@ class Course:
 def run(installation: Installation, words: Sequence[Words], course: Course) -> list[Fleet]:
     """Take over the fleets, let happen what the words tell, and look; worker and beat run already."""
     with ExitStack() as running:
-        fleets = [
-            _taken_over(installation, running, each, how, course)
-            for each in words
-            for how in (("at-once", "one-by-one") if each.means in DEAD else ("all",))
+        wanted = [
+            (each, how) for each in words for how in (("at-once", "one-by-one") if each.means in DEAD else ("all",))
         ]
+        begun = [_begun(running, *each, course) for each in wanted]
+        with ThreadPoolExecutor(COMMANDS_AT_ONCE) as commands:
+            fleets = list(commands.map(partial(_taken_over, installation), begun))
         eventually(lambda: _all_refreshed(fleets), timeout=60 + 3 * course.lifetime, every=1)
         _let_happen(installation, fleets, course)
         for fleet in fleets:
@@ -153,7 +157,16 @@ def run(installation: Installation, words: Sequence[Words], course: Course) -> l
         return fleets
 
 
-def _taken_over(installation: Installation, running: ExitStack, words: Words, how: str, course: Course) -> Fleet:
+@dataclass(frozen=True)
+class _Begun:
+    """A provider that runs, with the consents that a fleet will be."""
+
+    words: Words
+    provider: Simulated
+    rows: list[dict[str, Any]]
+
+
+def _begun(running: ExitStack, words: Words, how: str, course: Course) -> _Begun:
     habits = {"says_dead": words.said} if words.means in DEAD else {}
     options: dict[str, Any] = {"profile": "immediate", "lifetime": timedelta(seconds=course.lifetime)}
     control = running.enter_context(
@@ -161,10 +174,19 @@ def _taken_over(installation: Installation, running: ExitStack, words: Words, ho
     )
     name = f"{words.name}.{how}"
     provider = Simulated(control, "immediate", client_id=name)
-    installation.register(name, provider.registration(), provider.secret)
-    rows = provider.mint(course.grants, f"{name}.")
-    installation.import_grants(name, rows)
-    return Fleet(name, words, provider, [row["ref"] for row in rows])
+    # Without access tokens, which might end before all are taken over: each is renewed as soon as it is.
+    rows = [
+        {key: row[key] for key in ("ref", "refresh_token", "labels")}
+        for row in provider.mint(course.grants, f"{name}.")
+    ]
+    return _Begun(words, provider, rows)
+
+
+def _taken_over(installation: Installation, begun: _Begun) -> Fleet:
+    name = begun.provider.client_id
+    installation.register(name, begun.provider.registration(), begun.provider.secret)
+    installation.import_grants(name, begun.rows)
+    return Fleet(name, begun.words, begun.provider, [row["ref"] for row in begun.rows])
 
 
 def _all_refreshed(fleets: Sequence[Fleet]) -> bool:
