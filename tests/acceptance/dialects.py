@@ -176,7 +176,7 @@ def _begun(running: ExitStack, words: Words, how: str, course: Course) -> _Begun
     provider = Simulated(control, "immediate", client_id=name)
     # Without access tokens, which might end before all are taken over: each is renewed as soon as it is.
     rows = [
-        {key: row[key] for key in ("ref", "refresh_token", "labels")}
+        {key: row[key] for key in ("ref", "refresh_token", "labels") if key in row}
         for row in provider.mint(course.grants, f"{name}.")
     ]
     return _Begun(words, provider, rows)
