@@ -18,7 +18,7 @@ import jwt
 
 from tasks.oauth.client_key import ClientKey
 from tasks.oauth.errors import ClientKeyError
-from tasks.oauth.shapes import Auth
+from tasks.oauth.shapes import Auth, Basic
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 # Long enough for a slow connection and a clock that is a little off; whoever reads it later can do nothing with it.
@@ -43,7 +43,14 @@ class Proof:
 
 
 def proof(
-    auth: Auth, credentials: Credentials, *, id_parameter: str, basic_encoded: bool, audience: str, at: datetime | None
+    auth: Auth,
+    credentials: Credentials,
+    *,
+    id_parameter: str,
+    basic: Basic = Basic.ID_AND_SECRET,
+    basic_encoded: bool,
+    audience: str,
+    at: datetime | None,
 ) -> Proof:
     """Say who we are.
 
@@ -51,6 +58,7 @@ def proof(
         auth: how.
         credentials: who.
         id_parameter: what the client's id is called in a body.
+        basic: what Basic holds.
         basic_encoded: whether id and secret are form-encoded before Basic.
         audience: whom an assertion is for.
         at: the instant of sending: an assertion is good for a minute from then. Only that form needs it; without it
@@ -65,7 +73,8 @@ def proof(
         case Auth.BODY:
             return Proof(members=named | {"client_secret": credentials.secret})
         case Auth.BASIC:
-            return Proof(headers={"Authorization": _basic(credentials, encoded=basic_encoded)})
+            header = {"Authorization": _basic(credentials, basic, encoded=basic_encoded)}
+            return Proof(headers=header, members=named if basic is Basic.BESIDE_ID else {})
         case Auth.NONE | Auth.MTLS:
             return Proof(members=named)
         case Auth.PRIVATE_KEY_JWT if at is None:
@@ -77,9 +86,9 @@ def proof(
             assert_never(auth)
 
 
-def _basic(credentials: Credentials, *, encoded: bool) -> str:
+def _basic(credentials: Credentials, basic: Basic, *, encoded: bool) -> str:
     """RFC 6749 §2.3.1: both parts are form-encoded first, unless the provider is known not to decode them."""
-    parts = [credentials.client_id, credentials.secret]
+    parts = [credentials.secret, ""] if basic is Basic.SECRET else [credentials.client_id, credentials.secret]
     if encoded:
         parts = [quote_plus(part) for part in parts]
     return "Basic " + base64.b64encode(":".join(parts).encode()).decode()

@@ -306,6 +306,7 @@ def from_client(
                 auth,
                 credentials,
                 id_parameter=provider.client_id_parameter,
+                basic=provider.basic,
                 basic_encoded=provider.basic_encoded,
                 audience=audience,
                 at=at,

@@ -36,7 +36,7 @@ from tasks.oauth.fields import Path as PathInAnswer
 from tasks.oauth.notices import Notice
 from tasks.oauth.rotation import Rotation
 from tasks.oauth.rules import Asked, Rule
-from tasks.oauth.shapes import Auth, Body, Kind, Method, Presented, Reach, RevokeAuth, RevokeBody
+from tasks.oauth.shapes import Auth, Basic, Body, Kind, Method, Presented, Reach, RevokeAuth, RevokeBody
 from tasks.oauth.token_paths import SecondTokenSet, TokenPaths
 from tasks.oauth.words import never_heard
 
@@ -127,6 +127,8 @@ class Provider(BaseModel):
     """What the client's id is called in authorize URL and requests, e.g. `client_key` (TikTok)."""
     code_parameter: str = Field("code", pattern=r"^[A-Za-z_]+$")
     """What the code is called in the redirect to us, e.g. `spapi_oauth_code` (Amazon)."""
+    basic: Basic = Basic.ID_AND_SECRET
+    """What the Authorization header holds at `basic`: `id_and_secret`, `beside_id` or `secret`."""
     basic_encoded: bool = True
     """Whether id and secret are form-encoded before Basic, as RFC 6749 §2.3.1 wants; many servers do not decode."""
     scopes: tuple[str, ...] = ()

@@ -20,6 +20,14 @@ class Auth(StrEnum):
     MTLS = "mtls"  # a client certificate (RFC 8705); its id is in the body
 
 
+class Basic(StrEnum):
+    """What Basic holds, where `auth` is `basic`."""
+
+    ID_AND_SECRET = "id_and_secret"  # noqa: S105  # RFC 6749 §2.3.1
+    BESIDE_ID = "beside_id"  # the same, and the body names the client's id as well (Cvent)
+    SECRET = "secret"  # noqa: S105  # the secret as the name, and no password (Stripe)
+
+
 class Kind(StrEnum):
     """How grants of a client come to be, and what renews them."""
 

@@ -113,6 +113,21 @@ def test_other_requests_are_complete_when_they_are_made(auth: str) -> None:
     assert request.certificate is None
 
 
+@pytest.mark.parametrize(
+    ("basic", "name_and_password", "named"),
+    [
+        ("id_and_secret", f"our+id:{SECRET}", False),
+        ("beside_id", f"our+id:{SECRET}", True),
+        ("secret", f"{SECRET}:", False),
+    ],
+)
+def test_basic_holds_what_the_provider_wants(basic: str, name_and_password: str, *, named: bool) -> None:
+    request = refresh(registration("basic", basic=basic))
+    assert request.headers["Authorization"] == "Basic " + base64.b64encode(name_and_password.encode()).decode()
+    assert ("client_id" in members(request)) is named
+    assert "client_secret" not in members(request)
+
+
 def test_the_id_is_called_as_the_provider_calls_it() -> None:
     assert members(refresh(registration("none", client_id_parameter="client_key")))["client_key"] == "our id"
 

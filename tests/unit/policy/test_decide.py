@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
-from tasks.settling.reading import read, read_all, read_refusals, sign_of
 
 from models.attempt import Started
 from models.client import Known
@@ -38,6 +37,7 @@ from tasks.policy.valve import Sign
 from tasks.runtime.attempt import Arrived, Attempt
 from tasks.runtime.registration import Registered
 from tasks.settling.decide import Decider, Decisions
+from tasks.settling.reading import read, read_all, read_refusals, sign_of
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
