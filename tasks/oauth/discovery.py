@@ -80,12 +80,12 @@ def fetch(transport: Transport, issuer: str) -> Document:
         request = Request("GET", url, {"Accept": "application/json"})
         answer = transport.submit(transport.send(request, deadline=DEADLINE)).result()
         if not isinstance(answer, Response):
-            message = f"{url} could not be asked: {answer.code}"
+            message = f"the server cannot be asked for {url}: {answer.code}"
             raise DiscoveryError(message)
         if answer.status == OK and (members := _members(answer.body)) is not None:
             return read(issuer, members)
         told.append(f"{url} {_said(answer.status)}")
-    message = f"{issuer} says nothing about itself: {', '.join(told)}"
+    message = f"the server at {issuer} says nothing about itself: {', '.join(told)}"
     raise DiscoveryError(message)
 
 

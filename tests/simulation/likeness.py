@@ -10,7 +10,7 @@ from worker.cli.likeness import likeness_of
 
 PREFIX = "like:"
 LONGEST_LIFE = 12 * 3600.0  # s; a life of weeks would play years for a few refreshes
-# What the file says that an episode takes over; addresses are the simulation's own.
+# What the file says that an episode takes over; addresses, and how a request is written, are the simulation's own.
 TAKEN = (
     *("rotation", "grace_seconds", "after_grace", "until_next_days", "answers", "token_set", "probe"),
     *("revocation", "default_life_seconds", "same_token_above_seconds", "refresh_idle_days", "consent_days"),
@@ -47,5 +47,4 @@ def _habits(provider: Provider, habits: dict[str, Any]) -> dict[str, Any]:
 
 def _overrides(provider: Provider) -> dict[str, Any]:
     said = provider.model_dump(mode="json", include={*TAKEN} & provider.model_fields_set)
-    auth = provider.auth if provider.auth is Auth.BASIC else Auth.BODY
-    return {**said, "auth": auth.value, "revoke_url": f"{SITE}/oauth/revoke"}
+    return {**said, "auth": Auth.BODY.value, "revoke_url": f"{SITE}/oauth/revoke"}
