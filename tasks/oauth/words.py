@@ -48,16 +48,20 @@ def spoken(rules: Sequence[Rule], to: Asked, *, status: int, body: bytes) -> Spo
             continue
         if rule.where and not read:
             found, read = members(body), True
-        if all(fits(pattern, text_at(found, path)) for path, pattern in rule.where.items()):
+        if all(fits(pattern, text_at(found, path) if path else whole(body)) for path, pattern in rule.where.items()):
             return Spoken(number, rule)
     return None
 
 
+def whole(body: bytes) -> str:
+    """A body as it is written, whatever it is: what the empty path leads to."""
+    return body.decode(json.detect_encoding(body), errors="replace").removeprefix("\ufeff")
+
+
 def members(body: bytes) -> Any:
     """What a body holds: JSON of any kind, the members of a form, or nothing that a path leads into."""
-    text = body.decode(json.detect_encoding(body), errors="replace").removeprefix("\ufeff")
     try:
-        return _JSON.decode(text)
+        return _JSON.decode(whole(body))
     except (ValueError, RecursionError):
         return form(body.strip())
 

@@ -59,6 +59,8 @@ def said_by(rule: Rule) -> str:
     first = rule.status[0] if rule.status else USUAL.get(rule.means, 400)
     status = first if isinstance(first, int) else int(f"{first[0]}00")
     body: dict[str, Any] = {}
+    if "" in rule.where:  # the whole body
+        return f"{status} {rule.where[''].strip('*').replace('*', ' … ')}"
     for path, value in rule.where.items():
         _put(body, path.split("."), value.strip("*").replace("*", " … "))
     return f"{status} {json.dumps(body, ensure_ascii=False)}" if body else str(status)

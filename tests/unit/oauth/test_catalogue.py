@@ -20,6 +20,7 @@ from tasks.oauth.provider import BUNDLED, IMPLIED, Provider, load, names
 from tasks.oauth.rotation import Rotation
 from tasks.oauth.rules import Asked, Means, Rule
 from tasks.oauth.shapes import Kind
+from tasks.oauth.words import spoken
 
 SAMPLES = Path(__file__).resolve().parents[2] / "dialects" / "answers.jsonl"
 NOWHERE = Path("/nowhere")
@@ -165,9 +166,10 @@ def test_no_rule_takes_an_illness_or_a_fault_of_ours_for_a_death(name: str, stat
 
 def _read(sample: Sample) -> str | None:
     if sample.provider is not None and sample.to in set(Asked):
-        for rule in _provider(sample.provider).answers:
-            if _fits(rule, sample):
-                return rule.means.value
+        body, rules = sample.body.encode(), _provider(sample.provider).answers
+        found = spoken(rules, Asked(sample.to), status=sample.status, body=body)
+        if found is not None:
+            return found.rule.means.value
     return _by_the_rfc(sample)
 
 

@@ -70,7 +70,7 @@ PLACES: dict[str, tuple[Any, str, str]] = {
     "a member of a member": ({"a": {"b": {"c": "x"}}}, "a.b.c", "x"),
     "a place in a list": ({"errors": [{"c": "a"}, {"c": "x"}]}, "errors.1.c", "x"),
     "a list at the top": ([{"errorCode": "x"}], "0.errorCode", "x"),
-    "the whole": ("x", "", "x"),
+    "the whole, whatever it is": (b"x is dead", "", "x is dead"),
     "a number": ({"code": 190}, "code", "190"),
     "a number with a fraction": ({"code": 1.50}, "code", "1.5"),
     "a number that is long": ({"code": 10**30}, "code", "1" + "0" * 30),
