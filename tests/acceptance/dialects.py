@@ -54,6 +54,127 @@ class Words:
 
 def known(*, to: str = "refresh") -> list[Words]:
     """Every answer of the samples to such a request, each once."""
+    rows = [json.loads(line) for line in SAMPLES.read_text(encoding="utf-8").splitlines() if line.strip()]
+    found: dict[tuple[str, int, str], Words] = {}
+    numbers: Counter[str] = Counter()
+    for row in rows:
+        if row["to"] != to or row["means"] not in UNDERSTOOD:
+            continue
+        body = row["body"] if isinstance(row["body"], str) else json.dumps(row["body"], ensure_ascii=False)
+        provider = row["provider"] or "invented"
+        key = (row["means"], row["status"], body)
+        if key not in found:
+            numbers[provider] += 1
+            found[key] = Words(f"{provider}-{numbers[provider]}", row["means"], row["status"], body)
+    return list(found.values())
+
+
+@dataclass
+class Fleet:
+    """The grants of one client at one provider, and what was seen of them."""
+
+    name: str
+    words: Words
+    provider: Simulated
+    refs: list[str]
+    gone: dict[str, float] = field(default_factory=dict)  # when each died
+    stale_since: dict[str, float] = field(default_factory=dict)
+    stale_for: dict[str, float] = field(default_factory=dict)  # the longest, of those that live
+    mended_after: float | None = None
+    asked_in_vain: Counter[str] = field(default_factory=Counter)
+    asked_in_trouble: int = 0
+    statuses: dict[str, int] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
+
+    @property
+    def dies(self) -> bool:
+        """Whether its words tell of a death."""
+        return self.words.means in DEAD
+
+    def look(self, handed_out: set[str], now: float) -> None:
+        """Note who is stale."""
+        for ref in self.refs:
+            if ref in handed_out or ref in self.gone:
+                self.stale_since.pop(ref, None)
+            else:
+                since = self.stale_since.setdefault(ref, now)
+                self.stale_for[ref] = max(now - since, self.stale_for.get(ref, 0.0))
+
+    def faults(self, *, lifetime: float) -> list[str]:
+        """Name whatever is not as promised."""
+        checks = self._of_deaths(lifetime) if self.dies else self._of_trouble()
+        return [f"{self.name}: {fault}: {self.told()}" for fault, seen in checks.items() if seen]
+
+    def _of_deaths(self, lifetime: float) -> dict[str, bool]:
+        living = len(self.refs) - len(self.gone)
+        return {
+            "living grants went stale": max(self.stale_for.values(), default=0) > SHARE_OF_LIFE * lifetime,
+            "dead grants were asked too often": max(self.asked_in_vain.values(), default=0) > MOST_ASKED,
+            "a living grant was declared dead": self.statuses.get("active", 0) < living,
+        }
+
+    def _of_trouble(self) -> dict[str, bool]:
+        return {
+            "somebody was blamed": self.statuses != {"active": len(self.refs)} or bool(self.reasons),
+            "not all were fresh in time": self.mended_after is None or self.mended_after > MENDED_WITHIN,
+        }
+
+    def told(self) -> str:
+        """In a line."""
+        stale = max(self.stale_for.values(), default=0)
+        return (
+            f"{self.words.means} {self.words.said[:80]!r}: stale {stale:.1f} s; in vain"
+            f" {max(self.asked_in_vain.values(), default=0)}; mended {self.mended_after}; asked in trouble"
+            f" {self.asked_in_trouble}; {self.statuses} {self.reasons}"
+        )
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a run goes; all in seconds."""
+
+    lifetime: float
+    grants: int
+    watched: float  # from the first death, or from the mending of a trouble at most
+    trouble: float  # for which everybody is refused
+
+
+def run(installation: Installation, words: Sequence[Words], course: Course) -> list[Fleet]:
+    """Take over the fleets, let happen what the words tell, and look; worker and beat run already."""
+    with ExitStack() as running:
+        wanted = [
+            (each, how) for each in words for how in (("at-once", "one-by-one") if each.means in DEAD else ("all",))
+        ]
+        begun = [_begun(running, *each, course) for each in wanted]
+        with ThreadPoolExecutor(COMMANDS_AT_ONCE) as commands:
+            fleets = list(commands.map(partial(_taken_over, installation), begun))
+        eventually(lambda: _all_refreshed(fleets), timeout=60 + 3 * course.lifetime, every=1)
+        _let_happen(installation, fleets, course)
+        for fleet in fleets:
+            _ask_provider(fleet)
+            fleet.statuses = installation.statuses(fleet.name)
+            fleet.reasons = _letters(installation, fleet)
+        return fleets
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A provider that runs, with the consents that a fleet will be."""
+
+    words: Words
+    provider: Simulated
+    rows: list[dict[str, Any]]
+
+
+def _begun(running: ExitStack, words: Words, how: str, course: Course) -> _Begun:
+    habits = {"says_dead": words.said} if words.means in DEAD else {}
+    options: dict[str, Any] = {"profile": "immediate", "lifetime": timedelta(seconds=course.lifetime)}
+    control = running.enter_context(
+        simulator_thread(dialect="doorkeeper", habits=habits, seed=hash((words, how)) % 2**31, **options)
+    )
+    name = f"{words.name}.{how}"
+    provider = Simulated(control, "immediate", client_id=name)
+    # Without access tokens, which might end before all are taken over: each is renewed as soon as it is.
     minted = provider.mint(course.grants, f"{name}.")
     rows = [{key: value for key, value in row.items() if key in CONSENT} for row in minted]
     return _Begun(words, provider, rows)
