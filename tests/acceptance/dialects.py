@@ -34,6 +34,7 @@ MOST_ASKED = 6  # a dead grant, in a few lives: at once, and 1/4, 1/2, 1, 2 and 
 FLEETS_AT_ONCE = 110
 COMMANDS_AT_ONCE = 3
 DEAD = ("dead", "consent")
+CONSENT = ("ref", "refresh_token", "labels")  # what is taken over of one
 UNDERSTOOD = (*DEAD, "ours", "throttled", "ill", "race")  # what a refresh may be told that is no success
 
 
