@@ -38,6 +38,8 @@ def of_kind(end: Outcome, kind: Kind, *, token_ended: bool = False) -> Outcome:
 
     `token_ended`: the access token held had ended by itself when it was asked.
     """
+    if kind is Kind.CODE:
+        return end
     match end, kind:
         case Refreshed(token_set=token_set), _:
             return replace(end, token_set=held_of(token_set, kind))

@@ -1,6 +1,5 @@
 """What proves that a provider has changed, what does not, and what becomes of the profile."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -46,8 +45,8 @@ PLAIN = Answered(
     life=2 * HOUR,
     is_watched=False,
 )
-LATE = replace(PLAIN, suspect_at=NOW + MINUTE, doubt_since=NOW)
-LIVING = replace(PLAIN, spent_refused_at=NOW - MINUTE)
+LATE = PLAIN._replace(suspect_at=NOW + MINUTE, doubt_since=NOW)
+LIVING = PLAIN._replace(spent_refused_at=NOW - MINUTE)
 rotations = pytest.mark.parametrize("rotation", Rotation)
 
 
@@ -58,7 +57,7 @@ def seen(now: Answered, habit: Habit) -> list[Seen]:
 @rotations
 def test_an_answer_as_any_shows_nothing(rotation: Rotation) -> None:
     rotates = rotation is not Rotation.NONE
-    assert seen_in(replace(PLAIN, rotated=rotates), Habit(rotation)) == []
+    assert seen_in(PLAIN._replace(rotated=rotates), Habit(rotation)) == []
 
 
 # ── a token that was refused, and what came of it late ──────────────────────────────────────────────────────────
@@ -73,10 +72,10 @@ def test_a_set_that_came_when_its_token_had_been_refused_is_watched(rotation: Ro
 @pytest.mark.parametrize(
     "other",
     [
-        replace(LATE, suspect_at=None),
-        replace(LATE, is_own=False),  # of another generation, of another token, or settled once before
-        replace(LATE, rotated=False),  # the very token that was refused works: the refusal was none
-        replace(LATE, suspect_at=NOW - MINUTE),  # it was refused, and was sent and accepted after that
+        LATE._replace(suspect_at=None),
+        LATE._replace(is_own=False),  # of another generation, of another token, or settled once before
+        LATE._replace(rotated=False),  # the very token that was refused works: the refusal was none
+        LATE._replace(suspect_at=NOW - MINUTE),  # it was refused, and was sent and accepted after that
     ],
 )
 def test_what_tells_nothing_of_a_spent_token_is_not_watched(other: Answered) -> None:
@@ -85,7 +84,7 @@ def test_what_tells_nothing_of_a_spent_token_is_not_watched(other: Answered) -> 
 
 @pytest.mark.parametrize(("refused_after", "watched"), [(29, True), (30, False), (31, False)])
 def test_at_grace_a_refusal_counts_before_the_grace_of_the_first_use_is_over(refused_after: int, watched: bool) -> None:
-    late = replace(LATE, started_at=NOW + 5 * SECOND, suspect_at=NOW + refused_after * SECOND)
+    late = LATE._replace(started_at=NOW + 5 * SECOND, suspect_at=NOW + refused_after * SECOND)
     grace = Habit(Rotation.GRACE, grace=30 * SECOND)
     assert (spent_refused_at(late, grace) is not None) is watched
 
@@ -93,7 +92,7 @@ def test_at_grace_a_refusal_counts_before_the_grace_of_the_first_use_is_over(ref
 def test_at_until_next_refresh_a_refusal_counts_while_the_token_may_live() -> None:
     habit = Habit(Rotation.UNTIL_NEXT_REFRESH, until_next=timedelta(days=30))
     assert spent_refused_at(LATE, habit) is not None
-    assert spent_refused_at(replace(LATE, suspect_at=NOW + timedelta(days=30)), habit) is None
+    assert spent_refused_at(LATE._replace(suspect_at=NOW + timedelta(days=30)), habit) is None
 
 
 @pytest.mark.parametrize("rotation", [Rotation.ON_USE, Rotation.UNTIL_NEXT_REFRESH, Rotation.GRACE])
@@ -107,8 +106,8 @@ def test_where_it_dies_at_once_a_successor_that_lives_is_as_was_said(rotation: R
 
 
 def test_a_success_that_was_begun_before_the_refusal_proves_nothing() -> None:
-    assert seen(replace(LIVING, spent_refused_at=NOW + MINUTE), ON_USE) == []
-    assert seen(replace(LIVING, is_own=False), ON_USE) == []
+    assert seen(LIVING._replace(spent_refused_at=NOW + MINUTE), ON_USE) == []
+    assert seen(LIVING._replace(is_own=False), ON_USE) == []
 
 
 # ── refresh tokens that stay, and that do not ───────────────────────────────────────────────────────────────────
@@ -121,7 +120,7 @@ def test_another_refresh_token_where_they_stay_is_seen_unless_the_file_says_so()
 
 @pytest.mark.parametrize("rotation", [each for each in Rotation if each is not Rotation.NONE])
 def test_no_new_refresh_token_where_they_rotate_is_seen_unless_answers_repeat_themselves(rotation: Rotation) -> None:
-    same = replace(PLAIN, rotated=False)
+    same = PLAIN._replace(rotated=False)
     assert seen(same, Habit(rotation)) == [Seen.NO_NEW_REFRESH_TOKEN]
     assert seen(same, Habit(rotation, repeats_tokens=True)) == []
 
@@ -140,9 +139,9 @@ def test_no_new_refresh_token_where_they_rotate_is_seen_unless_answers_repeat_th
     ],
 )
 def test_half_the_life_of_before_is_shorter(before: timedelta | None, after: timedelta | None, shorter: bool) -> None:
-    now = replace(PLAIN, life_before=before, life=after)
+    now = PLAIN._replace(life_before=before, life=after)
     assert seen(now, ON_USE) == ([Seen.SHORTER_LIFE] if shorter else [])
-    assert seen(now, replace(ON_USE, repeats_tokens=True)) == []
+    assert seen(now, ON_USE._replace(repeats_tokens=True)) == []
 
 
 def _shorter(*grants: UUID) -> list[Sighting]:
@@ -157,7 +156,7 @@ def test_a_shorter_life_is_proven_by_three_grants_in_a_row() -> None:
 
 
 def test_a_life_as_before_is_seen_only_where_somebody_asks() -> None:
-    assert seen(replace(PLAIN, is_watched=True), ON_USE) == [Seen.LIFE_AS_BEFORE]
+    assert seen(PLAIN._replace(is_watched=True), ON_USE) == [Seen.LIFE_AS_BEFORE]
 
 
 # ── families ────────────────────────────────────────────────────────────────────────────────────────────────────
