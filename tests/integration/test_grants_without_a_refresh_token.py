@@ -171,6 +171,8 @@ def test_an_access_token_is_exchanged_for_its_successor(harness: Harness, simula
     assert harness.token(grant) == access_token(harness)
     assert access_token(harness) in alive(simulator, "customer")
     assert [each["outcome"] for each in simulator.requests(ref="customer")] == ["refreshed", "refreshed"]
+    # Each answer brings another token, and that is no habit to warn of.
+    assert harness.one("select drift from evergrant.clients where id = :id", id=client)["drift"] is None
 
 
 def test_it_is_due_by_its_life_even_where_it_is_kept_on_demand(harness: Harness, simulator: SimulatorControl) -> None:
