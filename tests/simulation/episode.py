@@ -68,7 +68,7 @@ class Episode:
         self.engine.on_commit = self._committed
         self.world.on_time = self._time_passed
         if profile.life is not None:
-            self.weather = replace(self.weather, life=profile.life)
+            self.weather = self.weather.at_life(profile.life)
         if profile.says_dead is not None:  # and a rule of the file understands it
             self.weather = replace(self.weather, says_dead=UNDERSTOOD)
         habits = replace(profile.habits, says_dead=profile.says_dead or self.weather.says_dead)

@@ -74,6 +74,12 @@ class Weather:
         """Fewer lost answers: where each costs a grant, a storm would only leave dead ones."""
         return replace(self, fates={name: chance * share for name, chance in self.fates.items()})
 
+    def at_life(self, life: float) -> "Weather":
+        """The same happenings a life, for access tokens of another life (s): else users of a token that lives for a
+        day would come and go a hundred times before it is ever refreshed."""
+        slower = self.life / life
+        return replace(self, life=life, hourly={name: chance * slower for name, chance in self.hourly.items()})
+
 
 HOURLY = (
     "outage",
