@@ -339,7 +339,8 @@ class RevocationAttempt:
         if sign is None:
             return
         job = self.attempt.job
-        ended = Result(job.grant_id, job.started_at, sign, code, wait, refused_since=self.failing_since)
+        since = self.failing_since
+        ended = Result(job.grant_id, job.started_at, sign, code, wait, refused_since=since, of_refresh=False)
         with transaction() as connection:
             shut = valves.feed(connection, {job.client_id: [ended]}, {})
         self.runtime.admission.note_valve(job.client_id, shut.get(job.client_id))

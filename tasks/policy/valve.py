@@ -76,7 +76,8 @@ class Result:
 
     `refreshed`: it brought a token set. `refused_since`: the same was refused alike before, the first time then.
     `was_well`: it was refused, in words that nobody understands, and its request before had succeeded.
-    `recovered_from`: the word in which it was refused before it succeeded now.
+    `recovered_from`: the word in which it was refused before it succeeded now. `of_refresh`: it asked for a token set;
+    other requests may be refused in other words, be the cause the same.
     """
 
     grant_id: UUID
@@ -88,6 +89,7 @@ class Result:
     refused_since: datetime | None = None
     was_well: bool = False
     recovered_from: str | None = None
+    of_refresh: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +273,8 @@ def _refused(valve: Valve, result: Result, at: datetime) -> Valve:
     if is_shut_for_refusals(valve):  # whatever the canaries say, as long as nobody succeeds
         return valve
     valve = _refused_in_any_words(valve, result, at)
+    if valve.refused_since is not None and valve.refused_code != result.code and not result.of_refresh:
+        return valve  # a wrong secret is told in one word to refreshes, in another to revocations between them
     if valve.refused_since is None or valve.refused_code != result.code:
         return replace(valve, refused_since=at, refused_code=result.code, refused_grant_ids=[result.grant_id])
     if result.started_at <= valve.refused_since:

@@ -634,6 +634,12 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
         ),
     ),
+    Mutant(
+        "alike_until_another_word",
+        "a revocation that is refused in a word of its own begins the count of those who are refused alike anew",
+        ("tests/unit/policy/test_valve_refusals.py",),
+        (Edit("tasks/policy/valve.py", "valve.refused_code != result.code and not result.of_refresh:", "False:"),),
+    ),
 )
 
 # What a run of this length does not find: a row that is behind in a restore whose journals lack the sets between.
