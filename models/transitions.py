@@ -117,6 +117,13 @@ OF_GRANTS = (
         before={REVOKED},
         moves=((REVOKED, REVOKING),),
     ),
+    Writer(
+        statement="models.access_life.LEARN",
+        does="writes what an introspection told of the life of the token set just stored, and when it is due by that, "
+        "where nobody has written that since",
+        before={ACTIVE, PAUSED},
+        lease=DUE_AT,
+    ),
     Writer(statement="models.label.KEEP", does="keeps labels that the provider gave", before=KEPT | {REVOKING}),
     Writer(statement="models.settlement.NOT_IN_JOURNAL", does="takes a journal out of a doubt", before=GRANTS),
     Writer(statement="models.settlement.UNPLACED", does="notes that a pair may live", before=GRANTS),
