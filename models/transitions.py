@@ -2,8 +2,8 @@
 
 A table to read, held to the statements by tests: whoever writes another one adds a line. Who is under way is told by
 four columns of a grant: `due_at`, `claimed_at`, `started_at` and `claim_no`. Work writes `due_at`: a claim, a start, an
-end, a release. So does what puts a token set there (made, imported, replaced), and a redrive; pausing, resuming and
-retiring a grant leave it as it is.
+end, a release. So does what puts a token set there (made, imported, replaced), a redrive, and a life that is told after
+that, over the very value that the token set brought; pausing, resuming and retiring a grant leave it as it is.
 """
 
 from collections.abc import Set as AbstractSet

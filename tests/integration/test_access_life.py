@@ -5,7 +5,7 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -249,42 +249,40 @@ def test_a_rest_of_a_life_is_not_taken_for_a_life(harness: Harness, simulator: S
     assert life(harness, grant) == MINUTE
 
 
+def learn(grant: UUID, generation: int, *, due_before: datetime, due_at: datetime) -> None:
+    learnt = Learnt(Question(grant, generation, due_before), MINUTE, due_at)
+    with transaction() as connection:
+        access_life.learn(connection, [learnt], wait=timedelta(seconds=1))
+
+
 def test_a_life_is_written_to_the_token_set_that_it_was_told_of_and_to_no_other(
     harness: Harness, silent: SimulatorControl
 ) -> None:
-    client = introspecting(harness, silent)
-    grant = harness.grant(client, due_in=timedelta(hours=1))
+    grant = harness.grant(introspecting(harness, silent), due_in=timedelta(hours=1))
     row = harness.row(grant)
-    due = row["due_at"] - timedelta(minutes=30)
-
-    def learn(generation: int, *, due_before: Any) -> None:
-        question = Question(grant, generation, due_before)
-        with transaction() as connection:
-            access_life.learn(connection, [Learnt(question, MINUTE, due)], wait=timedelta(seconds=1))
-
-    learn(0, due_before=row["due_at"])
+    sooner = row["due_at"] - timedelta(minutes=30)
+    learn(grant, 0, due_before=row["due_at"], due_at=sooner)
     assert harness.row(grant) == row
-    learn(1, due_before=row["due_at"] + timedelta(microseconds=1))  # somebody has put it off since
-    assert (harness.row(grant)["life"], harness.row(grant)["due_at"]) == (MINUTE, row["due_at"])
-    learn(1, due_before=row["due_at"])
-    assert harness.row(grant)["due_at"] == due
+    learn(grant, 1, due_before=row["due_at"], due_at=sooner)
+    assert (life(harness, grant), harness.row(grant)["due_at"]) == (MINUTE, sooner)
+
+
+def test_what_was_put_off_since_stays_put_off(harness: Harness, silent: SimulatorControl) -> None:
+    grant = harness.grant(introspecting(harness, silent), due_in=timedelta(hours=1))
+    due = harness.row(grant)["due_at"]
+    learn(grant, 1, due_before=due + timedelta(microseconds=1), due_at=due - timedelta(minutes=30))
+    assert (life(harness, grant), harness.row(grant)["due_at"]) == (MINUTE, due)
 
 
 def test_a_lease_that_was_begun_meanwhile_is_left_alone(harness: Harness, silent: SimulatorControl) -> None:
     client = introspecting(harness, silent)
     grant = harness.grant(client)
-    attempt = harness.begin(client)
+    harness.begin(client)
     lease = harness.row(grant)
-    question = Question(grant, 1, lease["due_at"])
-    with transaction() as connection:
-        learnt = Learnt(question, MINUTE, lease["due_at"] - timedelta(minutes=5))
-        access_life.learn(connection, [learnt], wait=timedelta(seconds=1))
+    learn(grant, 1, due_before=lease["due_at"], due_at=lease["due_at"] - timedelta(minutes=5))
     after = harness.row(grant)
-    assert (after["due_at"], after["claim_no"], after["started_at"]) == (
-        lease["due_at"],
-        attempt.job.claim_no,
-        lease["started_at"],
-    )
+    columns = ("due_at", "claim_no", "started_at", "journal_id")
+    assert [after[column] for column in columns] == [lease[column] for column in columns]
 
 
 def test_a_row_that_somebody_has_locked_keeps_no_other_from_its_life(
