@@ -2,8 +2,8 @@
 
 A table to read, held to the statements by tests: whoever writes another one adds a line. Who is under way is told by
 four columns of a grant: `due_at`, `claimed_at`, `started_at` and `claim_no`. Work writes `due_at`: a claim, a start, an
-end, a release. So does what puts a token set there (made, imported, replaced), and a redrive; pausing, resuming and
-retiring a grant leave it as it is.
+end, a release. So does what puts a token set there (made, imported, replaced), a redrive, and a life that is told after
+that, over the very value that the token set brought; pausing, resuming and retiring a grant leave it as it is.
 """
 
 from collections.abc import Set as AbstractSet
@@ -116,6 +116,13 @@ OF_GRANTS = (
         does="brings a dead grant back for which a token set arrived: that must die, too",
         before={REVOKED},
         moves=((REVOKED, REVOKING),),
+    ),
+    Writer(
+        statement="models.access_life.LEARN",
+        does="writes what an introspection told of the life of the token set just stored, and when it is due by that, "
+        "where nobody has written that since",
+        before={ACTIVE, PAUSED},
+        lease=DUE_AT,
     ),
     Writer(statement="models.label.KEEP", does="keeps labels that the provider gave", before=KEPT | {REVOKING}),
     Writer(statement="models.settlement.NOT_IN_JOURNAL", does="takes a journal out of a doubt", before=GRANTS),

@@ -41,7 +41,7 @@ class Habits:
     says_too_many: str = ""  # more than the rate; empty: 429 with a body like Event Temple's
     # How it answers with tokens.
     token_within: str = ""  # the member that holds the token set, e.g. `data`; empty: the answer itself
-    life_member: str = "expires_in"  # or `expires_at` (ISO 8601), or empty: how long it lives is not told
+    life_member: str = "expires_in"  # or `expires_at` (ISO 8601), or empty: only introspection tells it
     client_first: bool = False  # the client is authenticated before the token is looked at, at revoke too
     scope_tested_first: bool = False  # `invalid_scope` is answered for a dead token too: a probe is fooled
     comma_scope: bool = False  # commas separate scopes at authorize, as Event Temple writes them

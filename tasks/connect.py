@@ -70,7 +70,7 @@ from tasks.runtime import clock, retry, valves
 from tasks.runtime.journaling import entry_of, write_down
 from tasks.runtime.registration import Registered, Registrations
 from tasks.runtime.runtime import Runtime
-from tasks.settling import credentials
+from tasks.settling import access_life, credentials
 from tasks.settling.consent import Consent, ConsentError, StoredConsent, store
 from tasks.settling.reading import sign_of
 
@@ -239,6 +239,7 @@ def finish(
     if position is not None:
         runtime.journal.mark_settled([position])
     if isinstance(stored, StoredConsent):
+        access_life.learn_of(runtime, registered, stored)
         return stored
     raise stored
 

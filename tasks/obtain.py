@@ -37,6 +37,7 @@ from tasks.runtime import clock, retry, valves
 from tasks.runtime.journaling import entry_of, write_down
 from tasks.runtime.registration import Registered
 from tasks.runtime.runtime import Runtime
+from tasks.settling import access_life
 from tasks.settling.consent import Consent, ConsentError, StoredConsent, store
 from tasks.settling.reading import sign_of
 
@@ -83,6 +84,7 @@ def obtain(runtime: Runtime, client_id: int, ref: str, *, labels: dict[str, list
     if position is not None:
         runtime.journal.mark_settled([position])
     if isinstance(stored, StoredConsent):
+        access_life.learn_of(runtime, registered, stored)
         return stored
     raise stored
 

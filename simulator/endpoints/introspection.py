@@ -1,5 +1,7 @@
 """POST /oauth/introspect: whether a token lives (RFC 7662), without using it; of another client's it says no."""
 
+from math import isfinite
+
 from simulator.answers import Answer, error
 from simulator.authentication import authenticate
 from simulator.call import Call
@@ -8,7 +10,7 @@ from simulator.traffic import Request
 
 
 def introspect(issuer: Issuer, call: Call, request: Request, now: float) -> Answer:
-    """Say of an access or refresh token of the client that asks whether it is active."""
+    """Say of an access or refresh token of the client that asks whether it is active, and when the first ends."""
     client = authenticate(issuer.clients, call)
     if client is None:
         return error("invalid_client")
@@ -20,4 +22,6 @@ def introspect(issuer: Issuer, call: Call, request: Request, now: float) -> Answ
         return Answer(200, "inactive", {"active": False})
     request.ref = pair.grant.ref
     found = {"active": True, "scope": pair.scope, "client_id": client.client_id, "iat": int(pair.issued_at)}
-    return Answer(200, "active", found if refreshed else found | {"exp": int(pair.expires_at)})
+    if opened and isfinite(pair.expires_at):
+        found["exp"] = int(pair.expires_at)
+    return Answer(200, "active", found)

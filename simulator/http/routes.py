@@ -24,6 +24,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OWN = frozenset(
     {"/oauth/token", "/oauth/revoke", "/oauth/token/info", "/v2/bookings", "/oauth/authorize", "/oauth/introspect"}
 )
+POSTED = ("token", "revoke", "introspect")
 FORM_ONLY = "only application/x-www-form-urlencoded content-type bodies are supported on POST /token"
 
 
@@ -53,7 +54,7 @@ class Routes:
             web.get("/.well-known/oauth-authorization-server", self._described),
             web.get("/oauth/token/info", self._opened("token_info")),
             web.get("/v2/bookings", self._opened("api")),
-            *(web.post(path, self._posted(name)) for name in ("token", "revoke") for path in self._further(name)),
+            *(web.post(path, self._posted(name)) for name in POSTED for path in self._further(name)),
             *(web.get(path, self._opened("api")) for path in self._further("api")),
         ]
 

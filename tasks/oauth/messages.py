@@ -175,15 +175,17 @@ def probe(registration: Registration, *, refresh_token: str, labels: Labels | No
     return _refresh(registration, refresh_token, labels, scope=registration.provider.probe_scope)
 
 
-def introspect(registration: Registration, *, token: str, labels: Labels | None = None) -> Request:
-    """Ask whether a refresh token lives, without using it (RFC 7662 §2.1).
+def introspect(
+    registration: Registration, *, token: str, labels: Labels | None = None, hint: str = "refresh_token"
+) -> Request:
+    """Ask of a token whether it lives, and how long, without using it (RFC 7662 §2.1); `hint`: which kind it is.
 
     Raises:
         MissingSetting: the provider has no introspect_url.
         AddressError: it cannot be filled with these labels.
 
     """
-    members = {"token": token, "token_type_hint": "refresh_token"}
+    members = {"token": token, "token_type_hint": hint}
     return _post(registration, "introspect_url", members, labels)
 
 

@@ -36,7 +36,7 @@ from tasks.oauth.fields import Path as PathInAnswer
 from tasks.oauth.notices import Notice
 from tasks.oauth.rotation import Rotation
 from tasks.oauth.rules import Asked, Rule
-from tasks.oauth.shapes import Auth, Basic, Body, Kind, Method, Presented, Reach, RevokeAuth, RevokeBody
+from tasks.oauth.shapes import Auth, Basic, Body, Kind, LifeFrom, Method, Presented, Reach, RevokeAuth, RevokeBody
 from tasks.oauth.token_paths import SecondTokenSet, TokenPaths
 from tasks.oauth.words import never_heard
 
@@ -175,6 +175,8 @@ class Provider(BaseModel):
     """How long it lives at most at `until_next_refresh`; absent: until the new one is used."""
     default_life_seconds: Positive = 3600
     """An access token's life where the answer has no `expires_in`."""
+    life_from: LifeFrom = LifeFrom.ANSWER
+    """Who tells that life: `answer`, or `introspection` where answers have no `expires_in` (Salesforce)."""
     idle_refresh_days: Positive = 7
     """How often a grant kept on demand is refreshed at least: half the refresh token's known life."""
     refresh_idle_days: Positive | None = None
@@ -326,6 +328,11 @@ def _strange_end_of_grace(provider: Provider) -> str | None:
     return None if known else 'after_grace must be "family" or "immediate"'
 
 
+def _life_from_nowhere(provider: Provider) -> str | None:
+    bare = provider.life_from is LifeFrom.INTROSPECTION and provider.introspect_url is None
+    return 'life_from "introspection" needs introspect_url: write where tokens are introspected' if bare else None
+
+
 def _refresh_token_of_none(provider: Provider) -> str | None:
     """What cannot be where no refresh token is: it would be sent a placeholder, or an access token of no use there."""
     kind = f'kind "{provider.kind}"'
@@ -437,6 +444,7 @@ CHECKS: Final[tuple[Callable[[Provider], str | None], ...]] = (
     _callback_of_nobody,
     _grace_without_seconds,
     _strange_end_of_grace,
+    _life_from_nowhere,
     _refresh_token_of_none,
     _revocation_without_place,
     _parameters_of_ours,

@@ -36,6 +36,13 @@ class Kind(StrEnum):
     EXCHANGE = "exchange"  # a user consents; the access token itself is exchanged for its successor (Meta)
 
 
+class LifeFrom(StrEnum):
+    """Who tells how long an access token lives."""
+
+    ANSWER = "answer"  # the token answer (RFC 6749 §5.1)
+    INTROSPECTION = "introspection"  # where that says nothing, an introspection of the token (RFC 7662 §2.2)
+
+
 class Method(StrEnum):
     """How a request is made."""
 

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from tasks.oauth.provider import Provider
+from tasks.oauth.shapes import LifeFrom
 from tasks.oauth.token_answer import TokenSet
 from tasks.policy import timing
 
@@ -27,6 +28,7 @@ class Before(NamedTuple):  # cheaper to make than a frozen dataclass, and made f
     access_expires_at: datetime | None
     refresh_expires_at: datetime | None
     consent_expires_at: datetime | None
+    life: timedelta | None = None
 
 
 class Ends(NamedTuple):  # cheaper to make than a frozen dataclass, and made for each answer
@@ -50,7 +52,8 @@ def ends(
 ) -> Ends:
     """Reckon the ends of a token set whose request began at `started_at`; `before`: None of a new consent."""
     strange = [*token_set.ends.strange]
-    life = access_life(token_set, provider, started_at, strange)
+    default = _default_life(provider, before)
+    life = access_life(token_set, provider, started_at, strange, default=default)
     refresh_end = _refresh_end(token_set, provider, started_at, before, strange)
     consent_end = _consent_end(token_set, provider, started_at, before)
     fixed = _fixed_end(refresh_end, started_at, before)
@@ -63,8 +66,25 @@ def ends(
     return Ends(life, refresh_end, consent_end, due, tuple(strange))
 
 
+def _default_life(provider: Provider, before: Before | None) -> timedelta:
+    """The life until somebody tells it: of one that introspection tells, the one before where that was shorter.
+
+    So a grant whose introspection is away for once lapses no sooner than it did. Less than a minute is what was left of
+    a token that was given twice, and no life.
+    """
+    default = timedelta(seconds=provider.default_life_seconds)
+    if provider.life_from is not LifeFrom.INTROSPECTION or before is None or before.life is None:
+        return default
+    return min(default, max(before.life, timing.LEAST_LIFE))
+
+
 def access_life(
-    token_set: TokenSet, provider: Provider, started_at: datetime, strange: list[str] | None = None
+    token_set: TokenSet,
+    provider: Provider,
+    started_at: datetime,
+    strange: list[str] | None = None,
+    *,
+    default: timedelta | None = None,
 ) -> timedelta:
     """How long an access token lives from the start of its request; the default where nothing usable was told."""
     expires_in, expires_at = token_set.expires_in, token_set.ends.expires_at
@@ -73,7 +93,7 @@ def access_life(
             expires_in = (expires_at - started_at).total_seconds()
         elif strange is not None:
             strange.append("expires_at")
-    return timing.life(expires_in, default=timedelta(seconds=provider.default_life_seconds))
+    return timing.life(expires_in, default=default or timedelta(seconds=provider.default_life_seconds))
 
 
 def _refresh_end(

@@ -5,17 +5,55 @@ is never a verdict by itself.
 """
 
 import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Final
 
 from tasks.oauth.provider import Provider
 from tasks.oauth.rules import Asked, Means
+from tasks.oauth.shapes import LifeFrom
+from tasks.oauth.token_answer import SECONDS, TokenSet
 from tasks.oauth.transport import Answer, HeldBack, Response
 from tasks.oauth.words import spoken
+from tasks.policy import timing
 from tasks.policy.outcome import Finding
 
 BY_RULE: Final = {Means.DEAD: Finding.DEAD, Means.SCOPE: Finding.ALIVE, Means.OURS: Finding.MISCONFIGURED}
 REFUSALS: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """An introspection did not tell how long a token lives; `why` in one word."""
+
+    why: str
+
+
+def asks_for_life(provider: Provider, token_set: TokenSet) -> bool:
+    """Whether only an introspection tells how long what was just received lives."""
+    told = token_set.expires_in is not None or token_set.ends.expires_at is not None
+    return provider.life_from is LifeFrom.INTROSPECTION and not told
+
+
+def introspected_life(answer: Answer, *, started_at: datetime, at: datetime) -> timedelta | Untold:
+    """How long an access token lives from the start of its request, by its `exp` (RFC 7662 §2.2).
+
+    `at`: now. What is no end to come, in seconds since 1970, tells nothing: text, milliseconds, the past.
+    """
+    if not isinstance(answer, Response):
+        return Untold(answer.code)
+    if answer.status != HTTPStatus.OK:
+        return Untold(f"http_{answer.status}")
+    found = _members(answer.body)
+    if found.get("active") is not True:
+        return Untold("inactive" if found.get("active") is False else "unreadable")
+    exp = found.get("exp")
+    if isinstance(exp, bool) or not isinstance(exp, int | float):
+        return Untold("no_exp" if exp is None else "strange_exp")
+    if not SECONDS[0] <= exp < SECONDS[1] or (end := datetime.fromtimestamp(exp, UTC)) <= at:
+        return Untold("strange_exp")
+    return timing.life((end - started_at).total_seconds(), default=timing.LEAST_LIFE)
 
 
 def introspected(answer: Answer, provider: Provider) -> Finding:
@@ -41,9 +79,13 @@ def _by_the_standard(answer: Answer) -> Finding:
 
 def _active(body: bytes) -> Any:
     """What stands there where it is true or false; None: neither, so that a word or a number is nothing."""
+    active = _members(body).get("active")
+    return active if isinstance(active, bool) else None
+
+
+def _members(body: bytes) -> dict[str, Any]:
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
-        return None
-    active = found.get("active") if isinstance(found, dict) else None
-    return active if isinstance(active, bool) else None
+        return {}
+    return found if isinstance(found, dict) else {}

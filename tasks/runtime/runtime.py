@@ -26,6 +26,7 @@ from tasks.runtime import clock
 from tasks.runtime.admission import Admission
 from tasks.runtime.answers import Answers
 from tasks.runtime.attempt import Arrived
+from tasks.runtime.introspections import Introspections
 from tasks.runtime.registration import Registrations
 
 log = structlog.get_logger()
@@ -49,6 +50,7 @@ class Runtime:
         self.giving_up = threading.Event()
         self.admission = Admission(journal, self.stopping, in_flight=settings.in_flight)
         self.answers = Answers(self.admission)
+        self.introspections = Introspections()
         self.tick: UUID | None = None  # the newest that this process has seen in the database
         # Whether the last look found a database that may be worked with (tasks/settling/recover.py). One that was unfit
         # may be adopted at any moment: until this process has looked again it starts nothing.

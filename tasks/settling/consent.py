@@ -30,6 +30,7 @@ from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Kind, Reach
 from tasks.oauth.token_answer import TokenAnswer, TokenSet, read_token_answer
 from tasks.policy.ends import ends
+from tasks.policy.introspection import asks_for_life
 from tasks.policy.kinds import held_of, placeholder
 from tasks.runtime.registration import Registered
 from tasks.runtime.runtime import Runtime
@@ -82,7 +83,8 @@ class Consent:
 class StoredConsent:
     """What a consent became; `how`: connected, reconnected, unchanged, or replaced by a newer one.
 
-    `second`: what its second token set became, where the provider gives two in one consent.
+    `second`: what its second token set became, where the provider gives two in one consent. `asks_for_life`: when it is
+    due, of a new row whose life only an introspection tells.
     """
 
     grant_id: UUID
@@ -90,6 +92,7 @@ class StoredConsent:
     how: str
     ref: str
     second: "StoredConsent | None" = None
+    asks_for_life: datetime | None = None
 
 
 def store(connection: Connection, given: Consent, *, vault: Vault, who: str, replayed: bool = False) -> StoredConsent:
@@ -254,7 +257,9 @@ def _new_row(
     )
     if label.tell_refused(connection, {row.id: given.refused_labels} if given.refused_labels else {}):
         log.warning("consent.label_refused", grant_id=str(row.id), refused=dict(given.refused_labels))
-    return StoredConsent(row.id, row.generation, "connected" if old is None else "reconnected", row.ref)
+    how = "connected" if old is None else "reconnected"
+    asks = asks_for_life(provider, given.token_set) and provider.kind is not Kind.EXCHANGE
+    return StoredConsent(row.id, row.generation, how, row.ref, asks_for_life=row.due_at if asks else None)
 
 
 def _row(given: Consent, old: LiveRow | None, refresh_token: str, provider: Provider, vault: Vault) -> NewGrant:

@@ -398,7 +398,12 @@ def _is_in_its_word(row: LockedGrant, end: Failure) -> bool:
 
 def _before(row: LockedGrant) -> Before:
     return Before(
-        row.created_at, row.refreshed_at, row.access_expires_at, row.refresh_expires_at, row.consent_expires_at
+        row.created_at,
+        row.refreshed_at,
+        row.access_expires_at,
+        row.refresh_expires_at,
+        row.consent_expires_at,
+        row.life,
     )
 
 

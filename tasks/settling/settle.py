@@ -21,6 +21,7 @@ from sqlalchemy import Connection
 from models import attempt as attempts
 from models import client as clients
 from models import dead_letter, event, label, operator_actions, settlement, suspects, witness
+from models.access_life import Question
 from models.attempt import Started
 from models.database import transaction
 from models.settlement import LockedGrant
@@ -31,6 +32,7 @@ from models.suspects import Surroundings
 from tasks.oauth.rotation import Rotation
 from tasks.oauth.transport import HeldBack
 from tasks.policy import quota
+from tasks.policy.introspection import asks_for_life
 from tasks.policy.outcome import Outcome, Refreshed, Refused
 from tasks.policy.refusal import Refusals
 from tasks.policy.valve import Result, Sign
@@ -39,7 +41,7 @@ from tasks.runtime.attempt import Arrived
 from tasks.runtime.journaling import write_down
 from tasks.runtime.registration import Registered
 from tasks.runtime.runtime import Runtime
-from tasks.settling import consent, credentials, drift, metrics
+from tasks.settling import access_life, consent, credentials, drift, metrics
 from tasks.settling.confirm import confirm
 from tasks.settling.decide import Decider, Decisions
 from tasks.settling.reading import read_all, read_refusals, sign_of
@@ -181,6 +183,7 @@ def write(runtime: Runtime, group: Sequence[Arrived], *, wait: timedelta = LOCK_
     for client_id, shut_for in shut.items():
         runtime.admission.note_valve(client_id, shut_for)
     _confirm(runtime, group, {row.grant_id for row in decider.made.stored})
+    _learn_lives(runtime, told.group, outcomes, decider.made)
     metrics.count_refreshes(group, outcomes, held)
     with log_batch.together():
         for arrived, outcome in zip(group, outcomes, strict=True):
@@ -225,6 +228,19 @@ def _confirm(runtime: Runtime, group: Sequence[Arrived], stored: set[UUID]) -> N
             by_client.setdefault(registered.known.id, (registered, []))[1].append(grant_id)
     for registered, grant_ids in by_client.values():
         runtime.later(partial(confirm, runtime, registered, grant_ids))
+
+
+def _learn_lives(runtime: Runtime, group: Sequence[Arrived], outcomes: Sequence[Outcome], made: Decisions) -> None:
+    """Ask how long what was stored lives, where its answer did not say so and an introspection does."""
+    stored = {row.grant_id: row for row in made.stored}
+    by_client: dict[int, tuple[Registered, list[Question]]] = {}
+    for arrived, end in zip(group, outcomes, strict=True):
+        registered, row = arrived.attempt.registered, stored.get(arrived.attempt.job.grant_id)
+        if row is not None and isinstance(end, Refreshed) and asks_for_life(registered.provider, end.token_set):
+            question = Question(row.grant_id, row.generation + 1, row.due_at)
+            by_client.setdefault(registered.known.id, (registered, []))[1].append(question)
+    for registered, questions in by_client.values():
+        runtime.later(partial(access_life.learn_later, runtime, registered, questions))
 
 
 def _around(

@@ -217,6 +217,9 @@ TRIES = {
     "models.attempt.START": Try(BY_STATUS, prepare=_columns(**CLAIMED)),
     "models.attempt.RELEASE": Try(prepare=_columns(**CLAIMED)),
     "models.settlement.STORE": Try([ANSWER]),
+    "models.access_life.LEARN": Try(
+        [{"generations": [3], "due_before": [NOW], "lives": [timedelta(minutes=1)], "due_at": [NOW + DAY]}]
+    ),
     "models.settlement.END": Try(
         [ENDED | {"reason": [None]}, ENDED | {"reason": [ConsentReason.RESPONSE_LOST]}],
         prepare=_columns(started_at=NOW),

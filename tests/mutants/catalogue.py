@@ -477,6 +477,21 @@ MUTANTS: tuple[Mutant, ...] = (
         (Edit("tasks/policy/ends.py", "        if expires_at > started_at:\n", "        if expires_at:\n"),),
     ),
     Mutant(
+        "a_late_life_takes_a_lease",
+        "a life that is told late writes when its grant is due, whoever has it by now: two requests under one lease",
+        (
+            f"{INTEGRATION}/test_access_life.py::test_a_lease_that_was_begun_meanwhile_is_left_alone",
+            f"{INTEGRATION}/test_access_life.py::test_what_was_put_off_since_stays_put_off",
+        ),
+        (
+            Edit(
+                "models/access_life.py",
+                "case when {NOBODY_HAS_IT} and g.due_at = new.due_before then new.due_at else g.due_at end",
+                "new.due_at",
+            ),
+        ),
+    ),
+    Mutant(
         "renewed_is_told",
         "who is renewed every hour is told each time that its refresh token would idle out",
         (f"{INTEGRATION}/test_expiring.py::test_a_refresh_token_that_is_renewed_is_not_told_about",),

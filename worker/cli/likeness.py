@@ -10,11 +10,17 @@ from urllib.parse import urlsplit
 from tasks.oauth.provider import Provider
 from tasks.oauth.rotation import Rotation
 from tasks.oauth.rules import Asked, Means, Rule
-from tasks.oauth.shapes import Body
+from tasks.oauth.shapes import Body, LifeFrom
 
 SAYINGS = {"says_dead": Means.DEAD, "says_wrong_client": Means.OURS, "says_too_many": Means.THROTTLED}
 USUAL = {Means.DEAD: 400, Means.OURS: 401, Means.THROTTLED: 429}
-SHOWN = {"authorize": "authorize_url", "token": "token_url", "revoke": "revoke_url", "api": "api_url"}
+SHOWN = {
+    "authorize": "authorize_url",
+    "token": "token_url",
+    "revoke": "revoke_url",
+    "introspect": "introspect_url",
+    "api": "api_url",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,8 @@ def _answers(provider: Provider) -> dict[str, Any]:
     """How it answers with tokens."""
     member, *_ = provider.token_set.access_token
     within = member.rpartition(".")[0]
-    return {"json_bodies": provider.body is Body.JSON, "created_at": False, "token_within": within}
+    answers = {"json_bodies": provider.body is Body.JSON, "created_at": False, "token_within": within}
+    return answers | ({"life_member": ""} if provider.life_from is LifeFrom.INTROSPECTION else {})
 
 
 def _paths(provider: Provider) -> dict[str, list[str]]:

@@ -155,6 +155,7 @@ def _load(
     idle: timedelta | None = None,
 ) -> "Load":
     from tasks.oauth.rotation import Rotation
+    from tasks.oauth.shapes import LifeFrom
     from tasks.policy.plan import Load
 
     del rate  # it is the provider's by now
@@ -171,6 +172,7 @@ def _load(
         on_demand=on_demand,
         idle=min(filter(None, (timedelta(days=provider.idle_refresh_days), by_file, idle))),
         confirms=provider.rotation is Rotation.ON_USE and provider.confirm_url is not None,
+        introspects=provider.life_from is LifeFrom.INTROSPECTION,
     )
 
 
@@ -188,6 +190,7 @@ def _record(name: str, load: "Load", now: "RowMapping | None") -> dict[str, Any]
         "refreshes_per_minute": round(found.refreshes_per_minute, 2),
         "on_demand_per_minute": round(found.on_demand_per_minute, 4),
         "confirms_per_minute": round(found.confirms_per_minute, 2),
+        "introspections_per_minute": round(found.introspections_per_minute, 2),
         "allowed_per_minute": _rounded(found.allowed_per_minute, 2),
         "share": _rounded(found.share, 3),
         "left_per_minute": _rounded(found.left_per_minute, 2),

@@ -1,5 +1,6 @@
 """`evergrant grants authorize-url | exchange | probe` against a simulated provider over real HTTP."""
 
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -93,6 +94,22 @@ def test_a_user_is_connected_and_the_tokens_work(
         ("grant.connected", True)
     ]
     assert sql("select count(*) from evergrant.journals where drained_at is null") == [(0,)]
+
+
+def test_who_is_connected_has_the_life_that_only_introspection_tells(
+    invite: Any, exchange: Any, provider: SimulatorControl, sql: Any
+) -> None:
+    provider.configure(lifetime=60, habits={"life_member": ""})
+    told = {"life_from": "introspection", "introspect_url": f"{provider.url}/oauth/introspect"}
+    sql(
+        """update evergrant.clients set updated_at = clock_timestamp(),
+            overrides = overrides || cast(:told as jsonb)""",
+        told=json.dumps(told),
+    )
+    assert exchange("a", invite("a")).code == 0
+    assert sql("select life between '58 s' and '60 s', due_at < access_expires_at from evergrant.grants") == [
+        (True, True)
+    ]
 
 
 def test_neither_state_nor_verifier_is_readable_in_the_database(invite: Any, sql: Any) -> None:

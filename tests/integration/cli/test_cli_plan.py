@@ -91,3 +91,11 @@ def test_the_runway_counts_the_access_tokens_that_end_if_nothing_more_is_refresh
     assert (found["ending"], found["clients"][0]["ending"]) == (ending, ending)
     assert temple("plan", "--json").json["ending"] == ending
     assert "in 10m 1   in 20m 2   in 40m 4" in temple("status").out
+
+
+def test_introspections_are_counted_where_they_alone_tell_a_life(connected: Evergrant, sql: Any) -> None:
+    assert connected("plan", "--grants", "100", "--json").json["introspections_per_minute"] == 0
+    sql("""update evergrant.clients set updated_at = clock_timestamp(), overrides = overrides
+        || '{"life_from": "introspection", "introspect_url": "https://id.example/introspect"}'""")
+    found = connected("plan", "--grants", "100", "--json").json
+    assert found["introspections_per_minute"] == found["refreshes_per_minute"] > 0

@@ -47,3 +47,10 @@ def test_what_a_file_says_is_what_the_simulator_does() -> None:
 def test_a_refusal_may_be_any_body_or_none(said: str, status: int, body: bytes | None) -> None:
     answer = refused(said)
     assert (answer.status, answer.body) == (status, body)
+
+
+def test_who_tells_lives_by_introspection_alone_does_so_in_the_simulator() -> None:
+    told = {"life_from": "introspection", "introspect_url": "https://acme.example/services/introspect"}
+    like = likeness_of(Provider.model_validate(ACME | told))
+    assert habits_for(like.profile, "doorkeeper", **like.habits).life_member == ""
+    assert like.paths["introspect"] == ["/services/introspect"]

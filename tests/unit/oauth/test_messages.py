@@ -273,3 +273,9 @@ def test_no_repr_shows_a_secret() -> None:
     made = [ours, messages.refresh(ours, refresh_token="the-refresh-token"), TokenSet("the-access-token", "the-other")]
 
     assert not any(word in repr(made) for word in (SECRET, "the-refresh-token", "the-access-token", "the-other"))
+
+
+def test_an_introspection_says_which_kind_of_token_it_names() -> None:
+    ours = registration(introspect_url="https://id.example/i", body="form")
+    asked = messages.introspect(ours, token="a", hint="access_token")
+    assert dict(parse_qsl(asked.body.decode()))["token_type_hint"] == "access_token"

@@ -247,3 +247,17 @@ def test_every_field_is_told_in_the_reference() -> None:
 
     assert [name for name in Provider.model_fields if name != "name" and f"`{name}`" not in page] == []
     assert all(field.description for name, field in Provider.model_fields.items() if name != "name")
+
+
+def test_a_life_from_introspection_needs_an_address_to_introspect_at(tmp_path: Path) -> None:
+    (tmp_path / "acme.toml").write_text('life_from = "introspection"\n')
+    with pytest.raises(ProviderFileError) as refused:
+        providers.read(tmp_path / "acme.toml")
+    assert 'life_from "introspection" needs introspect_url: write where tokens are introspected' in str(refused.value)
+    assert str(tmp_path / "acme.toml") in str(refused.value)
+
+
+def test_a_life_from_elsewhere_is_refused_and_both_places_are_named(tmp_path: Path) -> None:
+    (tmp_path / "acme.toml").write_text('life_from = "exp"\n')
+    with pytest.raises(ProviderFileError, match=r"life_from: .*'answer' or 'introspection'"):
+        providers.read(tmp_path / "acme.toml")

@@ -29,7 +29,7 @@ def reckoned(
 
 
 def before(**known: Any) -> Before:
-    values = dict.fromkeys(("refreshed_at", "access_expires_at", "refresh_expires_at", "consent_expires_at"))
+    values = dict.fromkeys(("refreshed_at", "access_expires_at", "refresh_expires_at", "consent_expires_at", "life"))
     return Before(**{**values, "created_at": NOW - 100 * DAY, **known})
 
 
@@ -203,3 +203,33 @@ def test_whatever_is_told_ends_come_back(
     assert SECOND * 0.9 <= found.life <= 365 * DAY
     assert found.due_at > NOW
     assert found.refresh_expires_at is None or found.refresh_expires_at >= NOW
+
+
+# ── a life that introspection tells ─────────────────────────────────────────────────────────────────────────────
+
+INTROSPECTED: dict[str, Any] = {
+    "life_from": "introspection",
+    "introspect_url": "https://id.example/i",
+    "default_life_seconds": 7200,
+}
+
+
+@pytest.mark.parametrize(
+    ("known", "life"),
+    [
+        (None, 2 * HOUR),
+        (15 * MINUTE, 15 * MINUTE),
+        (12 * HOUR, 2 * HOUR),  # it may be another's by now
+        (SECOND, MINUTE),  # what was left of a token that was given twice
+    ],
+)
+def test_until_introspection_tells_a_life_it_is_the_one_before_where_that_was_shorter(
+    known: timedelta | None, life: timedelta
+) -> None:
+    assert reckoned(TokenSet("a", "r"), before=before(life=known), **INTROSPECTED).life == life
+    assert reckoned(TokenSet("a", "r", expires_in=60), before=before(life=known), **INTROSPECTED).life == MINUTE
+
+
+def test_where_answers_tell_lives_the_default_is_the_default() -> None:
+    found = reckoned(TokenSet("a", "r"), before=before(life=15 * MINUTE), default_life_seconds=7200)
+    assert found.life == 2 * HOUR

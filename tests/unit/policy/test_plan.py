@@ -56,6 +56,18 @@ def test_confirms_take_slots_but_wait_where_there_are_none() -> None:
     assert found.left_per_minute == 0
 
 
+def test_introspections_take_slots_whatever_else_wants_them() -> None:
+    assert plan(event_temple(3799, introspects=True)).fits
+    late = plan(event_temple(5000, introspects=True))
+    assert not late.fits
+    assert late.introspections_per_minute == late.refreshes_per_minute
+    assert late.share == pytest.approx(1.25)
+    assert late.left_per_minute == 0
+    assert late.renewed_every.total_seconds() == pytest.approx(5000 * 2 / 95 * 60)
+    assert late.refresh_all is not None
+    assert late.refresh_all.total_seconds() == pytest.approx(5000 * 2 / 95 * 60)
+
+
 def test_without_a_rate_everything_fits() -> None:
     found = plan(Load(warm=10**9, life=TWO_HOURS, rate_per_minute=None))
     assert found.fits

@@ -191,3 +191,19 @@ def test_after_a_rotation_of_the_secret_only_the_new_one_is_good() -> None:
 def test_the_same_seed_and_the_same_calls_give_the_same_tokens() -> None:
     first, second = Desk(), Desk()
     assert first.refresh(first.mint()) == second.refresh(second.mint())
+
+
+def test_where_answers_tell_no_life_introspection_tells_an_access_tokens_end_and_no_refresh_tokens() -> None:
+    desk = Desk(life_member="")
+    tokens = desk.mint()
+    assert "expires_in" not in desk.try_refresh(tokens).body
+    access = desk.ask("introspect", {**CREDENTIALS, "token": tokens.access}).body
+    assert (access["active"], access["exp"]) == (True, int(desk.now + 7200))
+    assert "exp" not in desk.ask("introspect", {**CREDENTIALS, "token": tokens.refresh}).body
+
+
+def test_what_never_expires_has_no_end_to_tell() -> None:
+    desk = Desk(life_member="")
+    desk.provider.change_life(None)
+    answer = desk.ask("introspect", {**CREDENTIALS, "token": desk.mint().access})
+    assert (answer.status, answer.body["active"], "exp" in answer.body) == (200, True, False)
