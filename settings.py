@@ -76,11 +76,22 @@ def _bind(value: str) -> str:
     return value
 
 
+def _audit_file(value: str) -> str:
+    path = Path(value.removeprefix("unix:"))
+    if not path.is_absolute():
+        message = "must be the absolute path of a file, or unix: and that of a socket"
+        raise ValueError(message)
+    if value.startswith("unix:"):
+        bind_address(value)
+    return value
+
+
 # The bound keeps sums with dates in range: a million seconds is 11 days, a million days 27 centuries.
 Seconds = Annotated[float, Field(gt=0, le=10**6)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 BrokerUrl = Annotated[SecretStr, AfterValidator(_broker_url)]
 Bind = Annotated[str, AfterValidator(_bind)]
+AuditPlace = Annotated[str, AfterValidator(_audit_file)]
 
 
 class Settings(BaseSettings):
@@ -149,6 +160,12 @@ class Settings(BaseSettings):
         gt=0,
         le=10**6,
         description="What one application may ask of the token interface; ten seconds' worth at once.",
+    )
+    audit_file: AuditPlace | None = Field(
+        None,
+        description="A JSON line for each hand-out of a token and each change: a file, or `unix:` and a collector's "
+        "socket. Where it cannot be written nothing is handed out and nothing changed; unset: nowhere. "
+        "[What a line says](audit.md).",
     )
     ops_bind: Bind = Field(
         "127.0.0.1:9464",

@@ -44,8 +44,8 @@ where g.id = any (cast(:ids as uuid[])) and g.status = 'paused' and {UNSETTLED}
 """)  # noqa: S608  # constants
 
 READY = text(f"""
-select g.id, g.ref, g.sealed_refresh_token, g.sealed_access_token, g.access_expires_at, g.life, g.scope, g.labels,
-    g.refresh_expires_at, g.consent_expires_at,
+select g.id, g.ref, g.generation, g.sealed_refresh_token, g.sealed_access_token, g.access_expires_at, g.life, g.scope,
+    g.labels, g.refresh_expires_at, g.consent_expires_at,
     g.ever_in_doubt or g.predecessors_dropped or g.doubt_since is not null or g.started_at is not null or exists (
         select from evergrant.former_tokens t where t.grant_id = g.id and t.known_dead_at is null
     ) as in_doubt
@@ -75,6 +75,7 @@ class Leaving:
 
     id: UUID
     ref: str
+    generation: int
     sealed_refresh_token: bytes = field(repr=False)
     sealed_access_token: bytes | None = field(repr=False)
     access_expires_at: datetime | None

@@ -98,14 +98,14 @@ class Vault:
         """
         return key_id(sealed) == self._ring_for(purpose).active.key_id
 
-    def fingerprint(self, token: str) -> bytes:
-        """Recognise a refresh token without keeping it: key id and 16 bytes of HMAC, under the active key.
+    def fingerprint(self, token: str, *, purpose: str = "refresh") -> bytes:
+        """Recognise a token without keeping it: key id and 16 bytes of HMAC, under the active key.
 
         Raises:
-            KeysError: this process holds no refresh key ring.
+            KeysError: this process holds no ring for that purpose.
 
         """
-        return self._ring_for("refresh").active.fingerprint(_lenient(token))
+        return self._ring_for(purpose).active.fingerprint(_lenient(token))
 
     def fingerprints(self, token: str) -> list[bytes]:
         """What `fingerprint` gave or gives under every key of the ring, the active one first: for look-ups.

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from worker.cli import audited
 from worker.cli.failures import Failure, misuse
 
 LARGEST_SECRET = 64 * 1024
@@ -93,6 +94,8 @@ def read_refs(given: tuple[str, ...]) -> list[str]:
         raise misuse(message="No ref was given", next_step="name one or more")
     for ref in refs:
         check_ref(ref)
+    if "-" in given:
+        audited.of_refs(list(refs))
     return list(refs)
 
 

@@ -10,6 +10,7 @@ from worker.cli.processes import check_alive, check_option, hush_celery, refuse_
 
 @click.command(
     cls=Command,
+    changes=False,
     example="""
     evergrant beat
     evergrant beat --check

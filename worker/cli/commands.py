@@ -11,11 +11,25 @@ import click
 
 
 class Command(click.Command):
-    """A command whose help ends with examples, one a line."""
+    """A command whose help ends with examples, one a line.
 
-    def __init__(self, *args: Any, example: str, **kwargs: Any) -> None:
+    What it does is noted in the audit, unless it says that it `changes` nothing and hands nothing out. Then the
+    database lets it change nothing, either.
+    """
+
+    def __init__(self, *args: Any, example: str, changes: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.example = example
+        self.changes = changes
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Carry it out, with its entry in the audit around it."""
+        if not self.changes:
+            return super().invoke(ctx)
+        from worker.cli import audited
+
+        with audited.noted(ctx):
+            return super().invoke(ctx)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples as they would be typed."""

@@ -8,6 +8,7 @@ from worker.cli.commands import Command
 
 @click.command(
     cls=Command,
+    changes=False,
     example="""
     eval "$(evergrant completion bash)"
     evergrant completion fish > ~/.config/fish/completions/evergrant.fish

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 @click.command(
     cls=Command,
+    changes=False,
     example="""
     evergrant demo
     evergrant demo --seconds 120 --grants 200

@@ -17,6 +17,7 @@ import click
 
 from models.states.grant import GrantStatus
 from models.states.revocation import Evidence, RevocationStatus
+from worker.cli import audited
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -121,9 +122,13 @@ def one(record: Record, *, as_json: bool) -> None:
         click.echo(f"{click.style(name.ljust(width), dim=True)}  {text}")
 
 
-def done(record: Record, sentence: str, *, as_json: bool) -> None:
-    """Tell that a change was made: the record for a program, a sentence for a human."""
-    click.echo(json.dumps(plain(record)) if as_json else sentence)
+def done(record: Record, sentence: str, *, as_json: bool, err: bool = False) -> None:
+    """Tell that a change was made: the record for a program, a sentence for a human; the audit notes it first.
+
+    `err`: on standard error, where standard output holds something else.
+    """
+    audited.of_record(record)
+    click.echo(json.dumps(plain(record)) if as_json else sentence, err=err)
 
 
 def _json_lines(records: Iterable[Record]) -> int:

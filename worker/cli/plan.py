@@ -42,6 +42,7 @@ LENGTHS = ("life", "renewed_every", "late_by", "outage_margin", "refresh_all", "
 @click.command(
     "plan",
     cls=Command,
+    changes=False,
     example="""
     evergrant plan
     evergrant plan --client temple --grants 5000

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import click
+
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
@@ -54,19 +56,29 @@ def _hush(found: "Settings") -> None:
 
 @contextmanager
 def transaction() -> "Iterator[Connection]":
-    """One transaction on a database that fits this release.
+    """One transaction on a database that fits this release; read only for a command that says it only looks.
 
     Raises:
         NotUpgraded: `evergrant db upgrade` was not run yet.
         NewerDatabase: a newer release was here.
 
     """
+    from sqlalchemy import text
+
     from models import database, migrations
 
     prepared()
     with database.transaction() as connection:
         migrations.require(connection)
+        if _only_looks():
+            connection.execute(text("set transaction read only"))
         yield connection
+
+
+def _only_looks() -> bool:
+    """Whether the command says that it changes nothing: what it changed would be in no audit."""
+    context = click.get_current_context(silent=True)
+    return context is not None and not getattr(context.command, "changes", True)
 
 
 @contextmanager
@@ -75,6 +87,7 @@ def reading() -> "Iterator[Connection]":
     from sqlalchemy import text
 
     with transaction() as connection:
-        connection.execute(text("set transaction read only"))
+        if not _only_looks():
+            connection.execute(text("set transaction read only"))
         connection.execute(text(f"set local idle_in_transaction_session_timeout = '{READER_IDLE}'"))
         yield connection

@@ -15,6 +15,7 @@ DEFAULT_PORT = 9455  # as in tasks/oauth/providers/simulator.toml; the server's 
 
 @click.command(
     cls=Command,
+    changes=False,
     example="""
     evergrant simulator --lifetime 60s --rate 100/minute
     evergrant simulator --like atlassian --lifetime 60s

@@ -27,6 +27,7 @@ ENDING = ("10m", "20m", "40m")
 
 @click.command(
     cls=Command,
+    changes=False,
     example="""
     evergrant status --watch
     evergrant status --json | jq .attention

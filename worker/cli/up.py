@@ -8,6 +8,7 @@ from worker.cli.processes import concurrency_option
 
 @click.command(
     cls=Command,
+    changes=False,
     example="""
     evergrant up
     evergrant up --workers 2 --concurrency 16

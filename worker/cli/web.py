@@ -10,6 +10,7 @@ from worker.cli.processes import check_alive, check_option, refuse_a_database_th
 
 @click.command(
     cls=Command,
+    changes=False,
     example="""
     EVERGRANT_TOKEN_BIND=127.0.0.1:9465 evergrant web
     evergrant web --check

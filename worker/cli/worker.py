@@ -19,6 +19,7 @@ from worker.cli.processes import (
 
 @click.command(
     cls=Command,
+    changes=False,
     example="""
     evergrant worker --concurrency 16
     evergrant worker --check

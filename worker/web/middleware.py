@@ -9,6 +9,8 @@ from aiohttp import web
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from models.sealing.keys import KeysError
+from worker.audit.trail import GONE, OK
+from worker.web import audited
 from worker.web.database import DatabaseSilent
 from worker.web.refusal import Refusal, database_away, keys_missing, schema_behind
 from worker.web.traffic import Traffic
@@ -31,21 +33,37 @@ def middleware(traffic: Traffic) -> web.middleware:  # type: ignore[valid-type]
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-        begun = perf_counter()
+        begun, refusal = perf_counter(), None
+        audited.forget()
         try:
             response = await handler(request)
         except asyncio.CancelledError:
+            _noted(GONE)
             traffic.count(request, "gone", perf_counter() - begun)
             raise
         except web.HTTPException as error:
-            response = _of_http(error)
+            refusal = _of_http(error)
         except Exception as error:  # noqa: BLE001  # the one place where every failure ends
-            response = refusal_of(error).response()
+            refusal = refusal_of(error)
+        refusal = _noted(OK if refusal is None else refusal.error) or refusal
+        if refusal is not None:
+            response = refusal.response()
         response.headers["Cache-Control"] = "no-store"
         traffic.count(request, str(response.status), perf_counter() - begun)
         return response
 
     return answer
+
+
+def _noted(outcome: str) -> Refusal | None:
+    """Write what there is to note before the answer leaves; returns what is answered where it cannot be written."""
+    entry = audited.entry()
+    try:
+        if entry is not None:
+            entry.write(outcome)
+    except Refusal as refusal:
+        return refusal
+    return None
 
 
 def refusal_of(error: Exception) -> Refusal:
@@ -82,9 +100,9 @@ def _first_line(error: object) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _of_http(error: web.HTTPException) -> web.Response:
+def _of_http(error: web.HTTPException) -> Refusal:
     code, message, next_step = HTTP_ERRORS.get(
         error.status, ("bad_request", f"The request cannot be read: {error.reason}", "see /openapi.json")
     )
     allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-    return Refusal(error.status, code, message, next_step, headers=allowed).response()
+    return Refusal(error.status, code, message, next_step, headers=allowed)

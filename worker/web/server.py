@@ -19,9 +19,11 @@ from models import process
 from models.sealing.keys import VARIABLES, KeysError, read_ring
 from models.sealing.vault import Vault
 from models.states.process import ProcessKind
-from settings import Settings
+from settings import Settings, SettingsError
+from worker.audit.trail import AuditUnwritable, Trail
 from worker.web import wire
 from worker.web.applications import Applications, Rates
+from worker.web.audited import Auditor
 from worker.web.database import Database
 from worker.web.fleet_metrics import FleetMetrics
 from worker.web.grants import Grants
@@ -86,7 +88,7 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
     waiting.set_function(lambda: news.waiting)
     operators = OperatorsListener(database, metrics, registry, environment=settings.environment)
     rates, notices = Rates(settings.token_requests_per_second), Notices(settings, database, vault)
-    interface = TokenInterface(grants, Applications(database), rates, notices)
+    interface = TokenInterface(grants, Applications(database), rates, notices, auditor(settings, vault))
     # Both stand before either listens: what may not be is refused before anybody is answered.
     ops = _runner(operators.application(password))
     tokens = _runner(interface.application(Traffic(registry)))
@@ -124,6 +126,21 @@ def access_vault(settings: Settings) -> Vault:
         message = f"`evergrant web` needs the access key ring: set {variable} or {variable}_FILE"
         raise KeysError(message)
     return Vault(refresh=None, access=ring)
+
+
+def auditor(settings: Settings, vault: Vault) -> Auditor | None:
+    """What notes who was handed what; None: nothing does.
+
+    Raises:
+        SettingsError: the file cannot be used.
+
+    """
+    try:
+        trail = Trail.of(settings)
+    except AuditUnwritable as error:
+        message = f"EVERGRANT_AUDIT_FILE: {settings.audit_file} cannot be used: {error}"
+        raise SettingsError(message) from None
+    return None if trail is None else Auditor(trail, vault)
 
 
 def _runner(app: web.Application) -> web.AppRunner:

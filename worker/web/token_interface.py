@@ -7,8 +7,11 @@ from aiohttp import web
 
 from models.application import Holder
 from models.application_requests import Ending
+from worker.audit.trail import BEGUN
+from worker.web import audited
 from worker.web.answers import told
 from worker.web.applications import Applications, Rates
+from worker.web.audited import Auditor
 from worker.web.grants import Grants
 from worker.web.headers import OWN
 from worker.web.middleware import middleware
@@ -35,8 +38,16 @@ WAIT_SECONDS, LONGEST_WAIT_SECONDS = 10.0, 60.0
 class TokenInterface:
     """The routes, each for one application at a time."""
 
-    def __init__(self, grants: Grants, applications: Applications, rates: Rates, notices: Notices) -> None:
+    def __init__(
+        self,
+        grants: Grants,
+        applications: Applications,
+        rates: Rates,
+        notices: Notices,
+        auditor: Auditor | None = None,
+    ) -> None:
         self._grants = grants
+        self._auditor = auditor
         self._applications = applications
         self._rates = rates
         self._notices = notices
@@ -70,6 +81,8 @@ class TokenInterface:
             wait=seconds(query, "wait", default=WAIT_SECONDS, most=LONGEST_WAIT_SECONDS),
             chosen={name: value for name, value in query.items() if name not in OWN},
         )
+        if entry := audited.entry():
+            entry.hand_out(handed)
         log.info("web.token", application=holder.name, client=handed.client, ref=ref, generation=handed.generation)
         return told(
             {
@@ -109,7 +122,13 @@ class TokenInterface:
             missing_ok=flag(members, "missing_ok"),
             erase=flag(members, "erase"),
         )
+        entry = audited.entry()
+        if entry is not None:
+            entry.note(client=ending.client, erase=ending.erase)
+            entry.write(BEGUN)  # from here on it may be done, whatever becomes of this process or of who asked
         revocation_id = await self._grants.end(holder, ending)
+        if entry is not None:
+            entry.note(revocation=revocation_id)
         log.info("web.revocation", application=holder.name, ref=ref, revocation=revocation_id)
         return told({"id": revocation_id, "ref": ref}, status=202)
 
@@ -131,6 +150,8 @@ class TokenInterface:
     async def _holder(self, request: web.Request) -> Holder:
         holder = await self._applications.who(request)
         self._rates.take(holder)
+        if self._auditor is not None:
+            self._auditor.enter(request, holder)
         return holder
 
 

@@ -9,7 +9,7 @@ from worker.cli.output import Column, json_option
 COLUMNS = [Column("name"), Column("client"), Column("created_at", spare=1), Column("created_by", spare=2)]
 
 
-@click.command("list", cls=Command, example="evergrant apps list --json")
+@click.command("list", cls=Command, changes=False, example="evergrant apps list --json")
 @json_option
 def list_(*, as_json: bool) -> None:
     """List the applications and whose grants each may see."""

@@ -19,7 +19,7 @@ COLUMNS = [
 ]
 
 
-@click.command("list", cls=Command, example="evergrant clients list")
+@click.command("list", cls=Command, changes=False, example="evergrant clients list")
 @json_option
 def list_(*, as_json: bool) -> None:
     """List the clients, with how many grants each has and what stops it."""

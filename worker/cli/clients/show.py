@@ -10,7 +10,7 @@ from worker.cli.commands import Command
 from worker.cli.output import json_option
 
 
-@click.command(cls=Command, example="evergrant clients show temple --json")
+@click.command(cls=Command, changes=False, example="evergrant clients show temple --json")
 @click.argument("name")
 @json_option
 def show(name: str, *, as_json: bool) -> None:

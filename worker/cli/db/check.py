@@ -18,7 +18,7 @@ DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
 FINDINGS = [Column("check"), Column("finding"), Column("next", spare=1)]
 
 
-@click.command(cls=Command, example="evergrant db check && echo fine")
+@click.command(cls=Command, changes=False, example="evergrant db check && echo fine")
 @json_option
 def check(*, as_json: bool) -> None:
     """Look for what would bite later; exit 1 where something was found."""

@@ -7,7 +7,7 @@ from worker.cli.commands import Command
 from worker.cli.output import json_option
 
 
-@click.command("current", cls=Command, example="evergrant db current --json")
+@click.command("current", cls=Command, changes=False, example="evergrant db current --json")
 @json_option
 def current_(*, as_json: bool) -> None:
     """Show the revision of the tables and the one that this release needs."""

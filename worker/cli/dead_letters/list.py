@@ -9,7 +9,7 @@ from worker.cli.dead_letters.letters import COLUMNS, cause_option, record
 from worker.cli.output import json_option
 
 
-@click.command("list", cls=Command, example="evergrant dead-letters list --cause gave_up")
+@click.command("list", cls=Command, changes=False, example="evergrant dead-letters list --cause gave_up")
 @client_option
 @cause_option
 @click.option("--all", "everything", is_flag=True, help="The closed ones as well.")

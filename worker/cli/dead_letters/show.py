@@ -24,7 +24,7 @@ NEXT = {
 }
 
 
-@click.command(cls=Command, example="evergrant dead-letters show 3")
+@click.command(cls=Command, changes=False, example="evergrant dead-letters show 3")
 @click.argument("id", type=int)
 @json_option
 def show(id: int, *, as_json: bool) -> None:  # noqa: A002  # the name that users see

@@ -1,7 +1,9 @@
 """`evergrant grants export`: hand grants over to another home, as a file that `grants import` reads."""
 
+import errno
 import json
 import os
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,7 +14,7 @@ from uuid import UUID
 
 import click
 
-from worker.cli import keyrings, output, session
+from worker.cli import audited, keyrings, output, session
 from worker.cli.arguments import timeout_option
 from worker.cli.commands import Command
 from worker.cli.failures import Failure, misuse
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from models.sealing.vault import Vault
     from settings import Settings
     from tasks.oauth.shapes import Kind
+
+
+PIPE = Path("-")
 
 
 @dataclass
@@ -49,12 +54,17 @@ class Departure:
     example="""
     evergrant grants export --handover --client temple --out temple.jsonl
     evergrant grants import temple.jsonl --client temple
+    evergrant grants export --handover --client temple --out - | age -r "$RECIPIENT" -o temple.age
     """,
 )
 @click.option("--handover", is_flag=True, help="Needed: another home keeps them from now on, and this one does not.")
 @click.option("--client", metavar="NAME", help="Whose grants; unneeded where only one client has some.")
 @click.option(
-    "--out", required=True, metavar="FILE", type=click.Path(path_type=Path), help="The file to make, mode 0600."
+    "--out",
+    required=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="The file to make, mode 0600; - writes to standard output, into a pipe.",
 )
 @timeout_option("60s")
 @json_option
@@ -66,7 +76,8 @@ def export(*, handover: bool, client: str | None, out: Path, timeout: timedelta,
     import` reads them. What cannot leave safely stays as it was, and is named.
 
     `grants resume --client` leaves alone what was handed over; name a grant to take it back. Delete the file after the
-    import: its tokens are not sealed.
+    import: its tokens are not sealed. With `--out -` there is none: what reads the pipe encrypts them, and everything
+    else is told on standard error.
     """
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -87,10 +98,11 @@ def export(*, handover: bool, client: str | None, out: Path, timeout: timedelta,
             ids = list(leaving.were_active)
             wait_until(lambda: _settled(ids), timeout=timeout)
             with session.transaction() as connection:
-                written = list(_write(file, handovers.ready(connection, ids), vault, kind))
+                written = list(_write(file, handovers.ready(connection, ids), vault, kind, client=name))
                 handovers.note(connection, written, who=settings.who)
         except BaseException:
-            out.unlink(missing_ok=True)
+            if out != PIPE:
+                out.unlink(missing_ok=True)
             with suppress(SQLAlchemyError):
                 leaving.take_back()
             raise
@@ -124,6 +136,8 @@ def _client(name: str | None, settings: "Settings") -> "tuple[str, int, Kind]":
 
 
 def _made(out: Path) -> BinaryIO:
+    if out == PIPE:
+        return _pipe()
     try:
         return os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
     except FileExistsError:
@@ -136,6 +150,22 @@ def _made(out: Path) -> BinaryIO:
         ) from None
 
 
+def _pipe() -> BinaryIO:
+    """Standard output as a file of its own, so that nothing else is written there and its end is seen at once.
+
+    Raises:
+        Failure: a person would read the tokens there.
+
+    """
+    if output.on_terminal():
+        raise misuse(
+            message="Tokens are not shown on a terminal",
+            next_step="lead the output into a pipe, such as `| age -r RECIPIENT`",
+        )
+    sys.stdout.flush()
+    return os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+
+
 def _settled(ids: list[UUID]) -> bool:
     from models import handover as handovers
 
@@ -143,8 +173,10 @@ def _settled(ids: list[UUID]) -> bool:
         return handovers.unsettled(connection, ids) == 0
 
 
-def _write(file: BinaryIO, leaving: "Iterable[Leaving]", vault: "Vault", kind: "Kind") -> Iterable[UUID]:
-    """Write what can be opened here, to the platter; yields what was written."""
+def _write(
+    file: BinaryIO, leaving: "Iterable[Leaving]", vault: "Vault", kind: "Kind", *, client: str
+) -> Iterable[UUID]:
+    """Write what can be opened here, to the platter or into the pipe; yields what was written."""
     from models.sealing.keys import VaultError
 
     for each in leaving:
@@ -152,10 +184,16 @@ def _write(file: BinaryIO, leaving: "Iterable[Leaving]", vault: "Vault", kind: "
             line = _line(each, vault, kind)
         except VaultError:
             continue
+        tokens = {name: line[name] for name in ("refresh_token", "access_token") if name in line}
+        audited.of_tokens(vault, client=client, ref=each.ref, generation=each.generation, **tokens)
         file.write(json.dumps(output.plain(line)).encode() + b"\n")
         yield each.id
     file.flush()
-    os.fsync(file.fileno())
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EROFS):  # a pipe has no platter (fsync(2))
+            raise
 
 
 def _line(each: "Leaving", vault: "Vault", kind: "Kind") -> dict[str, Any]:
@@ -185,14 +223,16 @@ def _tell(name: str, out: Path, leaving: Departure, *, as_json: bool) -> None:
         )
         click.echo(json.dumps({"ref": ref, "reason": reason}) if as_json else f"{output.cell(ref)}: {reason}", err=True)
     count = len(leaving.written)
-    if not count:
+    if not count and out != PIPE:
         out.unlink()
     record = {"client": name, "file": str(out), "handed_over": count, "left": len(leaving.left)}
+    where = "went into the pipe" if out == PIPE else f"are in {out}"
     sentence = (
-        f"{count} grants of {name} are in {out}, and paused here. Read it in the other home with "
+        f"{count} grants of {name} {where}, and paused here. Read it in the other home with "
         f"`evergrant grants import {out.name} --client {name}`, then delete it."
     )
-    output.done(record, sentence if count else f"{name} has nothing that can be handed over.", as_json=as_json)
+    told = sentence if count else f"{name} has nothing that can be handed over."
+    output.done(record, told, as_json=as_json, err=out == PIPE)
     if leaving.left:
         raise Failure(
             code="left",

@@ -25,6 +25,7 @@ COLUMNS = [
 
 @click.command(
     cls=Command,
+    changes=False,
     example="""
     evergrant grants history customer-42
     evergrant grants history customer-42 --json | jq -r 'select(.what == "dead_letter.written") | .at'

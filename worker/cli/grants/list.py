@@ -32,6 +32,7 @@ COLUMNS = [
 @click.command(
     "list",
     cls=Command,
+    changes=False,
     example="""
     evergrant grants list --client temple --status needs_consent
     evergrant grants list --label org=8f2 --json

@@ -11,7 +11,7 @@ from worker.cli.grants.record import record
 from worker.cli.output import json_option
 
 
-@click.command(cls=Command, example="evergrant grants show customer-42")
+@click.command(cls=Command, changes=False, example="evergrant grants show customer-42")
 @ref_argument
 @client_option
 @json_option

@@ -8,7 +8,7 @@ from uuid import UUID
 import click
 
 from models.states.grant import GrantStatus
-from worker.cli import keyrings, session
+from worker.cli import audited, keyrings, session
 from worker.cli.arguments import Duration, client_option, named, ref_argument, timeout_option
 from worker.cli.commands import Command
 from worker.cli.failures import ExitCode, Failure
@@ -50,6 +50,7 @@ def token(ref: str, *, client: str | None, min_ttl: timedelta, timeout: timedelt
     if state.sealed_access_token is None or state.access_expires_at is None:  # for the type checker
         raise _late(state, timeout)
     value = vault.open(state.sealed_access_token, table="grants", row_id=grant_id, purpose="access")
+    audited.of_tokens(vault, client=state.client, ref=state.ref, generation=state.generation, access_token=value)
     if not as_json:
         click.echo(value)
         return

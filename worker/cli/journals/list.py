@@ -23,7 +23,7 @@ COLUMNS = [
 ]
 
 
-@click.command("list", cls=Command, example="evergrant journals list --json")
+@click.command("list", cls=Command, changes=False, example="evergrant journals list --json")
 @click.option("--all", "everything", is_flag=True, help="Those that are drained or abandoned as well.")
 @json_option
 def list_(*, everything: bool, as_json: bool) -> None:

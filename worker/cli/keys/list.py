@@ -22,7 +22,7 @@ COLUMNS = [
 ]
 
 
-@click.command("list", cls=Command, example="evergrant keys list")
+@click.command("list", cls=Command, changes=False, example="evergrant keys list")
 @json_option
 def list_(*, as_json: bool) -> None:
     """List the keys that this machine holds or that sealed values need; the active one of a ring seals, all open.

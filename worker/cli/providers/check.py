@@ -32,6 +32,7 @@ a_file = click.Path(path_type=Path)
 
 @click.command(
     cls=Command,
+    changes=False,
     example="""
     evergrant providers check providers/acme.toml
     evergrant providers check providers/acme.toml --answers acme.jsonl

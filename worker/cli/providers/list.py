@@ -25,7 +25,7 @@ BUNDLED = "bundled"
 FIRST = frozenset({"doorkeeper", "event-temple", "generic", "simulator"})
 
 
-@click.command("list", cls=Command, example="evergrant providers list\nevergrant providers list --all")
+@click.command("list", cls=Command, changes=False, example="evergrant providers list\nevergrant providers list --all")
 @click.option("--all", "every", is_flag=True, help="The whole catalogue.")
 @json_option
 def list_(*, every: bool, as_json: bool) -> None:

@@ -17,7 +17,9 @@ RULES = [Column("answer_to"), Column("status"), Column("where"), Column("means")
 FACTS = [Column("field"), Column("confidence"), Column("known_since", spare=1), Column("source", spare=2)]
 
 
-@click.command(cls=Command, example="evergrant providers show event-temple\nevergrant providers show google --json")
+@click.command(
+    cls=Command, changes=False, example="evergrant providers show event-temple\nevergrant providers show google --json"
+)
 @click.argument("name")
 @json_option
 def show(name: str, *, as_json: bool) -> None:

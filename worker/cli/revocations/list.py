@@ -25,7 +25,7 @@ COLUMNS = [
 ]
 
 
-@click.command("list", cls=Command, example="evergrant revocations list --status queued")
+@click.command("list", cls=Command, changes=False, example="evergrant revocations list --status queued")
 @client_option
 @click.option("--status", type=click.Choice(["queued", "waiting", "done", "dead"]), help="Only these.")
 @json_option

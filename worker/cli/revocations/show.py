@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, RowMapping
 
 
-@click.command(cls=Command, example="evergrant revocations show 7")
+@click.command(cls=Command, changes=False, example="evergrant revocations show 7")
 @click.argument("id", type=int)
 @json_option
 def show(id: int, *, as_json: bool) -> None:  # noqa: A002  # the name that users see
