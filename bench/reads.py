@@ -2,6 +2,7 @@
 
     python -m bench.reads
     python -m bench.reads --grants 1000 --askers 4 --seconds 1 --runs 1
+    python -m bench.reads --only http --audit
 
 The reader is a process of its own (`bench.reader`), with the rights of an application. Each way of reading is tried by
 one asker and by several at once. Read are some thousand grants, chosen by chance among all: each has a token that
@@ -47,14 +48,17 @@ COUNTS = "select seq_scan, idx_tup_fetch from pg_stat_user_tables where relid = 
 @click.option("--askers", default="1,16", show_default=True, help="How many ask at once.")
 @click.option("--seconds", default=4.0, show_default=True, help="How long each round reads.")
 @click.option("--runs", default=3, show_default=True)
+@click.option("--audit", is_flag=True, help="Web notes each read in an audit file.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of results.")
-def main(*, grants: str, only: tuple[str, ...], askers: str, seconds: float, runs: int, out: Path | None) -> None:
+def main(
+    *, grants: str, only: tuple[str, ...], askers: str, seconds: float, runs: int, audit: bool, out: Path | None
+) -> None:
     """Read from fleets one after the other, each on engines of its own."""
     begun = machine.described()
     measured: list[dict[str, Any]] = []
     for count in map(int, grants.split(",")):
         with stage() as here:
-            env = _prepare(here, count)
+            env = _prepare(here, count, audit=audit)
             for kind in only or KINDS:
                 for many in map(int, askers.split(",")):
                     measured.append(
@@ -67,7 +71,7 @@ def main(*, grants: str, only: tuple[str, ...], askers: str, seconds: float, run
     sys.exit(1 if any(row["scans_of_the_fleet"] for row in measured) else 0)
 
 
-def _prepare(here: Stage, count: int) -> dict[str, str]:
+def _prepare(here: Stage, count: int, *, audit: bool) -> dict[str, str]:
     """Make the fleet, `evergrant web`, and an application; returns the application's environment."""
     register(here, here.provider(), name="bench", rotation="on_use")
     chosen = set(random.sample(range(count), min(count, READ_AT_MOST)))
@@ -83,6 +87,8 @@ def _prepare(here: Stage, count: int) -> dict[str, str]:
         "EVERGRANT_OPS_BIND": str(here.home / "ops.sock"),
         "EVERGRANT_TOKEN_REQUESTS_PER_SECOND": "1000000",
     }
+    if audit:
+        listening["EVERGRANT_AUDIT_FILE"] = str(here.home / "audit.jsonl")
     here.python("web", "worker.cli", "web", env=listening)
     here.wait_said("web", "web.listening")
     return {
