@@ -344,3 +344,48 @@ def test_a_grant_is_shown_without_what_that_does_not_need(temple: Evergrant, ado
         "tenacity",
     }
     assert heavy & set(imported.split()) == set()
+
+
+def test_a_handover_goes_through_a_pipe_and_only_it(temple: Evergrant, start: Start, sql: Any) -> None:
+    temple.take_in("a", "b")
+    process = start("grants", "export", "--handover", "--out", "-", "--json")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert [(line["ref"], line["refresh_token"]) for line in map(json.loads, out.splitlines())] == [
+        ("a", "rt-temple-a"),
+        ("b", "rt-temple-b"),
+    ]
+    assert json.loads(err) == {"client": "temple", "file": "-", "handed_over": 2, "left": 0}
+    assert sql("select distinct reason from evergrant.grants") == [("handed_over",)]
+    assert not Path("-").exists()
+    sql("delete from evergrant.grants")
+    assert temple("grants", "import", "-", "--client", "temple", stdin=out).code == 0
+    assert sql("select count(*) from evergrant.grants where status = 'active'") == [(2,)]
+
+
+def test_a_pipe_that_breaks_hands_nothing_over(temple: Evergrant, start: Start, sql: Any) -> None:
+    temple.take_in(*(f"g{number}" for number in range(2000)))
+    process = start("grants", "export", "--handover", "--out", "-")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(60) == 141
+    assert sql("select distinct status, reason from evergrant.grants") == [("active", None)]
+
+
+def test_a_full_disk_behind_the_pipe_hands_nothing_over(
+    temple: Evergrant, adopted: settings.Settings, sql: Any
+) -> None:
+    temple.take_in("a")
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "worker.cli", "grants", "export", "--handover", "--out", "-"],
+            cwd="/",
+            env=_environment(adopted),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert sql("select status, reason from evergrant.grants") == [("active", None)]
