@@ -196,6 +196,8 @@ def _options(context: click.Context) -> list[str]:
 def _outcome(error: BaseException) -> str:
     if isinstance(error, click.exceptions.Exit):
         return "ok" if error.exit_code == ExitCode.DONE else "failed"
+    if isinstance(error, BrokenPipeError):
+        return "broken_pipe"
     from worker.cli.translations import translate
 
     return translate(error).code

@@ -226,10 +226,12 @@ def _tell(name: str, out: Path, leaving: Departure, *, as_json: bool) -> None:
     if not count and out != PIPE:
         out.unlink()
     record = {"client": name, "file": str(out), "handed_over": count, "left": len(leaving.left)}
-    where = "went into the pipe" if out == PIPE else f"are in {out}"
+    read = f"`evergrant grants import {out.name} --client {name}`"
     sentence = (
-        f"{count} grants of {name} {where}, and paused here. Read it in the other home with "
-        f"`evergrant grants import {out.name} --client {name}`, then delete it."
+        f"{count} grants of {name} went into the pipe, and are paused here. Read them in the other home with {read}."
+        if out == PIPE
+        else f"{count} grants of {name} are in {out}, and paused here. Read it in the other home with {read}, "
+        "then delete it."
     )
     told = sentence if count else f"{name} has nothing that can be handed over."
     output.done(record, told, as_json=as_json, err=out == PIPE)
