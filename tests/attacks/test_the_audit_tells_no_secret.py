@@ -15,6 +15,7 @@ from models.sealing.vault import KeyRing
 from tests.integration.cli.evergrant import Evergrant
 from tests.integration.web.asking import Web
 from tests.integration.web.conftest import bound, served
+from worker.audit.trail import MEMBERS
 
 SECRETS = {
     "client secret": "canary-client-secret-wNq83",
@@ -96,6 +97,7 @@ def test_no_secret_stands_in_the_audit(evergrant: Evergrant, audit: Path, billin
     told: list[dict[str, Any]] = [json.loads(line) for line in written.splitlines()]
     assert {each["by"] for each in told} == {"cli", "http"}
     assert {each["what"] for each in told} >= {"grants token", "keys reseal", "GET /v1/grants/{ref}/token"}
+    assert {name for each in told for name in each} <= set(MEMBERS)
     begun = {each["request"] for each in told if each["outcome"] == "begun"}
     ended = {each["request"] for each in told if each["outcome"] != "begun"}
     assert begun <= ended

@@ -21,6 +21,14 @@ LONGEST_TEXT = 1024  # bytes, as JSON: a ref of 255 characters of any script
 SURELY_SHORT = 80  # characters: as JSON one has at most twelve bytes
 LONGEST_LIST = 2048  # bytes
 BEGUN, OK, GONE = "begun", "ok", "gone"
+# Every member that a line may have, in the order of docs/reference/audit.md; a test compares.
+MEMBERS = (
+    *("at", "environment", "by", "what", "request", "who", "peer", "outcome"),
+    *("client", "application", "ref", "refs", "id", "ids", "options", "generation", "access_token", "refresh_token"),
+    *("erase", "revocation", "status", "state", "how", "finding", "asked", "erased", "removed", "applied", "dry_run"),
+    *("redriven", "discarded", "handed_over", "left", "imported", "replaced", "skipped", "bad"),
+    *("ring", "sealed", "revision"),
+)
 
 _json = json.JSONEncoder(ensure_ascii=False, separators=(", ", ": "))
 

@@ -4,13 +4,15 @@ A record is a mapping of field to value. Every time in it is an aware datetime, 
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from itertools import islice
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 from uuid import UUID
 
 import click
@@ -18,6 +20,7 @@ import click
 from models.states.grant import GrantStatus
 from models.states.revocation import Evidence, RevocationStatus
 from worker.cli import audited
+from worker.cli.failures import misuse
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -25,6 +28,9 @@ Record = Mapping[str, Any]
 
 # Widths are found from this many rows at a time, so that a million rows are printed as they arrive.
 PAGE = 500
+
+# As the name of a file to make: standard output, for a program.
+PIPE = Path("-")
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,23 @@ def one(record: Record, *, as_json: bool) -> None:
         name = key.replace("_", " ")
         text = cell(value)
         click.echo(f"{click.style(name.ljust(width), dim=True)}  {text}")
+
+
+def pipe(mode: str, *, what: str, example: str) -> IO[Any]:
+    """Standard output as a file of its own, so that nothing else is written there and its end is seen at once.
+
+    `what` is written there, as the beginning of a sentence, and `example` reads it.
+
+    Raises:
+        Failure: a person would read it.
+
+    """
+    if on_terminal():
+        raise misuse(
+            message=f"{what} not shown on a terminal", next_step=f"lead the output into a pipe, such as `| {example}`"
+        )
+    sys.stdout.flush()
+    return os.fdopen(os.dup(sys.stdout.fileno()), mode)
 
 
 def done(record: Record, sentence: str, *, as_json: bool, err: bool = False) -> None:

@@ -17,6 +17,7 @@ import pytest
 from pydantic import SecretStr
 
 import settings
+from models.sealing.keys import KeyRing
 from simulator.control import SimulatorControl
 from tests import polling
 from tests.integration.cli.evergrant import Evergrant
@@ -389,3 +390,11 @@ def test_a_full_disk_behind_the_pipe_hands_nothing_over(
         )
     assert done.returncode == 1
     assert sql("select status, reason from evergrant.grants") == [("active", None)]
+
+
+def test_a_new_key_goes_into_a_pipe_and_is_in_no_file(start: Start) -> None:
+    process = start("keys", "generate", "--ring", "access", "--out", "-", "--json")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert out.startswith(json.loads(err)["id"] + ":")
+    assert KeyRing.parse(out).ids == [json.loads(err)["id"]]

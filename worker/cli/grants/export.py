@@ -3,13 +3,12 @@
 import errno
 import json
 import os
-import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from models.sealing.vault import Vault
     from settings import Settings
     from tasks.oauth.shapes import Kind
-
-
-PIPE = Path("-")
 
 
 @dataclass
@@ -101,7 +97,7 @@ def export(*, handover: bool, client: str | None, out: Path, timeout: timedelta,
                 written = list(_write(file, handovers.ready(connection, ids), vault, kind, client=name))
                 handovers.note(connection, written, who=settings.who)
         except BaseException:
-            if out != PIPE:
+            if out != output.PIPE:
                 out.unlink(missing_ok=True)
             with suppress(SQLAlchemyError):
                 leaving.take_back()
@@ -135,9 +131,9 @@ def _client(name: str | None, settings: "Settings") -> "tuple[str, int, Kind]":
     return name, row["id"], resolve(row["provider"], row["overrides"], settings).kind
 
 
-def _made(out: Path) -> BinaryIO:
-    if out == PIPE:
-        return _pipe()
+def _made(out: Path) -> IO[bytes]:
+    if out == output.PIPE:
+        return output.pipe("wb", what="Tokens are", example="age -r RECIPIENT -o FILE")
     try:
         return os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
     except FileExistsError:
@@ -150,22 +146,6 @@ def _made(out: Path) -> BinaryIO:
         ) from None
 
 
-def _pipe() -> BinaryIO:
-    """Standard output as a file of its own, so that nothing else is written there and its end is seen at once.
-
-    Raises:
-        Failure: a person would read the tokens there.
-
-    """
-    if output.on_terminal():
-        raise misuse(
-            message="Tokens are not shown on a terminal",
-            next_step="lead the output into a pipe, such as `| age -r RECIPIENT`",
-        )
-    sys.stdout.flush()
-    return os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-
-
 def _settled(ids: list[UUID]) -> bool:
     from models import handover as handovers
 
@@ -174,7 +154,7 @@ def _settled(ids: list[UUID]) -> bool:
 
 
 def _write(
-    file: BinaryIO, leaving: "Iterable[Leaving]", vault: "Vault", kind: "Kind", *, client: str
+    file: IO[bytes], leaving: "Iterable[Leaving]", vault: "Vault", kind: "Kind", *, client: str
 ) -> Iterable[UUID]:
     """Write what can be opened here, to the platter or into the pipe; yields what was written."""
     from models.sealing.keys import VaultError
@@ -223,18 +203,18 @@ def _tell(name: str, out: Path, leaving: Departure, *, as_json: bool) -> None:
         )
         click.echo(json.dumps({"ref": ref, "reason": reason}) if as_json else f"{output.cell(ref)}: {reason}", err=True)
     count = len(leaving.written)
-    if not count and out != PIPE:
+    if not count and out != output.PIPE:
         out.unlink()
     record = {"client": name, "file": str(out), "handed_over": count, "left": len(leaving.left)}
     read = f"`evergrant grants import {out.name} --client {name}`"
     sentence = (
         f"{count} grants of {name} went into the pipe, and are paused here. Read them in the other home with {read}."
-        if out == PIPE
+        if out == output.PIPE
         else f"{count} grants of {name} are in {out}, and paused here. Read it in the other home with {read}, "
         "then delete it."
     )
     told = sentence if count else f"{name} has nothing that can be handed over."
-    output.done(record, told, as_json=as_json, err=out == PIPE)
+    output.done(record, told, as_json=as_json, err=out == output.PIPE)
     if leaving.left:
         raise Failure(
             code="left",
