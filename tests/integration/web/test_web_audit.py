@@ -6,6 +6,7 @@ import socket
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from settings import SettingsError, current
 from tests.harness import Harness
 from tests.integration.web.asking import Web
 from tests.integration.web.conftest import bound, served
+from tests.polling import eventually
 from worker.audit.trail import hashed
 
 Key = Callable[..., str]
@@ -198,3 +200,17 @@ def test_web_does_not_start_with_a_file_that_others_may_write_or_that_cannot_be_
         served(bound(tmp_path, audit_file=str(tmp_path / "no" / "where"))),
     ):
         pass
+
+
+def test_who_leaves_before_the_answer_is_told_to_be_gone(
+    harness: Harness, tmp_path: Path, file: Path, key: Key
+) -> None:
+    harness.grant(harness.client(), "customer", access_left=timedelta(seconds=1))
+    with audited(tmp_path, key(), str(file)) as web:
+        host, port = web.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as door:
+            target = "/v1/grants/customer/token?wait=60"
+            door.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {web.key}\r\n\r\n".encode())
+            eventually(lambda: "evergrant_web_waiting 1.0" in web.ops("/metrics").body.decode())
+        eventually(lambda: file.stat().st_size > 0)
+    assert [(each["ref"], each["outcome"]) for each in lines(file)] == [("customer", "gone")]
