@@ -10,6 +10,7 @@ import pytest
 import settings
 from models.sealing.vault import Vault
 from tests.integration.cli.evergrant import Evergrant, use_actor
+from worker.audit.file import AuditFile
 from worker.audit.trail import hashed
 
 
@@ -145,6 +146,26 @@ def test_a_disk_that_fills_up_meanwhile_keeps_the_token_back(
     done = temple("grants", "token", "a", "--json")
     assert (done.code, done.error, done.out) == (75, "audit_unwritable", "")
     assert [each["outcome"] for each in lines(file)] == ["begun"]
+
+
+def test_a_handover_that_cannot_be_noted_to_its_end_hands_nothing_over(
+    temple: Evergrant, sql: Any, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temple.take_in("a", "b", "c")
+    note_in(file)
+    write = AuditFile.write
+
+    def fills_up(self: AuditFile, line: bytes) -> None:
+        if b'"ref": "b"' in line:
+            raise OSError(28, "No space left on device")
+        write(self, line)
+
+    monkeypatch.setattr(AuditFile, "write", fills_up)
+    out = tmp_path / "grants.jsonl"
+    done = temple("grants", "export", "--handover", "--out", str(out), "--json")
+    assert (done.code, done.error) == (75, "audit_unwritable")
+    assert not out.exists()
+    assert sql("select distinct status, reason from evergrant.grants") == [("active", None)]
 
 
 def test_what_only_looks_is_not_noted(temple: Evergrant, file: Path) -> None:
