@@ -48,6 +48,7 @@ TABLES: dict[str, tuple[str | None, str | None]] = {
     "applications": (None, READ),
     "connect_requests": (WORK, "select, insert, update"),
     "ticks": (WORK, None),
+    "asked_labels": (WORK, None),
     "notices": (WORK, "insert, select (id, client_id, received_at)"),
 }
 VIEW = "evergrant.access_tokens"

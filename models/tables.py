@@ -1,6 +1,7 @@
 """Every table, so that the metadata is whole for alembic."""
 
 from models.application import Application
+from models.asked_labels import AskedLabels
 from models.chore import Chore
 from models.client import Client, Valve
 from models.connect_request import ConnectRequest
@@ -20,6 +21,7 @@ from models.witness import Witness
 
 __all__ = [
     "Application",
+    "AskedLabels",
     "Chore",
     "Client",
     "ConnectRequest",

@@ -170,8 +170,13 @@ def _with_known(registered: Registered, ref: str, labels: dict[str, list[str]]) 
 
 
 def _kept_later(provider: Provider) -> set[str]:
-    """The labels that come with the redirect or with an answer."""
-    return provider.keep_from_redirect.keys() | provider.keep_from_answer.keys()
+    """The labels that come with the redirect or later."""
+    return provider.keep_from_redirect.keys() | _kept_after_exchange(provider)
+
+
+def _kept_after_exchange(provider: Provider) -> set[str]:
+    """The labels that come with an answer, or of a question to the API."""
+    return provider.keep_from_answer.keys() | provider.labels_at.keys()
 
 
 def read_callback(url: str, *, code_parameter: str = "code") -> Callback:
@@ -336,7 +341,7 @@ def _labels(provider: Provider, begun: Begun, callback: Callback) -> dict[str, l
         raise RedirectUnfit(label, why)
     labels = given.over(begun.labels)
     try:
-        addresses.check(provider, labels, later=provider.keep_from_answer.keys())
+        addresses.check(provider, labels, later=_kept_after_exchange(provider))
     except LabelMissing as error:
         if error.label in provider.keep_from_redirect:
             error.next = "the redirect did not carry it: see keep_from_redirect in the provider file, then begin again"

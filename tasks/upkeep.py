@@ -15,7 +15,7 @@ from models import chore, process
 from models.database import transaction
 from models.states.chore import ChoreName
 from models.views import expiring, overdue
-from tasks import erase, notices, second_look
+from tasks import asked_labels, erase, notices, second_look
 from tasks.runtime import retry, runtime
 
 log = structlog.get_logger()
@@ -73,7 +73,10 @@ CHORES: dict[str, Callable[[Connection], None]] = {
 
 
 # What sends requests: in transactions of its own, for none is open while a provider is asked.
-WITHOUT_TRANSACTION: dict[str, Callable[[], None]] = {ChoreName.LOOK_AGAIN: second_look.look_again}
+WITHOUT_TRANSACTION: dict[str, Callable[[], None]] = {
+    ChoreName.LOOK_AGAIN: second_look.look_again,
+    ChoreName.ASK_LABELS: asked_labels.ask_labels,
+}
 
 
 @shared_task(name="evergrant.upkeep", ignore_result=True)

@@ -68,6 +68,23 @@ def test_a_token_is_asked_for_and_remembered(script: Script, evergrant: Evergran
     assert "app-key" not in repr(evergrant)
 
 
+@pytest.mark.parametrize(
+    ("told", "header"),
+    [
+        ("X-Shopify-Access-Token: {access_token}", {"X-Shopify-Access-Token": "secret-1"}),
+        ("Authorization: Zoho-oauthtoken {access_token}", {"Authorization": "Zoho-oauthtoken secret-1"}),
+    ],
+)
+def test_a_token_is_presented_as_the_server_says(
+    script: Script, evergrant: Evergrant, told: str, header: dict[str, str]
+) -> None:
+    status, body, headers = token(org="8f2")
+    script.answers = [(status, {**body, "api_header": told}, headers)]
+    found = evergrant.access_token("c/42")
+    assert found.request_headers() == header | {"X-API-ORG": "8f2"}
+    assert "secret" not in repr(found)
+
+
 def test_a_life_is_measured_by_the_servers_clock(script: Script, evergrant: Evergrant) -> None:
     script.answers = [token(1, lives=200), token(2)]
     assert evergrant.access_token("c/42", min_ttl=100).generation == 1

@@ -7,7 +7,7 @@ is refused; what a grant had before stays.
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import parse_qsl
 
 from tasks.oauth.addresses import OWN, Labels, address_of, needed, values_of
@@ -37,7 +37,7 @@ def from_answer(provider: Provider, body: bytes, labels: Labels) -> Kept:
     """What a token answer gives; whatever its bytes are, a value comes back. `labels`: what the grant has."""
     if not provider.keep_from_answer:
         return NOTHING_KEPT
-    members = _members(body)
+    members = members_of(body)
     return _kept(provider, {label: at(members, path) for label, path in provider.keep_from_answer.items()}, labels)
 
 
@@ -59,7 +59,7 @@ def at(members: Any, path: str) -> Any:
     return members
 
 
-def _members(body: bytes) -> Any:
+def members_of(body: bytes) -> Any:
     """A JSON answer, or a form, with every number as it was written: an id of 20 digits is no float."""
     try:
         text = body.decode(json.detect_encoding(body), errors="replace").removeprefix("\ufeff")
@@ -77,21 +77,22 @@ def _form(body: bytes) -> dict[str, str]:
 
 def _kept(provider: Provider, given: Mapping[str, Any], labels: Labels) -> Kept:
     there = {label: value for label, value in given.items() if value not in (None, "")}
-    refused = {label: "not_text" for label, value in there.items() if not _is_fit(value)}
+    refused = {label: "not_text" for label, value in there.items() if not is_fit(value)}
     texts = {label: value for label, value in there.items() if label not in refused}
     merged = {**labels, **texts}
     for label in texts:
-        if (code := _fault(provider, label, merged)) is not None:
+        if (code := fault(provider, label, merged)) is not None:
             refused[label] = code
     changed = {label for label, value in texts.items() if values_of(labels, label) != [value]}
     return Kept({label: texts[label] for label in texts if label in changed and label not in refused}, refused)
 
 
-def _is_fit(value: object) -> bool:
+def is_fit(value: object) -> TypeGuard[str]:
+    """Whether a value may be a label's."""
     return isinstance(value, str) and value.isprintable() and len(value) <= LONGEST
 
 
-def _fault(provider: Provider, label: str, labels: Labels) -> str | None:
+def fault(provider: Provider, label: str, labels: Labels) -> str | None:
     """The code of why no address can be made with a label's value, or None.
 
     Of an address that awaits another label the value itself is looked at; the rest is, when that one is there.

@@ -20,6 +20,8 @@ from tasks.oauth.errors import LabelNotChosen, MissingSetting, ProbeNotAllowed
 from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Auth, Kind, Method, RevokeBody
 
+BODY_LIMIT = 64 * 1024
+LISTING_LIMIT = 1024 * 1024  # a list of all organizations with all that is known of each
 LABEL_IN_HEADER = re.compile(r"{(\w+)}")
 
 
@@ -36,6 +38,7 @@ class Request:
     headers: Mapping[str, str] = field(repr=False, default_factory=dict)
     body: bytes = field(repr=False, default=b"")
     public_only: bool = False
+    body_limit: int = BODY_LIMIT  # bytes of its answer, as sent and as decoded
     path_is_secret: bool = False  # it holds a token
     sign: Callable[[datetime], "Request"] | None = field(repr=False, compare=False, default=None)
     certificate: ClientKey | None = field(repr=False, default=None)
@@ -211,6 +214,17 @@ def api_call(provider: Provider, *, access_token: str, labels: Labels | None = N
     return _get(provider, "api_url", access_token, labels or {})
 
 
+def ask_labels(provider: Provider, *, access_token: str, labels: Labels | None = None) -> Request:
+    """Ask the API for what a grant is to be known by, say the organizations that it serves.
+
+    Raises:
+        MissingSetting: the provider has no labels_url.
+        AddressError: it cannot be made of these labels.
+
+    """
+    return replace(_get(provider, "labels_url", access_token, labels or {}), body_limit=LISTING_LIMIT)
+
+
 def api_headers(provider: Provider, labels: Labels, chosen: Mapping[str, str] | None = None) -> dict[str, str]:
     """Make the headers that the provider file derives from labels; one whose label is absent is left out.
 
@@ -244,7 +258,7 @@ def _one_value(header: str, label: str, values: str | Sequence[str], chosen: str
 
 
 def _get(provider: Provider, setting: str, access_token: str, labels: Labels) -> Request:
-    headers = {"Accept": "application/json", "Authorization": f"Bearer {access_token}"}
+    headers = {"Accept": "application/json", **provider.presenting(access_token)}
     try:
         headers |= api_headers(provider, labels)
     except LabelNotChosen:  # for one of several organisations, say, while any of them tells whether the token lives

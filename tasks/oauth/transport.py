@@ -31,7 +31,6 @@ from tasks.oauth.public_hosts import PrivateHost, PublicResolver, is_public
 T = TypeVar("T")
 Clock = Callable[[], datetime]
 
-BODY_LIMIT = 64 * 1024  # bytes of one answer, as sent and as decoded
 # aiohttp allows a header line 8190 bytes: a Content-Security-Policy may be longer, and the token set in the body
 # would be lost with it.
 HEADER_LINE_LIMIT = 32 * 1024  # bytes
@@ -49,7 +48,7 @@ UNFIT_ADDRESS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A whole answer; header names are in lower case, `body` is at most 64 KiB and decoded."""
+    """A whole answer; header names are in lower case, `body` is decoded, and no longer than was asked for."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False, default_factory=dict)
@@ -249,8 +248,8 @@ class Transport:
         )
         try:
             flight.head_arrived(response)
-            body = await _read(response)
-            return Response(response.status, flight.headers, _decoded(body, flight.headers))
+            body = await _read(response, request.body_limit)
+            return Response(response.status, flight.headers, _decoded(body, flight.headers, request.body_limit))
         finally:
             response.close()
 
@@ -356,25 +355,25 @@ def _sendable(request: Request) -> bool:
     return text.isascii() and text.isprintable()
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
     body = bytearray()
     async for piece in response.content.iter_any():
         body += piece
-        if len(body) > BODY_LIMIT:
+        if len(body) > limit:
             raise _TooLarge
     return bytes(body)
 
 
-def _decoded(body: bytes, headers: Mapping[str, str]) -> bytes:
+def _decoded(body: bytes, headers: Mapping[str, str], limit: int) -> bytes:
     """Undo a compression that nobody asked for; what cannot be undone stays as it came, so that nothing is lost."""
     if headers.get("content-encoding", "identity").strip().lower() not in ("gzip", "x-gzip", "deflate"):
         return body
     inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # 32: gzip or zlib, told by the first bytes
     try:
-        plain = inflater.decompress(body, BODY_LIMIT + 1)
+        plain = inflater.decompress(body, limit + 1)
     except zlib.error:
         return body
-    if len(plain) > BODY_LIMIT:
+    if len(plain) > limit:
         raise _TooLarge
     return plain if inflater.eof else body
 

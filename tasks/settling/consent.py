@@ -15,8 +15,8 @@ from uuid import UUID, uuid5
 import structlog
 from sqlalchemy import Connection
 
+from models import asked_labels, consent, dead_letter, event, label
 from models import client as clients
-from models import consent, dead_letter, event, label
 from models.consent import LiveRow, NewGrant
 from models.errors import Told
 from models.sealing.vault import Vault
@@ -255,6 +255,8 @@ def _new_row(
     event.of_grants(
         connection, [row.id], EventType.GRANT_CONNECTED if old is None else EventType.GRANT_RECONNECTED, actor=who
     )
+    if provider.labels_url is not None:
+        asked_labels.request(connection, row.id, known.id, before=None if old is None else old.id)
     if label.tell_refused(connection, {row.id: given.refused_labels} if given.refused_labels else {}):
         log.warning("consent.label_refused", grant_id=str(row.id), refused=dict(given.refused_labels))
     how = "connected" if old is None else "reconnected"

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.oauth.transport import BODY_LIMIT, NotSent, Response, Silence, Transport
+from tasks.oauth.messages import BODY_LIMIT
+from tasks.oauth.transport import NotSent, Response, Silence, Transport
 from tests.raw_servers import BOUND, OK, SHORT, Bench, Peer, answering, hang, keep_answering
 
 

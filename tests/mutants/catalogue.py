@@ -79,6 +79,18 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
+        "the_api_knows_better",
+        "a label that somebody has set is replaced by what the API gives",
+        (f"{INTEGRATION}/test_asked_labels.py::test_what_an_operator_sets_while_the_api_is_asked_wins",),
+        (
+            Edit(
+                "tasks/asked_labels.py",
+                "return [each for each in wanted if not labels.get(each) or labels.get(each) == given.get(each)]",
+                "return list(wanted)",
+            ),
+        ),
+    ),
+    Mutant(
         "one_pool_for_all_certificates",
         "connections are shared whatever certificate they were opened with",
         (f"{INTEGRATION}/test_client_certificates.py::test_the_server_sees_the_certificate_of_the_client_that_asks",),

@@ -106,7 +106,7 @@ def test_no_repr_shows_a_token_or_a_key_hash() -> None:
     from worker.web.grants import Handed
 
     key = new_key()
-    handed = Handed("the-token", datetime.now(UTC), 1, "ref", "client", {})
+    handed = Handed("the-token", datetime.now(UTC), 1, "ref", "client", {}, "Authorization: Bearer {access_token}")
     shown = repr([Holder(1, "billing", None, hashed(key)), handed])
     assert "the-token" not in shown
     assert repr(hashed(key)) not in shown

@@ -48,6 +48,7 @@ class Handed:
     ref: str
     client: str
     headers: Mapping[str, str]
+    api_header: str
 
 
 class Grants:
@@ -98,7 +99,7 @@ class Grants:
         headers = self._headers.of(state, chosen)
         if not state.lasts(min_ttl):
             state = await self._renewed(holder, state, min_ttl=min_ttl, wait=wait)
-        return self._handed(state, headers)
+        return self._handed(state, headers, self._headers.api_header(state))
 
     async def request_refresh(
         self, holder: Holder, ref: str, client: str | None, *, rejected: int | None
@@ -159,7 +160,7 @@ class Grants:
             raise unknown_ref(state.ref)
         return awaited
 
-    def _handed(self, state: TokenState, headers: Mapping[str, str]) -> Handed:
+    def _handed(self, state: TokenState, headers: Mapping[str, str], api_header: str) -> Handed:
         assert state.sealed_access_token is not None  # noqa: S101  # it lasts
         assert state.access_expires_at is not None  # noqa: S101
         try:
@@ -168,7 +169,7 @@ class Grants:
             log.error("web.token_unopened", client=state.client, ref=state.ref, reason=str(error))  # noqa: TRY400
             raise keys_missing(error) from None
         expires_at = state.access_expires_at.astimezone(UTC)
-        return Handed(token, expires_at, state.generation, state.ref, state.client, headers)
+        return Handed(token, expires_at, state.generation, state.ref, state.client, headers, api_header)
 
 
 async def _told_or_late(stored: asyncio.Event, seconds: float) -> None:

@@ -9,7 +9,7 @@ WHOLE = {"type": "integer", "format": "int64"}
 
 TOKEN = {
     "type": "object",
-    "required": ["access_token", "token_type", "expires_at", "generation", "ref", "client", "headers"],
+    "required": ["access_token", "token_type", "expires_at", "generation", "ref", "client", "headers", "api_header"],
     "properties": {
         "access_token": TEXT,
         "token_type": {"type": "string", "const": "Bearer"},
@@ -20,8 +20,9 @@ TOKEN = {
         "headers": {
             "type": "object",
             "additionalProperties": TEXT,
-            "description": "what the provider wants beside Authorization, made from the grant's labels",
+            "description": "what the provider wants beside the token, made from the grant's labels",
         },
+        "api_header": TEXT | {"description": "the header that the token belongs in, where {access_token} stands in it"},
     },
 }
 ERROR = {

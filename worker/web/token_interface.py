@@ -80,6 +80,7 @@ class TokenInterface:
                 "ref": handed.ref,
                 "client": handed.client,
                 "headers": handed.headers,
+                "api_header": handed.api_header,
             }
         )
 
