@@ -7,6 +7,7 @@ still owns the claim, on the generation that it asked from.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -404,8 +405,9 @@ def lock(
     `wait`: for any one lock from now on in this transaction; None: as long as every transaction does.
     """
     limit = None if wait is None else f"{wait.total_seconds() * 1000:.0f}ms"
-    connection.execute(LOCK, {"ids": sorted(set(ids)), "wait": limit})
-    rows = made_of(connection.execute(READ, {"ids": sorted(set(ids)), "now": now}), LockedGrant)
+    in_order = sorted(set(ids), key=attrgetter("int"))  # as they compare themselves, without a call for each two
+    connection.execute(LOCK, {"ids": in_order, "wait": limit})
+    rows = made_of(connection.execute(READ, {"ids": in_order, "now": now}), LockedGrant)
     return {row.grant_id: row for row in rows}
 
 

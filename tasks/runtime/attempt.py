@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from models.attempt import Started
@@ -66,8 +67,7 @@ class Attempt:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):  # cheaper to make than a frozen dataclass, and made for each answer
     """What was asked for a token set: enough to settle it, from a live attempt or from a journal."""
 
     grant_id: UUID

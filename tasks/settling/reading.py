@@ -121,6 +121,8 @@ def read_refusals(
 
     Who succeeded beside it in the group is a witness as well as who did before.
     """
+    if not any(isinstance(end, NotUnderstood) for end in outcomes):
+        return {}
     succeeded: dict[int, datetime] = {}
     for arrived, end in zip(group, outcomes, strict=True):
         job = arrived.attempt.job

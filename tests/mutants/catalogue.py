@@ -576,8 +576,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "tasks/settling/decide.py",
-                "            self._keep(asked)\n            self._see(",
-                "            self._see(",
+                "        self._keep(asked)\n        self._see(",
+                "        self._see(",
             ),
             Edit(
                 "tasks/settling/decide.py",

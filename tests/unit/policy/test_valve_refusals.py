@@ -198,12 +198,12 @@ def test_where_nobody_succeeds_the_second_round_shuts_it_whatever_the_word(code:
 
 def test_a_revocation_refused_again_and_again_while_others_are_refreshed_shuts_no_valve() -> None:
     valve = after(OPEN, [refreshed(50, at=begun(0))])
-    again = [replace(refused(n, at=begun(n)), refused_since=begun(-1)) for n in range(1, 9)]
+    again = [refused(n, at=begun(n))._replace(refused_since=begun(-1)) for n in range(1, 9)]
 
     for n, each in enumerate(again, 1):
         valve = feed(valve, [each], at=NOW + n * SECOND)
     assert not is_shut(valve)
-    assert is_shut(after(OPEN, *[[replace(refused(n, at=begun(n)), refused_since=begun(-1))] for n in range(3)]))
+    assert is_shut(after(OPEN, *[[refused(n, at=begun(n))._replace(refused_since=begun(-1))] for n in range(3)]))
 
 
 def test_who_is_refused_alike_is_not_forgotten_for_a_revocation_refused_in_another_word() -> None:
