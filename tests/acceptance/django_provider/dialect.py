@@ -44,4 +44,4 @@ def _client_id(request: Any) -> str:
 
 
 def _is_refusal_of_the_token(response: Any) -> bool:
-    return response.status_code == 400 and json.loads(response.content).get("error") == "invalid_grant"
+    return bool(response.status_code == 400 and json.loads(response.content).get("error") == "invalid_grant")
