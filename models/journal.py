@@ -47,11 +47,13 @@ where id = :id
 """)
 
 # Drained: nothing in it is unsettled any more, so nobody in doubt needs to wait for it. Rows are locked in the order
-# of their ids, as settling does.
+# of their ids, as settling does. Not in an incident: what it calls settled may be among the missing commits, and an
+# incident does not wait for what is drained.
 DRAINED = text(f"""
 with drained as (
     update evergrant.journals set drained_at = coalesce(drained_at, coalesce(:now, clock_timestamp()))
-    where id = :id returning id
+    where id = :id and not exists (select from evergrant.installation i where i.incident_at is not null)
+    returning id
 ),
 waiting as (
     select g.id, drained.id as journal_id from evergrant.grants g, drained
@@ -142,7 +144,10 @@ def see(connection: Connection, journal_id: int, *, now: datetime | None = None)
 
 
 def drained(connection: Connection, journal_id: int, *, now: datetime | None = None) -> None:
-    """Note that a journal was settled to its end; no grant in doubt waits for it any longer."""
+    """Note that a journal was settled to its end; no grant in doubt waits for it any longer.
+
+    Nothing is noted in an incident: then it has to be replayed as a whole first.
+    """
     connection.execute(DRAINED, {"id": journal_id, "now": now})
 
 
@@ -167,3 +172,26 @@ def replayed(
     """Note that a journal was replayed as a whole for an incident; `drained`: nobody writes it any longer."""
     parameters = {"id": journal_id, "host": host, "process": process, "incident_no": incident_no, "drained": drained}
     connection.execute(REPLAYED, parameters)
+
+
+# A living process's may have got more since, so it counts only once nobody writes it any longer.
+REPLAYED_ALREADY = text("""
+select id from evergrant.journals
+where id = any (cast(:ids as bigint[])) and replayed_incident = :incident_no and drained_at is not null
+""")
+AWAITED = text("""
+insert into evergrant.journals (id, host, process)
+overriding system value
+select each.id, :host, :process from unnest(cast(:ids as bigint[])) as each (id)
+on conflict (id) do nothing
+""")
+
+
+def replayed_already(connection: Connection, journal_ids: Sequence[int], *, incident_no: int) -> set[int]:
+    """Those of these journals that were replayed as a whole for this incident, and that nobody writes any longer."""
+    return set(connection.execute(REPLAYED_ALREADY, {"ids": journal_ids, "incident_no": incident_no}).scalars())
+
+
+def await_all(connection: Connection, journal_ids: Sequence[int], *, host: str, process: str) -> None:
+    """Let an incident wait for these journals, also for those whose rows are among the missing commits."""
+    connection.execute(AWAITED, {"ids": journal_ids, "host": host, "process": process})

@@ -8,7 +8,7 @@ goes on without a journal that is gone.
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from datetime import timedelta
 from uuid import UUID
@@ -59,21 +59,37 @@ def look(runtime: Runtime, *, thoroughly: bool = False) -> str:
 
 
 def recover(runtime: Runtime, incident_no: int) -> None:
-    """Replay all that this disk has for an incident, and close it if that was the last of it."""
+    """Replay all that this disk has for an incident, and close it if that was the last of it.
+
+    Each journal of a process that is gone is noted as soon as it was replayed: who is killed in the middle, and starts
+    again, begins with the next one. The incident waits for this process's own, which comes last.
+    """
     log.warning("recover.begins", incident_no=incident_no)
     with ExitStack() as closing_all:
         others = [closing_all.enter_context(closing(other)) for other in _others(runtime)]
-        replayed = [(each, _replay_whole(runtime, each)) for each in (runtime.journal, *others)]
+        done = _begin([runtime.journal, *others], incident_no)
+        for each in others:
+            if each.journal_id not in done and _replay_whole(runtime, each):
+                _end_again(each)
+                _note_replayed(runtime, each, incident_no)
+        whole = _replay_whole(runtime, runtime.journal)
         # Ends after all entries: the row that one of them ends may stand in another journal.
         for each in (runtime.journal, *others):
             _end_again(each)
-        for each, whole in replayed:
-            if whole:
-                _note_replayed(runtime, each, incident_no)
+        if whole:
+            _note_replayed(runtime, runtime.journal, incident_no)
     with transaction() as connection:
         least = timedelta(seconds=runtime.settings.incident_seconds)
         if installation.close_incident(connection, least=least):
             log.warning("recover.done", incident_no=incident_no)
+
+
+def _begin(journals: Sequence[Journal], incident_no: int) -> set[int]:
+    """Let the incident wait for all of these journals; returns the ids of those that were replayed for it already."""
+    ids = [each.journal_id for each in journals]
+    with transaction() as connection:
+        register.await_all(connection, ids, host=socket.gethostname(), process=str(os.getpid()))
+        return register.replayed_already(connection, ids, incident_no=incident_no)
 
 
 def _others(runtime: Runtime) -> Iterator[Journal]:
@@ -99,9 +115,11 @@ def _replay_whole(runtime: Runtime, kept: Journal) -> bool:
 
 
 def _end_again(kept: Journal) -> None:
-    """End the grants whose ends a journal has noted and the database has forgotten."""
+    """End the grants whose ends a journal has noted and the database has forgotten; most have noted none."""
+    if not (ends := list(kept.ends())):
+        return
     with transaction() as connection:
-        for end in kept.ends():
+        for end in ends:
             if end.erase:
                 erasure.request(connection, UUID(end.grant_id), who=ACTOR)
             else:

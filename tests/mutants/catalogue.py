@@ -667,6 +667,42 @@ MUTANTS: tuple[Mutant, ...] = (
         ("tests/unit/policy/test_valve_refusals.py",),
         (Edit("tasks/policy/valve.py", "valve.refused_code != result.code and not result.of_refresh:", "False:"),),
     ),
+    Mutant(
+        "recovery_begins_anew",
+        "who is killed while it recovers replays every journal of its disk again",
+        (f"{INTEGRATION}/test_recover.py",),
+        (
+            Edit(
+                "tasks/settling/recover.py",
+                "if each.journal_id not in done and _replay_whole(runtime, each):",
+                "if _replay_whole(runtime, each):",
+            ),
+        ),
+    ),
+    Mutant(
+        "drained_in_an_incident",
+        "a worker that stops while commits are missing says that its journal is done",
+        (f"{INTEGRATION}/test_recover.py",),
+        (
+            Edit(
+                "models/journal.py",
+                " and not exists (select from evergrant.installation i where i.incident_at is not null)",
+                "",
+            ),
+        ),
+    ),
+    Mutant(
+        "forgotten_row_is_not_awaited",
+        "an incident does not wait for the process that replays a disk, where its row is among the missing commits",
+        (f"{INTEGRATION}/test_recover.py",),
+        (
+            Edit(
+                "tasks/settling/recover.py",
+                "        register.await_all(connection, ids, host=socket.gethostname(), process=str(os.getpid()))\n",
+                "",
+            ),
+        ),
+    ),
 )
 
 # What a run of this length does not find: a row that is behind in a restore whose journals lack the sets between.

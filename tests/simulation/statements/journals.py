@@ -52,7 +52,7 @@ def _leave_doubts(tables: Tables, number: int) -> None:
 @carries_out(journal.DRAINED)
 def drained(tables: Tables, p: Parameters) -> None:
     row = tables.journals.get(p["id"])
-    if row is not None:
+    if row is not None and all(each["incident_at"] is None for each in tables.installation.values()):
         tables.change(row, drained_at=row["drained_at"] or at_of(tables, p))
         _leave_doubts(tables, p["id"])
 
@@ -74,6 +74,23 @@ def replayed(tables: Tables, p: Parameters) -> None:
         return
     before = row["drained_at"] if p["drained"] else None
     tables.change(row, replayed_incident=p["incident_no"], drained_at=before or drained_at)
+
+
+@carries_out(journal.REPLAYED_ALREADY)
+def replayed_already(tables: Tables, p: Parameters) -> list[Row]:
+    found = (tables.journals.get(each) for each in p["ids"])
+    return [
+        {"id": row["id"]}
+        for row in found
+        if row and row["replayed_incident"] == p["incident_no"] and row["drained_at"] is not None
+    ]
+
+
+@carries_out(journal.AWAITED)
+def awaited(tables: Tables, p: Parameters) -> None:
+    for each in p["ids"]:
+        if each not in tables.journals:
+            _new(tables, each, p)
 
 
 def _told(tables: Tables, grant: Row, type_: str, **same: Any) -> bool:
