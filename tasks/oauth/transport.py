@@ -18,7 +18,6 @@ from typing import Any, Self, TypeVar
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from yarl import URL
 
@@ -301,7 +300,7 @@ class _Connector(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._factory: partial[ResponseHandler] = partial(SizedAnswers, loop=self._loop)
+        self._factory = partial(SizedAnswers, loop=self._loop)  # type: ignore[assignment]  # there is no option for it
 
 
 # Four of aiohttp's habits that our promise hangs on; tests/integration/test_transport.py holds it to them.
