@@ -8,7 +8,7 @@ from typing import Final
 
 from worker.web.refusal import too_many_wait
 
-MOST_WAITING: Final = 20  # of one application
+MOST_WAITING: Final = 10  # of one application
 
 
 class Turns:
