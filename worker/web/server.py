@@ -126,9 +126,13 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
 
 
 def _shares(connections: int) -> tuple[int, int, int]:
-    """How many connections are for reads, for what is asked for, and for operators: none waits for another's."""
-    asked = max(1, (connections - 1) // 2)
-    return max(1, connections - 1 - asked), asked, 1
+    """How many connections are for reads, for what is asked for, and for operators: none waits for another's.
+
+    Operators have two where they can: a look at a large fleet takes seconds, and readiness is asked for meanwhile.
+    """
+    looks = min(2, max(1, connections - 2))
+    asked = max(1, (connections - looks) // 2)
+    return max(1, connections - looks - asked), asked, looks
 
 
 async def _on(thread: LoopThread, coroutine: Coroutine[Any, Any, T]) -> T:
