@@ -133,7 +133,12 @@ class Settings(BaseSettings):
         ge=1,
         description="Requests that one worker process has under way at once; one client at most half of them.",
     )
-    database_pool: int = Field(5, ge=1, description="Database connections of one process at most.")
+    database_pool: int = Field(
+        5,
+        ge=1,
+        description="Database connections of one process at most; with three or more `evergrant web` keeps reads, "
+        "what is asked for and operators apart.",
+    )
 
     token_bind: Bind | None = Field(
         None,

@@ -20,8 +20,6 @@ from tasks.oauth.errors import LabelNotChosen, MissingSetting, ProbeNotAllowed
 from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Auth, Kind, Method, RevokeBody
 
-BODY_LIMIT = 64 * 1024
-LISTING_LIMIT = 1024 * 1024  # a list of all organizations with all that is known of each
 LABEL_IN_HEADER = re.compile(r"{(\w+)}")
 
 
@@ -38,7 +36,6 @@ class Request:
     headers: Mapping[str, str] = field(repr=False, default_factory=dict)
     body: bytes = field(repr=False, default=b"")
     public_only: bool = False
-    body_limit: int = BODY_LIMIT  # bytes of its answer, as sent and as decoded
     path_is_secret: bool = False  # it holds a token
     sign: Callable[[datetime], "Request"] | None = field(repr=False, compare=False, default=None)
     certificate: ClientKey | None = field(repr=False, default=None)
@@ -222,7 +219,7 @@ def ask_labels(provider: Provider, *, access_token: str, labels: Labels | None =
         AddressError: it cannot be made of these labels.
 
     """
-    return replace(_get(provider, "labels_url", access_token, labels or {}), body_limit=LISTING_LIMIT)
+    return _get(provider, "labels_url", access_token, labels or {})
 
 
 def api_headers(provider: Provider, labels: Labels, chosen: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -23,6 +23,7 @@ PLAIN = {
         "asked",
         "behind",
         "left",
+        "size",
         "states",
         "word",
         "base",

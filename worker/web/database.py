@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from models.database import transaction
 
@@ -13,6 +14,7 @@ from models.database import transaction
 PATIENCE_SECONDS = 5.0
 MOST_AT_ONCE = 500
 LOOK_SECONDS = 0.01
+LOCKED = "55P03"  # SQLSTATE lock_not_available
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -104,7 +106,22 @@ class Batch(Generic[K, V]):
             found = await self._database.run(lambda connection: self._work(connection, keys))
             for key, future in taken.items():
                 future.set_result(found[key])
+        except DBAPIError as error:
+            if not is_locked(error) or len(taken) == 1:
+                _tell(taken, error)
+                return
+            for key, future in taken.items():  # one of them is: the others do not fail with it
+                await self._answer({key: future})
         except Exception as error:  # noqa: BLE001  # it is raised where it was asked
-            for future in taken.values():
-                if not future.done():
-                    future.set_exception(error)
+            _tell(taken, error)
+
+
+def is_locked(error: DBAPIError) -> bool:
+    """Whether somebody else holds a lock for longer than we wait."""
+    return getattr(error.orig, "sqlstate", None) == LOCKED
+
+
+def _tell(taken: Mapping[Any, asyncio.Future[Any]], error: Exception) -> None:
+    for future in taken.values():
+        if not future.done():
+            future.set_exception(error)

@@ -31,6 +31,7 @@ from worker.web.refusal import (
     stopping,
     unknown_ref,
 )
+from worker.web.turns import Turns
 
 log = structlog.get_logger()
 
@@ -54,12 +55,14 @@ class Handed:
 class Grants:
     """Reads and asks for applications; an application of one client sees no other client's grants."""
 
-    def __init__(self, settings: Settings, database: Database, vault: Vault, news: News) -> None:
-        self._database = database
+    def __init__(self, settings: Settings, reads: Database, asked: Database, vault: Vault, news: News) -> None:
+        """`asked`: for what applications ask for, which may wait for a lock; no read waits for that."""
+        self._asked = asked
+        self._turns = Turns()
         self._vault = vault
         self._news = news
-        self._states = Batch(database, partial(access_tokens.by_ref, environment=settings.environment))
-        self._refresh_requests = Batch(database, application_requests.refreshes)
+        self._states = Batch(reads, partial(access_tokens.by_ref, environment=settings.environment))
+        self._refresh_requests = Batch(asked, application_requests.refreshes)
         self._headers = Headers(settings)
 
     async def see(self, holder: Holder, ref: str, client: str | None) -> TokenState:
@@ -120,7 +123,7 @@ class Grants:
         """Ask for a revocation; returns its id, None for an unknown ref where that is no error.
 
         Raises:
-            Refusal: the ref is unknown or ambiguous, or the idempotency key is another ref's.
+            Refusal: the ref is unknown or ambiguous, the idempotency key is another ref's, or the grant is locked.
 
         """
         if not _may_see(holder, ending.client):
@@ -129,9 +132,10 @@ class Grants:
             raise unknown_ref(ending.ref)
         asked = replace(ending, client=holder.client or ending.client)
         try:
-            return await self._database.run(
-                lambda connection: application_requests.revocation(connection, asked, application=holder.name)
-            )
+            async with self._turns.of(holder.id):
+                return await self._asked.run(
+                    lambda connection: application_requests.revocation(connection, asked, application=holder.name)
+                )
         except NotAsked as error:
             raise _not_asked(error, asked) from None
 

@@ -9,8 +9,8 @@ from aiohttp import web
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from models.sealing.keys import KeysError
-from worker.web.database import DatabaseSilent
-from worker.web.refusal import Refusal, database_away, keys_missing, schema_behind
+from worker.web.database import DatabaseSilent, is_locked
+from worker.web.refusal import Refusal, database_away, keys_missing, locked, schema_behind
 from worker.web.traffic import Traffic
 
 log = structlog.get_logger()
@@ -48,7 +48,7 @@ def middleware(traffic: Traffic) -> web.middleware:  # type: ignore[valid-type]
     return answer
 
 
-def refusal_of(error: Exception) -> Refusal:
+def refusal_of(error: Exception) -> Refusal:  # noqa: PLR0911  # one a kind
     """What is said of any failure; what is not the asker's business goes to the log alone."""
     match error:
         case Refusal():
@@ -58,6 +58,8 @@ def refusal_of(error: Exception) -> Refusal:
         case DatabaseSilent():
             log.warning("web.database_silent")
             return database_away()
+        case DBAPIError() if is_locked(error):
+            return locked()
         case DBAPIError() if getattr(error.orig, "sqlstate", None) in BEHIND:
             log.error("web.database_refused", reason=_first_line(error.orig))
             return schema_behind()

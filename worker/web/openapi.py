@@ -53,7 +53,7 @@ REFUSALS = {
     413: "the body is larger than 16 KiB",
     429: "this key asks too much; Retry-After says how long to wait",
     500: "a defect of this server",
-    503: "nothing can be handed out now; Retry-After says when to try again",
+    503: "nothing can be handed out or asked for now; Retry-After says when to try again",
 }
 REFUSALS_OF_NOTICES = {
     401: "no proof came",

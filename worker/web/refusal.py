@@ -86,6 +86,16 @@ def database_away() -> Refusal:
     return Refusal(503, "database_away", "The database does not answer", "try again", retry_after=SOON)
 
 
+def locked() -> Refusal:
+    """Somebody holds the grant in a transaction of theirs: nothing was asked, and nobody waits behind it."""
+    return Refusal(503, "locked", "Somebody else holds this grant just now", "try again", retry_after=SOON)
+
+
+def too_many_wait() -> Refusal:
+    """This application has asked for much that is not done yet."""
+    return Refusal(503, "busy", "Too much that you asked for waits", "try again, a little at a time", retry_after=SOON)
+
+
 def schema_behind() -> Refusal:
     """The database lacks tables, or rights on them."""
     return Refusal(

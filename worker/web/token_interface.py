@@ -10,6 +10,7 @@ from models.application_requests import Ending
 from worker.web.answers import told
 from worker.web.applications import Applications, Rates
 from worker.web.grants import Grants
+from worker.web.guarded_requests import GuardedRequests
 from worker.web.headers import OWN
 from worker.web.middleware import middleware
 from worker.web.notices import Notices
@@ -131,6 +132,8 @@ class TokenInterface:
 
     async def _holder(self, request: web.Request) -> Holder:
         holder = await self._applications.who(request)
+        if isinstance(request.protocol, GuardedRequests):
+            request.protocol.proved(holder.id)
         self._rates.take(holder)
         return holder
 
