@@ -10,7 +10,7 @@ from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, ClassVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -37,15 +37,33 @@ def _default_home() -> Path:
     return Path(state) / "evergrant"
 
 
+def _taken_apart(value: SecretStr) -> SplitResult:
+    """The parts of a URL; what is said of one that has none holds no part of it, for one may be a password.
+
+    Raises:
+        ValueError: its port is none.
+
+    """
+    try:
+        parts = urlsplit(value.get_secret_value())
+        _ = parts.port
+    except ValueError:
+        parts = None
+    if parts is None or "@" in parts.path:
+        message = "is no URL: within a user name or a password write / : @ # ? [ ] percent-encoded, such as %2F for /"
+        raise ValueError(message)
+    return parts
+
+
 def _database_url(value: SecretStr) -> SecretStr:
-    if urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
+    if _taken_apart(value).scheme not in ("postgresql", "postgres"):
         message = "must start with postgresql:// (or postgres://)"
         raise ValueError(message)
     return value
 
 
 def _broker_url(value: SecretStr) -> SecretStr:
-    if urlsplit(value.get_secret_value()).scheme not in ("redis", "rediss", "redis+socket"):
+    if _taken_apart(value).scheme not in ("redis", "rediss", "redis+socket"):
         message = "must start with redis://, rediss:// or redis+socket://"
         raise ValueError(message)
     return value

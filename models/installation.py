@@ -7,6 +7,7 @@ from sqlalchemy import Connection, SmallInteger, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base
+from models.errors import ForeignEnvironment
 from models.predicates import IS_UNDRAINED
 
 
@@ -131,6 +132,18 @@ def state(connection: Connection, environment: str | None) -> str:
     `fit`, `rewound` (commits may be missing), `copied`, `standby` or `not_adopted`.
     """
     return str(connection.execute(STATE, {"environment": environment}).scalar_one())
+
+
+def require_environment(connection: Connection, environment: str) -> None:
+    """Refuse to change what is another environment's.
+
+    Raises:
+        ForeignEnvironment: this database was adopted for another one.
+
+    """
+    known = adopted(connection)
+    if known is not None and known.environment != environment:
+        raise ForeignEnvironment(known.environment, environment)
 
 
 def raise_incident(connection: Connection, reason: str) -> int:

@@ -26,7 +26,7 @@ def adopt_(*, yes: bool, as_json: bool) -> None:
     from models.installation import adopt, adopted, observed
 
     settings, environment = named_environment()
-    with session.transaction() as connection:
+    with session.transaction(anywhere=True) as connection:
         here, before = observed(connection, environment), adopted(connection)
         state = installation.state(connection, environment)
     if state == DatabaseState.FIT:
@@ -37,7 +37,7 @@ def adopt_(*, yes: bool, as_json: bool) -> None:
         return
     _show_both(before, here)
     confirm("Is every other copy stopped, and shall work go on in this one?", yes=yes)
-    with session.transaction() as connection:
+    with session.transaction(anywhere=True) as connection:
         adopt(connection, here, who=settings.who)
     output.done(asdict(here), f"Adopted as '{environment}'.", as_json=as_json)
 
@@ -46,7 +46,7 @@ def _go_on_without(settings: "Settings", here: "Identity", *, yes: bool, as_json
     """Give up the journals that an incident still waits for; the next look of a worker lets work go on."""
     from models import installation, journal
 
-    with session.transaction() as connection:
+    with session.transaction(anywhere=True) as connection:
         installation.raise_incident(connection, "timeline")
         awaited = installation.not_replayed(connection)
     for each in awaited:
@@ -54,7 +54,7 @@ def _go_on_without(settings: "Settings", here: "Identity", *, yes: bool, as_json
         click.echo(line, err=True)
     if awaited:
         confirm("Commits may be missing. Are these journals gone for good, and shall work go on without?", yes=yes)
-    with session.transaction() as connection:
+    with session.transaction(anywhere=True) as connection:
         for each in awaited:
             journal.abandon(connection, each.id, by=settings.who)
     told = f"{len(awaited)} journals are given up; work goes on as soon as a worker has looked."
