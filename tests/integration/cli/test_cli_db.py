@@ -61,9 +61,8 @@ def test_another_environment_is_found_and_adopted_only_when_told(evergrant: Ever
 
 def test_what_is_another_environments_is_looked_at_and_not_changed(evergrant: Evergrant, sql: Any) -> None:
     """A variable left in a shell: what was meant for staging would have paused production."""
-    added = evergrant(
-        *["clients", "add", "temple", "--provider", "event-temple", "--client-id", "c", "--client-secret-file", "-"], stdin="s"
-    )
+    command = "clients add temple --provider event-temple --client-id c --client-secret-file -"
+    added = evergrant(*command.split(), stdin="s")
     assert added.code == 0, added.err
     settings.adopt(settings.current().model_copy(update={"environment": "staging"}))
 
