@@ -11,7 +11,7 @@ import models  # noqa: F401  # Celery has this folder on its path only now: what
 import settings as configuration
 import tasks  # noqa: F401
 from models.states.process import ProcessKind
-from worker import broker, logs
+from worker import broker, core_dumps, logs
 from worker.embedded import discovery
 
 
@@ -41,6 +41,7 @@ class Evergrant(Celery):
         return bound
 
 
+core_dumps.forbid()
 broker.use()
 app = Evergrant("evergrant", config_source="celeryconfig")
 app.conf.update(broker_url=_broker_url(), worker_concurrency=configuration.current().concurrency)
