@@ -23,6 +23,7 @@ from worker.embedded.engines import Engines
 from worker.embedded.environment import of_ours
 from worker.embedded.errors import EmbeddedError
 from worker.embedded.keys import ensure_keys
+from worker.embedded.place import place_of
 from worker.embedded.process import Process, Program
 from worker.embedded.signals import Signals
 
@@ -37,6 +38,8 @@ _SETTLE_SECONDS = 15.0
 """What a worker gets beyond the HTTP deadline to settle the last answers."""
 _WEB_GRACE_SECONDS = 20.0
 """Slow readers get a few seconds, and a database that says nothing."""
+
+COPIED = "it was copied or moved: nothing is sent before `evergrant db adopt`; see first that the original is stopped"
 
 log = structlog.get_logger()
 
@@ -136,7 +139,7 @@ def supervise(settings: Settings, programs: Sequence[Stage]) -> int:
 def prepare(settings: Settings, engines: Engines) -> None:
     """Make missing keys, adopt the engines' URLs, and bring the tables to this release."""
     from models import database, migrations
-    from models.installation import observed, remember
+    from models.installation import found_at, observed, remember
 
     if engines.database_url is not None:
         ensure_keys(engines.home)
@@ -145,6 +148,8 @@ def prepare(settings: Settings, engines: Engines) -> None:
     migrations.upgrade()
     with database.transaction() as connection:
         remember(connection, observed(connection, found.environment or ""), who=found.who)
+        if engines.database_url is not None and not found_at(connection, place_of(engines.home.postgres)):
+            log.error("home.copied", home=str(engines.home.path), next=COPIED)
     database.dispose()
 
 

@@ -28,7 +28,7 @@ def adopt_(*, yes: bool, as_json: bool) -> None:
     settings, environment = named_environment()
     with session.transaction(anywhere=True) as connection:
         here, before = observed(connection, environment), adopted(connection)
-        state = installation.state(connection, environment)
+        state, moved = installation.state(connection, environment), installation.moved(connection)
     if state == DatabaseState.FIT:
         output.done(asdict(here), "This database is adopted already; nothing to do.", as_json=as_json)
         return
@@ -36,6 +36,8 @@ def adopt_(*, yes: bool, as_json: bool) -> None:
         _go_on_without(settings, here, yes=yes, as_json=as_json)
         return
     _show_both(before, here)
+    if moved:
+        click.echo("* the data folder was copied or moved: its original may still run", err=True)
     confirm("Is every other copy stopped, and shall work go on in this one?", yes=yes)
     with session.transaction(anywhere=True) as connection:
         adopt(connection, here, who=settings.who)
