@@ -1,5 +1,7 @@
 """`sender`: a Celery app that reaches Evergrant's workers over a broker that both share."""
 
+from ssl import CERT_REQUIRED
+
 from celery import Celery
 from kombu import Exchange, Queue
 
@@ -22,6 +24,8 @@ def sender(broker_url: str) -> Celery:
             "socket_timeout": 30,
             "socket_keepalive": True,
         },
+        # Kombu would trust any server, and hand it the password, unless the URL says `ssl_…` something.
+        broker_use_ssl={"ssl_cert_reqs": CERT_REQUIRED} if broker_url.startswith("rediss:") else False,
         task_queues=(Queue(QUEUE, Exchange(EXCHANGE, type="direct"), routing_key=QUEUE),),
         task_default_queue=QUEUE,
         task_default_exchange=EXCHANGE,

@@ -41,16 +41,13 @@ class Vault:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Read both rings from the settings, each from its variable or from its file; unset means absent.
+        """Read both rings from the settings, each from its variable, file or command; unset means absent.
 
         Raises:
-            KeysError: a file cannot be read or a ring cannot be used; the message names the variable.
+            KeysError: a ring cannot be had or used; the message names the variable.
 
         """
-        return cls(
-            refresh=read_ring(VARIABLES["refresh"], settings.refresh_token_keys, settings.refresh_token_keys_file),
-            access=read_ring(VARIABLES["access"], settings.access_token_keys, settings.access_token_keys_file),
-        )
+        return cls(refresh=read_ring("refresh", settings), access=read_ring("access", settings))
 
     def seal(self, plaintext: str, *, table: str, row_id: object, purpose: str) -> bytes:
         """Encrypt under the active key, bound to table, row, purpose and key.

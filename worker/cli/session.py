@@ -53,20 +53,29 @@ def _hush(found: "Settings") -> None:
 
 
 @contextmanager
-def transaction() -> "Iterator[Connection]":
-    """One transaction on a database that fits this release.
+def transaction(*, anywhere: bool = False) -> "Iterator[Connection]":
+    """One transaction on a database that fits this release and is of our environment, unless `anywhere`.
 
     Raises:
         NotUpgraded: `evergrant db upgrade` was not run yet.
         NewerDatabase: a newer release was here.
+        ForeignEnvironment: EVERGRANT_ENVIRONMENT names another one than this database was adopted for.
 
     """
-    from models import database, migrations
+    from models import database, installation, migrations
 
-    prepared()
+    settings = prepared()
     with database.transaction() as connection:
         migrations.require(connection)
+        if not anywhere and settings.environment is not None:
+            installation.require_environment(connection, settings.environment)
         yield connection
+
+
+def require_own_database() -> None:
+    """See that what is about to change is ours to change; raises what `transaction` raises."""
+    with transaction():
+        pass
 
 
 @contextmanager
@@ -74,7 +83,7 @@ def reading() -> "Iterator[Connection]":
     """A transaction that only reads and may be looked at for a while."""
     from sqlalchemy import text
 
-    with transaction() as connection:
+    with transaction(anywhere=True) as connection:
         connection.execute(text("set transaction read only"))
         connection.execute(text(f"set local idle_in_transaction_session_timeout = '{READER_IDLE}'"))
         yield connection

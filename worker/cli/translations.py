@@ -63,8 +63,10 @@ def _ours(error: SaysItself) -> Failure:
 
 
 def _first_line(error: object) -> str:
+    from worker.logs import scrub
+
     lines = str(error).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__
+    return scrub(lines[0].strip()) if lines else type(error).__name__
 
 
 def _usage(error: BaseException) -> Failure:

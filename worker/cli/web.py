@@ -24,8 +24,9 @@ def web(*, check: bool, as_json: bool) -> None:
         return
     settings = session.prepared()
     refuse_a_database_that_does_not_fit()
-    from worker import logs
+    from worker import core_dumps, logs
     from worker.web import server
 
+    core_dumps.forbid()
     logs.configure("web", level=settings.log_level)
     server.run(settings)

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from settings import Settings, SettingsError, bind_address
+from settings import Settings, SettingsError, bind_address, open_to_others
 
 BACKLOG = 1024
 SOCKET_MODE = 0o660  # whoever may connect must hold a key as well
@@ -56,6 +56,7 @@ def ops_listener(settings: Settings) -> tuple[Address, str | None]:
             message = f"EVERGRANT_OPS_BIND: beyond loopback ({settings.ops_bind}) it needs EVERGRANT_OPS_PASSWORD_FILE"
             raise SettingsError(message)
         return address, None
+    _refuse_open("EVERGRANT_OPS_PASSWORD_FILE", settings.ops_password_file)
     try:
         password = settings.ops_password_file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -77,7 +78,18 @@ def is_local(address: Address) -> bool:
         return False
 
 
+def _refuse_open(variable: str, path: Path) -> None:
+    try:
+        fault = open_to_others(path, holds_secret=True)
+    except OSError:
+        return  # whoever reads it tells
+    if fault is not None:
+        message = f"{variable}: {fault}"
+        raise SettingsError(message)
+
+
 def _tls(certificate: Path, key: Path) -> ssl.SSLContext:
+    _refuse_open("EVERGRANT_TOKEN_TLS_KEY", key)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(certificate, key)

@@ -147,7 +147,7 @@ def access_vault(settings: Settings) -> Vault:
 
     """
     variable = VARIABLES["access"]
-    ring = read_ring(variable, settings.access_token_keys, settings.access_token_keys_file)
+    ring = read_ring("access", settings)
     if ring is None:
         message = f"`evergrant web` needs the access key ring: set {variable} or {variable}_FILE"
         raise KeysError(message)
