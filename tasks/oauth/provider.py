@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from settings import open_to_others
 from tasks.oauth.errors import ProviderFileError, UnknownProvider
 from tasks.oauth.fields import (
     ACCESS_TOKEN,
@@ -546,12 +545,7 @@ def load(name: str, *, folder: Path) -> Provider:
     """
     if name not in names(folder=folder):
         raise UnknownProvider(name, names(folder=folder))
-    path = next(p for place in (folder, BUNDLED) if (p := place / f"{name}.toml").is_file())
-    if path.parent != BUNDLED:
-        for each in (path, folder):  # whoever may write one says where refresh tokens are sent
-            if (fault := open_to_others(each, holds_secret=False)) is not None:
-                raise ProviderFileError(str(path), [fault])
-    return read(path)
+    return read(next(p for place in (folder, BUNDLED) if (p := place / f"{name}.toml").is_file()))
 
 
 def read(path: Path) -> Provider:

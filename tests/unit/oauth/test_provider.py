@@ -51,17 +51,6 @@ def test_the_users_own_folder_wins_over_the_bundled_files(tmp_path: Path) -> Non
     assert load("acme", folder=tmp_path).token_url == "https://acme.example/token"
 
 
-@pytest.mark.parametrize("place", ["acme.toml", "."])
-def test_a_file_that_others_may_write_is_refused(tmp_path: Path, place: str) -> None:
-    """Whoever writes it says where refresh tokens are sent."""
-    (tmp_path / "acme.toml").write_text('title = "Acme"\ntoken_url = "https://acme.example/token"\n')
-    assert load("acme", folder=tmp_path).title == "Acme"
-    (tmp_path / place).chmod(0o757)
-
-    with pytest.raises(ProviderFileError, match="is open to other users; run chmod o-w"):
-        load("acme", folder=tmp_path)
-
-
 @pytest.mark.parametrize("name", ["nowhere", "../generic", "/etc/passwd", "", "Generic", "a\0b", "generic.toml"])
 def test_an_unknown_name_is_told_with_the_known_ones(tmp_path: Path, name: str) -> None:
     with pytest.raises(UnknownProvider, match="event-temple"):
