@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Final
 
 import structlog
-from kombu.transport import TRANSPORT_ALIASES, redis, virtual
+from kombu.transport import TRANSPORT_ALIASES, _transport_cache, redis, virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps
 from redis._parsers import _RESP2Parser
@@ -259,5 +259,9 @@ refusals = Refusals()
 
 
 def use() -> None:
-    """Let every broker URL of this process lead to this transport: kombu chooses by the URL's scheme alone."""
+    """Let every broker URL of this process lead to this transport: kombu chooses by the URL's scheme alone.
+
+    And remembers what it has chosen.
+    """
     TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), f"{__name__}:Transport"))
+    _transport_cache.clear()

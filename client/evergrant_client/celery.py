@@ -22,7 +22,10 @@ def sender(broker_url: str) -> Celery:
             "socket_timeout": 30,
             "socket_keepalive": True,
         },
-        task_queues=(Queue(QUEUE, Exchange(EXCHANGE, type="direct"), routing_key=QUEUE),),
+        # Nothing is declared: to push into one list is all that this app has to be allowed.
+        task_queues=(
+            Queue(QUEUE, Exchange(EXCHANGE, type="direct", no_declare=True), routing_key=QUEUE, no_declare=True),
+        ),
         task_default_queue=QUEUE,
         task_default_exchange=EXCHANGE,
         task_default_routing_key=QUEUE,

@@ -18,7 +18,6 @@ from tests.acceptance.keeping import due_now
 from tests.acceptance.programs import Running
 from tests.acceptance.providers import Provider, simulated
 from tests.polling import eventually
-from worker import broker
 
 QUEUES = ("refresh", "refresh_urgent", "revoke", "upkeep")
 PRIORITY = "\x06\x163"
@@ -219,7 +218,6 @@ COMMANDS: list[tuple[str, dict[str, Any]]] = [
 def test_remote_control_is_obeyed_by_nobody(
     installation: Installation, provider: Provider, worker: Running, valkey: "redis.Redis"
 ) -> None:
-    broker.use()  # else kombu would remember its own for the rest of this process
     stranger = Celery(
         "stranger",
         broker=installation.env["EVERGRANT_BROKER_URL"],

@@ -145,6 +145,11 @@ def flip(path: Path, at: int) -> None:
     path.write_bytes(data)
 
 
+def last_of(own: Path) -> int:
+    """Where the last record begins."""
+    return [found for found in scan((own / "00000002.log").read_bytes()) if isinstance(found, Frame)][-1].offset
+
+
 def a_folder_instead(path: Path) -> None:
     path.unlink()
     path.mkdir()
@@ -152,6 +157,14 @@ def a_folder_instead(path: Path) -> None:
 
 SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     "a flipped byte": (lambda own: flip(own / "00000001.log", 60), "segment 1 is damaged at byte 0"),
+    "a flipped byte of the last record": (
+        lambda own: flip(own / "00000002.log", -1),
+        "segment 2 is damaged at byte",
+    ),
+    "a flipped byte of its head": (
+        lambda own: flip(own / "00000002.log", last_of(own)),
+        "segment 2 is damaged at byte",
+    ),
     "a first segment that is cut": (
         lambda own: os.truncate(own / "00000001.log", 700),
         "segment 1 is cut short at byte",
