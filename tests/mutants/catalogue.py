@@ -634,6 +634,30 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
         ),
     ),
+    Mutant(
+        "a_compressed_message_is_inflated",
+        "whatever its sender has compressed is inflated, however much of it there is",
+        ("tests/unit/test_envelope.py", "-k", "inflated", BARE),
+        (
+            Edit(
+                "worker/envelope.py",
+                '    if headers.get("compression") is not None:\n        raise Unlawful("compressed")\n',
+                "",
+            ),
+        ),
+    ),
+    Mutant(
+        "a_damaged_journal_counts_as_drained",
+        "a journal of which nothing is left to be settled is drained, whether all of it was read or not",
+        ("tests/unit/journal/test_journal_damage.py", "-k", "damaged_and_not_drained"),
+        (
+            Edit(
+                "tasks/journal/replay.py",
+                "return self.left == 0 and self.damage is None",
+                "return self.left == 0",
+            ),
+        ),
+    ),
 )
 
 # What a run of this length does not find: a row that is behind in a restore whose journals lack the sets between.
