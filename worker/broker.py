@@ -14,12 +14,14 @@ from functools import partial
 from typing import Any, Final
 
 import structlog
-from kombu.transport import TRANSPORT_ALIASES, _transport_cache, redis, virtual
+from kombu import transport as transports
+from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps
 from redis._parsers import _RESP2Parser
 from redis._parsers.socket import SocketBuffer
 from redis.exceptions import ResponseError
+from redis.utils import SENTINEL
 
 from tasks.runtime import clock, meters
 from worker import envelope
@@ -89,7 +91,7 @@ class QoS(redis.QoS):
             super().restore_by_tag(tag, client=client, leftmost=leftmost)
         except MALFORMED:
             refusals.tell("not_json")
-            self._remove_from_indices(tag).execute()
+            self._remove_from_indices(tag).execute()  # type: ignore[attr-defined]  # the stubs lack it
 
     @property
     def _is_cut_off(self) -> bool:
@@ -109,14 +111,14 @@ def names_claims(message: Any) -> bool:
 class Bounded(SocketBuffer):
     """What comes from the broker; of an element that is too large it keeps nothing but that it is."""
 
-    def read(self, length: int, **options: Any) -> bytes:
+    def read(self, length: int, timeout: float | object = SENTINEL) -> bytes:
         """Read so many bytes and the line's end."""
         if length <= MOST_BYTES:
-            return super().read(length, **options)
+            return super().read(length, timeout)
         left = length + len(b"\r\n")
         while left := left - len(self._buffer.read(left)):
             self.purge()
-            self._read_from_socket(**options)
+            self._read_from_socket(timeout=timeout)
         return bytes(MOST_BYTES + 1)
 
 
@@ -125,7 +127,8 @@ class Parser(_RESP2Parser):
 
     def on_connect(self, connection: Any) -> None:
         """Begin with a new connection."""
-        super().on_connect(connection)
+        super().on_connect(connection)  # type: ignore[no-untyped-call]
+        assert self._sock is not None  # noqa: S101  # it is connected
         self._buffer = Bounded(self._sock, self.socket_read_size, connection.socket_timeout)
 
 
@@ -210,7 +213,7 @@ class Channel(redis.Channel):
         try:
             return super()._brpop_read(**options)  # type: ignore[misc]  # the stubs lack it
         except Unlawful as error:
-            self._queue_cycle.rotate(error.queue)
+            self._queue_cycle.rotate(error.queue)  # type: ignore[attr-defined]  # the stubs lack it
             refusals.tell(error.reason)
         except MALFORMED as error:
             refusals.tell("not_handled", error)
@@ -225,7 +228,7 @@ class Channel(redis.Channel):
         with self.conn_or_acquire() as client:
             for queue in self.active_queues:
                 for step in self.priority_steps:
-                    key = self._q_for_pri(queue, step)
+                    key = self._q_for_pri(queue, step)  # type: ignore[attr-defined]  # the stubs lack it
                     if client.type(f"{self.global_keyprefix}{key}") not in (b"list", b"none"):
                         client.delete(key)
                         refusals.tell("not_json")
@@ -264,4 +267,4 @@ def use() -> None:
     And remembers what it has chosen.
     """
     TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), f"{__name__}:Transport"))
-    _transport_cache.clear()
+    transports._transport_cache.clear()  # type: ignore[attr-defined]  # noqa: SLF001  # the stubs lack it

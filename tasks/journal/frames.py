@@ -100,7 +100,7 @@ def _is_half_written(rest: bytes) -> bool:
     if len(rest) < HEAD_BYTES or UNWRITTEN in rest:
         return True
     magic, _, length, _ = _HEAD.unpack_from(rest)
-    return magic == MAGIC and HEAD_BYTES + length > len(rest)
+    return bool(magic == MAGIC and HEAD_BYTES + length > len(rest))
 
 
 def _next_frame(data: bytes, offset: int) -> Frame | None:

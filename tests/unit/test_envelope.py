@@ -24,7 +24,13 @@ from worker.envelope import MOST_BYTES, TASKS, Unlawful
 REGISTERED = (refresh, revoke, upkeep)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NOTHING = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
-SIGNATURE = {"task": "evergrant.upkeep", "args": ["erase"], "kwargs": {}, "options": {}, "subtask_type": None}
+SIGNATURE: dict[str, Any] = {
+    "task": "evergrant.upkeep",
+    "args": ["erase"],
+    "kwargs": {},
+    "options": {},
+    "subtask_type": None,
+}
 
 
 def read(raw: bytes) -> dict[str, Any]:
@@ -200,9 +206,14 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
     max_leaves=12,
 )
-PLACES = [("headers", name) for name in ("task", "id", "eta", "expires", "compression", "retries", "stamps")]
-PLACES += [("properties", name) for name in ("body_encoding", "delivery_tag", "delivery_info", "priority", "reply_to")]
-PLACES += [(None, name) for name in ("body", "headers", "properties", "content-type", "content-encoding")]
+HEADERS = ("task", "id", "eta", "expires", "compression", "retries", "stamps")
+PROPERTIES = ("body_encoding", "delivery_tag", "delivery_info", "priority", "reply_to")
+OUTER = ("body", "headers", "properties", "content-type", "content-encoding")
+PLACES: list[tuple[str | None, str]] = [
+    *(("headers", name) for name in HEADERS),
+    *(("properties", name) for name in PROPERTIES),
+    *((None, name) for name in OUTER),
+]
 
 
 @given(st.lists(st.tuples(st.sampled_from(PLACES), ANYTHING), min_size=1, max_size=3))
