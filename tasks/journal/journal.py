@@ -14,7 +14,7 @@ from typing import Self
 import structlog
 
 from models.sealing.vault import Vault, VaultError
-from tasks.journal.damages import Damages
+from tasks.journal.damage import Damages
 from tasks.journal.disk import Disk, cut_file, sync_folder, write_file
 from tasks.journal.entry import (
     End,

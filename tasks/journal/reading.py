@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.sealing.vault import SealBroken, Vault
-from tasks.journal.damages import Damages
+from tasks.journal.damage import Damages
 from tasks.journal.entry import Entry, Position, decode_entry, decode_marks
 from tasks.journal.frames import HEAD_BYTES, Damage, Frame, RecordKind, frame_at, payload_bytes, scan
 from tasks.journal.segment import SegmentCipher, log_path, numbers, read_key, reason_of

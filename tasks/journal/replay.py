@@ -92,10 +92,12 @@ def drain_held(
     for found in left_behind(folder):
         if everything or not found.drained:
             try:
-                with closing(_opened(folder, found, vault, quiet=found.journal_id in known)) as journal:
+                opened = _opened(folder, found, vault, quiet=found.journal_id in known)
+                if isinstance(opened, Replayed):
+                    results.append(opened)
+                    continue
+                with closing(opened) as journal:
                     results.append(_drain(journal, settle, record_drained, everything=everything))
-            except _Unopened as error:
-                results.append(error.result)
             except (JournalHeld, JournalUnknown):
                 continue
             except Exception:
@@ -103,33 +105,28 @@ def drain_held(
     return results
 
 
-class _Unopened(Exception):
-    """A journal cannot be opened at all."""
-
-    def __init__(self, journal_id: int, damage: str, *, missing_key: str | None = None) -> None:
-        super().__init__(damage)
-        self.result = Replayed(journal_id, settled=0, left=0, missing_key=missing_key, damage=damage)
-
-
-def _opened(folder: Path, found: LeftBehind, vault: Vault, *, quiet: bool) -> Journal:
-    """Take a journal over.
+def _opened(folder: Path, found: LeftBehind, vault: Vault, *, quiet: bool) -> Journal | Replayed:
+    """Take a journal over, or say why nobody here can.
 
     Raises:
         JournalHeld, JournalUnknown: somebody else did.
-        _Unopened: nobody here can.
 
     """
     if found.shut is not None:
-        raise _Unopened(found.journal_id, f"it cannot be opened: {found.shut}")
+        return _shut(found, found.shut)
     try:
         return take_over(folder, found.journal_id, vault=vault, quiet=quiet)
     except KeyMissing as error:
         if not quiet:
             log.error("journal.key_missing", journal_id=found.journal_id, key_id=error.key_id)  # noqa: TRY400
         told = f"the key ring of refresh tokens lacks {error.key_id}"
-        raise _Unopened(found.journal_id, told, missing_key=error.key_id) from error
+        return Replayed(found.journal_id, settled=0, left=0, missing_key=error.key_id, damage=told)
     except OSError as error:
-        raise _Unopened(found.journal_id, f"it cannot be opened: {reason_of(error)}") from error
+        return _shut(found, reason_of(error))
+
+
+def _shut(found: LeftBehind, reason: str) -> Replayed:
+    return Replayed(found.journal_id, settled=0, left=0, damage=f"it cannot be opened: {reason}")
 
 
 def _drain(journal: Journal, settle: Settle, record_drained: Callable[[int], None], *, everything: bool) -> Replayed:
