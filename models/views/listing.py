@@ -239,6 +239,7 @@ def journals(connection: Connection) -> list[RowMapping]:
     """Every journal of the register, and how many grants in doubt wait for it."""
     query = f"""
         select j.id, j.host, j.process, j.opened_at, j.seen_at, j.drained_at, j.abandoned_at, j.abandoned_by,
+            j.damaged_at, j.damage,
             (select count(*) from evergrant.grants g
                 where {WAITS_FOR_IT}) as grants_waiting
         from evergrant.journals j order by j.id"""  # noqa: S608  # constants

@@ -51,6 +51,7 @@ class Runtime:
         self.admission = Admission(journal, self.stopping, in_flight=settings.in_flight)
         self.answers = Answers(self.admission)
         self.introspections = Introspections()
+        self.damaged_journals: dict[int, str] = {}  # those on this disk that this process could not read, and why
         self.tick: UUID | None = None  # the newest that this process has seen in the database
         # Whether the last look found a database that may be worked with (tasks/settling/recover.py). One that was unfit
         # may be adopted at any moment: until this process has looked again it starts nothing.

@@ -21,7 +21,7 @@ from models.database import transaction
 from models.sealing.keys import VaultError
 from models.states.installation import DatabaseState
 from tasks import journal
-from tasks.journal import Journal, JournalHeld, JournalUnknown
+from tasks.journal import Journal, JournalHeld, JournalUnknown, Replayed
 from tasks.runtime.runtime import Runtime
 from tasks.settling import replay
 
@@ -69,14 +69,13 @@ def recover(runtime: Runtime, incident_no: int) -> None:
         others = [closing_all.enter_context(closing(other)) for other in _others(runtime)]
         done = _begin([runtime.journal, *others], incident_no)
         for each in others:
-            if each.journal_id not in done and _replay_whole(runtime, each):
-                _end_again(each)
-                _note_replayed(runtime, each, incident_no)
-        whole = _replay_whole(runtime, runtime.journal)
+            if each.journal_id not in done:
+                _replay_other(runtime, each, incident_no)
+        mine = _replay_whole(runtime, runtime.journal)
         # Ends after all entries: the row that one of them ends may stand in another journal.
         for each in (runtime.journal, *others):
             _end_again(each)
-        if whole:
+        if mine.drained:
             _note_replayed(runtime, runtime.journal, incident_no)
     with transaction() as connection:
         least = timedelta(seconds=runtime.settings.incident_seconds)
@@ -97,21 +96,32 @@ def _others(runtime: Runtime) -> Iterator[Journal]:
     folder = runtime.settings.home / "journals"
     for found in journal.left_behind(folder):
         try:
-            taken = journal.take_over(folder, found.journal_id, vault=runtime.vault)
+            quiet = found.journal_id in runtime.damaged_journals
+            taken = journal.take_over(folder, found.journal_id, vault=runtime.vault, quiet=quiet)
         except (JournalHeld, JournalUnknown):
             continue
-        except VaultError as error:
-            # It stays undrained, and an incident stays open for it, until its key is back in the ring.
+        except (VaultError, OSError) as error:
+            # It stays undrained, and an incident stays open for it, until its key is back or it can be read.
             log.error("journal.cannot_open", journal_id=found.journal_id, reason=str(error))  # noqa: TRY400
             continue
         yield taken
 
 
-def _replay_whole(runtime: Runtime, kept: Journal) -> bool:
-    """Replay a journal from its first entry, the settled ones too; returns whether nothing is left in it."""
+def _replay_other(runtime: Runtime, kept: Journal, incident_no: int) -> None:
+    """Replay the journal of a process that is gone, and note at once what became of it."""
+    result = _replay_whole(runtime, kept)
+    if result.drained:
+        _end_again(kept)
+        _note_replayed(runtime, kept, incident_no)
+    elif result.damage is not None:
+        _note_damaged(runtime, kept, result.damage)
+
+
+def _replay_whole(runtime: Runtime, kept: Journal) -> Replayed:
+    """Replay a journal from its first entry, the settled ones too."""
     result = journal.replay(kept, lambda items: replay.replay(runtime, items), everything=True)
     log.info("recover.replayed", journal_id=kept.journal_id, settled=result.settled, left=result.left)
-    return result.drained
+    return result
 
 
 def _end_again(kept: Journal) -> None:
@@ -143,6 +153,21 @@ def _note_replayed(runtime: Runtime, kept: Journal, incident_no: int) -> None:
             incident_no=incident_no,
             drained=not mine,
         )
+
+
+def _note_damaged(runtime: Runtime, kept: Journal, damage: str) -> None:
+    """Note that a journal cannot be read to its end: the incident waits for it, until it can or is abandoned.
+
+    What it tells of missing commits is heeded by now, as far as it can be.
+    """
+    newest = _newest(kept)
+    with transaction() as connection:
+        tick.put_back(connection, [] if newest is None else [newest])
+        news = register.note_damage(connection, kept.journal_id, damage)
+    if news:
+        remedy = "see `evergrant journals list`"
+        log.error("journal.damaged", journal_id=kept.journal_id, damage=damage, remedy=remedy)
+    runtime.damaged_journals[kept.journal_id] = damage
 
 
 def _noted(runtime: Runtime) -> list[UUID]:

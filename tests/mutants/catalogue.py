@@ -674,8 +674,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "tasks/settling/recover.py",
-                "if each.journal_id not in done and _replay_whole(runtime, each):",
-                "if _replay_whole(runtime, each):",
+                "            if each.journal_id not in done:\n",
+                "            if True:\n",
             ),
         ),
     ),
@@ -700,6 +700,30 @@ MUTANTS: tuple[Mutant, ...] = (
                 "tasks/settling/recover.py",
                 "        register.await_all(connection, ids, host=socket.gethostname(), process=str(os.getpid()))\n",
                 "",
+            ),
+        ),
+    ),
+    Mutant(
+        "a_compressed_message_is_inflated",
+        "whatever its sender has compressed is inflated, however much of it there is",
+        ("tests/unit/test_envelope.py", "-k", "inflated", BARE),
+        (
+            Edit(
+                "worker/envelope.py",
+                '    if headers.get("compression") is not None:\n        raise Unlawful("compressed")\n',
+                "",
+            ),
+        ),
+    ),
+    Mutant(
+        "a_damaged_journal_counts_as_drained",
+        "a journal of which nothing is left to be settled is drained, whether all of it was read or not",
+        ("tests/unit/journal/test_journal_damage.py", "-k", "damaged_and_not_drained"),
+        (
+            Edit(
+                "tasks/journal/replay.py",
+                "return self.left == 0 and self.damage is None",
+                "return self.left == 0",
             ),
         ),
     ),

@@ -50,6 +50,7 @@ PLAIN = {
     ),
     *("imported", "in", "installation", "last", "listing", "lock", "log", "loop", "messages", "metrics", "migrations"),
     *(
+        "names",
         "no",
         "older",
         "oauth",

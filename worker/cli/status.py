@@ -15,6 +15,8 @@ from worker.cli.clients.drift import drift_of, next_step, sentence
 from worker.cli.clients.record import pace, state
 from worker.cli.clients.secrets import certificates_ending
 from worker.cli.commands import Command
+from worker.cli.failures import ExitCode
+from worker.cli.journals.list import mend
 from worker.cli.output import json_option
 from worker.cli.units import rate
 
@@ -40,10 +42,14 @@ def status(*, watch: bool, interval: timedelta, as_json: bool) -> None:
 
     What needs a human comes first, with the next step; with --json it is `attention`. `chores_overdue` names periodic
     work (erasures, late grants, shredding) that was not done for three of its intervals, and for five minutes at least.
+    `journals_damaged` names journals that cannot be read: then it ends with exit code 1.
     """
     pause = max(interval.total_seconds(), 0.2)
     if not watch:
-        _print(snapshot(), as_json=as_json)
+        found = snapshot()
+        _print(found, as_json=as_json)
+        if found["journals_damaged"]:
+            raise click.exceptions.Exit(ExitCode.FAILED)
     elif as_json or not output.on_terminal():
         _print_again_and_again(pause, as_json=as_json)
     else:
@@ -90,6 +96,7 @@ def _read(connection: "Connection") -> dict[str, Any]:
         "dead_letters": letters,
         "revocations": {name: revocations.get(name, 0) for name in ("queued", "dead")},
         "journals_waited_for": orphaned,
+        "journals_damaged": [dict(row) for row in fleet.damaged_journals(connection)],
         "chores_overdue": [dict(row) for row in overdue],
         "missing_keys": keyrings.missing_keys(connection, key_use.missing_now),
         "secrets_refused": [dict(row) for row in fleet.secrets_refused(connection)],
@@ -195,7 +202,11 @@ def _attention(found: dict[str, Any]) -> list[dict[str, str]]:
         for each in found["clients"]
         if each["drift"]
     ]
-    told = [(what, step) for applies, what, step in checks if applies] + found["missing_keys"]
+    damaged = [
+        (f"journal {each['id']} of {each['host']} is damaged: {each['damage']}", mend(each["id"]))
+        for each in found["journals_damaged"]
+    ]
+    told = [(what, step) for applies, what, step in checks if applies] + damaged + found["missing_keys"]
     told += _about_secrets(found) + clients + drifted
     return [{"what": what, "next": step} for what, step in told]
 

@@ -42,14 +42,11 @@ def worker(*, concurrency: int | None, check: bool, as_json: bool) -> None:
     from worker.celery import app
 
     hush_celery()
-    # Many workers may run on a machine; pid and host make the name unique, gossip and mingle have no use here.
+    # Many workers may run on a machine; pid and host make the name unique.
     running = app.Worker(
         hostname=f"evergrant-{os.getpid()}@{socket.gethostname()}",
         loglevel=settings.log_level,
         quiet=True,
-        without_gossip=True,
-        without_mingle=True,
-        without_heartbeat=True,
     )
     running.start()
     raise click.exceptions.Exit(running.exitcode or 0)

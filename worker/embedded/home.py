@@ -52,6 +52,16 @@ class Home:
         return self.path / "valkey"
 
     @property
+    def valkey_pass(self) -> Path:
+        """Valkey's password (0600)."""
+        return self.path / "valkey.pass"
+
+    @property
+    def valkey_conf(self) -> Path:
+        """The same as Valkey reads it (0600), written at each start."""
+        return self.path / "valkey.conf"
+
+    @property
     def keys(self) -> Path:
         """Folder of the key rings that were made here."""
         return self.path / "keys"

@@ -22,7 +22,8 @@ class RunningProcess:
 class State:
     """Who runs in a home, and where its engines are.
 
-    A URL is None where that engine is not embedded; it names the password's file, not the password.
+    A URL is None where that engine is not embedded. PostgreSQL's names its password's file; Valkey's holds the
+    password, for its clients read no file, so this one is as private as that.
     """
 
     pid: int
