@@ -133,7 +133,13 @@ class Settings(BaseSettings):
         ge=1,
         description="Requests that one worker process has under way at once; one client at most half of them.",
     )
-    database_pool: int = Field(5, ge=1, description="Database connections of one process at most.")
+    database_pool: int = Field(
+        5,
+        ge=1,
+        description="Database connections of one process at most, in all: one for what somebody asked for, one for "
+        "chores, the others for refreshes and readers. Fewer than 3 are shared, and whoever waits for a lock of "
+        "somebody else's keeps the others waiting.",
+    )
 
     token_bind: Bind | None = Field(
         None,

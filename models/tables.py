@@ -16,6 +16,7 @@ from models.process import Process
 from models.refresh_request import RefreshRequest
 from models.revocation import Revocation
 from models.tick import Tick
+from models.waiting_request import WaitingRequest
 from models.witness import Witness
 
 __all__ = [
@@ -36,5 +37,6 @@ __all__ = [
     "Revocation",
     "Tick",
     "Valve",
+    "WaitingRequest",
     "Witness",
 ]

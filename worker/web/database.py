@@ -6,13 +6,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
 
-from models.database import transaction
+from models.database import Lane, connections, is_locked, transaction, using
+from tasks.runtime import lock_holders
 
 # Longer than a healthy database ever takes; a request is told that it is away before its own client gives up.
 PATIENCE_SECONDS = 5.0
 MOST_AT_ONCE = 500
 LOOK_SECONDS = 0.01
+LANES = (Lane.HEART, Lane.ASKED)
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -26,12 +29,12 @@ class DatabaseSilent(Exception):
 class Database:
     """Runs functions that take a connection, each in a transaction of its own, on as many threads as connections."""
 
-    def __init__(self, connections: int) -> None:
-        self._threads = ThreadPoolExecutor(connections, thread_name_prefix="database")
+    def __init__(self) -> None:
+        self._threads = {lane: ThreadPoolExecutor(connections(lane), thread_name_prefix=lane) for lane in LANES}
         self._under_way: set[Future[Any]] = set()
 
-    async def run(self, work: Callable[[Connection], T]) -> T:
-        """Carry out `work` and commit.
+    async def run(self, work: Callable[[Connection], T], *, lane: Lane = Lane.HEART) -> T:
+        """Carry out `work` and commit; what may meet somebody's lock runs in the lane `asked`, and holds up no reader.
 
         Raises:
             DatabaseSilent: it took too long; what was begun goes on in its thread to its own end.
@@ -39,10 +42,15 @@ class Database:
         """
 
         def carried_out() -> T:
-            with transaction() as connection:
-                return work(connection)
+            try:
+                with using(lane), transaction() as connection:
+                    return work(connection)
+            except OperationalError as error:
+                if is_locked(error):
+                    lock_holders.tell()
+                raise
 
-        job = self._threads.submit(carried_out)
+        job = self._threads[lane].submit(carried_out)
         self._under_way.add(job)
         job.add_done_callback(self._under_way.discard)
         try:
@@ -53,7 +61,8 @@ class Database:
 
     async def close(self) -> None:
         """Begin nothing more, and wait a while for what is under way."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in self._threads.values():
+            threads.shutdown(wait=False, cancel_futures=True)
         last = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         while self._under_way and asyncio.get_running_loop().time() < last:  # noqa: ASYNC110  # threads set no event
             await asyncio.sleep(LOOK_SECONDS)
@@ -66,8 +75,15 @@ class Batch(Generic[K, V]):
     however many ask.
     """
 
-    def __init__(self, database: Database, work: Callable[[Connection, Sequence[K]], Mapping[K, V]]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        work: Callable[[Connection, Sequence[K]], Mapping[K, V]],
+        *,
+        lane: Lane = Lane.HEART,
+    ) -> None:
         self._database = database
+        self._lane = lane
         self._work = work
         self._asked: dict[K, asyncio.Future[V]] = {}
         self._running: asyncio.Task[None] | None = None
@@ -101,7 +117,7 @@ class Batch(Generic[K, V]):
     async def _answer(self, taken: Mapping[K, asyncio.Future[V]]) -> None:
         keys = list(taken)
         try:
-            found = await self._database.run(lambda connection: self._work(connection, keys))
+            found = await self._database.run(lambda connection: self._work(connection, keys), lane=self._lane)
             for key, future in taken.items():
                 future.set_result(found[key])
         except Exception as error:  # noqa: BLE001  # it is raised where it was asked

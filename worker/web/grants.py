@@ -13,6 +13,7 @@ import structlog
 from models import application_requests
 from models.application import Holder
 from models.application_requests import Ending, NotAsked, RequestedRefresh
+from models.database import Lane
 from models.sealing.vault import Vault, VaultError
 from models.states.grant import GrantStatus
 from models.states.installation import DatabaseState
@@ -58,7 +59,7 @@ class Grants:
         self._vault = vault
         self._news = news
         self._states = Batch(database, partial(access_tokens.by_ref, environment=settings.environment))
-        self._refresh_requests = Batch(database, application_requests.refreshes)
+        self._refresh_requests = Batch(database, application_requests.refreshes, lane=Lane.ASKED)
         self._headers = Headers(settings)
 
     async def see(self, holder: Holder, ref: str, client: str | None) -> TokenState:
@@ -129,7 +130,8 @@ class Grants:
         asked = replace(ending, client=holder.client or ending.client)
         try:
             return await self._database.run(
-                lambda connection: application_requests.revocation(connection, asked, application=holder.name)
+                lambda connection: application_requests.revocation(connection, asked, application=holder.name),
+                lane=Lane.ASKED,
             )
         except NotAsked as error:
             raise _not_asked(error, asked) from None

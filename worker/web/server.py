@@ -77,7 +77,7 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
     """
     _raise_open_files()
     wanted, (ops_address, password) = token_listener(settings), ops_listener(settings)
-    database, registry, news = Database(settings.database_pool), CollectorRegistry(), News()
+    database, registry, news = Database(), CollectorRegistry(), News()
     vault = access_vault(settings)
     grants = Grants(settings, database, vault, news)
     metrics = FleetMetrics(database)

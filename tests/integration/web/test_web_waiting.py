@@ -231,7 +231,7 @@ def test_readers_of_one_statement_are_answered_each_by_what_they_asked(harness: 
         return {number: number**2 for number in numbers}
 
     async def ask() -> list[int]:
-        database = Database(2)
+        database = Database()
         batch = Batch(database, squares)
         found = await asyncio.gather(*[batch(n % 50) for n in range(500)])
         await database.close()
