@@ -132,22 +132,27 @@ def _settle_each(runtime: Runtime, group: Sequence[Arrived]) -> None:
 
 
 def _settle_aside(runtime: Runtime) -> None:
-    """Try again what was parked and nobody has locked any longer, together; alone, where that fails."""
-    taken = runtime.answers.parked.take(PARKED_AT_ONCE)
-    if not taken:
-        return
+    """Try again what was parked, until what is left is locked still."""
+    while (taken := runtime.answers.parked.take(PARKED_AT_ONCE)) and _settle_taken(runtime, taken):
+        pass
+
+
+def _settle_taken(runtime: Runtime, taken: Sequence[Arrived]) -> bool:
+    """Settle those that nobody has locked any longer, together; alone, where that fails. Whether none is left."""
     locked = _locked(taken)
     if locked:
         runtime.later(lock_holders.tell)
     together = _settled_together(runtime, [each for each in taken if each.attempt.job.grant_id not in locked])
-    tries = LOCKED_ENOUGH
+    failed = 0
     for arrived in taken:
         is_free = arrived.attempt.job.grant_id not in locked
-        if is_free and (together or (tries and _settle_alone(runtime, arrived, wait=LOCK_WAIT_ALONE))):
+        alone = is_free and not together and failed < LOCKED_ENOUGH
+        if (is_free and together) or (alone and _settle_alone(runtime, arrived, wait=LOCK_WAIT_ALONE)):
             runtime.answers.parked.done(arrived)
         else:
-            tries -= is_free and tries > 0
+            failed += is_free
             runtime.answers.parked.later(arrived)
+    return not (locked or failed)
 
 
 def _settle_alone(runtime: Runtime, arrived: Arrived, *, wait: timedelta) -> bool:

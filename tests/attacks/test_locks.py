@@ -90,7 +90,7 @@ def test_a_row_that_somebody_has_locked_is_settled_when_it_is_free_and_the_other
 
 
 def under_way(installation: Installation, ref: str) -> bool:
-    return bool(installation.rows("select from evergrant.grants where ref = %s and started_at is not null", [ref]))
+    return bool(installation.rows("select 1 from evergrant.grants where ref = %s and started_at is not null", [ref]))
 
 
 def test_a_valve_that_somebody_has_locked_stops_its_client_alone(installation: Installation) -> None:
@@ -124,7 +124,7 @@ def test_a_table_that_is_locked_for_a_while_costs_nothing_and_who_locks_it_is_to
 
 
 def under_way_at_all(installation: Installation) -> bool:
-    return bool(installation.rows("select from evergrant.grants where started_at is not null"))
+    return bool(installation.rows("select 1 from evergrant.grants where started_at is not null"))
 
 
 def test_a_long_report_holds_up_nobody(installation: Installation) -> None:
