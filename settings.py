@@ -180,8 +180,9 @@ class Settings(BaseSettings):
     database_pool: int = Field(
         5,
         ge=1,
-        description="Database connections of one process at most; with three or more `evergrant web` keeps reads, "
-        "what is asked for and operators apart.",
+        description="Database connections of one process at most, in all: one for what somebody asked for, one for "
+        "chores, the others for refreshes and readers. Fewer than 3 are shared, and whoever waits for a lock of "
+        "somebody else's keeps the others waiting.",
     )
 
     token_bind: Bind | None = Field(

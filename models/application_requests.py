@@ -40,11 +40,8 @@ class Ending:
     erase: bool
 
 
-# For the rest of this transaction; evergrant.asker() puts it after the session's own user. Another application may
-# hold a lock for as long as it likes: what cannot be had at once is asked again, and nobody waits behind it.
-NAME_APPLICATION = text("""
-select set_config('evergrant.application', :application, true), set_config('lock_timeout', '200ms', true)
-""")
+# For the rest of this transaction; evergrant.asker() puts it after the session's own user.
+NAME_APPLICATION = text("select set_config('evergrant.application', :application, true)")
 
 REFRESH = text("""
 select w.n, evergrant.request_refresh(ref => w.ref, client => w.client, if_generation => w.generation)

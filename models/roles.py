@@ -38,6 +38,7 @@ TABLES: dict[str, tuple[str | None, str | None]] = {
     "grants": (WORK, _without_secrets(Grant)),
     "former_tokens": (WORK, None),
     "refresh_requests": (WORK, None),
+    "waiting_requests": (WORK, None),
     "revocations": (WORK, READ),
     "erasures": (WORK, READ),
     "dead_letters": (WORK, READ),

@@ -124,6 +124,17 @@ order by g.id
 for no key update of g
 """)
 
+# Those of whom nobody else holds the row nor the valve now: to find out who does, none is waited for.
+FREE = text("""
+with impatient as materialized (select set_config('lock_timeout', :wait, true))
+select g.id from impatient cross join evergrant.grants g
+join evergrant.valves v on v.client_id = g.client_id
+where g.id = any (cast(:ids as uuid[]))
+order by g.id
+for no key update of g, v skip locked
+""")
+HERE = text("select id from evergrant.grants where id = any (cast(:ids as uuid[]))")
+
 # Only once the rows are ours: a statement that had to wait for a lock sees other tables as they were before it waited.
 READ = text(f"""
 select g.id as grant_id, g.client_id, g.ref, g.status, g.generation, g.claim_no, g.refresh_fingerprint,
@@ -409,6 +420,16 @@ def lock(
     connection.execute(LOCK, {"ids": in_order, "wait": limit})
     rows = made_of(connection.execute(READ, {"ids": in_order, "now": now}), LockedGrant)
     return {row.grant_id: row for row in rows}
+
+
+def locked(connection: Connection, ids: Sequence[UUID], *, wait: timedelta) -> set[UUID]:
+    """Those of these grants whose row, or whose client's valve, somebody else has locked now.
+
+    `wait`: for the whole tables. A row that is not there is nobody's.
+    """
+    limit = f"{wait.total_seconds() * 1000:.0f}ms"
+    free = set(connection.execute(FREE, {"ids": sorted(set(ids)), "wait": limit}).scalars())
+    return set(connection.execute(HERE, {"ids": list(ids)}).scalars()) - free
 
 
 def store(connection: Connection, answers: Sequence[Stored], *, now: datetime | None = None) -> None:

@@ -17,6 +17,7 @@ from models.process import Process
 from models.refresh_request import RefreshRequest
 from models.revocation import Revocation
 from models.tick import Tick
+from models.waiting_request import WaitingRequest
 from models.witness import Witness
 
 __all__ = [
@@ -38,5 +39,6 @@ __all__ = [
     "Revocation",
     "Tick",
     "Valve",
+    "WaitingRequest",
     "Witness",
 ]

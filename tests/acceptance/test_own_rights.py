@@ -21,8 +21,13 @@ NOT_OURS = "A_SECRET_OF_THE_SHELL"
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OneMachine]:
     """Everything on one machine, the rings said in the environment: what is passed on can be seen."""
     os.environ[NOT_OURS] = "hunter2"
-    rings = {f"{ring}_token_keys": line for ring, line in RINGS.items()}
-    made = OneMachine.up(tmp_path_factory.mktemp("machine") / "up", ops_bind="127.0.0.1:0", **rings)
+    refresh, access = RINGS.values()
+    made = OneMachine.up(
+        tmp_path_factory.mktemp("machine") / "up",
+        ops_bind="127.0.0.1:0",
+        refresh_token_keys=refresh,
+        access_token_keys=access,
+    )
     del os.environ[NOT_OURS]
     yield made
     made.close()

@@ -1,4 +1,4 @@
-"""The same installations as in tests/acceptance."""
+"""Fixtures: an installation of real processes, as the acceptance tests have it."""
 
 from tests.acceptance.conftest import installation, one_machine, swift
 

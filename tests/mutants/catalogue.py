@@ -292,6 +292,29 @@ MUTANTS: tuple[Mutant, ...] = (
         (Edit("models/settlement.py", "order by g.id\nfor no key update of g\n", "order by g.id\nfor update of g\n"),),
     ),
     Mutant(
+        "group_waits_for_a_stranger",
+        "a group of answers in which a stranger has locked one row waits for ten seconds, and all with it",
+        (
+            BARE,
+            f"{INTEGRATION}/test_neighbours_locks.py::test_the_waits_of_a_group_with_a_locked_row_are_less_than_a_second_together",
+        ),
+        (Edit("tasks/settling/settle.py", "LOCK_WAIT = timedelta(seconds=0.4)", "LOCK_WAIT = timedelta(seconds=10)"),),
+    ),
+    Mutant(
+        "locked_is_dropped",
+        "what was asked for by message is dropped where a stranger's transaction holds it",
+        (
+            f"{INTEGRATION}/test_neighbours_locks.py::test_a_message_for_what_an_open_transaction_holds_waits_as_a_row_and_is_carried_out_afterwards",
+        ),
+        (
+            Edit(
+                "tasks/waiting_requests.py",
+                "        if not is_locked(error):\n            raise\n        return False\n",
+                "        if not is_locked(error):\n            raise\n        return True\n",
+            ),
+        ),
+    ),
+    Mutant(
         "claim_for_update",
         "the same in a claim: an application's open transaction hides its grant from beat",
         (

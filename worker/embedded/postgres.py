@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import psycopg
 
+import settings
 from worker.embedded import cluster, identity, sizing, stale
 from worker.embedded.binaries import postgres_bin
 from worker.embedded.cluster import USER
@@ -101,6 +102,7 @@ class Postgres(Engine):
             self.fail(f"another server answers in {self.sockets}, with its data in {folder}")
 
     def _options(self) -> list[str]:
+        wanted = settings.current()
         options = {
             "listen_addresses": "",
             "unix_socket_directories": str(self.sockets),
@@ -111,7 +113,12 @@ class Postgres(Engine):
             "log_checkpoints": "off",
             # A failing statement is not repeated in the log: CREATE ROLE … PASSWORD would stand there.
             "log_min_error_statement": "panic",
-            **sizing.options(memory=sizing.memory(), disk=shutil.disk_usage(self._home.path).total),
+            **sizing.options(
+                memory=sizing.memory(),
+                disk=shutil.disk_usage(self._home.path).total,
+                processes=wanted.workers + sizing.BESIDE_WORKERS,
+                pool=wanted.database_pool,
+            ),
         }
         return [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
 

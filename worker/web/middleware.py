@@ -8,8 +8,9 @@ import structlog
 from aiohttp import web
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from models.database import is_locked
 from models.sealing.keys import KeysError
-from worker.web.database import DatabaseSilent, is_locked
+from worker.web.database import DatabaseSilent
 from worker.web.refusal import Refusal, database_away, keys_missing, locked, schema_behind
 from worker.web.traffic import Traffic
 
@@ -63,6 +64,9 @@ def refusal_of(error: Exception) -> Refusal:  # noqa: PLR0911  # one a kind
         case DBAPIError() if getattr(error.orig, "sqlstate", None) in BEHIND:
             log.error("web.database_refused", reason=_first_line(error.orig))
             return schema_behind()
+        case SQLAlchemyError() if is_locked(error):
+            log.warning("web.locked", reason=_first_line(getattr(error, "orig", None) or error))
+            return locked()
         case SQLAlchemyError() if _is_away(error):
             log.warning("web.database_away", reason=_first_line(getattr(error, "orig", None) or error))
             return database_away()

@@ -87,8 +87,14 @@ def database_away() -> Refusal:
 
 
 def locked() -> Refusal:
-    """Somebody holds the grant in a transaction of theirs: nothing was asked, and nobody waits behind it."""
-    return Refusal(503, "locked", "Somebody else holds this grant just now", "try again", retry_after=SOON)
+    """Somebody else's open transaction holds what was asked for; our log says whose. Nobody waits behind it."""
+    return Refusal(
+        503,
+        "locked",
+        "Somebody's open transaction holds this grant",
+        "try again once it has been committed or rolled back",
+        retry_after=SOON,
+    )
 
 
 def too_many_wait() -> Refusal:

@@ -16,6 +16,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Gauge
 
 from models import process
+from models.database import Lane
 from models.sealing.keys import VARIABLES, KeysError, read_ring
 from models.sealing.vault import Vault
 from models.states.process import ProcessKind
@@ -83,7 +84,9 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
     """
     files = _raise_open_files()
     wanted, (ops_address, password) = token_listener(settings), ops_listener(settings)
-    reads, asked, looks = (Database(count) for count in _shares(settings.database_pool))
+    reads, asked, looks = (Database(lane) for lane in (Lane.HEART, Lane.ASKED, Lane.CHORES))
+    # A look at a large fleet takes seconds, and readiness is asked for meanwhile.
+    ready = Database(Lane.HEART, threads=1)
     registry, news = CollectorRegistry(), News()
     vault = access_vault(settings)
     grants = Grants(settings, reads, asked, vault, news)
@@ -91,7 +94,7 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
     registry.register(metrics)
     waiting = Gauge("evergrant_web_waiting", "Requests that wait for a token set.", registry=registry)
     waiting.set_function(lambda: news.waiting)
-    operators = OperatorsListener(looks, metrics, registry, environment=settings.environment)
+    operators = OperatorsListener(ready, metrics, registry, environment=settings.environment)
     rates, notices = Rates(settings.token_requests_per_second), Notices(settings, reads, asked, vault)
     interface = TokenInterface(grants, Applications(reads), rates, notices)
     connections = Connections(Limits.of_open_files(files))
@@ -121,18 +124,8 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
         news.end()
         await tokens.close()
         await asyncio.to_thread(apart.close, ops.close())
-        for database in (reads, asked, looks):
+        for database in (reads, asked, looks, ready):
             await database.close()
-
-
-def _shares(connections: int) -> tuple[int, int, int]:
-    """How many connections are for reads, for what is asked for, and for operators: none waits for another's.
-
-    Operators have two where they can: a look at a large fleet takes seconds, and readiness is asked for meanwhile.
-    """
-    looks = min(2, max(1, connections - 2))
-    asked = max(1, (connections - looks) // 2)
-    return max(1, connections - looks - asked), asked, looks
 
 
 async def _on(thread: LoopThread, coroutine: Coroutine[Any, Any, T]) -> T:

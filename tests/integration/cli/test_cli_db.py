@@ -67,9 +67,9 @@ def test_what_is_another_environments_is_looked_at_and_not_changed(evergrant: Ev
     settings.adopt(settings.current().model_copy(update={"environment": "staging"}))
 
     assert evergrant("clients", "list").code == 0
-    for command in (("clients", "pause", "temple"), ("grants", "authorize-url", "r"), ("clients", "set", "temple")):
-        refused = evergrant(*command, "--json")
-        assert (refused.code, refused.error) == (1, "foreign_environment"), command
+    for changing in (("clients", "pause", "temple"), ("grants", "authorize-url", "r"), ("clients", "set", "temple")):
+        refused = evergrant(*changing, "--json")
+        assert (refused.code, refused.error) == (1, "foreign_environment"), changing
     assert "staging" in refused.err
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from models import database as models_database
+from models.database import Lane
 from tests.harness import Harness
 from tests.integration.web.asking import Web
 from worker.web.database import Batch, Database
@@ -91,7 +92,7 @@ def test_one_that_is_held_lets_nobody_fail_that_was_asked_for_together_with_it(h
         return {number: number**2 for number in numbers}
 
     async def ask() -> list[int | BaseException]:
-        database = Database(2)
+        database = Database(Lane.HEART)
         batch = Batch(database, squares)
         found = await asyncio.gather(*map(batch, range(6)), return_exceptions=True)
         await database.close()
