@@ -54,6 +54,7 @@ class Response:
     status: int
     headers: Mapping[str, str] = field(repr=False, default_factory=dict)
     body: bytes = field(repr=False, default=b"")
+    assertion: str = field(repr=False, compare=False, default="")  # that the request showed: nothing told repeats it
 
     @property
     def may_hold_tokens(self) -> bool:
@@ -250,7 +251,7 @@ class Transport:
         try:
             flight.head_arrived(response)
             body = await _read(response)
-            return Response(response.status, flight.headers, _decoded(body, flight.headers))
+            return Response(response.status, flight.headers, _decoded(body, flight.headers), request.assertion)
         finally:
             response.close()
 

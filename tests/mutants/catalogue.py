@@ -549,7 +549,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "tasks/settling/decide.py",
-                "            self._keep(asked)\n            self._see(",
+                "            self._keep(asked, token_set)\n            self._see(",
                 "            self._see(",
             ),
             Edit(
