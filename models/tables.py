@@ -1,6 +1,7 @@
 """Every table, so that the metadata is whole for alembic."""
 
-from models.application import Application
+from models.application import Application, ApplicationClient
+from models.application_key import ApplicationKey
 from models.chore import Chore
 from models.client import Client, Valve
 from models.connect_request import ConnectRequest
@@ -20,6 +21,8 @@ from models.witness import Witness
 
 __all__ = [
     "Application",
+    "ApplicationClient",
+    "ApplicationKey",
     "Chore",
     "Client",
     "ConnectRequest",

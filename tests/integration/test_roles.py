@@ -253,7 +253,7 @@ def _held(engine: Engine, role: str) -> set[tuple[str, str, str]]:
     new = """
         select table_name, column_name, privilege_type from information_schema.role_column_grants
         where table_schema = 'evergrant' and grantee = :role and (
-            table_name in ('witnesses', 'notices')
+            table_name in ('witnesses', 'notices', 'application_clients', 'application_keys')
             or table_name = 'clients' and column_name = any (cast(:clients as text[]))
             or table_name = 'grants' and column_name = any (cast(:grants as text[]))
         )
