@@ -1,4 +1,4 @@
-"""What the keys of applications may do, for whose grants, and how long."""
+"""What keys of applications may do, for whose grants, and how long; and the shape of what may not be told."""
 
 from pathlib import Path
 

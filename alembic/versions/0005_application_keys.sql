@@ -1,9 +1,12 @@
--- Keys of applications say what they may, for which clients, and until when. Those that are there go on as they were: they
+-- A word that may not be told has a shape. Keys of applications say what they may, for which clients, and until when. Those that are there go on as they were: they
 -- may all that a key could, and have no end.
 --
 -- The release before may run beside. It knows one key of an application, `applications.key_hash`, and one client or all.
 -- What it could not keep, a key that may less, ends or is for several clients, it cannot open at all: then the hash there
 -- is one that no key has.
+
+alter table evergrant.grants
+    add column last_error_shape text;            -- of a word of the provider's that may not be told, as it may
 
 alter table evergrant.applications
     add column may text[];                       -- null: read, refresh, revoke, erase
@@ -44,6 +47,7 @@ do $$ begin
             to evergrant_admin;
     end if;
     if to_regrole('evergrant_web') is not null then
+        grant select (last_error_shape) on evergrant.grants to evergrant_web;
         grant select on evergrant.application_clients to evergrant_web;
         grant select, update (used_at) on evergrant.application_keys to evergrant_web;
     end if;

@@ -48,6 +48,17 @@ class ErrorAnswer:
     standard: bool = True
 
 
+def word_of(members: Mapping[str, Any]) -> str | None:
+    """The word that members have for what went wrong, as it came: a secret, perhaps. None: there is none."""
+    error = members.get("error")
+    first = _first(members.get("errors"))
+    if isinstance(error, str) and error:
+        return error
+    within = next((each for each in (error, first) if isinstance(each, Mapping)), members)
+    words = [within[name] for name in NAMES if isinstance(within.get(name), str)]
+    return next((word for word in words if word and word.lower() not in FAILED), None)
+
+
 def tells_error(members: Mapping[str, Any]) -> bool:
     """Whether members say by themselves that it went wrong, also where they came as a success."""
     status = members.get("status")

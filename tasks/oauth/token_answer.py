@@ -17,7 +17,7 @@ from typing import Any, Final, TypeGuard
 from urllib.parse import parse_qsl
 
 from tasks.oauth.echoes import repeats
-from tasks.oauth.error_answers import ErrorAnswer, cleaned, error_answer, tells_error
+from tasks.oauth.error_answers import ErrorAnswer, cleaned, error_answer, tells_error, word_of
 from tasks.oauth.token_paths import RFC, SecondTokenSet, TokenPaths, at, steps_of
 
 SCOPE_LIMIT: Final = 4000
@@ -103,6 +103,12 @@ def read_refusal(body: bytes, *, hide: Iterable[str]) -> ErrorAnswer | None:
     """Read what an answer whose status is a refusal says; None: nothing that has members."""
     members = _members(body, RFC)
     return error_answer(members, hide) if isinstance(members, dict) else None
+
+
+def untold_word(body: bytes) -> str | None:
+    """The word of a refusal that is told by no name, as it came; None: there is none. Show its shape alone."""
+    members = _members(body, RFC)
+    return word_of(members) if isinstance(members, dict) else None
 
 
 def _with_second(answer: TokenSet | Unreadable, second: TokenSet | Unreadable) -> TokenSet | Unreadable:

@@ -67,7 +67,8 @@ class RequestEnd:
     """How a request ended, as far as everybody asks: every outcome tells these.
 
     `code`: in one word; `retry_after`: when we may come again, where the provider says so; `unknown`: the provider may
-    have acted or not, and nobody can know; `rule`: which one of the provider's file read it, `3: dead, revoked`.
+    have acted or not, and nobody can know; `rule`: which one of the provider's file read it, `3: dead, revoked`;
+    `shape`: of a word that may not be told, `<string 43 #5f3a91c2>`, so that two can be told apart.
     """
 
     code: str
@@ -75,6 +76,7 @@ class RequestEnd:
     retry_after: timedelta | None = None
     unknown: bool = False
     rule: str | None = field(default=None, kw_only=True)
+    shape: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -275,6 +275,7 @@ class Decider:
                 # Only a definite answer is a try: one that was lost, or never sent, must not cost a living pair.
                 former_token_id=job.former_token_id if told.suspect or _is_in_its_word(row, end) else None,
                 rule=end.rule,
+                shape=end.shape,
             )
         )
         if death is not None and row.spent_refused_at is not None and row.doubt_since is None:

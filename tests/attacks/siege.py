@@ -180,12 +180,13 @@ class Siege:
             words = ("--provider", provider, "--client-id", "app", "--redirect-uri", REDIRECT)
             self.run("clients", "add", name, *words, "--client-secret-file", "-", stdin=secret)
             more = ("malformed", "truncated") if name == "grave" else ()
+            life = timedelta(hours=2) if name == "ending" else timedelta(seconds=60)
             rows = [
                 {
                     "ref": f"ending-{kind}" if name == "ending" else kind,
                     "refresh_token": self.canaries.of("refresh token"),
                     "access_token": self.canaries.of("access token"),
-                    "expires_at": (datetime.now(UTC) + (timedelta(hours=2) if name == "ending" else timedelta(seconds=60))).isoformat(),
+                    "expires_at": (datetime.now(UTC) + life).isoformat(),
                     "labels": {"kind": [kind]},
                 }
                 for kind in (*kinds, *more)

@@ -260,6 +260,10 @@ def _held(engine: Engine, role: str) -> set[tuple[str, str, str]]:
     """
     clients = ["former_secret_at", "secret_refused_at", "secret_refused_code", "drift", "drift_watch", "after_grace"]
     grants = ["refusals", "refused_since", "refused_code", "refresh_expires_at", "consent_expires_at"]
-    parameters = {"role": role, "clients": clients, "grants": [*grants, "last_error_rule", "spent_refused_at"]}
+    parameters = {
+        "role": role,
+        "clients": clients,
+        "grants": [*grants, "last_error_rule", "last_error_shape", "spent_refused_at"],
+    }
     with engine.connect() as connection:
         return {tuple(row) for row in connection.execute(text(new), parameters)}
