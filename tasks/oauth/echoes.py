@@ -17,9 +17,17 @@ _ESCAPE: Final = re.compile(r"\\u([0-9a-f]{4})")
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """Secrets from several places; each place is asked only by who looks."""
+    """Secrets from several places, asked for by each who looks and by nobody else.
+
+    An iterator would tell them to the first who looks and hide nothing from the second, so it is read at once.
+    """
 
     places: tuple[Iterable[str], ...]
+
+    def __post_init__(self) -> None:
+        """Keep what can be read once only."""
+        kept = tuple(tuple(place) if isinstance(place, Iterator) else place for place in self.places)
+        object.__setattr__(self, "places", kept)
 
     def __iter__(self) -> Iterator[str]:
         for place in self.places:

@@ -51,7 +51,7 @@ def test_a_short_secret_is_found_whole_and_none_hides_nothing() -> None:
 
 
 def test_secrets_of_several_places_are_asked_for_each_time() -> None:
-    together = Together((["aaaaaaaa"], iter(()), [SECRET]))
+    together = Together((["aaaaaaaa"], iter(()), iter([SECRET])))
     assert [repeats(SECRET, together), repeats(SECRET, together)] == [True, True]
 
 

@@ -474,5 +474,13 @@ def test_no_code_repeats_the_assertion_that_the_request_showed() -> None:
         assert read.code == "unrecognised"
 
 
+def test_secrets_that_can_be_read_once_only_are_hidden_all_the_same() -> None:
+    answer = Response(400, {}, b'{"error": "ourclientsecret"}')
+    told = revocation_outcome(answer, provider=PROVIDER, wall_clock=NOW, hide=iter(["ourclientsecret"]))
+    assert told.code == "unrecognised"
+    told = outcome(answer, provider=PROVIDER, proven=True, wall_clock=NOW, hide=iter(["ourclientsecret"]))
+    assert told.code == "unrecognised"
+
+
 def revoked(answer: Response) -> Accepted | Outcome:
     return revocation_outcome(answer, provider=PROVIDER, wall_clock=NOW, hide=())
