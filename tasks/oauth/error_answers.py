@@ -17,7 +17,7 @@ CODE_LIMIT = 64
 DIGITS = 6  # so few are a number of an error; more may be a part of a token
 UNRECOGNISED = "unrecognised"
 # What the standards themselves say tells nothing of anybody (RFC 6749 §4.1.2.1 and §5.2, RFC 7009 §2.2.1, RFC 6750
-# §3.1, OpenID Connect Core §3.1.2.6): a secret that happens to hold a piece of one must not change what it means.
+# §3.1, OpenID Connect Core 3.1.2.6): a secret that happens to hold a piece of one must not change what it means.
 STANDARD: Final = frozenset(
     {
         *("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type"),
