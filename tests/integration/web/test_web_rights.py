@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from models import application
-from models.application import EVERYTHING
 from models.database import transaction
 from models.states.application import Right
 from tests.harness import Harness
@@ -39,10 +38,11 @@ def tried(web: Web, ref: str) -> dict[str, Answer]:
     return {name: web.get(ref) if body is None else web.post(ref, path, body) for name, (path, body) in DOORS.items()}
 
 
-@pytest.mark.parametrize("may", [{"read"}, {"refresh"}, {"revoke"}, {"read", "refresh"}, {"revoke", "erase"}], ids=str)
+@pytest.mark.parametrize("rights", ["read", "refresh", "revoke", "read,refresh", "revoke,erase"])
 def test_a_key_does_what_it_may_and_is_told_what_it_may_not(
-    harness: Harness, client: int, web: Web, key: Key, may: set[str]
+    harness: Harness, client: int, web: Web, key: Key, rights: str
 ) -> None:
+    may = set(rights.split(","))
     harness.grant(client)
     answers = tried(web.with_key(key("limited", may=may)), "customer")
     for name, answer in answers.items():
@@ -227,8 +227,8 @@ BY_THE_RELEASE_BEFORE = """
     [
         ({}, True),
         ({"client": "demo"}, True),
-        ({"may": EVERYTHING, "client": "demo"}, True),
-        ({"may": {"read"}}, False),
+        ({"may": tuple(map(str, Right)), "client": "demo"}, True),
+        ({"may": ("read",)}, False),
         ({"expires_in": timedelta(days=1)}, False),
         ({"clients": ("demo", "other")}, False),
     ],
