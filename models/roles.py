@@ -47,6 +47,8 @@ TABLES: dict[str, tuple[str | None, str | None]] = {
     "processes": (WORK, WORK),
     "chores": (CHANGE, READ),
     "applications": (None, READ),
+    "application_clients": (None, READ),
+    "application_keys": (None, f"{READ}, update (used_at)"),
     "connect_requests": (WORK, "select, insert, update"),
     "ticks": (WORK, None),
     "asked_labels": (WORK, None),

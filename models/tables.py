@@ -1,6 +1,7 @@
 """Every table, so that the metadata is whole for alembic."""
 
-from models.application import Application
+from models.application import Application, ApplicationClient
+from models.application_key import ApplicationKey
 from models.asked_labels import AskedLabels
 from models.chore import Chore
 from models.client import Client, Valve
@@ -22,6 +23,8 @@ from models.witness import Witness
 
 __all__ = [
     "Application",
+    "ApplicationClient",
+    "ApplicationKey",
     "AskedLabels",
     "Chore",
     "Client",

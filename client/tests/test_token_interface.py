@@ -144,6 +144,8 @@ REFUSALS: list[tuple[Answer, type[Exception], str, float | None]] = [
     (refusal(409, "needs_consent", reason="response_lost"), NeedsConsent, "response_lost", None),
     (refusal(410, "revoked"), GrantRevoked, "is revoked", None),
     (refusal(401, "wrong_key"), NotAllowed, "EVERGRANT_APPLICATION_KEY", None),
+    (refusal(401, "expired_key"), NotAllowed, "evergrant apps rotate", None),
+    (refusal(403, "not_allowed", next="have an operator make one that may."), NotAllowed, "make one that may", None),
     (refusal(503, "paused", retry_after="60"), NotFreshYet, "paused by an operator", 60),
     (refusal(503, "keys", retry_after="60"), NotFreshYet, "It is keys: try again in 60 s", 60),
     (refusal(503, "database_away", retry_after="2"), Unreachable, "It is database_away", 2),

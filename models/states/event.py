@@ -39,4 +39,5 @@ class EventType(Word):
     CLIENT_ROTATION_DRIFT = "client.rotation_drift", "an answer contradicted its rotation profile, which was tightened"
     CLIENT_DEATHS_ACCEPTED = "client.deaths_accepted", "an operator let held verdicts through"
     APPLICATION_ADDED = "application.added", "an application may use the token interface"
+    APPLICATION_ROTATED = "application.rotated", "an application has another key, which takes over from the one before"
     APPLICATION_REMOVED = "application.removed", "an application's key opens nothing any more"

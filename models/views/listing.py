@@ -41,7 +41,8 @@ GRANTS = f"""
     select g.id, g.ref, c.name as client, c.provider, {STATUS} as status, g.reason, g.generation, g.scope,
         g.labels, coalesce(g.keep, c.keep) as keep, g.access_expires_at, g.due_at,
         g.refresh_expires_at, g.consent_expires_at, g.failures, g.failing_since,
-        g.last_error_code, g.last_error_http_status, g.last_error_at, g.last_error_rule, g.created_at, g.refreshed_at,
+        g.last_error_code, g.last_error_http_status, g.last_error_at, g.last_error_rule, g.last_error_shape,
+        g.created_at, g.refreshed_at,
         g.doubt_since, g.suspect_at,
         coalesce(g.claimed_at, g.started_at) is not null and g.due_at > clock_timestamp() as under_way,
         {IS_REFUSED_ALONE} as refused_alone

@@ -6,11 +6,12 @@ is refused; what a grant had before stays.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeGuard
 from urllib.parse import parse_qsl
 
 from tasks.oauth.addresses import OWN, Labels, address_of, needed, values_of
+from tasks.oauth.echoes import repeats
 from tasks.oauth.errors import AddressError
 from tasks.oauth.fields import STAND_IN
 from tasks.oauth.provider import Provider
@@ -28,6 +29,24 @@ class Kept:
     def over(self, labels: Mapping[str, list[str]]) -> dict[str, list[str]]:
         """Labels with these in the place of what was there."""
         return {**labels, **{label: [value] for label, value in self.values.items()}}
+
+    def without(self, sent: Iterable[str], *, tokens: Iterable[str | None] = ()) -> "Kept":
+        """These without what repeats a secret: labels are stored in clear, and applications read them.
+
+        `sent`: the secrets of the request, asked for only where something is kept; `tokens`: those of the answer. Many
+        a token begins with the number of its tenant, so a number that is not the whole of one passes.
+        """
+        echoes = {label for label, value in self.values.items() if _is_echo(value, sent, tokens)}
+        if not echoes:
+            return self
+        values = {label: value for label, value in self.values.items() if label not in echoes}
+        return replace(self, values=values, refused={**self.refused, **dict.fromkeys(echoes, "repeats_secret")})
+
+
+def _is_echo(value: str, sent: Iterable[str], tokens: Iterable[str | None]) -> bool:
+    if any(token and token in value for token in tokens):
+        return True
+    return any(secret and secret == value for secret in sent) if value.isdecimal() else repeats(value, sent)
 
 
 NOTHING_KEPT = Kept()

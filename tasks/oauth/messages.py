@@ -39,6 +39,7 @@ class Request:
     path_is_secret: bool = False  # it holds a token
     sign: Callable[[datetime], "Request"] | None = field(repr=False, compare=False, default=None)
     certificate: ClientKey | None = field(repr=False, default=None)
+    assertion: str = field(repr=False, compare=False, default="")  # what proves who it is from, made for this one
 
     def signed(self, at: datetime) -> "Request":
         """This request as it is sent at `at`: where who it is from is proved by an assertion, with a fresh one."""
@@ -314,17 +315,16 @@ def from_client(
 
     def made(at: datetime | None) -> Request:
         audience = "" if at is None else provider.jwt_audience or address_of(provider, "token_url", labels)
-        return write(
-            proof(
-                auth,
-                credentials,
-                id_parameter=provider.client_id_parameter,
-                basic=provider.basic,
-                basic_encoded=provider.basic_encoded,
-                audience=audience,
-                at=at,
-            )
+        from_us = proof(
+            auth,
+            credentials,
+            id_parameter=provider.client_id_parameter,
+            basic=provider.basic,
+            basic_encoded=provider.basic_encoded,
+            audience=audience,
+            at=at,
         )
+        return replace(write(from_us), assertion=from_us.members.get("client_assertion", ""))
 
     match auth:
         case Auth.PRIVATE_KEY_JWT:

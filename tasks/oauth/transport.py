@@ -50,6 +50,7 @@ class Response:
     status: int
     headers: Mapping[str, str] = field(repr=False, default_factory=dict)
     body: bytes = field(repr=False, default=b"")
+    assertion: str = field(repr=False, compare=False, default="")  # that the request showed: nothing told repeats it
 
     @property
     def may_hold_tokens(self) -> bool:
@@ -62,7 +63,8 @@ class RequestEnd:
     """How a request ended, as far as everybody asks: every outcome tells these.
 
     `code`: in one word; `retry_after`: when we may come again, where the provider says so; `unknown`: the provider may
-    have acted or not, and nobody can know; `rule`: which one of the provider's file read it, `3: dead, revoked`.
+    have acted or not, and nobody can know; `rule`: which one of the provider's file read it, `3: dead, revoked`;
+    `shape`: of a word that may not be told, `<string 43 #5f3a91c2>`, so that two can be told apart.
     """
 
     code: str
@@ -70,6 +72,7 @@ class RequestEnd:
     retry_after: timedelta | None = None
     unknown: bool = False
     rule: str | None = field(default=None, kw_only=True)
+    shape: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +245,7 @@ class Transport:
         try:
             flight.head_arrived(response)
             body = await response.content.read()
-            return Response(response.status, flight.headers, inflated(body, flight.headers))
+            return Response(response.status, flight.headers, inflated(body, flight.headers), request.assertion)
         finally:
             response.close()
 

@@ -28,7 +28,7 @@ from tasks.journal import Entry
 from tasks.oauth.kept import from_answer
 from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Kind, Reach
-from tasks.oauth.token_answer import TokenAnswer, TokenSet, read_token_answer
+from tasks.oauth.token_answer import TokenAnswer, TokenSet, read_token_answer, tokens_of, told_scope
 from tasks.policy.ends import ends
 from tasks.policy.introspection import asks_for_life
 from tasks.policy.kinds import held_of, placeholder
@@ -220,7 +220,10 @@ def _given(entry: Entry, registered: Registered) -> Consent | None:
     token_set = read(entry, registered.provider)
     if not isinstance(token_set, TokenSet):
         return None
-    kept = from_answer(registered.provider, entry.body, entry.labels)
+    # The code and its verifier are spent, and unknown by now; the client's secret is what could be told still.
+    sent = (registered.registration.client_secret,)
+    token_set = told_scope(token_set, sent)
+    kept = from_answer(registered.provider, entry.body, entry.labels).without(sent, tokens=tokens_of(token_set))
     return Consent(
         UUID(entry.grant_id),
         registered,

@@ -25,7 +25,7 @@ from tasks.oauth.provider import Provider
 from tasks.oauth.rotation import KEEP_PREDECESSORS, Rotation
 from tasks.oauth.rules import Means
 from tasks.oauth.shapes import Kind
-from tasks.oauth.token_answer import TokenSet, scope_set
+from tasks.oauth.token_answer import TokenSet, scope_set, tokens_of, told_scope
 from tasks.oauth.transport import HeldBack, NotSent
 from tasks.policy import drift, guard, refusal, timing
 from tasks.policy.drift import Answered, Drift, Habit, Seen, Sighting
@@ -44,6 +44,7 @@ from tasks.policy.refusal import Refusals
 from tasks.policy.second_look import first_look
 from tasks.policy.verdict import Evidence, Verdict, Wait, verdict
 from tasks.runtime.attempt import Arrived, Asked
+from tasks.settling.reading import SecretsSent
 
 ENDING = (GrantStatus.REVOKING, GrantStatus.REVOKED)
 # An attempt that was made, and brought no token set.
@@ -122,7 +123,7 @@ class Decider:
             return
         match end:
             case Refreshed(token_set=token_set):
-                self.token_set(arrived.asked, row, token_set)
+                self.token_set(arrived.asked._replace(sent=SecretsSent(arrived, self.vault)), row, token_set)
             case HeldBack(wait=wait):
                 self._release(arrived, wait)
             case Refused() | NotUnderstood() | NotNow() | NotSent() | GrantThrottled() | Race() | Unknown():
@@ -140,6 +141,8 @@ class Decider:
         """
         mine = asked.fingerprint in (row.refresh_fingerprint, *row.former_fingerprints)
         if row.generation < asked.generation or (row.generation == asked.generation and mine):
+            if token_set.scope != row.scope:
+                token_set = told_scope(token_set, asked.sent)
             self._store(asked, row, token_set, again=settled_before)
         elif token_set.refresh_token is None or self._is_held(row, token_set.refresh_token):
             return
@@ -162,7 +165,7 @@ class Decider:
         self.made.stored.append(
             self._stored(asked, row, token_set, reckoned, fingerprints=fingerprints, spent_refused_at=spent_refused_at)
         )
-        self._keep(asked)
+        self._keep(asked, token_set)
         self._see(row, drift.seen_in(answered, habit))
         if row.status == GrantStatus.NEEDS_CONSENT:
             self.made.recovered.append(row.grant_id)
@@ -171,12 +174,13 @@ class Decider:
         if _is_another_scope(row.scope, token_set.scope):
             self.made.scope_changes[row.grant_id] = {"before": row.scope, "after": token_set.scope}
 
-    def _keep(self, asked: Asked) -> None:
+    def _keep(self, asked: Asked, token_set: TokenSet) -> None:
         """Add the labels that came with a token set: of one that is surplus they are as old as it is."""
-        if asked.kept.values:
-            self.made.kept[asked.grant_id] = asked.kept.values
-        if asked.kept.refused:
-            self.made.refused_labels[asked.grant_id] = asked.kept.refused
+        kept = asked.kept.without(asked.sent, tokens=tokens_of(token_set))
+        if kept.values:
+            self.made.kept[asked.grant_id] = kept.values
+        if kept.refused:
+            self.made.refused_labels[asked.grant_id] = kept.refused
 
     def _is_held(self, row: LockedGrant, refresh_token: str) -> bool:
         known = {row.refresh_fingerprint, *row.former_fingerprints}
@@ -279,6 +283,7 @@ class Decider:
                 # Only a definite answer is a try: one that was lost, or never sent, must not cost a living pair.
                 former_token_id=job.former_token_id if told.suspect or _is_in_its_word(row, end) else None,
                 rule=end.rule,
+                shape=end.shape,
             )
         )
         if death is not None and row.spent_refused_at is not None and row.doubt_since is None:

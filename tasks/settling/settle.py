@@ -350,7 +350,7 @@ def _write_ends(connection: Connection, runtime: Runtime, made: Decisions) -> No
             ended.grant_id,
             kind=LetterKind.REFRESH,
             cause=cause,
-            detail=ended.code if ended.http_status is None else f"{ended.code} (HTTP {ended.http_status})",
+            detail=_detail(ended),
             attempts=row["attempts"],
             first_failed_at=row["failing_since"] or row["suspect_at"],
             rule=ended.rule,
@@ -365,6 +365,11 @@ def _write_ends(connection: Connection, runtime: Runtime, made: Decisions) -> No
     ended_ids = [*(ended.grant_id for ended in made.ended), *(grant_id for grant_id, *_ in made.released)]
     empty = [grant_id for grant_id in ended_ids if grant_id not in runtime.answers.refused]
     settlement.not_in_journal(connection, empty, journal_id=runtime.journal_id)
+
+
+def _detail(ended: settlement.Ended) -> str:
+    word = ended.code if ended.shape is None else f"{ended.code} {ended.shape}"
+    return word if ended.http_status is None else f"{word} (HTTP {ended.http_status})"
 
 
 def _note_quotas(connection: Connection, group: Sequence[Arrived]) -> None:
@@ -433,6 +438,7 @@ def _refused_since(job: Started, refused: Mapping[UUID, Refusals], row: LockedGr
 def _tell(arrived: Arrived, outcome: Outcome) -> None:
     job = arrived.attempt.job
     by_rule = {} if outcome.rule is None else {"rule": outcome.rule}
+    by_rule |= {} if outcome.shape is None else {"shape": outcome.shape}
     log.info(
         "refresh.held_back" if isinstance(outcome, HeldBack) else "refresh",
         client=arrived.attempt.registered.known.name,

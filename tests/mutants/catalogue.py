@@ -599,14 +599,14 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "tasks/settling/decide.py",
-                "        self._keep(asked)\n        self._see(",
+                "        self._keep(asked, token_set)\n        self._see(",
                 "        self._see(",
             ),
             Edit(
                 "tasks/settling/decide.py",
                 "        mine = asked.fingerprint in (row.refresh_fingerprint, *row.former_fingerprints)\n",
                 "        mine = asked.fingerprint in (row.refresh_fingerprint, *row.former_fingerprints)\n"
-                "        self._keep(asked)\n",
+                "        self._keep(asked, token_set)\n",
             ),
         ),
     ),

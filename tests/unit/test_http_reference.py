@@ -39,7 +39,7 @@ def refusals() -> set[tuple[int, str]]:
     )
     made = {(int(status), error) for status, error in re.findall(r'Refusal\(\s*(\d{3}),\s*"([a-z_]+)"', code)}
     # `_unauthorized` and the table of aiohttp's own errors.
-    made |= {(401, error) for error in re.findall(r'_unauthorized\("([a-z_]+)"', code)}
+    made |= {(401, error) for error in re.findall(r'_unauthorized\(\s*"([a-z_]+)"', code)}
     made |= {(int(status), error) for status, error in re.findall(r'(\d{3}): \("([a-z_]+)"', code)}
     return made | {(400, "bad_request")}
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from models.states.application import KeyState
 from models.states.client import ClientState
 from models.states.grant import GrantStatus
 from worker.cli import keyrings, output, session
@@ -101,6 +102,7 @@ def _read(connection: "Connection") -> dict[str, Any]:
         "missing_keys": keyrings.missing_keys(connection, key_use.missing_now),
         "secrets_refused": [dict(row) for row in fleet.secrets_refused(connection)],
         "certificates_ending": _certificates_ending(connection),
+        "application_keys_ending": _application_keys_ending(connection),
         "clients": [_client(row) for row in clients],
         "processes": [dict(row) for row in processes],
     }
@@ -114,6 +116,13 @@ def _certificates_ending(connection: "Connection") -> list[dict[str, Any]]:
         return certificates_ending(connection, keyrings.vault(), session.prepared())
     except KeysError:
         return []  # told with the keys that are missing
+
+
+def _application_keys_ending(connection: "Connection") -> list[dict[str, Any]]:
+    from models import application
+
+    rows = [row for row in application.listed(connection) if row["state"] != KeyState.OPENS]
+    return [{"name": row["name"], "state": row["state"], "expires_at": row["expires_at"]} for row in rows]
 
 
 def _client(row: "RowMapping") -> dict[str, Any]:
@@ -226,7 +235,18 @@ def _about_secrets(found: dict[str, Any]) -> list[tuple[str, str]]:
         )
         for each in found["certificates_ending"]
     ]
-    return refused + ending
+    keys = [
+        (
+            f"the key of application {each['name']} {_ends(each['state'])} {output.iso(each['expires_at'])}",
+            f"evergrant apps rotate {each['name']} --key-file FILE",
+        )
+        for each in found["application_keys_ending"]
+    ]
+    return refused + ending + keys
+
+
+def _ends(state: str) -> str:
+    return "ended" if state == KeyState.ENDED else "ends"
 
 
 def _last_done(chore: dict[str, Any]) -> str:

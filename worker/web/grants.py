@@ -72,9 +72,9 @@ class Grants:
             Refusal: it is unknown, the ref belongs to several clients, or nothing is handed out from this database.
 
         """
-        if not _may_see(holder, client):
+        if not holder.may_see(client):
             raise unknown_ref(ref)
-        found = await self._states((ref, holder.client or client))
+        found = [each for each in await self._states((ref, holder.only or client)) if holder.may_see(each.client)]
         if not found:
             raise unknown_ref(ref)
         if len(found) > 1:
@@ -126,11 +126,12 @@ class Grants:
             Refusal: the ref is unknown or ambiguous, the idempotency key is another ref's, or the grant is locked.
 
         """
-        if not _may_see(holder, ending.client):
-            if ending.missing_ok:
+        try:
+            asked = replace(ending, client=await self._client_of(holder, ending))
+        except Refusal as refusal:
+            if ending.missing_ok and refusal.error == "unknown_ref":
                 return None
-            raise unknown_ref(ending.ref)
-        asked = replace(ending, client=holder.client or ending.client)
+            raise
         try:
             async with self._turns.of(holder.id):
                 return await self._asked.run(
@@ -140,6 +141,19 @@ class Grants:
             raise _not_asked(error, asked) from None
 
     # Steps
+
+    async def _client_of(self, holder: Holder, ending: Ending) -> str | None:
+        """The client of a grant that shall end; None: the database finds it among those of all.
+
+        Raises:
+            Refusal: it is of none that this key sees, or of several.
+
+        """
+        if not holder.may_see(ending.client):
+            raise unknown_ref(ending.ref)
+        if ending.client is not None or holder.clients is None or holder.only is not None:
+            return holder.only or ending.client
+        return (await self.see(holder, ending.ref, None)).client
 
     async def _renewed(self, holder: Holder, state: TokenState, *, min_ttl: timedelta, wait: timedelta) -> TokenState:
         """Ask for a token set and wait for it; news comes first, looking again makes sure."""
@@ -181,10 +195,6 @@ async def _told_or_late(stored: asyncio.Event, seconds: float) -> None:
         async with asyncio.timeout(seconds):
             await stored.wait()
     stored.clear()
-
-
-def _may_see(holder: Holder, client: str | None) -> bool:
-    return holder.client is None or client in (None, holder.client)
 
 
 def refuse_hopeless(state: TokenState) -> None:

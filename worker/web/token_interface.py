@@ -1,5 +1,6 @@
 """The token interface: what applications ask over HTTP, in any language (docs/reference/http.md)."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 import structlog
@@ -7,8 +8,9 @@ from aiohttp import web
 
 from models.application import Holder
 from models.application_requests import Ending
+from models.states.application import Right
 from worker.web.answers import told
-from worker.web.applications import Applications, Rates
+from worker.web.applications import Applications, Rates, allow
 from worker.web.grants import Grants
 from worker.web.guarded_requests import GuardedRequests
 from worker.web.headers import OWN
@@ -47,10 +49,10 @@ class TokenInterface:
         app = web.Application(client_max_size=LARGEST_BODY, middlewares=[middleware(traffic)])
         app.add_routes(
             [
-                web.get("/v1/grants/{ref}/token", self.token, allow_head=False),
-                web.post("/v1/grants/{ref}/rejected", self.rejected),
-                web.post("/v1/grants/{ref}/refresh", self.refresh),
-                web.post("/v1/grants/{ref}/revocation", self.revocation),
+                web.get("/v1/grants/{ref}/token", self._for(Right.READ, self.token), allow_head=False),
+                web.post("/v1/grants/{ref}/rejected", self._for(Right.REFRESH, self.rejected)),
+                web.post("/v1/grants/{ref}/refresh", self._for(Right.REFRESH, self.refresh)),
+                web.post("/v1/grants/{ref}/revocation", self._for(Right.REVOKE, self.revocation)),
                 web.post("/v1/notices/{client}", self.notice),
                 web.delete("/v1/notices/{client}", self.notice),
                 web.get("/openapi.json", self.openapi, allow_head=False),
@@ -58,9 +60,8 @@ class TokenInterface:
         )
         return app
 
-    async def token(self, request: web.Request) -> web.Response:
+    async def token(self, request: web.Request, holder: Holder) -> web.Response:
         """Hand out an access token that lasts."""
-        holder = await self._holder(request)
         ref = ref_of(request)
         query = query_of(request, allowed=None)
         handed = await self._grants.token(
@@ -85,21 +86,18 @@ class TokenInterface:
             }
         )
 
-    async def rejected(self, request: web.Request) -> web.Response:
+    async def rejected(self, request: web.Request, holder: Holder) -> web.Response:
         """Note that the provider's API answered 401 to the token of this generation."""
-        holder = await self._holder(request)
         members = await body_of(request, allowed=("generation",))
         return await self._request_refresh(request, holder, rejected=generation(members, "generation"))
 
-    async def refresh(self, request: web.Request) -> web.Response:
+    async def refresh(self, request: web.Request, holder: Holder) -> web.Response:
         """Queue an early refresh."""
-        holder = await self._holder(request)
         await body_of(request, allowed=())
         return await self._request_refresh(request, holder, rejected=None)
 
-    async def revocation(self, request: web.Request) -> web.Response:
+    async def revocation(self, request: web.Request, holder: Holder) -> web.Response:
         """Queue a revocation."""
-        holder = await self._holder(request)
         ref = ref_of(request)
         query = query_of(request, allowed=("client",))
         members = await body_of(request, allowed=("reason", "idempotency_key", "missing_ok", "erase"))
@@ -111,6 +109,8 @@ class TokenInterface:
             missing_ok=flag(members, "missing_ok"),
             erase=flag(members, "erase"),
         )
+        if ending.erase:
+            allow(holder, Right.ERASE)
         revocation_id = await self._grants.end(holder, ending)
         log.info("web.revocation", application=holder.name, ref=ref, revocation=revocation_id)
         return told({"id": revocation_id, "ref": ref}, status=202)
@@ -130,12 +130,20 @@ class TokenInterface:
         log.info("web.refresh", application=holder.name, client=client, ref=ref, generation=awaited)
         return told({"generation": awaited, "ref": ref, "client": client}, status=202)
 
-    async def _holder(self, request: web.Request) -> Holder:
-        holder = await self._applications.who(request)
-        if isinstance(request.protocol, GuardedRequests):
-            request.protocol.proved(holder.id)
-        self._rates.take(holder)
-        return holder
+    def _for(
+        self, right: Right, handler: Callable[[web.Request, Holder], Awaitable[web.Response]]
+    ) -> Callable[[web.Request], Awaitable[web.Response]]:
+        """A route for keys that have a right: the one place where it is seen who asks, how often, and what they may."""
+
+        async def guarded(request: web.Request) -> web.Response:
+            holder = await self._applications.who(request)
+            if isinstance(request.protocol, GuardedRequests):
+                request.protocol.proved(holder.id)
+            self._rates.take(holder)
+            allow(holder, right)
+            return await handler(request, holder)
+
+        return guarded
 
 
 def _iso(at: datetime) -> str:
