@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from models.sealing.vault import KeyRing
@@ -63,6 +64,29 @@ def test_no_process_of_ours_leaves_a_core_dump_or_shows_its_memory(machine: OneM
     eventually(lambda: re.search(r"Max core file size +0 +0 ", limits.read_text()), timeout=60)
     # What is not dumpable belongs to root, whoever started it; as root the limit alone can be seen.
     assert (proc(machine, name) / "mem").stat().st_uid == 0
+
+
+def test_no_process_of_ours_comes_in_as_the_superuser(machine: OneMachine) -> None:
+    who = """
+        select distinct a.usename, r.rolsuper from pg_stat_activity a join pg_roles r on r.rolname = a.usename
+        where a.application_name = 'evergrant' order by a.usename
+    """
+
+    def logins() -> dict[str, bool]:
+        return {row["usename"]: row["rolsuper"] for row in machine.rows(who)}
+
+    eventually(lambda: logins() == {"evergrant_up_web": False, "evergrant_up_worker": False}, timeout=60)
+
+
+def test_what_web_comes_in_as_may_read_no_refresh_token(machine: OneMachine) -> None:
+    found = state.read(machine.home)
+    assert found is not None
+    with (
+        psycopg.connect(found.role_urls["web"]) as connection,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        connection.execute("select sealed_refresh_token from evergrant.grants")
+    assert machine.home.passfile_of("web").stat().st_mode & 0o077 == 0
 
 
 def test_a_worker_that_crashes_leaves_nothing_behind(machine: OneMachine) -> None:

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 READER_IDLE = "10min"
 
 
-def prepared() -> "Settings":
+def prepared(kind: str | None = None) -> "Settings":
     """The settings of this process; where no database is set, those of the `evergrant up` of the same home.
+
+    `kind`: see `worker/embedded/discovery.py`; what talks to people is the operator's.
 
     Raises:
         SettingsError: a variable cannot be used.
@@ -31,7 +33,7 @@ def prepared() -> "Settings":
     if found.database_url is None or found.broker_url is None:
         from worker.embedded import discovery
 
-        found = discovery.resolve(found)
+        found = discovery.resolve(found, kind=kind)
         settings.adopt(found)
     return found
 

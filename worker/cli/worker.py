@@ -34,7 +34,7 @@ def worker(*, concurrency: int | None, check: bool, as_json: bool) -> None:
     if check:
         check_alive("worker", as_json=as_json)
         return
-    settings = session.prepared()
+    settings = session.prepared("worker")
     keyrings.keys_needed(keyrings.vault(), "refresh", "access")
     if concurrency:
         configuration.adopt(settings.model_copy(update={"concurrency": concurrency}))

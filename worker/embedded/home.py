@@ -46,6 +46,10 @@ class Home:
         """The database's password in libpq's format (0600)."""
         return self.path / "postgres.pass"
 
+    def passfile_of(self, kind: str) -> Path:
+        """The same for what `worker` and `web` come in as (0600)."""
+        return self.path / f"postgres.{kind}.pass"
+
     @property
     def valkey(self) -> Path:
         """Valkey's data folder; losing it loses nothing."""

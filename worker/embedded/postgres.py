@@ -49,8 +49,16 @@ class Postgres(Engine):
 
     def url_of(self, database: str) -> str:
         """The same for another database of this server."""
-        where = f"host={quote(str(self.sockets))}&passfile={quote(str(self._home.passfile))}"
-        return f"postgresql://{USER}@/{database}?{where}"
+        return self.url_as(USER, self._home.passfile, database=database)
+
+    def url_as(self, user: str, passfile: Path, *, database: str = DATABASE) -> str:
+        """The same for another user."""
+        where = f"host={quote(str(self.sockets))}&passfile={quote(str(passfile))}"
+        return f"postgresql://{user}@/{database}?{where}"
+
+    def passfile_of(self, kind: str) -> Path:
+        """Where the password of a kind of process is."""
+        return self._home.passfile_of(kind)
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[object, ...]]:
         """Open a connection in autocommit mode, for set-up and checks."""

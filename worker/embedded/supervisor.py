@@ -18,7 +18,7 @@ import structlog
 import settings as our_settings
 from settings import Settings, SettingsError
 from worker import logs
-from worker.embedded import discovery
+from worker.embedded import discovery, logins
 from worker.embedded.engines import Engines
 from worker.embedded.environment import of_ours
 from worker.embedded.errors import EmbeddedError
@@ -148,8 +148,10 @@ def prepare(settings: Settings, engines: Engines) -> None:
     migrations.upgrade()
     with database.transaction() as connection:
         remember(connection, observed(connection, found.environment or ""), who=found.who)
-        if engines.database_url is not None and not found_at(connection, place_of(engines.home.postgres)):
-            log.error("home.copied", home=str(engines.home.path), next=COPIED)
+        if engines.database_url is not None:
+            if not found_at(connection, place_of(engines.home.postgres)):
+                log.error("home.copied", home=str(engines.home.path), next=COPIED)
+            engines.role_urls = logins.make(connection, engines.postgres)
     database.dispose()
 
 
