@@ -23,6 +23,8 @@ broker_transport_options = {
     # Look for them every 10 s: by default only every tenth look scans, some 100 s.
     "unacked_restore_interval": 10,
     "unacked_restore_throttle": 1,
+    # At one look: as many as anybody could write there would be read at once.
+    "unacked_restore_limit": 1000,
     # The broker may be shared with other applications.
     "global_keyprefix": "evergrant:",
     # More than BRPOP's own wait, or each idle read looks like a dead connection.
@@ -65,13 +67,15 @@ worker_hijack_root_logger = False
 worker_redirect_stdouts = False
 # Nobody consumes task events here; /metrics and the database tell more.
 worker_send_task_events = False
-worker_enable_remote_control = True
+# Whoever reaches the broker could shut a worker down, or have it consume nothing. Who lives is in the database.
+worker_enable_remote_control = False
+beat_enable_remote_control = False
+# Without the talk between workers, which is another ear at the broker.
+worker_consumer = "worker.consumer:Consumer"
 
 # Due work is a column in PostgreSQL, so the schedule stays empty (measured: stock beat sends 7 messages a second
 # with 100 000 entries).
 beat_scheduler = "worker.beat:GrantScheduler"
 beat_schedule: dict[str, object] = {}
 beat_max_loop_interval = 1
-# `celery -A worker inspect ping` reaches beat, too.
-beat_enable_remote_control = True
 timezone = "UTC"

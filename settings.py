@@ -6,16 +6,18 @@ This module is the only reader of `EVERGRANT_*` variables. Units are in the name
 
 import os
 import pwd
+import stat
 from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, ClassVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "EVERGRANT_"
+SECRET_MASK = stat.S_IRWXO | stat.S_IWGRP
 LONGEST_SOCKET_PATH = 107
 LARGEST_PORT = 65535
 # Read by the client package in other applications, or by the shell's completion.
@@ -32,20 +34,58 @@ class SettingsError(Exception):
     next = "correct the environment; docs/reference/settings.md lists every variable"
 
 
+def open_to_others(path: Path, *, holds_secret: bool) -> str | None:
+    """Why a file or folder may not be relied on; None: it may.
+
+    Whoever owns it or may write it says what we do, so it must be ours or root's and closed to the writes of others.
+    A secret is closed to their reading, too; a group may read it, as mounted secrets have it. Pipes are not looked at.
+
+    Raises:
+        OSError: it cannot be looked at.
+
+    """
+    found = path.stat()
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        return None
+    if found.st_uid not in (0, os.geteuid()):
+        return f"{path} belongs to the user {found.st_uid}, who could change it; it must be yours or root's"
+    if found.st_mode & (SECRET_MASK if holds_secret else stat.S_IWOTH):
+        return f"{path} is open to other users; run chmod {'o-rwx,g-w' if holds_secret else 'o-w'} {path}"
+    return None
+
+
 def _default_home() -> Path:
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(state) / "evergrant"
 
 
+def _taken_apart(value: SecretStr) -> SplitResult:
+    """The parts of a URL; what is said of one that has none holds no part of it, for one may be a password.
+
+    Raises:
+        ValueError: its port is none.
+
+    """
+    try:
+        parts = urlsplit(value.get_secret_value())
+        _ = parts.port
+    except ValueError:
+        parts = None
+    if parts is None or "@" in parts.path:
+        message = "is no URL: within a user name or a password write / : @ # ? [ ] percent-encoded, such as %2F for /"
+        raise ValueError(message)
+    return parts
+
+
 def _database_url(value: SecretStr) -> SecretStr:
-    if urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
+    if _taken_apart(value).scheme not in ("postgresql", "postgres"):
         message = "must start with postgresql:// (or postgres://)"
         raise ValueError(message)
     return value
 
 
 def _broker_url(value: SecretStr) -> SecretStr:
-    if urlsplit(value.get_secret_value()).scheme not in ("redis", "rediss", "redis+socket"):
+    if _taken_apart(value).scheme not in ("redis", "rediss", "redis+socket"):
         message = "must start with redis://, rediss:// or redis+socket://"
         raise ValueError(message)
     return value
@@ -120,10 +160,14 @@ class Settings(BaseSettings):
         description="Key ring of refresh tokens and client secrets: `id:base64` a line, the first is active.",
     )
     refresh_token_keys_file: Path | None = Field(None, description="The same ring, read from a file.")
+    refresh_token_keys_command: str | None = Field(
+        None, description="The same ring, printed by this command, run without a shell; it is kept in memory alone."
+    )
     access_token_keys: SecretStr | None = Field(
         None, description="Key ring for access tokens: `id:base64` a line, the first is active."
     )
     access_token_keys_file: Path | None = Field(None, description="The same ring, read from a file.")
+    access_token_keys_command: str | None = Field(None, description="The same ring, printed by this command.")
     providers: Path | None = Field(
         None, description="Folder with your own provider files; default: `providers` under the home."
     )
@@ -144,7 +188,13 @@ class Settings(BaseSettings):
         ge=1,
         description="Requests that one worker process has under way at once; one client at most half of them.",
     )
-    database_pool: int = Field(5, ge=1, description="Database connections of one process at most.")
+    database_pool: int = Field(
+        5,
+        ge=1,
+        description="Database connections of one process at most, in all: one for what somebody asked for, one for "
+        "chores, the others for refreshes and readers. Fewer than 3 are shared, and whoever waits for a lock of "
+        "somebody else's keeps the others waiting.",
+    )
 
     token_bind: Bind | None = Field(
         None,

@@ -1,7 +1,7 @@
 """The Celery application of other beats, with an entry for each token; run as a program it makes the entries.
 
 Its settings are in the environment: BENCH_KIND, BENCH_ENTRIES, BENCH_BROKER_URL, BENCH_DATABASE_URL,
-BENCH_REDIS_SOCKET.
+BENCH_REDIS_URL.
 """
 
 import os
@@ -30,7 +30,7 @@ match KIND:
         app.conf.beat_schedule = {name: {"task": TASK, "schedule": EVERY_SECONDS, "args": (name,)} for name in names()}
     case "redbeat":
         app.conf.beat_scheduler = "redbeat.RedBeatScheduler"
-        app.conf.redbeat_redis_url = f"unix://{os.environ['BENCH_REDIS_SOCKET']}?db=2"
+        app.conf.redbeat_redis_url = f"{os.environ['BENCH_REDIS_URL']}?db=2"
         app.conf.redbeat_lock_key = None
     case "django":
         app.conf.beat_scheduler = "django_celery_beat.schedulers:DatabaseScheduler"

@@ -66,7 +66,7 @@ def _measure(kind: str, count: int, seconds: float, patience: float) -> Round:
             "BENCH_KIND": kind,
             "BENCH_ENTRIES": str(count),
             "BENCH_BROKER_URL": here.engines.valkey.url_of(1),
-            "BENCH_REDIS_SOCKET": str(here.engines.valkey.socket),
+            "BENCH_REDIS_URL": f"unix://:{here.engines.valkey.password}@{here.engines.valkey.socket}",
             "BENCH_DATABASE_URL": here.database_url.replace("postgresql://", "postgresql+psycopg://"),
             "DJANGO_SETTINGS_MODULE": "bench.beat_django",
         }

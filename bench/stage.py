@@ -78,7 +78,7 @@ class Stage:
         """Start a program from the project's folder; its lines go to a file of its own."""
         full = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(env or {})}
         log = self.stack.enter_context(self.log_of(name).open("ab"))
-        process = Process(Program(name=name, argv=argv, env=full, grace_seconds=40), log=log)
+        process = Process(Program(name=name, argv=argv, env=full, inherits=dict, grace_seconds=40), log=log)
         process.launch()
         self.processes[name] = process
         return process

@@ -157,7 +157,7 @@ mine as (
     join evergrant.grants g on g.id = job.id and g.claim_no = job.claim_no
     where g.claimed_at is not null or g.started_at is not null
     order by g.id
-    for no key update of g
+    for no key update of g skip locked  -- what a stranger has locked is due again when its lease ends
 )
 update evergrant.grants g
 set claimed_at = null, started_at = case when g.claimed_at is null then null else g.started_at end,

@@ -109,7 +109,7 @@ with changed as (
         doubt_since = null, doubt_journals = '{{}}', doubt_repeated = false, suspect_at = null,
         failures = 0, attempts = 0, failing_since = null, failing_for = '0', refusals = 0, refused_since = null,
         refused_code = null, last_error_code = null, last_error_http_status = null, last_error_at = null,
-        last_error_rule = null,
+        last_error_rule = null, last_error_shape = null,
         rejected_at = null, refreshed_at = null, refreshed_credentials_no = null, spent_refused_at = null
     from pg_temp.incoming new
     where g.id = new.id and not {END_IS_ASKED_FOR}

@@ -1,9 +1,15 @@
-"""The engine (one per process, made after fork) and the transaction."""
+"""The engines of this process (made after fork, one a lane) and the transaction.
+
+A lane has connections of its own, so that what waits for a stranger's lock in one keeps nobody waiting in another: to
+start, to settle and to give back needs a connection at once, whoever holds what.
+"""
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from enum import StrEnum
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
@@ -14,47 +20,80 @@ import settings
 from models import arrays
 from models.errors import DatabaseNotConfigured
 
-# Long enough for a claim under load, short enough that a stuck lock is a back-off and not an outage.
+
+class Lane(StrEnum):
+    """What a connection is for."""
+
+    HEART = "heart"  # start, settle, give back, read; commands
+    ASKED = "asked"  # what somebody asked for: refresh requests, revocations, erasures
+    CHORES = "chores"  # heartbeats and chores; beat's looks
+
+
 # The search path: a role that is called evergrant would have our schema as its default, and alembic miss the tables.
 OPTIONS = {
     "timezone": "UTC",
     "search_path": "public",
-    "lock_timeout": "10s",
     "statement_timeout": "60s",
     "idle_in_transaction_session_timeout": "60s",
 }
-SESSION = " ".join(f"-c {name}={value}" for name, value in OPTIONS.items())
+# Our own transactions hold a lock for milliseconds. Whatever is held for longer is somebody else's: what cannot be had
+# now is tried again, and holds neither a connection nor the locks that its transaction has already.
+LOCK_TIMEOUTS: Mapping[Lane, str] = {Lane.HEART: "1s", Lane.ASKED: "200ms", Lane.CHORES: "200ms"}
 
 # What an execution raises while the database is away.
 AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
+LOCKED = "55P03"  # SQLSTATE: lock_timeout ran out
+
+FEWEST_LANES = 3  # connections; with fewer all lanes share them
 
 _lock = threading.Lock()
-_engine: tuple[int, str, Engine] | None = None
+_engines: dict[Lane, tuple[int, str, Engine]] = {}
+_lane: ContextVar[Lane] = ContextVar("lane", default=Lane.HEART)
+
+
+def connections(lane: Lane) -> int:
+    """How many a lane has of those that a process may open: all but one of each other lane are the heart's."""
+    most = settings.current().database_pool
+    if most < FEWEST_LANES:
+        return most
+    return most - len(Lane) + 1 if lane is Lane.HEART else 1
+
+
+@contextmanager
+def using(lane: Lane) -> Iterator[None]:
+    """Let this thread's transactions use a lane."""
+    before = _lane.set(lane)
+    try:
+        yield
+    finally:
+        _lane.reset(before)
 
 
 def engine() -> Engine:
-    """The engine of this process; sockets do not survive a fork, so a child makes its own.
+    """The engine of this process for the present lane; sockets do not survive a fork, so a child makes its own.
 
     Raises:
         DatabaseNotConfigured: neither a URL nor embedded engines are known.
 
     """
-    global _engine  # noqa: PLW0603  # one engine a process is the point
     secret = settings.current().database_url
     if secret is None:
         raise DatabaseNotConfigured
+    lane = _lane.get() if settings.current().database_pool >= FEWEST_LANES else Lane.HEART
+    owner = (os.getpid(), secret.get_secret_value())
     with _lock:
-        if _engine is None or _engine[:2] != (os.getpid(), secret.get_secret_value()):
-            _engine = (os.getpid(), secret.get_secret_value(), connect(secret.get_secret_value()))
-        return _engine[2]
+        if lane not in _engines or _engines[lane][:2] != owner:
+            _engines[lane] = (*owner, connect(secret.get_secret_value(), lane=lane))
+        return _engines[lane][2]
 
 
-def connect(url: str) -> Engine:
+def connect(url: str, *, lane: Lane = Lane.HEART) -> Engine:
     """Make an engine for `url` (`postgresql://…` or `postgres://…`); nothing is opened yet."""
     target = make_url(url).set(drivername="postgresql+psycopg")
+    session = OPTIONS | {"lock_timeout": LOCK_TIMEOUTS[lane]}
     made = create_engine(
         target,
-        pool_size=settings.current().database_pool,
+        pool_size=connections(lane),
         max_overflow=0,
         pool_pre_ping=True,  # after a restart of the database each pooled connection is dead: ask before use
         pool_timeout=30,
@@ -63,7 +102,7 @@ def connect(url: str) -> Engine:
             "application_name": "evergrant",
             "connect_timeout": 10,
             "keepalives_idle": 30,
-            "options": SESSION,
+            "options": " ".join(f"-c {name}={value}" for name, value in session.items()),
         },
     )
     event.listen(made, "connect", lambda connection, _: arrays.register(connection))
@@ -72,11 +111,16 @@ def connect(url: str) -> Engine:
 
 def dispose() -> None:
     """Close every connection of this process; the next use opens new ones."""
-    global _engine  # noqa: PLW0603
     with _lock:
-        if _engine is not None and _engine[0] == os.getpid():
-            _engine[2].dispose()
-        _engine = None
+        for pid, _, made in _engines.values():
+            if pid == os.getpid():
+                made.dispose()
+        _engines.clear()
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether somebody else holds a lock for longer than we wait for one."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) == LOCKED
 
 
 @contextmanager

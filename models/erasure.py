@@ -61,6 +61,7 @@ FORGET_REF = [
             where grant_id = any (:ids)""",
         """update evergrant.grants set ref = 'erased-' || id, labels = '{}', reason = null where id = any (:ids)""",
         "update evergrant.erasures set erased_at = clock_timestamp() where grant_id = any (:ids)",
+        "delete from evergrant.asked_labels where grant_id = any (:ids)",
     )
 ]
 

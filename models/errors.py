@@ -4,6 +4,7 @@ Told
 ├── DatabaseNotConfigured   no database is known
 ├── NotUpgraded             the database lacks tables of this release
 ├── NewerDatabase           a newer release was here
+├── ForeignEnvironment      it belongs to another environment than ours
 ├── NotTheOwner             only the owner of the schema can hand out rights to it
 ├── UnknownRef              no grant has one of these refs
 ├── AmbiguousRef            several clients have a grant of this ref
@@ -57,6 +58,16 @@ class NewerDatabase(Told):
     def __init__(self, revision: str) -> None:
         super().__init__()
         self.revision = revision
+
+
+class ForeignEnvironment(Told):
+    """This database is of the environment {here!r} and EVERGRANT_ENVIRONMENT says {ours!r}, so nothing is changed."""
+
+    error = "foreign_environment"
+    next = "name the right database or environment; `evergrant db adopt` makes a copy the one to work with"
+
+    def __init__(self, here: str, ours: str) -> None:
+        super().__init__(here=here, ours=ours)
 
 
 class NotTheOwner(Told):

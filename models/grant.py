@@ -143,6 +143,9 @@ class Grant(Base):
     last_error_rule: Mapped[str | None] = mapped_column(
         doc="which `[[answers]]` of the provider file read it, if one did"
     )
+    last_error_shape: Mapped[str | None] = mapped_column(
+        doc="of a word of the provider's that may not be told, its length and a keyed hash"
+    )
     spent_refused_at: Mapped[datetime | None] = mapped_column(
         doc="when the refresh token that its pair came of was refused, though it should have lived: "
         "if the pair works, its provider has changed"

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, SmallInteger, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base
+from models.errors import ForeignEnvironment
 from models.predicates import IS_UNDRAINED
 
 
@@ -25,6 +26,8 @@ class Installation(Base):
     incident_no: Mapped[int]
     incident_at: Mapped[datetime | None]
     incident_reason: Mapped[str | None]
+    place: Mapped[str | None]
+    place_found: Mapped[str | None]
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ REMEMBER = """
 
 REPLACE = """update set environment = excluded.environment,
     system_identifier = excluded.system_identifier, database_name = excluded.database_name,
-    timeline = excluded.timeline,
+    timeline = excluded.timeline, place = evergrant.installation.place_found,
     incident_at = null, incident_reason = null, adopted_by = excluded.adopted_by, adopted_at = clock_timestamp()"""
 
 
@@ -77,10 +80,27 @@ def remember(connection: Connection, identity: Identity, *, who: str) -> None:
     connection.execute(text(REMEMBER + "nothing"), {**asdict(identity), "who": who})
 
 
+def found_at(connection: Connection, place: str) -> bool:
+    """Note where the data of this database lie, by whoever started its server; whether that is where they should.
+
+    The first place counts until another one is adopted.
+    """
+    return bool(connection.execute(FOUND_AT, {"place": place}).scalar_one())
+
+
+def moved(connection: Connection) -> bool:
+    """Whether the data lie elsewhere than where they were adopted."""
+    return bool(connection.execute(text("select place <> place_found from evergrant.installation")).scalar())
+
+
 def adopt(connection: Connection, identity: Identity, *, who: str) -> None:
     """Adopt the identity, whatever was adopted before."""
     connection.execute(text(REMEMBER + REPLACE), {**asdict(identity), "who": who})
 
+
+FOUND_AT = text("""
+update evergrant.installation set place = coalesce(place, :place), place_found = :place returning place = place_found
+""")
 
 # Each of these off loses committed rows when the server crashes (seen: five times of five).
 DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
@@ -131,6 +151,18 @@ def state(connection: Connection, environment: str | None) -> str:
     `fit`, `rewound` (commits may be missing), `copied`, `standby` or `not_adopted`.
     """
     return str(connection.execute(STATE, {"environment": environment}).scalar_one())
+
+
+def require_environment(connection: Connection, environment: str) -> None:
+    """Refuse to change what is another environment's.
+
+    Raises:
+        ForeignEnvironment: this database was adopted for another one.
+
+    """
+    known = adopted(connection)
+    if known is not None and known.environment != environment:
+        raise ForeignEnvironment(known.environment, environment)
 
 
 def raise_incident(connection: Connection, reason: str) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
-from sqlalchemy.orm import Mapped
+from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, identity
 from models.predicates import WAITS_FOR_IT, of
@@ -25,6 +25,8 @@ class Journal(Base):
     abandoned_at: Mapped[datetime | None]
     abandoned_by: Mapped[str | None]
     replayed_incident: Mapped[int | None]
+    damaged_at: Mapped[datetime | None]
+    damage: Mapped[str | None] = mapped_column(doc="what of it cannot be read; null: nothing, as far as is known")
 
 
 # One registration at a time: else the sequence might be set back below a number that is given but not committed.
@@ -47,11 +49,14 @@ where id = :id
 """)
 
 # Drained: nothing in it is unsettled any more, so nobody in doubt needs to wait for it. Rows are locked in the order
-# of their ids, as settling does.
+# of their ids, as settling does. Not in an incident: what it calls settled may be among the missing commits, and an
+# incident does not wait for what is drained.
 DRAINED = text(f"""
 with drained as (
-    update evergrant.journals set drained_at = coalesce(drained_at, coalesce(:now, clock_timestamp()))
-    where id = :id returning id
+    update evergrant.journals
+    set drained_at = coalesce(drained_at, coalesce(:now, clock_timestamp())), damaged_at = null, damage = null
+    where id = :id and not exists (select from evergrant.installation i where i.incident_at is not null)
+    returning id
 ),
 waiting as (
     select g.id, drained.id as journal_id from evergrant.grants g, drained
@@ -81,6 +86,16 @@ from waiting where g.id = waiting.id
 """)  # noqa: S608  # constants
 
 
+# What cannot be read may hold an answer: grants in doubt go on waiting for it. No news of what is over.
+DAMAGED = text("""
+update evergrant.journals j
+set damage = cast(:damage as text),
+    damaged_at = case when cast(:damage as text) is not null then coalesce(j.damaged_at, :now, clock_timestamp()) end
+where j.id = :id and j.damage is distinct from cast(:damage as text)
+    and j.drained_at is null and j.abandoned_at is null
+returning j.id
+""")
+
 UNDRAINED = text("""
 select id from evergrant.journals
 where id = any (cast(:ids as bigint[])) and drained_at is null and abandoned_at is null
@@ -88,7 +103,7 @@ where id = any (cast(:ids as bigint[])) and drained_at is null and abandoned_at 
 
 # Locked, so that what a human was told of it is still true when it is abandoned.
 STANDING = text(f"""
-select j.id, j.host, j.process, j.seen_at, j.drained_at, j.abandoned_at, j.abandoned_by,
+select j.id, j.host, j.process, j.seen_at, j.drained_at, j.abandoned_at, j.abandoned_by, j.damage,
     j.seen_at > coalesce(:now, clock_timestamp()) - cast(:silent_after as interval) as alive,
     (
         select count(*) from evergrant.grants g
@@ -111,6 +126,7 @@ class Standing:
     drained_at: datetime | None
     abandoned_at: datetime | None
     abandoned_by: str | None
+    damage: str | None
     alive: bool
     grants_waiting: int
 
@@ -142,8 +158,16 @@ def see(connection: Connection, journal_id: int, *, now: datetime | None = None)
 
 
 def drained(connection: Connection, journal_id: int, *, now: datetime | None = None) -> None:
-    """Note that a journal was settled to its end; no grant in doubt waits for it any longer."""
+    """Note that a journal was settled to its end; no grant in doubt waits for it any longer.
+
+    Nothing is noted in an incident: then it has to be replayed as a whole first.
+    """
     connection.execute(DRAINED, {"id": journal_id, "now": now})
+
+
+def note_damage(connection: Connection, journal_id: int, damage: str | None, *, now: datetime | None = None) -> bool:
+    """Note what of a journal cannot be read, none where all of it can; returns whether that is news."""
+    return connection.execute(DAMAGED, {"id": journal_id, "damage": damage, "now": now}).scalar() is not None
 
 
 def abandon(connection: Connection, journal_id: int, *, by: str, now: datetime | None = None) -> None:
@@ -156,7 +180,7 @@ REPLAYED = text("""
 insert into evergrant.journals (id, host, process, replayed_incident, drained_at)
 overriding system value
 values (:id, :host, :process, :incident_no, case when :drained then clock_timestamp() end)
-on conflict (id) do update set replayed_incident = excluded.replayed_incident,
+on conflict (id) do update set replayed_incident = excluded.replayed_incident, damaged_at = null, damage = null,
     drained_at = case when :drained then coalesce(journals.drained_at, clock_timestamp()) end
 """)
 
@@ -167,3 +191,26 @@ def replayed(
     """Note that a journal was replayed as a whole for an incident; `drained`: nobody writes it any longer."""
     parameters = {"id": journal_id, "host": host, "process": process, "incident_no": incident_no, "drained": drained}
     connection.execute(REPLAYED, parameters)
+
+
+# A living process's may have got more since, so it counts only once nobody writes it any longer.
+REPLAYED_ALREADY = text("""
+select id from evergrant.journals
+where id = any (cast(:ids as bigint[])) and replayed_incident = :incident_no and drained_at is not null
+""")
+AWAITED = text("""
+insert into evergrant.journals (id, host, process)
+overriding system value
+select each.id, :host, :process from unnest(cast(:ids as bigint[])) as each (id)
+on conflict (id) do nothing
+""")
+
+
+def replayed_already(connection: Connection, journal_ids: Sequence[int], *, incident_no: int) -> set[int]:
+    """Those of these journals that were replayed as a whole for this incident, and that nobody writes any longer."""
+    return set(connection.execute(REPLAYED_ALREADY, {"ids": journal_ids, "incident_no": incident_no}).scalars())
+
+
+def await_all(connection: Connection, journal_ids: Sequence[int], *, host: str, process: str) -> None:
+    """Let an incident wait for these journals, also for those whose rows are among the missing commits."""
+    connection.execute(AWAITED, {"ids": journal_ids, "host": host, "process": process})

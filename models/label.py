@@ -47,11 +47,15 @@ def of_ref(connection: Connection, client_id: int, ref: str) -> dict[str, list[s
     return connection.execute(OF_REF, {"client_id": client_id, "ref": ref}).scalar() or {}
 
 
-def keep(connection: Connection, kept: Mapping[UUID, Mapping[str, str]]) -> None:
+def keep(connection: Connection, kept: Mapping[UUID, Mapping[str, str | Sequence[str]]]) -> None:
     """Put values that a provider gave in the place of what these grants had; the caller has locked the rows."""
     if kept:
-        labels = [json.dumps({label: [value] for label, value in values.items()}) for values in kept.values()]
+        labels = [json.dumps(_listed(values)) for values in kept.values()]
         connection.execute(KEEP, {"ids": list(kept), "values": labels})
+
+
+def _listed(labels: Mapping[str, str | Sequence[str]]) -> dict[str, list[str]]:
+    return {label: [value] if isinstance(value, str) else list(value) for label, value in labels.items()}
 
 
 def tell_refused(

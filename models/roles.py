@@ -38,6 +38,7 @@ TABLES: dict[str, tuple[str | None, str | None]] = {
     "grants": (WORK, _without_secrets(Grant)),
     "former_tokens": (WORK, None),
     "refresh_requests": (WORK, None),
+    "waiting_requests": (WORK, None),
     "revocations": (WORK, READ),
     "erasures": (WORK, READ),
     "dead_letters": (WORK, READ),
@@ -46,8 +47,11 @@ TABLES: dict[str, tuple[str | None, str | None]] = {
     "processes": (WORK, WORK),
     "chores": (CHANGE, READ),
     "applications": (None, READ),
+    "application_clients": (None, READ),
+    "application_keys": (None, f"{READ}, update (used_at)"),
     "connect_requests": (WORK, "select, insert, update"),
     "ticks": (WORK, None),
+    "asked_labels": (WORK, None),
     "notices": (WORK, "insert, select (id, client_id, received_at)"),
 }
 VIEW = "evergrant.access_tokens"

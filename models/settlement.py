@@ -7,6 +7,7 @@ still owns the claim, on the generation that it asked from.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -109,6 +110,7 @@ class Ended(NamedTuple):
     reason: str | None  # set: the verdict
     former_token_id: int | None  # set: the former token that was presented, and refused
     rule: str | None  # of the provider's file, that read the answer
+    shape: str | None  # of a word that may not be told
 
 
 # A stranger's lock must not hold up the answers of other grants for as long as a transaction waits else. The time is
@@ -122,6 +124,17 @@ where g.id = any (cast(:ids as uuid[]))
 order by g.id
 for no key update of g
 """)
+
+# Those of whom nobody else holds the row nor the valve now: to find out who does, none is waited for.
+FREE = text("""
+with impatient as materialized (select set_config('lock_timeout', :wait, true))
+select g.id from impatient cross join evergrant.grants g
+join evergrant.valves v on v.client_id = g.client_id
+where g.id = any (cast(:ids as uuid[]))
+order by g.id
+for no key update of g, v skip locked
+""")
+HERE = text("select id from evergrant.grants where id = any (cast(:ids as uuid[]))")
 
 # Only once the rows are ours: a statement that had to wait for a lock sees other tables as they were before it waited.
 READ = text(f"""
@@ -283,7 +296,7 @@ stored as (
         doubt_since = null, doubt_journals = '{}', doubt_repeated = false, suspect_at = null,
         failures = 0, attempts = 0, failing_since = null, failing_for = '0', refusals = 0, refused_since = null,
         refused_code = null, last_error_code = null, last_error_http_status = null, last_error_at = null,
-        last_error_rule = null
+        last_error_rule = null, last_error_shape = null
     from answer
     left join evergrant.former_tokens kept  -- where the answer names no refresh token the one that was sent stays
         on kept.grant_id = answer.id and kept.refresh_fingerprint = answer.sent and kept.sealed_refresh_token <> ''
@@ -328,8 +341,10 @@ with attempt as (
         cast(:grant_id as uuid[]), cast(:claim_no as bigint[]), cast(:generation as bigint[]),
         cast(:unknown as boolean[]), cast(:failed as boolean[]), cast(:suspect as boolean[]),
         cast(:refused as boolean[]), cast(:due_at as timestamptz[]), cast(:code as text[]),
-        cast(:http_status as integer[]), cast(:reason as text[]), cast(:rule as text[])
-    ) as attempt (id, claim_no, generation, unknown, failed, suspect, refused, due_at, code, http_status, reason, rule)
+        cast(:http_status as integer[]), cast(:reason as text[]), cast(:rule as text[]),
+        cast(:shape as text[])
+    ) as attempt (id, claim_no, generation, unknown, failed, suspect, refused, due_at, code, http_status, reason, rule,
+        shape)
 ),
 judged as (
     select attempt.*, g.generation = attempt.generation and g.status = 'active' as may_judge,
@@ -358,6 +373,7 @@ update evergrant.grants g set
     last_error_http_status = case when j.looked then g.last_error_http_status else j.http_status end,
     last_error_at = case when j.looked then g.last_error_at else j.at end,
     last_error_rule = case when j.looked then g.last_error_rule else j.rule end,
+    last_error_shape = case when j.looked then g.last_error_shape else j.shape end,
     due_at = case when j.may_judge then j.due_at else g.due_at end,
     failures = case when j.may_judge and j.failed then g.failures + 1 else g.failures end,
     failing_since = case when j.may_judge and j.failed then coalesce(g.failing_since, j.at) else g.failing_since end,
@@ -404,9 +420,20 @@ def lock(
     `wait`: for any one lock from now on in this transaction; None: as long as every transaction does.
     """
     limit = None if wait is None else f"{wait.total_seconds() * 1000:.0f}ms"
-    connection.execute(LOCK, {"ids": sorted(set(ids)), "wait": limit})
-    rows = made_of(connection.execute(READ, {"ids": sorted(set(ids)), "now": now}), LockedGrant)
+    in_order = sorted(set(ids), key=attrgetter("int"))  # as they compare themselves, without a call for each two
+    connection.execute(LOCK, {"ids": in_order, "wait": limit})
+    rows = made_of(connection.execute(READ, {"ids": in_order, "now": now}), LockedGrant)
     return {row.grant_id: row for row in rows}
+
+
+def locked(connection: Connection, ids: Sequence[UUID], *, wait: timedelta) -> set[UUID]:
+    """Those of these grants whose row, or whose client's valve, somebody else has locked now.
+
+    `wait`: for the whole tables. A row that is not there is nobody's.
+    """
+    limit = f"{wait.total_seconds() * 1000:.0f}ms"
+    free = set(connection.execute(FREE, {"ids": sorted(set(ids)), "wait": limit}).scalars())
+    return set(connection.execute(HERE, {"ids": list(ids)}).scalars()) - free
 
 
 def store(connection: Connection, answers: Sequence[Stored], *, now: datetime | None = None) -> None:

@@ -1,6 +1,8 @@
 """Every table, so that the metadata is whole for alembic."""
 
-from models.application import Application
+from models.application import Application, ApplicationClient
+from models.application_key import ApplicationKey
+from models.asked_labels import AskedLabels
 from models.chore import Chore
 from models.client import Client, Valve
 from models.connect_request import ConnectRequest
@@ -16,10 +18,14 @@ from models.process import Process
 from models.refresh_request import RefreshRequest
 from models.revocation import Revocation
 from models.tick import Tick
+from models.waiting_request import WaitingRequest
 from models.witness import Witness
 
 __all__ = [
     "Application",
+    "ApplicationClient",
+    "ApplicationKey",
+    "AskedLabels",
     "Chore",
     "Client",
     "ConnectRequest",
@@ -36,5 +42,6 @@ __all__ = [
     "Revocation",
     "Tick",
     "Valve",
+    "WaitingRequest",
     "Witness",
 ]

@@ -35,6 +35,7 @@ class Habits:
     basic_and_body: bool = True  # False: credentials in the header *and* in the body are refused
     # No refresh token is ever given; `fb_exchange_token` renews (Meta), by GET, too.
     exchanges_access_tokens: bool = False
+    api_header: str = "Authorization: Bearer "  # how the API wants an access token: what stands before it
     # How it refuses, each a status and an error, or a status and the whole body, be it JSON or any text.
     says_dead: str = "400 invalid_grant"  # a refresh token that is dead
     says_wrong_client: str = "401 invalid_client"  # credentials that are not the client's

@@ -22,6 +22,7 @@ _ENDPOINTS: dict[str, Endpoint] = {
     "introspect": introspection.introspect,
     "token_info": resources.token_info,
     "api": resources.bookings,
+    "organizations": resources.organizations,
 }
 
 

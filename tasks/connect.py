@@ -45,12 +45,15 @@ from tasks.connect_errors import (
 )
 from tasks.journal import JournalBroken, Position
 from tasks.oauth import addresses, kept, messages
+from tasks.oauth.echoes import repeats
+from tasks.oauth.error_answers import told_sentence, told_word
 from tasks.oauth.errors import LabelMissing
 from tasks.oauth.kept import Kept
 from tasks.oauth.messages import Registration, Request
 from tasks.oauth.provider import Provider
 from tasks.oauth.rules import Asked, Means
 from tasks.oauth.shapes import Kind, Reach
+from tasks.oauth.token_answer import tokens_of
 from tasks.oauth.transport import Answer, HeldBack, NotSent, Response
 from tasks.policy.kinds import of_kind
 from tasks.policy.outcome import (
@@ -63,6 +66,7 @@ from tasks.policy.outcome import (
     Refreshed,
     Refused,
     Unknown,
+    fit_to_keep,
     outcome,
 )
 from tasks.policy.valve import USABLE_SHARE, Result, Sign
@@ -170,8 +174,13 @@ def _with_known(registered: Registered, ref: str, labels: dict[str, list[str]]) 
 
 
 def _kept_later(provider: Provider) -> set[str]:
-    """The labels that come with the redirect or with an answer."""
-    return provider.keep_from_redirect.keys() | provider.keep_from_answer.keys()
+    """The labels that come with the redirect or later."""
+    return provider.keep_from_redirect.keys() | _kept_after_exchange(provider)
+
+
+def _kept_after_exchange(provider: Provider) -> set[str]:
+    """The labels that come with an answer, or of a question to the API."""
+    return provider.keep_from_answer.keys() | provider.labels_at.keys()
 
 
 def read_callback(url: str, *, code_parameter: str = "code") -> Callback:
@@ -215,26 +224,26 @@ def finish(
     _expect_issuer(callback, registered.provider)
     if (reason := runtime.journal.check_writable()) is not None:
         raise JournalBroken(reason)
-    request, verifier = None, ""
+    request, verifier, secret = None, "", registered.registration.client_secret
     if callback.code is not None:
         begun = replace(begun, labels=_labels(registered.provider, begun, callback))
         verifier = _verifier(runtime, begun)
         request = _request(registered, begun, callback.code, verifier)
     started_at = _take(registered, begun, runtime.settings.environment)
     if request is None:
-        raise Denied(callback.error or "unknown", callback.description)
-    answer, position, end = _exchange(
-        runtime, registered, begun, request, started_at, hide=(callback.code or "", verifier)
-    )
+        hide = (callback.state, secret)
+        raise Denied(told_word(callback.error, hide), told_sentence(callback.description, hide))
+    sent = (callback.code or "", verifier, callback.state, secret)
+    answer, position, end = _exchange(runtime, registered, begun, request, started_at, hide=sent)
     if (former := _with_former_secret(runtime, registered, end)) is not None:
         registered = former
         request = _request(registered, begun, callback.code or "", verifier)
-        answer, position, end = _exchange(
-            runtime, registered, begun, request, started_at, hide=(callback.code or "", verifier)
-        )
-    end = of_kind(end, registered.provider.kind)
+        sent = (callback.code or "", verifier, callback.state, registered.registration.client_secret)
+        answer, position, end = _exchange(runtime, registered, begun, request, started_at, hide=sent)
+    end = of_kind(fit_to_keep(end, sent), registered.provider.kind)
     body = answer.body if isinstance(answer, Response) else b""
     given = kept.from_answer(registered.provider, body, begun.labels)
+    given = given.without(sent, tokens=tokens_of(end.token_set) if isinstance(end, Refreshed) else ())
     stored = _settle(runtime, registered, begun, end, given=given, started_at=started_at, who=who, patience=patience)
     if position is not None:
         runtime.journal.mark_settled([position])
@@ -266,7 +275,10 @@ def _expect_issuer(callback: Callback, provider: Provider) -> None:
     if provider.issuer is None or callback.issuer == provider.issuer:
         return
     if callback.issuer is not None or provider.issuer_in_callback:
-        raise AnotherIssuer(callback.issuer, provider.issuer)
+        named = callback.issuer
+        if named is not None and repeats(named, (callback.state, callback.code or "")):
+            named = f"<string {len(named)}>"
+        raise AnotherIssuer(named, provider.issuer)
 
 
 def _take(registered: Registered, begun: Begun, environment: str | None) -> datetime:
@@ -291,11 +303,11 @@ def _exchange(
     request: Request,
     started_at: datetime,
     *,
-    hide: tuple[str, str],
+    hide: tuple[str, ...],
 ) -> tuple[Answer, Position | None, Outcome]:
     """Ask for the token set, journal it, and read it; returns also where it stands in the journal, and what it means.
 
-    `hide`: the code and its verifier, which nothing that is told repeats.
+    `hide`: the secrets of the flow and of the client, which nothing that is told repeats.
     """
     answer = _ask(runtime, registered, request)
     received_at = clock.wall()
@@ -305,7 +317,7 @@ def _exchange(
         provider=registered.provider,
         proven=registered.known.proven,
         wall_clock=received_at,
-        hide=(*hide, registered.registration.client_secret),
+        hide=hide,
         to=Asked.CODE,
     )
     return answer, position, end
@@ -332,11 +344,12 @@ def _labels(provider: Provider, begun: Begun, callback: Callback) -> dict[str, l
 
     """
     given = kept.from_redirect(provider, callback.parameters, begun.labels)
+    given = given.without((callback.state, callback.code or ""))
     for label, why in given.refused.items():
         raise RedirectUnfit(label, why)
     labels = given.over(begun.labels)
     try:
-        addresses.check(provider, labels, later=provider.keep_from_answer.keys())
+        addresses.check(provider, labels, later=_kept_after_exchange(provider))
     except LabelMissing as error:
         if error.label in provider.keep_from_redirect:
             error.next = "the redirect did not carry it: see keep_from_redirect in the provider file, then begin again"

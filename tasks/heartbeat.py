@@ -12,7 +12,7 @@ import structlog
 
 from models import journal as register
 from models import process
-from models.database import transaction
+from models.database import Lane, transaction, using
 from models.states.installation import DatabaseState
 from models.states.process import ProcessKind
 from tasks.runtime import clock
@@ -53,6 +53,10 @@ class Heartbeat:
             log.exception("pulse.not_signed_off")
 
     def _run(self) -> None:
+        with using(Lane.CHORES):
+            self._beat_on()
+
+    def _beat_on(self) -> None:
         drain_at = clock.boot()
         while True:
             try:

@@ -30,6 +30,7 @@ from tasks.policy.outcome import (
     Refreshed,
     Refused,
     Unknown,
+    fit_to_keep,
     outcome,
 )
 from tasks.policy.valve import USABLE_SHARE, Result
@@ -127,7 +128,7 @@ def _read(wish: Wish, answer: Answer) -> Outcome:
     provider, known = wish.registered.provider, wish.registered.known
     secret = wish.registered.registration.client_secret
     end = outcome(answer, provider=provider, proven=known.proven, wall_clock=clock.wall(), hide=(secret,))
-    return of_kind(end, provider.kind)
+    return of_kind(fit_to_keep(end, (secret,)), provider.kind)
 
 
 def _settled(runtime: Runtime, wish: Wish, end: Outcome) -> StoredConsent | Exception:

@@ -110,14 +110,16 @@ def _start_rows(runtime: Runtime, jobs: Sequence[Job], status: str) -> tuple[lis
             return started, clients.known(connection, [job.client_id for job in started])
     except OperationalError:
         # Whether the COMMIT was carried out is unknown. What was begun is given back: nothing was sent for it.
-        retry.while_database_away(lambda: _give_back_begun(runtime, jobs), give_up=runtime.stopping)
+        runtime.unfinished.write(lambda: _give_back_begun(runtime, jobs))
         return [], {}
 
 
-def _give_back_begun(runtime: Runtime, jobs: Sequence[Job]) -> None:
+def _give_back_begun(runtime: Runtime, jobs: Sequence[Job]) -> bool:
+    """Whether all that was begun is given back; a row that a stranger holds is not."""
     with transaction() as connection:
         mine = attempts.begun(connection, jobs, journal_id=runtime.journal_id)
-        attempts.release(connection, [(grant_id, no + 1, release_wait(random.random())) for grant_id, no in mine])
+        given = [(grant_id, no + 1, release_wait(random.random())) for grant_id, no in mine]
+        return attempts.release(connection, given) == len(mine)
 
 
 def give_back(jobs: Sequence[tuple[UUID, int, timedelta]]) -> None:

@@ -3,7 +3,8 @@
 Every request takes a slot of the client's rate and passes the guard.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Self
 
@@ -110,12 +111,9 @@ class RevocationRequests:
             log.error("revoke.label_needed", ref=job.ref, reason=str(error))  # noqa: TRY400  # it says it all
             raise NotYet("label_needed") from error
 
-    def secrets_of(self, branch: Branch) -> Iterator[str]:
-        """What a revocation of a branch may repeat in its answer; opened only by who looks."""
-        yield self._attempt.registered.registration.client_secret
-        yield self.refresh_token_of(branch)
-        if branch.sealed_access_token is not None:
-            yield self.access_token_of(branch)
+    def secrets_of(self, branch: Branch) -> Iterable[str]:
+        """What a revocation of a branch may repeat in its answer; opened by each who looks, and by nobody else."""
+        return _SecretsOf(self, branch, self._attempt.registered.registration.client_secret)
 
     def refresh_token_of(self, branch: Branch) -> str:
         """Its refresh token, opened.
@@ -138,3 +136,18 @@ class RevocationRequests:
 
     def _open(self, sealed: bytes, purpose: str) -> str:
         return self._runtime.vault.open(sealed, table="grants", row_id=self._attempt.job.grant_id, purpose=purpose)
+
+
+@dataclass(frozen=True, slots=True)
+class _SecretsOf:
+    """The secrets of a branch, for as many as look: a generator hid them from the first alone."""
+
+    requests: RevocationRequests
+    branch: Branch
+    client_secret: str = field(repr=False)
+
+    def __iter__(self) -> Iterator[str]:
+        yield self.client_secret
+        yield self.requests.refresh_token_of(self.branch)
+        if self.branch.sealed_access_token is not None:
+            yield self.requests.access_token_of(self.branch)

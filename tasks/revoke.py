@@ -16,6 +16,7 @@ Each step is noted in the database, so an attempt that ends early goes on where 
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http import HTTPStatus
 from typing import Any, assert_never
 from uuid import UUID
@@ -25,7 +26,7 @@ from celery import shared_task
 
 from models import dead_letter, event, revocation
 from models.claim import Job
-from models.database import AWAY, transaction
+from models.database import AWAY, Lane, is_locked, transaction, using
 from models.revocation import Branch, Task
 from models.sealing.keys import VaultError
 from models.states.dead_letter import LetterKind, Resolution
@@ -76,26 +77,33 @@ AT_ONCE = frozenset({"credentials_replaced", "refreshed_first", "expired_meanwhi
 
 @shared_task(name="evergrant.revoke", ignore_result=True)
 def revoke(jobs: Any = None, **_later: Any) -> None:
-    """Carry out `[[grant_id, claim_no], …]` of grants whose revocation beat has claimed."""
-    _revoke(runtime.current(), read_jobs(jobs))
+    """Carry out `[[grant_id, claim_no], …]` of grants whose revocation beat has claimed, beside Celery's threads."""
+    worker = runtime.current()
+    for job in worker.admission.once(read_jobs(jobs)):
+        worker.beside(partial(_revoke, worker, job))
 
 
-def _revoke(runtime: Runtime, jobs: Sequence[Job]) -> None:
-    for job in runtime.admission.once(jobs):
+def _revoke(runtime: Runtime, job: Job) -> None:
+    with using(Lane.ASKED):
         for attempt in begin(runtime, job):
             RevocationAttempt(runtime, attempt).carry_out()
 
 
 def begin(runtime: Runtime, job: Job) -> list[Attempt]:
     """Start the revocation of a grant, where it is still ours."""
-    return start(runtime, [job], status=GrantStatus.REVOKING, put_off=_put_off)
+    return start(runtime, [job], status=GrantStatus.REVOKING, put_off=partial(_put_off, runtime))
 
 
-def _put_off(jobs: Sequence[tuple[UUID, int, timedelta]]) -> None:
+def _put_off(runtime: Runtime, jobs: Sequence[tuple[UUID, int, timedelta]]) -> None:
     """Queue them for later: a revocation has a due time of its own, and beat would claim it again at once."""
     for grant_id, claim_no, wait in jobs:
-        with transaction() as connection:
-            revocation.again(connection, grant_id, claim_no, wait=wait)
+        runtime.unfinished.write(partial(_queue_again, grant_id, claim_no, wait))
+
+
+def _queue_again(grant_id: UUID, claim_no: int, wait: timedelta) -> bool:
+    with transaction() as connection:
+        revocation.again(connection, grant_id, claim_no, wait=wait)
+    return True
 
 
 class RevocationAttempt:
@@ -132,8 +140,9 @@ class RevocationAttempt:
         except AWAY as error:
             # Its attempt must end all the same: one that nobody ended would leave this journal in the doubt for as
             # long as this process lives.
-            log.warning("revoke.database_away", grant_id=str(job.grant_id), error=type(error).__name__)
-            self._again(task, NotYet("database_away", failed=False))
+            away = "row_locked" if is_locked(error) else "database_away"
+            log.warning("revoke.database_away", grant_id=str(job.grant_id), reason=away, error=type(error).__name__)
+            self._again(task, NotYet(away, failed=False))
 
     def _task(self) -> Task | None:
         with transaction() as connection:
@@ -404,7 +413,7 @@ class RevocationAttempt:
         elif end.code in AT_ONCE:
             wait = timedelta(0)
 
-        def write() -> None:
+        def write() -> bool:
             with transaction() as connection:
                 row = revocation.again(
                     connection,
@@ -418,8 +427,9 @@ class RevocationAttempt:
                 )
                 if dead and row is not None:
                     self._write_letter(connection, task, end, row)
+            return True
 
-        retry.while_database_away(write, give_up=self.runtime.stopping)
+        self.runtime.unfinished.write(write)
         log.info("revoke.again", ref=job.ref, grant_id=str(job.grant_id), outcome=end.code, failed=end.failed)
 
     def _write_letter(self, connection: Any, task: Task, end: NotYet, row: dict[str, Any]) -> None:

@@ -1,27 +1,28 @@
 """Upkeep: periodic chores, rows in `chores` that beat hands out, and refresh requests that arrive over the broker."""
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
 from celery import shared_task
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 import settings as configuration
 from models import chore, process
-from models.database import transaction
+from models.database import Lane, is_locked, transaction, using
 from models.states.chore import ChoreName
 from models.views import expiring, overdue
-from tasks import erase, notices, second_look
-from tasks.runtime import retry, runtime
+from tasks import asked_labels, erase, notices, second_look, waiting_requests
+from tasks.runtime import lock_holders, retry, runtime
 
 log = structlog.get_logger()
 
 REQUEST_PATIENCE = timedelta(seconds=30)
-TOLD = 200  # characters of a refusal, which repeats what a stranger wrote
 
 # Providers have granted amnesties, so a dead grant's tokens are kept for a while before they are shredded.
 SHRED_DEAD = text("""
@@ -73,23 +74,50 @@ CHORES: dict[str, Callable[[Connection], None]] = {
 
 
 # What sends requests: in transactions of its own, for none is open while a provider is asked.
-WITHOUT_TRANSACTION: dict[str, Callable[[], None]] = {ChoreName.LOOK_AGAIN: second_look.look_again}
+WITHOUT_TRANSACTION: dict[str, Callable[[], None]] = {
+    ChoreName.LOOK_AGAIN: second_look.look_again,
+    ChoreName.ASK_LABELS: asked_labels.ask_labels,
+}
 
 
 @shared_task(name="evergrant.upkeep", ignore_result=True)
 def upkeep(name: Any = None, **_later: Any) -> None:
     """Carry out one chore by its name; an unknown name belongs to another release."""
-    if isinstance(name, str) and name in WITHOUT_TRANSACTION:
-        WITHOUT_TRANSACTION[name]()
-        with transaction() as connection:
-            chore.done(connection, name)
-        return
-    carry_out = CHORES.get(name) if isinstance(name, str) else None
-    if carry_out is None:
+    if not isinstance(name, str) or name not in CHORES.keys() | WITHOUT_TRANSACTION.keys():
         log.warning("upkeep.unknown_chore")
         return
+    _to_do.append(name)
+    # One thread at a time: the others have refreshes to start, and whoever is at it does what they leave.
+    while _to_do and _doing.acquire(blocking=False):
+        try:
+            while _to_do:
+                _carry_out(_to_do.popleft())
+        finally:
+            _doing.release()
+
+
+_to_do: deque[str] = deque()
+_doing = threading.Lock()
+
+
+def _carry_out(name: str) -> None:
+    """One chore; where a stranger's lock is in the way it is left until it is due again."""
+    try:
+        with using(Lane.CHORES):
+            _do(name)
+    except OperationalError as error:
+        if not is_locked(error):
+            raise
+        log.warning("upkeep.locked", chore=name)
+        lock_holders.tell()
+
+
+def _do(name: str) -> None:
+    if name in WITHOUT_TRANSACTION:
+        WITHOUT_TRANSACTION[name]()
     with transaction() as connection:
-        carry_out(connection)
+        if name in CHORES:
+            CHORES[name](connection)
         chore.done(connection, name)
 
 
@@ -117,17 +145,12 @@ def _call(function: str, **arguments: Any) -> None:
     if not all(_is_argument(value) for value in arguments.values()):
         log.warning("upkeep.not_a_request", function=function)
         return
-    named = ", ".join(f"{name} => :{name}" for name in arguments)
-
-    def ask() -> None:
-        with transaction() as connection:
-            connection.execute(text(f"select evergrant.{function}({named})"), arguments)
-
+    ask = partial(waiting_requests.ask, function, arguments)
     try:
         # The message is gone from the broker, and nobody would send it again.
         retry.while_database_away(ask, give_up=threading.Event(), patience=REQUEST_PATIENCE)
     except DBAPIError as error:
-        log.warning("upkeep.request_refused", function=function, reason=str(error.orig).splitlines()[0][:TOLD])
+        waiting_requests.tell_refused(function, error)
 
 
 def _is_argument(value: Any) -> bool:

@@ -29,6 +29,7 @@ def written(folder: Path) -> tuple[Path, Path]:
         .sign(key, hashes.SHA256())
     )
     pem, secret = folder / "certificate.pem", folder / "key.pem"
+    secret.touch(mode=0o600)
     pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     secret.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

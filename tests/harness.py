@@ -43,7 +43,7 @@ _TIMES = text("""
 select table_name, column_name from information_schema.columns
 where table_schema = 'evergrant' and data_type = 'timestamp with time zone'
     and table_name in ('grants', 'valves', 'witnesses', 'journals', 'former_tokens', 'refresh_requests', 'revocations',
-        'erasures', 'dead_letters', 'events')
+        'erasures', 'dead_letters', 'events', 'asked_labels')
 """)
 
 

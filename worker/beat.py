@@ -17,11 +17,11 @@ import settings as configuration
 from models import attempt as attempts
 from models import chore, claim, process, tick
 from models.claim import Job
-from models.database import AWAY, transaction
+from models.database import AWAY, Lane, is_locked, transaction, using
 from models.states.process import ProcessKind
 from tasks.claim import Claimed
 from tasks.claim import claim as claim_client
-from tasks.runtime import clock, meters
+from tasks.runtime import clock, lock_holders, meters
 from worker import metrics
 
 log = structlog.get_logger()
@@ -57,10 +57,13 @@ class GrantScheduler(Scheduler):
         """Look once; returns the seconds until the next look. An exception here would end beat: it never leaves."""
         self.busy = True
         try:
-            again_in = self._look()
-        except Exception:
-            self.failures += 1
+            with using(Lane.CHORES):
+                again_in = self._look()
+        except Exception as error:
             meters.LOOKS.add({("failed",): 1})
+            if is_locked(error):
+                return self._met_a_lock()
+            self.failures += 1
             back_off = min(2.0 ** (self.failures - 1), LONGEST_BACK_OFF)
             log.exception("beat.tick_failed", again_in_s=back_off)
             return back_off
@@ -90,6 +93,12 @@ class GrantScheduler(Scheduler):
 
     # Steps
 
+    def _met_a_lock(self) -> float:
+        """A stranger's lock: to wait for it was back-off enough, and once it is gone nothing is to wait on."""
+        log.warning("beat.locked")
+        lock_holders.tell()
+        return self.settings.beat_interval_seconds
+
     def _look(self) -> float:
         self._sign_in()
         # A claim that cannot be published is lost time for its grant: so the broker is asked first once it failed.
@@ -109,8 +118,12 @@ class GrantScheduler(Scheduler):
         """Claim for one client; what fails there keeps no other client waiting."""
         try:
             return self._claim(client_id)
-        except AWAY:
-            raise
+        except AWAY as error:
+            if not is_locked(error):
+                raise
+            log.warning("beat.locked", client_id=client_id)
+            lock_holders.tell()
+            return Claimed()
         except Exception:
             log.exception("beat.client_failed", client_id=client_id)
             return Claimed()

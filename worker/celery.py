@@ -1,5 +1,6 @@
 """The Celery application: `celery -A worker worker`, `celery -A worker beat`."""
 
+from ssl import CERT_REQUIRED
 from typing import Any
 
 from celery import Celery, signals
@@ -10,13 +11,13 @@ import models  # noqa: F401  # Celery has this folder on its path only now: what
 import settings as configuration
 import tasks  # noqa: F401
 from models.states.process import ProcessKind
-from worker import broker, logs
+from worker import broker, core_dumps, logs
 from worker.embedded import discovery
 
 
 def _broker_url() -> str:
     """The broker of the settings, or that of the `evergrant up` which runs in the same home."""
-    resolved = discovery.resolve(configuration.current(), broker_needed=True)
+    resolved = discovery.resolve(configuration.current(), broker_needed=True, kind="worker")
     configuration.adopt(resolved)
     assert resolved.broker_url is not None  # noqa: S101  # `broker_needed`
     return resolved.broker_url.get_secret_value()
@@ -40,9 +41,13 @@ class Evergrant(Celery):
         return bound
 
 
+core_dumps.forbid()
 broker.use()
 app = Evergrant("evergrant", config_source="celeryconfig")
 app.conf.update(broker_url=_broker_url(), worker_concurrency=configuration.current().concurrency)
+if app.conf.broker_url.startswith("rediss:"):
+    # Kombu would trust any server, and hand it the password, unless the URL says `ssl_…` something.
+    app.conf.broker_use_ssl = {"ssl_cert_reqs": CERT_REQUIRED}
 
 
 # What Celery runs here: it says so of a worker before it sets up the logs, and of a beat never.

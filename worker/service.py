@@ -14,7 +14,7 @@ from celery.concurrency import solo, thread
 import settings as configuration
 from models import installation
 from models.database import transaction
-from tasks import heartbeat
+from tasks import heartbeat, waiting_requests
 from tasks.runtime import meters, runtime
 from tasks.settling.settle import journal_answers, settle
 from worker import metrics
@@ -50,6 +50,7 @@ def _begin(**_: Any) -> None:
         _raise_open_files()
         _refuse_forgetful_server()
         heartbeat.begin(runtime.start(settings, journal=journal_answers, settle=settle), metrics_port=metrics_port)
+        waiting_requests.begin()
     except Exception as error:
         log.exception("worker.cannot_start", reason=str(error))
         raise SystemExit(1) from error
@@ -85,5 +86,6 @@ def _stop(**_: Any) -> None:
 @signals.worker_shutdown.connect
 def _leave(**_: Any) -> None:
     """Settle what is still under way, and let the journal go."""
+    waiting_requests.end()
     heartbeat.end()
     runtime.close()

@@ -96,12 +96,20 @@ def _about_grant(answer: Answer, ref: str, client: str | None, key: str | None) 
     return told
 
 
+def _another_key(answer: Answer) -> str:
+    match answer.error:
+        case "not_allowed":  # the server says which right is lacking, and who gives it
+            return str(answer.body.get("next", "ask an operator for a key that may."))
+        case "expired_key":
+            return "set EVERGRANT_APPLICATION_KEY to what `evergrant apps rotate` has made."
+        case _:
+            return "set EVERGRANT_APPLICATION_KEY to a key that `evergrant apps add` has made."
+
+
 def _about_server(answer: Answer) -> EvergrantError:
     match answer.status, answer.error:
         case ((401 | 403), _):
-            return NotAllowed(
-                f"{answer.said}: set EVERGRANT_APPLICATION_KEY to a key that `evergrant apps add` has made."
-            )
+            return NotAllowed(f"{answer.said}: {_another_key(answer)}")
         case ((429 | 500 | 502 | 504), _):
             return Unreachable(answer.said, answer.retry_after)
         case 503, error if error in AWAY:

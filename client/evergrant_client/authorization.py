@@ -1,6 +1,6 @@
 """Authorization: what every adapter does: sign a request, and hand off a 401: re-read, report, and one more try."""
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 
 from evergrant_client.errors import NotFreshYet
@@ -51,6 +51,7 @@ def sign(headers: MutableMapping[str, str], token: Token) -> None:
     headers.update(token.request_headers())
 
 
-def is_refused(status: int, sent: str | None, token: Token) -> bool:
+def is_refused(status: int, sent: Mapping[str, str], token: Token) -> bool:
     """Whether this is a 401 to our token; after a redirect to another host the token was not sent there."""
-    return status == UNAUTHORIZED and sent == f"Bearer {token.value}"
+    name, value = token.presented
+    return status == UNAUTHORIZED and sent.get(name) == value

@@ -1,5 +1,7 @@
 """`sender`: a Celery app that reaches Evergrant's workers over a broker that both share."""
 
+from ssl import CERT_REQUIRED
+
 from celery import Celery
 from kombu import Exchange, Queue
 
@@ -22,7 +24,12 @@ def sender(broker_url: str) -> Celery:
             "socket_timeout": 30,
             "socket_keepalive": True,
         },
-        task_queues=(Queue(QUEUE, Exchange(EXCHANGE, type="direct"), routing_key=QUEUE),),
+        # Kombu would trust any server, and hand it the password, unless the URL says `ssl_…` something.
+        broker_use_ssl={"ssl_cert_reqs": CERT_REQUIRED} if broker_url.startswith("rediss:") else False,
+        # Nothing is declared: to push into one list is all that this app has to be allowed.
+        task_queues=(
+            Queue(QUEUE, Exchange(EXCHANGE, type="direct", no_declare=True), routing_key=QUEUE, no_declare=True),
+        ),
         task_default_queue=QUEUE,
         task_default_exchange=EXCHANGE,
         task_default_routing_key=QUEUE,

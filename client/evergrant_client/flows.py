@@ -37,7 +37,7 @@ async def async_flow(
 
 
 def _refused(response: Any, token: Token) -> bool:
-    return is_refused(response.status_code, response.request.headers.get("Authorization"), token)
+    return is_refused(response.status_code, response.request.headers, token)
 
 
 def _can_repeat(request: Any, unread: type[Exception]) -> bool:

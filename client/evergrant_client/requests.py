@@ -27,7 +27,7 @@ class EvergrantAuth(AuthBase):
         return r
 
     def _answered(self, response: requests.Response, *, token: Token, **sending: Any) -> requests.Response:
-        if not is_refused(response.status_code, response.request.headers.get("Authorization"), token):
+        if not is_refused(response.status_code, response.request.headers, token):
             return response
         newer = self._authorization.after_401(token, can_repeat=_rewound(response.request))
         if newer is None:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from evergrant_client.errors import LabelNotChosen
 
+BEARER = "Authorization: Bearer {access_token}"  # RFC 6750 §2.1
 # However much is asked for: a token that was just renewed must satisfy it.
 LARGEST_SHARE = 3
 
@@ -24,6 +25,8 @@ class Token:
     """What the API wants beside `Authorization`, made from the grant's labels: X-API-ORG."""
     undecided: LabelNotChosen | None = field(default=None, repr=False)
     """Set where a header could not be made, since nobody chose among several labels."""
+    api_header: str = field(default=BEARER, kw_only=True)
+    """How the API wants the token: `X-Shopify-Access-Token: {access_token}`."""
 
     def request_headers(self) -> dict[str, str]:
         """Every header that a request to the API needs.
@@ -34,7 +37,14 @@ class Token:
         """
         if self.undecided is not None:
             raise self.undecided
-        return {"Authorization": f"Bearer {self.value}", **self.headers}
+        name, value = self.presented
+        return {name: value, **self.headers}
+
+    @property
+    def presented(self) -> tuple[str, str]:
+        """The header that presents the token: its name, and its value with the token in it."""
+        name, _, value = self.api_header.partition(": ")
+        return name, value.replace("{access_token}", self.value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from evergrant_client import clock
 from evergrant_client.answers import Answer, refuse
 from evergrant_client.errors import LabelNotChosen, NotConfigured, NotFreshYet, Unreachable
 from evergrant_client.source import Reading, RevocationRequest, Wanted
-from evergrant_client.token import Held, Token
+from evergrant_client.token import BEARER, Held, Token
 
 LONGEST_WAIT = 30.0
 ANSWER_SECONDS = 10.0  # beyond what it was asked to wait
@@ -213,7 +213,14 @@ def _reading(answer: Answer, wanted: Wanted, undecided: LabelNotChosen | None) -
     at = clock.now()
     expires_at = datetime.fromisoformat(answer.member("expires_at"))
     headers = {} if undecided is not None else dict(answer.member("headers"))
-    token = Token(answer.member("access_token"), answer.member("generation"), expires_at, headers, undecided)
+    token = Token(
+        answer.member("access_token"),
+        answer.member("generation"),
+        expires_at,
+        headers,
+        undecided,
+        api_header=answer.body.get("api_header") or BEARER,  # a server of 0.1 says nothing of it
+    )
     # By the server's clock, which need not be ours.
     left = (expires_at - answer.date).total_seconds() - ROUNDING
     held = Held(token, ends_at=at + left, life=None, read_at=at)

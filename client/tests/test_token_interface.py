@@ -68,6 +68,23 @@ def test_a_token_is_asked_for_and_remembered(script: Script, evergrant: Evergran
     assert "app-key" not in repr(evergrant)
 
 
+@pytest.mark.parametrize(
+    ("told", "header"),
+    [
+        ("X-Shopify-Access-Token: {access_token}", {"X-Shopify-Access-Token": "secret-1"}),
+        ("Authorization: Zoho-oauthtoken {access_token}", {"Authorization": "Zoho-oauthtoken secret-1"}),
+    ],
+)
+def test_a_token_is_presented_as_the_server_says(
+    script: Script, evergrant: Evergrant, told: str, header: dict[str, str]
+) -> None:
+    status, body, headers = token(org="8f2")
+    script.answers = [(status, {**body, "api_header": told}, headers)]
+    found = evergrant.access_token("c/42")
+    assert found.request_headers() == header | {"X-API-ORG": "8f2"}
+    assert "secret" not in repr(found)
+
+
 def test_a_life_is_measured_by_the_servers_clock(script: Script, evergrant: Evergrant) -> None:
     script.answers = [token(1, lives=200), token(2)]
     assert evergrant.access_token("c/42", min_ttl=100).generation == 1
@@ -127,6 +144,8 @@ REFUSALS: list[tuple[Answer, type[Exception], str, float | None]] = [
     (refusal(409, "needs_consent", reason="response_lost"), NeedsConsent, "response_lost", None),
     (refusal(410, "revoked"), GrantRevoked, "is revoked", None),
     (refusal(401, "wrong_key"), NotAllowed, "EVERGRANT_APPLICATION_KEY", None),
+    (refusal(401, "expired_key"), NotAllowed, "evergrant apps rotate", None),
+    (refusal(403, "not_allowed", next="have an operator make one that may."), NotAllowed, "make one that may", None),
     (refusal(503, "paused", retry_after="60"), NotFreshYet, "paused by an operator", 60),
     (refusal(503, "keys", retry_after="60"), NotFreshYet, "It is keys: try again in 60 s", 60),
     (refusal(503, "database_away", retry_after="2"), Unreachable, "It is database_away", 2),

@@ -14,16 +14,20 @@ import binascii
 import hmac
 import os
 import re
+import shlex
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from pydantic import SecretStr
+from settings import Settings, open_to_others
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 KEY_BYTES = 32
+COMMAND_SECONDS = 60  # a person may have to touch a card
+_KEPT: dict[str, str] = {}  # what commands have printed in this process
 FINGERPRINT_BYTES = 16
 VARIABLES = {"refresh": "EVERGRANT_REFRESH_TOKEN_KEYS", "access": "EVERGRANT_ACCESS_TOKEN_KEYS"}
 
@@ -184,25 +188,68 @@ def _parse_line(line: str, number: int) -> RingKey:
     return RingKey.from_material(key_id, material)
 
 
-def read_ring(variable: str, inline: SecretStr | None, path: Path | None) -> KeyRing | None:
-    """Read a ring from the value or the file of a setting; neither set: no ring.
+def read_ring(name: str, settings: Settings) -> KeyRing | None:
+    """Read the ring `refresh` or `access` from the variable, the file or the command of its setting; none set: no ring.
 
     Raises:
-        KeysError: both are set, the file cannot be read, or the ring cannot be used.
+        KeysError: several are set, it cannot be had, or it cannot be used.
 
     """
-    if inline is not None and path is not None:
-        message = f"{variable} and {variable}_FILE are both set; keep one of them"
+    variable, inline = VARIABLES[name], getattr(settings, f"{name}_token_keys")
+    path, command = (getattr(settings, f"{name}_token_keys_{how}") for how in ("file", "command"))
+    given = {variable: inline, f"{variable}_FILE": path, f"{variable}_COMMAND": command}
+    if len(names := [each for each, value in given.items() if value is not None]) > 1:
+        message = f"{' and '.join(names)} are both set; keep one of them"
         raise KeysError(message)
     if inline is not None:
         return _parse_ring(variable, inline.get_secret_value())
     if path is not None:
         return _parse_ring(f"{variable}_FILE", _read(f"{variable}_FILE", path))
+    if command is not None:
+        return _parse_ring(f"{variable}_COMMAND", _printed(f"{variable}_COMMAND", command))
     return None
+
+
+def _printed(variable: str, command: str) -> str:
+    """What the command prints; its own complaints go to our standard error, where whoever starts us sees them.
+
+    Once a process: a key service may count its calls, and a card may ask for a touch.
+    """
+    if command in _KEPT:
+        return _KEPT[command]
+    try:
+        words = shlex.split(command)
+        done = subprocess.run(  # noqa: S603  # the operator's own command, without a shell
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=COMMAND_SECONDS, check=False
+        )
+        text = done.stdout.decode("utf-8")
+    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired) as error:
+        message = f"{variable}: its command gave no key ring ({_why(error)})"
+        raise KeysError(message) from None
+    if done.returncode:
+        message = f"{variable}: its command failed (exit code {done.returncode}); run it by hand to see why"
+        raise KeysError(message)
+    return _KEPT.setdefault(command, text)
+
+
+def _why(error: Exception) -> str:
+    """A short reason, without what was printed."""
+    match error:
+        case OSError(strerror=str(reason)):
+            return reason
+        case subprocess.TimeoutExpired():
+            return f"it ran for more than {COMMAND_SECONDS} s"
+        case UnicodeDecodeError():
+            return "what it printed is no text"
+        case _:
+            return "it is no command line"
 
 
 def _read(variable: str, path: Path) -> str:
     try:
+        if (fault := open_to_others(path, holds_secret=True)) is not None:
+            message = f"{variable}: {fault}"
+            raise KeysError(message)
         return path.read_text(encoding="utf-8")
     except OSError as error:
         message = f"{variable}: cannot read {path}: {error.strerror}"

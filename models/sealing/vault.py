@@ -41,16 +41,13 @@ class Vault:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Read both rings from the settings, each from its variable or from its file; unset means absent.
+        """Read both rings from the settings, each from its variable, file or command; unset means absent.
 
         Raises:
-            KeysError: a file cannot be read or a ring cannot be used; the message names the variable.
+            KeysError: a ring cannot be had or used; the message names the variable.
 
         """
-        return cls(
-            refresh=read_ring(VARIABLES["refresh"], settings.refresh_token_keys, settings.refresh_token_keys_file),
-            access=read_ring(VARIABLES["access"], settings.access_token_keys, settings.access_token_keys_file),
-        )
+        return cls(refresh=read_ring("refresh", settings), access=read_ring("access", settings))
 
     def seal(self, plaintext: str, *, table: str, row_id: object, purpose: str) -> bytes:
         """Encrypt under the active key, bound to table, row, purpose and key.
@@ -115,6 +112,15 @@ class Vault:
 
         """
         return [key.fingerprint(_lenient(token)) for key in self._ring_for("refresh").keys]
+
+    def mark(self, text: str) -> str:
+        """Tell two texts apart without telling either: 8 hexadecimal digits of a keyed hash, under the active key.
+
+        Raises:
+            KeysError: this process holds no refresh key ring.
+
+        """
+        return self.fingerprint(f"mark:{text}")[-4:].hex()
 
     def _ring_for(self, purpose: str) -> KeyRing:
         name, ring = self._named_ring(purpose)

@@ -10,6 +10,7 @@ class ChoreName(Word):
     TELL_WAITING = "tell_waiting", "tell of grants in doubt that have waited too long for a journal"
     TELL_EXPIRING = "tell_expiring", "tell of grants whose refresh token or consent ends soon"
     LOOK_AGAIN = "look_again", "ask grants once more that were declared dead, an hour, a day and a week later"
+    ASK_LABELS = "ask_labels", "ask providers' APIs for labels, once after each consent"
     SHRED_DEAD_GRANTS = "shred_dead_grants", "shred the sealed tokens of grants that died long ago"
     ERASE = "erase", "forget whom dead grants belonged to, where that was asked for"
     FORGET_CONNECT_REQUESTS = "forget_connect_requests", "forget code flows that ended or were never ended"

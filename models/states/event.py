@@ -16,6 +16,7 @@ class EventType(Word):
     GRANT_CHANGED = "grant.changed", "an operator changed its labels, or how it is kept"
     GRANT_SCOPE_CHANGED = "grant.scope_changed", "the provider granted another scope than before"
     GRANT_LABEL_REFUSED = "grant.label_refused", "the provider gave a value that cannot be kept as a label"
+    GRANT_LABELS_ASKED = "grant.labels_asked", "its provider's API was asked for labels: what was kept, or why nothing"
     GRANT_LATE = "grant.late", "its access token has ended, and it is kept warm"
     GRANT_WAITING = "grant.waiting", "it is in doubt, and waits for a journal that nobody has read to its end"
     GRANT_EXPIRING = "grant.expiring", "its refresh token or its consent ends soon, and renewing will not mend that"
@@ -38,4 +39,5 @@ class EventType(Word):
     CLIENT_ROTATION_DRIFT = "client.rotation_drift", "an answer contradicted its rotation profile, which was tightened"
     CLIENT_DEATHS_ACCEPTED = "client.deaths_accepted", "an operator let held verdicts through"
     APPLICATION_ADDED = "application.added", "an application may use the token interface"
+    APPLICATION_ROTATED = "application.rotated", "an application has another key, which takes over from the one before"
     APPLICATION_REMOVED = "application.removed", "an application's key opens nothing any more"

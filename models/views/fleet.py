@@ -122,6 +122,12 @@ where {IS_UNDRAINED}
     and exists (select from evergrant.grants g where {WAITS_FOR_IT})
 """)  # noqa: S608  # constants
 
+# Also while no grant waits for it: one may hold an answer of a grant that the database has forgotten.
+DAMAGED = text(f"""
+select j.id, j.host, j.damaged_at, j.damage from evergrant.journals j
+where {IS_UNDRAINED} and j.damage is not null order by j.id
+""")  # noqa: S608  # constants
+
 # Work that fails each time is noted as done no more. Five minutes at least, for a machine that is slow or was off.
 OVERDUE_CHORES = text("""
 select c.name, c.done_at from evergrant.chores c left join evergrant.installation i on true
@@ -195,6 +201,11 @@ def open_revocations(connection: Connection) -> dict[str, int]:
 def journals_waited_for(connection: Connection) -> int:
     """Journals without a living holder that grants in doubt wait for."""
     return int(connection.execute(WAITED_FOR, {"silent_after": SILENT_AFTER}).scalar_one())
+
+
+def damaged_journals(connection: Connection) -> list[RowMapping]:
+    """The journals that cannot be read to their end, and why; by number."""
+    return list(connection.execute(DAMAGED).mappings())
 
 
 def overdue_chores(connection: Connection) -> list[RowMapping]:

@@ -41,7 +41,8 @@ GRANTS = f"""
     select g.id, g.ref, c.name as client, c.provider, {STATUS} as status, g.reason, g.generation, g.scope,
         g.labels, coalesce(g.keep, c.keep) as keep, g.access_expires_at, g.due_at,
         g.refresh_expires_at, g.consent_expires_at, g.failures, g.failing_since,
-        g.last_error_code, g.last_error_http_status, g.last_error_at, g.last_error_rule, g.created_at, g.refreshed_at,
+        g.last_error_code, g.last_error_http_status, g.last_error_at, g.last_error_rule, g.last_error_shape,
+        g.created_at, g.refreshed_at,
         g.doubt_since, g.suspect_at,
         coalesce(g.claimed_at, g.started_at) is not null and g.due_at > clock_timestamp() as under_way,
         {IS_REFUSED_ALONE} as refused_alone
@@ -83,6 +84,16 @@ def locate(connection: Connection, refs: Sequence[str], client: str | None) -> l
         if len(found[ref]) > 1:
             raise AmbiguousRef(ref, [each.client for each in found[ref]])
     return [found[ref][0] for ref in refs]
+
+
+def known(connection: Connection, texts: Collection[str]) -> set[str]:
+    """Which of these are a ref, or the name of a client or an application."""
+    query = """
+        select ref from evergrant.grants where ref = any(:texts)
+        union select name from evergrant.clients where name = any(:texts)
+        union select name from evergrant.applications where name = any(:texts)"""
+    fit = [each for each in texts if "\x00" not in each and each.isprintable()]
+    return set(connection.execute(text(query), {"texts": fit}).scalars())
 
 
 def located_by_id(connection: Connection, ids: Sequence[UUID]) -> list[Located]:
@@ -239,6 +250,7 @@ def journals(connection: Connection) -> list[RowMapping]:
     """Every journal of the register, and how many grants in doubt wait for it."""
     query = f"""
         select j.id, j.host, j.process, j.opened_at, j.seen_at, j.drained_at, j.abandoned_at, j.abandoned_by,
+            j.damaged_at, j.damage,
             (select count(*) from evergrant.grants g
                 where {WAITS_FOR_IT}) as grants_waiting
         from evergrant.journals j order by j.id"""  # noqa: S608  # constants

@@ -31,7 +31,7 @@ where g.generation > 0 and coalesce(g.keep, (select c.keep from evergrant.client
 WAITING = text(f"""
 insert into evergrant.events (type, client_id, grant_id, ref, generation, labels, reason, data)
 select 'grant.waiting', g.client_id, g.id, g.ref, g.generation, g.labels, 'journal_not_drained',
-    jsonb_build_object('journal', j.id, 'host', j.host, 'seen_at', j.seen_at)
+    jsonb_build_object('journal', j.id, 'host', j.host, 'seen_at', j.seen_at, 'damage', j.damage)
 from evergrant.grants g
 join evergrant.journals j on j.id = any (g.doubt_journals) and {IS_UNDRAINED}
 where g.doubt_since < clock_timestamp() - interval '10 minutes' and g.status in ('active', 'revoking')

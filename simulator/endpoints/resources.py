@@ -1,4 +1,7 @@
-"""What an access token opens: GET /v2/bookings and GET /oauth/token/info. Presenting one is a *use*, dead or not."""
+"""What an access token opens: GET /v2/bookings, /v2/organizations and /oauth/token/info.
+
+Presenting one is a *use*, dead or not.
+"""
 
 from typing import Any
 
@@ -19,6 +22,15 @@ def bookings(issuer: Issuer, call: Call, request: Request, now: float) -> Answer
     if call.org not in pair.grant.orgs:
         return _refused(404, "org_foreign", "No such organization.")
     rows = [_booking(pair.grant.ref, call.org, number) for number in (1, 2, 3)]
+    return Answer(200, "served", {"data": rows, "meta": {"total": len(rows)}})
+
+
+def organizations(issuer: Issuer, call: Call, request: Request, now: float) -> Answer:
+    """Answer the organizations that the grant serves, as JSON:API lists them; no header chooses one."""
+    pair = _present(issuer, call, request)
+    if pair is None or not pair.access_alive(now):
+        return dead_token(_reason(pair, now))
+    rows = [_organization(org) for org in pair.grant.orgs]
     return Answer(200, "served", {"data": rows, "meta": {"total": len(rows)}})
 
 
@@ -63,6 +75,10 @@ def _reason(pair: Pair | None, now: float) -> str:
 
 def _refused(status: int, outcome: str, title: str) -> Answer:
     return Answer(status, outcome, {"errors": [{"status": str(status), "title": title}]})
+
+
+def _organization(org: str) -> dict[str, Any]:
+    return {"id": org, "type": "organizations", "attributes": {"name": f"Hotel {org}", "api_org_id": org}}
 
 
 def _booking(ref: str, org: str, number: int) -> dict[str, Any]:

@@ -22,7 +22,15 @@ Clock = Callable[[], float]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 OWN = frozenset(
-    {"/oauth/token", "/oauth/revoke", "/oauth/token/info", "/v2/bookings", "/oauth/authorize", "/oauth/introspect"}
+    {
+        "/oauth/token",
+        "/oauth/revoke",
+        "/oauth/token/info",
+        "/v2/bookings",
+        "/v2/organizations",
+        "/oauth/authorize",
+        "/oauth/introspect",
+    }
 )
 POSTED = ("token", "revoke", "introspect")
 FORM_ONLY = "only application/x-www-form-urlencoded content-type bodies are supported on POST /token"
@@ -54,6 +62,7 @@ class Routes:
             web.get("/.well-known/oauth-authorization-server", self._described),
             web.get("/oauth/token/info", self._opened("token_info")),
             web.get("/v2/bookings", self._opened("api")),
+            web.get("/v2/organizations", self._opened("organizations")),
             *(web.post(path, self._posted(name)) for name in POSTED for path in self._further(name)),
             *(web.get(path, self._opened("api")) for path in self._further("api")),
         ]
@@ -107,7 +116,12 @@ class Routes:
 
     def _opened(self, endpoint: str) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
-            call = Call(endpoint, {}, bearer=_bearer(request), org=request.headers.get("X-API-ORG", ""))
+            call = Call(
+                endpoint,
+                {},
+                bearer=_presented(request, self._provider.habits.api_header),
+                org=request.headers.get("X-API-ORG", ""),
+            )
             return await self._serve(request, call)
 
         return handle
@@ -194,6 +208,15 @@ def _basic(request: web.Request) -> tuple[str, str] | None:
     except (binascii.Error, UnicodeDecodeError):
         return None
     return client_id, secret
+
+
+def _presented(request: web.Request, api_header: str) -> str:
+    """The access token, as this provider's API wants it: a header and what stands before the token in it."""
+    name, _, before = api_header.partition(": ")
+    if name.lower() == "authorization" and before.strip().lower() == "bearer":
+        return _bearer(request)
+    value = request.headers.get(name, "")
+    return value.removeprefix(before) if value.startswith(before) else ""
 
 
 def _bearer(request: web.Request) -> str:

@@ -7,7 +7,8 @@ whoever holds the journal's lock next. The register of journals is models/journa
     journal.py   a process's journal       entry.py    what is kept          frames.py   how it lies in a file
     writer.py    which segment, what room  segment.py  one file and its key  reading.py  everything read back
     left_behind.py  journals without owner  replay.py   settle what is left   lock.py     whose it is
-    disk.py      the calls to the disk     errors.py   what may be wrong
+    disk.py      the calls to the disk     errors.py   what may be wrong         damage.py   what cannot be read
+    names.py     what is a journal's file, and what is not
 """
 
 from tasks.journal.entry import End, Entry, Kept, Position, Tick

@@ -34,6 +34,16 @@ def write_file(path: Path, data: bytes) -> None:
         os.close(fd)
 
 
+def cut_file(path: Path, length: int) -> None:
+    """Leave that many bytes of a file, down to the platter."""
+    fd = os.open(path, os.O_RDWR)
+    try:
+        os.ftruncate(fd, length)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def shred_file(path: Path) -> None:
     """Overwrite a small file with zeros, down to the platter, and remove it; nothing to do if it is gone."""
     with suppress(FileNotFoundError):

@@ -18,6 +18,7 @@ _SUMMED = struct.Struct(">BI")
 HEAD_BYTES = _HEAD.size
 # Larger than any record: an answer is capped at 64 KiB, a batch of marks at far less.
 MOST_BYTES = 1 << 24
+UNWRITTEN = bytes(16)
 
 
 class RecordKind(IntEnum):
@@ -45,7 +46,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Bytes that are no record; at the end of a segment it is the torn tail of a killed writer."""
+    """Bytes that are no record; `tail`: what a killed writer left at the end of a segment, half written."""
 
     offset: int
     end: int
@@ -84,11 +85,22 @@ def scan(data: bytes) -> Iterator[Frame | Damage]:
         found = frame_at(data, offset) or _next_frame(data, offset + 1)
         end = found.offset if found else len(data)
         if end > offset and (found or data[offset:].strip(b"\0")):
-            yield Damage(offset, end, tail=found is None)
+            yield Damage(offset, end, tail=found is None and _is_half_written(data[offset:].rstrip(b"\0")))
         if found is None:
             return
         yield found
         offset = found.end
+
+
+def _is_half_written(rest: bytes) -> bool:
+    """Whether what stands at the end was never written whole; else it was, and is damaged.
+
+    It stops before its own end, or lacks pages: sealed bytes hold no row of zeros.
+    """
+    if len(rest) < HEAD_BYTES or UNWRITTEN in rest:
+        return True
+    magic, _, length, _ = _HEAD.unpack_from(rest)
+    return bool(magic == MAGIC and HEAD_BYTES + length > len(rest))
 
 
 def _next_frame(data: bytes, offset: int) -> Frame | None:

@@ -14,7 +14,8 @@ from typing import Self
 import structlog
 
 from models.sealing.vault import Vault, VaultError
-from tasks.journal.disk import Disk, sync_folder, write_file
+from tasks.journal.damage import Damages
+from tasks.journal.disk import Disk, cut_file, sync_folder, write_file
 from tasks.journal.entry import (
     End,
     Entry,
@@ -32,14 +33,14 @@ from tasks.journal.entry import (
 from tasks.journal.errors import JournalBroken
 from tasks.journal.frames import RecordKind
 from tasks.journal.lock import FolderLock
-from tasks.journal.reading import Record, read_at, read_segments, unsettled_positions
-from tasks.journal.segment import Segment, log_path, numbers, shred
-from tasks.journal.writer import DEFAULT_SIZES, Sizes, Writer, reason_of
+from tasks.journal.names import DRAINED
+from tasks.journal.reading import Record, read_at, read_segments, torn_tail, unsettled_positions
+from tasks.journal.segment import Segment, finish_shredding, log_path, numbers, reason_of, shred
+from tasks.journal.writer import DEFAULT_SIZES, Sizes, Writer
 
 log = structlog.get_logger(__name__)
 
 TICK_SYNC = timedelta(seconds=5)
-DRAINED = "drained"
 
 
 def utc_now() -> datetime:
@@ -60,7 +61,9 @@ class Journal:
         sizes: Sizes = DEFAULT_SIZES,
         clock: Callable[[], datetime] = utc_now,
         disk: Disk | None = None,
+        quiet: bool = False,
     ) -> None:
+        """`quiet`: what of it cannot be read was told before."""
         self.journal_id = journal_id
         self.folder = folder
         self._flock = lock
@@ -71,7 +74,9 @@ class Journal:
         self._closed = False
         self._synced_at = clock()
         self._marks: list[Position] = []
-        self._unsettled = unsettled_positions(read_segments(folder, journal_id, vault))
+        self._damages = Damages(journal_id, quiet=quiet)
+        self._unsettled = unsettled_positions(read_segments(folder, journal_id, vault, damages=self._damages))
+        self._cut_torn_tail()
 
     @classmethod
     def open(
@@ -177,9 +182,9 @@ class Journal:
         """
         with self._lock:
             positions = sorted(self._unsettled)
-        found = read_at(self.folder, positions, self._vault)
+        found = read_at(self.folder, positions, self._vault, damages=self._damages)
         order = sorted((entry.generation, position) for position, entry in found)
-        in_order = read_at(self.folder, (position for _, position in order), self._vault)
+        in_order = read_at(self.folder, (position for _, position in order), self._vault, damages=self._damages)
         return (Kept(position, entry, settled=False) for position, entry in in_order)
 
     def entries(self, since: datetime | None = None) -> Iterator[Kept]:
@@ -222,6 +227,11 @@ class Journal:
         """
         return (decode_tick(plain) for record in self._records(RecordKind.TICK) if (plain := record.open()))
 
+    @property
+    def damage(self) -> str | None:
+        """What of it cannot be read, as far as it was read; none: nothing."""
+        return self._damages.sentence
+
     # The end of it
 
     def shred(self, before: datetime) -> int:
@@ -234,6 +244,7 @@ class Journal:
             if now := self._writer.end:
                 kept.add(now[0])
         gone = 0
+        finish_shredding(self.folder)
         for number in numbers(self.folder):
             if number in kept or log_path(self.folder, number).stat().st_mtime >= before.timestamp():
                 break
@@ -253,16 +264,23 @@ class Journal:
                 self._write_marks()
             self._closed = True
             self._writer.close()
-            marked = drained and not self._unsettled and self._note_drained()
+            marked = drained and not self._unsettled and self.damage is None and self._note_drained()
         self._flock.release()
         return marked
 
     # Steps
 
+    def _cut_torn_tail(self) -> None:
+        """Cut off what a kill left: once another segment follows, an end in the midst of a record is damage."""
+        every = numbers(self.folder)
+        with suppress(OSError):
+            if every and (tail := torn_tail(self.folder, every[-1])) is not None:
+                cut_file(log_path(self.folder, every[-1]), tail)
+
     def _records(self, kind: RecordKind) -> Iterator[Record]:
         with self._lock:
             upto = self._writer.end
-        records = read_segments(self.folder, self.journal_id, self._vault, upto=upto)
+        records = read_segments(self.folder, self.journal_id, self._vault, damages=self._damages, upto=upto)
         return (record for record in records if record.kind == kind)
 
     def _write_marks(self) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from tasks.journal.disk import sync_folder
 from tasks.journal.errors import JournalHeld, JournalUnknown
-
-LOCK = "lock"
+from tasks.journal.names import LOCK
 
 
 class FolderLock:

@@ -1,17 +1,14 @@
-"""Read a journal's segments back: every whole record opened, every damaged one told and passed over."""
+"""Read a journal's segments back: every whole record opened, every damaged one noted and passed over."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import structlog
-
 from models.sealing.vault import SealBroken, Vault
+from tasks.journal.damage import Damages
 from tasks.journal.entry import Entry, Position, decode_entry, decode_marks
 from tasks.journal.frames import HEAD_BYTES, Damage, Frame, RecordKind, frame_at, payload_bytes, scan
-from tasks.journal.segment import SegmentCipher, log_path, numbers, read_key
-
-log = structlog.get_logger(__name__)
+from tasks.journal.segment import SegmentCipher, log_path, numbers, read_key, reason_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,30 +19,19 @@ class Record:
     kind: int
     _payload: bytes
     _cipher: SegmentCipher
+    _damages: Damages
 
     def open(self) -> bytes | None:
-        """Its plain bytes; none, and a line in the log, where they do not open."""
+        """Its plain bytes; none, and noted, where they do not open."""
         try:
             return self._cipher.open(self.kind, self.position.offset, self._payload)
         except SealBroken:
-            tell_damage(self.position, tail=False)
+            self._damages.note_record(self.position)
             return None
 
 
-def tell_damage(position: Position, *, tail: bool) -> None:
-    """Say once a reading that bytes were passed over; a torn tail is what a kill leaves behind."""
-    level = log.warning if tail else log.error
-    level(
-        "journal.record_damaged",
-        journal_id=position.journal_id,
-        segment=position.segment,
-        offset=position.offset,
-        torn_tail=tail,
-    )
-
-
 def read_segments(
-    folder: Path, journal_id: int, vault: Vault, *, upto: tuple[int, int] | None = None
+    folder: Path, journal_id: int, vault: Vault, *, damages: Damages, upto: tuple[int, int] | None = None
 ) -> Iterator[Record]:
     """Every record in the order it was written, up to a byte of a segment that is still written.
 
@@ -53,35 +39,62 @@ def read_segments(
         KeyMissing: the ring lacks the key of a segment.
 
     """
-    for number in numbers(folder):
+    every = numbers(folder)
+    for number in every:
         limit = None
         if upto is not None and number >= upto[0]:
             limit = upto[1] if number == upto[0] else 0
-        yield from _read_segment(folder, journal_id, number, vault, limit)
+        try:
+            data = _bytes_of(folder, number, limit)
+            cipher = read_key(folder, journal_id, number, vault) if data.strip(b"\0") else None
+        except OSError as error:
+            damages.note_unreadable(number, reason_of(error))
+            continue
+        if cipher is not None:
+            yield from _records(data, journal_id, number, cipher, damages=damages, is_last=number == every[-1])
+        elif data.strip(b"\0"):
+            damages.note_key(number)
 
 
-def _read_segment(folder: Path, journal_id: int, number: int, vault: Vault, limit: int | None) -> Iterator[Record]:
+def _bytes_of(folder: Path, number: int, limit: int | None) -> bytes:
     try:
         with log_path(folder, number).open("rb") as file:
-            data = file.read() if limit is None else file.read(limit)
+            return file.read() if limit is None else file.read(limit)
     except FileNotFoundError:  # shredded just now
-        return
-    if not data:
-        return
-    cipher = read_key(folder, journal_id, number, vault)
-    if cipher is None:
-        log.error("journal.segment_without_key", journal_id=journal_id, segment=number)
-        return
+        return b""
+
+
+def _records(
+    data: bytes, journal_id: int, number: int, cipher: SegmentCipher, *, damages: Damages, is_last: bool
+) -> Iterator[Record]:
     for found in scan(data):
         position = Position(journal_id, number, found.offset)
         match found:
             case Frame(kind=kind, payload=payload):
-                yield Record(position, kind, payload, cipher)
-            case Damage(tail=tail):
-                tell_damage(position, tail=tail)
+                yield Record(position, kind, payload, cipher, damages)
+            case Damage(tail=False):
+                damages.note_record(position)
+            case Damage():
+                # Whoever takes a journal over cuts the torn tail off, before anything of it is written behind.
+                (damages.note_torn if is_last else damages.note_cut)(position)
 
 
-def read_at(folder: Path, positions: Iterable[Position], vault: Vault) -> Iterator[tuple[Position, Entry]]:
+def torn_tail(folder: Path, number: int) -> int | None:
+    """Where the torn tail of a segment begins, if it has one.
+
+    Raises:
+        OSError: it cannot be read.
+
+    """
+    tails = [
+        found.offset for found in scan(_bytes_of(folder, number, None)) if isinstance(found, Damage) and found.tail
+    ]
+    return tails[0] if tails else None
+
+
+def read_at(
+    folder: Path, positions: Iterable[Position], vault: Vault, *, damages: Damages
+) -> Iterator[tuple[Position, Entry]]:
     """The entries at those places, one segment at a time held in memory by its key alone.
 
     Raises:
@@ -91,13 +104,17 @@ def read_at(folder: Path, positions: Iterable[Position], vault: Vault) -> Iterat
     ciphers: dict[int, SegmentCipher | None] = {}
     for position in positions:
         number = position.segment
-        if number not in ciphers:
-            ciphers[number] = read_key(folder, position.journal_id, number, vault)
-        cipher = ciphers[number]
-        found = _frame_of(folder, position) if cipher else None
+        try:
+            if number not in ciphers:
+                ciphers[number] = read_key(folder, position.journal_id, number, vault)
+            cipher = ciphers[number]
+            found = _frame_of(folder, position) if cipher else None
+        except OSError as error:
+            damages.note_unreadable(number, reason_of(error))
+            continue
         if cipher is None or found is None:
-            tell_damage(position, tail=False)
-        elif plain := Record(position, found.kind, found.payload, cipher).open():
+            damages.note_record(position)
+        elif plain := Record(position, found.kind, found.payload, cipher, damages).open():
             yield position, decode_entry(plain)
 
 

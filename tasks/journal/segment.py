@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from models.sealing.vault import NONCE_BYTES, SealBroken, Vault
 from tasks.journal.disk import Disk, shred_file, sync_folder, write_file
 from tasks.journal.frames import RecordKind, frame
+from tasks.journal.names import GONE, KEY, RECORDS, last_segment, path_of, segments_in
 
 
 class SegmentCipher:
@@ -51,22 +52,22 @@ class SegmentCipher:
 
 def log_path(folder: Path, number: int) -> Path:
     """The file of records."""
-    return folder / f"{number:08}.log"
+    return path_of(folder, number, RECORDS)
 
 
 def key_path(folder: Path, number: int) -> Path:
     """The file of the sealed key."""
-    return folder / f"{number:08}.key"
+    return path_of(folder, number, KEY)
 
 
 def numbers(folder: Path) -> list[int]:
     """Every segment of a journal, the oldest first."""
-    return sorted(int(path.stem) for path in folder.glob("[0-9]*.log"))
+    return segments_in(folder)
 
 
 def next_number(folder: Path) -> int:
     """A number that no segment ever had, a key without a segment (a crash in between) counted as one."""
-    return max((int(path.stem) for path in folder.glob("[0-9]*.*")), default=0) + 1
+    return last_segment(folder) + 1
 
 
 def make_key(folder: Path, journal_id: int, number: int, vault: Vault) -> SegmentCipher:
@@ -79,10 +80,11 @@ def make_key(folder: Path, journal_id: int, number: int, vault: Vault) -> Segmen
 
 
 def read_key(folder: Path, journal_id: int, number: int, vault: Vault) -> SegmentCipher | None:
-    """Open a segment's key; none where it was shredded or is damaged, and the segment is noise for ever.
+    """Open a segment's key; none where it is gone or damaged, and the segment is noise for ever.
 
     Raises:
         KeyMissing: the ring lacks the key that it is sealed with.
+        OSError: it cannot be read.
 
     """
     row_id = f"{journal_id}/{number}"
@@ -95,11 +97,27 @@ def read_key(folder: Path, journal_id: int, number: int, vault: Vault) -> Segmen
 
 
 def shred(folder: Path, number: int) -> None:
-    """Destroy the key, then the records; safe to repeat after a crash in between."""
-    shred_file(key_path(folder, number))
+    """Destroy the key, then the records.
+
+    They get another name first: records without a key are damage, unless they were to lose it.
+    """
+    log_path(folder, number).rename(path_of(folder, number, GONE))
     sync_folder(folder)
-    log_path(folder, number).unlink(missing_ok=True)
-    sync_folder(folder)
+    finish_shredding(folder)
+
+
+def finish_shredding(folder: Path) -> None:
+    """Destroy what was to be destroyed, also after a crash in between; safe to repeat."""
+    for number in segments_in(folder, GONE):
+        shred_file(key_path(folder, number))
+        sync_folder(folder)
+        path_of(folder, number, GONE).unlink(missing_ok=True)
+        sync_folder(folder)
+
+
+def reason_of(error: OSError) -> str:
+    """What the system says of it."""
+    return error.strerror or str(error)
 
 
 class Segment:

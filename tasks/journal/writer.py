@@ -17,7 +17,7 @@ from tasks.journal.disk import Disk
 from tasks.journal.entry import Position
 from tasks.journal.errors import JournalBroken
 from tasks.journal.frames import RecordKind
-from tasks.journal.segment import Segment, next_number
+from tasks.journal.segment import Segment, next_number, reason_of
 
 log = structlog.get_logger(__name__)
 
@@ -167,8 +167,3 @@ class Writer:
             # Whoever waits for this segment's sync is told there; what was synced before stays.
             log.warning("journal.finish_failed", journal_id=self._journal_id, reason=reason_of(error))
         self._segment = None
-
-
-def reason_of(error: OSError) -> str:
-    """What the system says of it."""
-    return error.strerror or str(error)

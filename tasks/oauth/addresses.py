@@ -40,7 +40,7 @@ def address_of(
     if template is None:
         raise MissingSetting(provider.name, field)
     url = template if "{" not in template else _filled(provider, field, template, labels or {}, own or {})
-    host = urlsplit(url).hostname or ""
+    host = (urlsplit(url).hostname or "") if provider.hosts else ""
     if provider.hosts and not is_within(host, provider.hosts):
         raise HostNotAllowed(field, host, provider.hosts)
     return url

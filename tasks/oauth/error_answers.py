@@ -2,7 +2,7 @@
 
 RFC 6749 §5.2 has `error` and `error_description`. Others say `{"errors": [{"errorType": …}]}`, `{"status":
 "BAD_REFRESH_TOKEN"}`, `{"object": "error", "code": …}`, `{"ok": false}`, or numbers. Whatever they write may repeat a
-secret of the request, a refresh token or a code: neither text ever does.
+secret of the request, a refresh token or a code, or be a token of its own: neither text ever does.
 """
 
 import re
@@ -10,11 +10,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tasks.oauth.echoes import Together, repeats
+
 DESCRIPTION_LIMIT = 200
-CODE_LIMIT = 50
+CODE_LIMIT = 64
 DIGITS = 6  # so few are a number of an error; more may be a part of a token
-HIDDEN_IN_PART = 8  # so long a piece of a secret is not repeated either
 UNRECOGNISED = "unrecognised"
+# What the standards themselves say tells nothing of anybody (RFC 6749 §4.1.2.1 and §5.2, RFC 7009 §2.2.1, RFC 6750
+# §3.1, OpenID Connect Core 3.1.2.6): a secret that happens to hold a piece of one must not change what it means.
+STANDARD: Final = frozenset(
+    {
+        *("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type"),
+        *("invalid_scope", "access_denied", "unsupported_response_type", "server_error", "temporarily_unavailable"),
+        *("unsupported_token_type", "invalid_token", "insufficient_scope", "interaction_required", "login_required"),
+        *("account_selection_required", "consent_required"),
+    }
+)
+# Members whose values are no words: an error that says the same says a token.
+TOKENS: Final = ("access_token", "refresh_token", "id_token", "token")
 
 WORD = re.compile(rf"[A-Za-z][A-Za-z_.:-]{{0,{CODE_LIMIT - 1}}}")
 NUMBERED = re.compile(rf"[A-Za-z][A-Za-z]*[_.:-]?\d{{1,{DIGITS}}}|\d{{1,{DIGITS}}}|[A-Z]+\d?(_[A-Z0-9]+)+")
@@ -35,6 +48,17 @@ class ErrorAnswer:
     standard: bool = True
 
 
+def word_of(members: Mapping[str, Any]) -> str | None:
+    """The word that members have for what went wrong, as it came: a secret, perhaps. None: there is none."""
+    error = members.get("error")
+    first = _first(members.get("errors"))
+    if isinstance(error, str) and error:
+        return error
+    within = next((each for each in (error, first) if isinstance(each, Mapping)), members)
+    words = [within[name] for name in NAMES if isinstance(within.get(name), str)]
+    return next((word for word in words if word and word.lower() not in FAILED), None)
+
+
 def tells_error(members: Mapping[str, Any]) -> bool:
     """Whether members say by themselves that it went wrong, also where they came as a success."""
     status = members.get("status")
@@ -50,6 +74,7 @@ def tells_error(members: Mapping[str, Any]) -> bool:
 
 def error_answer(members: Mapping[str, Any], hide: Iterable[str]) -> ErrorAnswer:
     """Read the error that members tell; `unrecognised` where they have no word for it that may be repeated."""
+    hide = Together((_tokens_in(members), hide))
     error = members.get("error")
     if isinstance(error, Mapping):  # Facebook and others answer {"error": {"type": …, "message": …}}
         code = _code_within(error, hide, names=NAMES_WITHIN_ERROR)
@@ -62,6 +87,11 @@ def error_answer(members: Mapping[str, Any], hide: Iterable[str]) -> ErrorAnswer
         return ErrorAnswer(code, _described(_sentence(first) or _sentence(members), hide), standard=False)
     sentence = first if isinstance(first, str) else _sentence(members)
     return ErrorAnswer(_code_within(members, hide), _described(sentence, hide), standard=False)
+
+
+def _tokens_in(members: Mapping[str, Any]) -> list[str]:
+    """What the answer itself has for tokens: no text of it repeats them either."""
+    return [value for name in TOKENS if isinstance(value := members.get(name), str)]
 
 
 def _first(errors: Any) -> Any:
@@ -103,7 +133,7 @@ def _code(value: object, hide: Iterable[str]) -> str:
     text = str(_whole(value)) if _is_number(value) else value
     if not isinstance(text, str) or len(text) > CODE_LIMIT or not _is_plausible(text):
         return UNRECOGNISED
-    return UNRECOGNISED if any(_repeats(text, secret) for secret in hide) else text
+    return text if text in STANDARD or not repeats(text, hide) else UNRECOGNISED
 
 
 def _is_plausible(text: str) -> bool:
@@ -113,17 +143,23 @@ def _is_plausible(text: str) -> bool:
     return bool(MOST_DIGITS.fullmatch(text)) and all(NUMBERED.fullmatch(each) or WORD.fullmatch(each) for each in parts)
 
 
-def _repeats(text: str, secret: str) -> bool:
-    """Whether a word is a secret, holds one, or is a piece of one that is long enough to matter."""
-    return secret != "" and (secret in text or (len(text) >= HIDDEN_IN_PART and text in secret))
-
-
 def _described(value: object, hide: Iterable[str]) -> str:
     text = cleaned(value, limit=None)
-    for secret in sorted(filter(None, hide), key=len, reverse=True):
-        text = text.replace(secret, "…")
-    text = re.sub(r"[A-Za-z0-9_~+/=.%-]{20,}", "…", text)  # a word this long is a token or an address
-    return text[:DESCRIPTION_LIMIT]
+    text = re.sub(r"[A-Za-z0-9_~+/=.%-]{20,}", "…", text)[:DESCRIPTION_LIMIT]  # so long a word is a token or an address
+    if not repeats(text, hide):
+        return text
+    text = " ".join("…" if repeats(word, hide) else word for word in text.split(" "))
+    return "…" if repeats(text, hide) else text  # one that holds spaces itself
+
+
+def told_word(word: str | None, hide: Iterable[str]) -> str:
+    """A word of a stranger's, as an error's code is told: `unrecognised` where it may not be."""
+    return _code(word, hide)
+
+
+def told_sentence(sentence: str | None, hide: Iterable[str]) -> str:
+    """A sentence of a stranger's, as an error's description is told."""
+    return _described(sentence, hide)
 
 
 def cleaned(value: object, *, limit: int | None) -> str:

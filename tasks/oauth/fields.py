@@ -12,6 +12,7 @@ MOST_PER_MINUTE = 1_000_000
 MINUTES = {"second": 1 / 60, "minute": 1.0, "hour": 60.0, "day": 1440.0}
 # What an address or a header may leave open: `{subdomain}`, filled with a grant's label.
 LABEL = re.compile(r"{([A-Za-z_][A-Za-z0-9_]*)}")
+ACCESS_TOKEN = "{access_token}"  # noqa: S105  # where it stands in the header that presents it
 LONGEST_HOST = 253  # characters (RFC 1035 §2.3.4, less what stands between them)
 STAND_IN = "x"  # for a label, while an address is looked at before there is one
 
@@ -137,6 +138,15 @@ def _header_value(value: str) -> str:
     return value
 
 
+def _api_header(value: str) -> str:
+    """Let pass a header in which the access token stands once: `X-Shopify-Access-Token: {access_token}`."""
+    name, divided, text = value.partition(": ")
+    if not divided or text.count(ACCESS_TOKEN) != 1 or re.search(r"[{}]", text.replace(ACCESS_TOKEN, "")):
+        message = f"must be a header with the token in it, like X-Shopify-Access-Token: {ACCESS_TOKEN}"
+        raise ValueError(message)
+    return f"{_header_name(name)}: {_header_value(text.strip())}"
+
+
 def _label(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", value):
         message = f"{value!r} is no label: write letters, digits and underscores"
@@ -152,6 +162,14 @@ def _path(value: str) -> str:
     return value
 
 
+def _path_of_many(value: str) -> str:
+    """Let pass a path in which `*` may stand for every element of a list: `accounts.*.account_id`."""
+    if not re.fullmatch(r"(\*|[^.*\s]+)(\.(\*|[^.*\s]+))*", value):
+        message = f"{value!r} is no path: write members joined by dots, and * for every element of a list: *.tenantId"
+        raise ValueError(message)
+    return value
+
+
 Url = Annotated[str, AfterValidator(checked_url)]
 Address = Annotated[str, AfterValidator(_address)]
 Host = Annotated[str, AfterValidator(_host)]
@@ -159,5 +177,7 @@ PerMinute = Annotated[float, AfterValidator(_plausible_rate)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 HeaderValue = Annotated[str, AfterValidator(_header_value)]
+ApiHeader = Annotated[str, AfterValidator(_api_header)]
 Label = Annotated[str, AfterValidator(_label)]
 Path = Annotated[str, AfterValidator(_path)]
+PathOfMany = Annotated[str, AfterValidator(_path_of_many)]

@@ -39,6 +39,7 @@ class Request:
     path_is_secret: bool = False  # it holds a token
     sign: Callable[[datetime], "Request"] | None = field(repr=False, compare=False, default=None)
     certificate: ClientKey | None = field(repr=False, default=None)
+    assertion: str = field(repr=False, compare=False, default="")  # what proves who it is from, made for this one
 
     def signed(self, at: datetime) -> "Request":
         """This request as it is sent at `at`: where who it is from is proved by an assertion, with a fresh one."""
@@ -211,6 +212,17 @@ def api_call(provider: Provider, *, access_token: str, labels: Labels | None = N
     return _get(provider, "api_url", access_token, labels or {})
 
 
+def ask_labels(provider: Provider, *, access_token: str, labels: Labels | None = None) -> Request:
+    """Ask the API for what a grant is to be known by, say the organizations that it serves.
+
+    Raises:
+        MissingSetting: the provider has no labels_url.
+        AddressError: it cannot be made of these labels.
+
+    """
+    return _get(provider, "labels_url", access_token, labels or {})
+
+
 def api_headers(provider: Provider, labels: Labels, chosen: Mapping[str, str] | None = None) -> dict[str, str]:
     """Make the headers that the provider file derives from labels; one whose label is absent is left out.
 
@@ -244,7 +256,7 @@ def _one_value(header: str, label: str, values: str | Sequence[str], chosen: str
 
 
 def _get(provider: Provider, setting: str, access_token: str, labels: Labels) -> Request:
-    headers = {"Accept": "application/json", "Authorization": f"Bearer {access_token}"}
+    headers = {"Accept": "application/json", **provider.presenting(access_token)}
     try:
         headers |= api_headers(provider, labels)
     except LabelNotChosen:  # for one of several organisations, say, while any of them tells whether the token lives
@@ -303,17 +315,16 @@ def from_client(
 
     def made(at: datetime | None) -> Request:
         audience = "" if at is None else provider.jwt_audience or address_of(provider, "token_url", labels)
-        return write(
-            proof(
-                auth,
-                credentials,
-                id_parameter=provider.client_id_parameter,
-                basic=provider.basic,
-                basic_encoded=provider.basic_encoded,
-                audience=audience,
-                at=at,
-            )
+        from_us = proof(
+            auth,
+            credentials,
+            id_parameter=provider.client_id_parameter,
+            basic=provider.basic,
+            basic_encoded=provider.basic_encoded,
+            audience=audience,
+            at=at,
         )
+        return replace(write(from_us), assertion=from_us.members.get("client_assertion", ""))
 
     match auth:
         case Auth.PRIVATE_KEY_JWT:
@@ -336,11 +347,14 @@ def fenced(request: Request, provider: Provider) -> Request:
     return replace(request, public_only=True) if _public_only(provider) else request
 
 
+_COMPACT = json.JSONEncoder(separators=(",", ":"))  # made once: one for each request costs as much as the request
+
+
 def written(method: str, url: str, headers: Mapping[str, str], members: Mapping[str, str], *, where: str) -> Request:
     """Write a request with its members where they belong: a JSON or form body, the query, or nowhere."""
     match where:
         case RevokeBody.JSON:
-            body = json.dumps(members, separators=(",", ":"))
+            body = _COMPACT.encode(members)
             return Request(method, url, {**headers, "Content-Type": "application/json"}, body.encode())
         case RevokeBody.FORM:
             form = {**headers, "Content-Type": "application/x-www-form-urlencoded"}

@@ -6,7 +6,7 @@ over the bundled one. docs/reference/provider-file.md lists every field.
 
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,11 +17,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from tasks.oauth.errors import ProviderFileError, UnknownProvider
 from tasks.oauth.fields import (
+    ACCESS_TOKEN,
     Address,
+    ApiHeader,
     HeaderName,
     HeaderValue,
     Host,
     Label,
+    PathOfMany,
     PerMinute,
     Positive,
     Url,
@@ -52,6 +55,7 @@ ADDRESSES = (
     "introspect_url",
     "api_url",
     "confirm_url",
+    "labels_url",
 )
 # What we send ourselves: a further parameter or header must not replace it.
 OURS_AT_TOKEN = frozenset(
@@ -104,6 +108,8 @@ class Provider(BaseModel):
     """An address of the API that answers 401 to a dead access token and 2xx to a living one, by GET."""
     confirm_url: Address | None = None
     """Where a new access token is presented once after it was stored; useful at `on_use` only."""
+    labels_url: Address | None = None
+    """Where its API is asked for labels, by GET, once after each consent."""
     issuer: Url | None = None
     """Who the server says it is (RFC 8414): its `iss` in a callback must be this one (RFC 9207)."""
     issuer_in_callback: bool = False
@@ -116,6 +122,8 @@ class Provider(BaseModel):
     """Labels that a token answer gives: `instance_url = "instance_url"`; the dotted path into it."""
     keep_from_redirect: dict[Label, str] = Field(default_factory=dict)
     """Labels that the redirect to us gives: `realm_id = "realmId"`; the name in its query."""
+    labels_at: dict[Label, PathOfMany] = Field(default_factory=dict)
+    """Labels that the answer of `labels_url` gives: `tenant = "*.tenantId"`; `*`: every element of a list."""
 
     body: Body = Body.FORM
     """How requests to the token and revocation endpoints are written: `json` or `form`."""
@@ -155,6 +163,8 @@ class Provider(BaseModel):
     """Headers of every request to the token, revocation and introspection endpoints, e.g. `Notion-Version`."""
     headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
     """Headers of API calls made from labels, e.g. `X-API-ORG = "{org}"`."""
+    api_header: ApiHeader = f"Authorization: Bearer {ACCESS_TOKEN}"
+    """How an access token is presented to the API, e.g. `X-Shopify-Access-Token: {access_token}`."""
 
     token_set: TokenPaths = TokenPaths()
     """Where a token answer says what, if not where RFC 6749 §5.1 says it."""
@@ -241,6 +251,11 @@ class Provider(BaseModel):
         named = {field: getattr(self, field) for field in ADDRESSES}
         return {field: url for field, url in named.items() if url is not None}
 
+    def presenting(self, access_token: str) -> dict[str, str]:
+        """The header that presents an access token."""
+        name, _, value = self.api_header.partition(": ")
+        return {name: value.replace(ACCESS_TOKEN, access_token)}
+
     @property
     def revoke_where(self) -> RevokeBody:
         """Where the members of a revocation go."""
@@ -293,9 +308,15 @@ class Provider(BaseModel):
         """
         kind = overrides.get("kind", self.kind)
         implied = {} if kind == self.kind else IMPLIED.get(kind, {})
-        return self.__class__.checked(
-            f"overrides of provider {self.name!r}", self.model_dump() | implied | overrides | {"name": self.name}
-        )
+        given = self.model_dump() | implied | self._not_asked_elsewhere(overrides) | overrides | {"name": self.name}
+        return self.__class__.checked(f"overrides of provider {self.name!r}", given)
+
+    def _not_asked_elsewhere(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """A client whose tokens another server gives, a simulator say, does not show them to the file's API."""
+        token_url = overrides.get("token_url")
+        if not isinstance(token_url, str) or urlsplit(token_url).netloc == urlsplit(self.token_url or "").netloc:
+            return {}
+        return {"labels_url": None, "labels_at": {}}
 
     @classmethod
     def checked(cls, where: str, values: dict[str, Any]) -> Self:
@@ -400,7 +421,14 @@ def _outside_of_fence(provider: Provider) -> str | None:
 
 def _headers_of_ours(provider: Provider) -> str | None:
     taken = sorted(OURS_IN_HEADS & {name.lower() for name in provider.token_headers})
-    return f"token_headers must not set {', '.join(taken)}" if taken else None
+    if taken:
+        return f"token_headers must not set {', '.join(taken)}"
+    presenting = provider.api_header.partition(":")[0].lower()
+    if presenting in OURS_IN_HEADS - {"authorization"}:
+        return f"api_header must not set {presenting}"
+    if presenting != "authorization" and presenting in {name.lower() for name in provider.headers}:
+        return f"headers must not set {presenting}: api_header does"
+    return None
 
 
 def _tokens_as_labels(provider: Provider) -> str | None:
@@ -408,6 +436,9 @@ def _tokens_as_labels(provider: Provider) -> str | None:
     for label, path in provider.keep_from_answer.items():
         if path in paths or path.rpartition(".")[2] in TOKENS or not path:
             return f"keep_from_answer.{label} must not name a token: labels are shown to everybody"
+    for label, path in provider.labels_at.items():
+        if path.rpartition(".")[2] in TOKENS:
+            return f"labels_at.{label} must not name a token: labels are shown to everybody"
     for label, name in provider.keep_from_redirect.items():
         if name in {"code", "state", provider.code_parameter}:
             return f"keep_from_redirect.{label} must not name {name}: labels are shown to everybody"
@@ -423,6 +454,27 @@ def _label_in_authorize_host_of_answer(provider: Provider) -> str | None:
     for label in labels_of(provider.addresses.get("authorize_url", "")):
         if label in provider.keep_from_redirect:
             return f"authorize_url needs {label}, which only the redirect gives: take a label"
+    return None
+
+
+def _labels_asked_by_halves(provider: Provider) -> str | None:
+    """Where to ask and what to read there go together, and no other source gives the same label."""
+    if bool(provider.labels_at) is not (provider.labels_url is not None):
+        missing, there = ("labels_url", "labels_at") if provider.labels_at else ("labels_at", "labels_url")
+        return f"{there} needs {missing}: write both, or neither"
+    for label in provider.labels_at:
+        for field in ("keep_from_answer", "keep_from_redirect"):
+            if label in getattr(provider, field):
+                return f"labels_at.{label} is given by {field}, too: leave one out"
+    return None
+
+
+def _label_asked_too_late(provider: Provider) -> str | None:
+    """It comes after the consent, or never: nothing that keeps a grant alive may wait for it."""
+    for field in ("authorize_url", "token_url", "refresh_url", "labels_url"):
+        for label in labels_of(provider.addresses.get(field, "")):
+            if label in provider.labels_at:
+                return f"{field} needs {label}, which only labels_url gives: take a label, or keep_from_answer"
     return None
 
 
@@ -453,6 +505,8 @@ CHECKS: Final[tuple[Callable[[Provider], str | None], ...]] = (
     _headers_of_ours,
     _tokens_as_labels,
     _label_in_authorize_host_of_answer,
+    _labels_asked_by_halves,
+    _label_asked_too_late,
     _rules_never_heard,
     _rules_for_token_sets,
 )

@@ -104,7 +104,7 @@ def _proof(registration: Registration, access_token: str | None) -> Proof:
     secret = registration.client_secret
     match registration.provider.revoke_auth:
         case RevokeAuth.BEARER:
-            return Proof(headers={"Authorization": f"Bearer {access_token}"})
+            return Proof(headers=registration.provider.presenting(access_token or ""))
         case RevokeAuth.SECRET:
             return Proof(headers={"Authorization": f"Client {secret}"})
         case RevokeAuth.BEARER_SECRET:

@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeGuard
 from urllib.parse import parse_qsl
 
-from tasks.oauth.error_answers import ErrorAnswer, cleaned, error_answer, tells_error
+from tasks.oauth.echoes import repeats
+from tasks.oauth.error_answers import ErrorAnswer, cleaned, error_answer, tells_error, word_of
 from tasks.oauth.token_paths import RFC, SecondTokenSet, TokenPaths, at, steps_of
 
 SCOPE_LIMIT: Final = 4000
@@ -102,6 +103,12 @@ def read_refusal(body: bytes, *, hide: Iterable[str]) -> ErrorAnswer | None:
     """Read what an answer whose status is a refusal says; None: nothing that has members."""
     members = _members(body, RFC)
     return error_answer(members, hide) if isinstance(members, dict) else None
+
+
+def untold_word(body: bytes) -> str | None:
+    """The word of a refusal that is told by no name, as it came; None: there is none. Show its shape alone."""
+    members = _members(body, RFC)
+    return word_of(members) if isinstance(members, dict) else None
 
 
 def _with_second(answer: TokenSet | Unreadable, second: TokenSet | Unreadable) -> TokenSet | Unreadable:
@@ -287,6 +294,27 @@ def _scope(value: object) -> str | None:
     if isinstance(value, list):
         value = " ".join(item for item in value if isinstance(item, str))
     return cleaned(value, limit=SCOPE_LIMIT) or None
+
+
+def tokens_of(token_set: TokenSet) -> tuple[str | None, str | None]:
+    """The tokens themselves."""
+    return token_set.access_token, token_set.refresh_token
+
+
+def told_scope(token_set: TokenSet, sent: Iterable[str]) -> TokenSet:
+    """A token set whose scope holds no word that repeats a secret: it is stored in clear, and applications read it.
+
+    `sent`: the secrets of the request, asked for only where there is a scope. Of the answer's own tokens only the whole
+    is looked for: one that tells its scope in clear repeats it, and not the other way round.
+    """
+    if token_set.second is not None:
+        token_set = replace(token_set, second=told_scope(token_set.second, sent))
+    scope, tokens = token_set.scope, [each for each in tokens_of(token_set) if each]
+    if scope is None or not (repeats(scope, sent) or any(token in scope for token in tokens)):
+        return token_set
+    words = [word for word in re.split(r"[ ,]+", scope) if not repeats(word, sent)]
+    fit = [word for word in words if not any(token in word for token in tokens)]
+    return replace(token_set, scope=" ".join(fit) or None)
 
 
 def scope_set(scope: str | None) -> frozenset[str]:

@@ -8,12 +8,12 @@ that goes wrong later is `Silence`: nobody can know whether the provider acted.
 import asyncio
 import re
 import ssl
-import zlib
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Self, TypeVar
 
 import aiohttp
@@ -21,6 +21,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.connector import Connection
 from yarl import URL
 
+from tasks.oauth.answer_size import LINE_LIMIT, LINES_LIMIT, SizedAnswers, TooLarge, inflated
 from tasks.oauth.client_key import ClientKey
 from tasks.oauth.client_tls import showing
 from tasks.oauth.deadline import Deadline
@@ -31,11 +32,6 @@ from tasks.oauth.public_hosts import PrivateHost, PublicResolver, is_public
 T = TypeVar("T")
 Clock = Callable[[], datetime]
 
-BODY_LIMIT = 64 * 1024  # bytes of one answer, as sent and as decoded
-# aiohttp allows a header line 8190 bytes: a Content-Security-Policy may be longer, and the token set in the body
-# would be lost with it.
-HEADER_LINE_LIMIT = 32 * 1024  # bytes
-HEADER_LINES_LIMIT = 256
 SUCCESS = range(200, 300)  # statuses (RFC 9110 §15.3)
 CONNECT_LIMIT = timedelta(seconds=10)  # name, TCP and TLS together
 # A server closes an idle connection when it likes, and a request written into that moment is a grant in doubt.
@@ -49,11 +45,12 @@ UNFIT_ADDRESS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A whole answer; header names are in lower case, `body` is at most 64 KiB and decoded."""
+    """A whole answer; header names are in lower case, `body` is decoded, and at most 128 KiB."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False, default_factory=dict)
     body: bytes = field(repr=False, default=b"")
+    assertion: str = field(repr=False, compare=False, default="")  # that the request showed: nothing told repeats it
 
     @property
     def may_hold_tokens(self) -> bool:
@@ -66,7 +63,8 @@ class RequestEnd:
     """How a request ended, as far as everybody asks: every outcome tells these.
 
     `code`: in one word; `retry_after`: when we may come again, where the provider says so; `unknown`: the provider may
-    have acted or not, and nobody can know; `rule`: which one of the provider's file read it, `3: dead, revoked`.
+    have acted or not, and nobody can know; `rule`: which one of the provider's file read it, `3: dead, revoked`;
+    `shape`: of a word that may not be told, `<string 43 #5f3a91c2>`, so that two can be told apart.
     """
 
     code: str
@@ -74,6 +72,7 @@ class RequestEnd:
     retry_after: timedelta | None = None
     unknown: bool = False
     rule: str | None = field(default=None, kw_only=True)
+    shape: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +117,6 @@ Answer = Response | NotSent | HeldBack | Silence
 
 class _Refused(Exception):
     """The guard said no, or the library was about to send for a second time."""
-
-
-class _TooLarge(Exception):
-    """The body is longer than the limit."""
 
 
 class _Broken(aiohttp.ClientError):
@@ -249,8 +244,8 @@ class Transport:
         )
         try:
             flight.head_arrived(response)
-            body = await _read(response)
-            return Response(response.status, flight.headers, _decoded(body, flight.headers))
+            body = await response.content.read()
+            return Response(response.status, flight.headers, inflated(body, flight.headers), request.assertion)
         finally:
             response.close()
 
@@ -284,7 +279,7 @@ _ADDRESS = re.compile(r"[0-9.]+|.*:.*")
 
 def _session(tls: ssl.SSLContext, keep_alive: timedelta, *, public_only: bool) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
+        connector=_Connector(
             ssl=tls,
             limit=0,  # what may be under way is the valve's business
             keepalive_timeout=keep_alive.total_seconds(),
@@ -293,14 +288,22 @@ def _session(tls: ssl.SSLContext, keep_alive: timedelta, *, public_only: bool) -
         timeout=aiohttp.ClientTimeout(connect=CONNECT_LIMIT.total_seconds(), ceil_threshold=3600),
         headers={"Accept-Encoding": "identity", "User-Agent": "evergrant"},
         auto_decompress=False,
-        max_line_size=HEADER_LINE_LIMIT,
-        max_field_size=HEADER_LINE_LIMIT,
-        max_headers=HEADER_LINES_LIMIT,
+        max_line_size=LINE_LIMIT,
+        max_field_size=LINE_LIMIT,
+        max_headers=LINES_LIMIT,
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
         middlewares=[_once],
         request_class=_CleanRequest,
     )
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Connections whose answers have a size."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = partial(SizedAnswers, loop=self._loop)  # type: ignore[assignment]  # there is no option for it
 
 
 # Four of aiohttp's habits that our promise hangs on; tests/integration/test_transport.py holds it to them.
@@ -356,29 +359,6 @@ def _sendable(request: Request) -> bool:
     return text.isascii() and text.isprintable()
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for piece in response.content.iter_any():
-        body += piece
-        if len(body) > BODY_LIMIT:
-            raise _TooLarge
-    return bytes(body)
-
-
-def _decoded(body: bytes, headers: Mapping[str, str]) -> bytes:
-    """Undo a compression that nobody asked for; what cannot be undone stays as it came, so that nothing is lost."""
-    if headers.get("content-encoding", "identity").strip().lower() not in ("gzip", "x-gzip", "deflate"):
-        return body
-    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # 32: gzip or zlib, told by the first bytes
-    try:
-        plain = inflater.decompress(body, BODY_LIMIT + 1)
-    except zlib.error:
-        return body
-    if len(plain) > BODY_LIMIT:
-        raise _TooLarge
-    return plain if inflater.eof else body
-
-
 def _not_sent_code(error: Exception) -> str:  # noqa: PLR0911  # one a code
     match error:
         case TimeoutError():
@@ -403,7 +383,7 @@ def _silence_code(error: Exception, *, head: bool) -> str:
     match error:
         case TimeoutError():
             return "timeout"
-        case _TooLarge():
+        case TooLarge():
             return "too_large"
         case aiohttp.ClientResponseError():
             return "malformed"

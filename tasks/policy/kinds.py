@@ -44,8 +44,8 @@ def of_kind(end: Outcome, kind: Kind, *, token_ended: bool = False) -> Outcome:
         case Refreshed(token_set=token_set), _:
             return replace(end, token_set=held_of(token_set, kind))
         case Refused(), Kind.CLIENT_CREDENTIALS:
-            return NotUnderstood(end.code, end.http_status, end.retry_after, rule=end.rule)
+            return NotUnderstood(end.code, end.http_status, end.retry_after, rule=end.rule, shape=end.shape)
         case NotUnderstood(unknown=False), Kind.EXCHANGE if token_ended:
-            return Refused(end.code, end.http_status, end.retry_after, rule=end.rule)
+            return Refused(end.code, end.http_status, end.retry_after, rule=end.rule, shape=end.shape)
         case _:
             return end

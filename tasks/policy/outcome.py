@@ -17,17 +17,18 @@ that fits makes the answer one of these, in the provider's own word. Below them 
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import Enum, StrEnum
 from http import HTTPStatus
 from typing import Final, assert_never
 
+from tasks.oauth.echoes import Together
 from tasks.oauth.error_answers import UNRECOGNISED, ErrorAnswer
 from tasks.oauth.provider import Provider
 from tasks.oauth.rules import Asked, LimitOf, Means, Reason
-from tasks.oauth.token_answer import TokenSet, read_refusal, read_token_answer
+from tasks.oauth.token_answer import TokenSet, read_refusal, read_token_answer, told_scope
 from tasks.oauth.transport import SUCCESS, Answer, HeldBack, NotSent, RequestEnd, Response, Silence
 from tasks.oauth.words import Spoken, spoken
 
@@ -159,6 +160,7 @@ def outcome(
 
     """
     if isinstance(answer, Response):
+        hide = Together(((answer.assertion,), hide))
         told = _success(answer, provider, hide) if answer.may_hold_tokens else None
         if isinstance(told, Refreshed):
             return told
@@ -168,6 +170,11 @@ def outcome(
         if told is not None:
             return told
     return _by_the_table(answer, provider=provider, proven=proven, wall_clock=wall_clock, hide=hide)
+
+
+def fit_to_keep(end: Outcome, sent: Iterable[str]) -> Outcome:
+    """An outcome whose scope repeats no secret of the request: for those who store it as it is."""
+    return replace(end, token_set=told_scope(end.token_set, sent)) if isinstance(end, Refreshed) else end
 
 
 def _by_the_table(  # noqa: PLR0911  # one a row of the table
@@ -249,6 +256,7 @@ def revocation_outcome(
     `already_gone`: the statuses by which this provider says the same.
     """
     if isinstance(answer, Response):
+        hide = Together(((answer.assertion,), hide))
         rule = spoken(provider.answers, Asked.REVOKE, status=answer.status, body=answer.body)
         if rule is not None:
             end = _explained(rule, answer, provider=provider, proven=True, wall_clock=wall_clock, hide=hide)

@@ -20,7 +20,9 @@ def left(headers: Mapping[str, str], header: str | None) -> int | None:
 
     `headers` have lower-case names.
     """
-    told = "" if header is None else headers.get(header.lower(), "").strip()
+    if header is None:
+        return None
+    told = headers.get(header.lower(), "").strip()
     number = told.removeprefix("-")
     length = next((at for at, sign in enumerate(number) if sign not in DIGITS), len(number))
     if not length:

@@ -19,7 +19,7 @@ from tasks.runtime.parked import Parked
 log = structlog.get_logger()
 
 GROUP = 200  # answers that share a transaction at most
-LOOK_AT_PARKED = 1.0  # seconds between two tries of what was parked, where nothing else arrives
+LOOK_AT_PARKED = 0.25  # seconds between two tries of what was parked, where nothing else arrives
 
 GroupWork = Callable[[list[Arrived]], None]
 """What is done with a group of answers."""

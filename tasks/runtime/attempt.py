@@ -1,7 +1,9 @@
 """An attempt in this process: a started job with its registration, and how it ended."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from models.attempt import Started
@@ -66,8 +68,7 @@ class Attempt:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):  # cheaper to make than a frozen dataclass, and made for each answer
     """What was asked for a token set: enough to settle it, from a live attempt or from a journal."""
 
     grant_id: UUID
@@ -77,6 +78,7 @@ class Asked:
     provider: Provider
     credentials_no: int
     kept: Kept = NOTHING_KEPT  # the labels that came with its answer
+    sent: Iterable[str] = field(default=(), repr=False)  # the secrets of the request, as far as they are known still
 
 
 @dataclass(slots=True, eq=False)

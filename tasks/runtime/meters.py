@@ -93,8 +93,11 @@ REVOCATIONS: Final = Lengths(
     (0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400),
 )
 NOTICES: Final = Count("notices", "Notices of providers that were read, by what became of them.", ("client", "outcome"))
+MESSAGES_REFUSED: Final = Count(
+    "messages_refused", "What this worker took from the broker and did not heed, by why.", ("reason",)
+)
 CLAIMS: Final = Count("claims", "Jobs that this beat has claimed.", ("kind",))
 LOOKS: Final = Count("looks", "Times that this beat has looked for what is due.", ("result",))
 
-OF_WORKER: Final[tuple[Count | Lengths, ...]] = (REFRESHES, LIFE_LEFT, LATENESS, REVOCATIONS, NOTICES)
+OF_WORKER: Final[tuple[Count | Lengths, ...]] = (REFRESHES, LIFE_LEFT, LATENESS, REVOCATIONS, NOTICES, MESSAGES_REFUSED)
 OF_BEAT: Final[tuple[Count | Lengths, ...]] = (CLAIMS, LOOKS)

@@ -6,6 +6,7 @@ for that long, and nobody else tries it nor passes it meanwhile.
 
 import threading
 from collections import OrderedDict
+from itertools import islice
 from uuid import UUID
 
 from tasks.runtime.attempt import Arrived
@@ -35,17 +36,15 @@ class Parked:
                 waiting.append(arrived)
             return waiting is not None
 
-    def take(self) -> Arrived | None:
-        """The answer that waits for longest, of the grant that was tried the longest ago and that nobody tries now.
+    def take(self, most: int) -> list[Arrived]:
+        """The answers that wait for longest, one a grant: of those tried the longest ago, and by nobody now.
 
-        Whoever takes it says afterwards that it is `done`, or is to be tried `later`.
+        Whoever takes them says afterwards of each that it is `done`, or is to be tried `later`.
         """
         with self._lock:
-            free = next((grant_id for grant_id in self._waiting if grant_id not in self._taken), None)
-            if free is None:
-                return None
-            self._taken.add(free)
-            return self._waiting[free][0]
+            free = list(islice((grant_id for grant_id in self._waiting if grant_id not in self._taken), most))
+            self._taken.update(free)
+            return [self._waiting[grant_id][0] for grant_id in free]
 
     def later(self, arrived: Arrived) -> None:
         """Leave the grant of a taken answer for after all others."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import settings as configuration
 from models.client import Known
@@ -10,6 +11,7 @@ from tasks.oauth import client_key
 from tasks.oauth import provider as providers
 from tasks.oauth.attempt_times import AttemptTimes, attempt_times
 from tasks.oauth.client_key import ClientKey
+from tasks.oauth.errors import ProviderFileError
 from tasks.oauth.messages import Registration
 from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Auth
@@ -90,11 +92,19 @@ def resolve(name: str, overrides: dict[str, object], settings: configuration.Set
     """Read a provider file and lay a client's overrides over it.
 
     Raises:
-        ProviderFileError, UnknownProvider: the file is gone or wrong, or an override does not fit.
+        ProviderFileError, UnknownProvider: the file is gone or wrong, others may write it, or an override does not fit.
 
     """
     provider = providers.load(name, folder=settings.provider_folder)
+    _refuse_open(settings.provider_folder / f"{name}.toml")
     return provider.with_overrides(**overrides) if overrides else provider
+
+
+def _refuse_open(file: Path) -> None:
+    """Whoever may write a provider's file, where there is one of the user's own, says where refresh tokens are sent."""
+    for each in (file, file.parent) if file.exists() else ():
+        if (fault := configuration.open_to_others(each, holds_secret=False)) is not None:
+            raise ProviderFileError(str(file), [fault])
 
 
 def times_of(provider: Provider, settings: configuration.Settings) -> AttemptTimes:

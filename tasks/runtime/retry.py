@@ -30,8 +30,8 @@ T = TypeVar("T")
 
 TRIES = 3
 TRIES_WITHIN = timedelta(seconds=20)
+is_locked = database.is_locked
 READ_ONLY = "25006"  # SQLSTATE: this server has become a standby; the pool will find the new primary
-LOCKED = "55P03"  # lock_timeout ran out
 TOO_MUCH = "54"  # class "program limit exceeded": an OperationalError, too, but the row's own, for ever
 
 
@@ -104,11 +104,6 @@ def while_database_away(
         reraise=True,
     )
     return retrying(write)
-
-
-def is_locked(error: BaseException) -> bool:
-    """Whether somebody else holds a lock for longer than we wait for one."""
-    return getattr(getattr(error, "orig", None), "sqlstate", None) == LOCKED
 
 
 def database_is_away(error: BaseException) -> bool:

@@ -28,6 +28,7 @@ from tasks.runtime.answers import Answers
 from tasks.runtime.attempt import Arrived
 from tasks.runtime.introspections import Introspections
 from tasks.runtime.registration import Registrations
+from tasks.runtime.unfinished import Unfinished
 
 log = structlog.get_logger()
 
@@ -51,11 +52,14 @@ class Runtime:
         self.admission = Admission(journal, self.stopping, in_flight=settings.in_flight)
         self.answers = Answers(self.admission)
         self.introspections = Introspections()
+        self.damaged_journals: dict[int, str] = {}  # those on this disk that this process could not read, and why
         self.tick: UUID | None = None  # the newest that this process has seen in the database
         # Whether the last look found a database that may be worked with (tasks/settling/recover.py). One that was unfit
         # may be adopted at any moment: until this process has looked again it starts nothing.
         self.fit = True
+        self.unfinished = Unfinished(self.stopping)
         self._afterwards = ThreadPoolExecutor(max_workers=2, thread_name_prefix="afterwards")
+        self._beside = ThreadPoolExecutor(max_workers=settings.concurrency, thread_name_prefix="asked")
 
     @classmethod
     def open(cls, settings: configuration.Settings) -> Self:
@@ -98,6 +102,14 @@ class Runtime:
         if not self.stopping.is_set():
             self._afterwards.submit(_told(work))
 
+    def beside(self, work: Callable[[], None]) -> None:
+        """Do what somebody asked for in a thread of its own: whatever it waits for, Celery's threads are for refreshes.
+
+        What has not begun when the process ends is claimed again when its lease is over.
+        """
+        if not self.stopping.is_set():
+            self._beside.submit(_told(work))
+
     # The end
 
     def stop(self) -> None:
@@ -110,7 +122,9 @@ class Runtime:
         if not self.admission.wait_until_quiet(WHOLE_DEADLINE):
             log.warning("worker.left_under_way", count=self.admission.under_way)
             self.giving_up.set()
+        self._beside.shutdown(wait=True, cancel_futures=True)
         self._afterwards.shutdown(wait=True, cancel_futures=True)
+        self.unfinished.close()
         self.transport.close()
         self.answers.close()
         self._leave_journal()

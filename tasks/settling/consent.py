@@ -15,8 +15,8 @@ from uuid import UUID, uuid5
 import structlog
 from sqlalchemy import Connection
 
+from models import asked_labels, consent, dead_letter, event, label
 from models import client as clients
-from models import consent, dead_letter, event, label
 from models.consent import LiveRow, NewGrant
 from models.errors import Told
 from models.sealing.vault import Vault
@@ -28,7 +28,7 @@ from tasks.journal import Entry
 from tasks.oauth.kept import from_answer
 from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Kind, Reach
-from tasks.oauth.token_answer import TokenAnswer, TokenSet, read_token_answer
+from tasks.oauth.token_answer import TokenAnswer, TokenSet, read_token_answer, tokens_of, told_scope
 from tasks.policy.ends import ends
 from tasks.policy.introspection import asks_for_life
 from tasks.policy.kinds import held_of, placeholder
@@ -220,7 +220,10 @@ def _given(entry: Entry, registered: Registered) -> Consent | None:
     token_set = read(entry, registered.provider)
     if not isinstance(token_set, TokenSet):
         return None
-    kept = from_answer(registered.provider, entry.body, entry.labels)
+    # The code and its verifier are spent, and unknown by now; the client's secret is what could be told still.
+    sent = (registered.registration.client_secret,)
+    token_set = told_scope(token_set, sent)
+    kept = from_answer(registered.provider, entry.body, entry.labels).without(sent, tokens=tokens_of(token_set))
     return Consent(
         UUID(entry.grant_id),
         registered,
@@ -255,6 +258,8 @@ def _new_row(
     event.of_grants(
         connection, [row.id], EventType.GRANT_CONNECTED if old is None else EventType.GRANT_RECONNECTED, actor=who
     )
+    if provider.labels_url is not None:
+        asked_labels.request(connection, row.id, known.id, before=None if old is None else old.id)
     if label.tell_refused(connection, {row.id: given.refused_labels} if given.refused_labels else {}):
         log.warning("consent.label_refused", grant_id=str(row.id), refused=dict(given.refused_labels))
     how = "connected" if old is None else "reconnected"

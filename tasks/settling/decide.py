@@ -25,11 +25,11 @@ from tasks.oauth.provider import Provider
 from tasks.oauth.rotation import KEEP_PREDECESSORS, Rotation
 from tasks.oauth.rules import Means
 from tasks.oauth.shapes import Kind
-from tasks.oauth.token_answer import TokenSet, scope_set
+from tasks.oauth.token_answer import TokenSet, scope_set, tokens_of, told_scope
 from tasks.oauth.transport import HeldBack, NotSent
 from tasks.policy import drift, guard, refusal, timing
 from tasks.policy.drift import Answered, Drift, Habit, Seen, Sighting
-from tasks.policy.ends import Before, access_life, ends
+from tasks.policy.ends import Before, Ends, access_life, ends
 from tasks.policy.outcome import (
     GrantThrottled,
     NotNow,
@@ -44,6 +44,7 @@ from tasks.policy.refusal import Refusals
 from tasks.policy.second_look import first_look
 from tasks.policy.verdict import Evidence, Verdict, Wait, verdict
 from tasks.runtime.attempt import Arrived, Asked
+from tasks.settling.reading import SecretsSent
 
 ENDING = (GrantStatus.REVOKING, GrantStatus.REVOKED)
 # An attempt that was made, and brought no token set.
@@ -122,7 +123,7 @@ class Decider:
             return
         match end:
             case Refreshed(token_set=token_set):
-                self.token_set(arrived.asked, row, token_set)
+                self.token_set(arrived.asked._replace(sent=SecretsSent(arrived, self.vault)), row, token_set)
             case HeldBack(wait=wait):
                 self._release(arrived, wait)
             case Refused() | NotUnderstood() | NotNow() | NotSent() | GrantThrottled() | Race() | Unknown():
@@ -140,17 +141,9 @@ class Decider:
         """
         mine = asked.fingerprint in (row.refresh_fingerprint, *row.former_fingerprints)
         if row.generation < asked.generation or (row.generation == asked.generation and mine):
-            answered, habit = self._answered(asked, row, token_set, again=settled_before), _habit(asked.provider, row)
-            spent_refused_at = drift.spent_refused_at(answered, habit)
-            self.made.stored.append(self._stored(asked, row, token_set, spent_refused_at))
-            self._keep(asked)
-            self._see(row, drift.seen_in(answered, habit))
-            if row.status == GrantStatus.NEEDS_CONSENT:
-                self.made.recovered.append(row.grant_id)
-            if row.has_letter:
-                self.made.letters_to_close.append(row.grant_id)
-            if token_set.scope is not None and scope_set(token_set.scope) != scope_set(row.scope) and row.scope:
-                self.made.scope_changes[row.grant_id] = {"before": row.scope, "after": token_set.scope}
+            if token_set.scope != row.scope:
+                token_set = told_scope(token_set, asked.sent)
+            self._store(asked, row, token_set, again=settled_before)
         elif token_set.refresh_token is None or self._is_held(row, token_set.refresh_token):
             return
         elif settled_before and (row.generation != asked.generation + 1 or row.status in ENDING):
@@ -162,31 +155,36 @@ class Decider:
         if row.status in ENDING:
             self.made.reopened.append(row.grant_id)
 
-    def _keep(self, asked: Asked) -> None:
+    def _store(self, asked: Asked, row: LockedGrant, token_set: TokenSet, *, again: bool) -> None:
+        token = token_set.refresh_token
+        fingerprints = [] if token is None else self.vault.fingerprints(token)
+        reckoned = self._ends(asked, row, token_set)
+        answered = _answered(asked, row, token_set, fingerprints=fingerprints, life=reckoned.life, again=again)
+        habit = _habit(asked.provider, row)
+        spent_refused_at = drift.spent_refused_at(answered, habit)
+        self.made.stored.append(
+            self._stored(asked, row, token_set, reckoned, fingerprints=fingerprints, spent_refused_at=spent_refused_at)
+        )
+        self._keep(asked, token_set)
+        self._see(row, drift.seen_in(answered, habit))
+        if row.status == GrantStatus.NEEDS_CONSENT:
+            self.made.recovered.append(row.grant_id)
+        if row.has_letter:
+            self.made.letters_to_close.append(row.grant_id)
+        if _is_another_scope(row.scope, token_set.scope):
+            self.made.scope_changes[row.grant_id] = {"before": row.scope, "after": token_set.scope}
+
+    def _keep(self, asked: Asked, token_set: TokenSet) -> None:
         """Add the labels that came with a token set: of one that is surplus they are as old as it is."""
-        if asked.kept.values:
-            self.made.kept[asked.grant_id] = asked.kept.values
-        if asked.kept.refused:
-            self.made.refused_labels[asked.grant_id] = asked.kept.refused
+        kept = asked.kept.without(asked.sent, tokens=tokens_of(token_set))
+        if kept.values:
+            self.made.kept[asked.grant_id] = kept.values
+        if kept.refused:
+            self.made.refused_labels[asked.grant_id] = kept.refused
 
     def _is_held(self, row: LockedGrant, refresh_token: str) -> bool:
         known = {row.refresh_fingerprint, *row.former_fingerprints}
         return not known.isdisjoint(self.vault.fingerprints(refresh_token))
-
-    def _answered(self, asked: Asked, row: LockedGrant, token_set: TokenSet, *, again: bool) -> Answered:
-        token, told = token_set.refresh_token, token_set.expires_in
-        return Answered(
-            grant_id=row.grant_id,
-            started_at=asked.started_at,
-            is_own=not again and row.generation == asked.generation and row.refresh_fingerprint == asked.fingerprint,
-            rotated=token is not None and asked.fingerprint not in self.vault.fingerprints(token),
-            suspect_at=row.suspect_at,
-            doubt_since=row.doubt_since,
-            spent_refused_at=row.spent_refused_at,
-            life_before=None if row.refreshed_at is None else row.life,
-            life=None if told is None or told < 1 else access_life(token_set, asked.provider, asked.started_at),
-            is_watched=bool(row.drift_watch and row.drift_watch.get("shorter")),
-        )
 
     def _see(self, row: LockedGrant, sightings: Sequence[Sighting]) -> None:
         for each in sightings:
@@ -194,7 +192,7 @@ class Decider:
                 continue  # it was told; every answer says it
             self.made.seen.setdefault(row.client_id, []).append(each)
 
-    def _stored(self, asked: Asked, row: LockedGrant, token_set: TokenSet, spent_refused_at: datetime | None) -> Stored:
+    def _ends(self, asked: Asked, row: LockedGrant, token_set: TokenSet) -> Ends:
         reckoned = ends(
             token_set,
             asked.provider,
@@ -203,9 +201,23 @@ class Decider:
             on_demand=row.keep == Keep.ON_DEMAND and asked.provider.may_rest,
             before=_before(row),
         )
-        self.made.strange |= {(row.client_id, asked.provider.name, each) for each in reckoned.strange}
+        if reckoned.strange:
+            self.made.strange |= {(row.client_id, asked.provider.name, each) for each in reckoned.strange}
+        return reckoned
+
+    def _stored(
+        self,
+        asked: Asked,
+        row: LockedGrant,
+        token_set: TokenSet,
+        reckoned: Ends,
+        *,
+        fingerprints: Sequence[bytes],
+        spent_refused_at: datetime | None,
+    ) -> Stored:
+        """`fingerprints`: of the refresh token that came, under each key, the active one first."""
         token = token_set.refresh_token
-        fingerprint = None if token is None else self.vault.fingerprint(token)
+        fingerprint = fingerprints[0] if fingerprints else None
         return Stored(
             grant_id=asked.grant_id,
             generation=asked.generation,
@@ -271,6 +283,7 @@ class Decider:
                 # Only a definite answer is a try: one that was lost, or never sent, must not cost a living pair.
                 former_token_id=job.former_token_id if told.suspect or _is_in_its_word(row, end) else None,
                 rule=end.rule,
+                shape=end.shape,
             )
         )
         if death is not None and row.spent_refused_at is not None and row.doubt_since is None:
@@ -411,6 +424,35 @@ def _not_too_soon(arrived: Arrived, at: datetime, wait: timedelta) -> datetime:
     """When it is asked again: not before its provider lets it; a repeat at once saves a grant, and is let through."""
     again = at + wait
     return max(again, arrived.asked.started_at + arrived.asked.provider.grant_interval) if wait else again
+
+
+def _is_another_scope(before: str | None, after: str | None) -> bool:
+    """Whether an answer tells another scope than the row's; nearly all repeat it to the letter."""
+    return bool(before) and after not in (None, before) and scope_set(after) != scope_set(before)
+
+
+def _answered(
+    asked: Asked,
+    row: LockedGrant,
+    token_set: TokenSet,
+    *,
+    fingerprints: Sequence[bytes],
+    life: timedelta,
+    again: bool,
+) -> Answered:
+    told = token_set.expires_in
+    return Answered(
+        grant_id=row.grant_id,
+        started_at=asked.started_at,
+        is_own=not again and row.generation == asked.generation and row.refresh_fingerprint == asked.fingerprint,
+        rotated=token_set.refresh_token is not None and asked.fingerprint not in fingerprints,
+        suspect_at=row.suspect_at,
+        doubt_since=row.doubt_since,
+        spent_refused_at=row.spent_refused_at,
+        life_before=None if row.refreshed_at is None else row.life,
+        life=None if told is None or told < 1 else life,
+        is_watched=bool(row.drift_watch and row.drift_watch.get("shorter")),
+    )
 
 
 def _habit(provider: Provider, row: LockedGrant) -> Habit:

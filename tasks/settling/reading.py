@@ -1,7 +1,7 @@
 """Reading: what the answers of a group mean, before anybody decides what they change for a row."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
 from uuid import UUID
@@ -10,9 +10,12 @@ from models.client import Known
 from models.sealing.keys import VaultError
 from models.sealing.vault import Vault
 from models.settlement import LockedGrant
-from tasks.oauth.transport import HeldBack, NotSent
+from tasks.oauth.error_answers import UNRECOGNISED
+from tasks.oauth.token_answer import untold_word
+from tasks.oauth.transport import Answer, HeldBack, NotSent, Response
 from tasks.policy.kinds import of_kind
 from tasks.policy.outcome import (
+    UNPROVEN,
     GrantThrottled,
     NotNow,
     NotUnderstood,
@@ -60,9 +63,19 @@ def read(arrived: Arrived, *, proven: bool, vault: Vault) -> Outcome:
             hide=SecretsSent(arrived, vault),
         )
         ended = job.access_expires_at is not None and job.access_expires_at <= job.started_at
-        return of_kind(end, provider.kind, token_ended=ended)
+        return of_kind(_shaped(end, arrived.answer, vault), provider.kind, token_ended=ended)
     except Exception as error:  # noqa: BLE001  # an answer that we cannot read is no verdict
         return Unknown(f"unread_{type(error).__name__}", None)
+
+
+def _shaped(end: Outcome, answer: Answer, vault: Vault) -> Outcome:
+    """An outcome with the shape of the word that may not be told: its length, and a keyed hash of it."""
+    if end.code not in (UNRECOGNISED, UNRECOGNISED + UNPROVEN) or not isinstance(answer, Response):
+        return end
+    word = untold_word(answer.body)
+    if word is None:
+        return end
+    return replace(end, shape=f"<string {len(word)} #{vault.mark(word)}>")
 
 
 def read_all(group: Sequence[Arrived], known: Ask, vault: Vault) -> list[Outcome]:
@@ -121,6 +134,8 @@ def read_refusals(
 
     Who succeeded beside it in the group is a witness as well as who did before.
     """
+    if not any(isinstance(end, NotUnderstood) for end in outcomes):
+        return {}
     succeeded: dict[int, datetime] = {}
     for arrived, end in zip(group, outcomes, strict=True):
         job = arrived.attempt.job

@@ -8,7 +8,7 @@ goes on without a journal that is gone.
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from datetime import timedelta
 from uuid import UUID
@@ -21,7 +21,7 @@ from models.database import transaction
 from models.sealing.keys import VaultError
 from models.states.installation import DatabaseState
 from tasks import journal
-from tasks.journal import Journal, JournalHeld, JournalUnknown
+from tasks.journal import Journal, JournalHeld, JournalUnknown, Replayed
 from tasks.runtime.runtime import Runtime
 from tasks.settling import replay
 
@@ -59,21 +59,36 @@ def look(runtime: Runtime, *, thoroughly: bool = False) -> str:
 
 
 def recover(runtime: Runtime, incident_no: int) -> None:
-    """Replay all that this disk has for an incident, and close it if that was the last of it."""
+    """Replay all that this disk has for an incident, and close it if that was the last of it.
+
+    Each journal of a process that is gone is noted as soon as it was replayed: who is killed in the middle, and starts
+    again, begins with the next one. The incident waits for this process's own, which comes last.
+    """
     log.warning("recover.begins", incident_no=incident_no)
     with ExitStack() as closing_all:
         others = [closing_all.enter_context(closing(other)) for other in _others(runtime)]
-        replayed = [(each, _replay_whole(runtime, each)) for each in (runtime.journal, *others)]
+        done = _begin([runtime.journal, *others], incident_no)
+        for each in others:
+            if each.journal_id not in done:
+                _replay_other(runtime, each, incident_no)
+        mine = _replay_whole(runtime, runtime.journal)
         # Ends after all entries: the row that one of them ends may stand in another journal.
         for each in (runtime.journal, *others):
             _end_again(each)
-        for each, whole in replayed:
-            if whole:
-                _note_replayed(runtime, each, incident_no)
+        if mine.drained:
+            _note_replayed(runtime, runtime.journal, incident_no)
     with transaction() as connection:
         least = timedelta(seconds=runtime.settings.incident_seconds)
         if installation.close_incident(connection, least=least):
             log.warning("recover.done", incident_no=incident_no)
+
+
+def _begin(journals: Sequence[Journal], incident_no: int) -> set[int]:
+    """Let the incident wait for all of these journals; returns the ids of those that were replayed for it already."""
+    ids = [each.journal_id for each in journals]
+    with transaction() as connection:
+        register.await_all(connection, ids, host=socket.gethostname(), process=str(os.getpid()))
+        return register.replayed_already(connection, ids, incident_no=incident_no)
 
 
 def _others(runtime: Runtime) -> Iterator[Journal]:
@@ -81,27 +96,40 @@ def _others(runtime: Runtime) -> Iterator[Journal]:
     folder = runtime.settings.home / "journals"
     for found in journal.left_behind(folder):
         try:
-            taken = journal.take_over(folder, found.journal_id, vault=runtime.vault)
+            quiet = found.journal_id in runtime.damaged_journals
+            taken = journal.take_over(folder, found.journal_id, vault=runtime.vault, quiet=quiet)
         except (JournalHeld, JournalUnknown):
             continue
-        except VaultError as error:
-            # It stays undrained, and an incident stays open for it, until its key is back in the ring.
+        except (VaultError, OSError) as error:
+            # It stays undrained, and an incident stays open for it, until its key is back or it can be read.
             log.error("journal.cannot_open", journal_id=found.journal_id, reason=str(error))  # noqa: TRY400
             continue
         yield taken
 
 
-def _replay_whole(runtime: Runtime, kept: Journal) -> bool:
-    """Replay a journal from its first entry, the settled ones too; returns whether nothing is left in it."""
+def _replay_other(runtime: Runtime, kept: Journal, incident_no: int) -> None:
+    """Replay the journal of a process that is gone, and note at once what became of it."""
+    result = _replay_whole(runtime, kept)
+    if result.drained:
+        _end_again(kept)
+        _note_replayed(runtime, kept, incident_no)
+    elif result.damage is not None:
+        _note_damaged(runtime, kept, result.damage)
+
+
+def _replay_whole(runtime: Runtime, kept: Journal) -> Replayed:
+    """Replay a journal from its first entry, the settled ones too."""
     result = journal.replay(kept, lambda items: replay.replay(runtime, items), everything=True)
     log.info("recover.replayed", journal_id=kept.journal_id, settled=result.settled, left=result.left)
-    return result.drained
+    return result
 
 
 def _end_again(kept: Journal) -> None:
-    """End the grants whose ends a journal has noted and the database has forgotten."""
+    """End the grants whose ends a journal has noted and the database has forgotten; most have noted none."""
+    if not (ends := list(kept.ends())):
+        return
     with transaction() as connection:
-        for end in kept.ends():
+        for end in ends:
             if end.erase:
                 erasure.request(connection, UUID(end.grant_id), who=ACTOR)
             else:
@@ -125,6 +153,21 @@ def _note_replayed(runtime: Runtime, kept: Journal, incident_no: int) -> None:
             incident_no=incident_no,
             drained=not mine,
         )
+
+
+def _note_damaged(runtime: Runtime, kept: Journal, damage: str) -> None:
+    """Note that a journal cannot be read to its end: the incident waits for it, until it can or is abandoned.
+
+    What it tells of missing commits is heeded by now, as far as it can be.
+    """
+    newest = _newest(kept)
+    with transaction() as connection:
+        tick.put_back(connection, [] if newest is None else [newest])
+        news = register.note_damage(connection, kept.journal_id, damage)
+    if news:
+        remedy = "see `evergrant journals list`"
+        log.error("journal.damaged", journal_id=kept.journal_id, damage=damage, remedy=remedy)
+    runtime.damaged_journals[kept.journal_id] = damage
 
 
 def _noted(runtime: Runtime) -> list[UUID]:

@@ -40,11 +40,33 @@ LEFT_FOR = timedelta(minutes=1)  # younger answers are still on their way throug
 def drain_others(runtime: Runtime) -> list[Replayed]:
     """Settle and close every journal on this disk whose process is gone."""
     folder = runtime.settings.home / "journals"
-    drained = journal.drain_held(folder, lambda kept: replay(runtime, kept), _record_drained, vault=runtime.vault)
+    drained = journal.drain_held(
+        folder,
+        lambda kept: replay(runtime, kept),
+        _record_drained,
+        vault=runtime.vault,
+        known=runtime.damaged_journals,
+    )
     for result in drained:
-        log.info("journal.replayed", journal_id=result.journal_id, settled=result.settled, left=result.left)
+        _tell(runtime, result)
     _record_forgotten([found.journal_id for found in journal.left_behind(folder) if found.drained])
     return drained
+
+
+def _tell(runtime: Runtime, result: Replayed) -> None:
+    """Say what became of a journal; that it is damaged once, and once more where that has changed."""
+    with transaction() as connection:
+        news = register.note_damage(connection, result.journal_id, result.damage)
+    known = runtime.damaged_journals.get(result.journal_id)
+    if result.damage is None or result.settled:
+        log.info("journal.replayed", journal_id=result.journal_id, settled=result.settled, left=result.left)
+    if result.damage is None:
+        runtime.damaged_journals.pop(result.journal_id, None)
+        return
+    if news or known is None:
+        remedy = "see `evergrant journals list`"
+        log.error("journal.damaged", journal_id=result.journal_id, damage=result.damage, remedy=remedy)
+    runtime.damaged_journals[result.journal_id] = result.damage
 
 
 def settle_left(runtime: Runtime) -> None:

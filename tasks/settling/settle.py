@@ -6,8 +6,9 @@
     mark      in the journal: settled
 
 While the database is away the write is repeated; the journal has the answers already. A group that the database
-refuses is repeated row by row, so that a poisonous answer fails alone, and one whose row somebody else has locked is
-parked and waits alone: later answers of its grant wait behind it.
+refuses is repeated row by row, so that a poisonous answer fails alone, and those whose row or valve somebody else has
+locked are parked and wait alone: later answers of a grant wait behind it. Nobody else's answer waits for a stranger's
+lock for longer than the waits below together.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ from models import client as clients
 from models import dead_letter, event, label, operator_actions, settlement, suspects, witness
 from models.access_life import Question
 from models.attempt import Started
-from models.database import transaction
+from models.database import AWAY, transaction
 from models.settlement import LockedGrant
 from models.states.dead_letter import LetterKind, Resolution
 from models.states.event import EventType
@@ -36,7 +37,7 @@ from tasks.policy.introspection import asks_for_life
 from tasks.policy.outcome import Outcome, Refreshed, Refused
 from tasks.policy.refusal import Refusals
 from tasks.policy.valve import Result, Sign
-from tasks.runtime import clock, log_batch, retry, valves
+from tasks.runtime import clock, lock_holders, log_batch, retry, valves
 from tasks.runtime.attempt import Arrived
 from tasks.runtime.journaling import write_down
 from tasks.runtime.registration import Registered
@@ -51,10 +52,10 @@ log = structlog.get_logger()
 
 ACTOR = "evergrant"
 
-LOCK_WAIT = timedelta(seconds=1)
-LOCK_WAIT_ALONE = timedelta(seconds=0.3)
-LOCK_WAIT_ASIDE = timedelta(seconds=0.1)
+LOCK_WAIT = timedelta(seconds=0.4)  # for any one lock: our own transactions are over by then
+LOCK_WAIT_ALONE = timedelta(seconds=0.1)
 LOCKED_ENOUGH = 3  # so many locked rows hold up the settling thread at a time, however many there are
+PARKED_AT_ONCE = 200
 
 
 def settle(runtime: Runtime, group: Sequence[Arrived]) -> None:
@@ -69,7 +70,7 @@ def settle(runtime: Runtime, group: Sequence[Arrived]) -> None:
             if runtime.giving_up.is_set():
                 raise
             log.warning("settle.group_refused", size=len(free), exc_info=not retry.is_locked(error))
-            _settle_each(runtime, free)
+            _settle_each(runtime, _unlocked(runtime, free) if retry.is_locked(error) else free)
         else:
             _mark_settled(runtime, [arrived for arrived in free if id(arrived) not in left])
 
@@ -87,6 +88,42 @@ def _once_each(group: Sequence[Arrived]) -> list[list[Arrived]]:
     return [list(part.values()) for part in parts]
 
 
+def _unlocked(runtime: Runtime, group: Sequence[Arrived]) -> list[Arrived]:
+    """Settle at once those of a group that nobody else has locked, and park the others; returns what neither went for.
+
+    Who has locked them is told.
+    """
+    runtime.later(lock_holders.tell)
+    locked = _locked(group)
+    for arrived in group:
+        if arrived.attempt.job.grant_id in locked:
+            log.warning("settle.row_locked", grant_id=str(arrived.attempt.job.grant_id))
+            runtime.answers.parked.add(arrived)
+    free = [arrived for arrived in group if arrived.attempt.job.grant_id not in locked]
+    return [] if _settled_together(runtime, free) else free
+
+
+def _locked(group: Sequence[Arrived]) -> set[UUID]:
+    """Those grants of a group that somebody else has locked; all, where nobody can tell."""
+    ids = [arrived.attempt.job.grant_id for arrived in group]
+    try:
+        with transaction() as connection:
+            return settlement.locked(connection, ids, wait=LOCK_WAIT_ALONE)
+    except AWAY:
+        return set(ids)
+
+
+def _settled_together(runtime: Runtime, group: Sequence[Arrived]) -> bool:
+    try:
+        left = _write_patiently(runtime, group, wait=LOCK_WAIT_ALONE)
+    except Exception:  # each is tried by itself, and what is wrong with it told
+        if runtime.giving_up.is_set():
+            raise
+        return False
+    _mark_settled(runtime, [arrived for arrived in group if id(arrived) not in left])
+    return True
+
+
 def _settle_each(runtime: Runtime, group: Sequence[Arrived]) -> None:
     """Settle a refused group one by one; those whose rows are locked are parked, the rest with them if many are."""
     locked = 0
@@ -97,17 +134,27 @@ def _settle_each(runtime: Runtime, group: Sequence[Arrived]) -> None:
 
 
 def _settle_aside(runtime: Runtime) -> None:
-    """Try again what was parked, until a few are found to be locked still."""
-    locked = 0
-    while (
-        locked < min(LOCKED_ENOUGH, len(runtime.answers.parked))
-        and (waiting := runtime.answers.parked.take()) is not None
-    ):
-        if _settle_alone(runtime, waiting, wait=LOCK_WAIT_ASIDE):
-            runtime.answers.parked.done(waiting)
+    """Try again what was parked, until what is left is locked still."""
+    while (taken := runtime.answers.parked.take(PARKED_AT_ONCE)) and _settle_taken(runtime, taken):
+        pass
+
+
+def _settle_taken(runtime: Runtime, taken: Sequence[Arrived]) -> bool:
+    """Settle those that nobody has locked any longer, together; alone, where that fails. Whether none is left."""
+    locked = _locked(taken)
+    if locked:
+        runtime.later(lock_holders.tell)
+    together = _settled_together(runtime, [each for each in taken if each.attempt.job.grant_id not in locked])
+    failed = 0
+    for arrived in taken:
+        is_free = arrived.attempt.job.grant_id not in locked
+        alone = is_free and not together and failed < LOCKED_ENOUGH
+        if (is_free and together) or (alone and _settle_alone(runtime, arrived, wait=LOCK_WAIT_ALONE)):
+            runtime.answers.parked.done(arrived)
         else:
-            locked += 1
-            runtime.answers.parked.later(waiting)
+            failed += is_free
+            runtime.answers.parked.later(arrived)
+    return not (locked or failed)
 
 
 def _settle_alone(runtime: Runtime, arrived: Arrived, *, wait: timedelta) -> bool:
@@ -303,7 +350,7 @@ def _write_ends(connection: Connection, runtime: Runtime, made: Decisions) -> No
             ended.grant_id,
             kind=LetterKind.REFRESH,
             cause=cause,
-            detail=ended.code if ended.http_status is None else f"{ended.code} (HTTP {ended.http_status})",
+            detail=_detail(ended),
             attempts=row["attempts"],
             first_failed_at=row["failing_since"] or row["suspect_at"],
             rule=ended.rule,
@@ -318,6 +365,11 @@ def _write_ends(connection: Connection, runtime: Runtime, made: Decisions) -> No
     ended_ids = [*(ended.grant_id for ended in made.ended), *(grant_id for grant_id, *_ in made.released)]
     empty = [grant_id for grant_id in ended_ids if grant_id not in runtime.answers.refused]
     settlement.not_in_journal(connection, empty, journal_id=runtime.journal_id)
+
+
+def _detail(ended: settlement.Ended) -> str:
+    word = ended.code if ended.shape is None else f"{ended.code} {ended.shape}"
+    return word if ended.http_status is None else f"{word} (HTTP {ended.http_status})"
 
 
 def _note_quotas(connection: Connection, group: Sequence[Arrived]) -> None:
@@ -386,6 +438,7 @@ def _refused_since(job: Started, refused: Mapping[UUID, Refusals], row: LockedGr
 def _tell(arrived: Arrived, outcome: Outcome) -> None:
     job = arrived.attempt.job
     by_rule = {} if outcome.rule is None else {"rule": outcome.rule}
+    by_rule |= {} if outcome.shape is None else {"shape": outcome.shape}
     log.info(
         "refresh.held_back" if isinstance(outcome, HeldBack) else "refresh",
         client=arrived.attempt.registered.known.name,

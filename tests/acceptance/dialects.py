@@ -1,18 +1,22 @@
 """Dialects: whatever a provider's own words are, nobody who lives may notice that others die, or that all are refused.
 
 Each answer has two fleets and a provider of its own: of one a quarter dies at one instant, of the other one by one. An
-answer that means something else is said to everybody for a while, and then no more.
+answer that means something else is said to everybody for a while, and then no more. The provider is the simulator, or
+django-oauth-toolkit, which tells of deaths alone: it refuses by its own judgement, and only the words are changed.
 
     python -m tests.acceptance.dialects                                  every answer that is known: some 20 minutes
     python -m tests.acceptance.dialects --means dead --only google --only invented --minutes 2
+    python -m tests.acceptance.dialects --means ours --only google --outage-minutes 5 [--by-hand]
+    python -m tests.acceptance.dialects --provider django
 """
 
 import json
+import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -21,18 +25,22 @@ from typing import Any
 
 import click
 
+from simulator.control import SimulatorControl
 from simulator.launch import simulator_thread
 from tests.acceptance.installation import Installation
 from tests.acceptance.long_form import judged, machine_for
-from tests.acceptance.providers import Simulated
+from tests.acceptance.providers import Simulated, Toolkit, toolkit
 from tests.polling import eventually
+from worker.embedded.engines import Engines
 
 SAMPLES = Path(__file__).parents[1] / "dialects" / "answers.jsonl"
 SHARE_OF_LIFE = 0.1  # for which a living grant may be stale
 MENDED_WITHIN = 30.0  # seconds, until all are fresh once everybody is answered again
 MOST_ASKED = 6  # a dead grant, in a few lives: at once, and 1/4, 1/2, 1, 2 and 4 lives later
 FLEETS_AT_ONCE = 110
+AT_THE_TOOLKIT = 20  # fleets: it is one process, and writes five rows a refresh
 COMMANDS_AT_ONCE = 3
+LONGEST_PAUSE = 300.0  # seconds, between two canaries
 DEAD = ("dead", "consent")
 CONSENT = ("ref", "refresh_token", "labels")  # what is taken over of one
 UNDERSTOOD = (*DEAD, "ours", "throttled", "ill", "race")  # what a refresh may be told that is no success
@@ -76,7 +84,7 @@ class Fleet:
 
     name: str
     words: Words
-    provider: Simulated
+    provider: Simulated | Toolkit
     refs: list[str]
     gone: dict[str, float] = field(default_factory=dict)  # when each died
     stale_since: dict[str, float] = field(default_factory=dict)
@@ -101,9 +109,9 @@ class Fleet:
                 since = self.stale_since.setdefault(ref, now)
                 self.stale_for[ref] = max(now - since, self.stale_for.get(ref, 0.0))
 
-    def faults(self, *, lifetime: float) -> list[str]:
+    def faults(self, *, lifetime: float, mended_within: float = MENDED_WITHIN) -> list[str]:
         """Name whatever is not as promised."""
-        checks = self._of_deaths(lifetime) if self.dies else self._of_trouble()
+        checks = self._of_deaths(lifetime) if self.dies else self._of_trouble(mended_within)
         return [f"{self.name}: {fault}: {self.told()}" for fault, seen in checks.items() if seen]
 
     def _of_deaths(self, lifetime: float) -> dict[str, bool]:
@@ -114,10 +122,10 @@ class Fleet:
             "a living grant was declared dead": self.statuses.get("active", 0) < living,
         }
 
-    def _of_trouble(self) -> dict[str, bool]:
+    def _of_trouble(self, mended_within: float) -> dict[str, bool]:
         return {
             "somebody was blamed": self.statuses != {"active": len(self.refs)} or bool(self.reasons),
-            "not all were fresh in time": self.mended_after is None or self.mended_after > MENDED_WITHIN,
+            "not all were fresh in time": self.mended_after is None or self.mended_after > mended_within,
         }
 
     def told(self) -> str:
@@ -138,15 +146,29 @@ class Course:
     grants: int
     watched: float  # from the first death, or from the mending of a trouble at most
     trouble: float  # for which everybody is refused
+    by_hand: bool = False  # it ends with a new secret of ours, and not by itself
+
+    @property
+    def mended_within(self) -> float:
+        """Until all are fresh: what ends by itself is noticed by the next canary, whose wait has doubled up to then."""
+        return (
+            MENDED_WITHIN if self.by_hand else max(MENDED_WITHIN, min(self.trouble, LONGEST_PAUSE) + MENDED_WITHIN / 2)
+        )
 
 
-def run(installation: Installation, words: Sequence[Words], course: Course) -> list[Fleet]:
-    """Take over the fleets, let happen what the words tell, and look; worker and beat run already."""
+def run(
+    installation: Installation, words: Sequence[Words], course: Course, *, at: Toolkit | None = None
+) -> list[Fleet]:
+    """Take over the fleets, let happen what the words tell, and look; worker and beat run already.
+
+    `at`: the toolkit that they are at; each has a simulator of its own without.
+    """
     with ExitStack() as running:
+        speaking = partial(_simulated, running) if at is None else partial(_at_toolkit, at)
         wanted = [
             (each, how) for each in words for how in (("at-once", "one-by-one") if each.means in DEAD else ("all",))
         ]
-        begun = [_begun(running, *each, course) for each in wanted]
+        begun = [_begun(speaking, *each, course) for each in wanted]
         with ThreadPoolExecutor(COMMANDS_AT_ONCE) as commands:
             fleets = list(commands.map(partial(_taken_over, installation), begun))
         eventually(lambda: _all_refreshed(fleets), timeout=60 + 3 * course.lifetime, every=1)
@@ -163,18 +185,30 @@ class _Begun:
     """A provider that runs, with the consents that a fleet will be."""
 
     words: Words
-    provider: Simulated
+    provider: Simulated | Toolkit
     rows: list[dict[str, Any]]
 
 
-def _begun(running: ExitStack, words: Words, how: str, course: Course) -> _Begun:
+Speaking = Callable[[str, Words, Course], Simulated | Toolkit]
+"""Makes a provider whose client has this id, and which speaks in these words."""
+
+
+def _simulated(running: ExitStack, client_id: str, words: Words, course: Course) -> Simulated:
     habits = {"says_dead": words.said} if words.means in DEAD else {}
     options: dict[str, Any] = {"profile": "immediate", "lifetime": timedelta(seconds=course.lifetime)}
     control = running.enter_context(
-        simulator_thread(dialect="doorkeeper", habits=habits, seed=hash((words, how)) % 2**31, **options)
+        simulator_thread(dialect="doorkeeper", habits=habits, seed=hash(client_id) % 2**31, **options)
     )
+    return Simulated(control, "immediate", client_id=client_id)
+
+
+def _at_toolkit(server: Toolkit, client_id: str, words: Words, _: Course) -> Toolkit:
+    return server.another(client_id, says_dead=(words.status, words.body))
+
+
+def _begun(speaking: Speaking, words: Words, how: str, course: Course) -> _Begun:
     name = f"{words.name}.{how}"
-    provider = Simulated(control, "immediate", client_id=name)
+    provider = speaking(name, words, course)
     # Without access tokens, which might end before all are taken over: each is renewed as soon as it is.
     minted = provider.mint(course.grants, f"{name}.")
     rows = [{key: value for key, value in row.items() if key in CONSENT} for row in minted]
@@ -197,18 +231,17 @@ def _let_happen(installation: Installation, fleets: Sequence[Fleet], course: Cou
     begun = time.monotonic()
     deaths = sorted(_deaths(fleets, course), key=lambda death: death[0])
     mended_at: float | None = None
-    for fleet in fleets:
-        if not fleet.dies:
-            told = {"status": fleet.words.status, "body": fleet.words.body}
-            fleet.provider.control.add_fault("status", where="token", when="before", **told)
-    while (passed := time.monotonic() - begun) < max(course.watched, course.trouble + MENDED_WITHIN + 5):
+    for control, fleet in _in_trouble(fleets):
+        told = {"status": fleet.words.status, "body": fleet.words.body}
+        control.add_fault("status", where="token", when="before", **told)
+    while (passed := time.monotonic() - begun) < max(course.watched, course.trouble + course.mended_within + 5):
         while deaths and deaths[0][0] <= passed:
             _, fleet, ref = deaths.pop(0)
             fleet.gone[ref] = time.time()
             fleet.provider.end_by_user([ref])
         if mended_at is None and passed >= course.trouble:
             mended_at = passed
-            _mend(fleets)
+            _mend(installation, fleets, by_hand=course.by_hand)
         handed_out = _handed_out(installation)
         for fleet in fleets:
             fleet.look(handed_out[fleet.name], time.monotonic())
@@ -226,11 +259,20 @@ def _deaths(fleets: Sequence[Fleet], course: Course) -> Iterator[tuple[float, Fl
             yield from ((n * pace, fleet, ref) for n, ref in enumerate(gone))
 
 
-def _mend(fleets: Sequence[Fleet]) -> None:
+def _mend(installation: Installation, fleets: Sequence[Fleet], *, by_hand: bool) -> None:
+    for control, fleet in _in_trouble(fleets):
+        fleet.asked_in_trouble = len(fleet.provider.asked()) - len(fleet.refs)  # each was refreshed once before
+        control.clear_faults()
+        if by_hand:
+            secret = fleet.provider.secret
+            installation.command("clients", "set-secret", fleet.name, "--client-secret-file", "-", stdin=secret)
+
+
+def _in_trouble(fleets: Sequence[Fleet]) -> Iterator[tuple[SimulatorControl, Fleet]]:
     for fleet in fleets:
         if not fleet.dies:
-            fleet.asked_in_trouble = len(fleet.provider.asked())
-            fleet.provider.control.clear_faults()
+            assert isinstance(fleet.provider, Simulated), "the toolkit tells of deaths alone"
+            yield fleet.provider.control, fleet
 
 
 def _handed_out(installation: Installation) -> dict[str, set[str]]:
@@ -270,22 +312,49 @@ def _parts(words: Sequence[Words], size: int) -> Iterator[Sequence[Words]]:
     return (words[first : first + size] for first in range(0, len(words), size))
 
 
+@contextmanager
+def _toolkit(lifetime: float) -> Iterator[Toolkit]:
+    """Run django-oauth-toolkit on a PostgreSQL of its own."""
+    with (
+        tempfile.TemporaryDirectory(prefix="evergrant-toolkit-") as folder,
+        Engines(Path(folder) / "toolkit", valkey=False) as engines,
+        toolkit(Path(folder), database_url=engines.database_url or "", lifetime=lifetime) as server,
+    ):
+        yield server
+
+
 @click.command()
 @click.option("--means", multiple=True, help="Only answers that mean this; may be repeated.")
 @click.option("--only", multiple=True, metavar="PROVIDER", help="Only answers of this provider; `invented`: of nobody.")
 @click.option("--grants", default=20, show_default=True, help="Grants of each fleet.")
 @click.option("--lifetime", default=30.0, show_default=True, help="Seconds that an access token lives.")
 @click.option("--minutes", default=2.0, show_default=True, help="For how long each is watched.")
-def main(*, means: tuple[str, ...], only: tuple[str, ...], grants: int, lifetime: float, minutes: float) -> None:
+@click.option(
+    "--outage-minutes", default=1 / 3, show_default="a third", help="For how long everybody is refused, where all are."
+)
+@click.option("--by-hand", is_flag=True, help="It ends with `clients set-secret`, and not by itself.")
+@click.option("--provider", type=click.Choice(["simulator", "django"]), default="simulator", show_default=True)
+def main(
+    *,
+    means: tuple[str, ...],
+    only: tuple[str, ...],
+    grants: int,
+    lifetime: float,
+    minutes: float,
+    outage_minutes: float,
+    by_hand: bool,
+    provider: str,
+) -> None:
     """Try every answer that is known against an installation of its own."""
-    words = chosen(means, only)
-    course = Course(lifetime, grants, watched=60 * minutes, trouble=20)
+    at_toolkit = provider == "django"
+    words = chosen(means or (DEAD if at_toolkit else ()), only)
+    course = Course(lifetime, grants, watched=60 * minutes, trouble=60 * outage_minutes, by_hand=by_hand)
     faults: list[str] = []
-    for part in _parts(words, FLEETS_AT_ONCE // 2):
-        with machine_for("dialects") as machine:
-            for fleet in run(machine, part, course):
+    for part in _parts(words, (AT_THE_TOOLKIT if at_toolkit else FLEETS_AT_ONCE) // 2):
+        with machine_for("dialects") as machine, _toolkit(lifetime) if at_toolkit else nullcontext() as server:
+            for fleet in run(machine, part, course, at=server):
                 click.echo(f"{fleet.name}: {fleet.told()}")
-                faults += fleet.faults(lifetime=lifetime)
+                faults += fleet.faults(lifetime=lifetime, mended_within=course.mended_within)
     judged(f"{len(words)} answers, {len(faults)} faults", faults)
 
 

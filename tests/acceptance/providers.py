@@ -12,7 +12,7 @@ from datetime import timedelta
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from simulator.control import SimulatorControl
 from simulator.launch import simulator_process
@@ -173,30 +173,42 @@ class Toolkit(Provider):
     api = "/api/bookings"
     rotation = "family"
 
-    def __init__(self, url: str, secret: str) -> None:
+    def __init__(self, url: str, secret: str, client_id: str = "app") -> None:
         self.url = url
         self.secret = secret
+        self.client_id = client_id
+
+    def another(self, client_id: str, *, says_dead: tuple[int, str]) -> "Toolkit":
+        """Another client of the same toolkit, which is told so of a dead refresh token."""
+        new = Toolkit(self.url, secrets.token_urlsafe(12), client_id)
+        self._control("POST", "clients", {"client_id": client_id, "secret": new.secret, "says_dead": says_dead})
+        return new
 
     def registration(self) -> list[str]:
         return [
-            *("--provider", "generic", "--client-id", "app", "--redirect-uri", REDIRECT_URI, "--body", "form"),
+            *("--provider", "generic", "--client-id", self.client_id, "--redirect-uri", REDIRECT_URI, "--body", "form"),
             *("--authorize-url", f"{self.url}/o/authorize/", "--token-url", f"{self.url}/o/token/"),
             *("--revoke-url", f"{self.url}/o/revoke_token/", "--api-url", self.url + self.api),
         ]
 
     def mint(self, count: int, prefix: str = "customer-") -> list[dict[str, Any]]:
-        text = self._control("POST", "grants", {"count": count, "prefix": prefix})
-        return [json.loads(line) for line in text.splitlines()]
+        wanted = {"client_id": self.client_id, "count": count, "prefix": prefix}
+        return [json.loads(line) for line in self._control("POST", "grants", wanted).splitlines()]
+
+    def asked(self) -> list[dict[str, Any]]:
+        """Every request for a refresh, in order."""
+        found: list[dict[str, Any]] = json.loads(self._control("GET", f"asked?client_id={quote(self.client_id)}"))
+        return found
 
     def refreshes(self) -> dict[str, list[float]]:
         times: dict[str, list[float]] = defaultdict(list)
-        for row in json.loads(self._control("GET", "asked")):
+        for row in self.asked():
             if row["status"] == 200:
                 times[row["ref"]].append(row["at"])
         return times
 
     def presented_twice(self) -> int:
-        tokens = Counter(row["refresh_token"] for row in json.loads(self._control("GET", "asked")))
+        tokens = Counter(row["refresh_token"] for row in self.asked())
         return sum(count > 1 for count in tokens.values())
 
     def lost(self) -> list[str]:

@@ -7,12 +7,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import redis
 from celery import Celery
 
+from tests import brokers
 from tests.acceptance.installation import Installation
 from tests.acceptance.keeping import begin, due_now
 from tests.acceptance.programs import Running
@@ -26,8 +26,7 @@ QUEUES = ("refresh", "refresh_urgent", "revoke", "upkeep")
 
 def valkey(installation: Installation) -> "redis.Redis":
     """The broker, as somebody who may write into it."""
-    url = urlsplit(installation.env["EVERGRANT_BROKER_URL"])
-    return redis.Redis(unix_socket_path=url.path, db=int(parse_qs(url.query)["virtual_host"][0]))
+    return brokers.connect(installation.env["EVERGRANT_BROKER_URL"])
 
 
 def repeating_beat(installation: Installation, times: int) -> None:

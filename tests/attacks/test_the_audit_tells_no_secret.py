@@ -109,4 +109,4 @@ def test_the_keys_of_applications_are_hashes_in_the_database_and_nothing_in_the_
     with transaction() as connection:
         (holder,) = application.holders(connection)
     assert holder.key_hash.hex() not in audit.read_text(encoding="utf-8")
-    assert json.loads(audit.read_text(encoding="utf-8").splitlines()[0])["application"] == "billing"
+    assert json.loads(audit.read_text(encoding="utf-8").splitlines()[1])["application"] == "billing"

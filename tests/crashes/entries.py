@@ -28,7 +28,6 @@ LAZY: Final = (
     "celery.concurrency.thread",
     "celery.worker.components",
     "celery.worker.consumer",
-    "celery.worker.pidbox",
     "celery.worker.strategy",
     "kombu.transport.redis",
     "psycopg_binary",
@@ -39,8 +38,6 @@ LAZY: Final = (
     "worker.beat",
     "worker.service",
 )
-# No talk between workers at the start: a worker alone does without it as well, and it takes a second.
-QUIET: Final = ("--without-mingle", "--without-gossip", "--without-heartbeat")
 
 
 def preload() -> None:
@@ -53,7 +50,7 @@ def preload() -> None:
 def worker(name: str, trace: Trace) -> None:
     """`celery -A worker worker`."""
     signals.worker_ready.connect(lambda **_: trace.say("ready"), weak=False)
-    app.worker_main(["worker", "-n", f"{name}@localhost", *QUIET])
+    app.worker_main(["worker", "-n", f"{name}@localhost"])
 
 
 def beat(_: str, trace: Trace) -> None:

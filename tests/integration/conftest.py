@@ -140,7 +140,8 @@ def harness(harness_url: str, tmp_path: Path) -> Iterator[Harness]:
                 evergrant.former_tokens,
                 evergrant.refresh_requests, evergrant.revocations, evergrant.erasures, evergrant.dead_letters,
                 evergrant.events, evergrant.journals, evergrant.ticks, evergrant.connect_requests,
-                evergrant.applications, evergrant.notices restart identity""")
+                evergrant.applications, evergrant.application_keys, evergrant.application_clients, evergrant.notices,
+                evergrant.asked_labels restart identity""")
         )
         installation.adopt(connection, installation.observed(connection, "test"), who="tests")
     # Plain lines: the pretty tracebacks that structlog starts with take seconds.

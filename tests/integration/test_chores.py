@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from celery import Celery
 
-from models import chore, connect_request, notice, process
+from models import asked_labels, chore, connect_request, notice, process
 from models.database import transaction
 from tasks import upkeep
 from tasks.oauth.notice_proof import Came
@@ -112,12 +112,25 @@ def a_notice(harness: Harness) -> IsDone:
     return lambda: len(harness.all(query, id=grant)) == 1
 
 
+def a_grant_to_be_asked_about(harness: Harness) -> IsDone:
+    """Nobody listens at its API: it is noted, and the question comes again."""
+    client = harness.client(labels_url="http://127.0.0.1:9/organizations", labels_at={"org": "*.id"})
+    grant = harness.grant(client, due_in=timedelta(minutes=30))
+    with transaction() as connection:
+        asked_labels.request(connection, grant, client)
+    noted = (
+        "select from evergrant.asked_labels where told ->> 'code' = 'connect_refused' and due_at > clock_timestamp()"
+    )
+    return lambda: len(harness.all(noted)) == 1
+
+
 SOMETHING_TO_DO: dict[str, Callable[[Harness], IsDone]] = {
     "tell_late": a_late_grant,
     "tell_waiting": a_waiting_grant,
     "tell_expiring": a_grant_that_expires,
     "shred_dead_grants": a_grant_that_died_long_ago,
     "look_again": a_dead_grant_to_be_asked_once_more,
+    "ask_labels": a_grant_to_be_asked_about,
     "erase": a_dead_grant_to_be_erased,
     "forget_connect_requests": a_code_flow_that_was_never_ended,
     "read_notices": a_notice,

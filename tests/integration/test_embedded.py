@@ -9,7 +9,9 @@ from typing import Any
 
 import psycopg
 import pytest
+import redis
 from kombu import Connection
+from kombu.exceptions import OperationalError
 
 import settings
 from worker.embedded import discovery, identity, sizing, stale, state
@@ -293,3 +295,33 @@ def test_where_nobody_may_not_pass_the_message_names_the_folder(
     shut.chmod(0o700)
     with pytest.raises(EngineFailed, match=r"may not enter .*; run this as another user, or set EVERGRANT_HOME"):
         identity.choose(shut / "home" / "postgres", postgres_bin())
+
+
+def test_valkey_asks_for_a_password_that_stands_in_no_command_line_and_no_environment(own_engines: Engines) -> None:
+    valkey = own_engines.valkey
+    with redis.Redis(unix_socket_path=str(valkey.socket)) as stranger:
+        for command in (stranger.ping, stranger.flushall, lambda: stranger.lpush("evergrant:refresh", "x")):
+            with pytest.raises(redis.AuthenticationError):
+                command()
+    assert len(valkey.password) > 40
+    for name in ("cmdline", "environ"):
+        assert valkey.password.encode() not in Path(f"/proc/{valkey.pid}/{name}").read_bytes()
+    for path in (own_engines.home.valkey_pass, own_engines.home.valkey_conf, own_engines.home.state):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_valkeys_password_outlives_a_restart_and_the_loss_of_its_data(own_engines: Engines) -> None:
+    before = own_engines.valkey.url
+    own_engines.valkey.restart(flush=True)
+    assert own_engines.valkey.url == before
+    with own_engines.valkey.connect() as client:
+        assert client.ping()
+
+
+def test_a_broker_that_cannot_be_reached_is_told_without_its_password(own_engines: Engines) -> None:
+    url = own_engines.valkey.url
+    own_engines.valkey.stop()
+    with Connection(url) as connection, pytest.raises(OperationalError) as caught:
+        connection.ensure_connection(max_retries=1, interval_start=0)
+    password = own_engines.valkey.password
+    assert password not in f"{caught.value}{connection!r}{connection.as_uri()}"

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from models.database import transaction
-from tasks import upkeep
+from tasks import upkeep, waiting_requests
 from tests.harness import Harness
 
 ODD: dict[str, Any] = {
@@ -85,7 +85,7 @@ def test_a_request_waits_for_a_database_that_is_away(
         with transaction() as connection:
             yield connection
 
-    monkeypatch.setattr(upkeep, "transaction", away_at_first)
+    monkeypatch.setattr(waiting_requests, "transaction", away_at_first)
     upkeep.request_revocation("customer")
     assert asked_for(harness) == 1
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 import settings as configuration
 from models import installation, tick
@@ -53,6 +54,19 @@ def run(query: str, **values: Any) -> None:
 def incidents() -> int:
     with transaction() as connection:
         return int(connection.execute(text("select incident_no from evergrant.installation")).scalar_one())
+
+
+def undrained() -> set[int]:
+    with transaction() as connection:
+        return set(connection.execute(text("select id from evergrant.journals where drained_at is null")).scalars())
+
+
+class Killed(BaseException):
+    """A process ends here and now."""
+
+
+def kill(*_: Any, **__: Any) -> Any:
+    raise Killed
 
 
 def test_one_incident_is_enough_for_every_worker_whoever_closes_it(process_on: Open) -> None:
@@ -105,3 +119,56 @@ def test_a_tick_that_was_put_back_is_missed_again_after_another_restore(process_
         assert incidents() == number
     with transaction() as connection:
         assert installation.state(connection, "test") == "fit"
+
+
+def test_a_worker_that_is_killed_while_it_recovers_leaves_the_next_one_less_to_replay(
+    process_on: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what is killed as often as a replay of all journals takes would begin for ever, and nothing ever sent."""
+    gone = [process_on("a") for _ in range(3)]
+    write_tick()
+    for each in gone:
+        recover.look(each)
+        each.journal.close()
+    killed = process_on("a")
+    lose_ticks()
+    monkeypatch.setattr(killed.journal, "entries", kill)  # its own comes last
+    with pytest.raises(Killed):
+        recover.look(killed)
+    killed.journal.close()
+    left = killed.journal_id, (after := process_on("a")).journal_id
+    with capture_logs() as lines:
+        assert recover.look(after) == "fit"
+    assert [line["journal_id"] for line in lines if line["event"] == "recover.replayed"] == [*left]
+
+
+def test_an_incident_waits_for_the_process_that_replays_its_disk_though_its_row_is_missing(
+    process_on: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, slow = process_on("a"), process_on("b")
+    write_tick()
+    for each in (first, slow):
+        recover.look(each)
+    lose_ticks()
+    run("delete from evergrant.journals where id = :id", id=slow.journal_id)
+    monkeypatch.setattr(slow.journal, "entries", kill)
+    with pytest.raises(Killed):
+        recover.look(slow)
+    assert recover.look(first) == "rewound"
+    monkeypatch.undo()
+    assert [recover.look(each) for each in (slow, first)] == ["fit"] * 2
+
+
+def test_a_worker_that_stops_in_an_incident_is_waited_for_until_its_journal_was_replayed(process_on: Open) -> None:
+    """What it calls settled is among the missing commits: drained, nobody would wait for it."""
+    first, stopped = process_on("a"), process_on("b")
+    write_tick()
+    for each in (first, stopped):
+        recover.look(each)
+    lose_ticks()
+    assert recover.look(first) == "rewound"
+    stopped.close()
+    assert recover.look(first) == "rewound"
+    assert stopped.journal_id in undrained()
+    assert [recover.look(each) for each in (process_on("b"), first)] == ["fit"] * 2
+    assert stopped.journal_id not in undrained()

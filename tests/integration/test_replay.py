@@ -9,14 +9,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from models import installation
 from models import journal as register
 from models.database import transaction
+from models.states.installation import DatabaseState
+from models.views import overdue
 from tasks import journal
 from tasks.journal import Entry, Journal
 from tasks.policy.guard import guard
 from tasks.runtime import clock
-from tasks.settling import replay
+from tasks.runtime.runtime import Runtime
+from tasks.settling import recover, replay
 from tests.harness import HELD_BACK, LOST, Harness, token_set
+from tests.polling import eventually
 
 Write = Callable[..., Journal]
 
@@ -378,3 +383,88 @@ def test_a_drained_journal_makes_nothing_due_that_was_not_and_what_it_held_is_du
     after = {grant: harness.row(grant)["due_at"] for grant in grants}
     assert {grant for grant in grants if after[grant] != before[grant]} == {answered}
     assert after[answered] > before[answered] + timedelta(minutes=30)
+
+
+def damage(own: Path) -> bytes:
+    """Flip a byte of the first record; returns the file as it was."""
+    log = own / "00000001.log"
+    whole = log.read_bytes()
+    log.write_bytes(whole[:60] + bytes([whole[60] ^ 1]) + whole[61:])
+    return whole
+
+
+def standing(harness: Harness, journal_id: int) -> tuple[bool, str | None]:
+    """Whether it is drained, and what is known to be wrong with it."""
+    row = harness.one("select drained_at, damage from evergrant.journals where id = :id", id=journal_id)
+    return row["drained_at"] is not None, row["damage"]
+
+
+def test_a_damaged_journal_keeps_its_doubt_until_it_can_be_read_again(
+    harness: Harness, gone: Write, folder: Path
+) -> None:
+    client = harness.client(rotation="family")
+    lost, other = harness.grants(client, 2, token="1")
+    answers = entry(harness, lost, 1, "lost", sent="1"), entry(harness, other, 1, "kept", sent="1")
+    journal_id = gone(*answers).journal_id
+    own = folder / str(journal_id)
+    harness.set(lost, doubt_since=clock.wall() - timedelta(minutes=11), doubt_journals=[journal_id])
+    whole = damage(own)
+    for _ in range(2):
+        replay.drain_others(harness.runtime)
+        assert standing(harness, journal_id) == (False, "segment 1 is damaged at byte 0")
+    assert harness.token(other) == "rt-kept"  # what stands behind the hole
+    assert (harness.row(lost)["doubt_journals"], harness.token(lost)) == ([journal_id], "rt-1")
+    with transaction() as connection:
+        overdue.tell_waiting(connection)
+    told = harness.one("select data from evergrant.events where type = 'grant.waiting'")["data"]
+    assert (told["journal"], told["damage"]) == (journal_id, "segment 1 is damaged at byte 0")
+    (own / "00000001.log").write_bytes(whole)
+    replay.drain_others(harness.runtime)
+    assert standing(harness, journal_id) == (True, None)
+    assert (harness.row(lost)["doubt_journals"], harness.token(lost)) == ([], "rt-lost")
+
+
+def test_a_family_waits_for_a_damaged_journal(harness: Harness, gone: Write, folder: Path) -> None:
+    client = harness.client(rotation="family")
+    grant = harness.grant(client, token="1")
+    journal_id = gone(entry(harness, grant, 1, "2", sent="1")).journal_id
+    harness.set(grant, doubt_since=clock.wall(), doubt_journals=[journal_id])
+    damage(folder / str(journal_id))
+    replay.drain_others(harness.runtime)
+    assert harness.begin(client).job.journals_undrained
+
+
+def test_a_damaged_journal_keeps_an_incident_open_until_it_is_abandoned(
+    harness: Harness, gone: Write, folder: Path
+) -> None:
+    client = harness.client()
+    grant = harness.grant(client, token="1")
+    journal_id = gone(entry(harness, grant, 1, "2", sent="1")).journal_id
+    damage(folder / str(journal_id))
+    with transaction() as connection:
+        installation.raise_incident(connection, "tick_missing")
+    assert recover.look(harness.runtime) == DatabaseState.REWOUND
+    assert standing(harness, journal_id) == (False, "segment 1 is damaged at byte 0")
+    with transaction() as connection:
+        register.abandon(connection, journal_id, by="tests")
+    eventually(lambda: recover.look(harness.runtime) == DatabaseState.FIT)
+
+
+def test_one_bad_journal_stops_neither_the_start_nor_the_others(harness: Harness, gone: Write, folder: Path) -> None:
+    client = harness.client()
+    grant = harness.grant(client, token="1")
+    bad, good = gone().journal_id, gone(entry(harness, grant, 1, "2", sent="1")).journal_id
+    (folder / str(bad) / "lock").unlink()
+    (folder / str(bad) / "lock").mkdir()
+    (folder / "901").mkdir()
+    (folder / "901" / "1x.log").touch()
+    recover.look(harness.runtime, thoroughly=True)
+    replay.drain_others(harness.runtime)
+    replay.shred_old(harness.runtime)
+    assert [standing(harness, each) for each in (bad, good)] == [
+        (False, "it cannot be opened: Is a directory"),
+        (True, None),
+    ]
+    another = Runtime.open(harness.settings)
+    assert another.journal_id > 901
+    another.close()

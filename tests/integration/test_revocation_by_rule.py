@@ -78,3 +78,18 @@ def test_a_probe_sees_a_death_in_the_providers_own_words(
     client = granted(harness, simulator, GONE, probe=True)
     simulator.add_fault("status", where="token", when="before", status=status, body='{"error":"gone"}')
     assert (revoke(harness, client)["status"], found(harness)["evidence"]) == ("done", "verified")
+
+
+@pytest.mark.parametrize("echo", ["s3cret", "refresh_token", "access_token"])
+def test_no_word_of_a_revocation_repeats_what_it_was_sent(
+    harness: Harness, simulator: SimulatorControl, echo: str
+) -> None:
+    """The word is looked at twice, and its secrets are opened for each look."""
+    client = client_of(harness, simulator, rotation="none", probe=False, api_url=None)
+    pair = mint(simulator) | {"refresh_token": "onlyLettersRefreshing", "access_token": "onlyLettersOpening"}
+    harness.grant(client, pair=pair, labels={"org": ["o1"]})
+    word = pair.get(echo, echo)
+    simulator.add_fault("status", where="revoke", when="before", status=400, body=json.dumps({"error": word}))
+    harness.run("select evergrant.request_revocation('customer')")
+    end(harness, client)
+    assert found(harness)["last_error_code"] == "unrecognised"

@@ -71,6 +71,17 @@ def test_the_grants_own_access_token_is_the_proof(harness: Harness, bench: Bench
     assert server.requests[0].endswith(b"\r\n\r\n{}")
 
 
+def test_the_proof_stands_in_the_header_that_the_api_wants(harness: Harness, bench: Bench) -> None:
+    server = bench.serve(answering(OK))
+    shape: dict[str, Any] = {"revoke_auth": "bearer", "revoke_token": "neither", "revoke_body": "json"}
+    client = client_at(harness, server, api_header="X-Shopify-Access-Token: {access_token}", **shape)
+    harness.grant(client)
+
+    assert revoke(harness, client)["evidence"] == "accepted"
+    assert b"X-Shopify-Access-Token: at-customer-1\r\n" in server.requests[0]
+    assert b"Authorization" not in server.requests[0]
+
+
 def test_a_label_says_whose_grant_ends_and_several_branches_end_with_one_request(
     harness: Harness, bench: Bench
 ) -> None:

@@ -253,13 +253,17 @@ def _held(engine: Engine, role: str) -> set[tuple[str, str, str]]:
     new = """
         select table_name, column_name, privilege_type from information_schema.role_column_grants
         where table_schema = 'evergrant' and grantee = :role and (
-            table_name in ('witnesses', 'notices')
+            table_name in ('witnesses', 'notices', 'application_clients', 'application_keys')
             or table_name = 'clients' and column_name = any (cast(:clients as text[]))
             or table_name = 'grants' and column_name = any (cast(:grants as text[]))
         )
     """
     clients = ["former_secret_at", "secret_refused_at", "secret_refused_code", "drift", "drift_watch", "after_grace"]
     grants = ["refusals", "refused_since", "refused_code", "refresh_expires_at", "consent_expires_at"]
-    parameters = {"role": role, "clients": clients, "grants": [*grants, "last_error_rule", "spent_refused_at"]}
+    parameters = {
+        "role": role,
+        "clients": clients,
+        "grants": [*grants, "last_error_rule", "last_error_shape", "spent_refused_at"],
+    }
     with engine.connect() as connection:
         return {tuple(row) for row in connection.execute(text(new), parameters)}

@@ -119,6 +119,17 @@ def test_the_api_opens_with_bearer_and_organization(simulator: SimulatorControl,
     assert 'error_description="The access token was revoked"' in dead.headers["WWW-Authenticate"]
 
 
+@pytest.mark.parametrize("before", ["X-Shopify-Access-Token: ", "Authorization: Zoho-oauthtoken "])
+def test_an_api_that_wants_its_token_in_another_header_takes_it_nowhere_else(
+    simulator: SimulatorControl, row: dict[str, Any], before: str
+) -> None:
+    simulator.configure(habits={"api_header": before})
+    name, _, scheme = before.partition(": ")
+    wanted, bearer = {name: scheme + row["access_token"]}, {"Authorization": f"Bearer {row['access_token']}"}
+    assert send(simulator, "GET", "/v2/organizations", headers=wanted).status == 200
+    assert send(simulator, "GET", "/v2/organizations", headers=bearer).status == 401
+
+
 def authorize(simulator: SimulatorControl, **more: str) -> Reply:
     query = {"client_id": "acme", "redirect_uri": CALLBACK, "response_type": "code", "state": "s 1", **more}
     return send(simulator, "GET", f"/oauth/authorize?{urlencode(query)}")

@@ -123,18 +123,6 @@ def test_what_cannot_be_decompressed_comes_back_as_it_was_sent(bench: Bench, enc
     assert answer.body == b"plain"
 
 
-def test_an_answer_with_long_and_many_header_lines_is_whole(bench: Bench) -> None:
-    """A Content-Security-Policy alone may be longer than the 8190 bytes that aiohttp allows a line."""
-    lines = [b"Content-Security-Policy: " + b"x" * 20_000, *(b"X-Trace-%d: y" % number for number in range(200))]
-    server = bench.serve(answering(b"\r\n".join((b"HTTP/1.1 200 OK", *lines, b"Content-Length: 2", b"", b"{}"))))
-
-    answer = bench.ask(server.url())
-
-    assert isinstance(answer, Response)
-    assert (answer.status, answer.body) == (200, b"{}")
-    assert len(answer.headers["content-security-policy"]) == 20_000
-
-
 # ── what provably never left ────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -79,6 +79,18 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
+        "the_api_knows_better",
+        "a label that somebody has set is replaced by what the API gives",
+        (f"{INTEGRATION}/test_asked_labels.py::test_what_an_operator_sets_while_the_api_is_asked_wins",),
+        (
+            Edit(
+                "tasks/asked_labels.py",
+                "return [each for each in wanted if not labels.get(each) or labels.get(each) == given.get(each)]",
+                "return list(wanted)",
+            ),
+        ),
+    ),
+    Mutant(
         "one_pool_for_all_certificates",
         "connections are shared whatever certificate they were opened with",
         (f"{INTEGRATION}/test_client_certificates.py::test_the_server_sees_the_certificate_of_the_client_that_asks",),
@@ -278,6 +290,29 @@ MUTANTS: tuple[Mutant, ...] = (
             f"{INTEGRATION}/test_sql_surface.py::test_an_open_transaction_of_a_caller_blocks_neither_claim_start_settle_nor_a_new_refresh",
         ),
         (Edit("models/settlement.py", "order by g.id\nfor no key update of g\n", "order by g.id\nfor update of g\n"),),
+    ),
+    Mutant(
+        "group_waits_for_a_stranger",
+        "a group of answers in which a stranger has locked one row waits for ten seconds, and all with it",
+        (
+            BARE,
+            f"{INTEGRATION}/test_neighbours_locks.py::test_the_waits_of_a_group_with_a_locked_row_are_less_than_a_second_together",
+        ),
+        (Edit("tasks/settling/settle.py", "LOCK_WAIT = timedelta(seconds=0.4)", "LOCK_WAIT = timedelta(seconds=10)"),),
+    ),
+    Mutant(
+        "locked_is_dropped",
+        "what was asked for by message is dropped where a stranger's transaction holds it",
+        (
+            f"{INTEGRATION}/test_neighbours_locks.py::test_a_message_for_what_an_open_transaction_holds_waits_as_a_row_and_is_carried_out_afterwards",
+        ),
+        (
+            Edit(
+                "tasks/waiting_requests.py",
+                "        if not is_locked(error):\n            raise\n        return False\n",
+                "        if not is_locked(error):\n            raise\n        return True\n",
+            ),
+        ),
     ),
     Mutant(
         "claim_for_update",
@@ -564,14 +599,14 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "tasks/settling/decide.py",
-                "            self._keep(asked)\n            self._see(",
-                "            self._see(",
+                "        self._keep(asked, token_set)\n        self._see(",
+                "        self._see(",
             ),
             Edit(
                 "tasks/settling/decide.py",
                 "        mine = asked.fingerprint in (row.refresh_fingerprint, *row.former_fingerprints)\n",
                 "        mine = asked.fingerprint in (row.refresh_fingerprint, *row.former_fingerprints)\n"
-                "        self._keep(asked)\n",
+                "        self._keep(asked, token_set)\n",
             ),
         ),
     ),
@@ -654,6 +689,66 @@ MUTANTS: tuple[Mutant, ...] = (
         "a revocation that is refused in a word of its own begins the count of those who are refused alike anew",
         ("tests/unit/policy/test_valve_refusals.py",),
         (Edit("tasks/policy/valve.py", "valve.refused_code != result.code and not result.of_refresh:", "False:"),),
+    ),
+    Mutant(
+        "recovery_begins_anew",
+        "who is killed while it recovers replays every journal of its disk again",
+        (f"{INTEGRATION}/test_recover.py",),
+        (
+            Edit(
+                "tasks/settling/recover.py",
+                "            if each.journal_id not in done:\n",
+                "            if True:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "drained_in_an_incident",
+        "a worker that stops while commits are missing says that its journal is done",
+        (f"{INTEGRATION}/test_recover.py",),
+        (
+            Edit(
+                "models/journal.py",
+                " and not exists (select from evergrant.installation i where i.incident_at is not null)",
+                "",
+            ),
+        ),
+    ),
+    Mutant(
+        "forgotten_row_is_not_awaited",
+        "an incident does not wait for the process that replays a disk, where its row is among the missing commits",
+        (f"{INTEGRATION}/test_recover.py",),
+        (
+            Edit(
+                "tasks/settling/recover.py",
+                "        register.await_all(connection, ids, host=socket.gethostname(), process=str(os.getpid()))\n",
+                "",
+            ),
+        ),
+    ),
+    Mutant(
+        "a_compressed_message_is_inflated",
+        "whatever its sender has compressed is inflated, however much of it there is",
+        ("tests/unit/test_envelope.py", "-k", "inflated", BARE),
+        (
+            Edit(
+                "worker/envelope.py",
+                '    if headers.get("compression") is not None:\n        raise Unlawful("compressed")\n',
+                "",
+            ),
+        ),
+    ),
+    Mutant(
+        "a_damaged_journal_counts_as_drained",
+        "a journal of which nothing is left to be settled is drained, whether all of it was read or not",
+        ("tests/unit/journal/test_journal_damage.py", "-k", "damaged_and_not_drained"),
+        (
+            Edit(
+                "tasks/journal/replay.py",
+                "return self.left == 0 and self.damage is None",
+                "return self.left == 0",
+            ),
+        ),
     ),
 )
 

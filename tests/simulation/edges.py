@@ -60,7 +60,7 @@ def installed(edges: Edges) -> Iterator[None]:
         stack.enter_context(_set(clock, "wall", edges.wall))
         stack.enter_context(_set(runtime, "current", edges.current))
         stack.enter_context(_set(configuration, "_current", [edges.settings]))
-        stack.enter_context(_set(database, "_engine", (os.getpid(), URL, edges.engine)))
+        stack.enter_context(_set(database, "_engines", dict.fromkeys(database.Lane, (os.getpid(), URL, edges.engine))))
         stack.enter_context(_set(asyncio, "sleep", edges.sleep))
         stack.enter_context(_set(Journal.__init__, "__kwdefaults__", defaults))
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

@@ -41,6 +41,7 @@ from tests.simulation.world import Process, World
 MACHINE_IS_OFF = 0.1  # share of the kills after which its machine is off for up to two hours
 MILD = 0.2  # share of the lost answers where each costs a grant
 GONE = ("needs_consent", "revoked")
+STARTS_IN_VAIN = 400  # of workers since the last refresh: whoever needs more does not get on
 
 
 class Episode:
@@ -98,6 +99,7 @@ class Episode:
         self.races: list[Callable[[Episode, UUID], None]] = []  # what waits for the next grant that is asked
         self.on_gone: Callable[[str], None] = lambda _ref: None  # a grant of this ref is gone
         self._made = 0
+        self._in_vain = (0, 0)  # refreshes that were stored, and workers that were started since the last of them
 
     # Edges
 
@@ -196,6 +198,7 @@ class Episode:
             self.world.after(self.no_workers_until - self.world.seconds + 1, partial(self.start_worker, machine))
             return
         self._made += 1
+        self._check_progress()
         delay = 0.5 + self.world.random.random() * 3
         if self.weather.kill and not self.calm and self.world.random.random() < MACHINE_IS_OFF:
             delay += self.world.random.random() * 7200
@@ -203,6 +206,16 @@ class Episode:
         worker = Worker(self, f"worker{self._made}", self.home / machine)
         self.workers.append(worker)
         self.world.after(delay, worker.start, owner=worker)
+
+    def _check_progress(self) -> None:
+        """Where each worker is killed sooner than it can do anything, say so instead of going on for ever."""
+        refreshes, starts = self._in_vain
+        starts = starts + 1 if self.judge.refreshes == refreshes else 0
+        self._in_vain = self.judge.refreshes, starts
+        if starts > STARTS_IN_VAIN:
+            self.judge.fail(
+                "progress", f"it does not get on: {starts} workers since the last of {refreshes} refreshes", "-"
+            )
 
     def worker_died(self, worker: Worker, sent: list[Sent]) -> None:
         """The kernel has closed what it held; its supervisor starts another."""

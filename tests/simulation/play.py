@@ -120,6 +120,8 @@ def prepare(episode: Episode, *, grants: int, workers: int, beats: int, clients:
         "incident_no": 0,
         "incident_at": None,
         "incident_reason": None,
+        "place": None,
+        "place_found": None,
     }
     for name, every in (("tell_late", 15), ("tell_waiting", 60), ("look_again", 60)):
         tables.chores[name] = {"name": name, "every": timedelta(seconds=every * 8), "due_at": now, "done_at": None}

@@ -64,6 +64,14 @@ def test_a_day_after_a_death_in_a_dialect_a_human_is_told_and_nobody_else_was() 
     assert not result.violation, "\n".join([result.violation, *result.story])
 
 
+def test_workers_that_are_killed_before_they_can_do_anything_are_told_and_end_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tests.simulation.episode.STARTS_IN_VAIN", 20)
+    violation = play("in vain", "none", refreshes=100, weather=Weather(kill=0.9)).violation
+    assert violation == "progress: it does not get on: 21 workers since the last of 0 refreshes"
+
+
 def test_the_same_seed_is_the_same_simulation_byte_for_byte() -> None:
     first: list[str] = []
     second: list[str] = []

@@ -20,6 +20,7 @@ from tasks.runtime.admission import Admission
 from tasks.runtime.answers import Answers, waiting
 from tasks.runtime.attempt import Arrived
 from tasks.runtime.runtime import Runtime
+from tasks.runtime.unfinished import Unfinished
 from tasks.settling import recover, replay
 from tasks.settling.settle import settle
 from tests.simulation.broker import Broker
@@ -116,10 +117,14 @@ class SimulatedRuntime(Runtime):
         self.transport = SimulatedTransport(worker, worker.network)  # type: ignore[assignment]
         self.admission = ImpatientAdmission(journal, self.stopping, in_flight=settings.in_flight)
         self.answers = ThreadlessAnswers(self.admission, worker)
+        self.unfinished = Unfinished(self.stopping)
 
     def later(self, work: Callable[[], None]) -> None:
         if not self.stopping.is_set():
             self.worker.do_later(work)
+
+    def beside(self, work: Callable[[], None]) -> None:
+        work()
 
 
 class Worker(Sender):

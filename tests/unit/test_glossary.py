@@ -23,6 +23,7 @@ PLAIN = {
         "asked",
         "behind",
         "left",
+        "size",
         "states",
         "word",
         "base",
@@ -49,6 +50,7 @@ PLAIN = {
     ),
     *("imported", "in", "installation", "last", "listing", "lock", "log", "loop", "messages", "metrics", "migrations"),
     *(
+        "names",
         "no",
         "older",
         "oauth",

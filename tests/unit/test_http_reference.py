@@ -39,7 +39,7 @@ def refusals() -> set[tuple[int, str]]:
     )
     made = {(int(status), error) for status, error in re.findall(r'Refusal\(\s*(\d{3}),\s*"([a-z_]+)"', code)}
     # `_unauthorized` and the table of aiohttp's own errors.
-    made |= {(401, error) for error in re.findall(r'_unauthorized\("([a-z_]+)"', code)}
+    made |= {(401, error) for error in re.findall(r'_unauthorized\(\s*"([a-z_]+)"', code)}
     made |= {(int(status), error) for status, error in re.findall(r'(\d{3}): \("([a-z_]+)"', code)}
     return made | {(400, "bad_request")}
 
@@ -106,7 +106,7 @@ def test_no_repr_shows_a_token_or_a_key_hash() -> None:
     from worker.web.grants import Handed
 
     key = new_key()
-    handed = Handed("the-token", datetime.now(UTC), 1, "ref", "client", {})
+    handed = Handed("the-token", datetime.now(UTC), 1, "ref", "client", {}, "Authorization: Bearer {access_token}")
     shown = repr([Holder(1, "billing", None, hashed(key)), handed])
     assert "the-token" not in shown
     assert repr(hashed(key)) not in shown

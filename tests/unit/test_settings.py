@@ -114,8 +114,11 @@ def test_a_broker_is_redis_by_network_or_socket(url: str) -> None:
 
 
 WRONG = {
-    "DATABASE_URL": ["mysql://u:hunter2@h/d", "h/d", "sqlite:///hunter2"],
-    "BROKER_URL": ["amqp://u:hunter2@h", "localhost:6379"],
+    "DATABASE_URL": [
+        *("mysql://u:hunter2@h/d", "h/d", "sqlite:///hunter2", "postgresql://u:hunter2/x@h/d"),
+        *("postgresql://u:12/hunter2@h/d", "postgresql://u:p#hunter2@h/d", "postgresql://u:hunter2[@h/d"),
+    ],
+    "BROKER_URL": ["amqp://u:hunter2@h", "localhost:6379", "redis://:hunter2?x@h/0", "redis://:hunter2@h:port/0"],
     "WORKERS": ["0", "-1", "65", "many", "1.5"],
     "CONCURRENCY": ["0", "513"],
     "BATCH_SIZE": ["0", "501"],

@@ -22,6 +22,11 @@ def test_buffers_go_by_memory_and_the_log_by_the_disk(memory: int, disk: int, bu
     assert (options["shared_buffers"], options["max_wal_size"]) == (buffers, log)
 
 
+@pytest.mark.parametrize(("processes", "pool", "most"), [(4, 5, "100"), (67, 5, "385"), (4, 40, "210")])
+def test_all_processes_may_open_what_they_may_and_others_besides(processes: int, pool: int, most: str) -> None:
+    assert sizing.options(memory=GB, disk=GB, processes=processes, pool=pool)["max_connections"] == most
+
+
 def test_what_a_commit_promises_is_not_for_sale() -> None:
     weakened = {"fsync", "full_page_writes", "synchronous_commit"}
     assert not weakened & set(sizing.options(memory=GB, disk=GB))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from models.states.application import KeyState, Right
 from models.states.chore import ChoreName
 from models.states.client import ClientState, Keep
 from models.states.dead_letter import Cause, LetterKind, Resolution
@@ -27,6 +28,7 @@ from tests import statements
 PROJECT = Path(__file__).parents[2]
 KINDS: list[type[Word]] = [
     *(Because, Cause, ChoreName, ClientState, ConsentReason, DatabaseState, EventType, Evidence, GrantStatus),
+    *(KeyState, Right),
     *(JournalState, Keep, LetterKind, OwnReason, PairKind, PauseReason, ProcessKind, Resolution, RevocationStatus),
 ]
 # What a name of ours may be compared with, be it an attribute, a column of a row, an argument or a variable.
@@ -40,7 +42,7 @@ FIELDS: dict[str, tuple[type[StrEnum], ...]] = {
     "resolution": (Resolution,),
     "keep": (Keep,),
     "rotation": (Rotation,),
-    "state": (ClientState, DatabaseState, JournalState),
+    "state": (ClientState, DatabaseState, JournalState, KeyState),
     "database_state": (DatabaseState,),
     "type": (EventType,),
 }

@@ -252,6 +252,7 @@ def settings(**values: object) -> Settings:
 
 def test_rings_come_from_variables_or_files(tmp_path: Path) -> None:
     file = tmp_path / "access.keys"
+    file.touch(mode=0o600)
     file.write_text(KeyRing.generate_line("a1"))
     vault = Vault.from_settings(
         settings(refresh_token_keys=SecretStr(KeyRing.generate_line("r1")), access_token_keys_file=file)
@@ -273,6 +274,7 @@ def test_a_file_that_cannot_be_read_names_its_variable(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_text_names_its_variable(tmp_path: Path) -> None:
+    (tmp_path / "keys").touch(mode=0o600)
     (tmp_path / "keys").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(KeysError, match=r"EVERGRANT_ACCESS_TOKEN_KEYS_FILE: .* is not a text file"):
         Vault.from_settings(settings(access_token_keys_file=tmp_path / "keys"))
@@ -287,6 +289,60 @@ def test_a_variable_and_its_file_together_are_refused(tmp_path: Path) -> None:
     ring = SecretStr(KeyRing.generate_line("r1"))
     with pytest.raises(KeysError, match="keep one of them"):
         Vault.from_settings(settings(refresh_token_keys=ring, refresh_token_keys_file=tmp_path / "keys"))
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o602, 0o620, 0o644, 0o666])
+def test_a_ring_that_others_may_read_or_write_is_refused(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "keys"
+    file.write_text(KeyRing.generate_line("r1"))
+    file.chmod(mode)
+
+    with pytest.raises(KeysError, match=r"^EVERGRANT_REFRESH_TOKEN_KEYS_FILE: .* is open to other users; run chmod "):
+        Vault.from_settings(settings(refresh_token_keys_file=file))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+def test_a_ring_of_another_user_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.touch(mode=0o600)
+    file.write_text(KeyRing.generate_line("r1"))
+    os.chown(file, 4242, -1)
+
+    with pytest.raises(KeysError, match="belongs to the user 4242"):
+        Vault.from_settings(settings(refresh_token_keys_file=file))
+
+
+def test_a_command_gives_a_ring_and_is_run_once(tmp_path: Path) -> None:
+    (tmp_path / "ring").write_text(KeyRing.generate_line("r1"))
+    calls = tmp_path / "calls"
+    script = tmp_path / "opens it"
+    script.write_text(f"#!/bin/sh\necho >> {calls}\ncat {tmp_path}/ring\n")
+    script.chmod(0o700)
+
+    for _ in range(2):
+        vault = Vault.from_settings(settings(refresh_token_keys_command=f"'{script}' --decrypt"))
+        assert repr(vault) == "Vault(refresh=KeyRing(r1), access=None)"
+    assert calls.read_text() == "\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("false", "its command failed (exit code 1); run it by hand to see why"),
+        ("/nowhere/age -d ring", "its command gave no key ring (No such file or directory)"),
+        ("echo 'not closed", "its command gave no key ring (it is no command line)"),
+        (" ", "its command gave no key ring (it is no command line)"),
+        ("printf '\\377\\376'", "its command gave no key ring (what it printed is no text)"),
+        ("echo c2VjcmV0LXNlY3JldA==", "line 1"),
+        ("true", "there is no key in it"),
+    ],
+)
+def test_a_command_that_gives_no_ring_is_told_without_what_it_printed(command: str, told: str) -> None:
+    with pytest.raises(KeysError) as error:
+        Vault.from_settings(settings(access_token_keys_command=command))
+    assert str(error.value).startswith("EVERGRANT_ACCESS_TOKEN_KEYS_COMMAND: ")
+    assert told in str(error.value)
+    assert "c2Vj" not in str(error.value)
 
 
 def test_no_repr_and_no_message_holds_a_secret() -> None:

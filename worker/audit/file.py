@@ -2,9 +2,10 @@
 
 import errno
 import os
-import stat
 from contextlib import suppress
 from pathlib import Path
+
+from settings import open_to_others
 
 MODE = 0o600
 # A pipe without a reader, or a full one, is an error at once: nobody waits for it.
@@ -48,7 +49,7 @@ class AuditFile:
             self._descriptor = os.open(self._path, FLAGS, MODE)
             found = os.fstat(self._descriptor)
             self._is = found.st_dev, found.st_ino
-        _refuse_open(self._path, found)
+        _refuse_open(self._path)
         return self._descriptor
 
     def close(self) -> None:
@@ -58,20 +59,15 @@ class AuditFile:
             self._descriptor = None
 
 
-def _refuse_open(path: Path, found: os.stat_result) -> None:
+def _refuse_open(path: Path) -> None:
     """Refuse a file whose lines others could change.
 
     Raises:
         PermissionError: it is another user's, or all may write it.
 
     """
-    if not stat.S_ISREG(found.st_mode):
-        return
-    if found.st_uid not in (0, os.geteuid()):
-        message = f"{path} belongs to the user {found.st_uid}, who could change it; it must be yours or root's"
-        raise PermissionError(errno.EPERM, message)
-    if found.st_mode & stat.S_IWOTH:
-        raise PermissionError(errno.EPERM, f"{path} is open to other users; run chmod o-w {path}")
+    if (fault := open_to_others(path, holds_secret=False)) is not None:
+        raise PermissionError(errno.EPERM, fault)
 
 
 def _take_back(descriptor: int, written: int) -> None:

@@ -27,7 +27,7 @@ MEMBERS = (
     *("client", "application", "ref", "refs", "id", "ids", "options", "generation", "access_token", "refresh_token"),
     *("erase", "revocation", "status", "state", "how", "finding", "asked", "erased", "removed", "applied", "dry_run"),
     *("redriven", "discarded", "handed_over", "left", "imported", "replaced", "skipped", "bad"),
-    *("ring", "sealed", "revision"),
+    *("ring", "sealed", "revision", "may", "expires_at"),
 )
 
 _json = json.JSONEncoder(ensure_ascii=False, separators=(", ", ": "))
@@ -99,7 +99,12 @@ def shown(value: Any) -> Any:
         return [shown(each) for each in value]
     if not isinstance(value, str) or len(value) <= SURELY_SHORT or _size(value) <= LONGEST_TEXT:
         return value
-    return f"<string {len(value)}>"
+    return unknown(value)
+
+
+def unknown(text: str) -> str:
+    """A text that is no name of ours is told by its length alone: it may be a secret in the wrong place."""
+    return f"<string {len(text)}>"
 
 
 def split(members: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -42,6 +43,22 @@ class Duration(click.ParamType[timedelta, str | timedelta]):
         if found is None:
             self.fail(f"'{value}' is not a length of time such as 90s, 10m, 2h or 7d", param, ctx)
         return float(found[1]) * UNITS[found[2] or "s"]
+
+
+class Address(click.ParamType[str, str]):
+    """Where a user's browser is sent: a whole URL, be it of an app on the device (RFC 8252 §7.1)."""
+
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """See that it leads somewhere, and runs nothing: a browser obeys `javascript:` as well."""
+        text = str(value)
+        parts = urlsplit(text)
+        of_the_web = parts.scheme in ("https", "http") and parts.hostname
+        of_an_app = "." in parts.scheme and parts.path  # a domain of its maker's, turned round
+        if not (of_the_web or of_an_app) or parts.fragment or not text.isprintable() or " " in text:
+            self.fail(f"{text!r} is not a URL such as https://app.example/callback, without a fragment", param, ctx)
+        return text
 
 
 class Label(click.ParamType[tuple[str, str], str]):

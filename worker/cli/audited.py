@@ -4,7 +4,6 @@ No command calls this but those that hand out tokens: `Command` begins and ends 
 `changes=False`, and `output.done` notes what is told.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -18,13 +17,11 @@ if TYPE_CHECKING:
     from models.sealing.vault import Vault
     from worker.audit.trail import Trail
 
-# A name or an id that is none, such as the line of a key in the place of its id, is told by its length alone.
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # Of what is printed: everything else may be long, or a secret.
 TOLD = (
     *("client", "ref", "generation", "id", "status", "state", "how", "ring", "revocation", "erased", "redriven"),
     *("discarded", "asked", "handed_over", "left", "sealed", "imported", "replaced", "skipped", "bad", "dry_run"),
-    *("finding", "revision", "removed", "applied"),
+    *("finding", "revision", "removed", "applied", "expires_at"),
 )
 
 
@@ -80,24 +77,31 @@ class Entry:
             self._write(self._common, outcome)
 
     def record(self, record: Mapping[str, Any]) -> None:
-        """Note of a record that is printed what may be told."""
-        members = {name: _brief(record[name]) for name in TOLD if record.get(name) is not None}
+        """Note of a record that is printed, as JSON has it, what may be told."""
+        members = {name: record[name] for name in TOLD if record.get(name) is not None}
+        members = {name: len(value) if isinstance(value, list) else value for name, value in members.items()}
+        if isinstance(record.get("may"), list):
+            members["may"] = ",".join(record["may"])
         self.tell(self._subject(record.get("name")) | members)
 
     def _named(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        refs = parameters.get("refs") or parameters.get("ref")
-        ids = parameters.get("ids") or parameters.get("id")
-        found = {
-            "refs": _listed(refs),
-            "ids": ids and [_name(each) for each in _listed(ids)],
-            "client": parameters.get("client") and _name(parameters["client"]),
+        """What was typed, as far as it is known here: a secret may have been typed in its place."""
+        typed = {
+            "refs": _listed(parameters.get("refs") or parameters.get("ref")),
+            "client": _listed(parameters.get("client") or parameters.get("clients")),
+            **{member: [str(name)] for member, name in self._subject(parameters.get("name")).items()},
         }
-        return self._subject(parameters.get("name")) | {name: value for name, value in found.items() if value}
+        known = _known([each for texts in typed.values() for each in texts])
+        told = {name: [_recognized(each, known) for each in texts] for name, texts in typed.items() if texts}
+        ids = _listed(parameters.get("ids") or parameters.get("id"))
+        return {name: texts if name == "refs" else ",".join(texts) for name, texts in told.items()} | (
+            {"ids": [each if each.isdecimal() else _recognized(each, set()) for each in ids]} if ids else {}
+        )
 
     def _subject(self, name: object) -> dict[str, Any]:
         """What the `name` of a command or of a record names."""
         member = {"apps": "application", "clients": "client"}.get(self._group)
-        return {member: _name(name)} if member and name is not None else {}
+        return {member: name} if member and name is not None else {}
 
     def _write(self, members: Mapping[str, Any], outcome: str) -> None:
         from worker.audit.trail import AuditUnwritable
@@ -203,18 +207,28 @@ def _outcome(error: BaseException) -> str:
     return translate(error).code
 
 
-def _brief(value: Any) -> Any:
-    """A word of ours, a number, yes or no; of a list how long it is."""
-    return len(value) if isinstance(value, list) else getattr(value, "value", value)
-
-
 def _listed(value: Any) -> list[str]:
     return [str(each) for each in value] if isinstance(value, list | tuple) else [str(value)] if value else []
 
 
-def _name(value: object) -> str:
-    text = str(value)
-    return text if NAME.fullmatch(text) else f"<string {len(text)}>"
+def _known(texts: list[str]) -> set[str]:
+    """Which of them are names of ours; none where the database cannot say, which the command itself will tell."""
+    if not texts:
+        return set()
+    try:
+        from models.views import listing
+        from worker.cli import session
+
+        with session.reading() as connection:
+            return listing.known(connection, texts)
+    except Exception:  # noqa: BLE001
+        return set()
+
+
+def _recognized(text: str, known: set[str]) -> str:
+    from worker.audit.trail import unknown
+
+    return text if text in known or text == "-" else unknown(text)
 
 
 def _unwritable(reason: Exception, told: str, next_step: str) -> Failure:

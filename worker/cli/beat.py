@@ -23,7 +23,7 @@ def beat(*, check: bool, as_json: bool) -> None:
     if check:
         check_alive("beat", as_json=as_json)
         return
-    settings = session.prepared()
+    settings = session.prepared("worker")
     refuse_a_database_that_does_not_fit()
     from worker.celery import app
 

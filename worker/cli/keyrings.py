@@ -24,7 +24,9 @@ def vault() -> "Vault":
 
     """
     from models.sealing.vault import Vault
+    from worker import core_dumps
 
+    core_dumps.forbid()
     return Vault.from_settings(prepared())
 
 

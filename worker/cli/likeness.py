@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from tasks.oauth.fields import ACCESS_TOKEN
 from tasks.oauth.provider import Provider
 from tasks.oauth.rotation import Rotation
 from tasks.oauth.rules import Asked, Means, Rule
@@ -88,10 +89,15 @@ def _put(body: dict[str, Any], path: list[str], value: str) -> None:
 
 
 def _answers(provider: Provider) -> dict[str, Any]:
-    """How it answers with tokens."""
+    """How it answers with tokens, and how its API wants them."""
     member, *_ = provider.token_set.access_token
     within = member.rpartition(".")[0]
-    answers = {"json_bodies": provider.body is Body.JSON, "created_at": False, "token_within": within}
+    answers = {
+        "json_bodies": provider.body is Body.JSON,
+        "created_at": False,
+        "token_within": within,
+        "api_header": provider.api_header.partition(ACCESS_TOKEN)[0],
+    }
     return answers | ({"life_member": ""} if provider.life_from is LifeFrom.INTROSPECTION else {})
 
 

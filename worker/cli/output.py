@@ -150,8 +150,9 @@ def done(record: Record, sentence: str, *, as_json: bool, err: bool = False) -> 
 
     `err`: on standard error, where standard output holds something else.
     """
-    audited.of_record(record)
-    click.echo(json.dumps(plain(record)) if as_json else sentence, err=err)
+    told = plain(record)
+    audited.of_record(told)
+    click.echo(json.dumps(told) if as_json else sentence, err=err)
 
 
 def _json_lines(records: Iterable[Record]) -> int:

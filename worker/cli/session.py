@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 READER_IDLE = "10min"
 
 
-def prepared() -> "Settings":
+def prepared(kind: str | None = None) -> "Settings":
     """The settings of this process; where no database is set, those of the `evergrant up` of the same home.
+
+    `kind`: see `worker/embedded/discovery.py`; what talks to people is the operator's.
 
     Raises:
         SettingsError: a variable cannot be used.
@@ -33,7 +35,7 @@ def prepared() -> "Settings":
     if found.database_url is None or found.broker_url is None:
         from worker.embedded import discovery
 
-        found = discovery.resolve(found)
+        found = discovery.resolve(found, kind=kind)
         settings.adopt(found)
     return found
 
@@ -55,21 +57,26 @@ def _hush(found: "Settings") -> None:
 
 
 @contextmanager
-def transaction() -> "Iterator[Connection]":
-    """One transaction on a database that fits this release; read only for a command that says it only looks.
+def transaction(*, anywhere: bool = False) -> "Iterator[Connection]":
+    """One transaction on a database that fits this release and is of our environment, unless `anywhere`.
+
+    For a command that says that it only looks, it is read only.
 
     Raises:
         NotUpgraded: `evergrant db upgrade` was not run yet.
         NewerDatabase: a newer release was here.
+        ForeignEnvironment: EVERGRANT_ENVIRONMENT names another one than this database was adopted for.
 
     """
     from sqlalchemy import text
 
-    from models import database, migrations
+    from models import database, installation, migrations
 
-    prepared()
+    settings = prepared()
     with database.transaction() as connection:
         migrations.require(connection)
+        if not anywhere and settings.environment is not None:
+            installation.require_environment(connection, settings.environment)
         if _only_looks():
             connection.execute(text("set transaction read only"))
         yield connection
@@ -81,12 +88,18 @@ def _only_looks() -> bool:
     return context is not None and not getattr(context.command, "changes", True)
 
 
+def require_own_database() -> None:
+    """See that what is about to change is ours to change; raises what `transaction` raises."""
+    with transaction():
+        pass
+
+
 @contextmanager
 def reading() -> "Iterator[Connection]":
     """A transaction that only reads and may be looked at for a while."""
     from sqlalchemy import text
 
-    with transaction() as connection:
+    with transaction(anywhere=True) as connection:
         if not _only_looks():
             connection.execute(text("set transaction read only"))
         connection.execute(text(f"set local idle_in_transaction_session_timeout = '{READER_IDLE}'"))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from models.states.application import KeyState
 from models.states.client import ClientState
 from models.states.grant import GrantStatus
 from worker.cli import keyrings, output, session
@@ -15,6 +16,8 @@ from worker.cli.clients.drift import drift_of, next_step, sentence
 from worker.cli.clients.record import pace, state
 from worker.cli.clients.secrets import certificates_ending
 from worker.cli.commands import Command
+from worker.cli.failures import ExitCode
+from worker.cli.journals.list import mend
 from worker.cli.output import json_option
 from worker.cli.units import rate
 
@@ -41,10 +44,14 @@ def status(*, watch: bool, interval: timedelta, as_json: bool) -> None:
 
     What needs a human comes first, with the next step; with --json it is `attention`. `chores_overdue` names periodic
     work (erasures, late grants, shredding) that was not done for three of its intervals, and for five minutes at least.
+    `journals_damaged` names journals that cannot be read: then it ends with exit code 1.
     """
     pause = max(interval.total_seconds(), 0.2)
     if not watch:
-        _print(snapshot(), as_json=as_json)
+        found = snapshot()
+        _print(found, as_json=as_json)
+        if found["journals_damaged"]:
+            raise click.exceptions.Exit(ExitCode.FAILED)
     elif as_json or not output.on_terminal():
         _print_again_and_again(pause, as_json=as_json)
     else:
@@ -91,10 +98,12 @@ def _read(connection: "Connection") -> dict[str, Any]:
         "dead_letters": letters,
         "revocations": {name: revocations.get(name, 0) for name in ("queued", "dead")},
         "journals_waited_for": orphaned,
+        "journals_damaged": [dict(row) for row in fleet.damaged_journals(connection)],
         "chores_overdue": [dict(row) for row in overdue],
         "missing_keys": keyrings.missing_keys(connection, key_use.missing_now),
         "secrets_refused": [dict(row) for row in fleet.secrets_refused(connection)],
         "certificates_ending": _certificates_ending(connection),
+        "application_keys_ending": _application_keys_ending(connection),
         "clients": [_client(row) for row in clients],
         "processes": [dict(row) for row in processes],
     }
@@ -108,6 +117,13 @@ def _certificates_ending(connection: "Connection") -> list[dict[str, Any]]:
         return certificates_ending(connection, keyrings.vault(), session.prepared())
     except KeysError:
         return []  # told with the keys that are missing
+
+
+def _application_keys_ending(connection: "Connection") -> list[dict[str, Any]]:
+    from models import application
+
+    rows = [row for row in application.listed(connection) if row["state"] != KeyState.OPENS]
+    return [{"name": row["name"], "state": row["state"], "expires_at": row["expires_at"]} for row in rows]
 
 
 def _client(row: "RowMapping") -> dict[str, Any]:
@@ -196,7 +212,11 @@ def _attention(found: dict[str, Any]) -> list[dict[str, str]]:
         for each in found["clients"]
         if each["drift"]
     ]
-    told = [(what, step) for applies, what, step in checks if applies] + found["missing_keys"]
+    damaged = [
+        (f"journal {each['id']} of {each['host']} is damaged: {each['damage']}", mend(each["id"]))
+        for each in found["journals_damaged"]
+    ]
+    told = [(what, step) for applies, what, step in checks if applies] + damaged + found["missing_keys"]
     told += _about_secrets(found) + clients + drifted
     return [{"what": what, "next": step} for what, step in told]
 
@@ -216,7 +236,18 @@ def _about_secrets(found: dict[str, Any]) -> list[tuple[str, str]]:
         )
         for each in found["certificates_ending"]
     ]
-    return refused + ending
+    keys = [
+        (
+            f"the key of application {each['name']} {_ends(each['state'])} {output.iso(each['expires_at'])}",
+            f"evergrant apps rotate {each['name']} --key-file FILE",
+        )
+        for each in found["application_keys_ending"]
+    ]
+    return refused + ending + keys
+
+
+def _ends(state: str) -> str:
+    return "ended" if state == KeyState.ENDED else "ends"
 
 
 def _last_done(chore: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ import click
 
 from worker.cli.failures import ExitCode, Failure
 
+LOCKED = "55P03"  # SQLSTATE: lock_timeout ran out
 ROOT = Path(__file__).resolve().parents[2]
 
 # How a command ends, by the `error` of what ended it; with 1 where it is not named.
@@ -63,8 +64,10 @@ def _ours(error: SaysItself) -> Failure:
 
 
 def _first_line(error: object) -> str:
+    from worker.logs import scrub
+
     lines = str(error).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__
+    return scrub(lines[0].strip()) if lines else type(error).__name__
 
 
 def _usage(error: BaseException) -> Failure:
@@ -85,6 +88,13 @@ def _click(error: BaseException) -> Failure:
 
 def _database_away(error: BaseException) -> Failure:
     reason = _first_line(getattr(error, "orig", None) or error)
+    if getattr(getattr(error, "orig", None), "sqlstate", None) == LOCKED:
+        return Failure(
+            code="locked",
+            message="Somebody's open transaction holds what this command needs",
+            next_step="see who in pg_stat_activity, have it committed or rolled back, then try again",
+            exit_code=ExitCode.TRY_AGAIN,
+        )
     return Failure(
         code="database_away",
         message=f"The database did not answer ({reason})",

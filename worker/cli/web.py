@@ -23,10 +23,11 @@ def web(*, check: bool, as_json: bool) -> None:
     if check:
         check_alive("web", as_json=as_json)
         return
-    settings = session.prepared()
+    settings = session.prepared("web")
     refuse_a_database_that_does_not_fit()
-    from worker import logs
+    from worker import core_dumps, logs
     from worker.web import server
 
+    core_dumps.forbid()
     logs.configure("web", level=settings.log_level)
     server.run(settings)

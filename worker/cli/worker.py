@@ -35,7 +35,7 @@ def worker(*, concurrency: int | None, check: bool, as_json: bool) -> None:
     if check:
         check_alive("worker", as_json=as_json)
         return
-    settings = session.prepared()
+    settings = session.prepared("worker")
     keyrings.keys_needed(keyrings.vault(), "refresh", "access")
     if concurrency:
         configuration.adopt(settings.model_copy(update={"concurrency": concurrency}))
@@ -43,14 +43,11 @@ def worker(*, concurrency: int | None, check: bool, as_json: bool) -> None:
     from worker.celery import app
 
     hush_celery()
-    # Many workers may run on a machine; pid and host make the name unique, gossip and mingle have no use here.
+    # Many workers may run on a machine; pid and host make the name unique.
     running = app.Worker(
         hostname=f"evergrant-{os.getpid()}@{socket.gethostname()}",
         loglevel=settings.log_level,
         quiet=True,
-        without_gossip=True,
-        without_mingle=True,
-        without_heartbeat=True,
     )
     running.start()
     raise click.exceptions.Exit(running.exitcode or 0)

@@ -207,4 +207,4 @@ def _url_of(simulator: Process, said: Path) -> str:
 def usual_job(*arguments: str, name: str) -> Program:
     """A process of the usual job; its settings are in the environment, see preparations.py."""
     argv = [sys.executable, "-P", "-m", "worker.demo.naive", *arguments]
-    return Program(name=name, argv=argv, env=supervisor.evergrant(name=name).env)
+    return Program(name=name, argv=argv, env=supervisor.evergrant(name=name).env, inherits=dict)

@@ -14,8 +14,10 @@ from worker.embedded.rings import ring_files
 ENVIRONMENT = "embedded"
 
 
-def resolve(settings: Settings, *, broker_needed: bool = False) -> Settings:
+def resolve(settings: Settings, *, broker_needed: bool = False, kind: str | None = None) -> Settings:
     """Fill in what is unset from the engines that run in the same home: URLs, key rings, environment.
+
+    `kind`: of the process, `worker` (beat as well) or `web`, which come in under their own role; else the superuser's.
 
     A URL that is set is never replaced. The broker is only filled in where it can be, unless it is needed: commands
     write rows, and work without one.
@@ -27,7 +29,7 @@ def resolve(settings: Settings, *, broker_needed: bool = False) -> Settings:
     """
     home = Home(settings.home.expanduser().absolute())
     found = state.read(home)
-    merged = settings if found is None else merge(settings, found, home)
+    merged = settings if found is None else merge(settings, found, home, kind)
     if merged.database_url is None:
         raise _missing(home, "EVERGRANT_DATABASE_URL")
     if merged.broker_url is None and broker_needed:
@@ -35,11 +37,12 @@ def resolve(settings: Settings, *, broker_needed: bool = False) -> Settings:
     return merged
 
 
-def merge(settings: Settings, running: state.State, home: Home) -> Settings:
-    """Complete `settings` by what `running` offers."""
+def merge(settings: Settings, running: state.State, home: Home, kind: str | None = None) -> Settings:
+    """Complete `settings` by what `running` offers to such a process."""
     update: dict[str, Any] = {}
     if settings.database_url is None and running.database_url is not None:
-        update = {"database_url": SecretStr(running.database_url), **ring_files(settings, home)}
+        url = running.role_urls.get(kind or "", running.database_url)
+        update = {"database_url": SecretStr(url), **ring_files(settings, home)}
         update["environment"] = settings.environment or ENVIRONMENT
     if settings.broker_url is None and running.broker_url is not None:
         update["broker_url"] = SecretStr(running.broker_url)

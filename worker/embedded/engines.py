@@ -37,6 +37,7 @@ class Engines:
         self._own_log: IO[str] | None = None
         self._lock = HomeLock(self.home)
         self._running: list[Engine] = []
+        self.role_urls: dict[str, str] = {}  # of the database, for the kinds of processes that have one of their own
         self._started_at = datetime.now(UTC)
 
     @property
@@ -98,6 +99,7 @@ class Engines:
             database_url=self.database_url,
             broker_url=self.broker_url,
             processes=processes,
+            role_urls=self.role_urls,
         ).write(self.home)
 
     def stop(self) -> None:

@@ -46,10 +46,24 @@ class Home:
         """The database's password in libpq's format (0600)."""
         return self.path / "postgres.pass"
 
+    def passfile_of(self, kind: str) -> Path:
+        """The same for what `worker` and `web` come in as (0600)."""
+        return self.path / f"postgres.{kind}.pass"
+
     @property
     def valkey(self) -> Path:
         """Valkey's data folder; losing it loses nothing."""
         return self.path / "valkey"
+
+    @property
+    def valkey_pass(self) -> Path:
+        """Valkey's password (0600)."""
+        return self.path / "valkey.pass"
+
+    @property
+    def valkey_conf(self) -> Path:
+        """The same as Valkey reads it (0600), written at each start."""
+        return self.path / "valkey.conf"
 
     @property
     def keys(self) -> Path:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import psycopg
 
+import settings
 from worker.embedded import cluster, identity, sizing, stale
 from worker.embedded.binaries import postgres_bin
 from worker.embedded.cluster import USER
@@ -48,8 +49,16 @@ class Postgres(Engine):
 
     def url_of(self, database: str) -> str:
         """The same for another database of this server."""
-        where = f"host={quote(str(self.sockets))}&passfile={quote(str(self._home.passfile))}"
-        return f"postgresql://{USER}@/{database}?{where}"
+        return self.url_as(USER, self._home.passfile, database=database)
+
+    def url_as(self, user: str, passfile: Path, *, database: str = DATABASE) -> str:
+        """The same for another user."""
+        where = f"host={quote(str(self.sockets))}&passfile={quote(str(passfile))}"
+        return f"postgresql://{user}@/{database}?{where}"
+
+    def passfile_of(self, kind: str) -> Path:
+        """Where the password of a kind of process is."""
+        return self._home.passfile_of(kind)
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[object, ...]]:
         """Open a connection in autocommit mode, for set-up and checks."""
@@ -101,6 +110,7 @@ class Postgres(Engine):
             self.fail(f"another server answers in {self.sockets}, with its data in {folder}")
 
     def _options(self) -> list[str]:
+        wanted = settings.current()
         options = {
             "listen_addresses": "",
             "unix_socket_directories": str(self.sockets),
@@ -111,7 +121,12 @@ class Postgres(Engine):
             "log_checkpoints": "off",
             # A failing statement is not repeated in the log: CREATE ROLE … PASSWORD would stand there.
             "log_min_error_statement": "panic",
-            **sizing.options(memory=sizing.memory(), disk=shutil.disk_usage(self._home.path).total),
+            **sizing.options(
+                memory=sizing.memory(),
+                disk=shutil.disk_usage(self._home.path).total,
+                processes=wanted.workers + sizing.BESIDE_WORKERS,
+                pool=wanted.database_pool,
+            ),
         }
         return [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
 

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
+
+from worker.embedded.environment import of_an_engine
 
 _LAUNCH = Path(__file__).with_name("launch.py")
 _KILL_GRACE_SECONDS = 5.0
@@ -25,6 +27,8 @@ class Program:
     name: str
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
+    inherits: Callable[[Mapping[str, str]], dict[str, str]] = of_an_engine
+    """What it gets of our environment, `env` beside."""
     identity: Identity = "same"
     stop_signal: signal.Signals = signal.SIGTERM
     kill_signal: signal.Signals = signal.SIGKILL
@@ -76,7 +80,7 @@ class Process:
         self.launches += 1
         self._popen = subprocess.Popen(  # noqa: S603  # our own command
             command(self.program),
-            env=os.environ | self.program.env,
+            env=self.program.inherits(os.environ) | dict(self.program.env),
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=self.log,

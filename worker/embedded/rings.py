@@ -13,7 +13,6 @@ def ring_files(settings: Settings, home: Home) -> dict[str, Any]:
     return {
         f"{ring}_token_keys_file": home.key_ring(ring)
         for ring in RINGS
-        if getattr(settings, f"{ring}_token_keys") is None
-        and getattr(settings, f"{ring}_token_keys_file") is None
+        if all(getattr(settings, f"{ring}_token_keys{how}") is None for how in ("", "_file", "_command"))
         and home.key_ring(ring).exists()
     }

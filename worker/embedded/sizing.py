@@ -11,12 +11,18 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 MB = 1 << 20
+FOR_OTHERS = 50  # connections of applications, commands and whoever looks
+BESIDE_WORKERS = 3  # beat, web, and a command of the operator
 CGROUP = Path("/sys/fs/cgroup")
 
 
-def options(*, memory: int, disk: int) -> dict[str, str]:
-    """Settings for a machine with so many bytes of memory, and a disk of that size."""
+def options(*, memory: int, disk: int, processes: int = 0, pool: int = 0) -> dict[str, str]:
+    """Settings for a machine with so many bytes of memory, and a disk of that size.
+
+    `processes`: of ours, each with a `pool` of connections at most.
+    """
     return {
+        "max_connections": str(max(100, processes * pool + FOR_OTHERS)),
         "shared_buffers": _megabytes(memory // 8, least=128, most=8192),
         # Log is kept for as long as there was no checkpoint: so much may lie there, and be read again after a crash.
         "max_wal_size": _megabytes(disk // 16, least=1024, most=4096),

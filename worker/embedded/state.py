@@ -22,7 +22,9 @@ class RunningProcess:
 class State:
     """Who runs in a home, and where its engines are.
 
-    A URL is None where that engine is not embedded; it names the password's file, not the password.
+    A URL is None where that engine is not embedded; `role_urls`: what each kind of process of ours uses instead of the
+    superuser's. PostgreSQL's names its password's file; Valkey's holds the
+    password, for its clients read no file, so this one is as private as that.
     """
 
     pid: int
@@ -30,6 +32,7 @@ class State:
     database_url: str | None
     broker_url: str | None
     processes: Mapping[str, RunningProcess] = field(default_factory=dict)
+    role_urls: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, home: Home) -> None:
         """Publish it to the other commands."""

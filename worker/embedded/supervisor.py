@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -17,10 +18,12 @@ import structlog
 import settings as our_settings
 from settings import Settings, SettingsError
 from worker import logs
-from worker.embedded import discovery
+from worker.embedded import discovery, logins
 from worker.embedded.engines import Engines
+from worker.embedded.environment import of_ours
 from worker.embedded.errors import EmbeddedError
 from worker.embedded.keys import ensure_keys
+from worker.embedded.place import place_of
 from worker.embedded.process import Process, Program
 from worker.embedded.signals import Signals
 
@@ -36,6 +39,8 @@ _SETTLE_SECONDS = 15.0
 _WEB_GRACE_SECONDS = 20.0
 """Slow readers get a few seconds, and a database that says nothing."""
 
+COPIED = "it was copied or moved: nothing is sent before `evergrant db adopt`; see first that the original is stopped"
+
 log = structlog.get_logger()
 
 Stage = Sequence[Program]
@@ -44,7 +49,11 @@ Stage = Sequence[Program]
 def stages(settings: Settings, *, workers: int, concurrency: int) -> list[Stage]:
     """The processes beside the engines, in the order of their start; those of one stage end together."""
     worker_grace = settings.http_deadline_seconds + _SETTLE_SECONDS
-    web = [[evergrant("web", name="web", grace_seconds=_WEB_GRACE_SECONDS)]] if settings.wants_web else []
+    web = (
+        [[evergrant("web", name="web", grace_seconds=_WEB_GRACE_SECONDS, without=("refresh",))]]
+        if settings.wants_web
+        else []
+    )
     return [
         *web,
         [
@@ -56,15 +65,27 @@ def stages(settings: Settings, *, workers: int, concurrency: int) -> list[Stage]
             )
             for number in range(1, workers + 1)
         ],
-        [evergrant("beat", name="beat")],
+        [evergrant("beat", name="beat", without=("refresh", "access"))],
     ]
 
 
-def evergrant(*arguments: str, name: str, env: Mapping[str, str] | None = None, grace_seconds: float = 10) -> Program:
-    """One of our own commands, run by this Python in this environment, whatever folder we are in."""
+def evergrant(
+    *arguments: str,
+    name: str,
+    env: Mapping[str, str] | None = None,
+    grace_seconds: float = 10,
+    without: tuple[str, ...] = (),
+) -> Program:
+    """One of our own commands, run by this Python, whatever folder we are in; `without`: key rings it does not get."""
     argv = [sys.executable, "-P", "-m", "worker.cli", *arguments]
     checkout = {"PYTHONPATH": str(ROOT)} if (ROOT / "pyproject.toml").exists() else {}
-    return Program(name=name, argv=argv, env={**checkout, **(env or {})}, grace_seconds=grace_seconds)
+    return Program(
+        name=name,
+        argv=argv,
+        env={**checkout, **(env or {})},
+        inherits=partial(of_ours, without=without),
+        grace_seconds=grace_seconds,
+    )
 
 
 def run(settings: Settings, *, workers: int, concurrency: int) -> int:
@@ -118,7 +139,7 @@ def supervise(settings: Settings, programs: Sequence[Stage]) -> int:
 def prepare(settings: Settings, engines: Engines) -> None:
     """Make missing keys, adopt the engines' URLs, and bring the tables to this release."""
     from models import database, migrations
-    from models.installation import observed, remember
+    from models.installation import found_at, observed, remember
 
     if engines.database_url is not None:
         ensure_keys(engines.home)
@@ -127,6 +148,10 @@ def prepare(settings: Settings, engines: Engines) -> None:
     migrations.upgrade()
     with database.transaction() as connection:
         remember(connection, observed(connection, found.environment or ""), who=found.who)
+        if engines.database_url is not None:
+            if not found_at(connection, place_of(engines.home.postgres)):
+                log.error("home.copied", home=str(engines.home.path), next=COPIED)
+            engines.role_urls = logins.make(connection, engines.postgres)
     database.dispose()
 
 

@@ -1,8 +1,11 @@
-"""The embedded Valkey: a unix socket in a private folder, its data under the home, no TCP.
+"""The embedded Valkey: a unix socket in a private folder, its data under the home, no TCP, and a password.
 
-Its own default keeps nothing over a restart, so the append-only file is switched on.
+The password is made once, lies in files that only we can read, and reaches the server by one of them: command lines
+and environments can be seen by others. Valkey's own default keeps nothing over a restart, so the append-only file is
+switched on.
 """
 
+import secrets
 import shutil
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import redis
 
 from worker.embedded.binaries import valkey_server
 from worker.embedded.engine import Engine
-from worker.embedded.home import Home
+from worker.embedded.home import Home, write_private
 from worker.embedded.process import Log, Program
 
 DATABASES = 64
@@ -22,7 +25,7 @@ class Valkey(Engine):
     def __init__(self, home: Home, *, log: Log = None) -> None:
         self._home = home
         self.socket = home.runtime / "valkey.sock"
-        argv = [str(valkey_server()), *_options(folder=home.valkey, socket=self.socket)]
+        argv = [str(valkey_server()), str(home.valkey_conf), *_options(folder=home.valkey, socket=self.socket)]
         super().__init__(Program(name="valkey", argv=argv, grace_seconds=20), log=log)
 
     @property
@@ -31,22 +34,32 @@ class Valkey(Engine):
         return self.url_of(0)
 
     def url_of(self, database: int) -> str:
-        """For kombu, another of its numbered databases."""
-        return f"redis+socket://{self.socket}?virtual_host={database}"
+        """For kombu, another of its numbered databases; it holds the password."""
+        return f"redis+socket://:{self.password}@{self.socket}?virtual_host={database}"
+
+    @property
+    def password(self) -> str:
+        """What every client must show; there is one once the server was started."""
+        return self._home.valkey_pass.read_text(encoding="ascii").strip()
 
     def connect(self, database: int = 0) -> "redis.Redis":
         """A plain connection, for tests and checks."""
-        return redis.Redis(unix_socket_path=str(self.socket), db=database)
+        return redis.Redis(unix_socket_path=str(self.socket), db=database, password=self.password)
 
     def prepare(self) -> None:
-        """Valkey removes a stale socket by itself; it needs its folder."""
+        """Valkey removes a stale socket by itself; it needs its folder and its password."""
         self._home.valkey.mkdir(mode=0o700, exist_ok=True)
+        if not self._home.valkey_pass.exists():
+            write_private(self._home.valkey_pass, f"{secrets.token_urlsafe(32)}\n")
+        write_private(self._home.valkey_conf, f"requirepass {self.password}\n")
 
     def ready(self) -> bool:
         """Whether it answers, from this home's folder."""
         with self.connect() as client:
             try:
                 folder = client.config_get("dir")["dir"]
+            except redis.AuthenticationError:
+                self.fail(f"the server at {self.socket} does not accept the password in {self._home.valkey_pass}")
             except redis.RedisError:  # not listening yet, or still loading its file
                 return False
         if Path(folder) != self._home.valkey:

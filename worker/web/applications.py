@@ -4,10 +4,12 @@ import asyncio
 import hmac
 from datetime import timedelta
 
+import structlog
 from aiohttp import web
 
-from models import application
+from models import application, application_key
 from models.application import Holder
+from models.states.application import Right
 from tasks.runtime import clock
 from worker.web.database import Database
 from worker.web.refusal import Refusal
@@ -15,6 +17,13 @@ from worker.web.refusal import Refusal
 # How long a removed key may still work, and a new one not yet.
 FRESH_FOR = timedelta(seconds=2)
 BURST_SECONDS = 10
+# How exactly it is known when a key was used last: each use of its own would be a write for every read.
+NOTED_EACH = timedelta(seconds=60)
+
+log = structlog.get_logger()
+
+
+ANOTHER_KEY = "send Authorization: Bearer with a key that an operator made with `evergrant apps add`"
 
 
 class Applications:
@@ -25,12 +34,14 @@ class Applications:
         self._holders: list[Holder] = []
         self._read_at: timedelta | None = None
         self._reading: asyncio.Task[None] | None = None
+        self._noted_at: dict[int, timedelta] = {}
+        self._noting: set[asyncio.Task[None]] = set()
 
     async def who(self, request: web.Request) -> Holder:
         """The application that asks.
 
         Raises:
-            Refusal: no key came, or one that nobody has.
+            Refusal: no key came, or one that nobody has, or that has ended.
 
         """
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
@@ -42,7 +53,35 @@ class Applications:
         if not found:
             challenge = 'Bearer realm="evergrant", error="invalid_token"'
             raise _unauthorized("wrong_key", "This application key opens nothing", challenge)
+        if self._has_ended(found[0]):
+            challenge = 'Bearer realm="evergrant", error="invalid_token", error_description="ended"'
+            raise _unauthorized(
+                "expired_key",
+                "This application key has ended",
+                challenge,
+                next_step=f"have an operator make another one: `evergrant apps rotate {found[0].name}`",
+            )
+        self._note_used(found[0])
         return found[0]
+
+    def _has_ended(self, holder: Holder) -> bool:
+        return holder.left is not None and holder.left <= clock.boot() - (self._read_at or timedelta(0))
+
+    def _note_used(self, holder: Holder) -> None:
+        """Note it later, by itself: nobody waits for that, and a database that only reads is no reason to refuse."""
+        now = clock.boot()
+        if holder.key_id is None or now - self._noted_at.get(holder.key_id, -NOTED_EACH) < NOTED_EACH:
+            return
+        self._noted_at[holder.key_id] = now
+        noting = asyncio.create_task(self._note(holder.key_id))
+        self._noting.add(noting)
+        noting.add_done_callback(self._noting.discard)
+
+    async def _note(self, key_id: int) -> None:
+        try:
+            await self._database.run(lambda connection: application_key.note_used(connection, [key_id]))
+        except Exception as error:  # noqa: BLE001  # the next minute may do it
+            log.warning("web.use_not_noted", error=type(error).__name__)
 
     async def _known(self) -> list[Holder]:
         """All of them; who comes while they are read waits for that, and is told together where it fails."""
@@ -58,13 +97,27 @@ class Applications:
         self._read_at = read_at
 
 
-def _unauthorized(error: str, message: str, challenge: str) -> Refusal:
-    return Refusal(
-        401,
-        error,
-        message,
-        "send Authorization: Bearer with a key that an operator made with `evergrant apps add`",
-        headers={"WWW-Authenticate": challenge},
+def _unauthorized(error: str, message: str, challenge: str, *, next_step: str = ANOTHER_KEY) -> Refusal:
+    return Refusal(401, error, message, next_step, headers={"WWW-Authenticate": challenge})
+
+
+def allow(holder: Holder, right: Right) -> None:
+    """Let pass what a key may do.
+
+    Raises:
+        Refusal: it may not.
+
+    """
+    if right in holder.may:
+        return
+    rights = ",".join([*application.in_order(holder.may), right])
+    raise Refusal(
+        403,
+        "not_allowed",
+        f"The key of {holder.name} may not {right}",
+        f"have an operator make one that may: `evergrant apps add NAME --may {rights} --key-file FILE`",
+        headers={"WWW-Authenticate": 'Bearer realm="evergrant", error="insufficient_scope"'},
+        right=str(right),
     )
 
 

@@ -10,7 +10,6 @@ from models.application import Holder
 from models.sealing.vault import Vault
 from worker.audit import trail as audit
 from worker.audit.trail import AuditUnwritable, Trail
-from worker.web.grants import Handed
 from worker.web.refusal import LATER, Refusal
 
 log = structlog.get_logger()
@@ -31,10 +30,9 @@ class Entry:
         """Add what is known by now."""
         self._members |= members
 
-    def hand_out(self, handed: Handed) -> None:
+    def hand_out(self, access_token: str, *, generation: int) -> None:
         """Add which token is about to leave."""
-        token = audit.hashed(self._vault, handed.access_token, purpose="access")
-        self.note(client=handed.client, ref=handed.ref, generation=handed.generation, access_token=token)
+        self.note(generation=generation, access_token=audit.hashed(self._vault, access_token, purpose="access"))
 
     def write(self, outcome: str) -> None:
         """Write it.
@@ -78,7 +76,7 @@ class Auditor:
                 request=audit.number(),
                 who=holder.name,
                 peer=_peer(request),
-                ref=request.match_info.get("ref"),
+                ref=audit.unknown(request.match_info.get("ref", "")),  # until it is found: it may be a secret
             )
         )
 

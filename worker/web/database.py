@@ -6,8 +6,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
-from models.database import transaction
+from models.database import Lane, connections, is_locked, transaction, using
+from tasks.runtime import lock_holders
 
 # Longer than a healthy database ever takes; a request is told that it is away before its own client gives up.
 PATIENCE_SECONDS = 5.0
@@ -24,10 +26,15 @@ class DatabaseSilent(Exception):
 
 
 class Database:
-    """Runs functions that take a connection, each in a transaction of its own, on as many threads as connections."""
+    """Runs functions that take a connection, each in a transaction of its own, on as many threads as its lane has.
 
-    def __init__(self, connections: int) -> None:
-        self._threads = ThreadPoolExecutor(connections, thread_name_prefix="database")
+    What may meet somebody's lock runs in the lane `asked`, and holds up no reader.
+    """
+
+    def __init__(self, lane: Lane, *, threads: int | None = None) -> None:
+        """`threads`: fewer than connections, where it shares them with another."""
+        self._lane = lane
+        self._threads = ThreadPoolExecutor(threads or connections(lane), thread_name_prefix=lane)
         self._under_way: set[Future[Any]] = set()
 
     async def run(self, work: Callable[[Connection], T]) -> T:
@@ -39,8 +46,13 @@ class Database:
         """
 
         def carried_out() -> T:
-            with transaction() as connection:
-                return work(connection)
+            try:
+                with using(self._lane), transaction() as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                if is_locked(error):
+                    lock_holders.tell()
+                raise
 
         job = self._threads.submit(carried_out)
         self._under_way.add(job)
@@ -104,7 +116,17 @@ class Batch(Generic[K, V]):
             found = await self._database.run(lambda connection: self._work(connection, keys))
             for key, future in taken.items():
                 future.set_result(found[key])
+        except DBAPIError as error:
+            if not is_locked(error) or len(taken) == 1:
+                _tell(taken, error)
+                return
+            for key, future in taken.items():  # one of them is: the others do not fail with it
+                await self._answer({key: future})
         except Exception as error:  # noqa: BLE001  # it is raised where it was asked
-            for future in taken.values():
-                if not future.done():
-                    future.set_exception(error)
+            _tell(taken, error)
+
+
+def _tell(taken: Mapping[Any, asyncio.Future[Any]], error: Exception) -> None:
+    for future in taken.values():
+        if not future.done():
+            future.set_exception(error)

@@ -45,6 +45,7 @@ class Picture:
     letters: dict[str, int]
     revocations: dict[str, int]
     orphaned: int
+    damaged_journals: int
     overdue_chores: int
     alive: Counter[str]
 
@@ -57,6 +58,7 @@ def look(connection: Connection) -> Picture:
         fleet.open_dead_letters(connection),
         fleet.open_revocations(connection),
         fleet.journals_waited_for(connection),
+        len(fleet.damaged_journals(connection)),
         len(fleet.overdue_chores(connection)),
         Counter(each["kind"] for each in processes if each["alive"]),
     )
@@ -136,6 +138,7 @@ def _of_all(picture: Picture) -> Iterable[Metric]:
         revocations.add_metric([status], picture.revocations.get(status, 0))
     yield revocations
     yield _gauge("journals_waited_for", "Journals that nobody holds and grants in doubt wait for.", picture.orphaned)
+    yield _gauge("journals_damaged", "Journals that cannot be read to their end.", picture.damaged_journals)
     overdue = "Periodic work that was not done for several of its intervals."
     yield _gauge("chores_overdue", overdue, picture.overdue_chores)
     alive = _family("processes_alive", "Processes that said lately that they live.", "kind")

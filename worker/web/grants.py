@@ -19,6 +19,7 @@ from models.states.installation import DatabaseState
 from models.views import access_token as access_tokens
 from models.views.access_token import TokenState
 from settings import Settings
+from worker.web import audited
 from worker.web.database import Batch, Database
 from worker.web.headers import Headers
 from worker.web.news import News
@@ -31,6 +32,7 @@ from worker.web.refusal import (
     stopping,
     unknown_ref,
 )
+from worker.web.turns import Turns
 
 log = structlog.get_logger()
 
@@ -48,17 +50,20 @@ class Handed:
     ref: str
     client: str
     headers: Mapping[str, str]
+    api_header: str
 
 
 class Grants:
     """Reads and asks for applications; an application of one client sees no other client's grants."""
 
-    def __init__(self, settings: Settings, database: Database, vault: Vault, news: News) -> None:
-        self._database = database
+    def __init__(self, settings: Settings, reads: Database, asked: Database, vault: Vault, news: News) -> None:
+        """`asked`: for what applications ask for, which may wait for a lock; no read waits for that."""
+        self._asked = asked
+        self._turns = Turns()
         self._vault = vault
         self._news = news
-        self._states = Batch(database, partial(access_tokens.by_ref, environment=settings.environment))
-        self._refresh_requests = Batch(database, application_requests.refreshes)
+        self._states = Batch(reads, partial(access_tokens.by_ref, environment=settings.environment))
+        self._refresh_requests = Batch(asked, application_requests.refreshes)
         self._headers = Headers(settings)
 
     async def see(self, holder: Holder, ref: str, client: str | None) -> TokenState:
@@ -68,15 +73,22 @@ class Grants:
             Refusal: it is unknown, the ref belongs to several clients, or nothing is handed out from this database.
 
         """
-        if not _may_see(holder, client):
+        if not holder.may_see(client):
             raise unknown_ref(ref)
-        found = await self._states((ref, holder.client or client))
+        found = [each for each in await self._states((ref, holder.only or client)) if holder.may_see(each.client)]
         if not found:
             raise unknown_ref(ref)
+        if entry := audited.entry():
+            entry.note(ref=ref, client=found[0].client if len(found) == 1 else None)
         if len(found) > 1:
             raise ambiguous_ref(ref, sorted(each.client for each in found))
         _refuse_unfit_database(found[0])
         return found[0]
+
+    async def recognize(self, holder: Holder, ref: str, client: str | None) -> None:
+        """Note in the audit whose grant it is, if it is one."""
+        with suppress(Refusal):
+            await self.see(holder, ref, client)
 
     async def token(
         self,
@@ -98,7 +110,7 @@ class Grants:
         headers = self._headers.of(state, chosen)
         if not state.lasts(min_ttl):
             state = await self._renewed(holder, state, min_ttl=min_ttl, wait=wait)
-        return self._handed(state, headers)
+        return self._handed(state, headers, self._headers.api_header(state))
 
     async def request_refresh(
         self, holder: Holder, ref: str, client: str | None, *, rejected: int | None
@@ -119,22 +131,37 @@ class Grants:
         """Ask for a revocation; returns its id, None for an unknown ref where that is no error.
 
         Raises:
-            Refusal: the ref is unknown or ambiguous, or the idempotency key is another ref's.
+            Refusal: the ref is unknown or ambiguous, the idempotency key is another ref's, or the grant is locked.
 
         """
-        if not _may_see(holder, ending.client):
-            if ending.missing_ok:
-                return None
-            raise unknown_ref(ending.ref)
-        asked = replace(ending, client=holder.client or ending.client)
         try:
-            return await self._database.run(
-                lambda connection: application_requests.revocation(connection, asked, application=holder.name)
-            )
+            asked = replace(ending, client=await self._client_of(holder, ending))
+        except Refusal as refusal:
+            if ending.missing_ok and refusal.error == "unknown_ref":
+                return None
+            raise
+        try:
+            async with self._turns.of(holder.id):
+                return await self._asked.run(
+                    lambda connection: application_requests.revocation(connection, asked, application=holder.name)
+                )
         except NotAsked as error:
             raise _not_asked(error, asked) from None
 
     # Steps
+
+    async def _client_of(self, holder: Holder, ending: Ending) -> str | None:
+        """The client of a grant that shall end; None: the database finds it among those of all.
+
+        Raises:
+            Refusal: it is of none that this key sees, or of several.
+
+        """
+        if not holder.may_see(ending.client):
+            raise unknown_ref(ending.ref)
+        if ending.client is not None or holder.clients is None or holder.only is not None:
+            return holder.only or ending.client
+        return (await self.see(holder, ending.ref, None)).client
 
     async def _renewed(self, holder: Holder, state: TokenState, *, min_ttl: timedelta, wait: timedelta) -> TokenState:
         """Ask for a token set and wait for it; news comes first, looking again makes sure."""
@@ -159,7 +186,7 @@ class Grants:
             raise unknown_ref(state.ref)
         return awaited
 
-    def _handed(self, state: TokenState, headers: Mapping[str, str]) -> Handed:
+    def _handed(self, state: TokenState, headers: Mapping[str, str], api_header: str) -> Handed:
         assert state.sealed_access_token is not None  # noqa: S101  # it lasts
         assert state.access_expires_at is not None  # noqa: S101
         try:
@@ -168,7 +195,7 @@ class Grants:
             log.error("web.token_unopened", client=state.client, ref=state.ref, reason=str(error))  # noqa: TRY400
             raise keys_missing(error) from None
         expires_at = state.access_expires_at.astimezone(UTC)
-        return Handed(token, expires_at, state.generation, state.ref, state.client, headers)
+        return Handed(token, expires_at, state.generation, state.ref, state.client, headers, api_header)
 
 
 async def _told_or_late(stored: asyncio.Event, seconds: float) -> None:
@@ -176,10 +203,6 @@ async def _told_or_late(stored: asyncio.Event, seconds: float) -> None:
         async with asyncio.timeout(seconds):
             await stored.wait()
     stored.clear()
-
-
-def _may_see(holder: Holder, client: str | None) -> bool:
-    return holder.client is None or client in (None, holder.client)
 
 
 def refuse_hopeless(state: TokenState) -> None:

@@ -1,4 +1,4 @@
-"""Headers that a provider's API wants beside Authorization, made from a grant's labels."""
+"""Headers that a provider's API wants: those made from a grant's labels, and the one that presents its token."""
 
 import json
 from collections.abc import Mapping
@@ -40,6 +40,15 @@ class Headers:
             return api_headers(provider, state.labels, chosen)
         except LabelNotChosen as error:
             raise label_not_chosen(error) from None
+
+    def api_header(self, state: TokenState) -> str:
+        """How the API wants the access token of a grant: a header with `{access_token}` in it.
+
+        Raises:
+            Refusal: the provider file cannot be used.
+
+        """
+        return self._provider(state).api_header
 
     def _provider(self, state: TokenState) -> Provider:
         name = (state.provider, json.dumps(state.overrides, sort_keys=True))

@@ -1,15 +1,15 @@
 """Listeners of web: where each one may listen, and how it is opened. No two share a port."""
 
+import asyncio
 import errno
 import os
 import socket
 import ssl
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
-from aiohttp import web
-
-from settings import Settings, SettingsError, bind_address
+from settings import Settings, SettingsError, bind_address, open_to_others
 
 BACKLOG = 1024
 SOCKET_MODE = 0o660  # whoever may connect must hold a key as well
@@ -56,6 +56,7 @@ def ops_listener(settings: Settings) -> tuple[Address, str | None]:
             message = f"EVERGRANT_OPS_BIND: beyond loopback ({settings.ops_bind}) it needs EVERGRANT_OPS_PASSWORD_FILE"
             raise SettingsError(message)
         return address, None
+    _refuse_open("EVERGRANT_OPS_PASSWORD_FILE", settings.ops_password_file)
     try:
         password = settings.ops_password_file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -77,7 +78,18 @@ def is_local(address: Address) -> bool:
         return False
 
 
+def _refuse_open(variable: str, path: Path) -> None:
+    try:
+        fault = open_to_others(path, holds_secret=True)
+    except OSError:
+        return  # whoever reads it tells
+    if fault is not None:
+        message = f"{variable}: {fault}"
+        raise SettingsError(message)
+
+
 def _tls(certificate: Path, key: Path) -> ssl.SSLContext:
+    _refuse_open("EVERGRANT_TOKEN_TLS_KEY", key)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(certificate, key)
@@ -90,31 +102,59 @@ def _tls(certificate: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
-async def listen(runner: web.BaseRunner, address: Address, tls: ssl.SSLContext | None, *, variable: str) -> str:
-    """Open a listener; returns where it is, as people write it.
+async def listening_sockets(address: Address, *, variable: str) -> list[socket.socket]:
+    """Open a listener, on each address that a host's name has.
 
     Raises:
         SettingsError: it cannot be opened, or somebody listens there already.
 
     """
+    opened: list[socket.socket] = []
     try:
-        if isinstance(address, Path):
-            _refuse_taken(address)
-            await web.UnixSite(runner, str(address), ssl_context=tls, backlog=BACKLOG).start()
-            address.chmod(SOCKET_MODE)
-            return f"unix:{address}"
-        site = web.TCPSite(runner, address[0], address[1], ssl_context=tls, backlog=BACKLOG)
-        await site.start()
+        for family, place in await _places(address):
+            opened.append(socket.socket(family, socket.SOCK_STREAM))
+            _bind(opened[-1], place)
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
+        for each in opened:
+            each.close()
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         message = f"{variable}: cannot listen there: {reason}"
         raise SettingsError(message) from None
-    host, port = runner.addresses[-1][:2]
+    return opened
+
+
+def url_of(listening: socket.socket, tls: ssl.SSLContext | None) -> str:
+    """Where it listens, as people write it."""
+    if listening.family == socket.AF_UNIX:
+        return f"unix:{listening.getsockname()}"
+    host, port = listening.getsockname()[:2]
     return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
+async def _places(address: Address) -> list[tuple[int, Any]]:
+    if isinstance(address, Path):
+        _refuse_taken(address)
+        if address.is_socket():  # of a process that has died
+            address.unlink()
+        return [(socket.AF_UNIX, str(address))]
+    found = await asyncio.get_running_loop().getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return list(dict.fromkeys((family, place) for family, _, _, _, place in found))
+
+
+def _bind(listening: socket.socket, place: Any) -> None:
+    listening.setblocking(False)
+    if listening.family == socket.AF_INET6:
+        listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    if listening.family != socket.AF_UNIX:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind(place)
+    if listening.family == socket.AF_UNIX:
+        Path(place).chmod(SOCKET_MODE)
+    listening.listen(BACKLOG)
+
+
 def _refuse_taken(path: Path) -> None:
-    """Refuse a socket that somebody listens on: asyncio would put ours in its place without a word.
+    """Refuse a socket that somebody listens on: ours would take its place without a word.
 
     Raises:
         OSError: it is taken.
@@ -124,6 +164,6 @@ def _refuse_taken(path: Path) -> None:
         door.settimeout(CONNECT_SECONDS)
         try:
             door.connect(str(path))
-        except OSError:  # nobody is there; a dead socket is removed by asyncio
+        except OSError:  # nobody is there; a dead socket may be removed
             return
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))

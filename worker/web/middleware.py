@@ -8,11 +8,12 @@ import structlog
 from aiohttp import web
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from models.database import is_locked
 from models.sealing.keys import KeysError
 from worker.audit.trail import GONE, OK
 from worker.web import audited
 from worker.web.database import DatabaseSilent
-from worker.web.refusal import Refusal, database_away, keys_missing, schema_behind
+from worker.web.refusal import Refusal, database_away, keys_missing, locked, schema_behind
 from worker.web.traffic import Traffic
 
 log = structlog.get_logger()
@@ -66,7 +67,7 @@ def _noted(outcome: str) -> Refusal | None:
     return None
 
 
-def refusal_of(error: Exception) -> Refusal:
+def refusal_of(error: Exception) -> Refusal:  # noqa: PLR0911  # one a kind
     """What is said of any failure; what is not the asker's business goes to the log alone."""
     match error:
         case Refusal():
@@ -76,9 +77,14 @@ def refusal_of(error: Exception) -> Refusal:
         case DatabaseSilent():
             log.warning("web.database_silent")
             return database_away()
+        case DBAPIError() if is_locked(error):
+            return locked()
         case DBAPIError() if getattr(error.orig, "sqlstate", None) in BEHIND:
             log.error("web.database_refused", reason=_first_line(error.orig))
             return schema_behind()
+        case SQLAlchemyError() if is_locked(error):
+            log.warning("web.locked", reason=_first_line(getattr(error, "orig", None) or error))
+            return locked()
         case SQLAlchemyError() if _is_away(error):
             log.warning("web.database_away", reason=_first_line(getattr(error, "orig", None) or error))
             return database_away()

@@ -50,7 +50,7 @@ class News:
     @property
     def waiting(self) -> int:
         """How many wait."""
-        return sum(len(events) for events in self._waiting.values())
+        return sum(len(events) for events in list(self._waiting.values()))  # asked by another thread
 
     @contextmanager
     def of(self, grant_id: object) -> Iterator[asyncio.Event]:

@@ -35,9 +35,10 @@ BURST: Final = 500.0
 class Notices:
     """Takes notices in."""
 
-    def __init__(self, settings: Settings, database: Database, vault: Vault) -> None:
+    def __init__(self, settings: Settings, reads: Database, asked: Database, vault: Vault) -> None:
         self._settings = settings
-        self._database = database
+        self._reads = reads
+        self._asked = asked
         self._vault = vault
         self._left = BURST
         self._filled_at: timedelta | None = None
@@ -53,7 +54,7 @@ class Notices:
         came = Came(request.method, {header.lower(): value for header, value in proof.items()}, await _body(request))
         notice_id = uuid4()
         sealed = self._vault.seal(came.written(), table="notices", row_id=notice_id, purpose="notice")
-        if not await self._database.run(lambda connection: notice.keep(connection, notice_id, client_id, sealed)):
+        if not await self._asked.run(lambda connection: notice.keep(connection, notice_id, client_id, sealed)):
             raise Refusal(429, "too_many_notices", "Too many notices wait", "send it again", retry_after=LATER)
         log.info("web.notice", client=name)
         return web.Response(status=204)
@@ -68,7 +69,7 @@ class Notices:
         unknown = Refusal(404, "no_notices", "No notices are taken here", "see `notices` in the client's provider file")
         if "\x00" in name or not name.isprintable():
             raise unknown
-        found = await self._database.run(lambda connection: notice.client(connection, name))
+        found = await self._reads.run(lambda connection: notice.client(connection, name))
         if found is None:
             raise unknown
         client_id, provider, overrides = found

@@ -4,12 +4,14 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from models.states.application import Right
+
 TEXT = {"type": "string"}
 WHOLE = {"type": "integer", "format": "int64"}
 
 TOKEN = {
     "type": "object",
-    "required": ["access_token", "token_type", "expires_at", "generation", "ref", "client", "headers"],
+    "required": ["access_token", "token_type", "expires_at", "generation", "ref", "client", "headers", "api_header"],
     "properties": {
         "access_token": TEXT,
         "token_type": {"type": "string", "const": "Bearer"},
@@ -20,8 +22,9 @@ TOKEN = {
         "headers": {
             "type": "object",
             "additionalProperties": TEXT,
-            "description": "what the provider wants beside Authorization, made from the grant's labels",
+            "description": "what the provider wants beside the token, made from the grant's labels",
         },
+        "api_header": TEXT | {"description": "the header that the token belongs in, where {access_token} stands in it"},
     },
 }
 ERROR = {
@@ -43,7 +46,8 @@ QUEUED = {
 # Every status that a route may answer with, and when.
 REFUSALS = {
     400: "a parameter or the body cannot be used, the ref belongs to several clients, or a label must be chosen",
-    401: "no application key came, or one that opens nothing",
+    401: "no application key came, or one that opens nothing or has ended",
+    403: "this key may not do that; `right` says what it lacks",
     404: "there is no such grant, or this key may not see it",
     405: "the path takes another method",
     408: "the body did not come in time",
@@ -52,7 +56,7 @@ REFUSALS = {
     413: "the body is larger than 16 KiB",
     429: "this key asks too much; Retry-After says how long to wait",
     500: "a defect of this server",
-    503: "nothing can be handed out now; Retry-After says when to try again",
+    503: "nothing can be handed out or asked for now; Retry-After says when to try again",
 }
 REFUSALS_OF_NOTICES = {
     401: "no proof came",
@@ -64,7 +68,7 @@ REFUSALS_OF_NOTICES = {
     500: REFUSALS[500],
     503: REFUSALS[503],
 }
-IN_EVERY_CASE = (400, 401, 404, 405, 429, 500, 503)
+IN_EVERY_CASE = (400, 401, 403, 404, 405, 429, 500, 503)
 WITH_BODY = (408, 413)
 
 
@@ -128,8 +132,14 @@ def _release() -> str:
         return "0"
 
 
+def _needs(*rights: Right) -> list[dict[str, list[str]]]:
+    """What a key must be allowed, as roles of the scheme (OpenAPI 3.1, Security Requirement Object)."""
+    return [{"application_key": [str(each) for each in rights]}]
+
+
 def _token() -> dict[str, Any]:
     return {
+        "security": _needs(Right.READ),
         "operationId": "token",
         "summary": "An access token that lasts, refreshed first where it is too old",
         "parameters": [REF, *TOKEN_QUERY],
@@ -140,6 +150,7 @@ def _token() -> dict[str, Any]:
 def _rejected() -> dict[str, Any]:
     body = {"generation": WHOLE}
     return {
+        "security": _needs(Right.REFRESH),
         "operationId": "rejected",
         "summary": "Report that the provider's API answered 401: the grant is refreshed if that generation is current",
         "parameters": [REF, CLIENT],
@@ -150,6 +161,7 @@ def _rejected() -> dict[str, Any]:
 
 def _refresh() -> dict[str, Any]:
     return {
+        "security": _needs(Right.REFRESH),
         "operationId": "refresh",
         "summary": "Queue an early refresh",
         "parameters": [REF, CLIENT],
@@ -162,8 +174,9 @@ def _revocation() -> dict[str, Any]:
     flags = {name: {"type": "boolean", "default": False} for name in ("missing_ok", "erase")}
     members = {"reason": TEXT, "idempotency_key": TEXT, **flags}
     return {
+        "security": _needs(Right.REVOKE),
         "operationId": "revocation",
-        "summary": "Queue a revocation; the one that is there already stays as it is",
+        "summary": "Queue a revocation; the one that is there already stays. `erase` needs the right to erase, too",
         "parameters": [REF, CLIENT],
         "requestBody": _body(members),
         "responses": _responses(202, "Queued", "queued, or was already", 409, *WITH_BODY),

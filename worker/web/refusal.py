@@ -86,6 +86,22 @@ def database_away() -> Refusal:
     return Refusal(503, "database_away", "The database does not answer", "try again", retry_after=SOON)
 
 
+def locked() -> Refusal:
+    """Somebody else's open transaction holds what was asked for; our log says whose. Nobody waits behind it."""
+    return Refusal(
+        503,
+        "locked",
+        "Somebody's open transaction holds this grant",
+        "try again once it has been committed or rolled back",
+        retry_after=SOON,
+    )
+
+
+def too_many_wait() -> Refusal:
+    """This application has asked for much that is not done yet."""
+    return Refusal(503, "busy", "Too much that you asked for waits", "try again, a little at a time", retry_after=SOON)
+
+
 def schema_behind() -> Refusal:
     """The database lacks tables, or rights on them."""
     return Refusal(

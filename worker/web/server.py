@@ -5,29 +5,33 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import structlog
-from aiohttp import web
 from prometheus_client import CollectorRegistry, Gauge
 
 from models import process
+from models.database import Lane
 from models.sealing.keys import VARIABLES, KeysError, read_ring
 from models.sealing.vault import Vault
 from models.states.process import ProcessKind
 from settings import Settings, SettingsError
+from tasks.oauth.loop_thread import LoopThread
 from worker.audit.trail import AuditUnwritable, Trail
-from worker.web import wire
 from worker.web.applications import Applications, Rates
 from worker.web.audited import Auditor
+from worker.web.connection_metrics import ConnectionMetrics
+from worker.web.connections import Connections, Limits
 from worker.web.database import Database
+from worker.web.door import Door
 from worker.web.fleet_metrics import FleetMetrics
 from worker.web.grants import Grants
-from worker.web.listening import listen, ops_listener, token_listener
+from worker.web.listening import ops_listener, token_listener
 from worker.web.news import News
 from worker.web.notices import Notices
 from worker.web.operators import OperatorsListener
@@ -37,7 +41,10 @@ from worker.web.traffic import Traffic
 log = structlog.get_logger()
 
 PULSE_SECONDS = 5.0
-SHUTDOWN_SECONDS = 3.0  # what a slow reader gets to take its answer
+# A scraper keeps its connection from one look to the next.
+OPERATORS = Limits(in_all=64, strangers=64, idle=timedelta(minutes=5), whole=timedelta(minutes=1))
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -77,40 +84,54 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
         KeysError: the access key ring cannot be used.
 
     """
-    _raise_open_files()
+    files = _raise_open_files()
     wanted, (ops_address, password) = token_listener(settings), ops_listener(settings)
-    database, registry, news = Database(settings.database_pool), CollectorRegistry(), News()
+    reads, asked, looks = (Database(lane) for lane in (Lane.HEART, Lane.ASKED, Lane.CHORES))
+    # A look at a large fleet takes seconds, and readiness is asked for meanwhile.
+    ready = Database(Lane.HEART, threads=1)
+    registry, news = CollectorRegistry(), News()
     vault = access_vault(settings)
-    grants = Grants(settings, database, vault, news)
-    metrics = FleetMetrics(database)
+    grants = Grants(settings, reads, asked, vault, news)
+    metrics = FleetMetrics(looks)
     registry.register(metrics)
     waiting = Gauge("evergrant_web_waiting", "Requests that wait for a token set.", registry=registry)
     waiting.set_function(lambda: news.waiting)
-    operators = OperatorsListener(database, metrics, registry, environment=settings.environment)
-    rates, notices = Rates(settings.token_requests_per_second), Notices(settings, database, vault)
-    interface = TokenInterface(grants, Applications(database), rates, notices, auditor(settings, vault))
-    # Both stand before either listens: what may not be is refused before anybody is answered.
-    ops = _runner(operators.application(password))
-    tokens = _runner(interface.application(Traffic(registry)))
+    operators = OperatorsListener(ready, metrics, registry, environment=settings.environment)
+    rates, notices = Rates(settings.token_requests_per_second), Notices(settings, reads, asked, vault)
+    interface = TokenInterface(grants, Applications(reads), rates, notices, auditor(settings, vault))
+    connections = Connections(Limits.of_open_files(files))
+    registry.register(ConnectionMetrics(connections))
+    # The operators' listener has a loop of its own: it answers whatever happens on the other one.
+    apart = LoopThread("operators")
+    ops, tokens = (
+        Door(operators.application(password), Connections(OPERATORS)),
+        Door(interface.application(Traffic(registry)), connections),
+    )
     try:
-        await ops.setup()
-        await tokens.setup()
+        # Both stand before either listens: what may not be is refused before anybody is answered.
+        await _on(apart, ops.set_up())
+        await tokens.set_up()
         token_url = None
         if wanted is not None:
-            token_url = await listen(tokens, *wanted, variable="EVERGRANT_TOKEN_BIND")
+            token_url = await tokens.open(*wanted, variable="EVERGRANT_TOKEN_BIND")
             news.start()
-        ops_url = await listen(ops, ops_address, None, variable="EVERGRANT_OPS_BIND")
+        ops_url = await _on(apart, ops.open(ops_address, None, variable="EVERGRANT_OPS_BIND"))
         log.info("web.listening", ops=ops_url, tokens=token_url)
-        async with _alive(database):
+        async with _alive(reads):
             try:
                 yield Addresses(ops_url, token_url)
             finally:
                 news.end()  # whoever waits is answered
     finally:
         news.end()
-        await tokens.cleanup()
-        await ops.cleanup()
-        await database.close()
+        await tokens.close()
+        await asyncio.to_thread(apart.close, ops.close())
+        for database in (reads, asked, looks, ready):
+            await database.close()
+
+
+async def _on(thread: LoopThread, coroutine: Coroutine[Any, Any, T]) -> T:
+    return await asyncio.wrap_future(thread.submit(coroutine))
 
 
 def access_vault(settings: Settings) -> Vault:
@@ -121,7 +142,7 @@ def access_vault(settings: Settings) -> Vault:
 
     """
     variable = VARIABLES["access"]
-    ring = read_ring(variable, settings.access_token_keys, settings.access_token_keys_file)
+    ring = read_ring("access", settings)
     if ring is None:
         message = f"`evergrant web` needs the access key ring: set {variable} or {variable}_FILE"
         raise KeysError(message)
@@ -141,19 +162,6 @@ def auditor(settings: Settings, vault: Vault) -> Auditor | None:
         message = f"EVERGRANT_AUDIT_FILE: {settings.audit_file} cannot be used: {error}"
         raise SettingsError(message) from None
     return None if trail is None else Auditor(trail, vault)
-
-
-def _runner(app: web.Application) -> web.AppRunner:
-    """Whoever leaves is waited for no longer; no request is logged by its address, which holds a ref."""
-    # A compressed body is no JSON to us: what it unpacks to has no bound.
-    return web.AppRunner(
-        app,
-        access_log=None,
-        auto_decompress=False,
-        handler_cancellation=True,
-        logger=wire.logger,
-        shutdown_timeout=SHUTDOWN_SECONDS,
-    )
 
 
 @asynccontextmanager
@@ -182,7 +190,8 @@ async def _heartbeat(database: Database, identity: UUID, ended: asyncio.Event) -
                 await ended.wait()
 
 
-def _raise_open_files() -> None:
-    """Let this process have as many sockets as it may: each waiting request needs one."""
+def _raise_open_files() -> int:
+    """Let this process have as many sockets as it may, and say how many: each waiting request needs one."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most

@@ -1,5 +1,6 @@
 """The token interface: what applications ask over HTTP, in any language (docs/reference/http.md)."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 import structlog
@@ -7,12 +8,14 @@ from aiohttp import web
 
 from models.application import Holder
 from models.application_requests import Ending
+from models.states.application import Right
 from worker.audit.trail import BEGUN
 from worker.web import audited
 from worker.web.answers import told
-from worker.web.applications import Applications, Rates
+from worker.web.applications import Applications, Rates, allow
 from worker.web.audited import Auditor
 from worker.web.grants import Grants
+from worker.web.guarded_requests import GuardedRequests
 from worker.web.headers import OWN
 from worker.web.middleware import middleware
 from worker.web.notices import Notices
@@ -57,10 +60,10 @@ class TokenInterface:
         app = web.Application(client_max_size=LARGEST_BODY, middlewares=[middleware(traffic)])
         app.add_routes(
             [
-                web.get("/v1/grants/{ref}/token", self.token, allow_head=False),
-                web.post("/v1/grants/{ref}/rejected", self.rejected),
-                web.post("/v1/grants/{ref}/refresh", self.refresh),
-                web.post("/v1/grants/{ref}/revocation", self.revocation),
+                web.get("/v1/grants/{ref}/token", self._for(Right.READ, self.token), allow_head=False),
+                web.post("/v1/grants/{ref}/rejected", self._for(Right.REFRESH, self.rejected)),
+                web.post("/v1/grants/{ref}/refresh", self._for(Right.REFRESH, self.refresh)),
+                web.post("/v1/grants/{ref}/revocation", self._for(Right.REVOKE, self.revocation)),
                 web.post("/v1/notices/{client}", self.notice),
                 web.delete("/v1/notices/{client}", self.notice),
                 web.get("/openapi.json", self.openapi, allow_head=False),
@@ -68,9 +71,8 @@ class TokenInterface:
         )
         return app
 
-    async def token(self, request: web.Request) -> web.Response:
+    async def token(self, request: web.Request, holder: Holder) -> web.Response:
         """Hand out an access token that lasts."""
-        holder = await self._holder(request)
         ref = ref_of(request)
         query = query_of(request, allowed=None)
         handed = await self._grants.token(
@@ -82,7 +84,7 @@ class TokenInterface:
             chosen={name: value for name, value in query.items() if name not in OWN},
         )
         if entry := audited.entry():
-            entry.hand_out(handed)
+            entry.hand_out(handed.access_token, generation=handed.generation)
         log.info("web.token", application=holder.name, client=handed.client, ref=ref, generation=handed.generation)
         return told(
             {
@@ -93,24 +95,22 @@ class TokenInterface:
                 "ref": handed.ref,
                 "client": handed.client,
                 "headers": handed.headers,
+                "api_header": handed.api_header,
             }
         )
 
-    async def rejected(self, request: web.Request) -> web.Response:
+    async def rejected(self, request: web.Request, holder: Holder) -> web.Response:
         """Note that the provider's API answered 401 to the token of this generation."""
-        holder = await self._holder(request)
         members = await body_of(request, allowed=("generation",))
         return await self._request_refresh(request, holder, rejected=generation(members, "generation"))
 
-    async def refresh(self, request: web.Request) -> web.Response:
+    async def refresh(self, request: web.Request, holder: Holder) -> web.Response:
         """Queue an early refresh."""
-        holder = await self._holder(request)
         await body_of(request, allowed=())
         return await self._request_refresh(request, holder, rejected=None)
 
-    async def revocation(self, request: web.Request) -> web.Response:
+    async def revocation(self, request: web.Request, holder: Holder) -> web.Response:
         """Queue a revocation."""
-        holder = await self._holder(request)
         ref = ref_of(request)
         query = query_of(request, allowed=("client",))
         members = await body_of(request, allowed=("reason", "idempotency_key", "missing_ok", "erase"))
@@ -122,9 +122,12 @@ class TokenInterface:
             missing_ok=flag(members, "missing_ok"),
             erase=flag(members, "erase"),
         )
+        if ending.erase:
+            allow(holder, Right.ERASE)
         entry = audited.entry()
         if entry is not None:
-            entry.note(client=ending.client, erase=ending.erase)
+            await self._grants.recognize(holder, ref, ending.client)
+            entry.note(erase=ending.erase)
             entry.write(BEGUN)  # from here on it may be done, whatever becomes of this process or of who asked
         revocation_id = await self._grants.end(holder, ending)
         if entry is not None:
@@ -147,12 +150,22 @@ class TokenInterface:
         log.info("web.refresh", application=holder.name, client=client, ref=ref, generation=awaited)
         return told({"generation": awaited, "ref": ref, "client": client}, status=202)
 
-    async def _holder(self, request: web.Request) -> Holder:
-        holder = await self._applications.who(request)
-        self._rates.take(holder)
-        if self._auditor is not None:
-            self._auditor.enter(request, holder)
-        return holder
+    def _for(
+        self, right: Right, handler: Callable[[web.Request, Holder], Awaitable[web.Response]]
+    ) -> Callable[[web.Request], Awaitable[web.Response]]:
+        """A route for keys that have a right: the one place where it is seen who asks, how often, and what they may."""
+
+        async def guarded(request: web.Request) -> web.Response:
+            holder = await self._applications.who(request)
+            if isinstance(request.protocol, GuardedRequests):
+                request.protocol.proved(holder.id)
+            self._rates.take(holder)
+            if self._auditor is not None:
+                self._auditor.enter(request, holder)
+            allow(holder, right)
+            return await handler(request, holder)
+
+        return guarded
 
 
 def _iso(at: datetime) -> str:

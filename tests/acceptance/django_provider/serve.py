@@ -3,7 +3,7 @@
     python -m tests.acceptance.django_provider.serve
 
 The environment names its database (PROVIDER_DATABASE_URL, an empty one), the life of its access tokens
-(PROVIDER_LIFETIME_SECONDS), and its one client (PROVIDER_CLIENT_SECRET; its id is `app`). Prints its URL once ready.
+(PROVIDER_LIFETIME_SECONDS), and its first client (PROVIDER_CLIENT_SECRET; its id is `app`). Prints its URL once ready.
 """
 
 import os
@@ -20,20 +20,11 @@ def main() -> None:
 
 def _prepare() -> None:
     from django.core.management import call_command  # type: ignore[import-untyped]
-    from oauth2_provider.models import Application
+
+    from tests.acceptance.django_provider.views import register
 
     call_command("migrate", verbosity=0)
-    Application.objects.get_or_create(
-        client_id="app",
-        defaults={
-            "client_secret": os.environ["PROVIDER_CLIENT_SECRET"],
-            # Hashed it costs half a second of CPU a request.
-            "hash_client_secret": False,
-            "client_type": Application.CLIENT_CONFIDENTIAL,
-            "authorization_grant_type": Application.GRANT_AUTHORIZATION_CODE,
-            "redirect_uris": "http://127.0.0.1:8765/callback",
-        },
-    )
+    register("app", os.environ["PROVIDER_CLIENT_SECRET"])
 
 
 def _serve() -> None:

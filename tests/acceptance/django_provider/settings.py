@@ -14,7 +14,10 @@ ALLOWED_HOSTS = ["127.0.0.1"]
 ROOT_URLCONF = "tests.acceptance.django_provider.urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "oauth2_provider"]
-MIDDLEWARE = ["tests.acceptance.django_provider.ledger.LedgerMiddleware"]
+MIDDLEWARE = [
+    "tests.acceptance.django_provider.ledger.LedgerMiddleware",
+    "tests.acceptance.django_provider.dialect.DialectMiddleware",
+]
 LOGGING_CONFIG = None
 
 DATABASES = {

@@ -7,6 +7,7 @@ from tests.acceptance.django_provider import views
 urlpatterns = [
     path("o/", include("oauth2_provider.urls", namespace="oauth2_provider")),
     path("api/bookings", views.bookings),
+    path("_control/clients", views.add_client),
     path("_control/grants", views.mint),
     path("_control/living", views.living),
     path("_control/asked", views.asked),

@@ -16,7 +16,7 @@ from oauth2_provider.models import AccessToken, Application, RefreshToken
 from oauth2_provider.settings import oauth2_settings
 from oauth2_provider.views.generic import ProtectedResourceView
 
-from tests.acceptance.django_provider import ledger
+from tests.acceptance.django_provider import dialect, ledger
 
 
 class Bookings(ProtectedResourceView):  # type: ignore[misc]
@@ -31,11 +31,35 @@ class Bookings(ProtectedResourceView):  # type: ignore[misc]
 bookings = Bookings.as_view()
 
 
+def register(client_id: str, secret: str) -> None:
+    """Make a client, if there is none of this id."""
+    Application.objects.get_or_create(
+        client_id=client_id,
+        defaults={
+            "client_secret": secret,
+            # Hashed it costs half a second of CPU a request.
+            "hash_client_secret": False,
+            "client_type": Application.CLIENT_CONFIDENTIAL,
+            "authorization_grant_type": Application.GRANT_AUTHORIZATION_CODE,
+            "redirect_uris": "http://127.0.0.1:8765/callback",
+        },
+    )
+
+
+@csrf_exempt  # type: ignore[untyped-decorator]
+def add_client(request: Any) -> Any:
+    """`{"client_id", "secret", "says_dead": [status, body]}`: a client that is told so of a dead refresh token."""
+    wanted = json.loads(request.body)
+    register(wanted["client_id"], wanted["secret"])
+    dialect.teach(wanted["client_id"], *wanted["says_dead"])
+    return JsonResponse({})
+
+
 @csrf_exempt  # type: ignore[untyped-decorator]
 def mint(request: Any) -> Any:
-    """`{"count", "prefix"}`: as many consents of as many users, as JSON Lines that `grants import` reads."""
+    """`{"client_id", "count", "prefix"}`: consents of as many users, as JSON Lines that `grants import` reads."""
     wanted = json.loads(request.body)
-    application = Application.objects.get()
+    application = Application.objects.get(client_id=wanted["client_id"])
     life = oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS
     with transaction.atomic():
         rows = [_consent(application, f"{wanted['prefix']}{number}", life) for number in range(1, wanted["count"] + 1)]
@@ -77,10 +101,11 @@ def living(_request: Any) -> Any:
     return JsonResponse(found)
 
 
-def asked(_request: Any) -> Any:
-    """Every refresh asked so far: whose, when, by which token, and the answer's status."""
-    owner = dict(RefreshToken.objects.values_list("token", "user__username"))
-    rows = [{"ref": owner.get(row["refresh_token"]), **row} for row in ledger.asked()]
+def asked(request: Any) -> Any:
+    """Every refresh asked so far by `?client_id=`: whose, when, by which token, and the answer's status."""
+    tokens = RefreshToken.objects.filter(application__client_id=request.GET["client_id"])
+    owner = dict(tokens.values_list("token", "user__username"))
+    rows = [{"ref": owner[row["refresh_token"]], **row} for row in ledger.asked() if row["refresh_token"] in owner]
     return JsonResponse(rows, safe=False)
 
 

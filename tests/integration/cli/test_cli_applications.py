@@ -17,7 +17,7 @@ def test_a_key_is_written_once_to_a_private_file_and_kept_as_a_hash(
     use_actor("alice")
     file = tmp_path / "billing.key"
     done = temple("apps", "add", "billing", "--key-file", str(file), "--json")
-    assert done.json == {"name": "billing", "client": None, "key_file": str(file)}
+    assert {"name": "billing", "client": None, "key_file": str(file)}.items() <= done.json.items()
     assert file.stat().st_mode & 0o777 == 0o600
     key = file.read_text(encoding="utf-8").strip()
     assert len(key) > 40

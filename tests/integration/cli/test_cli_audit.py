@@ -59,9 +59,9 @@ def test_what_is_asked_for_and_refused_is_noted_with_its_code(temple: Evergrant,
     assert temple("grants", "token", "nobody").code == 4
     assert temple("clients", "pause", "nobody").code == 4
     assert told(file, "what", "client", "refs", "outcome") == [
-        ("grants token", None, ["nobody"], "begun"),
+        ("grants token", None, ["<string 6>"], "begun"),
         ("grants token", None, None, "unknown_ref"),
-        ("clients pause", "nobody", None, "begun"),
+        ("clients pause", "<string 6>", None, "begun"),
         ("clients pause", None, None, "unknown_client"),
     ]
 
@@ -168,6 +168,20 @@ def test_a_handover_that_cannot_be_noted_to_its_end_hands_nothing_over(
     assert sql("select distinct status, reason from evergrant.grants") == [("active", None)]
 
 
+def test_what_an_application_may_is_noted(temple: Evergrant, file: Path, tmp_path: Path) -> None:
+    note_in(file)
+    words = "apps add billing --client temple --may read,refresh --expires 90d --key-file"
+    assert temple(*words.split(), str(tmp_path / "billing.key")).code == 0
+    begun, done = lines(file)
+    assert (begun["application"], begun["client"], begun["options"]) == (
+        "<string 7>",
+        "temple",
+        ["client", "may", "expires", "key-file"],
+    )
+    assert (done["application"], done["client"], done["may"]) == ("billing", "temple", "read,refresh")
+    assert done["expires_at"].endswith("Z")
+
+
 def test_what_only_looks_is_not_noted(temple: Evergrant, file: Path) -> None:
     temple.take_in("a")
     note_in(file)
@@ -184,6 +198,16 @@ def test_a_command_that_says_it_only_looks_cannot_change_anything(
     monkeypatch.setattr(pause, "changes", False)
     assert temple("clients", "pause", "temple").code == 1
     assert sql("select count(*) from evergrant.events where type = 'client.paused'") == [(0,)]
+
+
+def test_a_secret_in_the_place_of_a_name_is_not_noted(temple: Evergrant, file: Path) -> None:
+    note_in(file)
+    secret = "egk_W3jKq0ZpL9"
+    for words in ("grants token", "grants revoke --yes", "clients pause", "apps remove", "keys retire --yes"):
+        assert temple(*words.split(), secret).code == 4
+    assert temple("grants", "pause", "a", "--client", secret).code == 4
+    assert secret not in file.read_text(encoding="utf-8")
+    assert len(lines(file)) == 12
 
 
 def test_the_line_of_a_key_in_the_place_of_its_id_is_not_noted(temple: Evergrant, file: Path) -> None:

@@ -59,6 +59,20 @@ def test_another_environment_is_found_and_adopted_only_when_told(evergrant: Ever
     assert sql("select environment from evergrant.installation") == [("staging",)]
 
 
+def test_what_is_another_environments_is_looked_at_and_not_changed(evergrant: Evergrant, sql: Any) -> None:
+    """A variable left in a shell: what was meant for staging would have paused production."""
+    command = "clients add temple --provider event-temple --client-id c --client-secret-file -"
+    added = evergrant(*command.split(), stdin="s")
+    assert added.code == 0, added.err
+    settings.adopt(settings.current().model_copy(update={"environment": "staging"}))
+
+    assert evergrant("clients", "list").code == 0
+    for changing in (("clients", "pause", "temple"), ("grants", "authorize-url", "r"), ("clients", "set", "temple")):
+        refused = evergrant(*changing, "--json")
+        assert (refused.code, refused.error) == (1, "foreign_environment"), changing
+    assert "staging" in refused.err
+
+
 def test_a_database_of_a_newer_release_is_left_alone(evergrant: Evergrant, sql: Any) -> None:
     sql("update evergrant.alembic_version set version_num = '9999'")
     for command in ("grants list", "db upgrade", "status"):

@@ -98,7 +98,7 @@ def test_a_grant_is_shown_as_the_interface_promises(fleet: Evergrant) -> None:
     found = fleet("grants", "show", "d", "--json").json
     assert list(found)[:14] == promised.split()
     assert (found["status"], found["failures"], found["labels"]) == ("active", 2, {"org": ["d"]})
-    assert found["last_error"].keys() == {"code", "http_status", "at", "rule"}
+    assert found["last_error"].keys() == {"code", "http_status", "at", "rule", "shape"}
     lost = fleet("grants", "show", "c", "--json").json
     assert (lost["reason"], lost["due_at"]) == ("response_lost", None)
     assert lost["next"].endswith("evergrant grants connect c --client temple")

@@ -101,6 +101,41 @@ def test_a_journal_on_this_disk_is_not_abandoned_whether_it_is_held_or_not(
     runtime.transport.close()
 
 
+DAMAGED = "update evergrant.journals set damage = 'segment 1 is damaged at byte 0', damaged_at = clock_timestamp()"
+
+
+def test_a_damaged_journal_is_shown_with_what_is_wrong_and_what_to_do(
+    temple: Evergrant, waited_for: int, sql: Any
+) -> None:
+    sql(f"{DAMAGED} where id = :id", id=waited_for)
+    found = {each["id"]: each for each in temple("journals", "list", "--json").lines}[waited_for]
+    assert (found["state"], found["damage"], found["grants_waiting"]) == (
+        "damaged",
+        "segment 1 is damaged at byte 0",
+        2,
+    )
+    assert found["next"] == f"mend or restore its files, or evergrant journals abandon {waited_for}"
+    assert "segment 1 is damaged at byte 0" in temple("journals", "list").out
+    status = temple("status", "--json")
+    assert (status.code, [each["id"] for each in status.json["journals_damaged"]]) == (1, [waited_for])
+    assert f"journal {waited_for} of box is damaged: segment 1 is damaged at byte 0" in {
+        each["what"] for each in status.json["attention"]
+    }
+
+
+def test_a_damaged_journal_is_abandoned_also_on_this_disk_and_is_shown_no_more(temple: Evergrant, sql: Any) -> None:
+    runtime = Runtime.open(settings.current())
+    number = runtime.journal_id
+    _crash(runtime.journal)
+    sql(f"{DAMAGED}, seen_at = clock_timestamp() - interval '1 h'")
+    asked = temple("journals", "abandon", str(number), "--json")
+    assert (asked.error, "of which segment 1 is damaged at byte 0" in asked.err) == ("needs_yes", True)
+    assert temple("journals", "abandon", str(number), "--yes", "--json").json["state"] == "abandoned"
+    assert temple("journals", "list", "--json").lines == []
+    assert (temple("status", "--json").code, temple("status", "--json").json["journals_damaged"]) == (0, [])
+    runtime.transport.close()
+
+
 def _crash(journal: Journal) -> None:
     """Let the lock go without closing, as the kernel does for a process that was killed."""
     journal.close(drained=False)

@@ -43,7 +43,7 @@ def socket(harness: Harness) -> Iterator[Path]:
 def over_http(socket: Path) -> Evergrant:
     key = application.new_key()
     with transaction() as connection:
-        application.add(connection, "billing", client_id=None, key=key, who="tests")
+        application.add(connection, "billing", key=key, who="tests")
     return Evergrant(token_url=f"unix:{socket}", application_key=key)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,11 +44,12 @@ def bound(tmp_path: Path, **more: Any) -> settings.Settings:
 def key(harness: Harness) -> Callable[..., str]:
     """`key("billing", client="demo")`: the key of a new application."""
 
-    def added(name: str = "billing", *, client: str | None = None) -> str:
+    def added(name: str = "billing", *, client: str | None = None, clients: Sequence[str] = (), **more: Any) -> str:
         made = application.new_key()
         with transaction() as connection:
-            client_id = None if client is None else client_by_name(connection, client)["id"]
-            application.add(connection, name, client_id=client_id, key=made, who="tests")
+            wanted = [*clients, *([] if client is None else [client])]
+            ids = [client_by_name(connection, each)["id"] for each in wanted]
+            application.add(connection, name, client_ids=ids, key=made, who="tests", **more)
         return made
 
     return added

@@ -81,8 +81,8 @@ def test_a_refusal_is_told_with_its_code_and_what_only_hurries_a_refresh_is_not(
         assert web.post("customer", "refresh").status == 202
         assert web.post("customer", "revocation", "no object").status == 400
     assert [(each["ref"], each["outcome"]) for each in lines(file)] == [
-        ("nobody", "unknown_ref"),
-        ("customer", "bad_parameter"),
+        ("<string 6>", "unknown_ref"),
+        ("<string 8>", "bad_parameter"),
     ]
 
 
@@ -103,9 +103,18 @@ def test_a_revocation_is_told_before_it_is_asked_for_and_after(
     before, after = lines(file)
     assert (before["outcome"], after["outcome"]) == ("begun", "ok")
     assert before["request"] == after["request"]
-    assert before["erase"] is True
+    assert (before["ref"], before["client"], before["erase"]) == ("customer", "demo", True)
     assert after["revocation"] == answer.json["id"]
     assert "secret reason" not in file.read_text(encoding="utf-8")
+
+
+def test_what_a_key_may_not_is_told_with_who_tried(harness: Harness, tmp_path: Path, file: Path, key: Key) -> None:
+    harness.grant(harness.client(), "customer")
+    with audited(tmp_path, key("reader", may=("read",)), str(file)) as web:
+        assert web.post("customer", "revocation").status == 403
+    assert [(each["who"], each["ref"], each["outcome"]) for each in lines(file)] == [
+        ("reader", "<string 8>", "not_allowed")
+    ]
 
 
 def test_where_the_disk_is_full_nothing_is_handed_out_and_nothing_changed(

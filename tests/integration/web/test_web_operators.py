@@ -87,11 +87,19 @@ def test_the_two_listeners_have_nothing_in_common(harness: Harness, web: Web) ->
 
 def test_with_a_password_only_healthz_is_open(harness: Harness, tmp_path: Path, key: Callable[..., str]) -> None:
     file = tmp_path / "ops"
+    file.touch(mode=0o600)
     file.write_text("correct horse\n", encoding="utf-8")
     with served(bound(tmp_path, ops_password_file=file)) as addresses:
         web = Web(addresses, key())
         assert web.ops("/healthz").status == 200
-        wrong = [{}, {"Authorization": "Basic !"}, basic("wrong"), {"Authorization": "Bearer correct horse"}]
+        wrong = [
+            {},
+            {"Authorization": "Basic !"},
+            {"Authorization": "Basic pässwort"},
+            basic("wrong"),
+            basic("wröng"),
+            {"Authorization": "Bearer correct horse"},
+        ]
         for headers in wrong:
             answer = web.ops("/metrics", **headers)
             assert answer.error == (401, "password")
@@ -123,8 +131,12 @@ def test_a_certificate_that_cannot_be_used_is_told_at_the_start(tmp_path: Path) 
         wanted = settings.Settings(token_bind="127.0.0.1:0", token_tls_key=tmp_path, token_tls_certificate=certificate)
         with pytest.raises(SettingsError, match="EVERGRANT_TOKEN_TLS_CERTIFICATE and EVERGRANT_TOKEN_TLS_KEY"):
             token_listener(wanted)
+    key = tmp_path / "key.pem"
+    key.touch(mode=0o644)
+    with pytest.raises(SettingsError, match=r"EVERGRANT_TOKEN_TLS_KEY: .* is open to other users"):
+        token_listener(settings.Settings(token_bind="127.0.0.1:0", token_tls_key=key, token_tls_certificate=key))
     empty = tmp_path / "empty"
-    empty.touch()
+    empty.touch(mode=0o600)
     for file in (empty, tmp_path / "no"):
         with pytest.raises(SettingsError, match="EVERGRANT_OPS_PASSWORD_FILE"):
             ops_listener(settings.Settings(ops_password_file=file))

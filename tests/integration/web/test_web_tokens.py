@@ -43,7 +43,15 @@ def test_a_fresh_token_is_handed_out_with_all_that_interface_says(harness: Harne
         "ref": "customer-42",
         "client": "demo",
         "headers": {},
+        "api_header": "Authorization: Bearer {access_token}",
     }
+
+
+def test_where_the_api_wants_another_header_the_answer_says_so_without_the_token_in_it(
+    harness: Harness, web: Web
+) -> None:
+    harness.grant(harness.client(api_header="X-Shopify-Access-Token: {access_token}"), "shop")
+    assert web.get("shop").json["api_header"] == "X-Shopify-Access-Token: {access_token}"
 
 
 @pytest.mark.parametrize("ref", ["a/b", "100%", "a%2Fb", "ü ñ 客", "..", ".", "a?b#c", "+", "a\\b", "-x", '"'])

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import Connection
 
 from models import database as models_database
+from models.database import Lane
 from tests.harness import Harness, token_set
 from tests.integration.web.asking import Web
 from tests.integration.web.conftest import bound, served
@@ -231,7 +232,7 @@ def test_readers_of_one_statement_are_answered_each_by_what_they_asked(harness: 
         return {number: number**2 for number in numbers}
 
     async def ask() -> list[int]:
-        database = Database(2)
+        database = Database(Lane.HEART)
         batch = Batch(database, squares)
         found = await asyncio.gather(*[batch(n % 50) for n in range(500)])
         await database.close()

@@ -13,7 +13,7 @@ PATIENCE = timedelta(minutes=10)
 
 
 def _new(tables: Tables, number: int, p: Parameters, **values: Any) -> None:
-    nothing = dict.fromkeys(("drained_at", "abandoned_at", "abandoned_by", "replayed_incident"))
+    nothing = dict.fromkeys(("drained_at", "abandoned_at", "abandoned_by", "replayed_incident", "damaged_at", "damage"))
     names = {"id": number, "host": p["host"], "process": p["process"]}
     tables.put(tables.journals, number, {**names, "opened_at": tables.now, "seen_at": tables.now, **nothing, **values})
 
@@ -52,9 +52,19 @@ def _leave_doubts(tables: Tables, number: int) -> None:
 @carries_out(journal.DRAINED)
 def drained(tables: Tables, p: Parameters) -> None:
     row = tables.journals.get(p["id"])
-    if row is not None:
-        tables.change(row, drained_at=row["drained_at"] or at_of(tables, p))
+    if row is not None and all(each["incident_at"] is None for each in tables.installation.values()):
+        tables.change(row, drained_at=row["drained_at"] or at_of(tables, p), damaged_at=None, damage=None)
         _leave_doubts(tables, p["id"])
+
+
+@carries_out(journal.DAMAGED)
+def damaged(tables: Tables, p: Parameters) -> list[Row]:
+    row, damage = tables.journals.get(p["id"]), p["damage"]
+    if row is None or row["damage"] == damage or row["drained_at"] is not None or row["abandoned_at"] is not None:
+        return []
+    since = (row["damaged_at"] or at_of(tables, p)) if damage is not None else None
+    tables.change(row, damage=damage, damaged_at=since)
+    return [{"id": row["id"]}]
 
 
 @carries_out(journal.ABANDONED)
@@ -74,6 +84,24 @@ def replayed(tables: Tables, p: Parameters) -> None:
         return
     before = row["drained_at"] if p["drained"] else None
     tables.change(row, replayed_incident=p["incident_no"], drained_at=before or drained_at)
+    tables.change(row, damaged_at=None, damage=None)
+
+
+@carries_out(journal.REPLAYED_ALREADY)
+def replayed_already(tables: Tables, p: Parameters) -> list[Row]:
+    found = (tables.journals.get(each) for each in p["ids"])
+    return [
+        {"id": row["id"]}
+        for row in found
+        if row and row["replayed_incident"] == p["incident_no"] and row["drained_at"] is not None
+    ]
+
+
+@carries_out(journal.AWAITED)
+def awaited(tables: Tables, p: Parameters) -> None:
+    for each in p["ids"]:
+        if each not in tables.journals:
+            _new(tables, each, p)
 
 
 def _told(tables: Tables, grant: Row, type_: str, **same: Any) -> bool:

@@ -35,6 +35,7 @@ NO_FACTS: dict[str, Any] = {
     "last_error_http_status": None,
     "last_error_at": None,
     "last_error_rule": None,
+    "last_error_shape": None,
     "rejected_at": None,
 }
 
@@ -279,7 +280,7 @@ def reopen(tables: Tables, p: Parameters) -> list[Row]:
 
 ENDED = (
     "grant_id", "claim_no", "generation", "unknown", "failed", "suspect", "refused", "due_at", "code", "http_status",
-    "reason", "rule",
+    "reason", "rule", "shape",
 )  # fmt: skip
 
 
@@ -313,6 +314,7 @@ def _end(tables: Tables, grant: Row, attempt: Row, at: datetime) -> Row:
             "last_error_http_status": attempt["http_status"],
             "last_error_at": at,
             "last_error_rule": attempt["rule"],
+            "last_error_shape": attempt["shape"],
         }
     if attempt["refused"] and not looked and grant["generation"] == attempt["generation"]:
         alike = _still_refused(grant) and grant["refused_code"] == attempt["code"]

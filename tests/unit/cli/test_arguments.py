@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from worker.cli.arguments import Duration, Label, confirm, grouped, named, read_refs, read_secret, ref_fault
+from worker.cli.arguments import Address, Duration, Label, confirm, grouped, named, read_refs, read_secret, ref_fault
 from worker.cli.failures import Failure
 
 
@@ -23,6 +23,25 @@ def test_a_length_of_time_is_read(text: str, seconds: float) -> None:
 def test_what_is_no_length_of_time_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter):
         Duration().convert(text, None, None)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://app.example/cb?x=1", "http://127.0.0.1:8400/callback", "com.example.app:/cb", "http://[::1]/cb"]
+)
+def test_a_user_may_be_sent_to_the_web_or_to_an_app(url: str) -> None:
+    assert Address().convert(url, None, None) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("javascript:alert(1)", "JavaScript://app.example/%0aalert(1)", "data:text/html,x", "file:///etc/passwd"),
+        *("app.example/cb", "https://", "https:///cb", "https://app.example/cb#x", "https://app.example/a b", ""),
+    ],
+)
+def test_a_user_is_sent_nowhere_else(url: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Address().convert(url, None, None)
 
 
 def test_labels_gather_their_values_in_order() -> None:

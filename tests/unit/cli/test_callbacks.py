@@ -1,11 +1,16 @@
 """Callbacks: what the provider sends back through a browser, and where it is awaited."""
 
+import asyncio
+import socket
+from datetime import timedelta
+
+import aiohttp
 import pytest
 
 from tasks.connect import read_callback
 from tasks.connect_errors import NoCallback
 from worker.cli.failures import Failure
-from worker.cli.grants.callback import Loopback
+from worker.cli.grants.callback import Loopback, wait_for_callback
 
 
 def test_a_callback_holds_state_and_code() -> None:
@@ -56,3 +61,32 @@ def test_a_redirect_uri_on_loopback_can_be_listened_on(uri: str, place: Loopback
 def test_a_redirect_uri_elsewhere_is_told(uri: str) -> None:
     with pytest.raises(Failure, match="does not lead to this machine"):
         Loopback.of(uri)
+
+
+def test_a_page_with_a_made_up_state_ends_no_wait() -> None:
+    """Whatever the user's browser has open may send it to this port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+    async def walk() -> tuple[list[int], str | None]:
+        ready = asyncio.Event()
+        place = Loopback("127.0.0.1", port, "/cb")
+        waits = wait_for_callback(place, state="right", patience=timedelta(seconds=30), ready=ready)
+        waiting = asyncio.create_task(waits)
+        await ready.wait()
+        seen = []
+        async with aiohttp.ClientSession() as browser:
+            for query in (
+                "error=access_denied",
+                "code=c&state=wrong",
+                "state=wr%C3%B6ng&error=x",
+                "code=c&state=right",
+            ):
+                async with browser.get(f"http://127.0.0.1:{port}/cb?{query}") as answer:
+                    seen.append(answer.status)
+        return seen, await waiting
+
+    seen, url = asyncio.run(walk())
+    assert seen == [400, 400, 400, 200]
+    assert url is not None
+    assert url.endswith("code=c&state=right")

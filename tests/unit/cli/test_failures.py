@@ -27,10 +27,10 @@ OURS = ("settings", "models", "tasks", "worker.embedded")
 INNER = {
     "models.application_requests.NotAsked": "the token interface",
     "models.installation.NotDurable": "the start of a worker, which logs it",
+    "tasks.oauth.answer_size.TooLarge": "the transport, whose answers are values",
     "tasks.oauth.public_hosts.PrivateHost": "the transport, whose answers are values",
     "tasks.oauth.transport._Broken": "the transport, whose answers are values",
     "tasks.oauth.transport._Refused": "the transport, whose answers are values",
-    "tasks.oauth.transport._TooLarge": "the transport, whose answers are values",
     "tasks.revocation_requests.NotYet": "the revocation that looks",
     "tasks.runtime.runtime.AlreadyStarted": "whoever writes a process that begins twice",
     "tasks.runtime.runtime.NotStarted": "whoever runs a task in a process that is no worker",

@@ -19,6 +19,7 @@ ACME = {
     "grace_seconds": 600,
     "default_life_seconds": 1800,
     "rate": "100/minute",
+    "api_header": "X-Acme-Token: {access_token}",
     "body": "json",
     "token_set": {"access_token": ["data.access_token"], "refresh_token": ["data.refresh_token"]},
     "answers": [
@@ -33,7 +34,7 @@ def test_what_a_file_says_is_what_the_simulator_does() -> None:
     assert (like.profile, like.lifetime, like.rate) == ("grace:600", timedelta(minutes=30), 100)
     assert like.paths == {"token": ["/oauth2/v4/token", "/oauth2/v4/refresh"]}
     habits = habits_for(like.profile, "doorkeeper", **like.habits)
-    assert habits.token_within == "data"
+    assert (habits.token_within, habits.api_header) == ("data", "X-Acme-Token: ")
     dead = refused(habits.says_dead)
     assert (dead.status, json.loads(dead.body)) == (403, {"error": "unauthorized_client"})
     ours = refused(habits.says_wrong_client)

@@ -1,5 +1,7 @@
+import os
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from models.sealing.vault import KeyMissing, KeyRing, Vault
-from tasks.journal import Entry, Journal, Sizes, take_over
+from tasks.journal import Entry, Journal, Replayed, Sizes, delete_drained, drain_held, journal_ids, take_over
 from tasks.journal.frames import Damage, Frame, RecordKind, frame, scan
 
 MakeEntry = Callable[..., Entry]
@@ -127,6 +129,136 @@ def test_a_segment_copied_over_another_does_not_open(closed: Path, vault: Vault)
     _, second = split(closed)
     shutil.copy(closed / "00000002.log", closed / "00000001.log")
     assert refs(closed, vault) == second
+
+
+def drained(own: Path, vault: Vault) -> Replayed:
+    """What a neighbour makes of it at its next look; everything that can be read settles well."""
+    recorded: list[int] = []
+    (result,) = drain_held(own.parent, lambda kept: [each.position for each in kept], recorded.append, vault=vault)
+    assert (recorded == [1], (own / "drained").exists()) == (result.drained, result.drained)
+    return result
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def last_of(own: Path) -> int:
+    """Where the last record begins."""
+    return [found for found in scan((own / "00000002.log").read_bytes()) if isinstance(found, Frame)][-1].offset
+
+
+def a_folder_instead(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a flipped byte": (lambda own: flip(own / "00000001.log", 60), "segment 1 is damaged at byte 0"),
+    "a flipped byte of the last record": (
+        lambda own: flip(own / "00000002.log", -1),
+        "segment 2 is damaged at byte",
+    ),
+    "a flipped byte of its head": (
+        lambda own: flip(own / "00000002.log", last_of(own)),
+        "segment 2 is damaged at byte",
+    ),
+    "a first segment that is cut": (
+        lambda own: os.truncate(own / "00000001.log", 700),
+        "segment 1 is cut short at byte",
+    ),
+    "a segment that is a folder": (
+        lambda own: a_folder_instead(own / "00000001.log"),
+        "segment 1 cannot be read: Is a",
+    ),
+    "a key that is a folder": (lambda own: a_folder_instead(own / "00000001.key"), "segment 1 cannot be read: Is a"),
+    "a key that is gone": (lambda own: (own / "00000001.key").unlink(), "the key of segment 1 is gone or damaged"),
+    "a lock that is a folder": (lambda own: a_folder_instead(own / "lock"), "it cannot be opened: Is a directory"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "told"), SPOILT.values(), ids=SPOILT)
+def test_a_journal_that_cannot_be_read_to_its_end_is_damaged_and_not_drained(
+    closed: Path, vault: Vault, spoil: Callable[[Path], object], told: str
+) -> None:
+    spoil(closed)
+    for _ in range(2):  # nor is it at the look after, when a further segment holds the marks of the first
+        assert (drained(closed, vault).damage or "").startswith(told)
+
+
+@pytest.mark.parametrize("name", ["a flipped byte", "a segment that is a folder", "a key that is gone"])
+def test_what_can_be_read_of_a_damaged_journal_is_settled_all_the_same(closed: Path, vault: Vault, name: str) -> None:
+    first, second = split(closed)
+    SPOILT[name][0](closed)
+    assert drained(closed, vault).settled == (4 if name == "a flipped byte" else len(second))
+    assert len(first) > 1
+
+
+def test_a_journal_whose_files_are_restored_is_drained_at_the_next_look(closed: Path, vault: Vault) -> None:
+    log = closed / "00000001.log"
+    whole = log.read_bytes()
+    flip(log, 60)
+    assert not drained(closed, vault).drained
+    log.write_bytes(whole)
+    result = drained(closed, vault)
+    assert (result.drained, result.settled) == (True, 1)
+
+
+def test_a_torn_tail_is_no_damage_neither_before_nor_after_somebody_has_written_behind_it(
+    closed: Path, vault: Vault
+) -> None:
+    log = closed / "00000002.log"
+    os.truncate(log, len(log.read_bytes()) - 3)
+    refused = drain_held(closed.parent, lambda kept: [kept[0].position], lambda _: None, vault=vault)
+    assert [(each.damage, each.drained) for each in refused] == [(None, False)]
+    assert [path.name for path in sorted(closed.glob("*.log"))] == [f"0000000{n}.log" for n in (1, 2, 3)]
+    assert drained(closed, vault).damage is None
+
+
+def test_a_key_that_is_not_in_the_ring_is_told_and_once_it_is_back_the_journal_is_drained(
+    closed: Path, vault: Vault
+) -> None:
+    other = Vault(KeyRing.parse(KeyRing.generate_line("k2")), None)
+    assert drained(closed, other).damage == "the key ring of refresh tokens lacks k1"
+    assert drained(closed, vault).drained
+
+
+def test_a_journal_that_was_damaged_before_is_not_told_of_again(closed: Path, vault: Vault) -> None:
+    flip(closed / "00000001.log", 60)
+    drained(closed, vault)
+    with capture_logs() as logs:
+        drain_held(closed.parent, lambda _: [], lambda _: None, vault=vault, known={1})
+    assert logs == []
+
+
+STRANGE = ["1x", "01", "-1", "٣", "9" * 30, "readme", "901/1x.log", "901/1.log", "1/00000001.log~", "1/0000001.log"]
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_what_is_called_otherwise_is_left_alone_told_once_and_stops_nobody(
+    closed: Path, vault: Vault, an_entry: MakeEntry, name: str
+) -> None:
+    strange = closed.parent / name
+    strange.parent.mkdir(exist_ok=True)
+    strange.write_bytes(b"somebody else's")
+    with capture_logs() as logs:
+        assert max(journal_ids(closed.parent)) <= 901
+        assert drained(closed, vault).settled == 5
+        delete_drained(closed.parent, before=datetime.now(UTC))
+        assert drain_held(closed.parent, lambda _: [], lambda _: None, vault=vault) == []
+        Journal.open(closed.parent, 1000, vault=vault).append([an_entry(1)])
+    assert [entry["names"][0].split("/")[0] for entry in logs if entry["event"] == "journal.strange_files"] == [
+        name.split("/", maxsplit=1)[0]
+    ]
+    assert strange.exists() or name.startswith("1/")
+
+
+def test_a_shredding_that_was_interrupted_leaves_no_damage(closed: Path, vault: Vault) -> None:
+    (closed / "00000001.log").rename(closed / "00000001.gone")
+    (closed / "00000001.key").unlink()
+    assert drained(closed, vault).damage is None
 
 
 @given(st.lists(st.tuples(st.sampled_from(EVERY_KIND), st.binary(max_size=40))))

@@ -242,7 +242,7 @@ def test_a_journal_that_cannot_be_drained_keeps_no_other_from_it(
     with capture_logs() as logs:
         results = drain_held(folder, settle, lambda _: None, vault=vault)
     assert results == [
-        Replayed(1, settled=0, left=0, missing_key="lost"),
+        Replayed(1, settled=0, left=0, missing_key="lost", damage="the key ring of refresh tokens lacks lost"),
         Replayed(3, settled=1, left=0),
     ]
     assert not results[0].drained

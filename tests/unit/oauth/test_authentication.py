@@ -13,6 +13,7 @@ from tasks.oauth.client_key import ClientKey
 from tasks.oauth.errors import ClientKeyError
 from tasks.oauth.messages import Registration, Request
 from tasks.oauth.provider import Provider
+from tasks.oauth.transport import Response
 from tests.client_keys import with_certificate
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -98,6 +99,15 @@ def test_a_certificate_is_shown_by_tls_and_the_body_has_the_id() -> None:
     request = refresh(registration("mtls", key=key))
     assert request.certificate is key
     assert members(request) == {"grant_type": "refresh_token", "refresh_token": "r", "client_id": "our id"}
+
+
+def test_a_request_knows_the_assertion_that_it_shows_so_that_nothing_repeats_it() -> None:
+    request = refresh(registration("private_key_jwt", key=client_key.made("ES256"))).signed(AT)
+    assert len(request.assertion) > 100
+    assert request.assertion in request.body.decode()
+    assert request.assertion not in repr(request)
+    told = Response(400, {}, b"{}", request.assertion)
+    assert request.assertion not in repr(told)
 
 
 @pytest.mark.parametrize("auth", ["private_key_jwt", "mtls"])

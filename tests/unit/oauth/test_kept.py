@@ -52,6 +52,22 @@ def test_what_an_answer_does_not_give_leaves_the_labels_as_they_are(body: bytes)
     assert kept.from_answer(provider(), body, {"instance_url": ["x"]}) == Kept()
 
 
+SENT = ("shpss_Zk3xF9Qm2LbT7vW1sYc8", "acme.4711.0815")
+ACCESS = "00D5g000004cFkL!AQ8AQHx"
+
+
+@pytest.mark.parametrize("value", [SENT[0], "x-" + SENT[0][3:12], SENT[1].upper(), f"https://x/{ACCESS}"])
+def test_a_value_that_repeats_a_secret_becomes_no_label(value: str) -> None:
+    found = Kept({"team": value, "first": "7"}).without(SENT, tokens=(ACCESS, None))
+
+    assert found == Kept({"first": "7"}, {"team": "repeats_secret"})
+
+
+@pytest.mark.parametrize("value", ["00D5g000004cFkL", "https://eu.acme.example", "4711"])
+def test_the_number_of_a_tenant_that_tokens_begin_with_is_a_label_all_the_same(value: str) -> None:
+    assert Kept({"team": value}).without(SENT, tokens=(ACCESS,)) == Kept({"team": value})
+
+
 def test_a_form_gives_labels_as_json_does() -> None:
     assert kept.from_answer(provider(), b"access_token=a&instance_url=https%3A%2F%2Fb.acme.example", {}).values == {
         "instance_url": "https://b.acme.example"

@@ -242,6 +242,13 @@ def test_api_calls_carry_the_bearer_token_and_the_headers_made_from_labels() -> 
     assert messages.confirm(habits, access_token="a").url == "https://id.example/info"
 
 
+def test_an_api_gets_the_token_in_the_header_that_it_wants() -> None:
+    habits = provider(api_header="X-Shopify-Access-Token: {access_token}")
+
+    for request in (messages.api_call(habits, access_token="a"), messages.confirm(habits, access_token="a")):
+        assert request.headers == {"Accept": "application/json", "X-Shopify-Access-Token": "a"}
+
+
 def test_a_label_with_several_values_must_be_chosen() -> None:
     with pytest.raises(LabelNotChosen, match=r"org.*north, south"):
         messages.api_headers(provider(headers={"X-API-ORG": "{org}"}), {"org": ["north", "south"]})

@@ -129,6 +129,22 @@ BAD_FILES = {
         'authorize_url = "https://{shop}/a"\nhosts = ["a.example.com"]\nkeep_from_redirect = { shop = "shop" }',
         "authorize_url needs shop, which only the redirect gives",
     ),
+    "a header without the token": (
+        'api_header = "X-Token: token"',
+        "api_header: must be a header with the token in it",
+    ),
+    "a header with the token twice": (
+        'api_header = "X-Token: {access_token} {access_token}"',
+        "api_header: must be a header with the token in it, like X-Shopify-Access-Token: {access_token}",
+    ),
+    "a header with a label": ('api_header = "X-Token: {access_token} {org}"', "api_header: must be a header with the"),
+    "a header without a name": ('api_header = "{access_token}"', "api_header: must be a header with the token in it"),
+    "a header whose name is none": ('api_header = "X Token: {access_token}"', "api_header: 'X Token' is no header"),
+    "a header that others need": ('api_header = "Host: {access_token}"', "api_header must not set host"),
+    "a header that is there twice": (
+        'api_header = "X-Token: {access_token}"\nheaders = { x-token = "1" }',
+        "headers must not set x-token: api_header does",
+    ),
     "a scope with a space": ('probe_scope = "a b"', "probe_scope"),
 }
 

@@ -466,3 +466,21 @@ def test_what_was_not_found_out_is_told_of_no_token(finding: Finding) -> None:
 )
 def test_only_a_401_shows_that_an_access_token_is_dead(answer: Answer, life: Life) -> None:
     assert presented(answer, PROVIDER) is life
+
+
+def test_no_code_repeats_the_assertion_that_the_request_showed() -> None:
+    answer = Response(400, {}, b'{"error": "asserted"}', assertion="eyJ.asserted.xyz")
+    for read in (outcome(answer, provider=PROVIDER, proven=True, wall_clock=NOW, hide=()), revoked(answer)):
+        assert read.code == "unrecognised"
+
+
+def test_secrets_that_can_be_read_once_only_are_hidden_all_the_same() -> None:
+    answer = Response(400, {}, b'{"error": "ourclientsecret"}')
+    told = revocation_outcome(answer, provider=PROVIDER, wall_clock=NOW, hide=iter(["ourclientsecret"]))
+    assert told.code == "unrecognised"
+    told = outcome(answer, provider=PROVIDER, proven=True, wall_clock=NOW, hide=iter(["ourclientsecret"]))
+    assert told.code == "unrecognised"
+
+
+def revoked(answer: Response) -> Accepted | Outcome:
+    return revocation_outcome(answer, provider=PROVIDER, wall_clock=NOW, hide=())

@@ -198,16 +198,16 @@ def test_where_nobody_succeeds_the_second_round_shuts_it_whatever_the_word(code:
 
 def test_a_revocation_refused_again_and_again_while_others_are_refreshed_shuts_no_valve() -> None:
     valve = after(OPEN, [refreshed(50, at=begun(0))])
-    again = [replace(refused(n, at=begun(n)), refused_since=begun(-1)) for n in range(1, 9)]
+    again = [refused(n, at=begun(n))._replace(refused_since=begun(-1)) for n in range(1, 9)]
 
     for n, each in enumerate(again, 1):
         valve = feed(valve, [each], at=NOW + n * SECOND)
     assert not is_shut(valve)
-    assert is_shut(after(OPEN, *[[replace(refused(n, at=begun(n)), refused_since=begun(-1))] for n in range(3)]))
+    assert is_shut(after(OPEN, *[[refused(n, at=begun(n))._replace(refused_since=begun(-1))] for n in range(3)]))
 
 
 def test_who_is_refused_alike_is_not_forgotten_for_a_revocation_refused_in_another_word() -> None:
-    between = replace(refused(50, at=begun(1), code="invalid_client"), of_refresh=False)
+    between = refused(50, at=begun(1), code="invalid_client")._replace(of_refresh=False)
     rounds = [[refused(1, at=begun(0))], [between], [refused(2, at=begun(2))], [between], [refused(3, at=begun(4))]]
 
     assert not is_shut(after(OPEN, *rounds[:4]))
@@ -215,7 +215,7 @@ def test_who_is_refused_alike_is_not_forgotten_for_a_revocation_refused_in_anoth
 
 
 def test_three_revocations_that_are_refused_alike_shut_the_valve_as_well() -> None:
-    rounds = [[replace(refused(n, at=begun(n)), of_refresh=False)] for n in range(3)]
+    rounds = [[refused(n, at=begun(n))._replace(of_refresh=False)] for n in range(3)]
 
     assert is_shut(after(OPEN, *rounds))
 

@@ -1,4 +1,4 @@
-"""GET /v2/bookings and GET /oauth/token/info: what a living and a dead access token get."""
+"""GET /v2/bookings, /v2/organizations and /oauth/token/info: what a living and a dead access token get."""
 
 from tests.unit.simulator.desk import Desk, Tokens
 
@@ -17,6 +17,13 @@ def test_without_an_organization_400_and_with_a_foreign_one_404() -> None:
     access = desk.mint().access
     assert desk.ask("api", bearer=access).status == 400
     assert desk.ask("api", bearer=access, org="org-2").status == 404
+
+
+def test_the_organizations_of_a_grant_are_listed_for_a_living_token_alone() -> None:
+    desk = Desk()
+    answer = desk.ask("organizations", bearer=desk.mint(orgs=("hotel-7", "hotel-8")).access)
+    assert [row["attributes"]["api_org_id"] for row in answer.body["data"]] == ["hotel-7", "hotel-8"]
+    assert desk.ask("organizations", bearer="unknown").status == 401
 
 
 def test_a_dead_token_is_401_with_an_empty_body_and_the_header_tells_why() -> None:

@@ -1,28 +1,52 @@
 """`evergrant apps add`: let an application in, with a key of its own."""
 
-import os
+from datetime import timedelta
 from pathlib import Path
-from typing import IO
 
 import click
 
+from models.states.application import Right
 from worker.cli import output, session
+from worker.cli.apps.key_file import key_file_option, written
+from worker.cli.apps.rights import Life, Rights, listed, until
 from worker.cli.arguments import NAME
 from worker.cli.commands import Command
 from worker.cli.failures import misuse
 from worker.cli.output import json_option
 
 
-@click.command(cls=Command, example="evergrant apps add billing --client temple --key-file billing.key")
-@click.argument("name")
-@click.option("--client", metavar="NAME", help="It sees the grants of this client alone; default: of every client.")
-@click.option(
-    "--key-file", type=click.Path(path_type=Path), required=True, help="The file to make for its key, mode 0600."
+@click.command(
+    cls=Command,
+    example="evergrant apps add billing --client temple --may read,refresh --expires 90d --key-file billing.key",
 )
+@click.argument("name")
+@click.option(
+    "--client",
+    "clients",
+    metavar="NAME",
+    multiple=True,
+    help="It sees the grants of this client alone, or of these; default: of every client.",
+)
+@click.option(
+    "--may",
+    type=Rights(),
+    metavar="RIGHTS",
+    help=f"What its key may do, some of {','.join(Right)}; default: all of them.",
+)
+@click.option("--expires", type=Life(), help="How long its key lives; default: it has no end.")
+@key_file_option
 @json_option
-def add(name: str, *, client: str | None, key_file: Path, as_json: bool) -> None:
+def add(
+    name: str,
+    *,
+    clients: tuple[str, ...],
+    may: tuple[str, ...] | None,
+    expires: timedelta | None,
+    key_file: Path,
+    as_json: bool,
+) -> None:
     """Let an application use the token interface; its key is written to a new file and kept here as a hash only."""
-    from models import application
+    from models import application, application_key
     from models.views import listing
 
     if NAME.fullmatch(name) is None:
@@ -32,26 +56,22 @@ def add(name: str, *, client: str | None, key_file: Path, as_json: bool) -> None
             next_step="choose such a name",
         )
     settings = session.prepared()
-    key = application.new_key()
-    with _new_file(key_file) as file:
-        try:
-            file.write(key + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-            with session.transaction() as connection:
-                client_id = None if client is None else listing.client_by_name(connection, client)["id"]
-                application.add(connection, name, client_id=client_id, key=key, who=settings.who)
-        except BaseException:
-            key_file.unlink()
-            raise
-    record = {"name": name, "client": client, "key_file": str(key_file)}
-    output.done(record, f"Added {name}; its key is in {key_file} and nowhere else.", as_json=as_json)
-
-
-def _new_file(path: Path) -> IO[str]:
-    try:
-        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w")
-    except FileExistsError:
-        raise misuse(
-            code="file_exists", message=f"{path} exists already", next_step="name a file that does not exist yet"
-        ) from None
+    names, rights = tuple(dict.fromkeys(clients)), may or tuple(map(str, Right))
+    key = application_key.new_key()
+    with written(key_file, key), session.transaction() as connection:
+        ids = [listing.client_by_name(connection, each)["id"] for each in names]
+        expires_at = application.add(
+            connection, name, client_ids=ids, key=key, who=settings.who, may=rights, expires_in=expires
+        )
+    record = {
+        "name": name,
+        "client": ",".join(names) or None,
+        "key_file": str(key_file),
+        "clients": list(names) or None,
+        "may": list(rights),
+        "expires_at": expires_at,
+    }
+    told = f"Added {name}; its key is in {key_file} and nowhere else. It may {listed(rights)}, and {until(expires_at)}."
+    if may is None:
+        told += " To let it do less, name what it may with --may."
+    output.done(record, told, as_json=as_json)

@@ -11,7 +11,7 @@ from worker.cli.output import json_option
 @click.argument("name")
 @json_option
 def remove(name: str, *, as_json: bool) -> None:
-    """Take an application's key away; within seconds it opens nothing."""
+    """Take an application's keys away; within seconds they open nothing."""
     from models import application
 
     settings = session.prepared()

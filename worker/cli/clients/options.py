@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import click
 
-from worker.cli.arguments import Duration
+from worker.cli.arguments import Address, Duration
 
 # Of tasks/oauth/provider.py, whose import would cost every completion the time of pydantic; a test compares.
 ROTATIONS = ("none", "on_use", "until_next_refresh", "grace", "immediate", "family")
@@ -14,7 +14,7 @@ AUTHS = ("body", "basic", "none", "private_key_jwt", "mtls")
 
 OPTIONS = (
     click.option("--client-id", help="The id that the provider gave us."),
-    click.option("--redirect-uri", metavar="URL", help="Where the provider sends users back to."),
+    click.option("--redirect-uri", type=Address(), metavar="URL", help="Where the provider sends users back to."),
     click.option("--authorize-url", metavar="URL", help="Where the user is sent to consent."),
     click.option("--token-url", metavar="URL", help="Where codes are exchanged and tokens refreshed."),
     click.option("--refresh-url", metavar="URL", help="Where tokens are refreshed, if elsewhere."),
@@ -38,7 +38,7 @@ OPTIONS = (
     click.option("--body", type=click.Choice(BODIES), help="How requests are written."),
     click.option("--auth", type=click.Choice(AUTHS), help="How the client proves who it is."),
     click.option("--keep", type=click.Choice(["warm", "on-demand"]), help="Renew always, or when it is read."),
-    click.option("--return-to", metavar="PREFIX", help="Where users may be sent after connecting."),
+    click.option("--return-to", type=Address(), metavar="PREFIX", help="Where users may be sent after connecting."),
 )
 
 

@@ -26,9 +26,9 @@ def adopt_(*, yes: bool, as_json: bool) -> None:
     from models.installation import adopt, adopted, observed
 
     settings, environment = named_environment()
-    with session.transaction() as connection:
+    with session.transaction(anywhere=True) as connection:
         here, before = observed(connection, environment), adopted(connection)
-        state = installation.state(connection, environment)
+        state, moved = installation.state(connection, environment), installation.moved(connection)
     if state == DatabaseState.FIT:
         output.done(asdict(here), "This database is adopted already; nothing to do.", as_json=as_json)
         return
@@ -36,8 +36,10 @@ def adopt_(*, yes: bool, as_json: bool) -> None:
         _go_on_without(settings, here, yes=yes, as_json=as_json)
         return
     _show_both(before, here)
+    if moved:
+        click.echo("* the data folder was copied or moved: its original may still run", err=True)
     confirm("Is every other copy stopped, and shall work go on in this one?", yes=yes)
-    with session.transaction() as connection:
+    with session.transaction(anywhere=True) as connection:
         adopt(connection, here, who=settings.who)
     output.done(asdict(here), f"Adopted as '{environment}'.", as_json=as_json)
 
@@ -46,7 +48,7 @@ def _go_on_without(settings: "Settings", here: "Identity", *, yes: bool, as_json
     """Give up the journals that an incident still waits for; the next look of a worker lets work go on."""
     from models import installation, journal
 
-    with session.transaction() as connection:
+    with session.transaction(anywhere=True) as connection:
         installation.raise_incident(connection, "timeline")
         awaited = installation.not_replayed(connection)
     for each in awaited:
@@ -54,7 +56,7 @@ def _go_on_without(settings: "Settings", here: "Identity", *, yes: bool, as_json
         click.echo(line, err=True)
     if awaited:
         confirm("Commits may be missing. Are these journals gone for good, and shall work go on without?", yes=yes)
-    with session.transaction() as connection:
+    with session.transaction(anywhere=True) as connection:
         for each in awaited:
             journal.abandon(connection, each.id, by=settings.who)
     told = f"{len(awaited)} journals are given up; work goes on as soon as a worker has looked."

@@ -85,7 +85,7 @@ def _foreign(connection: "Connection", environment: str) -> list[dict[str, Any]]
         awaited = ", ".join(f"{each.id} of {each.host}" for each in installation.not_replayed(connection))
         remedy = "start a worker where they are; where one is gone for good: evergrant db adopt"
         return [_finding("commits", f"some may be missing; not replayed yet: journals {awaited or 'none'}", remedy)]
-    different = before.differs_from(here)
+    different = before.differs_from(here) + (["data_folder"] if installation.moved(connection) else [])
     if not different:
         return []
     names = ", ".join(different).replace("_", " ")

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
+from hmac import compare_digest
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -43,11 +44,12 @@ class Loopback:
 
 
 async def wait_for_callback(
-    place: Loopback, *, patience: timedelta, ready: asyncio.Event, code: str = "code"
+    place: Loopback, *, state: str, patience: timedelta, ready: asyncio.Event, code: str = "code"
 ) -> str | None:
     """Listen until the browser comes back; returns the callback's URL, or None when the time has run out.
 
-    `ready` is set once the port is open; `code` is what the provider calls the code.
+    Only what brings this `state` ends it: any page that the browser has open can send it here. `ready` is set once the
+    port is open; `code` is what the provider calls the code.
 
     Raises:
         Failure: the port is in use.
@@ -56,10 +58,11 @@ async def wait_for_callback(
     came: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def callback(request: web.Request) -> web.Response:
+        if not compare_digest(request.query.get("state", "").encode(), state.encode()):
+            return _page(*STRANGE, status=400)
         if not came.done() and (code in request.query or "error" in request.query):
             came.set_result(str(request.url))
-        title, text = _shown(denied="error" in request.query)
-        return web.Response(text=PAGE.format(title=title, text=text), content_type="text/html", headers=NO_STORE)
+        return _page(*(DENIED if "error" in request.query else THANKS))
 
     app = web.Application()
     app.router.add_get(place.path, callback)
@@ -75,6 +78,9 @@ async def wait_for_callback(
         await runner.cleanup()
 
 
+THANKS = ("Thank you", "You can close this window; the terminal tells how it went.")
+DENIED = ("Not connected", "The provider did not give its consent. You can close this window.")
+STRANGE = ("Not connected", "This is not the answer that the terminal waits for. Open its URL again.")
 NO_STORE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 
 
@@ -89,7 +95,6 @@ async def _listen(runner: web.AppRunner, place: Loopback) -> None:
         ) from None
 
 
-def _shown(*, denied: bool) -> tuple[str, str]:
-    if denied:
-        return "Not connected", "The provider did not give its consent. You can close this window."
-    return "Thank you", "You can close this window; the terminal tells how it went."
+def _page(title: str, text: str, *, status: int = 200) -> web.Response:
+    body = PAGE.format(title=title, text=text)
+    return web.Response(text=body, content_type="text/html", headers=NO_STORE, status=status)

@@ -1,6 +1,7 @@
 """What the commands of the code flow share: whose it is, the invitation, what is told at its end."""
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
 
 import click
 
@@ -67,6 +68,7 @@ def invite(chosen: "RowMapping", ref: str, labels: Labels, settings: "Settings")
     from tasks import connect as flow
     from tasks.runtime.registration import Registrations
 
+    session.require_own_database()
     vault = keyrings.keys_needed(keyrings.vault(), "refresh", "access")
     return flow.begin(
         Registrations(vault, settings),
@@ -78,6 +80,11 @@ def invite(chosen: "RowMapping", ref: str, labels: Labels, settings: "Settings")
         redirect_uri=None if chosen["redirect_uri"] else LOOPBACK_URI,
         who=settings.who,
     )
+
+
+def state_of(invitation: "Invitation") -> str:
+    """The state that its callback must bring (RFC 6749 §10.12)."""
+    return dict(parse_qsl(urlsplit(invitation.url).query))["state"]
 
 
 def code_parameter(chosen: "RowMapping", settings: "Settings") -> str:

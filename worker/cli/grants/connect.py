@@ -16,6 +16,7 @@ from worker.cli.grants.code_flow import (
     code_parameter,
     has_no_user,
     invite,
+    state_of,
     tell,
     warn_of_crowd,
 )
@@ -70,7 +71,8 @@ async def _callback_of(invitation: "Invitation", listening_at: "Loopback", patie
     from worker.cli.grants.callback import wait_for_callback
 
     ready = asyncio.Event()
-    waiting = asyncio.create_task(wait_for_callback(listening_at, patience=patience, ready=ready, code=code))
+    waits = wait_for_callback(listening_at, state=state_of(invitation), patience=patience, ready=ready, code=code)
+    waiting = asyncio.create_task(waits)
     opened = asyncio.create_task(ready.wait())
     await asyncio.wait([waiting, opened], return_when=asyncio.FIRST_COMPLETED)
     opened.cancel()

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from select import select
+from stat import S_ISFIFO
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from tasks.oauth.provider import Provider
     from worker.cli.imports.batches import Tally
     from worker.cli.imports.lines import Bad
+
+
+A_WRITER_COMES = timedelta(seconds=10)
 
 
 @click.command(
@@ -109,7 +114,7 @@ def _opened(file: str) -> Iterator[BinaryIO]:
         yield sys.stdin.buffer
         return
     try:
-        source = Path(file).open("rb")  # noqa: SIM115  # closed below
+        source = _source(file)
     except OSError as error:
         raise misuse(
             code="file",
@@ -118,6 +123,23 @@ def _opened(file: str) -> Iterator[BinaryIO]:
         ) from None
     with source:
         yield source
+
+
+def _source(file: str) -> BinaryIO:
+    """Open a file, or a pipe that somebody writes to: to wait for a writer who never comes would look like work."""
+    if not S_ISFIFO(Path(file).stat().st_mode):
+        return Path(file).open("rb")
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+    somebody, _, _ = select([descriptor], [], [], A_WRITER_COMES.total_seconds())
+    if not somebody:
+        os.close(descriptor)
+        raise misuse(
+            code="file",
+            message=f"{file} is a pipe that nobody writes to",
+            next_step="start what writes to it first, or name a file",
+        )
+    os.set_blocking(descriptor, True)
+    return os.fdopen(descriptor, "rb")
 
 
 @contextmanager

@@ -42,7 +42,9 @@ def last_error(row: "RowMapping") -> dict[str, Any] | None:
         "at": row["last_error_at"],
     }
     # A revocation's says no more: its answers are told by their code alone.
-    return told | {"rule": row["last_error_rule"]} if "last_error_rule" in row else told
+    if "last_error_rule" not in row:
+        return told
+    return told | {"rule": row["last_error_rule"], "shape": row["last_error_shape"]}
 
 
 def next_step(row: "RowMapping") -> str | None:

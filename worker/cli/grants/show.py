@@ -17,12 +17,14 @@ from worker.cli.output import json_option
 @json_option
 def show(ref: str, *, client: str | None, as_json: bool) -> None:
     """Show one grant and what to do about it."""
+    from models import asked_labels
     from models.sealing import key_use
     from models.views import listing
 
     with session.reading() as connection:
         located = listing.locate(connection, [ref], client)[0]
         row = listing.grant(connection, located.id)
+        asked = asked_labels.of_grant(connection, located.id)
         missing = keyrings.missing_keys(connection, partial(key_use.missing_for, grant_id=located.id))
     more = {
         "id": row["id"],
@@ -36,6 +38,8 @@ def show(ref: str, *, client: str | None, as_json: bool) -> None:
         "dead_letters": row["dead_letters"] or [],
         "revocation": row["revocation"],
     }
+    if asked is not None:
+        more["labels_asked"] = {"at": asked["answered_at"], "due_at": asked["due_at"], **asked["told"]}
     if missing:
         more |= {"missing_keys": [what for what, _ in missing], "next": missing[0][1]}
     output.one(record(row) | more, as_json=as_json)

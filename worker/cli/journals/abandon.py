@@ -1,4 +1,4 @@
-"""`evergrant journals abandon`: a journal whose disk is gone for good."""
+"""`evergrant journals abandon`: a journal whose disk is gone for good, or that can be read no more."""
 
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @yes_option
 @json_option
 def abandon(id: int, *, yes: bool, as_json: bool) -> None:  # noqa: A002  # the name that users see
-    """Give up a journal whose disk is gone for good: grants in doubt wait for it no longer.
+    """Give up a journal whose disk is gone for good, or that is damaged: grants in doubt wait for it no longer.
 
     What it held is lost unless the disk comes back: a worker that finds it there settles it all the same.
     """
@@ -34,11 +34,7 @@ def abandon(id: int, *, yes: bool, as_json: bool) -> None:  # noqa: A002  # the 
     if _is_over(found, as_json=as_json):
         return
     _refuse_what_is_not_gone(found)
-    confirm(
-        f"Is the disk of journal {id} ({output.cell(found.host)}, process {output.cell(found.process)}) gone for good? "
-        f"{_waiting(found)}, and an answer that only it holds is lost.",
-        yes=yes,
-    )
+    confirm(f"{_question(found)} {_waiting(found)}, and an answer that only it holds is lost.", yes=yes)
     with session.transaction() as connection:
         found = _standing(connection, id)
         _refuse_what_is_not_gone(found)
@@ -51,6 +47,13 @@ def abandon(id: int, *, yes: bool, as_json: bool) -> None:  # noqa: A002  # the 
     }
     told = "Grants in doubt that waited for it go on as they fall due." if found.grants_waiting else ""
     output.done(record, f"Journal {id} is abandoned. {told}".rstrip(), as_json=as_json)
+
+
+def _question(found: "Standing") -> str:
+    where = f"journal {found.id} ({output.cell(found.host)}, process {output.cell(found.process)})"
+    if found.damage is not None:
+        return f"Give up {where}, of which {output.cell(found.damage)}?"
+    return f"Is the disk of {where} gone for good?"
 
 
 def _standing(connection: "Connection", journal_id: int) -> "Standing":
@@ -83,10 +86,13 @@ def _refuse_what_is_not_gone(found: "Standing") -> None:
     """Refuse a journal that will be drained by itself.
 
     Raises:
-        Failure: its process lives, or it lies on this disk.
+        Failure: its process lives, or it lies on this disk and nothing is known to be wrong with it.
 
     """
     from tasks.journal import journal_ids, left_behind
+
+    if found.damage is not None and not found.alive:
+        return
 
     folder = session.prepared().home / "journals"
     here = found.id in journal_ids(folder)
