@@ -1,6 +1,7 @@
 """Every table, so that the metadata is whole for alembic."""
 
 from models.application import Application
+from models.application_role import ApplicationRole
 from models.chore import Chore
 from models.client import Client, Valve
 from models.connect_request import ConnectRequest
@@ -9,6 +10,7 @@ from models.erasure import Erasure
 from models.event import Event
 from models.former_token import FormerToken
 from models.grant import Grant
+from models.held_revocation import HeldRevocation, RevocationAsk
 from models.installation import Installation
 from models.journal import Journal
 from models.notice import Notice
@@ -20,6 +22,7 @@ from models.witness import Witness
 
 __all__ = [
     "Application",
+    "ApplicationRole",
     "Chore",
     "Client",
     "ConnectRequest",
@@ -28,12 +31,14 @@ __all__ = [
     "Event",
     "FormerToken",
     "Grant",
+    "HeldRevocation",
     "Installation",
     "Journal",
     "Notice",
     "Process",
     "RefreshRequest",
     "Revocation",
+    "RevocationAsk",
     "Tick",
     "Valve",
     "Witness",

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 import settings as configuration
-from models import chore, process
+from models import chore, held_revocation, process
 from models.database import transaction
 from models.states.chore import ChoreName
 from models.views import expiring, overdue
@@ -67,6 +67,7 @@ CHORES: dict[str, Callable[[Connection], None]] = {
     ChoreName.SHRED_DEAD_GRANTS: shred_dead_grants,
     ChoreName.ERASE: erase_dead,
     ChoreName.FORGET_CONNECT_REQUESTS: forget_connect_requests,
+    ChoreName.FORGET_ASKS: held_revocation.forget,
     ChoreName.READ_NOTICES: read_notices,
     ChoreName.FORGET_SILENT_PROCESSES: process.forget_silent,
 }

@@ -140,7 +140,8 @@ def harness(harness_url: str, tmp_path: Path) -> Iterator[Harness]:
                 evergrant.former_tokens,
                 evergrant.refresh_requests, evergrant.revocations, evergrant.erasures, evergrant.dead_letters,
                 evergrant.events, evergrant.journals, evergrant.ticks, evergrant.connect_requests,
-                evergrant.applications, evergrant.notices restart identity""")
+                evergrant.applications, evergrant.notices, evergrant.held_revocations,
+                evergrant.revocation_asks, evergrant.application_roles restart identity""")
         )
         installation.adopt(connection, installation.observed(connection, "test"), who="tests")
     # Plain lines: the pretty tracebacks that structlog starts with take seconds.

@@ -12,7 +12,7 @@ import structlog
 
 from models import application_requests
 from models.application import Holder
-from models.application_requests import Ending, NotAsked, RequestedRefresh
+from models.application_requests import Asked, Ending, NotAsked, RequestedRefresh
 from models.sealing.vault import Vault, VaultError
 from models.states.grant import GrantStatus
 from models.states.installation import DatabaseState
@@ -115,8 +115,8 @@ class Grants:
         refuse_hopeless(state)
         return state.client, await self._request_refresh(holder, state, rejected)
 
-    async def end(self, holder: Holder, ending: Ending) -> int | None:
-        """Ask for a revocation; returns its id, None for an unknown ref where that is no error.
+    async def end(self, holder: Holder, ending: Ending) -> Asked:
+        """Ask for a revocation; its id is None for an unknown ref where that is no error.
 
         Raises:
             Refusal: the ref is unknown or ambiguous, or the idempotency key is another ref's.
@@ -124,7 +124,7 @@ class Grants:
         """
         if not _may_see(holder, ending.client):
             if ending.missing_ok:
-                return None
+                return Asked(None)
             raise unknown_ref(ending.ref)
         asked = replace(ending, client=holder.client or ending.client)
         try:

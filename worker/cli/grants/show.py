@@ -35,6 +35,7 @@ def show(ref: str, *, client: str | None, as_json: bool) -> None:
         "former_tokens": row["former_tokens"],
         "dead_letters": row["dead_letters"] or [],
         "revocation": row["revocation"],
+        "revocation_held": row["revocation_held"],
     }
     if missing:
         more |= {"missing_keys": [what for what, _ in missing], "next": missing[0][1]}
