@@ -40,7 +40,7 @@ class RevocationAsk(Base):
     """That somebody asked for a revocation: what the brake counts."""
 
     __tablename__ = "revocation_asks"
-    __table_args__ = (Index(None, "client_id", "asked_by", "asked_at"),)
+    __table_args__ = (Index(None, "asked_by", "asked_at", "client_id"),)
 
     id: Mapped[int] = identity()
     client_id: Mapped[int]

@@ -35,8 +35,8 @@ create table evergrant.revocation_asks (
     allowed integer,                   -- a tenth of the client's grants, where it was counted or known
     constraint pk_revocation_asks primary key (id)
 );
-create index ix_revocation_asks_client_id_asked_by_asked_at
-    on evergrant.revocation_asks (client_id, asked_by, asked_at);
+create index ix_revocation_asks_asked_by_asked_at_client_id
+    on evergrant.revocation_asks (asked_by, asked_at, client_id);
 
 -- The roles of single applications: whose grants a member may see, and for what.
 create table evergrant.application_roles (
@@ -181,9 +181,10 @@ as $$
     end
 $$;
 
--- Count one request more; returns the limit that it is beyond, null where it goes on. A limit that was set is counted no
--- further than itself. A tenth of the grants matters from a hundred on, and is known for a minute. What transactions
--- beside this one ask for is counted from their commit on.
+-- Count one request more; returns the limit that it is beyond, null where it goes on. What the asker wants of any client
+-- counts: many clients may have few grants each. A limit below a hundred is for what it wants of that client alone. A tenth
+-- of the grants matters from a hundred on, and is known for a minute. Counted is no further than the limit; what
+-- transactions beside this one ask for, from their commit on.
 create function evergrant.brake(client_id bigint, asker text)
 returns integer
 language plpgsql
@@ -194,19 +195,26 @@ declare
     said integer;
     known integer;
     asked bigint;
+    asked_of_client bigint := 0;
 begin
     select c.revocation_limit, greatest(clock_timestamp() - interval '10 minutes', c.revocations_accepted_at)
     into said, counted_from
     from evergrant.clients c where c.id = brake.client_id;
     select count(*) into asked from (
         select from evergrant.revocation_asks a
-        where a.client_id = brake.client_id and a.asked_by = asker and a.asked_at > counted_from
-        limit coalesce(said, 100)
+        where a.asked_by = asker and a.asked_at > counted_from
+        limit greatest(said, 100)
     ) a;
-    if said is null and asked = 100 then
+    if said < 100 then
+        select count(*) into asked_of_client from (
+            select from evergrant.revocation_asks a
+            where a.asked_by = asker and a.asked_at > counted_from and a.client_id = brake.client_id
+            limit said
+        ) a;
+    elsif said is null and asked = 100 then
         select a.allowed into known from evergrant.revocation_asks a
-        where a.client_id = brake.client_id and a.asked_by = asker
-            and a.asked_at > clock_timestamp() - interval '1 minute' and a.allowed is not null
+        where a.asked_by = asker and a.asked_at > clock_timestamp() - interval '1 minute'
+            and a.client_id = brake.client_id and a.allowed is not null
         order by a.asked_at
         limit 1;
         if known is null then
@@ -215,12 +223,15 @@ begin
         end if;
         select count(*) into asked from (
             select from evergrant.revocation_asks a
-            where a.client_id = brake.client_id and a.asked_by = asker and a.asked_at > counted_from
+            where a.asked_by = asker and a.asked_at > counted_from
             limit known
         ) a;
     end if;
     insert into evergrant.revocation_asks (client_id, asked_by, allowed) values (brake.client_id, asker, known);
-    return case when asked >= coalesce(said, known, 100) then coalesce(said, known, 100) end;
+    return case
+        when asked_of_client >= said then said
+        when asked >= greatest(said, known, 100) then greatest(said, known, 100)
+    end;
 end
 $$;
 

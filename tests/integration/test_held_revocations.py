@@ -308,12 +308,28 @@ def test_without_a_setting_a_hundred_go_on_or_a_tenth_of_the_grants(harness: Har
     _fill(harness, client, 102)
     harness.run("select evergrant.request_revocation('c-' || n) from generate_series(1, 102) n")
     assert (len(opened(harness)), len(held(harness))) == (100, 2)
+    harness.later(minutes=11)
     other = harness.client("other")
     _fill(harness, other, 1100, prefix="o")
     harness.run("select evergrant.request_revocation('o-' || n) from generate_series(1, 111) n")
     query = "select count(*) as n from evergrant.{} where client_id = :id"
     assert harness.one(query.format("revocations"), id=other)["n"] == 110
     assert harness.one(query.format("held_revocations"), id=other)["n"] == 1
+
+
+def test_many_clients_with_few_grants_each_are_one_limit_of_the_asker(harness: Harness) -> None:
+    for n in range(15):
+        _fill(harness, harness.client(f"shop-{n}"), 7, prefix=f"shop-{n}")
+    harness.run("select evergrant.request_revocation(ref) from evergrant.grants")
+    assert (len(opened(harness)), len(held(harness))) == (100, 5)
+
+
+def test_a_low_limit_of_one_client_is_not_used_up_by_another(harness: Harness, client: int) -> None:
+    _fill(harness, harness.client("other"), 50, prefix="o")
+    harness.grants(client, 4)
+    harness.run("select evergrant.request_revocation('o-' || n) from generate_series(1, 50) n")
+    ask_all(harness, 4)
+    assert held(harness) == ["customer-3"]
 
 
 def test_a_limit_is_each_clients_own(harness: Harness, client: int) -> None:
@@ -385,7 +401,7 @@ def test_a_tenth_of_many_grants_is_counted_by_an_index(harness: Harness, client:
         for query, index in (
             (
                 "select from evergrant.revocation_asks where client_id = 1 and asked_by = 'a' and asked_at > now()",
-                "ix_revocation_asks_client_id_asked_by_asked_at",
+                "ix_revocation_asks_asked_by_asked_at_client_id",
             ),
             (
                 "select from evergrant.grants where client_id = 1 and status not in ('revoking', 'revoked')",

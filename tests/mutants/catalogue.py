@@ -277,7 +277,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "no_brake_on_revocations",
         "a statement without its condition ends every grant there is",
         (f"{INTEGRATION}/test_held_revocations.py::test_one_statement_holds_what_is_beyond_the_limit_too",),
-        (Edit(BRAKE, "return case when asked >= coalesce(said, known, 100) then", "return case when false then"),),
+        (Edit(BRAKE, "when asked_of_client >= said then said\n", "when false then said\n"),),
     ),
     Mutant(
         "held_ones_do_not_count",
@@ -287,13 +287,25 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(
                 BRAKE,
                 "    insert into evergrant.revocation_asks (client_id, asked_by, allowed) values",
-                "    if asked < coalesce(said, known, 100) then\n"
+                "    if asked_of_client < said then\n"
                 "    insert into evergrant.revocation_asks (client_id, asked_by, allowed) values",
             ),
             Edit(
                 BRAKE,
                 "(brake.client_id, asker, known);\n",
                 "(brake.client_id, asker, known);\n    end if;\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "the_brake_knows_one_client",
+        "each client is counted by itself: one statement ends a few grants of each of very many",
+        (f"{INTEGRATION}/test_held_revocations.py::test_many_clients_with_few_grants_each_are_one_limit_of_the_asker",),
+        (
+            Edit(
+                BRAKE,
+                "asked_at > counted_from\n        limit greatest(said, 100)",
+                "asked_at > counted_from and a.client_id = brake.client_id\n        limit greatest(said, 100)",
             ),
         ),
     ),

@@ -42,7 +42,7 @@ OPTIONS = (
         "--revocation-limit",
         type=Limit(),
         metavar="N",
-        help="How many an application may have revoked in ten minutes, or default: 100, or a tenth of the grants.",
+        help="How many an application may end in ten minutes, or default: 100, or a tenth of its grants.",
     ),
     click.option("--return-to", metavar="PREFIX", help="Where users may be sent after connecting."),
 )
