@@ -223,6 +223,8 @@ def test_the_limit_of_revocations_outlives_other_changes_and_goes_back_to_the_us
     def limit(*words: str) -> Any:
         return temple("clients", "set", "temple", *words, "--json").json["revocation_limit"]
 
+    added = "clients add b --provider event-temple --client-id id-2 --client-secret-file - --revocation-limit 7 --json"
+    assert temple(*added.split(), stdin="hush\n").json["revocation_limit"] == 7
     assert limit("--revocation-limit", "500") == 500
     assert limit("--rate", "60/minute") == 500
     assert limit("--revocation-limit", "default") is None
