@@ -111,9 +111,9 @@ class TokenInterface:
         )
         if ending.erase:
             allow(holder, Right.ERASE)
-        revocation_id = await self._grants.end(holder, ending)
-        log.info("web.revocation", application=holder.name, ref=ref, revocation=revocation_id)
-        return told({"id": revocation_id, "ref": ref}, status=202)
+        asked = await self._grants.end(holder, ending)
+        log.info("web.revocation", application=holder.name, ref=ref, revocation=asked.id, held=asked.held)
+        return told({"id": asked.id, "ref": ref, "held": asked.held}, status=202)
 
     async def notice(self, request: web.Request) -> web.Response:
         """Take in what a provider tells by itself; it proves itself, and needs no application's key."""
