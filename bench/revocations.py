@@ -121,7 +121,8 @@ def _round(
         urls = {"database_url": engines.database_url or "", "broker_url": engines.broker_url or ""}
         installation = Installation.made(folder / "installation", **urls)
         running.callback(installation.close)
-        installation.register("app", [*provider.registration(), "--rate", f"{rate}/minute"], provider.secret)
+        limits = ["--rate", f"{rate}/minute", "--revocation-limit", "1000000"]
+        installation.register("app", [*provider.registration(), *limits], provider.secret)
         # Those that will be revoked live long, so that they need no refresh before.
         leaving = provider.control.mint("app", revocations, ref_prefix="leaving-", orgs=["org-1"], lifetime=86_400)
         installation.import_grants("app", leaving)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from models import held_revocation
+
 # By SQLSTATE: what the functions say of a ref or a key that they cannot use.
 UNKNOWN_REF, AMBIGUOUS_REF, KEY_TAKEN = "P0002", "P0003", "22023"
 
@@ -38,6 +40,14 @@ class Ending:
     idempotency_key: str | None
     missing_ok: bool
     erase: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A revocation that was asked for: its id, None for an unknown ref with `missing_ok`; `held`: by a limit."""
+
+    id: int | None
+    held: bool = False
 
 
 # For the rest of this transaction; evergrant.asker() puts it after the session's own user.
@@ -73,8 +83,8 @@ def refreshes(connection: Connection, asked: Sequence[RequestedRefresh]) -> dict
     return awaited
 
 
-def revocation(connection: Connection, ending: Ending, *, application: str) -> int | None:
-    """Ask for a grant to be killed; returns the revocation's id, or None for an unknown ref with `missing_ok`.
+def revocation(connection: Connection, ending: Ending, *, application: str) -> Asked:
+    """Ask for a grant to be killed.
 
     Raises:
         NotAsked: the ref is unknown or ambiguous, or the idempotency key belongs to another ref.
@@ -89,4 +99,4 @@ def revocation(connection: Connection, ending: Ending, *, application: str) -> i
         if state in (UNKNOWN_REF, AMBIGUOUS_REF, KEY_TAKEN):
             raise NotAsked(state) from None
         raise
-    return found
+    return Asked(found, held=found is not None and held_revocation.is_held(connection, found))

@@ -43,6 +43,8 @@ class Client(Base):
     drift: Mapped[dict[str, Any] | None]
     drift_watch: Mapped[dict[str, Any] | None]
     after_grace: Mapped[str | None]
+    revocation_limit: Mapped[int | None] = mapped_column(Integer)
+    revocations_accepted_at: Mapped[datetime | None]
 
 
 class Valve(Base):

@@ -57,11 +57,11 @@ FORGET_REF = [
         """update evergrant.revocations set ref = 'erased-' || grant_id, reason = null, idempotency_key = null
             where grant_id = any (:ids)""",
         "update evergrant.dead_letters set ref = 'erased-' || grant_id, detail = null where grant_id = any (:ids)",
-        """update evergrant.events set ref = 'erased-' || grant_id, labels = '{}', reason = null, data = '{}'
-            where grant_id = any (:ids)""",
+        "select evergrant.forget_events(:ids)",  # nobody but the owner may change one
         """update evergrant.grants set ref = 'erased-' || id, labels = '{}', reason = null where id = any (:ids)""",
         "update evergrant.erasures set erased_at = clock_timestamp() where grant_id = any (:ids)",
         "delete from evergrant.asked_labels where grant_id = any (:ids)",
+        "delete from evergrant.held_revocations where grant_id = any (:ids)",
     )
 ]
 

@@ -40,6 +40,7 @@ class Registration:
     grant_interval: timedelta | None = None
     after_grace: str | None = None
     clears_drift: bool = False  # its rotation was said anew
+    revocation_limit: int | None = None  # None: 100, or a tenth of its grants
 
     def row(self) -> dict[str, Any]:
         """The columns."""
@@ -48,9 +49,10 @@ class Registration:
 
 INSERT_CLIENT = """
     insert into evergrant.clients (name, provider, overrides, client_id, redirect_uri, scopes, return_to, keep,
-        rotation, rate_per_minute, burst, attempt_lease, grace, after_grace, grant_interval)
+        rotation, rate_per_minute, burst, attempt_lease, grace, after_grace, grant_interval, revocation_limit)
     values (:name, :provider, cast(:overrides as jsonb), :client_id, :redirect_uri, :scopes, :return_to, :keep,
-        :rotation, :rate_per_minute, :burst, :attempt_lease, :grace, :after_grace, :grant_interval)
+        :rotation, :rate_per_minute, :burst, :attempt_lease, :grace, :after_grace, :grant_interval,
+        :revocation_limit)
     on conflict (name) do nothing returning id"""
 
 # New credentials are proven by their first success: until then a refused token proves nothing about a grant. A secret
@@ -59,7 +61,7 @@ UPDATE_CLIENT = """
     update evergrant.clients set overrides = cast(:overrides as jsonb), redirect_uri = :redirect_uri,
         scopes = :scopes, return_to = :return_to, keep = :keep, rotation = :rotation,
         rate_per_minute = :rate_per_minute, burst = :burst, attempt_lease = :attempt_lease, grace = :grace,
-        grant_interval = :grant_interval, after_grace = :after_grace,
+        grant_interval = :grant_interval, after_grace = :after_grace, revocation_limit = :revocation_limit,
         drift = case when :clears_drift then null else drift end,
         drift_watch = case when :clears_drift then null else drift_watch end,
         credentials_no = credentials_no + (client_id <> :client_id)::int,

@@ -1,7 +1,7 @@
 """What many statements ask of a row, said once: fragments of SQL, put into a statement as `{NAME}` of an f-string.
 
-They speak of a grant as `g` and of a journal as `j`; `of` makes them speak of another alias. Constants of ours only, so
-nothing from outside is ever part of a statement's text.
+They speak of a grant as `g`, of a journal as `j`, of a held revocation as `h`; `of` makes them speak of another alias.
+Constants of ours only, so nothing from outside is ever part of a statement's text.
 """
 
 import re
@@ -9,6 +9,12 @@ from typing import Final
 
 # Asked for at any time, and not taken back: also where the revocation has ended by now.
 END_IS_ASKED_FOR: Final = "exists (select from evergrant.revocations r where r.grant_id = g.id)"
+
+# Of what an asker's limit holds, `h`: what it wants was not reached by another way.
+IS_STILL_HELD: Final = """(
+        not exists (select from evergrant.revocations r where r.grant_id = h.grant_id)
+        or h.erase and not exists (select from evergrant.erasures e where e.grant_id = h.grant_id)
+    )"""
 
 # The row that holds its ref, and the rows of earlier consents. The index of living refs has the same condition.
 IS_LIVING: Final = "g.status not in ('revoking', 'revoked')"

@@ -1,7 +1,10 @@
 """Roles: who may do what in the schema, as statements that any owner of the schema may run.
 
-The five are groups without a login; a DBA grants one to the login of each process or application.
+The five are groups without a login; a DBA grants one to the login of each process or application. An application may
+have a role of its own instead, which sees the grants of some clients alone (models/application_role.py has its table).
 """
+
+from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
@@ -14,6 +17,7 @@ ROLES = ("evergrant_worker", "evergrant_web", "evergrant_requester", "evergrant_
 READ = "select"
 CHANGE = "select, update"
 WORK = "select, insert, update, delete"
+ADD = "select, insert"
 # Of a client a worker changes only which of its secrets is used, and its profile where answers contradict it.
 LEARNT = (
     "sealed_client_secret, sealed_former_secret, former_secret_at, secret_refused_at, secret_refused_code, "
@@ -41,8 +45,11 @@ TABLES: dict[str, tuple[str | None, str | None]] = {
     "waiting_requests": (WORK, None),
     "revocations": (WORK, READ),
     "erasures": (WORK, READ),
+    "held_revocations": (WORK, READ),
+    "revocation_asks": ("select, delete", None),
+    "application_roles": (None, None),
     "dead_letters": (WORK, READ),
-    "events": (WORK, READ),
+    "events": (ADD, READ),
     "journals": (WORK, READ),
     "processes": (WORK, WORK),
     "chores": (CHANGE, READ),
@@ -59,6 +66,8 @@ REQUESTS = (
     "evergrant.request_refresh(text, text, bigint)",
     "evergrant.request_revocation(text, text, text, text, boolean, boolean)",
 )
+# Events are added to; what an erasure takes out of them goes through here.
+FORGET_EVENTS = "evergrant.forget_events(uuid[])"
 
 OWNED = "select pg_has_role(nspowner, 'usage') from pg_namespace where nspname = 'evergrant'"
 
@@ -75,7 +84,12 @@ def statements() -> list[str]:
 
 
 def apply(connection: Connection) -> None:
-    """Make the roles and their rights so, in the caller's transaction.
+    """Make the roles and their rights so, in the caller's transaction; raises as `carry_out`."""
+    carry_out(connection, statements())
+
+
+def carry_out(connection: Connection, statements: Sequence[str]) -> None:
+    """Carry out what only the owner of the schema may.
 
     Raises:
         NotTheOwner: PostgreSQL would merely warn that nothing was granted.
@@ -83,7 +97,7 @@ def apply(connection: Connection) -> None:
     """
     if not connection.exec_driver_sql(OWNED).scalar_one():
         raise NotTheOwner
-    for statement in statements():
+    for statement in statements:
         connection.exec_driver_sql(statement)
 
 
@@ -113,7 +127,7 @@ def _on_tables(role: str) -> list[str]:
 
 def _operator(table: str) -> str:
     # Whoever upgrades owns the schema; that is more than the operator of a running fleet needs.
-    return READ if table == "alembic_version" else WORK
+    return {"alembic_version": READ, "events": ADD}.get(table, WORK)
 
 
 def _on_surface(role: str) -> list[str]:
@@ -122,4 +136,6 @@ def _on_surface(role: str) -> list[str]:
         made.append(f"grant select on {VIEW} to {role}")
     if role != "evergrant_reader":
         made += [f"grant execute on function {', '.join(REQUESTS)} to {role}"]
+    if role in ("evergrant_worker", "evergrant_admin"):
+        made.append(f"grant execute on function {FORGET_EVENTS} to {role}")
     return made

@@ -2,6 +2,7 @@
 
 from models.application import Application, ApplicationClient
 from models.application_key import ApplicationKey
+from models.application_role import ApplicationRole
 from models.asked_labels import AskedLabels
 from models.chore import Chore
 from models.client import Client, Valve
@@ -11,6 +12,7 @@ from models.erasure import Erasure
 from models.event import Event
 from models.former_token import FormerToken
 from models.grant import Grant
+from models.held_revocation import HeldRevocation, RevocationAsk
 from models.installation import Installation
 from models.journal import Journal
 from models.notice import Notice
@@ -25,6 +27,7 @@ __all__ = [
     "Application",
     "ApplicationClient",
     "ApplicationKey",
+    "ApplicationRole",
     "AskedLabels",
     "Chore",
     "Client",
@@ -34,12 +37,14 @@ __all__ = [
     "Event",
     "FormerToken",
     "Grant",
+    "HeldRevocation",
     "Installation",
     "Journal",
     "Notice",
     "Process",
     "RefreshRequest",
     "Revocation",
+    "RevocationAsk",
     "Tick",
     "Valve",
     "WaitingRequest",

@@ -210,6 +210,11 @@ OF_REVOCATIONS = (
     Writer(statement="evergrant.request_revocation", does="an application asks", moves=((None, QUEUED),)),
     Writer(statement="models.operator_actions.REQUEST_REVOCATION", does="an operator asks", moves=((None, QUEUED),)),
     Writer(
+        statement="models.held_revocation.ACCEPT",
+        does="an operator lets go on what an application's limit has held",
+        moves=((None, QUEUED),),
+    ),
+    Writer(
         statement="models.consent.REPLACE",
         does="a new consent asks: at once, or when its successor ends, where one revocation kills both",
         moves=((None, QUEUED), (None, WAITING)),

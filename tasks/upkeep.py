@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 import settings as configuration
-from models import chore, process
+from models import chore, held_revocation, process
 from models.database import Lane, is_locked, transaction, using
 from models.states.chore import ChoreName
 from models.views import expiring, overdue
@@ -68,6 +68,7 @@ CHORES: dict[str, Callable[[Connection], None]] = {
     ChoreName.SHRED_DEAD_GRANTS: shred_dead_grants,
     ChoreName.ERASE: erase_dead,
     ChoreName.FORGET_CONNECT_REQUESTS: forget_connect_requests,
+    ChoreName.FORGET_ASKS: held_revocation.forget,
     ChoreName.READ_NOTICES: read_notices,
     ChoreName.FORGET_SILENT_PROCESSES: process.forget_silent,
 }

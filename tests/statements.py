@@ -19,7 +19,9 @@ from sqlalchemy import TextClause
 PROJECT = Path(__file__).parents[1]
 SQL = re.compile(r"\s*(?:select|insert into|update|delete from|with|create|case when|\()\s")
 FUNCTION = re.compile(r"create (?:or replace )?function (?P<name>evergrant\.\w+)\(.*?\$\$(?P<body>.*?)\$\$;", re.DOTALL)
-VIEW = re.compile(r"create (?:or replace )?view (?P<name>evergrant\.\w+) as\n(?P<body>.*?);", re.DOTALL)
+VIEW = re.compile(
+    r"create (?:or replace )?view (?P<name>evergrant\.\w+)(?: with \(\w+\))? as\n(?P<body>.*?);", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)

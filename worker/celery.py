@@ -17,7 +17,7 @@ from worker.embedded import discovery
 
 def _broker_url() -> str:
     """The broker of the settings, or that of the `evergrant up` which runs in the same home."""
-    resolved = discovery.resolve(configuration.current(), broker_needed=True, kind="worker")
+    resolved = discovery.resolve(configuration.current(), broker_needed=True, kind=ProcessKind.WORKER)
     configuration.adopt(resolved)
     assert resolved.broker_url is not None  # noqa: S101  # `broker_needed`
     return resolved.broker_url.get_secret_value()

@@ -23,6 +23,8 @@ from evergrant.access_tokens t
 where t.ref = %(ref)s and (%(client)s::text is null or t.client = %(client)s::text)
 order by t.status in ('revoking', 'revoked'), t.generation desc
 """
+# For a login with a role of its own, which sees the grants of some clients alone.
+READ_OWN = READ.replace("evergrant.access_tokens", "evergrant.own_access_tokens")
 REQUEST_REFRESH = """
 select evergrant.request_refresh(ref => cast(:ref as text), client => cast(:client as text),
     if_generation => cast(:if_generation as bigint))
@@ -102,7 +104,7 @@ def translated(error: BaseException, ref: str, client: str | None, *, key: str |
     elif state == "42501":
         told = NotAllowed(
             f"The database refused this login ({first_line(cause)}): have the owner grant it evergrant_reader to read "
-            "tokens, evergrant_requester to ask for refreshes and revocations."
+            "tokens, evergrant_requester to ask for refreshes and revocations, or a role of its own."
         )
     elif state in BEHIND:
         told = NotConfigured(

@@ -71,7 +71,8 @@ Imports go down only: `worker` → `tasks` → `models` → `settings`. So do th
 {due_at_writers}
 - **What shuts a valve, and opens it**: [`tasks/policy/valve.py`](../../tasks/policy/valve.py).
 - **Who may see an access token**: the view `access_tokens` in
-  [`0001_functions.sql`](../../alembic/versions/0001_functions.sql), and who reads it:
+  [`0001_functions.sql`](../../alembic/versions/0001_functions.sql), its narrower twin in
+  [`0006_brake_and_roles.sql`](../../alembic/versions/0006_brake_and_roles.sql), and who reads it:
   [`models/views/access_token.py`](../../models/views/access_token.py).
 - **What a command prints when something fails**: [`ExitCode`](../../worker/cli/failures.py), and `next` beside it.
 """

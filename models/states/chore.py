@@ -14,5 +14,6 @@ class ChoreName(Word):
     SHRED_DEAD_GRANTS = "shred_dead_grants", "shred the sealed tokens of grants that died long ago"
     ERASE = "erase", "forget whom dead grants belonged to, where that was asked for"
     FORGET_CONNECT_REQUESTS = "forget_connect_requests", "forget code flows that ended or were never ended"
+    FORGET_ASKS = "forget_asks", "forget who asked for revocations an hour ago, and what is held for nothing"
     READ_NOTICES = "read_notices", "read what providers told by themselves"
     FORGET_SILENT_PROCESSES = "forget_silent_processes", "forget processes that were not seen for an hour"

@@ -12,6 +12,12 @@ class RevocationStatus(Word):
     DEAD = "dead", "the provider could not be made to do it; a dead letter tells"
 
 
+class RequestStatus(Word):
+    """What a request is that has not become a revocation; no row of `revocations` says so."""
+
+    HELD = "held", "whoever asked for it asked for more than the client's limit: an operator accepts or discards it"
+
+
 class Evidence(Word):
     """How well a grant's end is known."""
 

@@ -6,6 +6,7 @@ from sqlalchemy import Connection, RowMapping, TextClause, text
 
 from models.predicates import (
     END_IS_ASKED_FOR,
+    IS_STILL_HELD,
     IS_STUCK,
     IS_UNDRAINED,
     SOMEBODY_HAS_IT,
@@ -110,9 +111,11 @@ OPEN_LETTERS = text("""
 select cause, count(*) as count from evergrant.dead_letters where resolved_at is null group by cause order by cause
 """)
 
-REVOCATIONS = text("""
+REVOCATIONS = text(f"""
 select status, count(*) as count from evergrant.revocations where status in ('queued', 'dead') group by status
-""")
+union all
+select 'held', count(distinct h.grant_id) from evergrant.held_revocations h where {IS_STILL_HELD}
+""")  # noqa: S608  # constants
 
 # A journal that nobody holds and that grants wait for needs a human, sooner or later.
 WAITED_FOR = text(f"""
@@ -194,7 +197,7 @@ def open_dead_letters(connection: Connection) -> dict[str, int]:
 
 
 def open_revocations(connection: Connection) -> dict[str, int]:
-    """The revocations that have not ended, by status: queued or dead."""
+    """The revocations that have not ended, by status: queued, dead, or held before they are."""
     return _counts(connection, REVOCATIONS)
 
 

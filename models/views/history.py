@@ -50,6 +50,9 @@ PARTS = """
         r.requested_by
     from evergrant.revocations r join grants g on g.id = r.grant_id
     union all
+    select h.requested_at, 'revocation.held', h.grant_id, null, h.reason, jsonb_build_object('id', h.id), h.requested_by
+    from evergrant.held_revocations h join grants g on g.id = h.grant_id
+    union all
     select r.last_error_at, 'revocation.failed', r.grant_id, null, r.last_error_code,
         jsonb_build_object('id', r.id, 'http_status', r.last_error_http_status, 'attempts', r.attempts), null
     from evergrant.revocations r join grants g on g.id = r.grant_id

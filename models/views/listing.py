@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection, RowMapping, text
 
 from models.errors import AmbiguousRef, UnknownClient, UnknownRef
-from models.predicates import END_IS_ASKED_FOR, IS_ENDING, IS_NOT_RENEWED, MAY_EXPIRE, WAITS_FOR_IT
+from models.predicates import END_IS_ASKED_FOR, IS_ENDING, IS_NOT_RENEWED, IS_STILL_HELD, MAY_EXPIRE, WAITS_FOR_IT
 
 # A list of a million grants is read as it is printed, not at once.
 PAGE = 500
@@ -142,12 +142,14 @@ def grants(
 
 def grant(connection: Connection, grant_id: UUID) -> RowMapping:
     """One grant with what hangs on it: open dead letters, former tokens, its revocation."""
-    extra = """
+    extra = f"""
         (select count(*) from evergrant.former_tokens f where f.grant_id = g.id and f.known_dead_at is null)
             as former_tokens,
         (select array_agg(d.id order by d.id) from evergrant.dead_letters d
             where d.grant_id = g.id and d.resolved_at is null) as dead_letters,
-        (select r.id from evergrant.revocations r where r.grant_id = g.id) as revocation,"""
+        (select r.id from evergrant.revocations r where r.grant_id = g.id) as revocation,
+        (select min(h.id) from evergrant.held_revocations h where h.grant_id = g.id and {IS_STILL_HELD})
+            as revocation_held,"""  # noqa: S608  # constants
     query = GRANTS.replace("select g.id,", f"select {extra} g.id,", 1) + " where g.id = :id"
     return connection.execute(text(query), {"id": grant_id}).mappings().one()
 
@@ -167,11 +169,13 @@ def client_by_name(connection: Connection, name: str) -> RowMapping:
 
 def clients(connection: Connection) -> list[RowMapping]:
     """Every client with its valve and the number of its grants that are kept, by name."""
-    query = """
+    query = f"""
         select c.id, c.name, c.provider, c.client_id, c.redirect_uri, c.scopes, c.keep, c.rotation, c.drift,
             c.rate_per_minute, c.burst, c.overrides, c.return_to, c.credentials_no, c.created_at, c.updated_at,
             c.sealed_client_secret is not null as has_secret,
-            c.former_secret_at, c.secret_refused_at, c.secret_refused_code,
+            c.former_secret_at, c.secret_refused_at, c.secret_refused_code, c.revocation_limit,
+            (select count(distinct h.grant_id) from evergrant.held_revocations h
+                where h.client_id = c.id and {IS_STILL_HELD}) as revocations_held,
             v.paused_by_operator, v.paused_until, v.pause_reason, v.deaths_accepted_at,
             w.remaining, w.remaining_at, case when w.scarce_until > clock_timestamp() then w.scarce_until end
                 as scarce_until,
@@ -185,30 +189,43 @@ def clients(connection: Connection) -> list[RowMapping]:
         from evergrant.clients c
         left join evergrant.valves v on v.client_id = c.id
         left join evergrant.witnesses w on w.client_id = c.id
-        order by c.name"""
+        order by c.name"""  # noqa: S608  # constants
     return list(connection.execute(text(query)).mappings())
 
 
-REVOCATIONS = """
+COLUMNS_OF_REVOCATIONS = """
     select r.id, r.ref, c.name as client, r.reason, r.status, r.evidence, r.attempts, r.requested_at, r.done_at,
-        r.requested_by, r.due_at, r.last_error_code, r.last_error_http_status, r.last_error_at, r.grant_id
+        r.requested_by, r.due_at, r.last_error_code, r.last_error_http_status, r.last_error_at, r.grant_id"""
+REVOCATIONS = f"""{COLUMNS_OF_REVOCATIONS}
     from evergrant.revocations r join evergrant.clients c on c.id = r.client_id"""
+# And those to be, which a limit holds.
+ASKED_FOR = f"""{COLUMNS_OF_REVOCATIONS}
+    from (
+        select r.id, r.client_id, r.grant_id, r.ref, r.reason, r.status, r.evidence, r.attempts, r.requested_at,
+            r.requested_by, r.due_at, r.done_at, r.last_error_code, r.last_error_http_status, r.last_error_at
+        from evergrant.revocations r
+        union all
+        select h.id, h.client_id, h.grant_id, g.ref, h.reason, 'held', null, 0, h.requested_at, h.requested_by, null,
+            null, null, null, null
+        from evergrant.held_revocations h join evergrant.grants g on g.id = h.grant_id
+        where {IS_STILL_HELD}
+    ) r join evergrant.clients c on c.id = r.client_id"""  # noqa: S608  # constants
 
 
 def revocations(
     connection: Connection, *, client: str | None = None, status: str | None = None
 ) -> Iterator[RowMapping]:
-    """Stream the revocations, oldest first."""
+    """Stream the revocations, oldest first, with those that are held."""
     where = """
         where (cast(:client as text) is null or c.name = :client)
           and (cast(:status as text) is null or r.status = :status)
         order by r.id"""
-    return _stream(connection, REVOCATIONS + where, {"client": client, "status": status})
+    return _stream(connection, ASKED_FOR + where, {"client": client, "status": status})
 
 
 def revocation(connection: Connection, revocation_id: int) -> RowMapping | None:
-    """One revocation."""
-    found = connection.execute(text(REVOCATIONS + " where r.id = :id"), {"id": revocation_id})
+    """One revocation, or one that is held."""
+    found = connection.execute(text(ASKED_FOR + " where r.id = :id"), {"id": revocation_id})
     return found.mappings().one_or_none()
 
 

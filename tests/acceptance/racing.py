@@ -88,7 +88,8 @@ def race(installation: Installation, provider: Simulated, *, grants: int, revoca
     begun = time.time()
     workers = [installation.worker(), installation.worker()]
     installation.beat()
-    installation.register("app", provider.registration(), provider.secret)
+    # They are to be revoked, not to be held.
+    installation.register("app", [*provider.registration(), "--revocation-limit", "1000000"], provider.secret)
     installation.import_grants("app", provider.mint(grants, "app-"))
     eventually(lambda: len(provider.refreshes()) >= grants, timeout=90)
     refs = [f"app-{n}" for n in range(1, revocations + 1)]

@@ -85,9 +85,10 @@ def as_login(installation: Installation, *roles: str) -> None:
 
 
 def login(installation: Installation, *roles: str) -> str:
-    """Make a login that has these roles alone; returns the database's URL with it."""
+    """Make a login that has these roles alone, or none; returns the database's URL with it."""
     parts = conninfo_to_dict(installation.database_url)
     name, password = f"{parts['dbname']}_{secrets.token_hex(4)}", secrets.token_hex(8)
-    installation.rows(f"create role {name} login password '{password}' in role {', '.join(roles)}")
+    within = f" in role {', '.join(roles)}" if roles else ""
+    installation.rows(f"create role {name} login password '{password}'{within}")
     address = f"postgresql://{name}:{password}@/{parts['dbname']}?host={parts['host']}"
     return address + (f"&port={parts['port']}" if "port" in parts else "")

@@ -189,6 +189,7 @@ class Fleet:
             burst=2000,
             attempt_lease=times.lease,
             grace=provider.grace,
+            revocation_limit=1_000_000,
         )
         with database.transaction() as connection:
             client_id = operator_actions.add_client(connection, profile, made, who="crashes")

@@ -124,6 +124,13 @@ def a_grant_to_be_asked_about(harness: Harness) -> IsDone:
     return lambda: len(harness.all(noted)) == 1
 
 
+def an_ask_of_long_ago(harness: Harness) -> IsDone:
+    harness.grant(harness.client())
+    harness.run("select evergrant.request_revocation('customer')")
+    harness.later(minutes=61)
+    return lambda: harness.all("select from evergrant.revocation_asks") == []
+
+
 SOMETHING_TO_DO: dict[str, Callable[[Harness], IsDone]] = {
     "tell_late": a_late_grant,
     "tell_waiting": a_waiting_grant,
@@ -133,6 +140,7 @@ SOMETHING_TO_DO: dict[str, Callable[[Harness], IsDone]] = {
     "ask_labels": a_grant_to_be_asked_about,
     "erase": a_dead_grant_to_be_erased,
     "forget_connect_requests": a_code_flow_that_was_never_ended,
+    "forget_asks": an_ask_of_long_ago,
     "read_notices": a_notice,
     "forget_silent_processes": a_process_that_fell_silent,
 }

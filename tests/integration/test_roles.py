@@ -153,7 +153,7 @@ def test_a_worker_changes_no_client_and_no_table(login: Login) -> None:
 def test_an_operator_changes_every_row_and_no_table(login: Login) -> None:
     admin = login("evergrant_admin")
     held = rights(admin)
-    for table in roles.TABLES.keys() - {"alembic_version"}:
+    for table in roles.TABLES.keys() - {"alembic_version", "events"}:
         assert held[table] == {"SELECT", "INSERT", "UPDATE", "DELETE"}, table
     assert not may(admin, "alter table evergrant.grants add mine text")
 
@@ -210,6 +210,30 @@ def test_what_a_role_got_by_hand_is_taken_back(harness: Harness, login: Login) -
     assert not may(reader, REFRESH)
 
 
+@pytest.mark.parametrize("role", ["evergrant_worker", "evergrant_web", "evergrant_admin"])
+def test_nobody_changes_what_has_happened(harness: Harness, login: Login, role: str) -> None:
+    """But the owner; and an erasure, of a grant that is dead and to be forgotten."""
+    grant = harness.grant(harness.client())
+    harness.run(
+        "insert into evergrant.events (type, grant_id, ref) select 'grant.connected', id, ref from evergrant.grants"
+    )
+    connection = login(role)
+    for statement in ("update evergrant.events set reason = 'x'", "delete from evergrant.events"):
+        assert not may(connection, statement), statement
+    forget = f"select evergrant.forget_events(array['{grant}'::uuid])"
+    assert may(connection, forget) == (role != "evergrant_web")
+    if role == "evergrant_web":
+        return
+    connection.execute(forget.encode())
+    assert harness.one("select ref from evergrant.events where grant_id is not null")["ref"] == "customer"
+    harness.run("insert into evergrant.erasures (grant_id) values (:id)", id=grant)
+    connection.execute(forget.encode())
+    assert harness.one("select ref from evergrant.events where grant_id is not null")["ref"] == "customer"
+    harness.set(grant, status="revoked")
+    connection.execute(forget.encode())
+    assert harness.one("select ref from evergrant.events where grant_id is not null")["ref"] == f"erased-{grant}"
+
+
 def test_every_table_is_decided_about(harness: Harness) -> None:
     """A new table must be named in models/roles.py, or the worker would fail at the first site that uses the roles."""
     found = {
@@ -253,12 +277,16 @@ def _held(engine: Engine, role: str) -> set[tuple[str, str, str]]:
     new = """
         select table_name, column_name, privilege_type from information_schema.role_column_grants
         where table_schema = 'evergrant' and grantee = :role and (
-            table_name in ('witnesses', 'notices', 'application_clients', 'application_keys')
+            table_name in (
+                'witnesses', 'notices', 'application_clients', 'application_keys',
+                'held_revocations', 'revocation_asks', 'application_roles'
+            )
             or table_name = 'clients' and column_name = any (cast(:clients as text[]))
             or table_name = 'grants' and column_name = any (cast(:grants as text[]))
         )
     """
     clients = ["former_secret_at", "secret_refused_at", "secret_refused_code", "drift", "drift_watch", "after_grace"]
+    clients += ["revocation_limit", "revocations_accepted_at"]
     grants = ["refusals", "refused_since", "refused_code", "refresh_expires_at", "consent_expires_at"]
     parameters = {
         "role": role,

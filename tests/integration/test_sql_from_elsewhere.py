@@ -52,6 +52,17 @@ def test_a_trigger_revokes_when_a_customers_row_is_deleted(harness: Harness, url
     assert (done.stdout.splitlines(), done.stderr) == (["customer|deleted"], "")
 
 
+def test_psql_shows_that_a_revocation_is_held_and_what_is_too_long(harness: Harness, url: str) -> None:
+    harness.grant(harness.client())
+    harness.run("update evergrant.clients set revocation_limit = 0")
+    held = psql(url, "select evergrant.request_revocation('customer')")
+    assert held.stdout == "1\n"
+    assert "revocation 1 is held" in held.stderr
+    assert "evergrant clients accept-revocations" in held.stderr
+    long = psql(url, "select evergrant.request_revocation('customer', reason => repeat('x', 1001))")
+    assert "ERROR:  22001: reason has 1001 characters; 1000 are the most" in long.stderr
+
+
 @pytest.mark.parametrize("function", ["request_refresh", "request_revocation"])
 def test_psql_shows_the_sqlstates(harness: Harness, url: str, function: str) -> None:
     unknown = psql(url, f"select evergrant.{function}('nobody')")

@@ -80,6 +80,14 @@ def test_missing_ok_makes_an_unknown_ref_null_and_an_ambiguous_one_still_an_erro
     assert failure(harness, "request_revocation", ref="customer", missing_ok=True)[0] == "P0003"
 
 
+def test_texts_of_the_greatest_length_are_taken(harness: Harness, client: int) -> None:
+    harness.grant(client, "r" * 255)
+    with transaction() as connection:
+        assert call(connection, "request_refresh", ref="r" * 255) == 2
+        made = call(connection, "request_revocation", ref="r" * 255, reason="ß" * 1000, idempotency_key="k" * 1000)
+    assert harness.one("select id, length(reason) as reason from evergrant.revocations") == {"id": made, "reason": 1000}
+
+
 def test_a_request_takes_part_in_the_callers_transaction(
     harness: Harness, client: int, application: Connection
 ) -> None:

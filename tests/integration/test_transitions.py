@@ -139,6 +139,11 @@ def _replaced(scene: Scene) -> None:
     scene.connection.execute(INSERT_REVOCATION, {"client_id": scene.client_id, "grant_id": SUCCESSOR, "status": "done"})
 
 
+def _held(scene: Scene) -> None:
+    """An application wanted its end, and its limit holds that."""
+    scene.connection.execute(HOLD, {"client_id": scene.client_id, "grant_id": GRANT})
+
+
 def _columns(**columns: Any) -> Callable[[Scene], None]:
     return lambda scene: scene.set(**columns)
 
@@ -200,6 +205,10 @@ USUAL = {
     "code": None,
     "http_status": None,
 }
+HOLD = text("""
+insert into evergrant.held_revocations (id, client_id, grant_id, erase, requested_by, counted_as)
+values (0, :client_id, :grant_id, false, 'tests', 'tests')
+""")
 # Of this client's: what another test has left in the database may have a ref of the same name.
 ASK = text("""
 select evergrant.request_revocation(ref => :ref, client => c.name) from evergrant.clients c where c.id = :client_id
@@ -232,6 +241,7 @@ TRIES = {
     "models.revocation.AGAIN": Try([{"dead": False}, {"dead": True, "failed": True}]),
     "models.revocation.WAKE_REPLACED": Try([{"grant_id": SUCCESSOR}], prepare=_replaced),
     "models.consent.INSERT": Try([NEW_ROW | {"status": ["active"]}, NEW_ROW | {"status": ["revoking"]}]),
+    "models.held_revocation.ACCEPT": Try(prepare=_held),
     "models.consent.REPLACE": Try([{"status": "queued"}, {"status": "waiting"}]),
     "models.handover.TAKE_BACK": Try(
         [{"active": [GRANT]}, {"active": []}], prepare=_columns(reason=PauseReason.HANDED_OVER)

@@ -15,6 +15,8 @@ NO_LOCK = """    limit :most
 
 ENDED = "g.id = attempt.id and g.claim_no = attempt.claim_no and g.started_at is not null"
 
+BRAKE = "alembic/versions/0006_brake_and_roles.sql"
+
 ASKED = "answer = await retry.send(runtime.transport, request, deadline=deadline, guard=may_leave)"
 
 DOUBT = "        doubt_since = case when mine.begins_doubt then g.started_at else g.doubt_since end,"
@@ -282,6 +284,62 @@ MUTANTS: tuple[Mutant, ...] = (
                 "        take(valve, at=at, count=1),\n",
             ),
         ),
+    ),
+    Mutant(
+        "no_brake_on_revocations",
+        "a statement without its condition ends every grant there is",
+        (f"{INTEGRATION}/test_held_revocations.py::test_one_statement_holds_what_is_beyond_the_limit_too",),
+        (Edit(BRAKE, "when asked_of_client >= said then said\n", "when false then said\n"),),
+    ),
+    Mutant(
+        "held_ones_do_not_count",
+        "a job that runs wild is let through a limit every ten minutes",
+        (f"{INTEGRATION}/test_held_revocations.py::test_one_that_goes_on_asking_is_let_through_nothing_more",),
+        (
+            Edit(
+                BRAKE,
+                "    insert into evergrant.revocation_asks (client_id, asked_by, allowed) values",
+                "    if asked_of_client < said then\n"
+                "    insert into evergrant.revocation_asks (client_id, asked_by, allowed) values",
+            ),
+            Edit(
+                BRAKE,
+                "(brake.client_id, asker, known);\n",
+                "(brake.client_id, asker, known);\n    end if;\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "the_brake_knows_one_client",
+        "each client is counted by itself: one statement ends a few grants of each of very many",
+        (f"{INTEGRATION}/test_held_revocations.py::test_many_clients_with_few_grants_each_are_one_limit_of_the_asker",),
+        (
+            Edit(
+                BRAKE,
+                "asked_at > counted_from\n        limit greatest(said, 100)",
+                "asked_at > counted_from and a.client_id = brake.client_id\n        limit greatest(said, 100)",
+            ),
+        ),
+    ),
+    Mutant(
+        "an_application_names_itself",
+        "the brake believes every login whom it asks for, so an application has as many limits as names",
+        ("tests/attacks/test_an_application_in_sql.py::test_a_mass_revocation_is_held_whatever_it_calls_itself",),
+        (Edit(BRAKE, "then evergrant.asker() else session_user", "then evergrant.asker() else evergrant.asker()"),),
+    ),
+    Mutant(
+        "no_barrier",
+        "an application's view has no barrier: a function of its own is shown everybody's rows",
+        (
+            "tests/attacks/test_an_application_in_sql.py::test_a_function_of_its_own_in_a_query_is_shown_no_row_of_others",
+        ),
+        (Edit(BRAKE, "own_access_tokens with (security_barrier) as", "own_access_tokens as"),),
+    ),
+    Mutant(
+        "rights_are_lent",
+        "two roles of one login lend each other their clients",
+        (f"{INTEGRATION}/test_application_roles.py::test_two_roles_of_one_login_do_not_lend_each_other_their_clients",),
+        (Edit(BRAKE, "        where own_clients.purpose = any (m.may)\n", ""),),
     ),
     Mutant(
         "for_update",

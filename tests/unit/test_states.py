@@ -18,7 +18,7 @@ from models.states.grant import ConsentReason, GrantStatus, PauseReason
 from models.states.installation import DatabaseState
 from models.states.journal import JournalState
 from models.states.process import ProcessKind
-from models.states.revocation import Because, Evidence, OwnReason, RevocationStatus
+from models.states.revocation import Because, Evidence, OwnReason, RequestStatus, RevocationStatus
 from models.states.word import Word
 from tasks.oauth.rotation import Rotation
 from tasks.policy.rotation import RotationFinding
@@ -29,11 +29,12 @@ PROJECT = Path(__file__).parents[2]
 KINDS: list[type[Word]] = [
     *(Because, Cause, ChoreName, ClientState, ConsentReason, DatabaseState, EventType, Evidence, GrantStatus),
     *(KeyState, Right),
-    *(JournalState, Keep, LetterKind, OwnReason, PairKind, PauseReason, ProcessKind, Resolution, RevocationStatus),
+    *(JournalState, Keep, LetterKind, OwnReason, PairKind, PauseReason, ProcessKind, Resolution, RequestStatus),
+    RevocationStatus,
 ]
 # What a name of ours may be compared with, be it an attribute, a column of a row, an argument or a variable.
 FIELDS: dict[str, tuple[type[StrEnum], ...]] = {
-    "status": (GrantStatus, RevocationStatus),
+    "status": (GrantStatus, RevocationStatus, RequestStatus),
     "statuses": (GrantStatus, RevocationStatus),
     "reason": (ConsentReason, PauseReason, OwnReason),
     "evidence": (Evidence,),

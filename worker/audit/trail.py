@@ -25,7 +25,20 @@ BEGUN, OK, GONE = "begun", "ok", "gone"
 MEMBERS = (
     *("at", "environment", "by", "what", "request", "who", "peer", "outcome"),
     *("client", "application", "ref", "refs", "id", "ids", "options", "generation", "access_token", "refresh_token"),
-    *("erase", "revocation", "status", "state", "how", "finding", "asked", "erased", "removed", "applied", "dry_run"),
+    *(
+        "erase",
+        "revocation",
+        "held",
+        "status",
+        "state",
+        "how",
+        "finding",
+        "asked",
+        "erased",
+        "removed",
+        "applied",
+        "dry_run",
+    ),
     *("redriven", "discarded", "handed_over", "left", "imported", "replaced", "skipped", "bad"),
     *("ring", "sealed", "revision", "may", "expires_at"),
 )

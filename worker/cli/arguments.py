@@ -20,6 +20,8 @@ LARGEST_REF = 255
 LARGEST_LABEL = 255  # characters of its key
 LARGEST_VALUE = 1000  # of each of its values; what providers give, such as an address, may be as long
 
+DEFAULT = "default"  # what there is where nothing was said
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # of a client, or of an application
 
 UNITS = {
@@ -75,6 +77,20 @@ class Label(click.ParamType[tuple[str, str], str]):
             if len(part) > most or not part.isprintable():
                 self.fail(f"a label is not printable text of at most {most} characters", param, ctx)
         return key.strip(), text.strip()
+
+
+class Limit(click.ParamType[int | str, int | str]):
+    """A whole number, or `default`."""
+
+    name = "limit"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """Read the text."""
+        if value == DEFAULT:
+            return DEFAULT
+        if not re.fullmatch(r"\d{1,9}", str(value).strip(), re.ASCII):
+            self.fail(f"{value!r} is no whole number from 0 on, nor {DEFAULT!r}", param, ctx)
+        return int(value)
 
 
 client_option = click.option("--client", metavar="NAME", help="The client; unneeded where the ref is unique.")

@@ -2,6 +2,7 @@
 
 import click
 
+from models.states.process import ProcessKind
 from worker.cli import session
 from worker.cli.commands import Command
 from worker.cli.output import json_option
@@ -23,7 +24,7 @@ def beat(*, check: bool, as_json: bool) -> None:
     if check:
         check_alive("beat", as_json=as_json)
         return
-    settings = session.prepared("worker")
+    settings = session.prepared(ProcessKind.WORKER)
     refuse_a_database_that_does_not_fit()
     from worker.celery import app
 

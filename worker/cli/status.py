@@ -1,6 +1,7 @@
 """`evergrant status`: the fleet at a glance, once or live."""
 
 import time
+from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -44,13 +45,14 @@ def status(*, watch: bool, interval: timedelta, as_json: bool) -> None:
 
     What needs a human comes first, with the next step; with --json it is `attention`. `chores_overdue` names periodic
     work (erasures, late grants, shredding) that was not done for three of its intervals, and for five minutes at least.
-    `journals_damaged` names journals that cannot be read: then it ends with exit code 1.
+    `journals_damaged` names journals that cannot be read, `revocations_held` those that wait until somebody decides:
+    then it ends with exit code 1.
     """
     pause = max(interval.total_seconds(), 0.2)
     if not watch:
         found = snapshot()
         _print(found, as_json=as_json)
-        if found["journals_damaged"]:
+        if found["journals_damaged"] or found["revocations_held"]:
             raise click.exceptions.Exit(ExitCode.FAILED)
     elif as_json or not output.on_terminal():
         _print_again_and_again(pause, as_json=as_json)
@@ -76,6 +78,7 @@ def snapshot() -> dict[str, Any]:
 
 
 def _read(connection: "Connection") -> dict[str, Any]:
+    from models import held_revocation
     from models.sealing import key_use
     from models.views import fleet
 
@@ -84,6 +87,7 @@ def _read(connection: "Connection") -> dict[str, Any]:
     processes = fleet.processes(connection)
     letters = fleet.open_dead_letters(connection)
     revocations = fleet.open_revocations(connection)
+    held = held_revocation.held(connection)
     orphaned = fleet.journals_waited_for(connection)
     overdue = fleet.overdue_chores(connection)
     found = {
@@ -96,7 +100,8 @@ def _read(connection: "Connection") -> dict[str, Any]:
         "ending": {name: sum(row[f"ending_{name}"] for row in clients) for name in ENDING},
         "first_expires_at": min((r["first_expires_at"] for r in clients if r["first_expires_at"]), default=None),
         "dead_letters": letters,
-        "revocations": {name: revocations.get(name, 0) for name in ("queued", "dead")},
+        "revocations": {name: revocations.get(name, 0) for name in ("queued", "dead", "held")},
+        "revocations_held": [asdict(each) for each in held],
         "journals_waited_for": orphaned,
         "journals_damaged": [dict(row) for row in fleet.damaged_journals(connection)],
         "chores_overdue": [dict(row) for row in overdue],
@@ -217,8 +222,18 @@ def _attention(found: dict[str, Any]) -> list[dict[str, str]]:
         for each in found["journals_damaged"]
     ]
     told = [(what, step) for applies, what, step in checks if applies] + damaged + found["missing_keys"]
-    told += _about_secrets(found) + clients + drifted
+    told += _about_held_revocations(found) + _about_secrets(found) + clients + drifted
     return [{"what": what, "next": step} for what, step in told]
+
+
+def _about_held_revocations(found: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (
+            f"{_many(each['count'], 'revocation')} of {each['client']} held: {each['asked_by']} asked for very many",
+            f"evergrant clients accept-revocations {each['client']}, or with --discard",
+        )
+        for each in found["revocations_held"]
+    ]
 
 
 def _about_secrets(found: dict[str, Any]) -> list[tuple[str, str]]:

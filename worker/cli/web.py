@@ -2,6 +2,7 @@
 
 import click
 
+from models.states.process import ProcessKind
 from worker.cli import session
 from worker.cli.commands import Command
 from worker.cli.output import json_option
@@ -23,7 +24,7 @@ def web(*, check: bool, as_json: bool) -> None:
     if check:
         check_alive("web", as_json=as_json)
         return
-    settings = session.prepared("web")
+    settings = session.prepared(ProcessKind.WEB)
     refuse_a_database_that_does_not_fit()
     from worker import core_dumps, logs
     from worker.web import server

@@ -5,6 +5,7 @@ import socket
 
 import click
 
+from models.states.process import ProcessKind
 from worker.cli import keyrings, session
 from worker.cli.commands import Command
 from worker.cli.output import json_option
@@ -35,7 +36,7 @@ def worker(*, concurrency: int | None, check: bool, as_json: bool) -> None:
     if check:
         check_alive("worker", as_json=as_json)
         return
-    settings = session.prepared("worker")
+    settings = session.prepared(ProcessKind.WORKER)
     keyrings.keys_needed(keyrings.vault(), "refresh", "access")
     if concurrency:
         configuration.adopt(settings.model_copy(update={"concurrency": concurrency}))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
+from models.states.process import ProcessKind
 from worker.embedded.home import write_private
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from worker.embedded.postgres import Postgres
 
-GROUPS = {"worker": "evergrant_worker", "web": "evergrant_web"}  # beat comes in as a worker does
+GROUPS = {ProcessKind.WORKER: "evergrant_worker", ProcessKind.WEB: "evergrant_web"}  # beat comes in as a worker does
 
 CREATE = """do $$ begin
     if to_regrole({text}) is null then create role {name} login; end if;

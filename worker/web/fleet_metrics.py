@@ -14,7 +14,7 @@ from sqlalchemy import Connection, RowMapping
 
 from models.states.grant import GrantStatus
 from models.states.process import ProcessKind
-from models.states.revocation import RevocationStatus
+from models.states.revocation import RequestStatus, RevocationStatus
 from models.views import fleet
 from tasks.runtime import clock
 from worker.web.database import Database
@@ -134,7 +134,7 @@ def _of_all(picture: Picture) -> Iterable[Metric]:
         letters.add_metric([cause], count)
     yield letters
     revocations = _family("revocations_open", "Revocations that have not ended well.", "status")
-    for status in (RevocationStatus.QUEUED, RevocationStatus.DEAD):
+    for status in (RevocationStatus.QUEUED, RevocationStatus.DEAD, RequestStatus.HELD):
         revocations.add_metric([status], picture.revocations.get(status, 0))
     yield revocations
     yield _gauge("journals_waited_for", "Journals that nobody holds and grants in doubt wait for.", picture.orphaned)

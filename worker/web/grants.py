@@ -12,7 +12,7 @@ import structlog
 
 from models import application_requests
 from models.application import Holder
-from models.application_requests import Ending, NotAsked, RequestedRefresh
+from models.application_requests import Asked, Ending, NotAsked, RequestedRefresh
 from models.sealing.vault import Vault, VaultError
 from models.states.grant import GrantStatus
 from models.states.installation import DatabaseState
@@ -127,8 +127,8 @@ class Grants:
         refuse_hopeless(state)
         return state.client, await self._request_refresh(holder, state, rejected)
 
-    async def end(self, holder: Holder, ending: Ending) -> int | None:
-        """Ask for a revocation; returns its id, None for an unknown ref where that is no error.
+    async def end(self, holder: Holder, ending: Ending) -> Asked:
+        """Ask for a revocation; its id is None for an unknown ref where that is no error.
 
         Raises:
             Refusal: the ref is unknown or ambiguous, the idempotency key is another ref's, or the grant is locked.
@@ -138,7 +138,7 @@ class Grants:
             asked = replace(ending, client=await self._client_of(holder, ending))
         except Refusal as refusal:
             if ending.missing_ok and refusal.error == "unknown_ref":
-                return None
+                return Asked(None)
             raise
         try:
             async with self._turns.of(holder.id):

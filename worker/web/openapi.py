@@ -39,8 +39,12 @@ AWAITED = {
 }
 QUEUED = {
     "type": "object",
-    "required": ["id", "ref"],
-    "properties": {"id": {"type": ["integer", "null"], "format": "int64"}, "ref": TEXT},
+    "required": ["id", "ref", "held"],
+    "properties": {
+        "id": {"type": ["integer", "null"], "format": "int64"},
+        "ref": TEXT,
+        "held": {"type": "boolean", "description": "this key asked for too many: an operator accepts or discards it"},
+    },
 }
 
 # Every status that a route may answer with, and when.

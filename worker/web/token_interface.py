@@ -129,11 +129,11 @@ class TokenInterface:
             await self._grants.recognize(holder, ref, ending.client)
             entry.note(erase=ending.erase)
             entry.write(BEGUN)  # from here on it may be done, whatever becomes of this process or of who asked
-        revocation_id = await self._grants.end(holder, ending)
+        asked = await self._grants.end(holder, ending)
         if entry is not None:
-            entry.note(revocation=revocation_id)
-        log.info("web.revocation", application=holder.name, ref=ref, revocation=revocation_id)
-        return told({"id": revocation_id, "ref": ref}, status=202)
+            entry.note(revocation=asked.id, held=asked.held)
+        log.info("web.revocation", application=holder.name, ref=ref, revocation=asked.id, held=asked.held)
+        return told({"id": asked.id, "ref": ref, "held": asked.held}, status=202)
 
     async def notice(self, request: web.Request) -> web.Response:
         """Take in what a provider tells by itself; it proves itself, and needs no application's key."""

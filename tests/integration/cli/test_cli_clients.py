@@ -177,3 +177,58 @@ def test_keys_are_listed_by_id_and_never_shown(evergrant: Evergrant) -> None:
     ring = settings.current().refresh_token_keys
     assert ring is not None
     assert ring.get_secret_value().partition(":")[2] not in evergrant("keys", "list").out
+
+
+def test_held_revocations_are_told_until_an_operator_accepts_them(temple: Evergrant, sql: Any) -> None:
+    temple.take_in("a", "b", "c")
+    assert temple("clients", "show", "temple", "--json").json["revocation_limit"] is None
+    set_ = temple("clients", "set", "temple", "--revocation-limit", "1", "--json").json
+    assert (set_["revocation_limit"], set_["revocations_held"]) == (1, 0)
+    assert temple("status").code == 0
+    sql("select evergrant.request_revocation(ref) from evergrant.grants")
+    status = temple("status", "--json")
+    assert (status.code, status.json["revocations"]) == (1, {"queued": 1, "dead": 0, "held": 2})
+    (held,) = status.json["revocations_held"]
+    assert (held["client"], held["count"]) == ("temple", 2)
+    (told,) = [each for each in status.json["attention"] if "held" in each["what"]]
+    assert told["next"].startswith("evergrant clients accept-revocations temple")
+    assert "accept-revocations" in temple("status").out
+    assert temple("clients", "show", "temple", "--json").json["revocations_held"] == 2
+    listed = temple("revocations", "list", "--status", "held", "--json").lines
+    assert [(row["ref"], row["status"], row["done_at"]) for row in listed] == [("b", "held", None), ("c", "held", None)]
+    shown = temple("revocations", "show", str(listed[0]["id"]), "--json").json
+    assert (shown["status"], shown["pairs"]) == ("held", {"known": 1, "dead": 0})
+    grant = temple("grants", "show", "b", "--json").json
+    assert (grant["status"], grant["revocation"], grant["revocation_held"]) == ("active", None, listed[0]["id"])
+    assert "revocation.held" in temple("grants", "history", "b").out
+    assert temple("clients", "accept-revocations", "temple", "--json").error == "needs_yes"
+    accepted = temple("clients", "accept-revocations", "temple", "--yes", "--json").json
+    assert (accepted["count"], accepted["revocations_held"]) == (2, 0)
+    assert temple("status").code == 0
+    assert temple("grants", "show", "b", "--json").json["status"] == "revoking"
+
+
+def test_held_revocations_are_dropped_where_an_operator_says_so(temple: Evergrant, sql: Any) -> None:
+    temple.take_in("a")
+    assert "nothing to do" in temple("clients", "accept-revocations", "temple").out
+    temple("clients", "set", "temple", "--revocation-limit", "0")
+    sql("select evergrant.request_revocation('a')")
+    assert temple("clients", "accept-revocations", "temple", "--discard", "--json").error == "needs_yes"
+    assert "dropped" in temple("clients", "accept-revocations", "temple", "--discard", "--yes").out
+    assert temple("revocations", "list", "--json").lines == []
+    assert temple("clients", "accept-revocations", "nobody", "--yes", "--json").error == "unknown_client"
+
+
+def test_the_limit_of_revocations_outlives_other_changes_and_goes_back_to_the_usual_one(temple: Evergrant) -> None:
+    def limit(*words: str) -> Any:
+        return temple("clients", "set", "temple", *words, "--json").json["revocation_limit"]
+
+    added = "clients add b --provider event-temple --client-id id-2 --client-secret-file - --revocation-limit 7 --json"
+    assert temple(*added.split(), stdin="hush\n").json["revocation_limit"] == 7
+    assert limit("--revocation-limit", "500") == 500
+    assert limit("--rate", "60/minute") == 500
+    assert limit("--revocation-limit", "default") is None
+    for wrong in ("-1", "many", "1.5"):
+        refused = temple("clients", "set", "temple", "--revocation-limit", wrong, "--json")
+        assert refused.code == 2
+        assert "whole number" in refused.err

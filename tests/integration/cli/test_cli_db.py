@@ -9,11 +9,12 @@ from pydantic import SecretStr
 from sqlalchemy import make_url
 
 import settings
+from models import application_role, installation
 from models import database as models_database
-from models import installation
 from models import journal as register
 from tests.integration.cli.evergrant import Evergrant
 from tests.other_languages import psql
+from worker.cli.db.roles import MAY
 
 
 def _use(url: str, **more: Any) -> None:
@@ -159,3 +160,47 @@ def test_roles_are_handed_out_by_the_owner_alone(evergrant: Evergrant, sql: Any)
         # Not `sql`: its engine was disposed of by `_use`, and would open a connection that nobody closes.
         with models_database.transaction() as connection:
             connection.exec_driver_sql(f"drop role {name}")
+
+
+def test_an_applications_role_is_printed_as_a_script_and_applied_when_told(temple: Evergrant, sql: Any) -> None:
+    name, login = f"t{secrets.token_hex(6)}", f"login_{secrets.token_hex(6)}"
+    words = ["db", "roles", "--application", name, "--client", "temple", "--may", "refresh,read", "--login", login]
+    try:
+        assert temple(*words, "--json").error == "usage"
+        sql(f"create role {login} login")
+        printed = temple(*words)
+        assert sql("select count(*) from evergrant.application_roles") == [(0,)]
+        assert psql(_url(), printed.out).stderr == ""
+        assert sql("select role, may from evergrant.application_roles") == [
+            (f"evergrant_app_{name}", ["read", "refresh"])
+        ]
+        assert sql("select client_ids = array(select id from evergrant.clients) from evergrant.application_roles")[0][0]
+        assert sql(f"select pg_has_role('{login}', 'evergrant_app_{name}', 'member')") == [(True,)]
+        done = temple(*words[:-2], "--may", "revoke", "--apply", "--json").json
+        assert (done["applied"], done["roles"]) == (True, [f"evergrant_app_{name}"])
+        assert sql("select may from evergrant.application_roles") == [(["revoke"],)]
+    finally:
+        sql(f"drop owned by evergrant_app_{name}; drop role evergrant_app_{name}; drop role {login}")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        ("--client temple", 2, "add --application NAME"),
+        ("--application billing", 2, "add --client NAME"),
+        ("--application Billing-1 --client temple", 2, "a letter first"),
+        ("--application billing --client nobody", 4, "no client 'nobody'"),
+        ("--application billing --client temple --may write", 2, "read,refresh,revoke"),
+        ("--application billing --client temple --login nobody-here", 2, "create role NAME login"),
+    ],
+)
+def test_an_applications_role_that_cannot_be_made_is_told_and_nothing_is_done(
+    temple: Evergrant, sql: Any, words: str, code: int, told: str
+) -> None:
+    done = temple("db", "roles", *words.split(), "--apply")
+    assert (done.code, told in done.err) == (code, True), done.err
+    assert sql("select count(*) from evergrant.application_roles") == [(0,)]
+
+
+def test_the_commands_rights_are_those_that_a_role_may_have() -> None:
+    assert tuple(application_role.MAY) == MAY

@@ -19,6 +19,7 @@ from evergrant_client import (
     Unreachable,
 )
 from models.sealing.vault import KeyRing
+from tests.application_logins import logins
 from tests.harness import Harness, token_set
 from tests.integration.client.conftest import Refresher
 from tests.polling import eventually
@@ -33,6 +34,26 @@ def test_a_fresh_token_is_read_and_opened(harness: Harness, client: int, evergra
     assert timedelta(minutes=39) < token.expires_at - datetime.now(UTC) <= timedelta(minutes=40)
     assert "at-customer-1" not in repr(token) + repr(evergrant)
     assert harness.all("select id from evergrant.refresh_requests") == []
+
+
+def test_a_login_with_a_role_of_its_own_reads_and_asks_for_its_clients_alone(
+    harness: Harness, client: int, keys: str
+) -> None:
+    harness.grant(client)
+    harness.grant(harness.client("other"), "theirs")
+    with logins(harness) as made:
+        own = Evergrant(dsn=made.address(made.login(made.role("demo"))), access_keys=keys)
+        for _ in range(2):
+            assert own.access_token("customer").value == "at-customer-1"
+            own.report_rejected("customer", own.access_token("customer"))
+        with pytest.raises(UnknownGrant):
+            own.access_token("theirs")
+        assert own.request_revocation("customer") == 1
+        own.close()
+        nothing = Evergrant(dsn=made.address(made.login()), access_keys=keys)
+        with pytest.raises(NotAllowed, match="role of its own"):
+            nothing.access_token("customer")
+        nothing.close()
 
 
 @pytest.mark.parametrize("left", [timedelta(seconds=40), timedelta(0), None], ids=["too short", "ended", "absent"])

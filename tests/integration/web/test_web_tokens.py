@@ -204,15 +204,29 @@ def test_a_reported_401_makes_one_refresh_of_that_generation(harness: Harness, c
     assert harness.all("select * from evergrant.refresh_requests") == []
 
 
+def test_a_revocation_beyond_the_keys_limit_is_held_and_says_so(harness: Harness, client: int, web: Web) -> None:
+    harness.run("update evergrant.clients set revocation_limit = 1")
+    harness.grant(client, "a")
+    harness.grant(client, "b")
+    assert web.post("a", "revocation").json["held"] is False
+    held = web.post("b", "revocation")
+    assert (held.status, held.json["held"]) == (202, True)
+    assert web.post("b", "revocation").json == held.json
+    assert web.get("b").status == 200
+    row = harness.one("select id, counted_as like '%/%' as by_key from evergrant.held_revocations")
+    assert row == {"id": held.json["id"], "by_key": True}
+
+
 def test_a_revocation_takes_an_idempotency_key_for_one_ref(harness: Harness, client: int, web: Web) -> None:
     harness.grant(client, "a")
     harness.grant(client, "b")
     members = {"idempotency_key": "k", "erase": True}
     first = web.post("a", "revocation", members)
-    assert web.post("a", "revocation", members).json == first.json == {"id": first.json["id"], "ref": "a"}
+    assert web.post("a", "revocation", members).json == first.json
+    assert first.json == {"id": first.json["id"], "ref": "a", "held": False}
     assert web.post("b", "revocation", members).error == (409, "idempotency_key")
     assert web.post("nobody", "revocation").error == (404, "unknown_ref")
-    assert web.post("nobody", "revocation", {"missing_ok": True}).json == {"id": None, "ref": "nobody"}
+    assert web.post("nobody", "revocation", {"missing_ok": True}).json == {"id": None, "ref": "nobody", "held": False}
 
 
 @pytest.mark.parametrize(

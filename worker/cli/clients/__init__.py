@@ -9,6 +9,7 @@ from worker.cli.commands import Group
     cls=Group,
     names=[
         "accept-deaths",
+        "accept-revocations",
         "add",
         "generate-key",
         "list",

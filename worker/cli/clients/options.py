@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import click
 
-from worker.cli.arguments import Address, Duration
+from worker.cli.arguments import Address, Duration, Limit
 
 # Of tasks/oauth/provider.py, whose import would cost every completion the time of pydantic; a test compares.
 ROTATIONS = ("none", "on_use", "until_next_refresh", "grace", "immediate", "family")
@@ -38,6 +38,12 @@ OPTIONS = (
     click.option("--body", type=click.Choice(BODIES), help="How requests are written."),
     click.option("--auth", type=click.Choice(AUTHS), help="How the client proves who it is."),
     click.option("--keep", type=click.Choice(["warm", "on-demand"]), help="Renew always, or when it is read."),
+    click.option(
+        "--revocation-limit",
+        type=Limit(),
+        metavar="N",
+        help="How many an application may end in ten minutes, or default: 100, or a tenth of its grants.",
+    ),
     click.option("--return-to", type=Address(), metavar="PREFIX", help="Where users may be sent after connecting."),
 )
 

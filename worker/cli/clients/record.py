@@ -41,6 +41,8 @@ def record_of(row: "RowMapping") -> dict[str, Any]:
         "requests_left": row["remaining"],
         "requests_left_at": row["remaining_at"],
         "half_pace_until": row["scarce_until"],
+        "revocation_limit": row["revocation_limit"],
+        "revocations_held": row["revocations_held"],
         "created_at": row["created_at"],
         "updated_at": row["updated_at"],
     }

@@ -8,6 +8,7 @@ from models.operator_actions import Registration
 from models.states.client import Keep
 from settings import Settings
 from tasks.runtime.registration import resolve, times_of
+from worker.cli.arguments import DEFAULT
 
 # What a client may say differently from its provider's file: option to field.
 OVERRIDES = (
@@ -50,6 +51,8 @@ def merged(settings: Settings, provider: str, given: dict[str, Any], *, before: 
     kept = {key: before[key] for key in ("client_id", "redirect_uri", "return_to", "keep")} if before else {}
     kept = {"redirect_uri": None, "return_to": None, "keep": Keep.WARM.value} | kept
     now = {key: given[key] for key in ("client_id", *kept) if given.get(key) is not None}
+    limit = given.get("revocation_limit")
+    kept_limit = before["revocation_limit"] if before else None
     return Registration(
         provider=provider,
         overrides=overrides,
@@ -61,6 +64,7 @@ def merged(settings: Settings, provider: str, given: dict[str, Any], *, before: 
         grace=resolved.grace,
         grant_interval=resolved.grant_interval or None,
         after_grace=resolved.after_grace.value if resolved.grace is not None else None,
+        revocation_limit=kept_limit if limit is None else None if limit == DEFAULT else limit,
         clears_drift=given.get("rotation") is not None,
         **(kept | now),
     )

@@ -37,6 +37,7 @@ def show(ref: str, *, client: str | None, as_json: bool) -> None:
         "former_tokens": row["former_tokens"],
         "dead_letters": row["dead_letters"] or [],
         "revocation": row["revocation"],
+        "revocation_held": row["revocation_held"],
     }
     if asked is not None:
         more["labels_asked"] = {"at": asked["answered_at"], "due_at": asked["due_at"], **asked["told"]}

@@ -27,10 +27,10 @@ COLUMNS = [
 
 @click.command("list", cls=Command, changes=False, example="evergrant revocations list --status queued")
 @client_option
-@click.option("--status", type=click.Choice(["queued", "waiting", "done", "dead"]), help="Only these.")
+@click.option("--status", type=click.Choice(["queued", "waiting", "done", "dead", "held"]), help="Only these.")
 @json_option
 def list_(*, client: str | None, status: str | None, as_json: bool) -> None:
-    """List the revocations, oldest first."""
+    """List the revocations, oldest first; `held` is one that `clients accept-revocations` lets go on."""
     from models.views import listing
 
     with session.reading() as connection:
