@@ -1,7 +1,7 @@
 """An attempt in this process: a started job with its registration, and how it ended."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -78,7 +78,7 @@ class Asked(NamedTuple):  # cheaper to make than a frozen dataclass, and made fo
     provider: Provider
     credentials_no: int
     kept: Kept = NOTHING_KEPT  # the labels that came with its answer
-    sent: Iterable[str] = field(default=(), repr=False)  # the secrets of the request, as far as they are known still
+    sent: Iterable[str] = ()  # the secrets of the request, as far as they are known still; its repr shows none
 
 
 @dataclass(slots=True, eq=False)

@@ -174,7 +174,7 @@ NEW_ROW = ANSWER | {
     "created_at": [NOW],
 }
 ENDED = {"grant_id": [GRANT], "claim_no": [5], "generation": [3], "due_at": [NOW], "code": ["x"], "http_status": [400]}
-ENDED |= {"unknown": [False], "failed": [True], "suspect": [False], "refused": [False], "rule": [None]}
+ENDED |= {"unknown": [False], "failed": [True], "suspect": [False], "refused": [False], "rule": [None], "shape": [None]}
 # What a statement is given where its own try says nothing else.
 USUAL = {
     "id": GRANT,

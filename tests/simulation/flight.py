@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
+from weakref import finalize
 
 from tests.simulation.world import Process
 
@@ -34,15 +35,14 @@ class Landing:
         self._value: Any = None
         self._error: Exception | None = None
         self._waiting: list[Callable[[], None]] = []
+        # Where its process is killed before it came to run, or in its middle. Not `__del__`: of a circle of both the
+        # coroutine may be collected first, and complain that nobody has awaited it.
+        finalize(self, coroutine.close).atexit = False
         # All coroutines run in one thread, as on the loop: tenacity keeps its counts by thread.
         if process.world.strand is None:
             self._advance(None)
         else:
             process.world.after(0, lambda: self._advance(None), owner=process)
-
-    def __del__(self) -> None:
-        """Its process was killed before it came to run, or in its middle."""
-        self._coroutine.close()
 
     def result(self) -> Any:
         """The value of the coroutine; only a strand may have to wait for it."""

@@ -28,7 +28,8 @@ def make(connection: "Connection", postgres: "Postgres") -> dict[str, str]:
     from models import roles
 
     roles.apply(connection)
-    cursor, urls = connection.connection.cursor(), {}
+    cursor = connection.connection.cursor()
+    urls: dict[str, str] = {}
     for kind, group in GROUPS.items():
         name, password = f"evergrant_up_{kind}", secrets.token_urlsafe(32)
         names = {"name": sql.Identifier(name), "group": sql.Identifier(group), "text": sql.Literal(name)}
