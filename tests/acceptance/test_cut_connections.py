@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from tests.acceptance.cutting import Cutter, Knife, Line, after
 from tests.acceptance.installation import Installation
@@ -99,15 +99,15 @@ def begun_through_cutters(
     """A worker and a beat that reach PostgreSQL and the broker through cutters; commands go straight."""
     straight = dict(installation.env)
     database = Path(unquote(installation.database_url.partition("?host=")[2].partition("&")[0])) / ".s.PGSQL.5432"
-    broker, _, which = straight["EVERGRANT_BROKER_URL"].removeprefix("redis+socket://").partition("?")
+    broker = urlsplit(straight["EVERGRANT_BROKER_URL"])
     with (
         tempfile.TemporaryDirectory(prefix="eg-") as short,  # the path of a socket has 107 bytes
         Cutter(database, at=Path(short) / database.name) as to_database,
-        Cutter(Path(broker), at=Path(short) / "broker") as to_broker,
+        Cutter(Path(broker.path), at=Path(short) / "broker") as to_broker,
     ):
         installation.env |= {
             "EVERGRANT_DATABASE_URL": installation.database_url.replace(quote(str(database.parent)), short),
-            "EVERGRANT_BROKER_URL": f"redis+socket://{short}/broker?{which}",
+            "EVERGRANT_BROKER_URL": broker._replace(path=f"{short}/broker").geturl(),
         }
         installation.worker()
         installation.beat()

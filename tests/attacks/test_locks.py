@@ -162,6 +162,7 @@ def serve(installation: Installation, folder: Path) -> Web:
     sockets = {name: str(folder / f"{name}.sock") for name in ("token", "ops")}
     installation.command("apps", "add", "billing", "--client", "app", "--key-file", str(folder / "key"))
     installation.env["EVERGRANT_TOKEN_BIND"], installation.env["EVERGRANT_OPS_BIND"] = sockets["token"], sockets["ops"]
+    installation.env["EVERGRANT_TOKEN_REQUESTS_PER_SECOND"] = "10000"  # the reader asks as often as it is answered
     process = started(installation)
     eventually(lambda: process.said("web.listening"), timeout=60)
     key = (folder / "key").read_text(encoding="utf-8").strip()
