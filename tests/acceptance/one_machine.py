@@ -7,10 +7,13 @@ import sys
 from pathlib import Path
 from typing import Self
 
-from tests.acceptance.installation import Installation, variables, vault_of
+from models.sealing.vault import Vault
+from settings import Settings
+from tests.acceptance.installation import Installation, variables
 from tests.acceptance.programs import Running
 from tests.polling import eventually
 from worker.embedded import state
+from worker.embedded.discovery import merge
 from worker.embedded.home import Home
 
 
@@ -32,7 +35,7 @@ class OneMachine(Installation):
             eventually(lambda: supervisor.said('"event": "up"'), timeout=90)
             found = state.read(home)
             assert found is not None
-            vault = vault_of(refresh=home.key_ring("refresh"), access=home.key_ring("access"))
+            vault = Vault.from_settings(merge(Settings.model_validate({"home": home.path, **settings}), found, home))
             made = cls(folder, database_url=found.database_url or "", vault=vault, env=env)
         except BaseException:
             supervisor.stop()

@@ -57,6 +57,10 @@ def test_each_process_has_the_rings_that_it_needs_and_no_other(machine: OneMachi
     assert "hunter2" not in environment
 
 
+def test_no_ring_is_made_that_is_said_elsewhere(machine: OneMachine) -> None:
+    assert [ring for ring in RINGS if machine.home.key_ring(ring).exists()] == []
+
+
 @pytest.mark.parametrize("name", ["worker-1", "web", "beat"])
 def test_no_process_of_ours_leaves_a_core_dump_or_shows_its_memory(machine: OneMachine, name: str) -> None:
     limits = proc(machine, name) / "limits"

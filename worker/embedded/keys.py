@@ -3,14 +3,15 @@
 import secrets
 
 from models.sealing.vault import KeyRing
+from settings import Settings
 from worker.embedded.home import Home, write_private
-from worker.embedded.rings import RINGS
+from worker.embedded.rings import RINGS, is_given
 
 
-def ensure_keys(home: Home) -> None:
-    """Make the rings that are missing; an existing one is never touched."""
+def ensure_keys(home: Home, settings: Settings) -> None:
+    """Make the rings that are missing; an existing one is never touched, and one that lies elsewhere is not made."""
     home.make_folders()
     for ring in RINGS:
         path = home.key_ring(ring)
-        if not path.exists():
+        if not is_given(settings, ring) and not path.exists():
             write_private(path, KeyRing.generate_line(f"{ring}-{secrets.token_hex(4)}") + "\n")

@@ -142,7 +142,7 @@ def prepare(settings: Settings, engines: Engines) -> None:
     from models.installation import found_at, observed, remember
 
     if engines.database_url is not None:
-        ensure_keys(engines.home)
+        ensure_keys(engines.home, settings)
     found = discovery.resolve(settings, broker_needed=True)
     our_settings.adopt(found)
     migrations.upgrade()
