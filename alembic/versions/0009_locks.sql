@@ -12,3 +12,13 @@ create table evergrant.waiting_requests (
     constraint ck_waiting_requests_function check (function in ('request_refresh', 'request_revocation'))
 );
 create index ix_waiting_requests_try_at on evergrant.waiting_requests (try_at);
+
+-- Where `db roles` was applied, everybody goes on without its being applied again.
+do $$ begin
+    if to_regrole('evergrant_worker') is not null then
+        grant select, insert, update, delete on evergrant.waiting_requests to evergrant_worker;
+    end if;
+    if to_regrole('evergrant_admin') is not null then
+        grant select, insert, update, delete on evergrant.waiting_requests to evergrant_admin;
+    end if;
+end $$;
