@@ -2,6 +2,7 @@
 
     VaultError
     ├── KeysError    a ring is absent or cannot be used
+    │   └── RingOpen    others may read or write it
     ├── KeyMissing   a row was sealed with a key that no ring here holds: never send it, never blame it
     ├── SealBroken   the bytes are damaged, or were sealed for another row or purpose
     └── NotText      what should be sealed is no Unicode text
@@ -43,6 +44,13 @@ class VaultError(Exception):
 
 class KeysError(VaultError):
     """A key ring is absent or cannot be used; the message names the setting or the line."""
+
+
+class RingOpen(KeysError):
+    """Others may read or write a key ring, or it is somebody else's: it is not used."""
+
+    error = "ring_open"
+    next = "close it to others, then make new keys if somebody may have read it (docs/howto/rotate-keys.md)"
 
 
 class KeyMissing(VaultError):
@@ -249,7 +257,7 @@ def _read(variable: str, path: Path) -> str:
     try:
         if (fault := open_to_others(path, holds_secret=True)) is not None:
             message = f"{variable}: {fault}"
-            raise KeysError(message)
+            raise RingOpen(message)
         return path.read_text(encoding="utf-8")
     except OSError as error:
         message = f"{variable}: cannot read {path}: {error.strerror}"

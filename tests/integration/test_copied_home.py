@@ -50,6 +50,7 @@ def test_a_copied_home_sends_nothing_until_it_is_adopted(tmp_path: Path) -> None
     try:
         assert state == "copied"
         assert run(["db", "check"]) == 1
+        assert run(["status", "--json"]) == 1
         assert run(["db", "adopt", "--yes"]) == 0
         assert state_of(engines) == "fit"
     finally:

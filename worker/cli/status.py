@@ -10,6 +10,7 @@ import click
 from models.states.application import KeyState
 from models.states.client import ClientState
 from models.states.grant import GrantStatus
+from models.states.installation import DatabaseState
 from worker.cli import keyrings, output, session
 from worker.cli.advice import advice
 from worker.cli.arguments import Duration
@@ -29,6 +30,14 @@ FACTS = ("due", "under_way", "failing", "in_doubt", "suspect", "lapsed", "expiri
 ENDING = ("10m", "20m", "40m")
 
 
+# What of `database` needs a human, and what to do.
+UNFIT = {
+    DatabaseState.COPIED: ("this database is a copy: nothing is sent from it", "evergrant db check"),
+    DatabaseState.NOT_ADOPTED: ("nobody has adopted this database: nothing is sent from it", "evergrant db upgrade"),
+    DatabaseState.REWOUND: ("commits may be missing: nothing is sent before all journals are", "evergrant db check"),
+}
+
+
 @click.command(
     cls=Command,
     changes=False,
@@ -45,14 +54,15 @@ def status(*, watch: bool, interval: timedelta, as_json: bool) -> None:
 
     What needs a human comes first, with the next step; with --json it is `attention`. `chores_overdue` names periodic
     work (erasures, late grants, shredding) that was not done for three of its intervals, and for five minutes at least.
-    `journals_damaged` names journals that cannot be read, `revocations_held` those that wait until somebody decides:
-    then it ends with exit code 1.
+    `journals_damaged` names journals that cannot be read, `revocations_held` what waits until somebody decides, and
+    `database` says whether this is the one that was adopted. Where it is neither `fit` nor a `standby`, or one of those
+    is there, it ends with exit code 1.
     """
     pause = max(interval.total_seconds(), 0.2)
     if not watch:
         found = snapshot()
         _print(found, as_json=as_json)
-        if found["journals_damaged"] or found["revocations_held"]:
+        if found["journals_damaged"] or found["revocations_held"] or found["database"] in UNFIT:
             raise click.exceptions.Exit(ExitCode.FAILED)
     elif as_json or not output.on_terminal():
         _print_again_and_again(pause, as_json=as_json)
@@ -78,7 +88,7 @@ def snapshot() -> dict[str, Any]:
 
 
 def _read(connection: "Connection") -> dict[str, Any]:
-    from models import held_revocation
+    from models import held_revocation, installation
     from models.sealing import key_use
     from models.views import fleet
 
@@ -93,6 +103,7 @@ def _read(connection: "Connection") -> dict[str, Any]:
     found = {
         "at": clock["at"],
         "environment": clock["environment"],
+        "database": installation.state(connection, session.prepared().environment),
         "grants": {name: sum(row[name] for row in clients) for name in GrantStatus},
         **{name: sum(row[name] for row in clients) for name in FACTS},
         "lateness_seconds": _seconds(max((r["lateness"] for r in clients if r["lateness"]), default=None)),
@@ -171,6 +182,7 @@ def _attention(found: dict[str, Any]) -> list[dict[str, str]]:
     alive = {kind: [p for p in found["processes"] if p["kind"] == kind and p["alive"]] for kind in ("beat", "worker")}
     letters = sum(found["dead_letters"].values())
     checks = [
+        (found["database"] in UNFIT, *UNFIT.get(found["database"], ("", ""))),
         (not alive["beat"], "no beat is alive: nothing is claimed", "start `evergrant up` or `evergrant beat`"),
         (not alive["worker"], "no worker is alive: nothing is sent", "start `evergrant up` or `evergrant worker`"),
         (letters > 0, f"{_many(letters, 'dead letter')} open", "evergrant dead-letters list"),

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXIT_CODES = {
     ExitCode.USAGE: {
         *("ambiguous_ref", "another_issuer", "no_callback", "no_database", "no_user", "provider", "settings"),
-        *("state_for_another", "state_unknown"),
+        *("ring_open", "state_for_another", "state_unknown"),
         *("host_not_allowed", "label_ambiguous", "label_missing", "label_unfit", "redirect_unfit"),
     },
     ExitCode.HUMAN: {"denied"},
