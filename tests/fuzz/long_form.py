@@ -52,7 +52,7 @@ def tried(name: str, wanted: int, first: int, until: float) -> Tried:
     begun, settled, number = time.monotonic(), 0, first
     counted = _Counted(doors()[name])
     finding = ""
-    while counted.inputs < wanted and not finding and (number == first or time.time() < until):
+    while counted.inputs < wanted and not finding and time.time() < until:
         finding = _batch(counted, min(BATCH, wanted - counted.inputs), number)
         number += 1
         if number - first == SETTLED:
@@ -87,7 +87,7 @@ def _batch(counted: _Counted, size: int, number: int) -> str:
         seed(number)(run)()
     except Exception:  # noqa: BLE001  # whatever it is, it is the finding
         again = f'python -m tests.fuzz --door "{counted.door.name}" --seed {number} --examples {size}'
-        return f"\n{traceback.format_exc()}\nagain: {again}"
+        return f"\n{traceback.format_exc(limit=-8)}\nagain: {again}"
     return ""
 
 
