@@ -561,6 +561,10 @@ def read(path: Path) -> Provider:
         raise ProviderFileError(str(path), [f"cannot be read: {error.strerror}"]) from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ProviderFileError(str(path), [str(error)]) from None
+    except RecursionError:
+        raise ProviderFileError(str(path), ["it is nested too deeply: no field needs more than two levels"]) from None
+    except ValueError:  # Python reads no integer of more than 4300 digits
+        raise ProviderFileError(str(path), ["it holds a number of thousands of digits: write a shorter one"]) from None
     if "name" in values:
         raise ProviderFileError(str(path), ["name: the file's own name is the provider's name"])
     if path.suffix != ".toml" or not NAME.fullmatch(path.stem):

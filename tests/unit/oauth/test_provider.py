@@ -59,6 +59,9 @@ def test_an_unknown_name_is_told_with_the_known_ones(tmp_path: Path, name: str) 
 
 BAD_FILES = {
     "no toml": ("= 1", "Invalid statement"),
+    "lists without an end": ("scopes = " + "[" * 5000, "nested too deeply"),
+    "tables without an end": ("headers = " + "{a=" * 5000, "nested too deeply"),
+    "a number without an end": ("burst = " + "9" * 5000, "thousands of digits"),
     "not utf-8": (b"title = '\xff'", "utf-8"),
     "an unknown field": ('tokenurl = "https://a.example"', "tokenurl: there is no such field: write token_url"),
     "its own name": ('name = "x"', "name: the file's own name"),

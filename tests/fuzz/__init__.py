@@ -1,0 +1,1 @@
+"""Fuzzing: what comes in by each door, made of what is right and then spoilt."""
