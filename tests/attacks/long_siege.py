@@ -73,3 +73,7 @@ def main(*, minutes: float, seed: str) -> None:
             sys.exit(1)
         shutil.rmtree(folder / str(number))
     click.echo(f"{number} sieges, nothing found")
+
+
+if __name__ == "__main__":
+    main()

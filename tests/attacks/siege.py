@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import runpy
 import secrets
 import subprocess
 import sys
@@ -389,6 +390,4 @@ def facts(siege: Siege) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    from tests.attacks.long_siege import main  # it lays sieges, so it reads this file
-
-    main()
+    runpy.run_module("tests.attacks.long_siege", run_name="__main__")  # it lays sieges, so it reads this file

@@ -126,8 +126,9 @@ def everything(web: Web, ref: str) -> list[Answer]:
         answer = web.post(ref, "revocation", {"reason": "stolen", "erase": True})
         return None if answer.status == 503 else answer  # ten of a key may wait: it has to come again
 
-    found.append(eventually(ended, timeout=30))
-    return found
+    last = eventually(ended, timeout=30)
+    assert last is not None
+    return [*found, last]
 
 
 def test_a_key_with_every_right_reads_and_ends_its_clients_grants_alone_and_is_braked(
