@@ -30,7 +30,8 @@ class Journal(Base):
 
 
 # One registration at a time: else the sequence might be set back below a number that is given but not committed.
-ALONE = text("select pg_advisory_xact_lock(hashtext('evergrant.journals'))")
+# A lock of the table, in the mode that only vacuum and itself wait for: an advisory lock may be held by every login.
+ALONE = text("lock table evergrant.journals in share update exclusive mode")
 REGISTER = text("insert into evergrant.journals (host, process) values (:host, :process) returning id")
 # A restored sequence would repeat numbers: those on this disk, and those that a replay has put back into the table.
 SKIP = text("""

@@ -1,9 +1,16 @@
-"""A siege: an installation of canaries, between a provider that repeats everything and applications that try all."""
+"""A siege: an installation of canaries, between a provider that repeats everything and applications that try all.
+
+The tests lay one; again and again, each another, until the time is over:
+
+    python -m tests.attacks.siege --minutes 60
+"""
 
 import contextlib
 import json
 import os
+import random
 import re
+import runpy
 import secrets
 import subprocess
 import sys
@@ -41,12 +48,13 @@ revoke_url = "{url}/{{kind}}/revoke"
 introspect_url = "{url}/{{kind}}/introspect"
 api_url = "{url}/{{kind}}/api"
 auth = "{auth}"
-rotation = "immediate"
+rotation = "{rotation}"
 remaining_header = "X-Left"
 keep_from_answer = {{ tenant = "tenant", shard = "shard" }}
 keep_from_redirect = {{ realm = "realm" }}
 """
 ENDING = ("plain", "piece", "headers", "page")  # grants that are revoked, by a client whose valve is open
+ROTATIONS = ("immediate", "on_use", "family", "none")
 REDIRECT = "http://127.0.0.1:8765/callback"
 # Every command that only reads; `grants token`, `grants export` and `clients public-key` hand out what they are
 # asked for.
@@ -75,8 +83,13 @@ READING = [
 class Siege:
     """What was planted, what runs, and what everybody was told."""
 
-    def __init__(self, folder: Path, engines: Engines, installation: Installation, canaries: Canaries) -> None:
+    def __init__(
+        self, folder: Path, engines: Engines, installation: Installation, canaries: Canaries, *, seed: str | None
+    ) -> None:
         self.folder = folder
+        self.random = random.Random(seed)
+        self.rotation = "immediate" if seed is None else self.random.choice(ROTATIONS)
+        self.life = timedelta(seconds=60 if seed is None else self.random.uniform(5, 90))
         self.engines = engines
         self.installation = installation
         self.canaries = canaries
@@ -91,8 +104,8 @@ class Siege:
 
     @classmethod
     @contextmanager
-    def of(cls, folder: Path, engines: Engines) -> Iterator[Self]:
-        """Plant everything, and run while the context is open."""
+    def of(cls, folder: Path, engines: Engines, *, seed: str | None = None) -> Iterator[Self]:
+        """Plant everything, and run while the context is open; `seed`: how it differs from the siege of the tests."""
         canaries = Canaries()
         database_url, broker_url = _with_passwords(engines, canaries)
         temporary = folder / "tmp"
@@ -105,7 +118,7 @@ class Siege:
         for ring in ("refresh", "access"):
             line = (installation.folder / f"{ring}.keys").read_text(encoding="utf-8").strip()
             canaries.know(f"{ring} ring", max(re.split(r"[:\s=]+", line), key=len))
-        made = cls(folder, engines, installation, canaries)
+        made = cls(folder, engines, installation, canaries, seed=seed)
         watching = threading.Thread(target=made._watch, name="watching", daemon=True)
         watching.start()
         try:
@@ -130,7 +143,7 @@ class Siege:
         eventually(lambda: all(self.hostile.asked[f"{kind}/token"] for kind in (*KINDS, "tokens")), timeout=90)
         eventually(lambda: sum(self.hostile.asked[f"{kind}/token"] for kind in GRAVE) > 0, timeout=60)
         self._ask_over_http()
-        for name in ("worker", "beat", "web"):
+        for name in self.random.sample(("worker", "beat", "web"), 3):
             self.start(name, killed=True)
         asked = self.hostile.asked["tokens/token"]
         eventually(lambda: self.hostile.asked["tokens/token"] > asked, timeout=90)
@@ -172,7 +185,7 @@ class Siege:
         providers = self.folder / "installation" / "home" / "providers"
         providers.mkdir()
         for name, auth in (("hostile", "body"), ("basic", "basic")):
-            text = PROVIDER.format(url=self.hostile.url, auth=auth)
+            text = PROVIDER.format(url=self.hostile.url, auth=auth, rotation=self.rotation)
             (providers / f"{name}.toml").write_text(text, encoding="utf-8")
         clients = (("mild", "hostile", (*KINDS, "tokens")), ("grave", "basic", GRAVE), ("ending", "hostile", ENDING))
         for name, provider, kinds in clients:
@@ -180,7 +193,7 @@ class Siege:
             words = ("--provider", provider, "--client-id", "app", "--redirect-uri", REDIRECT)
             self.run("clients", "add", name, *words, "--client-secret-file", "-", stdin=secret)
             more = ("malformed", "truncated") if name == "grave" else ()
-            life = timedelta(hours=2) if name == "ending" else timedelta(seconds=60)
+            life = timedelta(hours=2) if name == "ending" else self.life
             rows = [
                 {
                     "ref": f"ending-{kind}" if name == "ending" else kind,
@@ -374,3 +387,7 @@ def _descendants(pid: int) -> Iterator[int]:
 def facts(siege: Siege) -> dict[str, Any]:
     """What a test shows where the siege was no siege."""
     return {"asked": dict(siege.hostile.asked), "kinds": sorted(siege.canaries.kinds)}
+
+
+if __name__ == "__main__":
+    runpy.run_module("tests.attacks.long_siege", run_name="__main__")  # it lays sieges, so it reads this file

@@ -6,6 +6,7 @@ import pytest
 
 from tests.attacks.canaries import Canaries, needles
 from tests.attacks.hostile import GRAVE, KINDS
+from tests.attacks.long_siege import IN_ENVIRONMENTS
 from tests.attacks.siege import Siege, facts
 from worker.embedded.engines import Engines
 
@@ -15,9 +16,6 @@ KINDS_OF_SECRET = {
     *("client secret", "refresh token", "access token", "code", "state", "application key", "refresh ring"),
     *("access ring", "database password", "broker password"),
 }
-# Which process may hold what in its environment: THE LIST. The URLs hold their passwords; the key rings lie in files.
-# Where a setting is read from elsewhere, it leaves this list.
-IN_ENVIRONMENTS = ("database password", "broker password")
 
 
 @pytest.fixture(scope="module")
