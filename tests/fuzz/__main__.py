@@ -36,7 +36,13 @@ def main(arguments: list[str] | None = None) -> int:
     parts = list(_parts(options))
     found: list[Tried] = []
     with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        for done in as_completed([pool.submit(tried, *part, until) for part in parts]):
+        asked = [pool.submit(tried, *part, until) for part in parts]
+        for done in as_completed(asked):
+            if time.time() > until:
+                for each in asked:
+                    each.cancel()  # to begin a process costs seconds
+            if done.cancelled():
+                continue
             one = done.result()
             found.append(one)
             if one.finding:

@@ -59,7 +59,7 @@ def tried(name: str, wanted: int, first: int, until: float) -> Tried:
             settled = _held()
     grown = _held() - settled if settled else 0
     if not finding and grown > GROWTH:
-        finding = "\nit has grown"
+        finding = f"it has grown by {grown >> 20} MiB from seed {first + SETTLED} to {number}"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
     return replace(
         Tried(name, finding=finding, grown=grown, peak=peak), inputs=counted.inputs, seconds=time.monotonic() - begun
