@@ -296,7 +296,9 @@ def main(*, name: str | None, seconds: float) -> None:
         watch(house.installation, Seen(), LIFETIME)  # until each was renewed once
         for each in [name] if name else ATTACKS:
             click.echo(measured(house, each, seconds))
-        wrong = house.provider.presented_twice() + len(set(house.provider.lost()) & {f"app-{n}" for n in range(GRANTS)})
+        wrong = house.provider.presented_twice() + len(
+            set(house.provider.lost()) & {f"app-{n}" for n in range(1, GRANTS + 1)}
+        )
     click.echo(f"lost or presented twice, of the others: {wrong}")
 
 
