@@ -30,9 +30,10 @@ def query(url: str, statement: str) -> Any:
 
 def test_both_engines_answer_at_the_urls_they_give(own_engines: Engines) -> None:
     assert query(own_engines.postgres.url, "SELECT current_database()") == "evergrant"
-    with Connection(own_engines.valkey.url) as connection, connection.SimpleQueue("jobs") as queue:
-        queue.put({"grant": 1})
-        assert queue.get(timeout=5).payload == {"grant": 1}
+    # Not by a queue: a test before in this process may have put our transport in the place of kombu's, and that hands
+    # out nothing but what our tasks ask for.
+    with Connection(own_engines.valkey.url) as connection:
+        assert connection.default_channel.client.ping()
 
 
 def test_nothing_listens_on_tcp_and_nobody_else_may_enter_the_sockets_folder(own_engines: Engines) -> None:
