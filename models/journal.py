@@ -31,6 +31,8 @@ class Journal(Base):
 
 # One registration at a time: else the sequence might be set back below a number that is given but not committed.
 # A lock of the table, in the mode that only vacuum and itself wait for: an advisory lock may be held by every login.
+# Whoever freezes in the middle holds it for a while: to wait for that here keeps nobody else waiting.
+PATIENT = text("select set_config('lock_timeout', '10s', true)")
 ALONE = text("lock table evergrant.journals in share update exclusive mode")
 REGISTER = text("insert into evergrant.journals (host, process) values (:host, :process) returning id")
 # A restored sequence would repeat numbers: those on this disk, and those that a replay has put back into the table.
@@ -148,6 +150,7 @@ def undrained(connection: Connection, journal_ids: Sequence[int]) -> list[int]:
 
 def register(connection: Connection, *, host: str, process: str, above: int = 0) -> int:
     """Give a new journal its number, higher than `above`: a restored sequence would repeat one of this disk."""
+    connection.execute(PATIENT)
     connection.execute(ALONE)
     connection.execute(SKIP, {"above": above})
     return int(connection.execute(REGISTER, {"host": host, "process": process}).scalar_one())

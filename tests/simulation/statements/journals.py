@@ -24,6 +24,11 @@ def skip(tables: Tables, p: Parameters) -> None:
     tables.sequences["journals"] = max(above, tables.sequences.get("journals", 0))
 
 
+@carries_out(journal.PATIENT)
+def patient(_tables: Tables, _p: Parameters) -> None:
+    """Nobody waits for a lock here."""
+
+
 @carries_out(journal.ALONE)
 def alone(_: Tables, __: Parameters) -> None:
     """Transactions are carried out one after the other anyhow."""
