@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tasks.oauth.answer_size import ANSWER_LIMIT, LINE_LIMIT, LINES_LIMIT
+from tasks.oauth.answer_size import ANSWER_LIMIT, LINE_LIMIT, LINES_LIMIT, PIECE
 from tasks.oauth.transport import NotSent, Response, Silence
 from tests.raw_servers import BOUND, OK, SHORT, Behaviour, Bench, Peer, answering, keep_answering
 
@@ -123,7 +123,8 @@ TOO_LARGE = {
     "an announced body": endless(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n", b"x" * 10_000),
     "endless chunks of a byte": endless(CHUNKED, b"1\r\nx\r\n" * 1000),
     "an endless chunk extension": endless(CHUNKED + b"1;x=", b"y" * 1000),
-    "endless trailers": endless(CHUNKED + b"2\r\n{}\r\n0\r\n", b"X: y\r\n"),
+    # The head is read before too many trailers are: what the parser refuses in one piece it gives nothing of.
+    "endless trailers": endless(CHUNKED + b"%x\r\n%b\r\n0\r\n" % (PIECE, b"x" * PIECE), b"X: y\r\n"),
     "an endless trailer": endless(CHUNKED + b"2\r\n{}\r\n0\r\nX: ", b"y" * 1000),
 }
 
