@@ -72,18 +72,18 @@ class NotText(VaultError):
 
 @dataclass(frozen=True, slots=True)
 class RingKey:
-    """One key of a ring, kept as the HKDF pseudo-random keys that are derived from it."""
+    """One key of a ring, kept as keyed HMACs of the HKDF pseudo-random keys that are derived from it."""
 
     key_id: str
     label: bytes  # how sealed bytes and fingerprints name it
-    _prk: bytes = field(repr=False)
-    _fingerprint_key: bytes = field(repr=False)
+    _prk: hmac.HMAC = field(repr=False)
+    _fingerprint: hmac.HMAC = field(repr=False)
 
     @classmethod
     def from_material(cls, key_id: str, material: bytes) -> Self:
         """Take 32 random bytes; HKDF's extract step (RFC 5869 §2.2, no salt) is done once, here."""
-        prk = hmac.digest(bytes(32), material, "sha256")
-        return cls(key_id, label(key_id), prk, _expand(prk, b"fingerprint"))
+        prk = _keyed(hmac.digest(bytes(32), material, "sha256"))
+        return cls(key_id, label(key_id), prk, _keyed(_expand(prk, b"fingerprint")))
 
     def cipher(self, info: bytes) -> "AESGCM":
         """The AES-256-GCM key of one row and purpose."""
@@ -94,16 +94,30 @@ class RingKey:
 
     def fingerprint(self, token: bytes) -> bytes:
         """Name the key and give 16 bytes of HMAC-SHA256 of the token."""
-        digest = hmac.digest(self._fingerprint_key, token, "sha256")[:FINGERPRINT_BYTES]
-        return self.label + digest
+        return self.label + _digest(self._fingerprint, token)[:FINGERPRINT_BYTES]
 
 
-def _expand(prk: bytes, info: bytes) -> bytes:
+def _keyed(key: bytes) -> hmac.HMAC:
+    return hmac.new(key, digestmod="sha256")
+
+
+def _expand(prk: hmac.HMAC, info: bytes) -> bytes:
     """HKDF-SHA256's expand step for 32 bytes (RFC 5869 §2.3).
 
     One HMAC: half the time of the library's HKDF object, and it runs for every token sealed or opened.
     """
-    return hmac.digest(prk, info + b"\x01", "sha256")
+    return _digest(prk, info + b"\x01")
+
+
+def _digest(keyed: hmac.HMAC, message: bytes) -> bytes:
+    """HMAC of one short message, by a copy of what is keyed already.
+
+    `hmac.digest` lets go of the interpreter's lock for it, and a worker whose threads are all at work waits up to 5 ms
+    until it has the lock again: 0.4 ms a call where it was measured, for 1 µs of work.
+    """
+    copy = keyed.copy()
+    copy.update(message)
+    return copy.digest()
 
 
 def is_key_id(text: str) -> bool:

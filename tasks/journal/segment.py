@@ -14,7 +14,7 @@ from typing import Self
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from models.sealing.vault import NONCE_BYTES, SealBroken, Vault
+from models.sealing.vault import NONCE_BYTES, SealBroken, Vault, new_nonce
 from tasks.journal.disk import Disk, shred_file, sync_folder, write_file
 from tasks.journal.frames import RecordKind, frame
 from tasks.journal.names import GONE, KEY, RECORDS, last_segment, path_of, segments_in
@@ -29,7 +29,7 @@ class SegmentCipher:
 
     def seal(self, kind: int, offset: int, plain: bytes) -> bytes:
         """Nonce, ciphertext and tag of a record that begins at that byte."""
-        nonce = os.urandom(NONCE_BYTES)
+        nonce = new_nonce()
         return nonce + self._aead.encrypt(nonce, plain, self._bound_to(kind, offset))
 
     def open(self, kind: int, offset: int, payload: bytes) -> bytes:

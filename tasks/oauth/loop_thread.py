@@ -9,6 +9,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import uvloop
+
 T = TypeVar("T")
 
 
@@ -72,7 +74,7 @@ class LoopThread:
     def _start(self) -> asyncio.AbstractEventLoop:
         if self._running is not None:
             self._inherited.append(self._running)
-        loop = asyncio.new_event_loop()
+        loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, name=self._name, daemon=True)
         self._running = _Running(os.getpid(), loop, thread)
         thread.start()

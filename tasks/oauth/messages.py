@@ -324,7 +324,9 @@ def from_client(
             audience=audience,
             at=at,
         )
-        return replace(write(from_us), assertion=from_us.members.get("client_assertion", ""))
+        request = write(from_us)
+        assertion = from_us.members.get("client_assertion")
+        return request if assertion is None else replace(request, assertion=assertion)
 
     match auth:
         case Auth.PRIVATE_KEY_JWT:
@@ -338,6 +340,8 @@ def from_client(
 
 def accepting(provider: Provider) -> dict[str, str]:
     """The headers of every request to the token, revocation and introspection endpoints."""
+    if not provider.token_headers:
+        return {"Accept": "application/json"}
     own_accept = any(name.lower() == "accept" for name in provider.token_headers)
     return ({} if own_accept else {"Accept": "application/json"}) | provider.token_headers
 

@@ -301,16 +301,19 @@ def tokens_of(token_set: TokenSet) -> tuple[str | None, str | None]:
     return token_set.access_token, token_set.refresh_token
 
 
-def told_scope(token_set: TokenSet, sent: Iterable[str]) -> TokenSet:
+def told_scope(token_set: TokenSet, sent: Iterable[str], *, asked: Iterable[str] = ()) -> TokenSet:
     """A token set whose scope holds no word that repeats a secret: it is stored in clear, and applications read it.
 
-    `sent`: the secrets of the request, asked for only where there is a scope. Of the answer's own tokens only the whole
-    is looked for: one that tells its scope in clear repeats it, and not the other way round.
+    `asked`: the scopes that we asked for ourselves, which are no secrets. `sent`: the secrets of the request, looked at
+    only where a scope holds other words. Of the answer's own tokens only the whole is looked for: one that tells its
+    scope in clear repeats it, and not the other way round.
     """
     if token_set.second is not None:
-        token_set = replace(token_set, second=told_scope(token_set.second, sent))
+        token_set = replace(token_set, second=told_scope(token_set.second, sent, asked=asked))
     scope, tokens = token_set.scope, [each for each in tokens_of(token_set) if each]
-    if scope is None or not (repeats(scope, sent) or any(token in scope for token in tokens)):
+    if scope is None or scope_set(scope) <= frozenset(asked):
+        return token_set
+    if not repeats(scope, sent) and not any(token in scope for token in tokens):
         return token_set
     words = [word for word in re.split(r"[ ,]+", scope) if not repeats(word, sent)]
     fit = [word for word in words if not any(token in word for token in tokens)]

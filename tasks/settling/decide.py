@@ -142,7 +142,7 @@ class Decider:
         mine = asked.fingerprint in (row.refresh_fingerprint, *row.former_fingerprints)
         if row.generation < asked.generation or (row.generation == asked.generation and mine):
             if token_set.scope != row.scope:
-                token_set = told_scope(token_set, asked.sent)
+                token_set = told_scope(token_set, asked.sent, asked=asked.provider.scopes)
             self._store(asked, row, token_set, again=settled_before)
         elif token_set.refresh_token is None or self._is_held(row, token_set.refresh_token):
             return

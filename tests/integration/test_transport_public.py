@@ -4,7 +4,9 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp.abc import ResolveResult
 
 from tasks.oauth.messages import Request
 from tasks.oauth.transport import Answer, NotSent, Response
@@ -29,15 +31,19 @@ def server(bench: Bench) -> Server:
 def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     """What the system's name service says; each look takes the next answer, and the last one stays."""
     said: dict[str, list[str]] = {}
-    asked = socket.getaddrinfo
+    asked = aiohttp.ThreadedResolver.resolve
 
-    def look_up(host: Any, port: Any, *args: Any, **more: Any) -> Any:
+    async def look_up(resolver: aiohttp.ThreadedResolver, host: str, port: int = 0, *more: Any) -> list[ResolveResult]:
         if host not in said:
-            return asked(host, port, *args, **more)
+            return await asked(resolver, host, port, *more)
         address = said[host].pop(0) if len(said[host]) > 1 else said[host][0]
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in address.split()]
+        numeric = socket.AI_NUMERICHOST
+        return [
+            ResolveResult(hostname=host, host=each, port=port, family=socket.AF_INET, proto=6, flags=numeric)
+            for each in address.split()
+        ]
 
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", look_up)
     return said
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
@@ -90,3 +91,16 @@ def test_a_scope_keeps_its_words_and_no_secret(scope: str | None, told: str | No
     assert found.scope == told
     assert found.second is not None
     assert SECRET[3:12] not in (found.second.scope or "")
+
+
+def test_scopes_that_we_asked_for_are_looked_for_in_no_secret() -> None:
+    def untouched() -> Iterator[str]:
+        pytest.fail("a secret was asked for")
+        yield ""
+
+    asked_for = TokenSet(ACCESS, "rt-1", scope="crm_read,crm_manage", second=TokenSet("at-2", "rt-2", scope="crm_read"))
+    assert told_scope(asked_for, untouched(), asked=("crm_read", "crm_manage")) == asked_for
+
+
+def test_a_word_beside_those_that_we_asked_for_is_looked_at() -> None:
+    assert told_scope(TokenSet(ACCESS, scope=f"crm_read {SECRET}"), [SECRET], asked=("crm_read",)).scope == "crm_read"

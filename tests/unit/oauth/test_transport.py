@@ -62,7 +62,10 @@ def test_a_mistake_of_our_own_before_the_first_byte_is_raised() -> None:
 
 def test_an_unknown_name_is_not_sent() -> None:
     request = Request("POST", "https://id.example/token", {}, b"x")
-    with Transport() as transport, patch("socket.getaddrinfo", side_effect=socket.gaierror(-2, "unknown")):
+    with (
+        Transport() as transport,
+        patch("aiohttp.ThreadedResolver.resolve", side_effect=socket.gaierror(-2, "unknown")),
+    ):
         answer: Answer = transport.submit(transport.send(request, deadline=timedelta(seconds=20))).result(60)
 
     assert answer == NotSent("dns")
