@@ -18,6 +18,7 @@ import re
 import shlex
 import subprocess
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -87,14 +88,19 @@ class RingKey:
 
     def cipher(self, info: bytes) -> "AESGCM":
         """The AES-256-GCM key of one row and purpose."""
-        # Most commands hold rings and seal nothing: the import costs them 25 ms, and here half a microsecond.
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-        return AESGCM(_expand(self._prk, info))
+        return _aes_gcm()(_expand(self._prk, info))
 
     def fingerprint(self, token: bytes) -> bytes:
         """Name the key and give 16 bytes of HMAC-SHA256 of the token."""
         return self.label + _digest(self._fingerprint, token)[:FINGERPRINT_BYTES]
+
+
+@cache
+def _aes_gcm() -> "type[AESGCM]":
+    # Most commands hold rings and seal nothing: the import costs them 25 ms.
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    return AESGCM
 
 
 def _keyed(key: bytes) -> hmac.HMAC:

@@ -5,6 +5,7 @@ Refresh tokens and other secrets of ours are sealed under the refresh ring, acce
 access ring; the errors are drawn in models/sealing/keys.py. Nothing here repeats key material or plain text.
 """
 
+from ssl import RAND_bytes
 from typing import Self
 
 from models.sealing.keys import (
@@ -70,8 +71,6 @@ class Vault:
             SealBroken: damaged, or sealed for another row or purpose.
 
         """
-        from cryptography.exceptions import InvalidTag
-
         sealed = bytes(sealed)
         name = key_id(sealed)
         key = self._find(name, purpose)
@@ -80,7 +79,7 @@ class Vault:
         nonce, ciphertext = sealed[start : start + NONCE_BYTES], sealed[start + NONCE_BYTES :]
         try:
             return key.cipher(place).decrypt(nonce, ciphertext, _bound_to(place, name)).decode()
-        except (InvalidTag, UnicodeDecodeError):
+        except (_invalid_tag(), UnicodeDecodeError):
             message = f"sealed bytes of {table} ({purpose}) do not open: damaged or moved from another row"
             raise SealBroken(message) from None
 
@@ -151,11 +150,9 @@ class Vault:
 def new_nonce() -> bytes:
     """The random bytes of one sealing.
 
-    From the library that encrypts: `os.urandom` lets go of the interpreter's lock for them, and a worker whose threads
-    are all at work waits 0.1 ms until it has the lock again.
+    From OpenSSL: `os.urandom` lets go of the interpreter's lock for them, and a worker whose threads are all at work
+    waits 0.1 ms until it has the lock again.
     """
-    from ssl import RAND_bytes  # with 10 ms of import: most commands seal nothing
-
     return RAND_bytes(NONCE_BYTES)
 
 
@@ -177,6 +174,12 @@ def key_id(sealed: bytes | memoryview) -> str:
         message = "these are no sealed bytes of version 1"
         raise SealBroken(message)
     return name
+
+
+def _invalid_tag() -> type[Exception]:
+    from cryptography.exceptions import InvalidTag
+
+    return InvalidTag
 
 
 def _place(table: str, row_id: object, purpose: str) -> bytes:
