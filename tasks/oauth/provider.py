@@ -331,7 +331,10 @@ class Provider(BaseModel):
         try:
             return cls.model_validate(implied | values)
         except ValidationError as error:
-            raise ProviderFileError(where, [_reason(e) for e in error.errors()]) from None
+            reasons = [_reason(each) for each in error.errors()]
+        # Raised out here, so that it does not hold pydantic's error as its context: that one keeps the frames below us
+        # where the garbage collector does not see them, and a process that reads a bad file each minute would grow.
+        raise ProviderFileError(where, reasons)
 
 
 def _callback_of_nobody(provider: Provider) -> str | None:

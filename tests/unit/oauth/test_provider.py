@@ -1,3 +1,5 @@
+import gc
+import weakref
 from datetime import timedelta
 from pathlib import Path
 
@@ -280,3 +282,17 @@ def test_a_life_from_elsewhere_is_refused_and_both_places_are_named(tmp_path: Pa
     (tmp_path / "acme.toml").write_text('life_from = "exp"\n')
     with pytest.raises(ProviderFileError, match=r"life_from: .*'answer' or 'introspection'"):
         providers.read(tmp_path / "acme.toml")
+
+
+def test_a_file_that_cannot_be_used_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "acme.toml"
+    path.write_text('rotation = "family"\nauthorize_url = "https://a.example/a b"\n', encoding="utf-8")
+
+    def refused() -> weakref.ref[ProviderFileError]:
+        with pytest.raises(ProviderFileError) as told:
+            providers.read(path)
+        return weakref.ref(told.value)
+
+    left = refused()
+    gc.collect()
+    assert left() is None
