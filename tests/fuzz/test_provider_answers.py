@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tasks.oauth import kept
+from tasks.oauth.error_answers import NAMES_WITHIN_ERROR
 from tasks.oauth.provider import BUNDLED, Provider, load, names
 from tasks.oauth.rules import Asked, Means
 from tasks.oauth.token_answer import told_scope
@@ -146,10 +147,11 @@ def by_rule_or_word(answer: Response, end: Outcome) -> bool:
 
 
 def says_dead(body: bytes) -> bool:
-    """Whether a body is a JSON object whose `error` is `invalid_grant`."""
+    """Whether a body is a JSON object whose `error` is `invalid_grant`, or an object that is named so."""
     text = body.decode(json.detect_encoding(body), errors="replace").removeprefix("\ufeff")
     found = json.loads(text, strict=False, parse_int=float)
-    return isinstance(found, dict) and found.get("error") == "invalid_grant"
+    error = found.get("error") if isinstance(found, dict) else None
+    return "invalid_grant" in ([error.get(name) for name in NAMES_WITHIN_ERROR] if isinstance(error, dict) else [error])
 
 
 def check_silence(end: Outcome | Accepted) -> None:

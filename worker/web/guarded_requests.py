@@ -1,7 +1,7 @@
 """Requests of one connection, with a head that has a size and an end: aiohttp waits for one for ever."""
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aiohttp import web
 from aiohttp.streams import StreamReader
@@ -25,8 +25,7 @@ class GuardedRequests(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; from here on to cut is to abort the transport."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # for the type checker
-        self._connection.cut = transport.abort
+        self._connection.cut = cast("asyncio.Transport", transport).abort  # uvloop's is of no class of asyncio's
         self._connection.is_idle = self._is_idle
         super().connection_made(transport)
 

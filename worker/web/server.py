@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import structlog
+import uvloop
 from prometheus_client import CollectorRegistry, Gauge
 
 from models import process
@@ -63,7 +64,7 @@ def run(settings: Settings) -> None:
         KeysError: the access key ring cannot be used.
 
     """
-    asyncio.run(_until_a_signal(settings))
+    uvloop.run(_until_a_signal(settings))
 
 
 async def _until_a_signal(settings: Settings) -> None:
