@@ -1,20 +1,18 @@
-"""What cannot be true of one provider: each check is a function of its own, and says in a sentence what to write.
+"""Contradictions: what cannot be true of one provider; each a function, which says in a sentence what to write.
 
 They look at several fields at once; what one field may hold is said where the field is (tasks/oauth/fields.py).
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from tasks.oauth.fields import is_address, is_loopback, is_within, labels_of, leaves_host_open
+from tasks.oauth.provider_fields import ProviderFields
 from tasks.oauth.rotation import Rotation
 from tasks.oauth.rules import Asked
 from tasks.oauth.shapes import Auth, Kind, LifeFrom, Method, Presented, Reach, RevokeAuth, RevokeBody
 from tasks.oauth.words import never_heard
-
-if TYPE_CHECKING:
-    from tasks.oauth.provider import Provider
 
 # What we send ourselves: a further parameter or header must not replace it.
 OURS_AT_TOKEN = frozenset(
@@ -31,27 +29,27 @@ OURS_IN_HEADS = frozenset(
 TOKENS = frozenset({"access_token", "refresh_token", "id_token"})
 
 
-def _callback_of_nobody(provider: "Provider") -> str | None:
+def _callback_of_nobody(provider: ProviderFields) -> str | None:
     bare = provider.issuer_in_callback and provider.issuer is None
     return "issuer_in_callback needs issuer" if bare else None
 
 
-def _grace_without_seconds(provider: "Provider") -> str | None:
+def _grace_without_seconds(provider: ProviderFields) -> str | None:
     bare = provider.rotation is Rotation.GRACE and provider.grace_seconds is None
     return 'rotation "grace" needs grace_seconds' if bare else None
 
 
-def _strange_end_of_grace(provider: "Provider") -> str | None:
+def _strange_end_of_grace(provider: ProviderFields) -> str | None:
     known = provider.after_grace in (Rotation.FAMILY, Rotation.IMMEDIATE)
     return None if known else 'after_grace must be "family" or "immediate"'
 
 
-def _life_from_nowhere(provider: "Provider") -> str | None:
+def _life_from_nowhere(provider: ProviderFields) -> str | None:
     bare = provider.life_from is LifeFrom.INTROSPECTION and provider.introspect_url is None
     return 'life_from "introspection" needs introspect_url: write where tokens are introspected' if bare else None
 
 
-def _refresh_token_of_none(provider: "Provider") -> str | None:
+def _refresh_token_of_none(provider: ProviderFields) -> str | None:
     """What cannot be where no refresh token is: it would be sent a placeholder, or an access token of no use there."""
     kind = f'kind "{provider.kind}"'
     if provider.kind is Kind.CODE:
@@ -65,7 +63,7 @@ def _refresh_token_of_none(provider: "Provider") -> str | None:
     return None
 
 
-def _revocation_without_place(provider: "Provider") -> str | None:
+def _revocation_without_place(provider: ProviderFields) -> str | None:
     """A member that has no place would be left out without a word, and the provider would revoke nothing."""
     where = provider.revoke_where
     if provider.revoke_method is Method.GET and where in (RevokeBody.JSON, RevokeBody.FORM):
@@ -83,7 +81,7 @@ def _revocation_without_place(provider: "Provider") -> str | None:
     return None
 
 
-def _parameters_of_ours(provider: "Provider") -> str | None:
+def _parameters_of_ours(provider: ProviderFields) -> str | None:
     own_id = {provider.client_id_parameter}
     sent = {
         "authorize_parameters": OURS | own_id,
@@ -97,7 +95,7 @@ def _parameters_of_ours(provider: "Provider") -> str | None:
     return None
 
 
-def _open_without_fence(provider: "Provider") -> str | None:
+def _open_without_fence(provider: ProviderFields) -> str | None:
     """A label is what a user or the provider said: without a fence it could lead our secret anywhere."""
     for field, url in provider.addresses.items():
         if not provider.hosts and leaves_host_open(url):
@@ -105,7 +103,7 @@ def _open_without_fence(provider: "Provider") -> str | None:
     return None
 
 
-def _outside_of_fence(provider: "Provider") -> str | None:
+def _outside_of_fence(provider: ProviderFields) -> str | None:
     """What would be refused at each request is told where it is written."""
     for field, url in provider.addresses.items():
         host = "" if leaves_host_open(url) else urlsplit(url).hostname or ""
@@ -116,7 +114,7 @@ def _outside_of_fence(provider: "Provider") -> str | None:
     return None
 
 
-def _headers_of_ours(provider: "Provider") -> str | None:
+def _headers_of_ours(provider: ProviderFields) -> str | None:
     taken = sorted(OURS_IN_HEADS & {name.lower() for name in provider.token_headers})
     if taken:
         return f"token_headers must not set {', '.join(taken)}"
@@ -128,7 +126,7 @@ def _headers_of_ours(provider: "Provider") -> str | None:
     return None
 
 
-def _tokens_as_labels(provider: "Provider") -> str | None:
+def _tokens_as_labels(provider: ProviderFields) -> str | None:
     paths = TOKENS | {*provider.token_set.access_token, *provider.token_set.refresh_token}
     for label, path in provider.keep_from_answer.items():
         if path in paths or path.rpartition(".")[2] in TOKENS or not path:
@@ -142,7 +140,7 @@ def _tokens_as_labels(provider: "Provider") -> str | None:
     return None
 
 
-def _label_in_authorize_host_of_answer(provider: "Provider") -> str | None:
+def _label_in_authorize_host_of_answer(provider: ProviderFields) -> str | None:
     """The first answer comes after the user was sent there, and after the code was exchanged."""
     late = provider.keep_from_answer.keys()
     for field in ("authorize_url", "token_url"):
@@ -154,7 +152,7 @@ def _label_in_authorize_host_of_answer(provider: "Provider") -> str | None:
     return None
 
 
-def _labels_asked_by_halves(provider: "Provider") -> str | None:
+def _labels_asked_by_halves(provider: ProviderFields) -> str | None:
     """Where to ask and what to read there go together, and no other source gives the same label."""
     if bool(provider.labels_at) is not (provider.labels_url is not None):
         missing, there = ("labels_url", "labels_at") if provider.labels_at else ("labels_at", "labels_url")
@@ -166,7 +164,7 @@ def _labels_asked_by_halves(provider: "Provider") -> str | None:
     return None
 
 
-def _label_asked_too_late(provider: "Provider") -> str | None:
+def _label_asked_too_late(provider: ProviderFields) -> str | None:
     """It comes after the consent, or never: nothing that keeps a grant alive may wait for it."""
     for field in ("authorize_url", "token_url", "refresh_url", "labels_url"):
         for label in labels_of(provider.addresses.get(field, "")):
@@ -175,11 +173,11 @@ def _label_asked_too_late(provider: "Provider") -> str | None:
     return None
 
 
-def _rules_never_heard(provider: "Provider") -> str | None:
+def _rules_never_heard(provider: ProviderFields) -> str | None:
     return next(iter(never_heard(provider.answers)), None)
 
 
-def _rules_for_token_sets(provider: "Provider") -> str | None:
+def _rules_for_token_sets(provider: ProviderFields) -> str | None:
     """A 2xx with a token set is read before any rule is asked."""
     for place, rule in enumerate(provider.answers, 1):
         held = [path for path in provider.token_set.access_token if rule.where.get(path)]
@@ -189,7 +187,7 @@ def _rules_for_token_sets(provider: "Provider") -> str | None:
     return None
 
 
-CHECKS: Final[tuple[Callable[["Provider"], str | None], ...]] = (
+CHECKS: Final[tuple[Callable[[ProviderFields], str | None], ...]] = (
     _callback_of_nobody,
     _grace_without_seconds,
     _strange_end_of_grace,
