@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 PIECE: Final = 8  # characters: so long a piece of a secret is a secret, too
+_BETWEEN: Final = "A"  # in no text that is folded
 _ESCAPE: Final = re.compile(r"\\u([0-9a-f]{4})")
 
 
@@ -44,10 +45,10 @@ def repeats(text: str, secrets: Iterable[str]) -> bool:
         return False
     readings = tuple(_readings(text))
     pieces = {reading[at : at + PIECE] for reading in readings for at in range(len(reading) - PIECE + 1)}
-    return any(
-        any(piece in form for piece in pieces) if len(form) >= PIECE else any(form in reading for reading in readings)
-        for secret in secrets
-        for form in _forms(secret)
+    forms = [form for secret in secrets for form in _forms(secret)]
+    long = _BETWEEN.join(form for form in forms if len(form) >= PIECE)  # one text, for each piece is looked for
+    return any(piece in long for piece in pieces) or any(
+        form in reading for form in forms if len(form) < PIECE for reading in readings
     )
 
 
@@ -56,7 +57,7 @@ def _readings(text: str) -> Iterator[str]:
     folded = _folded(text)
     yield folded
     if "%" in folded:
-        yield unquote(folded)
+        yield _folded(unquote(folded))
     if "\\u" in folded:
         yield _ESCAPE.sub(lambda found: chr(int(found[1], 16)), folded).lower()
 
