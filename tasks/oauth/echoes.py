@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 PIECE: Final = 8  # characters: so long a piece of a secret is a secret, too
+_BETWEEN: Final = "A"  # in no text that is folded
 _ESCAPE: Final = re.compile(r"\\u([0-9a-f]{4})")
 
 
@@ -44,15 +45,11 @@ def repeats(text: str, secrets: Iterable[str]) -> bool:
         return False
     readings = tuple(_readings(text))
     pieces = {reading[at : at + PIECE] for reading in readings for at in range(len(reading) - PIECE + 1)}
-    return any(_is_told(secret, readings, pieces) for secret in secrets if secret)
-
-
-def _is_told(secret: str, readings: Iterable[str], pieces: Iterable[str]) -> bool:
-    """Of a short one as it is alone: its encodings are everywhere."""
-    if len(secret) < PIECE:
-        return any(_folded(secret) in reading for reading in readings)
-    forms = "\0".join(_forms(secret))  # one text: to look into each of them costs five times as much
-    return any(piece in forms for piece in pieces)
+    forms = [form for secret in secrets for form in _forms(secret)]
+    long = _BETWEEN.join(form for form in forms if len(form) >= PIECE)  # one text, for each piece is looked for
+    return any(piece in long for piece in pieces) or any(
+        form in reading for form in forms if len(form) < PIECE for reading in readings
+    )
 
 
 def _readings(text: str) -> Iterator[str]:
@@ -60,15 +57,19 @@ def _readings(text: str) -> Iterator[str]:
     folded = _folded(text)
     yield folded
     if "%" in folded:
-        yield unquote(folded)
+        yield _folded(unquote(folded))
     if "\\u" in folded:
-        yield _ESCAPE.sub(lambda found: chr(int(found[1], 16)), folded).lower()
+        yield _folded(_ESCAPE.sub(lambda found: chr(int(found[1], 16)), folded))
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """A secret as it may be written, folded."""
+    """A secret as it may be written, folded; of a short one as it is alone, for its encodings are everywhere."""
+    if not secret:
+        return
     raw = secret.encode("utf-8", "surrogatepass")
     yield _folded(secret)
+    if len(secret) < PIECE:
+        return
     yield _folded(quote(raw, safe=""))
     yield raw.hex()
     for before, spoilt in ((0, 0), (1, 2), (2, 3)):  # where it begins within a group of three bytes

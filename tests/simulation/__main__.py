@@ -22,7 +22,7 @@ from tests.simulation.report import Report
 from tests.simulation.weather import WEATHERS
 
 EPISODE = 1000  # refreshes; restores make long episodes dear, for every journal is then replayed from its beginning
-AHEAD = 2  # episodes that wait for each process
+AHEAD = 16  # episodes that wait for each process: results come in order, and one may last as long as ten others
 
 Job = tuple[str, str, int, str, str]  # seed, profile, refreshes, weather, mutant
 
@@ -101,6 +101,7 @@ def _play(job: Job, *, verbose: bool = False) -> Result:
     seed, profile, refreshes, kind, mutant = job
     begun = time.process_time()
     gc.collect()
+    gc.freeze()  # what is loaded stays: looking through it again costs as much as a hundred refreshes
     gc.disable()  # an episode is small, and looking for its cycles costs a tenth of the time
     try:
         with applied(mutant):

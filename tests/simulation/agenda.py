@@ -1,6 +1,5 @@
 """When a look of beat could find something: looks between those instants are left out."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from tests.simulation.statements.claims import is_claimed
@@ -16,20 +15,22 @@ def next_look(tables: Tables, client_id: int) -> datetime | None:
     return min(_instants(tables, client_id), default=None)
 
 
-def _instants(tables: Tables, client_id: int) -> Iterator[datetime]:
+def _instants(tables: Tables, client_id: int) -> list[datetime]:
     valve, client, agenda = tables.valves[client_id], tables.clients[client_id], tables.agenda(client_id)
     opens_at = max(valve["paused_until"] or tables.now, tables.now, valve["next_slot_at"] - TOLERANCE)
+    found: list[datetime] = []
     for row in agenda.queued:
         grant = tables.grants[row["grant_id"]]
-        yield max(row["due_at"], opens_at, grant["due_at"] if is_claimed(grant) else opens_at)
+        found.append(max(row["due_at"], opens_at, grant["due_at"] if is_claimed(grant) else opens_at))
     if valve["paused_by_operator"]:
-        return
+        return found
     if agenda.due_at is not None:
-        yield max(agenda.due_at, opens_at)
+        found.append(max(agenda.due_at, opens_at))
     if client["grace"] is not None:  # a repeat in its grace goes ahead of the valve
-        yield from (grant["due_at"] for grant in agenda.doubtful if _may_repeat(grant, tables.now - client["grace"]))
-    for request in tables.of_client("refresh_requests", client_id):
-        yield max(_request_at(tables, request), opens_at)
+        after = tables.now - client["grace"]
+        found += [grant["due_at"] for grant in agenda.doubtful if _may_repeat(grant, after)]
+    found += [max(_request_at(tables, each), opens_at) for each in tables.of_client("refresh_requests", client_id)]
+    return found
 
 
 def _may_repeat(grant: Row, after: datetime) -> bool:

@@ -5,17 +5,18 @@ The rule: while a valve is shut one request may go, the canary, and the next one
 message may be late.
 """
 
-from bisect import insort
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import pairwise
 from uuid import UUID
 
 from tests.simulation.network import Sent
 from tests.simulation.statements.claims import has_due, is_due, is_under_way
 from tests.simulation.tables import Row, Tables
 
-FIRST, LONGEST = 5.0, 300.0
+FIRST, LONGEST, OFTEN = 5.0, 300.0, 6  # s, s, and how often the first doubles until it is longer
 HURRIED = timedelta(seconds=1)  # where beat looks again so soon, it took repeats alone
 
 
@@ -27,6 +28,7 @@ class Shut:
     until: datetime
     canaries: list[datetime] = field(default_factory=list)  # claimed then; only those that the provider saw
     witnesses: int | None = None  # where everybody was refused: how many had succeeded last, each asked once first
+    judged_with: int | None = None  # of those, when the canaries were judged last
 
 
 class Breaker:
@@ -119,12 +121,17 @@ class Breaker:
         job = sent.attempt.job
         shut = self._shut.get(job.client_id)
         claim_no, at = self._claims.get(job.grant_id, (0, None))
-        if shut is None or at is None or claim_no != job.claim_no or at < shut.since or at in shut.canaries:
+        if shut is None or at is None or claim_no != job.claim_no or at < shut.since:
             return
-        insort(shut.canaries, at)
-        for number, (one, next_one) in enumerate(zip(shut.canaries, shut.canaries[1:], strict=False)):
+        place = bisect_left(shut.canaries, at)
+        if shut.canaries[place : place + 1] == [at]:
+            return
+        shut.canaries.insert(place, at)
+        judged, shut.judged_with = shut.judged_with, shut.witnesses
+        first = max(place - 1, 0) if place == len(shut.canaries) - 1 and judged == shut.witnesses else 0
+        for number, (one, next_one) in enumerate(pairwise(shut.canaries[first:]), first):
             doubled = number if shut.witnesses is None else max(number - shut.witnesses, 0)
-            if (gap := (next_one - one).total_seconds()) < min(FIRST * 2**doubled, LONGEST):
+            if (gap := (next_one - one).total_seconds()) < min(FIRST * 2 ** min(doubled, OFTEN), LONGEST):
                 self._fail("12", f"request {sent.number}: two canaries of one shut valve within {gap:.1f} s", ref)
 
     # Looks

@@ -8,7 +8,6 @@ instant: row locks are not simulated.
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -121,6 +120,46 @@ class Connection:
         return NOTHING if rows is None else Result(rows)
 
 
+class Transaction:
+    """One transaction of an engine."""
+
+    __slots__ = ("_engine", "_undo")
+
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+        self._undo: Undo = []
+
+    def __enter__(self) -> Connection:
+        engine = self._engine
+        engine.hook("begin")
+        assert engine.tables.undo is None, "a transaction inside a transaction"
+        engine.tables.undo = self._undo
+        return engine.connect()
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        engine, undo = self._engine, self._undo
+        try:
+            if kind is None:
+                engine.hook("commit")
+        except BaseException:
+            self._take_back()
+            raise
+        if kind is not None:
+            self._take_back()
+            return
+        engine.tables.undo = None
+        engine.commit()
+        if undo:
+            engine.commits.append((engine.tables.now, undo))
+            engine.on_commit(undo)
+        engine.hook("committed")
+
+    def _take_back(self) -> None:
+        self._engine.tables.undo = None
+        self._engine.tables.take_back(self._undo)
+        self._engine.roll_back()
+
+
 # What may happen around a transaction: `begin`, `commit`, `committed`; a hook may raise.
 Hook = Callable[[str], None]
 
@@ -135,27 +174,9 @@ class Engine:
         self.commits: deque[tuple[datetime, Undo]] = deque(maxlen=KEPT_COMMITS)
         self.on_commit: Callable[[Undo], None] = lambda _undo: None
 
-    @contextmanager
-    def begin(self) -> Iterator[Connection]:
+    def begin(self) -> "Transaction":
         """One transaction; whatever is raised inside rolls it back."""
-        self.hook("begin")
-        assert self.tables.undo is None, "a transaction inside a transaction"
-        undo: Undo = []
-        self.tables.undo = undo
-        try:
-            yield self.connect()
-            self.hook("commit")
-        except BaseException:
-            self.tables.undo = None
-            self.tables.take_back(undo)
-            self.roll_back()
-            raise
-        self.tables.undo = None
-        self.commit()
-        if undo:
-            self.commits.append((self.tables.now, undo))
-            self.on_commit(undo)
-        self.hook("committed")
+        return Transaction(self)
 
     def connect(self) -> Connection:
         """Begin a transaction."""

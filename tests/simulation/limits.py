@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from itertools import islice
 from uuid import UUID
 
 from simulator.ledger import Grant as LedgerGrant
@@ -38,6 +39,8 @@ class Limits:
         self._consents = consents
         self._fail = fail
         self._rewound_at: float | None = None
+        self._known = 0  # consents whose grant ids are kept
+        self._ids: dict[int, list[UUID]] = {}  # by consent
         self._by_client: dict[str, deque[float]] = {}
         self._by_consent: dict[int, deque[float]] = {}
 
@@ -86,5 +89,8 @@ class Limits:
             self._fail("12", f"{sent} requests of {name} in a minute", ref)
 
     def _rows_of(self, pair: Pair) -> list[Row]:
-        ids = [grant_id for grant_id, consent in self._consents.items() if consent is pair.grant]
+        for grant_id, consent in islice(self._consents.items(), self._known, None):  # nobody's consent ever changes
+            self._ids.setdefault(consent.number, []).append(grant_id)
+        self._known = len(self._consents)
+        ids = self._ids.get(pair.grant.number, ())
         return [self._tables.grants[each] for each in ids if each in self._tables.grants]

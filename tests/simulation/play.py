@@ -25,6 +25,7 @@ from tests.simulation.weather import WEATHERS, Weather
 MACHINES = ("machine0", "machine1")
 REST = 60 * 3600.0
 REST_STEP = 3 * 3600.0
+REST_LIVES = 18  # at most, in a step: of a minute each, three hours of suspects are a hundred thousand requests
 MEMORY = Path("/dev/shm")  # noqa: S108  # the folder in it is our own
 
 
@@ -159,8 +160,9 @@ def _come_to_rest(episode: Episode) -> None:
     episode.calm = True
     actors.heal(episode)
     end = episode.world.seconds + REST
+    step = min(REST_STEP, REST_LIVES * episode.provider.lifetime_seconds)
     while episode.world.seconds < end:
-        until = episode.world.seconds + REST_STEP
+        until = episode.world.seconds + step
         while episode.world.seconds < until and episode.world.step():
             pass
         rows = episode.tables.grants.values()

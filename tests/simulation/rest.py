@@ -46,7 +46,7 @@ def _is_refused(episode: Episode, row: Row) -> bool:
 
 def _told(episode: Episode, row: Row) -> bool:
     grant_id, tables = row["id"], episode.tables
-    letter = any(each["grant_id"] == grant_id and each["resolved_at"] is None for each in tables.letters.values())
+    letter = any(each["resolved_at"] is None for each in tables.of_grant("letters", grant_id))
     held = tables.valves[row["client_id"]]["deaths_held_at"] is not None
     return letter or held or _waits(episode, row)
 
@@ -55,7 +55,6 @@ def _waits(episode: Episode, row: Row) -> bool:
     """Whether a journal that may hold its answer lies on a machine that is off, and somebody was told."""
     owners = {worker.runtime.journal_id for worker in episode.workers if worker.runtime is not None}
     undrained = {j["id"] for j in episode.tables.journals.values() if j["drained_at"] is None}
-    told = (each for each in episode.tables.events.values() if each["type"] == "grant.waiting")
-    return bool(undrained.intersection(row["doubt_journals"]) - owners) and any(
-        each["grant_id"] == row["id"] for each in told
-    )
+    events = episode.tables.of_grant("events", row["id"])
+    waits = bool(undrained.intersection(row["doubt_journals"]) - owners)
+    return waits and any(each["type"] == "grant.waiting" for each in events)

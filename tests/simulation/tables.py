@@ -3,7 +3,7 @@
 A row's value is replaced, never changed in place, so a shallow copy of a row is a true copy.
 """
 
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +11,7 @@ from uuid import UUID
 
 Row = dict[str, Any]
 Undo = list[tuple[MutableMapping[Any, Any], Any, Any]]
+Groups = dict[Any, list[Row]]
 
 WHOLE = object()
 ABSENT = object()
@@ -64,59 +65,99 @@ class Tables:
         self.ticks: dict[UUID, Row] = {}
         self.chores: dict[str, Row] = {}
         self.sequences: dict[str, int] = {}
-        self._of_client: dict[tuple[str, int], list[Row]] = {}
+        self._names: dict[int, str] = {}  # of the tables whose rows are kept in groups
+        self._of_client: dict[str, Groups] = {}
+        self._of_grant: dict[str, Groups] = {}
         self._agendas: dict[int, Agenda] = {}
 
-    # What one client has: kept, since most statements ask for it, and few change it
+    # What belongs to a client or a grant: kept, since most statements ask for it, and few change it
 
-    def of_client(self, name: str, client_id: int) -> list[Row]:
+    def of_client(self, name: str, client_id: int) -> Sequence[Row]:
         """The rows of a table that belong to a client, in the table's order."""
-        if (found := self._of_client.get((name, client_id))) is None:
-            found = [row for row in getattr(self, name).values() if row["client_id"] == client_id]
-            self._of_client[name, client_id] = found
+        found = self._of_client.get(name)
+        return (self._grouped(self._of_client, name, "client_id") if found is None else found).get(client_id, ())
+
+    def of_grant(self, name: str, grant_id: UUID) -> Sequence[Row]:
+        """The rows of a table that belong to a grant, in the table's order."""
+        found = self._of_grant.get(name)
+        return (self._grouped(self._of_grant, name, "grant_id") if found is None else found).get(grant_id, ())
+
+    def _grouped(self, kept: dict[str, Groups], name: str, column: str) -> Groups:
+        table: dict[Any, Row] = getattr(self, name)
+        self._names[id(table)] = name
+        found = kept[name] = {}
+        for row in table.values():
+            found.setdefault(row[column], []).append(row)
         return found
 
     def agenda(self, client_id: int) -> Agenda:
         """What is to be done for a client."""
         if (found := self._agendas.get(client_id)) is None:
-            grants = self.of_client("grants", client_id)
-            active = [row for row in grants if row["status"] == "active"]
-            found = self._agendas[client_id] = Agenda(
-                min((row["due_at"] for row in active), default=None),
-                [row for row in grants if row["claimed_at"] is not None or row["started_at"] is not None],
-                [row for row in active if row["doubt_since"] is not None or row["started_at"] is not None],
-                [row for row in self.of_client("revocations", client_id) if row["status"] == "queued"],
-            )
+            found = self._agendas[client_id] = self._agenda(client_id)
         return found
 
+    def _agenda(self, client_id: int) -> Agenda:
+        due_at, busy, doubtful = None, [], []
+        for row in self.of_client("grants", client_id):
+            started = row["started_at"] is not None
+            if started or row["claimed_at"] is not None:
+                busy.append(row)
+            if row["status"] == "active":
+                if due_at is None or row["due_at"] < due_at:
+                    due_at = row["due_at"]
+                if started or row["doubt_since"] is not None:
+                    doubtful.append(row)
+        queued = [row for row in self.of_client("revocations", client_id) if row["status"] == "queued"]
+        return Agenda(due_at, busy, doubtful, queued)
+
+    def _has_come(self, table: MutableMapping[Any, Any], row: Any) -> None:
+        if (name := self._names.get(id(table))) is None:
+            return
+        for kept, column in ((self._of_client, "client_id"), (self._of_grant, "grant_id")):
+            if name in kept:
+                kept[name].setdefault(row[column], []).append(row)
+        self._agendas.pop(row["client_id"], None)
+
+    def _is_other(self, table: MutableMapping[Any, Any]) -> None:
+        """Rows of it have gone, or others stand in their place."""
+        if (name := self._names.get(id(table))) is not None:
+            self._of_client.pop(name, None)
+            self._of_grant.pop(name, None)
+            self._agendas.clear()
+
     def _forget(self) -> None:
+        self._names.clear()
         self._of_client.clear()
+        self._of_grant.clear()
         self._agendas.clear()
 
     # Changes
 
     def put(self, table: dict[Any, Any], key: Any, value: Any) -> None:
         """Insert or replace a row."""
+        before = table.get(key, ABSENT)
         if self.undo is not None:
-            self.undo.append((table, key, table.get(key, ABSENT)))
+            self.undo.append((table, key, before))
         table[key] = value
-        if table is self.grants or table is self.revocations or table is self.refresh_requests:
-            self._forget()
+        if before is ABSENT:
+            self._has_come(table, value)
+        else:
+            self._is_other(table)
 
     def drop(self, table: dict[Any, Any], key: Any) -> None:
         """Delete a row."""
         if self.undo is not None:
             self.undo.append((table, key, table[key]))
         del table[key]
-        self._forget()
+        self._is_other(table)
 
     def change(self, row: Row, **values: Any) -> None:
         """Update a row."""
         if self.undo is not None:
             self.undo.append((row, WHOLE, row.copy()))
         row.update(values)
-        if (client_id := row.get("client_id")) is not None:
-            self._agendas.pop(client_id, None)
+        if "due_at" in row and "client_id" in row:  # a grant or a revocation
+            self._agendas.pop(row["client_id"], None)
 
     def next_id(self, name: str) -> int:
         """The next value of an identity column; as in PostgreSQL a rollback does not give it back."""
@@ -136,8 +177,10 @@ class Tables:
 
     def take_back(self, undo: Undo) -> None:
         """Undo changes, the last one first."""
-        self._forget()
+        self._agendas.clear()
         for table, key, before in reversed(undo):
+            if key is not WHOLE:
+                self._is_other(table)
             if key is WHOLE:
                 table.clear()
                 table.update(before)

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -15,6 +15,7 @@ from models.sealing.vault import Vault
 from tasks import refresh, revoke, upkeep
 from tasks.journal import Entry, Journal, Position, Sizes, journal_ids
 from tasks.journal.lock import FolderLock
+from tasks.journal.segment import log_path
 from tasks.oauth.transport import Answer, Response
 from tasks.runtime.admission import Admission
 from tasks.runtime.answers import Answers, waiting
@@ -141,6 +142,7 @@ class Worker(Sender):
         self.killed_at = ""  # the step; empty where it was killed from outside
         self.doomed_at = ""  # the step at which it will be killed
         self._settling = False
+        self._aged = 0  # the last segment of its own journal that has the virtual time as its own
         self._sent: list[Sent] = []
 
     # Its life
@@ -247,6 +249,7 @@ class Worker(Sender):
                     self.heartbeat_within(MINUTE)
                 replay.settle_left(runtime)
                 drained = replay.drain_others(runtime)
+                self._age_own(runtime.journal)
                 replay.shred_old(runtime)
             except Exception as error:  # noqa: BLE001  # as the heartbeat does
                 self.episode.failed(self, "heartbeat", error)
@@ -263,6 +266,14 @@ class Worker(Sender):
             folder = self.home / "journals" / str(number)
             for path in folder.iterdir() if folder.is_dir() else ():
                 os.utime(path, (stamp, stamp))
+
+    def _age_own(self, journal: Journal) -> None:
+        """Give its own segments that are finished the virtual time, so that they are shredded as in production."""
+        end, stamp = journal._writer.end, self.world.now.timestamp()
+        for number in range(self._aged + 1, end[0] if end else 0):
+            with suppress(FileNotFoundError):
+                os.utime(log_path(journal.folder, number), (stamp, stamp))
+            self._aged = number
 
     # Its work
 

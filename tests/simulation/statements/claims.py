@@ -203,8 +203,8 @@ def requested(tables: Tables, p: Parameters) -> list[Row]:
 def is_reported(tables: Tables, grant: Row) -> bool:
     """Whether an application was refused with the access token held."""
     return any(
-        request["rejected"] and (request["grant_id"], request["generation"]) == (grant["id"], grant["generation"])
-        for request in tables.refresh_requests.values()
+        request["rejected"] and request["generation"] == grant["generation"]
+        for request in tables.of_grant("refresh_requests", grant["id"])
     )
 
 

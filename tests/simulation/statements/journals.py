@@ -111,10 +111,8 @@ def awaited(tables: Tables, p: Parameters) -> None:
 
 def _told(tables: Tables, grant: Row, type_: str, **same: Any) -> bool:
     return any(
-        event["grant_id"] == grant["id"]
-        and event["type"] == type_
-        and all(event[name] == value for name, value in same.items())
-        for event in tables.events.values()
+        event["type"] == type_ and all(event[name] == value for name, value in same.items())
+        for event in tables.of_grant("events", grant["id"])
     )
 
 
@@ -141,8 +139,8 @@ def tell_waiting(tables: Tables, _: Parameters) -> None:
             continue
         waits_for = [tables.journals[each] for each in grant["doubt_journals"] if each in tables.journals]
         told = any(
-            event["grant_id"] == grant["id"] and event["type"] == "grant.waiting" and event["occurred_at"] > since
-            for event in tables.events.values()
+            event["type"] == "grant.waiting" and event["occurred_at"] > since
+            for event in tables.of_grant("events", grant["id"])
         )
         for row in waits_for:
             if row["drained_at"] is None and row["abandoned_at"] is None and not told:

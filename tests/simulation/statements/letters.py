@@ -16,7 +16,8 @@ def write(tables: Tables, p: Parameters) -> list[Row]:
     if grant is None:
         return []
     number = tables.next_id("dead_letters")
-    if any(_is_open(row, p["grant_id"], p["kind"]) and row["cause"] == p["cause"] for row in tables.letters.values()):
+    of_grant = tables.of_grant("letters", p["grant_id"])
+    if any(_is_open(row, p["kind"]) and row["cause"] == p["cause"] for row in of_grant):
         return []
     row = {
         **{name: p[name] for name in ("kind", "grant_id", "revocation_id", "cause", "detail", "attempts", "rule")},
@@ -34,23 +35,23 @@ def write(tables: Tables, p: Parameters) -> list[Row]:
     return [{"id": number}]
 
 
-def _is_open(row: Row, grant_id: object, kind: str) -> bool:
-    return bool(row["grant_id"] == grant_id and row["kind"] == kind and row["resolved_at"] is None)
+def _is_open(row: Row, kind: str) -> bool:
+    return bool(row["kind"] == kind and row["resolved_at"] is None)
 
 
 def has_letter(tables: Tables, grant_id: UUID, kind: str) -> bool:
     """Whether a letter of this kind of the grant is open."""
-    return any(_is_open(row, grant_id, kind) for row in tables.letters.values())
+    return any(_is_open(row, kind) for row in tables.of_grant("letters", grant_id))
 
 
 @carries_out(dead_letter.CLOSE)
 def close(tables: Tables, p: Parameters) -> list[Row]:
-    at, closed, wanted = at_of(tables, p), [], set(p["grant_ids"])
-    for row in tables.letters.values():
-        if row["grant_id"] in wanted and _is_open(row, row["grant_id"], p["kind"]):
-            tables.change(row, resolved_at=at, resolution=p["resolution"], resolved_by=p["resolved_by"])
-            closed.append({"grant_id": row["grant_id"]})
-    return closed
+    at = at_of(tables, p)
+    found = [row for each in dict.fromkeys(p["grant_ids"]) for row in tables.of_grant("letters", each)]
+    closed = sorted((row for row in found if _is_open(row, p["kind"])), key=lambda row: row["id"])
+    for row in closed:
+        tables.change(row, resolved_at=at, resolution=p["resolution"], resolved_by=p["resolved_by"])
+    return [{"grant_id": row["grant_id"]} for row in closed]
 
 
 def add_event(tables: Tables, grant: Row, type_: str, *, at: datetime | None = None, reason: Any = None) -> None:

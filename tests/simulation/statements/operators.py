@@ -37,8 +37,8 @@ def request(tables: Tables, p: Parameters) -> list[Row]:
     youngest = MINUTE if grant["life"] is None else min(MINUTE, grant["life"] / 4)
     if grant["refreshed_at"] is not None and grant["refreshed_at"] > tables.now - youngest:
         return [{"awaited": grant["generation"]}]
-    same = (grant["id"], grant["generation"])
-    if all((row["grant_id"], row["generation"]) != same for row in tables.refresh_requests.values()):
+    of_grant = tables.of_grant("refresh_requests", grant["id"])
+    if all(row["generation"] != grant["generation"] for row in of_grant):
         number = tables.next_id("refresh_requests")
         row = {
             "id": number,

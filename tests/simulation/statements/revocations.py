@@ -190,6 +190,7 @@ def end_again(tables: Tables, p: Parameters) -> list[Row]:
 
 @carries_out(former_token.DROP)
 def drop(tables: Tables, p: Parameters) -> None:
-    for rows in tables.former.values():
-        for number in rows.keys() & set(p["ids"]):
+    dropped = set(p["ids"])
+    for rows in tables.former.values() if dropped else ():
+        for number in rows.keys() & dropped:
             tables.drop(rows, number)

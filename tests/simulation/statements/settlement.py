@@ -360,8 +360,9 @@ def not_in_journal(tables: Tables, p: Parameters) -> None:
 
 @carries_out(settlement.TRIED)
 def tried(tables: Tables, p: Parameters) -> None:
-    for rows in tables.former.values():
-        for number in rows.keys() & set(p["ids"]):
+    tried_ids = set(p["ids"])
+    for rows in tables.former.values() if tried_ids else ():
+        for number in rows.keys() & tried_ids:
             tables.change(rows[number], tried_at=at_of(tables, p))
 
 
@@ -369,14 +370,14 @@ def tried(tables: Tables, p: Parameters) -> None:
 def surroundings(tables: Tables, p: Parameters) -> list[Row]:
     grants = tables.of_client("grants", p["client_id"])
     active = [grant for grant in grants if grant["status"] == "active"]
-    suspects = sum(grant["suspect_at"] is not None for grant in active)
+    suspects = len([grant for grant in active if grant["suspect_at"] is not None])
     horizon = p["at"] - p["life"]
-    asked = sum(grant["asked_at"] is not None and grant["asked_at"] > horizon for grant in active)
+    asked = len([grant for grant in active if grant["asked_at"] is not None and grant["asked_at"] > horizon])
     witnessed = any(
-        grant["id"] != p["grant_id"]
-        and grant["refreshed_at"] is not None
+        grant["refreshed_at"] is not None
         and grant["refreshed_at"] > p["suspect_at"]
         and grant["refreshed_credentials_no"] == p["credentials_no"]
+        and grant["id"] != p["grant_id"]
         for grant in grants
     )
     return [

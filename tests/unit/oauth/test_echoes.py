@@ -43,6 +43,7 @@ def test_a_piece_of_eight_characters_is_enough(at: int) -> None:
 def test_escapes_hide_nothing() -> None:
     assert repeats("".join(f"\\u{ord(each):04x}" for each in SECRET), [SECRET])
     assert repeats("".join(f"%{ord(each):02X}" for each in SECRET), [SECRET])
+    assert repeats("".join(f"%{ord(each):02X}" for each in "ABcdEF_-hIjK"), ["ABcdEF_-hIjK"])
 
 
 def test_a_short_secret_is_found_whole_and_none_hides_nothing() -> None:
