@@ -14,11 +14,27 @@ from worker.cli import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *(page for top in ("docs", "bench", "examples") for page in (ROOT / top).rglob("*.md"))]
+    [
+        *ROOT.glob("*.md"),
+        *(page for top in ("docs", "bench", "examples", "deploy") for page in (ROOT / top).rglob("*.md")),
+    ]
 )
 # Where pages are cited by name, in links or without.
 SOURCES = (
-    *("models", "tasks", "worker", "simulator", "client", "tests", "bench", "alembic", "docs", "examples", ".ci"),
+    *(
+        "models",
+        "tasks",
+        "worker",
+        "simulator",
+        "client",
+        "tests",
+        "bench",
+        "alembic",
+        "docs",
+        "examples",
+        "deploy",
+        ".ci",
+    ),
     *("settings.py", "celeryconfig.py", "pyproject.toml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"),
     *("SECURITY.md", "run", "test"),
 )

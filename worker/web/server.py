@@ -22,6 +22,7 @@ from models.sealing.vault import Vault
 from models.states.process import ProcessKind
 from settings import Settings, SettingsError
 from tasks.oauth.loop_thread import LoopThread
+from worker import service_manager
 from worker.audit.trail import AuditUnwritable, Trail
 from worker.web.applications import Applications, Rates
 from worker.web.audited import Auditor
@@ -71,8 +72,11 @@ async def _until_a_signal(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with serving(settings):
+        service_manager.tell(service_manager.READY)
+        telling = asyncio.create_task(service_manager.keep_telling())
         await stop.wait()
         log.info("web.stopping")
+        telling.cancel()
 
 
 @asynccontextmanager
