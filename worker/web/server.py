@@ -96,7 +96,7 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
     registry, news = CollectorRegistry(), News()
     vault = access_vault(settings)
     grants = Grants(settings, reads, asked, vault, news)
-    metrics = FleetMetrics(looks)
+    metrics = FleetMetrics(looks, environment=settings.environment)
     registry.register(metrics)
     waiting = Gauge("evergrant_web_waiting", "Requests that wait for a token set.", registry=registry)
     waiting.set_function(lambda: news.waiting)
