@@ -22,7 +22,7 @@ from models.states.process import ProcessKind
 from tasks.claim import Claimed
 from tasks.claim import claim as claim_client
 from tasks.runtime import clock, lock_holders, meters
-from worker import metrics
+from worker import metrics, service_manager
 
 log = structlog.get_logger()
 
@@ -69,6 +69,7 @@ class GrantScheduler(Scheduler):
             return back_off
         finally:
             self.busy = False
+            service_manager.tell(service_manager.READY_AND_ALIVE)
         self.failures = 0
         meters.LOOKS.add({("done",): 1})
         return again_in

@@ -17,7 +17,7 @@ from models.database import transaction
 from tasks import heartbeat, waiting_requests
 from tasks.runtime import meters, runtime
 from tasks.settling.settle import journal_answers, settle
-from worker import metrics
+from worker import metrics, service_manager
 
 log = structlog.get_logger()
 
@@ -49,12 +49,16 @@ def _begin(**_: Any) -> None:
         metrics_port = metrics.serve(meters.OF_WORKER, settings.metrics_port)
         _raise_open_files()
         _refuse_forgetful_server()
-        heartbeat.begin(runtime.start(settings, journal=journal_answers, settle=settle), metrics_port=metrics_port)
+        started = runtime.start(settings, journal=journal_answers, settle=settle)
+        heartbeat.begin(started, metrics_port=metrics_port)
         waiting_requests.begin()
     except Exception as error:
         log.exception("worker.cannot_start", reason=str(error))
         raise SystemExit(1) from error
     _rest_collector()
+    # On the loop of the requests to providers: a worker whose loop stands still keeps nothing alive.
+    started.transport.launch(service_manager.keep_telling())
+    service_manager.tell(service_manager.READY)
 
 
 def _raise_open_files() -> None:
@@ -80,6 +84,7 @@ def _rest_collector() -> None:
 @signals.worker_shutting_down.connect
 def _stop(**_: Any) -> None:
     """Begin nothing more; what is under way goes on to its end."""
+    service_manager.tell(service_manager.LEAVING)
     runtime.stop()
 
 

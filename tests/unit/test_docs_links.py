@@ -14,11 +14,27 @@ from worker.cli import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *(page for top in ("docs", "bench", "examples") for page in (ROOT / top).rglob("*.md"))]
+    [
+        *ROOT.glob("*.md"),
+        *(page for top in ("docs", "bench", "examples", "deploy") for page in (ROOT / top).rglob("*.md")),
+    ]
 )
 # Where pages are cited by name, in links or without.
 SOURCES = (
-    *("models", "tasks", "worker", "simulator", "client", "tests", "bench", "alembic", "docs", "examples", ".ci"),
+    *(
+        "models",
+        "tasks",
+        "worker",
+        "simulator",
+        "client",
+        "tests",
+        "bench",
+        "alembic",
+        "docs",
+        "examples",
+        "deploy",
+        ".ci",
+    ),
     *("settings.py", "celeryconfig.py", "pyproject.toml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"),
     *("SECURITY.md", "run", "test"),
 )
@@ -35,7 +51,7 @@ def _name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-def _headings(page: Path) -> set[str]:
+def headings(page: Path) -> set[str]:
     """The anchors that GitHub makes of a page's headings."""
     titles = re.findall(r"^#{1,6} +(.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-") for title in titles}
@@ -56,7 +72,7 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
         target = (page.parent / path).resolve() if path else page
         assert target.is_relative_to(ROOT), link
         assert target.exists(), link
-        assert not anchor or anchor in _headings(target), link
+        assert not anchor or anchor in headings(target), link
 
 
 def test_the_readme_leads_to_every_page_of_the_documentation() -> None:
@@ -159,6 +175,14 @@ def _parse(words: list[str]) -> None:
             return  # a group is named, as in prose
     numbered = ["1" if word in ("ID", "$id") else word for word in words]
     command.make_context(command.name, numbered, parent=context.parent, resilient_parsing=False)
+
+
+def check_command_line(line: str) -> None:
+    """Fail where a line of a shell holds a command line of ours that does not exist."""
+    found = list(_words(line))
+    assert found, line
+    for words in found:
+        test_every_command_line_of_a_page_is_one_that_exists(line, words)
 
 
 @pytest.mark.parametrize(("page", "words"), COMMAND_LINES, ids=[f"{p}: {' '.join(w)}" for p, w in COMMAND_LINES])

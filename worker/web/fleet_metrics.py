@@ -12,7 +12,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection, RowMapping
 
+from models import installation
 from models.states.grant import GrantStatus
+from models.states.installation import DatabaseState
 from models.states.process import ProcessKind
 from models.states.revocation import RequestStatus, RevocationStatus
 from models.views import fleet
@@ -41,6 +43,7 @@ WITHIN = ("10m", "20m", "40m")
 class Picture:
     """The fleet at one moment."""
 
+    database: str
     clients: list[RowMapping]
     letters: dict[str, int]
     revocations: dict[str, int]
@@ -50,10 +53,11 @@ class Picture:
     alive: Counter[str]
 
 
-def look(connection: Connection) -> Picture:
+def look(connection: Connection, environment: str | None) -> Picture:
     """Read everything in one transaction."""
     processes = fleet.processes(connection)
     return Picture(
+        installation.state(connection, environment),
         fleet.by_client(connection),
         fleet.open_dead_letters(connection),
         fleet.open_revocations(connection),
@@ -67,8 +71,9 @@ def look(connection: Connection) -> Picture:
 class FleetMetrics(Collector):
     """The last picture as metrics; where the database is away it says so, and shows nothing that is old."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, environment: str | None) -> None:
         self._database = database
+        self._environment = environment
         self._picture: Picture | None = None
         self._looked_at: timedelta | None = None
         self._looking = asyncio.Lock()
@@ -79,7 +84,7 @@ class FleetMetrics(Collector):
             if self._looked_at is not None and clock.boot() - self._looked_at < FRESH_FOR:
                 return
             try:
-                self._picture = await self._database.run(look)
+                self._picture = await self._database.run(lambda connection: look(connection, self._environment))
             except Exception as error:  # noqa: BLE001  # a metric tells it
                 log.warning("web.no_picture", error=type(error).__name__)
                 self._picture = None
@@ -129,6 +134,10 @@ def _of_clients(clients: list[RowMapping]) -> Iterable[Metric]:
 
 
 def _of_all(picture: Picture) -> Iterable[Metric]:
+    states = _family("database_state", "In which state the database is: nothing is sent but where it fits.", "state")
+    for state in DatabaseState:
+        states.add_metric([state], int(picture.database == state))
+    yield states
     letters = _family("dead_letters_open", "Dead letters that nobody has closed.", "cause")
     for cause, count in picture.letters.items():
         letters.add_metric([cause], count)

@@ -23,6 +23,7 @@ from models.sealing.vault import Vault
 from models.states.process import ProcessKind
 from settings import Settings, SettingsError
 from tasks.oauth.loop_thread import LoopThread
+from worker import service_manager
 from worker.audit.trail import AuditUnwritable, Trail
 from worker.web.applications import Applications, Rates
 from worker.web.audited import Auditor
@@ -72,8 +73,11 @@ async def _until_a_signal(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with serving(settings):
+        service_manager.tell(service_manager.READY)
+        telling = asyncio.create_task(service_manager.keep_telling())
         await stop.wait()
         log.info("web.stopping")
+        telling.cancel()
 
 
 @asynccontextmanager
@@ -93,7 +97,7 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
     registry, news = CollectorRegistry(), News()
     vault = access_vault(settings)
     grants = Grants(settings, reads, asked, vault, news)
-    metrics = FleetMetrics(looks)
+    metrics = FleetMetrics(looks, environment=settings.environment)
     registry.register(metrics)
     waiting = Gauge("evergrant_web_waiting", "Requests that wait for a token set.", registry=registry)
     waiting.set_function(lambda: news.waiting)

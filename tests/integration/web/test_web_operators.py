@@ -68,7 +68,16 @@ def test_metrics_tell_what_the_database_knows_and_all_of_them_are_on_the_page(
     assert 'evergrant_valve_shut{client="demo"} 1.0' in told
     assert 'evergrant_dead_letters_open{cause="revoked_or_expired"} 1.0' in told
     assert 'evergrant_web_requests_total{route="/v1/grants/{ref}/token",status="200"} 1.0' in told
+    assert 'evergrant_database_state{state="fit"} 1.0' in told
+    assert 'evergrant_database_state{state="copied"} 0.0' in told
     assert scraped(told) == on_the_page("the fleet, from web")
+
+
+def test_metrics_tell_of_a_database_in_which_nothing_may_be_sent(harness: Harness, web: Web) -> None:
+    harness.run("update evergrant.installation set database_name = 'another'")
+    told = web.ops("/metrics").body.decode()
+    assert 'evergrant_database_state{state="copied"} 1.0' in told
+    assert 'evergrant_database_state{state="fit"} 0.0' in told
 
 
 def test_without_a_place_for_tokens_there_is_the_operators_listener_alone(harness: Harness, tmp_path: Path) -> None:
