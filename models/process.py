@@ -27,7 +27,7 @@ class Process(Base):
     refresh_key_ids: Mapped[list[str] | None]
     access_key_ids: Mapped[list[str] | None]
     consumed_at: Mapped[datetime | None]
-    journal_fault: Mapped[str | None]
+    fault: Mapped[str | None]
     disk_free: Mapped[int | None]
     clock_at: Mapped[datetime | None]
     ignored_variables: Mapped[list[str] | None]
@@ -37,7 +37,8 @@ class Process(Base):
 class Presence:
     """What a process says of itself; of its key rings the ids alone, the active one first, none where it holds none.
 
-    `consumed_ago`: a worker's, since it last took a message up. `disk_free`: bytes, where its journal lies.
+    `consumed_ago`: a worker's, since it last took a message up. `fault`: why it can do nothing now. `disk_free`: bytes,
+    where its journal lies.
     """
 
     id: UUID
@@ -50,20 +51,20 @@ class Presence:
     refresh_key_ids: Sequence[str] = ()
     access_key_ids: Sequence[str] = ()
     consumed_ago: timedelta | None = None
-    journal_fault: str | None = None
+    fault: str | None = None
     disk_free: int | None = None
     ignored_variables: Sequence[str] = ()
 
 
 SEE = text("""
 insert into evergrant.processes (id, kind, host, pid, metrics_port, environment, refresh_key_ids, access_key_ids,
-    consumed_at, journal_fault, disk_free, clock_at, ignored_variables)
+    consumed_at, fault, disk_free, clock_at, ignored_variables)
 values (:id, :kind, :host, :pid, :metrics_port, :environment, cast(:refresh_key_ids as text[]),
-    cast(:access_key_ids as text[]), clock_timestamp() - cast(:consumed_ago as interval), :journal_fault, :disk_free,
+    cast(:access_key_ids as text[]), clock_timestamp() - cast(:consumed_ago as interval), :fault, :disk_free,
     :clock_at, cast(:ignored_variables as text[]))
 on conflict (id) do update set seen_at = clock_timestamp(), environment = excluded.environment,
     refresh_key_ids = excluded.refresh_key_ids, access_key_ids = excluded.access_key_ids,
-    consumed_at = excluded.consumed_at, journal_fault = excluded.journal_fault, disk_free = excluded.disk_free,
+    consumed_at = excluded.consumed_at, fault = excluded.fault, disk_free = excluded.disk_free,
     clock_at = excluded.clock_at, ignored_variables = excluded.ignored_variables
 """)
 LEAVE = text("delete from evergrant.processes where id = :id")

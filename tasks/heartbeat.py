@@ -105,7 +105,7 @@ def _presence(runtime: Runtime, process_id: UUID, *, metrics_port: int | None) -
         refresh_key_ids=presence.ids_of(runtime.vault.refresh),
         access_key_ids=presence.ids_of(runtime.vault.access),
         consumed_ago=clock.boot() - runtime.admission.consumed_at,
-        journal_fault=runtime.journal.check_writable(),
+        fault=runtime.journal.check_writable(),
         disk_free=_free(runtime),
     )
 

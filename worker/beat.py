@@ -27,6 +27,7 @@ log = structlog.get_logger()
 HEARTBEAT = timedelta(seconds=5)
 LONGEST_BACK_OFF = 10.0
 UNPUBLISHED_WAIT = timedelta(seconds=1)
+BROKER_AWAY = "the broker does not answer"
 BROKER_ERRORS = (BrokerAway, ConnectionError, OSError)
 
 
@@ -193,7 +194,11 @@ class GrantScheduler(Scheduler):
         if self.seen_at is None or now - self.seen_at >= HEARTBEAT:
             with transaction() as connection:
                 said = presence.of_process(
-                    self.id, ProcessKind.BEAT, environment=self.settings.environment, metrics_port=self.metrics_port
+                    self.id,
+                    ProcessKind.BEAT,
+                    environment=self.settings.environment,
+                    metrics_port=self.metrics_port,
+                    fault=BROKER_AWAY if self.broker_failed else None,
                 )
                 process.see(connection, said)
                 tick.write(connection)

@@ -6,7 +6,7 @@ alter table evergrant.processes
     add column refresh_key_ids text[],     -- of the refresh ring that it holds, the active one first; empty: it holds none
     add column access_key_ids text[],
     add column consumed_at timestamptz,    -- a worker: when it last took a message up
-    add column journal_fault text,         -- a worker: why its journal cannot be written; null: it can
+    add column fault text,                 -- why it can do nothing now: a worker's journal, a beat's broker; null: it can
     add column disk_free bigint,           -- a worker: bytes left where its journal lies
     add column clock_at timestamptz,       -- by its own clock, when it was seen last
     add column ignored_variables text[];   -- names with our prefix in its environment that are no setting

@@ -47,7 +47,7 @@ def test_a_worker_tells_the_ids_of_its_keys_its_environment_and_its_disk_and_no_
     assert (row["refresh_key_ids"], row["access_key_ids"]) == (vault.refresh.ids, vault.access.ids)
     assert row["environment"] == alone.settings.environment
     assert row["disk_free"] > 0
-    assert row["journal_fault"] is None
+    assert row["fault"] is None
     assert abs(row["clock_at"] - row["seen_at"]) < timedelta(minutes=1)
     assert row["consumed_at"] <= row["seen_at"]
     secrets = [getattr(alone.settings, f"{ring}_token_keys") for ring in ("refresh", "access")]

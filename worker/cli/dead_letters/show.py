@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 import click
 
 from models.states.grant import ConsentReason
+from tasks.policy.advice import consent_advice, named
 from worker.cli import output, session
-from worker.cli.advice import consent_advice
-from worker.cli.arguments import named
 from worker.cli.commands import Command
 from worker.cli.dead_letters.letters import record, unknown
 from worker.cli.output import json_option
