@@ -44,7 +44,7 @@ EXPLANATION = {
     "description": "why the grant is as it is; absent where too many ask at once",
     "required": ["cause", "headline", "since", "chain", "next", "will_retry_at", "command", "hopeless", "well"],
     "properties": {
-        "cause": TEXT | {"description": "for programs; docs/reference/explanations.md lists every one"},
+        "cause": TEXT | {"description": "for programs; the page of the commands lists every one"},
         "headline": TEXT,
         "since": WHEN,
         "chain": {

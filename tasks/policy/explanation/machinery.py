@@ -153,8 +153,8 @@ def some_workers_lack_a_key(now: Facts) -> Cause | None:
         lacking = [each for each in workers if _lacks(each, key)]
         if lacking and len(lacking) < len(workers):
             return Cause(
-                told=f"Of {len(workers)} workers {len(lacking)} lack the key {key}, which {what} is sealed with: what they"
-                " take up they give back",
+                told=f"Of {len(workers)} workers {len(lacking)} lack the key {key}, which {what} is sealed with: what"
+                " they take up they give back",
                 remedy=_add(key, lacking),
                 command="evergrant keys list",
             )

@@ -159,8 +159,8 @@ def client_is_slowed(now: Facts) -> Cause | None:
         )
     if client.half_pace_until is not None:
         return Cause(
-            told=f"Its client {client.name} goes at half its rate until {iso(client.half_pace_until)}: the provider says"
-            " that few requests are left",
+            told=f"Its client {client.name} goes at half its rate until {iso(client.half_pace_until)}: the provider"
+            " says that few requests are left",
             retry_at=client.half_pace_until,
         )
     return None
