@@ -1,7 +1,5 @@
 """Explain: why a grant is as it is: read once, decided by tasks/policy/explanation, told alike wherever people ask."""
 
-from dataclasses import asdict
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping
@@ -11,6 +9,7 @@ from models.states.client import Keep
 from models.views import standing
 from models.views.standing import Standing
 from tasks.oauth.errors import OAuthError
+from tasks.oauth.rotation import Rotation
 from tasks.policy import pace
 from tasks.policy.explanation.cause import Explanation
 from tasks.policy.explanation.facts import Act, Client, Database, Facts, Grant, Journal, Letter, Process, Revocation
@@ -76,7 +75,7 @@ def _client(row: RowMapping, settings: configuration.Settings) -> Client:
     return Client(
         **{name: row[name] for name in same},
         name=row["client"],
-        after_grace=row["after_grace"] or "family",
+        after_grace=row["after_grace"] or Rotation.FAMILY,
         paused=Act(row["client_paused_at"], row["client_paused_by"]) if row["paused_by_operator"] else None,
         shut_until=row["paused_until"],
         shut_since=row["changed_at"] if shut else None,
@@ -119,8 +118,3 @@ def _revocation(row: RowMapping) -> Revocation | None:
         evidence=row["evidence"],
         last_error_code=row["revocation_error"],
     )
-
-
-def record_of(told: Explanation) -> dict[str, Any]:
-    """An explanation as JSON shows it."""
-    return {**asdict(told), "chain": [asdict(each) for each in told.chain]}

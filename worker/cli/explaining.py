@@ -30,9 +30,14 @@ def explained(connection: "Connection", grant_id: UUID) -> "Explanation":
 
 def record(told: "Explanation") -> dict[str, Any]:
     """As JSON shows it."""
-    from tasks import explain
+    from tasks.policy.explanation.cause import record_of
 
-    return explain.record_of(told)
+    return record_of(told)
+
+
+def members(told: "Explanation", *, as_json: bool) -> dict[str, Any]:
+    """What a record of a grant, or of what hangs on it, has of it: the whole, or for a reader two lines."""
+    return {"explanation": record(told)} if as_json else {"why": for_what(told), "then": told.next}
 
 
 def page(told: "Explanation", *, at: datetime) -> list[str]:

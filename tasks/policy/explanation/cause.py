@@ -1,7 +1,8 @@
 """Cause and explanation: what a check says, and what is made of all that they say."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,11 @@ class Explanation:
     hopeless: bool
     decided: bool
     well: bool
+
+
+def record_of(told: Explanation) -> dict[str, Any]:
+    """An explanation as JSON shows it."""
+    return {**asdict(told), "chain": [asdict(each) for each in told.chain]}
 
 
 def iso(at: datetime) -> str:

@@ -4,10 +4,20 @@ from typing import Final
 
 from tasks.policy.advice import consent_advice, named
 from tasks.policy.explanation.cause import Cause, iso
-from tasks.policy.explanation.facts import NEEDS_CONSENT, PAUSED, REVOKED, REVOKING, Facts, Revocation
+from tasks.policy.explanation.facts import (
+    DEAD,
+    NEEDS_CONSENT,
+    PAUSED,
+    QUEUED,
+    REVOKED,
+    REVOKING,
+    WAITING,
+    Facts,
+    Revocation,
+)
 
 HANDED_OVER: Final = "handed_over"
-_DIED: Final = {
+DIED: Final = {
     "response_lost": "an answer was lost, and with it the only copy of its refresh token",
     "revoked_or_expired": "the provider refuses its refresh token",
     "revoked": "the user or an administrator took it back",
@@ -44,7 +54,7 @@ def consent_is_needed(now: Facts) -> Cause | None:
     if now.grant.status != NEEDS_CONSENT:
         return None
     reason = now.grant.reason
-    why = _DIED.get(reason or "", "nobody said why")
+    why = DIED.get(reason or "", "nobody said why")
     look = now.letter.look_at if now.letter else None
     told = f"Its user must consent again ({reason or 'no reason'}): {why}"
     then = f"It is asked once more at {iso(look)}, in case it lives" if look else "Nothing happens by itself"
@@ -91,7 +101,7 @@ def grant_is_paused(now: Facts) -> Cause | None:
 def revocation_has_failed(now: Facts) -> Cause | None:
     """Its revocation was given up: the provider could not be made to do it."""
     end = now.revocation
-    if now.grant.status != REVOKING or end is None or end.status != "dead":
+    if now.grant.status != REVOKING or end is None or end.status != DEAD:
         return None
     letter = f"evergrant dead-letters redrive {now.letter.id}" if now.letter else f"evergrant revocations show {end.id}"
     code = f" ({end.last_error_code})" if end.last_error_code else ""
@@ -108,7 +118,7 @@ def revocation_has_failed(now: Facts) -> Cause | None:
 def grant_is_being_revoked(now: Facts) -> Cause | None:
     """Somebody asked for its end: no token is handed out any more, and the provider is told."""
     end = now.revocation
-    if now.grant.status != REVOKING or (end is not None and end.status == "dead"):
+    if now.grant.status != REVOKING or (end is not None and end.status == DEAD):
         return None
     code = f"; last: {end.last_error_code}" if end is not None and end.last_error_code else ""
     return Cause(
@@ -116,12 +126,12 @@ def grant_is_being_revoked(now: Facts) -> Cause | None:
         since=end.requested.at if end else None,
         by_whom=end.requested.by if end else None,
         then=_how_it_ends(end),
-        retry_at=end.due_at if end is not None and end.status == "queued" else None,
+        retry_at=end.due_at if end is not None and end.status == QUEUED else None,
     )
 
 
 def _how_it_ends(end: Revocation | None) -> str:
-    if end is not None and end.status == "waiting":
+    if end is not None and end.status == WAITING:
         return "It ends together with the consent that took its place"
     return "A worker ends it at the provider"
 

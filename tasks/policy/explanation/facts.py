@@ -3,9 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from tasks.oauth.rotation import Rotation
+
 ACTIVE, PAUSED, NEEDS_CONSENT = "active", "paused", "needs_consent"
 REVOKING, REVOKED = "revoking", "revoked"
 BEAT, WORKER = "beat", "worker"
+QUEUED, WAITING, DEAD = "queued", "waiting", "dead"  # a revocation
+FIT, REWOUND = "fit", "rewound"  # a database
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +122,9 @@ class Client:
     """
 
     name: str
-    rotation: str = "none"
+    rotation: str = Rotation.NONE
     grace: timedelta | None = None
-    after_grace: str = "family"
+    after_grace: str = Rotation.FAMILY
     paused: Act | None = None
     shut_until: datetime | None = None
     shut_since: datetime | None = None
@@ -148,7 +152,7 @@ class Client:
 class Database:
     """Which database this is, and who asks; `awaited`: the journals that an incident waits for."""
 
-    state: str = "fit"
+    state: str = FIT
     environment: str | None = None
     asked_as: str | None = None
     incident_at: datetime | None = None

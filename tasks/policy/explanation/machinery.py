@@ -5,10 +5,10 @@ from datetime import timedelta
 from typing import Final
 
 from tasks.policy.explanation.cause import Cause, iso, length, listed
-from tasks.policy.explanation.facts import BEAT, WORKER, Facts, Process
+from tasks.policy.explanation.facts import ACTIVE, BEAT, PAUSED, REWOUND, WORKER, Facts, Process
 
 TAKEN_UP_AFTER: Final = timedelta(seconds=3)  # from a claim to its start, where somebody consumes
-_STATES: Final = {
+STATES: Final = {
     "not_adopted": ("Nobody has adopted this database, so nothing is sent from it", "evergrant db upgrade"),
     "copied": ("This database is a copy of the one that was adopted, so nothing is sent from it", "evergrant db adopt"),
     "standby": ("This database is a replica: it answers, and takes no work", None),
@@ -30,11 +30,11 @@ def environment_is_another(now: Facts) -> Cause | None:
 
 def database_is_unfit(now: Facts) -> Cause | None:
     """The database is a copy, a replica, or may lack commits."""
-    if now.database.state == "rewound":
+    if now.database.state == REWOUND:
         return _rewound(now)
-    if now.database.state not in _STATES:
+    if now.database.state not in STATES:
         return None
-    told, command = _STATES[now.database.state]
+    told, command = STATES[now.database.state]
     remedy = "let the commands name the primary in EVERGRANT_DATABASE_URL" if command is None else None
     return Cause(told=told, then="Nothing is sent", remedy=remedy, command=command, stops=True)
 
@@ -192,7 +192,7 @@ def provider_file_is_unusable(now: Facts) -> Cause | None:
 
 def refresh_token_is_missing(now: Facts) -> Cause | None:
     """It holds no refresh token, so there is nothing to renew it with."""
-    if now.grant.has_refresh_token or now.grant.status not in ("active", "paused"):
+    if now.grant.has_refresh_token or now.grant.status not in (ACTIVE, PAUSED):
         return None
     return Cause(
         told="It holds no refresh token, so nothing can renew it",

@@ -11,7 +11,7 @@ from typing import Final
 
 from tasks.policy.explanation import decided, itself, machinery, outside
 from tasks.policy.explanation.cause import Cause, Explanation, Link
-from tasks.policy.explanation.facts import Facts
+from tasks.policy.explanation.facts import ACTIVE, Facts
 
 Check = Callable[[Facts], Cause | None]
 
@@ -107,7 +107,7 @@ def _asks_itself(first: Cause) -> bool:
 
 
 def _due(now: Facts) -> datetime | None:
-    return now.grant.due_at if now.grant.status == "active" else None
+    return now.grant.due_at if now.grant.status == ACTIVE else None
 
 
 def _link(word: str, cause: Cause) -> Link:

@@ -48,7 +48,5 @@ def show(ref: str, *, client: str | None, as_json: bool) -> None:
         more |= {"missing_keys": [what for what, _ in missing], "next": missing[0][1]}
     if shown["next"] is None and not missing and not told.well:
         more["next"] = told.command or told.remedy
-    more |= (
-        {"explanation": explaining.record(told)} if as_json else {"why": explaining.for_what(told), "then": told.next}
-    )
+    more |= explaining.members(told, as_json=as_json)
     output.one(shown | more, as_json=as_json)
