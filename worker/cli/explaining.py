@@ -48,7 +48,7 @@ def page(told: "Explanation", *, at: datetime) -> list[str]:
     lines += [
         ("also", each.told + (f" Since {relative(each.since, at)}." if each.since else "")) for each in told.chain
     ]
-    lines.append(("next", told.next))
+    lines += [("token", told.token), ("next", told.next)]
     if told.will_retry_at is not None:
         lines.append(("retry", relative(told.will_retry_at, at)))
     if told.remedy:
@@ -89,7 +89,7 @@ def to_do(told: "Explanation") -> str:
     """What a person does about it: the command, or words; else when it is tried again."""
     if told.command:
         return f"run `{told.command}`"
-    return told.remedy or told.next.rstrip(".")
+    return told.remedy or f"{told.next[0].lower()}{told.next[1:]}".rstrip(".")
 
 
 class Teller:

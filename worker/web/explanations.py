@@ -65,6 +65,7 @@ def _told(found: Explanation) -> dict[str, Any]:
             for each in found.chain
         ],
         "next": found.next,
+        "token": found.token,
         "will_retry_at": None if found.will_retry_at is None else iso(found.will_retry_at),
         "command": found.command,
         "hopeless": found.hopeless,

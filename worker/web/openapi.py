@@ -42,7 +42,18 @@ WHEN = {"type": ["string", "null"], "format": "date-time"}
 EXPLANATION = {
     "type": "object",
     "description": "why the grant is as it is; absent where too many ask at once",
-    "required": ["cause", "headline", "since", "chain", "next", "will_retry_at", "command", "hopeless", "well"],
+    "required": [
+        "cause",
+        "headline",
+        "since",
+        "chain",
+        "next",
+        "token",
+        "will_retry_at",
+        "command",
+        "hopeless",
+        "well",
+    ],
     "properties": {
         "cause": TEXT | {"description": "for programs; the page of the commands lists every one"},
         "headline": TEXT,
@@ -53,6 +64,7 @@ EXPLANATION = {
             "items": {"type": "object", "properties": {"cause": TEXT, "told": TEXT, "since": WHEN}},
         },
         "next": TEXT | {"description": "what happens by itself"},
+        "token": TEXT | {"description": "what there is to hand out meanwhile"},
         "will_retry_at": WHEN,
         "command": MAY_BE_NULL | {"description": "what an operator runs"},
         "hopeless": {"type": "boolean", "description": "to wait alone mends nothing"},

@@ -42,7 +42,7 @@ class Explanation:
     """Why a grant is as it is. `chain`: what else holds, the outermost first.
 
     `cause`: the headline's word, never changed once released. `hopeless`: waiting alone mends nothing; `decided`:
-    because a person or the provider has decided it. `well`: nothing is wrong.
+    because somebody has decided it. `token`: what there is to hand out meanwhile. `well`: nothing is wrong.
     """
 
     cause: str
@@ -51,6 +51,7 @@ class Explanation:
     by_whom: str | None
     chain: tuple[Link, ...]
     next: str
+    token: str
     will_retry_at: datetime | None
     remedy: str | None
     command: str | None

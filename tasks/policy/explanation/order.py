@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Final
 
 from tasks.policy.explanation import decided, itself, machinery, outside
-from tasks.policy.explanation.cause import Cause, Explanation, Link
-from tasks.policy.explanation.facts import ACTIVE, Facts
+from tasks.policy.explanation.cause import Cause, Explanation, Link, iso, length
+from tasks.policy.explanation.facts import ACTIVE, PAUSED, Facts
 
 Check = Callable[[Facts], Cause | None]
 
@@ -92,6 +92,7 @@ def explain(now: Facts) -> Explanation:
         by_whom=first.by_whom,
         chain=tuple(_link(each, cause) for each, cause in others),
         next=f"{first.then or 'Nothing changes by itself'}.",
+        token=_token(now),
         will_retry_at=None if hopeless and not _asks_itself(first) else retry or _due(now),
         remedy=helps.remedy,
         command=helps.command,
@@ -104,6 +105,18 @@ def explain(now: Facts) -> Explanation:
 def _asks_itself(first: Cause) -> bool:
     """Whether what stops all else is looked at again by itself, as one that died is."""
     return first.stops and first.retry_at is not None
+
+
+def _token(now: Facts) -> str:
+    """What there is to hand out, whatever holds the grant up."""
+    ends = now.grant.access_expires_at
+    if now.grant.status not in (ACTIVE, PAUSED):
+        return "No token of it is handed out."
+    if ends is None or now.grant.access_key_id is None:
+        return "It holds no access token."
+    if ends <= now.at:
+        return f"Its access token ended {length(now.at - ends)} ago."
+    return f"Its access token lives until {iso(ends)}, for {length(ends - now.at)} yet."
 
 
 def _due(now: Facts) -> datetime | None:

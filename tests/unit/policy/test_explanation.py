@@ -231,7 +231,7 @@ def test_of_two_causes_the_outer_one_is_the_headline_and_the_other_one_is_in_the
 @pytest.mark.parametrize("name", [*MADE, *RESTING])
 def test_what_is_told_is_whole_sentences(name: str) -> None:
     told = explain((MADE | RESTING)[name](WELL))
-    for sentence in (told.headline, told.next):
+    for sentence in (told.headline, told.next, told.token):
         assert sentence[0].isupper()
         assert sentence.endswith(".")
         assert "None" not in sentence
@@ -256,6 +256,20 @@ def test_every_status_is_explained_whatever_is_missing(status: str) -> None:
 
 
 # Each in its own words
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (grant(), "Its access token lives until 2026-03-01T16:02:00Z, for 2 h yet."),
+        (grant(access_expires_at=AT - HOUR), "Its access token ended 60 min ago."),
+        (grant(access_expires_at=None), "It holds no access token."),
+        (grant(access_key_id=None), "It holds no access token."),
+        (grant(status="needs_consent"), "No token of it is handed out."),
+    ],
+)
+def test_what_there_is_to_hand_out_meanwhile_is_told_whatever_the_cause(change: Change, says: str) -> None:
+    assert explain(both(MADE["no_beat_is_alive"], change)(WELL)).token == says
 
 
 def test_a_wrong_secret_is_told_with_one_grant_though_nothing_trips() -> None:

@@ -69,17 +69,22 @@ def _wait_for(
             waiting = [each for each in now if each.generation < awaited[each.id]]
             told = {each.ref: explaining.explained(connection, each.id) for each in waiting[:MOST_EXPLAINED]}
         _refuse_unless_active(now)
-        for ref, why in told.items():
-            teller.tell(ref, why, waited=timedelta(seconds=time.monotonic() - begun))
         if told and all(why.decided for why in told.values()) and len(told) == len(waiting):
             raise _in_vain(*next(iter(told.items())))
+        for ref, why in told.items():
+            teller.tell(ref, why, waited=timedelta(seconds=time.monotonic() - begun))
         held.clear()
-        held.update({ref: f"{explaining.for_what(why)}; {explaining.to_do(why)}" for ref, why in told.items()})
+        held.update({ref: explaining.for_what(why) for ref, why in told.items()})
         return not waiting
 
     if not wait_until(refreshed, timeout=timeout):
         ref, why = next(iter(held.items()))
-        raise ran_out(timeout, f"every refresh ({ref}: {why})", "evergrant status")
+        raise ran_out(timeout, "every refresh", f"evergrant explain {_named_of(located, ref)}", why=f"{ref}: {why}")
+
+
+def _named_of(located: "list[Located]", ref: str) -> str:
+    """The arguments that name the grant of a ref."""
+    return next(named(each.ref, each.client) for each in located if each.ref == ref)
 
 
 def _in_vain(ref: str, why: "Explanation") -> Failure:
