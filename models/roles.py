@@ -66,6 +66,8 @@ REQUESTS = (
     "evergrant.request_refresh(text, text, bigint)",
     "evergrant.request_revocation(text, text, text, text, boolean, boolean)",
 )
+# Which keys a grant is sealed with, for whoever may not read what is sealed.
+KEY_IDS = "evergrant.key_ids_of_grant(uuid)"
 # Events are added to; what an erasure takes out of them goes through here.
 FORGET_EVENTS = "evergrant.forget_events(uuid[])"
 
@@ -134,6 +136,8 @@ def _on_surface(role: str) -> list[str]:
     made = []
     if role in ("evergrant_reader", "evergrant_web", "evergrant_admin"):
         made.append(f"grant select on {VIEW} to {role}")
+    if role in ("evergrant_web", "evergrant_admin"):
+        made.append(f"grant execute on function {KEY_IDS} to {role}")
     if role != "evergrant_reader":
         made += [f"grant execute on function {', '.join(REQUESTS)} to {role}"]
     if role in ("evergrant_worker", "evergrant_admin"):

@@ -1,21 +1,21 @@
 """The heartbeat of a worker process: says that it lives, and drains the journals of processes that do not."""
 
 import os
+import shutil
 import signal
-import socket
 import threading
 from datetime import timedelta
-from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import structlog
 
 from models import journal as register
 from models import process
 from models.database import Lane, transaction, using
+from models.process import Presence
 from models.states.installation import DatabaseState
 from models.states.process import ProcessKind
-from tasks.runtime import clock
+from tasks.runtime import clock, presence
 from tasks.runtime.runtime import Runtime
 from tasks.settling import recover, replay
 
@@ -91,9 +91,30 @@ class Heartbeat:
 
     def _say_alive(self) -> None:
         with transaction() as connection:
-            facts: dict[str, Any] = {"kind": ProcessKind.WORKER, "host": socket.gethostname(), "pid": os.getpid()}
-            process.see(connection, self.id, **facts, metrics_port=self.metrics_port)
+            process.see(connection, _presence(self.runtime, self.id, metrics_port=self.metrics_port))
             register.see(connection, self.runtime.journal_id)
+
+
+def _presence(runtime: Runtime, process_id: UUID, *, metrics_port: int | None) -> Presence:
+    """What a worker says: its rings, its journal's disk, and when it last took a message up."""
+    return presence.of_process(
+        process_id,
+        ProcessKind.WORKER,
+        environment=runtime.settings.environment,
+        metrics_port=metrics_port,
+        refresh_key_ids=presence.ids_of(runtime.vault.refresh),
+        access_key_ids=presence.ids_of(runtime.vault.access),
+        consumed_ago=clock.boot() - runtime.admission.consumed_at,
+        fault=runtime.journal.check_writable(),
+        disk_free=_free(runtime),
+    )
+
+
+def _free(runtime: Runtime) -> int | None:
+    try:
+        return shutil.disk_usage(runtime.settings.home).free
+    except OSError:
+        return None
 
 
 _heartbeat: list[Heartbeat] = []

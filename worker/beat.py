@@ -1,7 +1,5 @@
 """Beat: claims what is due, commits, and publishes it. Any number of beats may run; none leads."""
 
-import os
-import socket
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import cached_property
@@ -21,7 +19,7 @@ from models.database import AWAY, Lane, is_locked, transaction, using
 from models.states.process import ProcessKind
 from tasks.claim import Claimed
 from tasks.claim import claim as claim_client
-from tasks.runtime import clock, lock_holders, meters
+from tasks.runtime import clock, lock_holders, meters, presence
 from worker import metrics, service_manager
 
 log = structlog.get_logger()
@@ -29,6 +27,7 @@ log = structlog.get_logger()
 HEARTBEAT = timedelta(seconds=5)
 LONGEST_BACK_OFF = 10.0
 UNPUBLISHED_WAIT = timedelta(seconds=1)
+BROKER_AWAY = "the broker does not answer"
 BROKER_ERRORS = (BrokerAway, ConnectionError, OSError)
 
 
@@ -195,8 +194,14 @@ class GrantScheduler(Scheduler):
         now = clock.boot()
         if self.seen_at is None or now - self.seen_at >= HEARTBEAT:
             with transaction() as connection:
-                facts: dict[str, Any] = {"kind": ProcessKind.BEAT, "host": socket.gethostname(), "pid": os.getpid()}
-                process.see(connection, self.id, **facts, metrics_port=self.metrics_port)
+                said = presence.of_process(
+                    self.id,
+                    ProcessKind.BEAT,
+                    environment=self.settings.environment,
+                    metrics_port=self.metrics_port,
+                    fault=BROKER_AWAY if self.broker_failed else None,
+                )
+                process.see(connection, said)
                 tick.write(connection)
             self.seen_at = now
 

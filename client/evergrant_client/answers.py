@@ -60,6 +60,21 @@ class Answer:
             raise Unreachable(message) from None
 
     @property
+    def explanation(self) -> str | None:
+        """Why the grant is as it is, in a sentence; None of an older server, and where it says nothing."""
+        return self._explained("headline")
+
+    @property
+    def cause(self) -> str | None:
+        """The same as one word."""
+        return self._explained("cause")
+
+    def _explained(self, member: str) -> str | None:
+        told = self.body.get("explanation")
+        found = told.get(member) if isinstance(told, dict) else None
+        return found if isinstance(found, str) else None
+
+    @property
     def said(self) -> str:
         """The server's own sentence, without its full stop."""
         return str(self.body.get("message", f"The token interface answered {self.status}")).rstrip(".")
@@ -88,7 +103,7 @@ def _about_grant(answer: Answer, ref: str, client: str | None, key: str | None) 
         case 409, "idempotency_key":
             told = IdempotencyKeyTaken(ref, key)
         case 409, _:
-            told = NeedsConsent(ref, body.get("reason"), body.get("connect_url"))
+            told = NeedsConsent(ref, body.get("reason"), body.get("connect_url"), answer.explanation)
         case 410, _:
             told = GrantRevoked(ref)
         case _:
@@ -115,5 +130,5 @@ def _about_server(answer: Answer) -> EvergrantError:
         case 503, error if error in AWAY:
             return Unreachable(answer.said, answer.retry_after)
         case 503, _:
-            return NotFreshYet(answer.said, answer.retry_after)
+            return NotFreshYet(answer.said, answer.retry_after, answer.explanation)
     return NotConfigured(f"{answer.said}: {answer.body.get('next', 'see that EVERGRANT_TOKEN_URL is right.')}")

@@ -5,12 +5,12 @@
     ├── NotAllowed             the login or the application key may not do that
     ├── UnknownGrant           no grant has this ref
     ├── AmbiguousGrant         several clients have a grant of this ref
-    ├── NeedsConsent           only the user can mend it          .reason .connect_url
+    ├── NeedsConsent           only the user can mend it          .reason .connect_url .explanation
     ├── GrantRevoked           it was revoked, or is about to be
     ├── LabelNotChosen         a header needs one of several labels  .label .values
     ├── IdempotencyKeyTaken    the key belongs to another ref's revocation
     ├── CannotOpen             the sealed token does not open with these keys
-    └── NotFreshYet            try again                          .retry_after
+    └── NotFreshYet            try again                          .retry_after .explanation
         └── Unreachable        Evergrant does not answer
 
 An error's arguments are those of its class, so each survives pickling.
@@ -61,13 +61,16 @@ class AmbiguousGrant(EvergrantError):
 
 
 class NeedsConsent(EvergrantError):
-    """Only the user can mend it, by giving consent again."""
+    """Only the user can mend it, by giving consent again; `explanation`: why, in a sentence, where the server says."""
 
-    def __init__(self, ref: str, reason: str | None = None, connect_url: str | None = None) -> None:
-        super().__init__(ref, reason, connect_url)
+    def __init__(
+        self, ref: str, reason: str | None = None, connect_url: str | None = None, explanation: str | None = None
+    ) -> None:
+        super().__init__(ref, reason, connect_url, explanation)
         self.ref = ref
         self.reason = reason
         self.connect_url = connect_url
+        self.explanation = explanation
 
     def __str__(self) -> str:
         why = f" ({self.reason})" if self.reason else ""
@@ -117,12 +120,16 @@ class CannotOpen(EvergrantError):
 
 
 class NotFreshYet(EvergrantError):
-    """There is no token that lives long enough, and none came in time: try again after `retry_after` seconds."""
+    """There is no token that lives long enough, and none came in time: try again after `retry_after` seconds.
 
-    def __init__(self, message: str, retry_after: float = RETRY_SECONDS) -> None:
-        super().__init__(message, retry_after)
+    `explanation`: what it waits for, in a sentence, where the server says.
+    """
+
+    def __init__(self, message: str, retry_after: float = RETRY_SECONDS, explanation: str | None = None) -> None:
+        super().__init__(message, retry_after, explanation)
         self.message = message
         self.retry_after = retry_after
+        self.explanation = explanation
 
     def __str__(self) -> str:
         return f"{self.message}: try again in {self.retry_after:g} s."

@@ -198,7 +198,7 @@ class Evergrant:
                 return found
             asked = asked or self._ask(wanted, reading, rejected)
             if not left:
-                raise _too_late(wanted.ref, timeout)
+                raise _too_late(wanted.ref, timeout, reading.explanation)
             self._source.pause(reading, min(pause, left))
             pause = min(pause * 1.5, LONGEST_PAUSE)
 
@@ -213,7 +213,7 @@ class Evergrant:
         """Ask for a newer token set; whether one will come."""
         if reading.hopeless_for is not None:
             message = f"The token of {wanted.ref!r} is too old, and {reading.why_not}"
-            raise NotFreshYet(message, reading.hopeless_for)
+            raise NotFreshYet(message, reading.hopeless_for, reading.explanation)
         seen = reading.generation if rejected is None else max(reading.generation, rejected.generation)
         awaited = self._source.ask(wanted, seen, rejected=rejected is not None)
         if rejected is not None and awaited <= rejected.generation:
@@ -255,6 +255,7 @@ def _key(wanted: Wanted) -> tuple[str, str | None, str | None]:
     return wanted.ref, wanted.client, wanted.chosen.get("org")
 
 
-def _too_late(ref: str, timeout: float) -> NotFreshYet:
+def _too_late(ref: str, timeout: float, explanation: str | None = None) -> NotFreshYet:
     within = f" within {math.ceil(timeout)} s" if timeout else ""
-    return NotFreshYet(f"No fresh token of {ref!r} came{within}")
+    why = f" ({explanation.rstrip('.')})" if explanation else ""
+    return NotFreshYet(f"No fresh token of {ref!r} came{within}{why}", explanation=explanation)

@@ -33,6 +33,8 @@ class Reading:
     why_not: str = "it is being refreshed"
     hopeless_for: float | None = None
     """Seconds after which it is worth asking again, where no refresh will come by itself."""
+    explanation: str | None = None
+    """Why the grant is as it is, where somebody says."""
 
 
 class Source(Protocol):

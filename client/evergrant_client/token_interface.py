@@ -44,8 +44,18 @@ class TokenInterface:
             label, values = str(answer.body.get("label")), [str(value) for value in answer.body.get("values", [])]
             undecided = LabelNotChosen(wanted.ref, label, values)
             answer = self._token(wanted, {label: values[0]} if values else {}, wait)
+        if answer.error == "not_fresh_yet" and answer.cause == "client_is_paused":
+            return Reading(
+                0,
+                None,
+                fresh=False,
+                waits_for=wanted.ref,
+                why_not="its client is paused by an operator",
+                hopeless_for=answer.retry_after,
+                explanation=answer.explanation,
+            )
         if answer.error == "not_fresh_yet":
-            return Reading(0, None, fresh=False, waits_for=wanted.ref)
+            return Reading(0, None, fresh=False, waits_for=wanted.ref, explanation=answer.explanation)
         if answer.error == "paused":
             return Reading(
                 0,
@@ -54,6 +64,7 @@ class TokenInterface:
                 waits_for=wanted.ref,
                 why_not="it is paused by an operator",
                 hopeless_for=answer.retry_after,
+                explanation=answer.explanation,
             )
         refuse(answer, wanted.ref, wanted.client)
         return _reading(answer, wanted, undecided)
@@ -101,7 +112,7 @@ class TokenInterface:
         answer = self._ask(_Question(ref, client, what, body=json.dumps(body).encode()))
         if answer.error == "paused":
             message = f"The token of {ref!r} is too old, and it is paused by an operator"
-            raise NotFreshYet(message, answer.retry_after)
+            raise NotFreshYet(message, answer.retry_after, answer.explanation)
         refuse(answer, ref, client, key=key)
         return answer
 

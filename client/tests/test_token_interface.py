@@ -1,5 +1,6 @@
 """The same `Evergrant` over HTTP: what it asks of the token interface, and what it makes of each answer."""
 
+import pickle
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -200,3 +201,38 @@ def test_a_server_that_is_not_there_is_unreachable() -> None:
     for url in ("http://127.0.0.1:1", "unix:/nowhere/socket"):
         with pytest.raises(Unreachable, match="does not answer"):
             Evergrant(token_url=url, application_key="k").access_token("c/42")
+
+
+WHY = {"cause": "valve_is_shut", "headline": "The provider says that it is not available (http_503)."}
+
+
+def test_what_the_server_explains_stands_in_the_error(script: Script, evergrant: Evergrant) -> None:
+    script.answers = [refusal(503, "not_fresh_yet", explanation=WHY)]
+    with pytest.raises(
+        NotFreshYet, match=r"came \(The provider says that it is not available \(http_503\)\): try"
+    ) as late:
+        evergrant.access_token("c/42", timeout=0)
+    assert late.value.explanation == WHY["headline"]
+    script.answers = [refusal(409, "needs_consent", reason="revoked", explanation=WHY)]
+    with pytest.raises(NeedsConsent) as dead:
+        evergrant.access_token("c/42", timeout=0)
+    assert dead.value.explanation == WHY["headline"]
+    assert pickle.loads(pickle.dumps(dead.value)).explanation == WHY["headline"]  # noqa: S301  # our own
+    assert pickle.loads(pickle.dumps(late.value)).explanation == WHY["headline"]  # noqa: S301
+
+
+@pytest.mark.parametrize("told", [None, "a sentence", {"headline": 7}, {}])
+def test_an_older_server_or_an_odd_one_explains_nothing(script: Script, evergrant: Evergrant, told: object) -> None:
+    script.answers = [refusal(503, "not_fresh_yet", explanation=told)]
+    with pytest.raises(NotFreshYet) as late:
+        evergrant.access_token("c/42", timeout=0)
+    assert late.value.explanation is None
+
+
+def test_while_its_client_is_paused_nobody_waits_in_vain(script: Script, evergrant: Evergrant) -> None:
+    paused = {"cause": "client_is_paused", "headline": "Its client temple is paused."}
+    script.answers = [refusal(503, "not_fresh_yet", retry_after="60", explanation=paused)]
+    with pytest.raises(NotFreshYet, match="its client is paused by an operator") as late:
+        evergrant.access_token("c/42", timeout=30)
+    assert late.value.retry_after == 60
+    assert len(script.asked) == 1

@@ -35,6 +35,7 @@ from models.states.grant import ConsentReason, GrantStatus, PauseReason  # noqa:
 from models.states.revocation import Because, Evidence, RevocationStatus  # noqa: E402
 from models.transitions import WRITERS, Lease, Writer  # noqa: E402
 from settings import PREFIX, Settings  # noqa: E402
+from tasks.policy.explanation.order import CHECKS  # noqa: E402
 from tasks.policy.outcome import Finding  # noqa: E402
 from tasks.policy.rotation import RotationFinding  # noqa: E402
 from worker import embedded  # noqa: E402
@@ -94,6 +95,9 @@ ENUMERATIONS: dict[str, Mapping[str, str]] = {
     "evidence of a revocation": Evidence.meanings(),
     "because, of a revocation": Because.meanings(),
     "state of a client": ClientState.meanings(),
+    "cause of an explanation, the outermost first: the first that holds is its headline": {
+        check.__name__: " ".join((check.__doc__ or "").split()).rstrip(".") for check in CHECKS
+    },
     "finding of a probe": {
         Finding.ALIVE: "the refresh token lives",
         Finding.DEAD: "it is dead, or another client's",

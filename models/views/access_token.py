@@ -35,6 +35,7 @@ class TokenState:
     provider: str
     overrides: Mapping[str, Any]
     database_state: str
+    client_paused: bool
     sealed_access_token: bytes | None = field(repr=False)
 
     def lasts(self, min_ttl: timedelta) -> bool:
@@ -47,10 +48,12 @@ class TokenState:
 COLUMNS = """
     t.grant_id as id, t.ref, t.client, t.labels, t.status, t.reason, t.generation, t.access_expires_at,
     t.access_expires_at - clock_timestamp() as left, t.life, g.last_error_code, c.provider, c.overrides,
-    (select evergrant.database_state(cast(:environment as text))) as database_state, t.sealed_access_token"""
+    (select evergrant.database_state(cast(:environment as text))) as database_state,
+    v.paused_by_operator as client_paused, t.sealed_access_token"""
 TABLES = """
     join evergrant.grants g on g.id = t.grant_id
-    join evergrant.clients c on c.id = g.client_id"""
+    join evergrant.clients c on c.id = g.client_id
+    join evergrant.valves v on v.client_id = c.id"""
 
 BY_ID = text(f"select {COLUMNS} from evergrant.access_tokens t {TABLES} where t.grant_id = :id")  # noqa: S608  # constants
 

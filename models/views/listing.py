@@ -86,6 +86,12 @@ def locate(connection: Connection, refs: Sequence[str], client: str | None) -> l
     return [found[ref][0] for ref in refs]
 
 
+def all_located(connection: Connection, ref: str, client: str | None) -> list[Located]:
+    """The live row of a ref, or its newest ended one, of each client that has it."""
+    rows = connection.execute(text(LOCATE), {"refs": [ref], "client": client}).mappings()
+    return [Located(**row) for row in rows]
+
+
 def known(connection: Connection, texts: Collection[str]) -> set[str]:
     """Which of these are a ref, or the name of a client or an application."""
     query = """

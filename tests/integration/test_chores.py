@@ -9,9 +9,10 @@ from celery import Celery
 
 from models import asked_labels, chore, connect_request, notice, process
 from models.database import transaction
+from models.states.process import ProcessKind
 from tasks import upkeep
 from tasks.oauth.notice_proof import Came
-from tasks.runtime import clock, runtime
+from tasks.runtime import clock, presence, runtime
 from tasks.settling.settle import journal_answers, settle
 from tests.harness import Harness
 from tests.polling import eventually
@@ -94,7 +95,7 @@ def a_code_flow_that_was_never_ended(harness: Harness) -> IsDone:
 def a_process_that_fell_silent(harness: Harness) -> IsDone:
     silent = uuid4()
     with transaction() as connection:
-        process.see(connection, silent, kind="worker", host="gone", pid=1)
+        process.see(connection, presence.of_process(silent, ProcessKind.WORKER, environment=None))
     harness.run("update evergrant.processes set seen_at = seen_at - interval '2 hours' where id = :id", id=silent)
     return lambda: harness.all("select id from evergrant.processes where id = :id", id=silent) == []
 

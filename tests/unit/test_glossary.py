@@ -66,6 +66,7 @@ PLAIN = {
         "retry",
         "rows",
     ),
+    *("advice", "decided", "itself", "machinery", "order", "outside"),
     *("authentication", "discovery", "fields", "paths", "proof", "shapes", "times", "tls"),
     *("scope", "since", "status", "tables", "thread", "timing", "token", "transport", "use", "views", "writer"),
 }
@@ -76,6 +77,7 @@ FORMS = {
     "claimed": "claim",
     "kinds": "kind",
     "erase": "erasure",
+    "explain": "explanation",
     "failures": "failing",
     "predicates": "predicate",
     "transitions": "transition",

@@ -21,6 +21,7 @@ from models.states.process import ProcessKind
 from models.states.revocation import Because, Evidence, OwnReason, RequestStatus, RevocationStatus
 from models.states.word import Word
 from tasks.oauth.rotation import Rotation
+from tasks.policy.explanation import decided, facts, machinery
 from tasks.policy.rotation import RotationFinding
 from tasks.policy.verdict import Death
 from tests import statements
@@ -78,6 +79,13 @@ def test_a_word_is_plain_text_to_everybody_else() -> None:
 def test_what_the_policy_and_the_protocol_call_a_thing_is_what_the_database_calls_it() -> None:
     """The policy must not import models: it has words of its own for two things, and these agree."""
     assert {*map(str, Death)} == {*map(str, ConsentReason)} <= {*map(str, Cause)}
+    told = {facts.ACTIVE, facts.PAUSED, facts.NEEDS_CONSENT, facts.REVOKING, facts.REVOKED}
+    assert told == {*map(str, GrantStatus)}
+    assert {facts.BEAT, facts.WORKER} < {*map(str, ProcessKind)}
+    assert {facts.QUEUED, facts.WAITING, facts.DEAD} < {*map(str, RevocationStatus)}
+    assert {facts.FIT, facts.REWOUND, *machinery.STATES} == {*map(str, DatabaseState)}
+    assert {*decided.DIED} == {*map(str, Death)}
+    assert {decided.HANDED_OVER} == {*map(str, PauseReason)}
     assert {*map(str, Rotation)} <= {*map(str, RotationFinding)}
 
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -154,13 +153,6 @@ def check_ref(ref: str) -> str:
     if fault:
         raise misuse(message=f"This cannot be a ref: {fault}", next_step="correct it")
     return ref
-
-
-def named(ref: str, client: str) -> str:
-    """The arguments that name a grant, as they must be typed in a shell."""
-    if ref.startswith("-"):
-        return f"--client {client} -- {shlex.quote(ref)}"
-    return f"{shlex.quote(ref)} --client {client}"
 
 
 def port_fault(error: OSError) -> str:

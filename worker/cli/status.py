@@ -11,8 +11,8 @@ from models.states.application import KeyState
 from models.states.client import ClientState
 from models.states.grant import GrantStatus
 from models.states.installation import DatabaseState
+from tasks.policy.advice import advice
 from worker.cli import keyrings, output, session
-from worker.cli.advice import advice
 from worker.cli.arguments import Duration
 from worker.cli.clients.drift import drift_of, next_step, sentence
 from worker.cli.clients.record import pace, state

@@ -23,11 +23,12 @@ def wait_until(is_so: Callable[[], bool], *, timeout: timedelta) -> bool:
     return True
 
 
-def ran_out(timeout: timedelta, what: str, look: str) -> Failure:
-    """The failure of a `--wait` that waited long enough."""
+def ran_out(timeout: timedelta, what: str, look: str, *, why: str = "") -> Failure:
+    """The failure of a `--wait` that waited long enough; `why` it was in vain, where somebody knows."""
+    because = f" ({why})" if why else ""
     return Failure(
         code="timeout",
-        message=f"After {timeout.total_seconds():g} s {what} had not ended; the work goes on",
+        message=f"After {timeout.total_seconds():g} s {what} had not ended; the work goes on{because}",
         next_step=f"look with `{look}`, or run it again with a longer --timeout",
         exit_code=ExitCode.TRY_AGAIN,
     )

@@ -15,7 +15,7 @@ from worker.web.refusal import LATER, Refusal
 log = structlog.get_logger()
 
 # What is neither handed out nor ended there: each refresh is an event in the database anyway.
-NOT_NOTED = frozenset({"/v1/grants/{ref}/rejected", "/v1/grants/{ref}/refresh"})
+NOT_NOTED = frozenset({"/v1/grants/{ref}", "/v1/grants/{ref}/rejected", "/v1/grants/{ref}/refresh"})
 
 
 class Entry:

@@ -1,12 +1,12 @@
 """Grants as web sees them: what an application may have of one, and what it may ask for."""
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import assert_never
+from typing import Any, assert_never
 
 import structlog
 
@@ -17,10 +17,13 @@ from models.sealing.vault import Vault, VaultError
 from models.states.grant import GrantStatus
 from models.states.installation import DatabaseState
 from models.views import access_token as access_tokens
+from models.views import listing
 from models.views.access_token import TokenState
+from models.views.listing import Located
 from settings import Settings
 from worker.web import audited
 from worker.web.database import Batch, Database
+from worker.web.explanations import Explanations
 from worker.web.headers import Headers
 from worker.web.news import News
 from worker.web.refusal import (
@@ -38,6 +41,8 @@ log = structlog.get_logger()
 
 # Whoever waits looks again this often, whether or not there is news.
 LOOK_AGAIN = timedelta(seconds=2)
+# The refusals that are about a grant, and so are explained.
+EXPLAINED = frozenset({"needs_consent", "not_fresh_yet", "paused", "revoked"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,8 @@ class Grants:
         self._news = news
         self._states = Batch(reads, partial(access_tokens.by_ref, environment=settings.environment))
         self._refresh_requests = Batch(asked, application_requests.refreshes)
+        self._reads = reads
+        self._explanations = Explanations(settings, reads)
         self._headers = Headers(settings)
 
     async def see(self, holder: Holder, ref: str, client: str | None) -> TokenState:
@@ -109,7 +116,8 @@ class Grants:
         state = await self.see(holder, ref, client)
         headers = self._headers.of(state, chosen)
         if not state.lasts(min_ttl):
-            state = await self._renewed(holder, state, min_ttl=min_ttl, wait=wait)
+            async with self._explaining(state):
+                state = await self._renewed(holder, state, min_ttl=min_ttl, wait=wait)
         return self._handed(state, headers, self._headers.api_header(state))
 
     async def request_refresh(
@@ -124,8 +132,23 @@ class Grants:
 
         """
         state = await self.see(holder, ref, client)
-        refuse_hopeless(state)
+        async with self._explaining(state):
+            refuse_hopeless(state)
         return state.client, await self._request_refresh(holder, state, rejected)
+
+    async def explained(self, holder: Holder, ref: str, client: str | None) -> dict[str, Any]:
+        """Why a grant is as it is; to be told wakes nobody who sleeps.
+
+        Raises:
+            Refusal: it is unknown, the ref belongs to several clients, or nobody can say now.
+
+        """
+        found = await self._located(holder, ref, client)
+        told = await self._explanations.of(found.id)
+        if told is None:
+            raise Refusal(503, "busy", "Nobody can say now", "try again", retry_after=SOON)
+        names = {"ref": found.ref, "client": found.client, "status": found.status, "generation": found.generation}
+        return names | {"explanation": told}
 
     async def end(self, holder: Holder, ending: Ending) -> Asked:
         """Ask for a revocation; its id is None for an unknown ref where that is no error.
@@ -150,6 +173,30 @@ class Grants:
 
     # Steps
 
+    async def _located(self, holder: Holder, ref: str, client: str | None) -> Located:
+        if not holder.may_see(client):
+            raise unknown_ref(ref)
+        only = holder.only or client
+        rows = await self._reads.run(lambda connection: listing.all_located(connection, ref, only))
+        found = [each for each in rows if holder.may_see(each.client)]
+        if not found:
+            raise unknown_ref(ref)
+        if entry := audited.entry():
+            entry.note(ref=ref, client=found[0].client if len(found) == 1 else None)
+        if len(found) > 1:
+            raise ambiguous_ref(ref, sorted(each.client for each in found))
+        return found[0]
+
+    @asynccontextmanager
+    async def _explaining(self, state: TokenState) -> AsyncIterator[None]:
+        """Add to a refusal that is about the grant why it is as it is."""
+        try:
+            yield
+        except Refusal as refusal:
+            if refusal.error in EXPLAINED and (told := await self._explanations.of(state.id)) is not None:
+                refusal.body["explanation"] = told
+            raise
+
     async def _client_of(self, holder: Holder, ending: Ending) -> str | None:
         """The client of a grant that shall end; None: the database finds it among those of all.
 
@@ -166,6 +213,8 @@ class Grants:
     async def _renewed(self, holder: Holder, state: TokenState, *, min_ttl: timedelta, wait: timedelta) -> TokenState:
         """Ask for a token set and wait for it; news comes first, looking again makes sure."""
         refuse_hopeless(state)
+        if state.client_paused:
+            raise _client_paused(state)
         deadline = asyncio.get_running_loop().time() + wait.total_seconds()
         with self._news.of(state.id) as stored:
             await self._request_refresh(holder, state, None)
@@ -248,6 +297,17 @@ def _refuse_unfit_database(state: TokenState) -> None:
             "have an operator look at `evergrant db check`",
             retry_after=LATER,
         )
+
+
+def _client_paused(state: TokenState) -> Refusal:
+    """To wait would be vain: nothing is sent before somebody resumes it."""
+    return Refusal(
+        503,
+        "not_fresh_yet",
+        f"No fresh token of {state.ref!r} will come: an operator paused the client {state.client}",
+        "have an operator run `evergrant clients resume`",
+        retry_after=LATER,
+    )
 
 
 def _not_fresh_yet(state: TokenState, wait: timedelta) -> Refusal:

@@ -30,7 +30,57 @@ TOKEN = {
 ERROR = {
     "type": "object",
     "required": ["error", "message", "next"],
-    "properties": {"error": TEXT, "message": TEXT, "next": TEXT},
+    "properties": {
+        "error": TEXT,
+        "message": TEXT,
+        "next": TEXT,
+        "explanation": {"$ref": "#/components/schemas/Explanation"},
+    },
+}
+MAY_BE_NULL = {"type": ["string", "null"]}
+WHEN = {"type": ["string", "null"], "format": "date-time"}
+EXPLANATION = {
+    "type": "object",
+    "description": "why the grant is as it is; absent where too many ask at once",
+    "required": [
+        "cause",
+        "headline",
+        "since",
+        "chain",
+        "next",
+        "token",
+        "will_retry_at",
+        "command",
+        "hopeless",
+        "well",
+    ],
+    "properties": {
+        "cause": TEXT | {"description": "for programs; the page of the commands lists every one"},
+        "headline": TEXT,
+        "since": WHEN,
+        "chain": {
+            "type": "array",
+            "description": "what else holds, the outermost first",
+            "items": {"type": "object", "properties": {"cause": TEXT, "told": TEXT, "since": WHEN}},
+        },
+        "next": TEXT | {"description": "what happens by itself"},
+        "token": TEXT | {"description": "what there is to hand out meanwhile"},
+        "will_retry_at": WHEN,
+        "command": MAY_BE_NULL | {"description": "what an operator runs"},
+        "hopeless": {"type": "boolean", "description": "to wait alone mends nothing"},
+        "well": {"type": "boolean"},
+    },
+}
+EXPLAINED = {
+    "type": "object",
+    "required": ["ref", "client", "status", "generation", "explanation"],
+    "properties": {
+        "ref": TEXT,
+        "client": TEXT,
+        "status": TEXT,
+        "generation": WHOLE,
+        "explanation": {"$ref": "#/components/schemas/Explanation"},
+    },
 }
 AWAITED = {
     "type": "object",
@@ -116,9 +166,17 @@ def document() -> dict[str, Any]:
         "security": [{"application_key": []}],
         "components": {
             "securitySchemes": {"application_key": {"type": "http", "scheme": "bearer"}},
-            "schemas": {"Token": TOKEN, "Error": ERROR, "Awaited": AWAITED, "Queued": QUEUED},
+            "schemas": {
+                "Token": TOKEN,
+                "Explained": EXPLAINED,
+                "Explanation": EXPLANATION,
+                "Error": ERROR,
+                "Awaited": AWAITED,
+                "Queued": QUEUED,
+            },
         },
         "paths": {
+            "/v1/grants/{ref}": {"get": _explanation()},
             "/v1/grants/{ref}/token": {"get": _token()},
             "/v1/grants/{ref}/rejected": {"post": _rejected()},
             "/v1/grants/{ref}/refresh": {"post": _refresh()},
@@ -148,6 +206,16 @@ def _token() -> dict[str, Any]:
         "summary": "An access token that lasts, refreshed first where it is too old",
         "parameters": [REF, *TOKEN_QUERY],
         "responses": _responses(200, "Token", "the token", 409, 410),
+    }
+
+
+def _explanation() -> dict[str, Any]:
+    return {
+        "security": _needs(Right.READ),
+        "operationId": "explain",
+        "summary": "Why a grant is as it is; no token is handed out, and none that sleeps is woken",
+        "parameters": [REF, CLIENT],
+        "responses": _responses(200, "Explained", "the explanation"),
     }
 
 

@@ -1,14 +1,13 @@
 """The process `evergrant web`: its listeners, opened together and closed in peace."""
 
 import asyncio
-import os
 import resource
 import signal
-import socket
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -18,11 +17,13 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from models import process
 from models.database import Lane
+from models.process import Presence
 from models.sealing.keys import VARIABLES, KeysError, read_ring
 from models.sealing.vault import Vault
 from models.states.process import ProcessKind
 from settings import Settings, SettingsError
 from tasks.oauth.loop_thread import LoopThread
+from tasks.runtime import presence
 from worker import service_manager
 from worker.audit.trail import AuditUnwritable, Trail
 from worker.web.applications import Applications, Rates
@@ -122,7 +123,7 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
             news.start()
         ops_url = await _on(apart, ops.open(ops_address, None, variable="EVERGRANT_OPS_BIND"))
         log.info("web.listening", ops=ops_url, tokens=token_url)
-        async with _alive(reads):
+        async with _alive(reads, settings, vault):
             try:
                 yield Addresses(ops_url, token_url)
             finally:
@@ -170,10 +171,10 @@ def auditor(settings: Settings, vault: Vault) -> Auditor | None:
 
 
 @asynccontextmanager
-async def _alive(database: Database) -> AsyncIterator[None]:
+async def _alive(database: Database, settings: Settings, vault: Vault) -> AsyncIterator[None]:
     """Say every few seconds that this process lives, and at the end that it is gone."""
     ended, identity = asyncio.Event(), uuid4()
-    heartbeat = asyncio.create_task(_heartbeat(database, identity, ended))
+    heartbeat = asyncio.create_task(_heartbeat(database, partial(_presence, identity, settings, vault), ended))
     try:
         yield
     finally:
@@ -183,11 +184,15 @@ async def _alive(database: Database) -> AsyncIterator[None]:
             await database.run(lambda connection: process.leave(connection, identity))
 
 
-async def _heartbeat(database: Database, identity: UUID, ended: asyncio.Event) -> None:
-    facts: dict[str, Any] = {"kind": ProcessKind.WEB, "host": socket.gethostname(), "pid": os.getpid()}
+def _presence(identity: UUID, settings: Settings, vault: Vault) -> Presence:
+    keys = presence.ids_of(vault.access)
+    return presence.of_process(identity, ProcessKind.WEB, environment=settings.environment, access_key_ids=keys)
+
+
+async def _heartbeat(database: Database, said: Callable[[], Presence], ended: asyncio.Event) -> None:
     while not ended.is_set():
         try:
-            await database.run(lambda connection: process.see(connection, identity, **facts))
+            await database.run(lambda connection: process.see(connection, said()))
         except Exception as error:  # noqa: BLE001  # the next one may do it
             log.warning("web.not_signed_in", error=type(error).__name__)
         with suppress(TimeoutError):

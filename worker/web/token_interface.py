@@ -61,6 +61,7 @@ class TokenInterface:
         app.add_routes(
             [
                 web.get("/v1/grants/{ref}/token", self._for(Right.READ, self.token), allow_head=False),
+                web.get("/v1/grants/{ref}", self._for(Right.READ, self.explanation), allow_head=False),
                 web.post("/v1/grants/{ref}/rejected", self._for(Right.REFRESH, self.rejected)),
                 web.post("/v1/grants/{ref}/refresh", self._for(Right.REFRESH, self.refresh)),
                 web.post("/v1/grants/{ref}/revocation", self._for(Right.REVOKE, self.revocation)),
@@ -98,6 +99,11 @@ class TokenInterface:
                 "api_header": handed.api_header,
             }
         )
+
+    async def explanation(self, request: web.Request, holder: Holder) -> web.Response:
+        """Tell why a grant is as it is; nothing is handed out."""
+        ref, client = ref_of(request), query_of(request, allowed=("client",)).get("client")
+        return told(await self._grants.explained(holder, ref, client))
 
     async def rejected(self, request: web.Request, holder: Holder) -> web.Response:
         """Note that the provider's API answered 401 to the token of this generation."""

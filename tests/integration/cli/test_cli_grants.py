@@ -139,7 +139,11 @@ def test_a_grant_that_is_refused_alone_is_its_users_matter_and_not_the_registrat
     assert "grants connect" not in advice()
 
 
-def test_an_error_that_time_may_mend_asks_nothing_of_anybody(fleet: Evergrant) -> None:
+def test_an_error_that_time_may_mend_asks_nothing_of_anybody(fleet: Evergrant, sql: Any) -> None:
+    for kind in ("beat", "worker"):
+        sql(
+            "insert into evergrant.processes (id, kind, host, pid) values (gen_random_uuid(), :kind, 'b', 1)", kind=kind
+        )
     assert fleet("grants", "show", "d", "--json").json["next"] is None  # http_504
     assert fleet("grants", "show", "a", "--client", "temple", "--json").json["next"] is None
 

@@ -14,7 +14,9 @@ from pydantic import SecretStr
 import settings
 from models import database, process, roles
 from models.database import transaction
+from models.states.process import ProcessKind
 from settings import SettingsError
+from tasks.runtime import presence
 from tests.certificates import written
 from tests.harness import Harness
 from tests.integration.web.asking import Web, ask
@@ -30,8 +32,8 @@ def alive(harness: Harness) -> Iterator[None]:
     harness.run("delete from evergrant.processes")
     ids = [harness.one("select gen_random_uuid() as id")["id"] for _ in range(2)]
     with transaction() as connection:
-        for kind, identity in zip(("beat", "worker"), ids, strict=True):
-            process.see(connection, identity, kind=kind, host="here", pid=1)
+        for kind, identity in zip((ProcessKind.BEAT, ProcessKind.WORKER), ids, strict=True):
+            process.see(connection, presence.of_process(identity, kind, environment=None))
     yield
     harness.run("delete from evergrant.processes")
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 import pytest
 
-from worker.cli.arguments import Address, Duration, Label, confirm, grouped, named, read_refs, read_secret, ref_fault
+from tasks.policy.advice import named
+from worker.cli.arguments import Address, Duration, Label, confirm, grouped, read_refs, read_secret, ref_fault
 from worker.cli.failures import Failure
 
 

@@ -19,6 +19,8 @@ SILENT = (
     "tasks.oauth.rotation",
     "tasks.oauth.shapes",
     "tasks.oauth.transport",
+    "tasks.policy.advice",
+    "tasks.policy.explanation.cause",
     "tasks.policy.pace",
     "tasks.policy.plan",
     "tasks.policy.rotation",

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tasks.policy.advice import named
 from tasks.policy.rotation import RotationFinding
 from worker.cli import output, session
-from worker.cli.arguments import check_ref, confirm, named, yes_option
+from worker.cli.arguments import check_ref, confirm, yes_option
 from worker.cli.commands import Command
 from worker.cli.failures import ExitCode, Failure, misuse
 from worker.cli.output import json_option

@@ -1,13 +1,12 @@
 """`evergrant dead-letters show`: one letter, and what to do about it."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from models.states.grant import ConsentReason
-from worker.cli import output, session
-from worker.cli.advice import consent_advice
-from worker.cli.arguments import named
+from tasks.policy.advice import consent_advice, named
+from worker.cli import explaining, output, session
 from worker.cli.commands import Command
 from worker.cli.dead_letters.letters import record, unknown
 from worker.cli.output import json_option
@@ -33,15 +32,18 @@ def show(id: int, *, as_json: bool) -> None:  # noqa: A002  # the name that user
 
     with session.reading() as connection:
         row = listing.dead_letter(connection, id)
-    if row is None:
-        raise unknown([id])
-    more = {
+        if row is None:
+            raise unknown([id])
+        told = explaining.explained(connection, row["grant_id"]) if row["resolved_at"] is None else None
+    more: dict[str, Any] = {
         "resolved_by": row["resolved_by"],
         "generation": row["generation"],
         "grant_status": row["grant_status"],
         "revocation": row["revocation_id"],
         "next": _next(row),
     }
+    if told is not None:
+        more |= explaining.members(told, as_json=as_json)
     output.one(record(row) | more, as_json=as_json)
 
 

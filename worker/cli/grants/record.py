@@ -3,8 +3,7 @@
 from typing import TYPE_CHECKING, Any, assert_never
 
 from models.states.grant import GrantStatus, PauseReason
-from worker.cli.advice import advice, consent_advice, refused_alone_advice
-from worker.cli.arguments import named
+from tasks.policy.advice import advice, consent_advice, named, refused_alone_advice
 
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping

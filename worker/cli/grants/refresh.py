@@ -1,5 +1,6 @@
 """`evergrant grants refresh`: a row that beat will find."""
 
+import time
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -8,8 +9,9 @@ from uuid import UUID
 import click
 
 from models.states.grant import GrantStatus
-from worker.cli import output, session
-from worker.cli.arguments import client_option, named, read_refs, refs_argument, timeout_option, wait_option
+from tasks.policy.advice import named
+from worker.cli import explaining, output, session
+from worker.cli.arguments import client_option, read_refs, refs_argument, timeout_option, wait_option
 from worker.cli.commands import Command
 from worker.cli.failures import ExitCode, Failure
 from worker.cli.output import json_option
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from models.views.listing import Located
+    from tasks.policy.explanation.cause import Explanation
+
+MOST_EXPLAINED = 3  # of those that are waited for
 
 
 @click.command(
@@ -44,7 +49,7 @@ def refresh(refs: tuple[str, ...], *, client: str | None, wait: bool, timeout: t
         _refuse_unless_active(located)
         awaited = {each.id: operator_actions.request_refresh(connection, each.id, who=settings.who) for each in located}
     if wait:
-        _wait_for(located, awaited, timeout=timeout)
+        _wait_for(located, awaited, timeout=timeout, teller=explaining.Teller(as_json=as_json))
     for each in located:
         generation = awaited[each.id]
         fresh = generation == each.generation
@@ -53,15 +58,42 @@ def refresh(refs: tuple[str, ...], *, client: str | None, wait: bool, timeout: t
         output.done(what, f"{each.ref} {told}: generation {generation}.", as_json=as_json)
 
 
-def _wait_for(located: "list[Located]", awaited: dict[UUID, int], *, timeout: timedelta) -> None:
+def _wait_for(
+    located: "list[Located]", awaited: dict[UUID, int], *, timeout: timedelta, teller: explaining.Teller
+) -> None:
+    begun, held = time.monotonic(), dict[str, str]()
+
     def refreshed() -> bool:
         with session.transaction() as connection:
             now = located_again(connection, located)
+            waiting = [each for each in now if each.generation < awaited[each.id]]
+            told = {each.ref: explaining.explained(connection, each.id) for each in waiting[:MOST_EXPLAINED]}
         _refuse_unless_active(now)
-        return all(each.generation >= awaited[each.id] for each in now)
+        if told and all(why.decided for why in told.values()) and len(told) == len(waiting):
+            raise _in_vain(*next(iter(told.items())))
+        for ref, why in told.items():
+            teller.tell(ref, why, waited=timedelta(seconds=time.monotonic() - begun))
+        held.clear()
+        held.update({ref: explaining.for_what(why) for ref, why in told.items()})
+        return not waiting
 
     if not wait_until(refreshed, timeout=timeout):
-        raise ran_out(timeout, "every refresh", "evergrant status")
+        ref, why = next(iter(held.items()))
+        raise ran_out(timeout, "every refresh", f"evergrant explain {_named_of(located, ref)}", why=f"{ref}: {why}")
+
+
+def _named_of(located: "list[Located]", ref: str) -> str:
+    """The arguments that name the grant of a ref."""
+    return next(named(each.ref, each.client) for each in located if each.ref == ref)
+
+
+def _in_vain(ref: str, why: "Explanation") -> Failure:
+    return Failure(
+        code=why.cause,
+        message=f"{ref} will not be refreshed by itself: {explaining.for_what(why)}",
+        next_step=explaining.to_do(why),
+        exit_code=ExitCode.TRY_AGAIN,
+    )
 
 
 def _refuse_unless_active(located: "Iterable[Located]") -> None:

@@ -1,10 +1,11 @@
 """`evergrant grants show`: one grant, and what to do about it."""
 
 from functools import partial
+from typing import Any
 
 import click
 
-from worker.cli import keyrings, output, session
+from worker.cli import explaining, keyrings, output, session
 from worker.cli.arguments import client_option, ref_argument
 from worker.cli.commands import Command
 from worker.cli.grants.record import record
@@ -26,7 +27,9 @@ def show(ref: str, *, client: str | None, as_json: bool) -> None:
         row = listing.grant(connection, located.id)
         asked = asked_labels.of_grant(connection, located.id)
         missing = keyrings.missing_keys(connection, partial(key_use.missing_for, grant_id=located.id))
-    more = {
+        told = explaining.explained(connection, located.id)
+    shown = record(row)
+    more: dict[str, Any] = {
         "id": row["id"],
         "provider": row["provider"],
         "keep": row["keep"],
@@ -43,4 +46,7 @@ def show(ref: str, *, client: str | None, as_json: bool) -> None:
         more["labels_asked"] = {"at": asked["answered_at"], "due_at": asked["due_at"], **asked["told"]}
     if missing:
         more |= {"missing_keys": [what for what, _ in missing], "next": missing[0][1]}
-    output.one(record(row) | more, as_json=as_json)
+    if shown["next"] is None and not missing and not told.well:
+        more["next"] = told.command or told.remedy
+    more |= explaining.members(told, as_json=as_json)
+    output.one(shown | more, as_json=as_json)

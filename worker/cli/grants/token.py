@@ -1,6 +1,7 @@
 """`evergrant grants token`: the one command that prints an access token."""
 
 import json
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, assert_never
 from uuid import UUID
@@ -8,8 +9,9 @@ from uuid import UUID
 import click
 
 from models.states.grant import GrantStatus
-from worker.cli import audited, keyrings, session
-from worker.cli.arguments import Duration, client_option, named, ref_argument, timeout_option
+from tasks.policy.advice import named
+from worker.cli import audited, explaining, keyrings, session
+from worker.cli.arguments import Duration, client_option, ref_argument, timeout_option
 from worker.cli.commands import Command
 from worker.cli.failures import ExitCode, Failure
 from worker.cli.output import iso, json_option
@@ -17,6 +19,7 @@ from worker.cli.waiting import wait_until
 
 if TYPE_CHECKING:
     from models.views.access_token import TokenState
+    from tasks.policy.explanation.cause import Explanation
 
 
 @click.command(
@@ -46,9 +49,9 @@ def token(ref: str, *, client: str | None, min_ttl: timedelta, timeout: timedelt
             _refuse_hopeless(state)
             operator_actions.request_refresh(connection, grant_id, who=settings.who)
     if not state.lasts(min_ttl):
-        state = _renewed(grant_id, min_ttl=min_ttl, timeout=timeout)
-    if state.sealed_access_token is None or state.access_expires_at is None:  # for the type checker
-        raise _late(state, timeout)
+        state = _renewed(grant_id, min_ttl=min_ttl, timeout=timeout, teller=explaining.Teller(as_json=as_json))
+    assert state.sealed_access_token is not None  # noqa: S101  # it lasts
+    assert state.access_expires_at is not None  # noqa: S101
     value = vault.open(state.sealed_access_token, table="grants", row_id=grant_id, purpose="access")
     audited.of_tokens(vault, client=state.client, ref=state.ref, generation=state.generation, access_token=value)
     if not as_json:
@@ -65,20 +68,41 @@ def token(ref: str, *, client: str | None, min_ttl: timedelta, timeout: timedelt
     click.echo(json.dumps(record))
 
 
-def _renewed(grant_id: UUID, *, min_ttl: timedelta, timeout: timedelta) -> "TokenState":
-    from models.views import access_token
+def _renewed(grant_id: UUID, *, min_ttl: timedelta, timeout: timedelta, teller: explaining.Teller) -> "TokenState":
+    """Wait for a token set; whoever waits is told at once for what.
 
-    seen: list[TokenState] = []
+    Raises:
+        Failure: none will come, or none came in time; either says why.
+
+    """
+    begun, seen = time.monotonic(), [_look(grant_id, min_ttl)]
 
     def renewed() -> bool:
-        with session.transaction() as connection:
-            seen[:] = [access_token.by_id(connection, grant_id)]
-        _refuse_hopeless(seen[0])
-        return seen[0].lasts(min_ttl)
+        seen[:] = [_look(grant_id, min_ttl)]
+        state, told = seen[0]
+        if told is None:
+            return True
+        _refuse_hopeless(state)
+        waited = timedelta(seconds=time.monotonic() - begun)
+        if told.decided:
+            raise _late(state, told, waited)
+        teller.tell(state.ref, told, waited=waited)
+        return False
 
     if not wait_until(renewed, timeout=timeout):
-        raise _late(seen[0], timeout)
-    return seen[0]
+        state, told = seen[0]
+        assert told is not None  # noqa: S101  # it is not renewed
+        raise _late(state, told, timeout)
+    return seen[0][0]
+
+
+def _look(grant_id: UUID, min_ttl: timedelta) -> "tuple[TokenState, Explanation | None]":
+    """The grant as it is now, and where its token does not last, why."""
+    from models.views import access_token
+
+    with session.transaction() as connection:
+        state = access_token.by_id(connection, grant_id)
+        return state, None if state.lasts(min_ttl) else explaining.explained(connection, grant_id)
 
 
 def _refuse_hopeless(state: "TokenState") -> None:
@@ -115,12 +139,11 @@ def _refuse_hopeless(state: "TokenState") -> None:
             assert_never(status)
 
 
-def _late(state: "TokenState", timeout: timedelta) -> Failure:
-    seconds = f"{timeout.total_seconds():g} s"
-    cause = f" (last error: {state.last_error_code})" if state.last_error_code else ""
+def _late(state: "TokenState", told: "Explanation", waited: timedelta) -> Failure:
+    within = "comes by itself" if told.decided else f"came within {waited.total_seconds():.3g} s"
     return Failure(
         code="not_fresh_yet",
-        message=f"No fresh token of {state.ref} came within {seconds}{cause}",
-        next_step="see that beat and a worker run (`evergrant status`) and try again",
+        message=f"No fresh token of {state.ref} {within}: {explaining.for_what(told)}",
+        next_step=f"{explaining.to_do(told)}, and try again",
         exit_code=ExitCode.TRY_AGAIN,
     )

@@ -1,8 +1,8 @@
 """What a human can do about an error that waiting will not mend; docs/reference/outcomes.md lists every code."""
 
 import re
-
-from models.states.grant import ConsentReason
+import shlex
+from typing import Final
 
 _SET = "evergrant clients set {client}"
 _REDIRECT = re.compile(r"http_3\d\d")
@@ -26,7 +26,8 @@ _ADVICE = {
     " REF --label KEY=VALUE, or write private_hosts = true into the provider file",
     "setting_missing": "a request needs a setting that nobody has made, such as the redirect URI:"
     f" {_SET} --redirect-uri URL",
-    "invalid_client": "the provider does not know this id and secret: evergrant clients set-secret {client};"
+    "invalid_client": "the provider does not know this id and secret:"
+    " evergrant clients set-secret {client} --client-secret-file -;"
     f" or it wants them elsewhere: {_SET} --auth basic, or body",
     "unauthorized_client": "the provider does not allow this client to refresh: look at its registration there",
     "unsupported_grant_type": "the provider has no refresh tokens there, or does not read the body:"
@@ -39,17 +40,16 @@ _ADVICE = {
 
 
 # What must be done first, and who must do it, where the provider said why.
-_FIRST = {
-    ConsentReason.ADMIN_POLICY: "an administrator there must allow it first; then ",
-    ConsentReason.USER_GONE: "its user is gone there: choose another; then ",
-    ConsentReason.SCOPE_CHANGED: "see that the client asks for scopes that it may have there; then ",
+_FIRST: Final = {
+    "admin_policy": "an administrator there must allow it first; then ",
+    "user_gone": "its user is gone there: choose another; then ",
+    "scope_changed": "see that the client asks for scopes that it may have there; then ",
 }
 
 
 def consent_advice(reason: str | None, *, grant: str) -> str:
     """Say what to do about a grant that needs consent, by its reason."""
-    first = next((told for each, told in _FIRST.items() if each == reason), "")
-    return f"{first}ask the user to connect again: evergrant grants connect {grant}"
+    return f"{_FIRST.get(reason or '', '')}ask the user to connect again: evergrant grants connect {grant}"
 
 
 def refused_alone_advice(code: str | None, rule: str | None, *, client: str, grant: str) -> str:
@@ -79,3 +79,10 @@ def advice(code: str | None, *, client: str) -> str | None:
     else:
         told = _ADVICE.get(code, "")
     return told.format(client=client) or None
+
+
+def named(ref: str, client: str) -> str:
+    """The arguments that name a grant, as they must be typed in a shell."""
+    if ref.startswith("-"):
+        return f"--client {client} -- {shlex.quote(ref)}"
+    return f"{shlex.quote(ref)} --client {client}"

@@ -1,0 +1,120 @@
+"""Explain: why a grant is as it is: read once, decided by tasks/policy/explanation, told alike wherever people ask."""
+
+from uuid import UUID
+
+from sqlalchemy import Connection, RowMapping
+
+import settings as configuration
+from models.states.client import Keep
+from models.views import standing
+from models.views.standing import Standing
+from tasks.oauth.errors import OAuthError
+from tasks.oauth.rotation import Rotation
+from tasks.policy import pace
+from tasks.policy.explanation.cause import Explanation
+from tasks.policy.explanation.facts import Act, Client, Database, Facts, Grant, Journal, Letter, Process, Revocation
+from tasks.policy.explanation.order import explain
+from tasks.policy.valve import Valve, interval
+from tasks.runtime.registration import resolve
+
+
+def of_grant(connection: Connection, grant_id: UUID, *, settings: configuration.Settings) -> Explanation:
+    """Explain a grant as it stands now, to whoever asks with these settings."""
+    return explain(facts_of(standing.of_grant(connection, grant_id), settings))
+
+
+def facts_of(found: Standing, settings: configuration.Settings) -> Facts:
+    """What the policy reads."""
+    row = found.row
+    journals = [_journal(each) for each in found.journals if each["may_hold_it"]]
+    return Facts(
+        at=row["at"],
+        grant=_grant(row),
+        client=_client(row, settings),
+        database=Database(
+            state=row["database_state"],
+            environment=row["environment"],
+            asked_as=settings.environment,
+            incident_at=row["incident_at"],
+            awaited=tuple(_journal(each) for each in found.journals if each["is_awaited"]),
+        ),
+        processes=tuple(_process(each) for each in found.processes),
+        journals=tuple(journals),
+        revocation=_revocation(row),
+        held=None if row["held_at"] is None else Act(row["held_at"], row["held_by"]),
+        letter=None
+        if row["letter_id"] is None
+        else Letter(row["letter_id"], row["letter_cause"], row["dead_at"], row["look_at"]),
+    )
+
+
+def _grant(row: RowMapping) -> Grant:
+    same = (
+        *("ref", "status", "due_at", "created_at", "reason", "refreshed_at", "access_expires_at", "life", "claimed_at"),
+        *("started_at", "doubt_since", "suspect_at", "failures", "attempts", "failing_since", "failed_alone"),
+        *("last_error_code", "last_error_http_status", "last_error_at", "last_error_rule", "asked_at", "ends_soon_at"),
+        *("refresh_key_id", "access_key_id"),
+    )
+    return Grant(
+        **{name: row[name] for name in same},
+        on_demand=row["keep"] == Keep.ON_DEMAND,
+        paused=None if row["paused_at"] is None else Act(row["paused_at"], row["paused_by"]),
+        has_refresh_token=row["refresh_key_id"] is not None,
+    )
+
+
+def _client(row: RowMapping, settings: configuration.Settings) -> Client:
+    slow = pace.allowed(pace.Pace(slowed_by=row["slowed_by"] or 0, slowed_from=row["slowed_from"]))
+    valve = Valve(row["rate_per_minute"], row["burst"], row["next_slot_at"], 0, pace_per_minute=slow)
+    shut = row["paused_until"] is not None
+    same = (
+        *("rotation", "grace", "rate_per_minute", "next_slot_at", "burst", "under_way", "ahead", "slowed_code"),
+        *("grant_interval", "deaths_held_at", "witness_at", "secret_refused_at", "secret_refused_code"),
+        "secret_key_id",
+    )
+    return Client(
+        **{name: row[name] for name in same},
+        name=row["client"],
+        after_grace=row["after_grace"] or Rotation.FAMILY,
+        paused=Act(row["client_paused_at"], row["client_paused_by"]) if row["paused_by_operator"] else None,
+        shut_until=row["paused_until"],
+        shut_since=row["changed_at"] if shut else None,
+        shut_for=row["pause_reason"] if shut else None,
+        canary_is_this=shut and row["canary_is_this"],
+        interval=interval(valve),
+        slowed_to=slow,
+        half_pace_until=row["scarce_until"],
+        file_fault=_file_fault(row, settings),
+    )
+
+
+def _file_fault(row: RowMapping, settings: configuration.Settings) -> str | None:
+    """Why the provider's file cannot be used here; workers have the same, unless somebody has mended it on one."""
+    try:
+        resolve(row["provider"], row["overrides"], settings)
+    except OAuthError as error:
+        return str(error).rstrip(".")
+    return None
+
+
+def _process(row: RowMapping) -> Process:
+    rings = {name: None if row[name] is None else tuple(row[name]) for name in ("refresh_key_ids", "access_key_ids")}
+    return Process(**{**row, **rings})
+
+
+def _journal(row: RowMapping) -> Journal:
+    return Journal(row["id"], row["host"], row["seen_at"], row["alive"], row["damage"])
+
+
+def _revocation(row: RowMapping) -> Revocation | None:
+    if row["revocation_id"] is None:
+        return None
+    return Revocation(
+        id=row["revocation_id"],
+        status=row["revocation_status"],
+        requested=Act(row["requested_at"], row["requested_by"]),
+        due_at=row["revocation_due_at"],
+        done_at=row["done_at"],
+        evidence=row["evidence"],
+        last_error_code=row["revocation_error"],
+    )

@@ -1,0 +1,363 @@
+"""Why is a grant as it is? Every cause alone, every pair of causes, and nobody is left without an answer."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from tasks.policy.explanation.cause import Explanation
+from tasks.policy.explanation.facts import (
+    Act,
+    Client,
+    Database,
+    Facts,
+    Grant,
+    Journal,
+    Letter,
+    Process,
+    Revocation,
+)
+from tasks.policy.explanation.order import CHECKS, OBSTACLES, RESTS, explain
+
+AT = datetime(2026, 3, 1, 14, 2, tzinfo=UTC)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+
+BEAT = Process("beat", "box", 11, alive=True, seen_at=AT, environment="production", refresh_key_ids=())
+WORKER = Process(
+    "worker",
+    "box",
+    12,
+    alive=True,
+    seen_at=AT,
+    environment="production",
+    refresh_key_ids=("r1",),
+    access_key_ids=("a1",),
+    consumed_at=AT - timedelta(seconds=30),
+)
+WELL = Facts(
+    at=AT,
+    grant=Grant(
+        ref="customer-42",
+        status="active",
+        due_at=AT + HOUR,
+        created_at=AT - DAY,
+        refreshed_at=AT - MINUTE,
+        access_expires_at=AT + 2 * HOUR,
+        life=2 * HOUR,
+        refresh_key_id="r1",
+        access_key_id="a1",
+        asked_at=AT - MINUTE,
+    ),
+    client=Client(name="temple", secret_key_id="r1", next_slot_at=AT - MINUTE),
+    database=Database(environment="production", asked_as="production"),
+    processes=(BEAT, WORKER),
+)
+JOURNAL = Journal(7, "box-2", AT - HOUR, alive=False)
+ENDING = Revocation(3, "queued", Act(AT - MINUTE, "shop"), due_at=AT + MINUTE)
+Change = Callable[[Facts], Facts]
+
+
+def grant(**members: Any) -> Change:
+    return lambda now: replace(now, grant=replace(now.grant, **members))
+
+
+def client(**members: Any) -> Change:
+    return lambda now: replace(now, client=replace(now.client, **members))
+
+
+def database(**members: Any) -> Change:
+    return lambda now: replace(now, database=replace(now.database, **members))
+
+
+def processes(kind: str, **members: Any) -> Change:
+    """Change every process of a kind."""
+    return lambda now: replace(
+        now, processes=tuple(replace(each, **members) if each.kind == kind else each for each in now.processes)
+    )
+
+
+def both(*changes: Change) -> Change:
+    def changed(now: Facts) -> Facts:
+        for change in changes:
+            now = change(now)
+        return now
+
+    return changed
+
+
+def with_(**members: Any) -> Change:
+    return lambda now: replace(now, **members)
+
+
+def second_worker(now: Facts) -> Facts:
+    first = next(each for each in now.processes if each.kind == "worker")
+    return replace(now, processes=(*now.processes, replace(first, pid=13, refresh_key_ids=("r0",))))
+
+
+FAILED = {"failures": 3, "failing_since": AT - HOUR, "last_error_at": AT - MINUTE}
+CLAIMED = grant(claimed_at=AT - 10 * timedelta(seconds=1), due_at=AT + 20 * timedelta(seconds=1))
+
+# Each cause, and what makes it hold where all else is well.
+MADE: dict[str, Change] = {
+    "grant_is_revoked": both(grant(status="revoked"), with_(revocation=replace(ENDING, status="done", done_at=AT))),
+    "environment_is_another": database(asked_as="staging"),
+    "database_is_unfit": database(state="copied"),
+    "consent_is_needed": grant(status="needs_consent", reason="revoked_or_expired"),
+    "grant_is_handed_over": grant(status="paused", reason="handed_over", paused=Act(AT - HOUR, "maria")),
+    "grant_is_paused": grant(status="paused", paused=Act(AT - HOUR, "maria")),
+    "revocation_has_failed": both(grant(status="revoking"), with_(revocation=replace(ENDING, status="dead"))),
+    "client_is_paused": client(paused=Act(AT - HOUR, "maria")),
+    "grant_is_being_revoked": both(grant(status="revoking"), with_(revocation=ENDING)),
+    "no_beat_is_alive": processes("beat", alive=False, seen_at=AT - HOUR),
+    "no_worker_is_alive": processes("worker", alive=False, seen_at=AT - HOUR),
+    "processes_are_foreign": processes("worker", environment="staging"),
+    "processes_cannot_work": processes("beat", fault="the broker does not answer"),
+    "key_is_missing": processes("worker", refresh_key_ids=("r0",)),
+    "provider_file_is_unusable": client(file_fault="temple.toml: token_url is missing"),
+    "refresh_token_is_missing": grant(has_refresh_token=False),
+    "workers_are_deaf": CLAIMED,
+    "credentials_are_refused": grant(**FAILED, last_error_code="invalid_client", last_error_http_status=401),
+    "valve_is_shut": client(shut_until=AT + MINUTE, shut_since=AT - MINUTE, shut_for="http_503"),
+    "verdicts_are_held": both(
+        grant(suspect_at=AT - HOUR, last_error_code="invalid_grant"), client(deaths_held_at=AT - HOUR)
+    ),
+    "a_journal_is_awaited": both(
+        client(rotation="family"),
+        grant(doubt_since=AT - HOUR, access_expires_at=AT - MINUTE),
+        with_(journals=(JOURNAL,)),
+    ),
+    "grant_is_suspect": grant(suspect_at=AT - MINUTE, last_error_code="invalid_grant"),
+    "guard_holds_it": both(client(rotation="family"), grant(doubt_since=AT - HOUR, last_error_code="timeout")),
+    "grant_is_refused_alone": grant(**FAILED, failed_alone=True, last_error_code="temple_says_no"),
+    "grant_is_failing": grant(**FAILED, last_error_code="http_404", last_error_http_status=404),
+    "answer_was_lost": grant(doubt_since=AT - MINUTE, last_error_code="timeout"),
+    "grant_is_throttled": grant(attempts=1, last_error_code="http_429", last_error_at=AT - MINUTE),
+    "grant_was_renewed_too_lately": both(
+        client(grant_interval=5 * MINUTE), grant(access_expires_at=AT + timedelta(seconds=1))
+    ),
+    "rate_is_used_up": both(
+        grant(due_at=AT - MINUTE),
+        client(rate_per_minute=60.0, interval=timedelta(seconds=1), next_slot_at=AT + MINUTE, ahead=9),
+    ),
+    "some_workers_lack_a_key": second_worker,
+    "secret_was_refused": client(secret_refused_at=AT - HOUR, secret_refused_code="invalid_client"),
+    "client_is_slowed": client(slowed_to=30.0, slowed_code="slow_down"),
+    "revocation_is_held": with_(held=Act(AT - HOUR, "shop")),
+    "grant_ends_soon": grant(ends_soon_at=AT + DAY),
+}
+RESTING: dict[str, Change] = {
+    "request_is_under_way": grant(started_at=AT - timedelta(seconds=1), due_at=AT + MINUTE),
+    "grant_is_handed_out": grant(claimed_at=AT - timedelta(seconds=1), due_at=AT + MINUTE),
+    "grant_is_due": grant(due_at=AT - timedelta(seconds=1)),
+    "grant_sleeps": grant(on_demand=True, access_expires_at=AT - DAY),
+    "grant_is_well": lambda now: now,
+}
+ORDER = [check.__name__ for check in OBSTACLES]
+BY_NAME = {check.__name__: check for check in CHECKS}
+
+# What cannot hold at the same time, since one thing is said of it: where a grant stands, its last error, its lease …
+ENDS = {"grant_is_revoked", "consent_is_needed", "grant_is_handed_over", "grant_is_paused", "revocation_has_failed"}
+ENDS |= {"grant_is_being_revoked"}
+OF_ACTIVE = {
+    *("verdicts_are_held", "grant_is_suspect", "guard_holds_it", "grant_is_refused_alone", "grant_is_failing"),
+    *("answer_was_lost", "grant_is_throttled", "grant_was_renewed_too_lately", "rate_is_used_up"),
+    *("refresh_token_is_missing", "a_journal_is_awaited", "credentials_are_refused"),
+}
+LAST_ERROR = OF_ACTIVE - {"rate_is_used_up", "grant_was_renewed_too_lately", "refresh_token_is_missing"}
+OF_WORKERS = {"no_worker_is_alive", "processes_are_foreign", "key_is_missing", "workers_are_deaf"}
+OF_WORKERS |= {"some_workers_lack_a_key"}
+EXCLUSIVE = [
+    ENDS,
+    LAST_ERROR,
+    OF_WORKERS,
+    {"no_beat_is_alive", "processes_cannot_work"},
+    {"grant_was_renewed_too_lately", "guard_holds_it", "a_journal_is_awaited"},
+    {"rate_is_used_up", "valve_is_shut"},
+    {"rate_is_used_up", "workers_are_deaf"},  # due, or handed out
+]
+
+
+def may_both_hold(one: str, other: str) -> bool:
+    pair = {one, other}
+    if any(pair <= alike for alike in EXCLUSIVE):
+        return False
+    if "client_is_paused" in pair and pair & {"grant_is_being_revoked", "revocation_has_failed"}:
+        return False  # an operator's pause stops everything but revocations
+    if "grant_is_revoked" in pair:
+        return False  # nothing else matters any more
+    return not (pair & ENDS and pair & OF_ACTIVE)
+
+
+def words(told: Explanation) -> list[str]:
+    return [told.cause, *(link.cause for link in told.chain)]
+
+
+def test_every_cause_is_tried() -> None:
+    assert list(MADE) == ORDER
+    assert [check.__name__ for check in RESTS] == list(RESTING)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_each_cause_is_the_headline_where_all_else_is_well(name: str) -> None:
+    told = explain(MADE[name](WELL))
+    assert told.cause == name
+    assert not told.well
+
+
+@pytest.mark.parametrize("name", RESTING)
+def test_where_nothing_is_wrong_it_is_told_what_the_grant_is_about(name: str) -> None:
+    told = explain(RESTING[name](WELL))
+    assert words(told) == [name]
+    assert told.well
+    assert told.command is None
+    assert told.will_retry_at is not None
+
+
+@pytest.mark.parametrize(("one", "other"), list(permutations(MADE, 2)), ids=lambda name: name)
+def test_of_two_causes_the_outer_one_is_the_headline_and_the_other_one_is_in_the_chain(one: str, other: str) -> None:
+    now = both(MADE[one], MADE[other])(WELL)
+    told = explain(now)
+    held = [name for name in ORDER if BY_NAME[name](now) is not None]
+    assert held, "nobody is left without an answer"
+    assert told.cause == held[0]
+    assert words(told) == (held if told.cause != "grant_is_revoked" else held[:1])
+    if may_both_hold(one, other):
+        assert {one, other} <= {*held}, (one, other, held)
+
+
+@pytest.mark.parametrize("name", [*MADE, *RESTING])
+def test_what_is_told_is_whole_sentences(name: str) -> None:
+    told = explain((MADE | RESTING)[name](WELL))
+    for sentence in (told.headline, told.next, told.token):
+        assert sentence[0].isupper()
+        assert sentence.endswith(".")
+        assert "None" not in sentence
+        assert ".." not in sentence.replace("...", "")
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_what_stops_a_grant_says_what_to_do_and_promises_no_time(name: str) -> None:
+    told = explain(MADE[name](WELL))
+    if not told.hopeless:
+        assert told.will_retry_at is not None
+        return
+    assert told.command or told.remedy
+    if told.cause != "consent_is_needed":
+        assert told.will_retry_at is None
+
+
+@pytest.mark.parametrize("status", ["active", "paused", "needs_consent", "revoking", "revoked"])
+def test_every_status_is_explained_whatever_is_missing(status: str) -> None:
+    bare = Facts(at=AT, grant=Grant(ref="r", status=status, due_at=AT, created_at=AT), client=Client(name="c"))
+    assert explain(bare).headline
+
+
+# Each in its own words
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (grant(), "Its access token lives until 2026-03-01T16:02:00Z, for 2 h yet."),
+        (grant(access_expires_at=AT - HOUR), "Its access token ended 60 min ago."),
+        (grant(access_expires_at=None), "It holds no access token."),
+        (grant(access_key_id=None), "It holds no access token."),
+        (grant(status="needs_consent"), "No token of it is handed out."),
+    ],
+)
+def test_what_there_is_to_hand_out_meanwhile_is_told_whatever_the_cause(change: Change, says: str) -> None:
+    assert explain(both(MADE["no_beat_is_alive"], change)(WELL)).token == says
+
+
+def test_a_wrong_secret_is_told_with_one_grant_though_nothing_trips() -> None:
+    told = explain(MADE["credentials_are_refused"](WELL))
+    assert told.headline == "The provider refuses the credentials of temple (invalid_client)."
+    assert told.since == AT - HOUR
+    assert told.command == "evergrant clients set-secret temple --client-secret-file -"
+
+
+def test_a_wrong_secret_that_shut_the_valve_is_told_of_a_grant_that_is_well_so_far() -> None:
+    shut = client(shut_until=AT + MINUTE, shut_since=AT - HOUR, shut_for="invalid_client")(WELL)
+    told = explain(shut)
+    assert (told.cause, told.since, told.will_retry_at) == ("credentials_are_refused", AT - HOUR, AT + MINUTE)
+
+
+def test_who_paused_a_client_is_told_and_since_when() -> None:
+    told = explain(MADE["client_is_paused"](WELL))
+    assert (told.by_whom, told.since) == ("maria", AT - HOUR)
+    assert told.command == "evergrant clients resume temple"
+
+
+def test_a_503_is_told_as_the_providers_word_with_the_time_of_the_next_try() -> None:
+    told = explain(both(MADE["valve_is_shut"], grant(**FAILED, last_error_code="http_503"))(WELL))
+    assert told.headline.startswith("The provider says that it is not available (http_503)")
+    assert told.will_retry_at == AT + MINUTE
+    assert [link.cause for link in told.chain] == ["grant_is_failing"]
+
+
+def test_a_journal_that_is_damaged_is_told_before_one_that_is_merely_silent() -> None:
+    damaged = Journal(9, "box-3", AT, alive=True, damage="segment 4 is cut")
+    told = explain(both(MADE["a_journal_is_awaited"], with_(journals=(JOURNAL, damaged)))(WELL))
+    assert "journal 9 of box-3, which is damaged (segment 4 is cut)" in told.headline
+    assert told.command == "evergrant journals abandon 9"
+
+
+def test_where_a_repeat_harms_nothing_no_journal_is_waited_for() -> None:
+    told = explain(both(MADE["answer_was_lost"], with_(journals=(JOURNAL,)))(WELL))
+    assert told.cause == "answer_was_lost"
+
+
+def test_an_attempt_that_nobody_ended_is_a_lost_answer_once_its_lease_is_over() -> None:
+    left = grant(started_at=AT - HOUR, due_at=AT - timedelta(seconds=1))(WELL)
+    assert explain(left).cause == "answer_was_lost"
+
+
+def test_a_worker_of_an_older_release_that_says_nothing_of_its_keys_is_not_blamed() -> None:
+    told = explain(processes("worker", refresh_key_ids=None, environment=None)(WELL))
+    assert told.cause == "grant_is_well"
+
+
+def test_the_key_that_is_missing_is_named_with_the_workers_that_lack_it() -> None:
+    told = explain(MADE["key_is_missing"](WELL))
+    assert told.headline == "No worker holds the key r1, which its client's secret is sealed with, so nothing is sent."
+    assert "worker 12 on box" in (told.remedy or "")
+
+
+def test_a_worker_that_is_only_busy_is_not_deaf() -> None:
+    busy = both(CLAIMED, processes("worker", consumed_at=AT - timedelta(seconds=1)))(WELL)
+    assert explain(busy).cause == "grant_is_handed_out"
+
+
+def test_the_turn_of_a_grant_that_waits_for_the_rate_is_reckoned() -> None:
+    told = explain(MADE["rate_is_used_up"](WELL))
+    assert told.will_retry_at == AT + MINUTE + 9 * timedelta(seconds=1)
+    assert "60 requests a minute, and 9 grants of it are due for longer" in told.headline
+
+
+def test_a_suspect_without_a_witness_is_told_until_when_nobody_judges() -> None:
+    alone = explain(MADE["grant_is_suspect"](WELL)).next
+    assert "2026-03-01T16:02:00Z" in alone  # the end of its access token
+    seen = explain(both(MADE["grant_is_suspect"], client(witness_at=AT))(WELL)).next
+    assert seen.endswith("if it is refused again, its user must consent again.")
+
+
+def test_a_dead_grant_that_is_looked_at_once_more_says_when() -> None:
+    letter = Letter(4, "revoked_or_expired", AT - HOUR, look_at=AT + HOUR)
+    told = explain(both(MADE["consent_is_needed"], with_(letter=letter))(WELL))
+    assert (told.since, told.will_retry_at) == (AT - HOUR, AT + HOUR)
+    assert told.command == "evergrant grants connect customer-42 --client temple"
+
+
+@pytest.mark.parametrize(("state", "word"), [("standby", "replica"), ("rewound", "lack commits"), ("copied", "copy")])
+def test_a_database_that_sends_nothing_says_which_it_is(state: str, word: str) -> None:
+    told = explain(database(state=state, awaited=(JOURNAL,))(WELL))
+    assert word in told.headline
+    assert told.hopeless
+
+
+def test_a_ref_that_a_shell_would_misread_is_quoted_in_the_command() -> None:
+    told = explain(both(MADE["grant_is_paused"], grant(ref="a b; rm"))(WELL))
+    assert told.command == "evergrant grants resume 'a b; rm' --client temple"
