@@ -136,7 +136,8 @@ select w.id, w.url, w.types, w.allow_private, w.environment, w.former_secret_unt
     w.created_at, w.created_by,
     array(select c.name from evergrant.clients c where c.id = any (w.client_ids) order by c.name) as clients,
     w.client_ids is not null as is_of_clients, w.environment <> i.environment as is_foreign,
-    waiting.deliveries as queued, waiting.oldest_at, dead.deliveries as dead
+    waiting.deliveries as queued, waiting.oldest_at, clock_timestamp() - waiting.oldest_at as lag,
+    dead.deliveries as dead
 from evergrant.webhooks w
 cross join evergrant.installation i
 cross join lateral (

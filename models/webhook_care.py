@@ -82,6 +82,11 @@ COMPLETE = text("""
 update evergrant.webhooks set catch_up_id = null, catch_up_from = null, resumed_at = null
 where id = :id and resumed_at < clock_timestamp() - cast(:open_for as interval)
 """)
+# Of a webhook that was removed while somebody wrote an event for it.
+DROP = text("""
+delete from evergrant.webhook_deliveries d
+where d.ended_at is null and not exists (select from evergrant.webhooks w where w.id = d.webhook_id)
+""")
 FORGET = text("""
 with old as (
     select id from evergrant.webhook_deliveries
@@ -108,6 +113,7 @@ class _Queue:
 def tend(connection: Connection) -> None:
     """Look after every webhook once."""
     connection.execute(FORGET, {"dead": DEAD_KEPT, "delivered": DELIVERED_KEPT, "batch": BATCH})
+    connection.execute(DROP)
     connection.execute(SHRED)
     unreachable = {"reason": WebhookPause.UNREACHABLE, "strikes": STRIKES, "patience": PATIENCE}
     for webhook_id in connection.execute(UNREACHABLE, unreachable).scalars():

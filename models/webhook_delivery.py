@@ -5,7 +5,7 @@ and what one of them leaves behind is sent by another. Of one subject (a grant, 
 is sent before the next; whatever fails keeps nobody else waiting.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -136,6 +136,12 @@ cross join evergrant.installation i
 order by e.id
 """)
 
+RENEW = text("""
+update evergrant.webhook_deliveries d set leased_until = clock_timestamp() + :lease
+from unnest(cast(:ids as bigint[]), cast(:tries as bigint[])) mine (id, tries)
+where d.id = mine.id and d.tries = mine.tries and d.ended_at is null
+""")
+
 # What was tried for three days is given up, unless nothing at all reaches its webhook: then that is what is told.
 END = text("""
 update evergrant.webhook_deliveries d set
@@ -219,6 +225,11 @@ def take(connection: Connection, webhook_id: int, *, most: int, lease: timedelta
     """Take deliveries of a webhook whose turn has come, for a lease."""
     wanted = {"webhook_id": webhook_id, "most": most, "lease": lease, "strikes": STRIKES}
     return [Taken(**row) for row in connection.execute(TAKE, wanted).mappings()]
+
+
+def renew(connection: Connection, mine: Mapping[int, int], *, lease: timedelta) -> None:
+    """Keep deliveries that are being sent for another lease: their ids, each with the number of its try."""
+    connection.execute(RENEW, {"ids": list(mine), "tries": list(mine.values()), "lease": lease})
 
 
 def end(connection: Connection, sent: Sequence[Sent]) -> None:

@@ -11,8 +11,8 @@ from tasks.policy.outcome import retry_after
 
 # After the first try, the second, and so on; the last one for all that follow.
 WAITS: Final = (
-    *(timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2)),
-    *(timedelta(minutes=10), timedelta(minutes=30), timedelta(hours=2)),
+    *(timedelta(seconds=1), timedelta(seconds=2), timedelta(seconds=5), timedelta(seconds=15)),
+    *(timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2)),
 )
 ASKS_FOR_TIME: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 

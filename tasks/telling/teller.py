@@ -9,8 +9,8 @@ that hangs keeps no other waiting.
 import queue
 import random
 import threading
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import structlog
@@ -31,11 +31,21 @@ from tasks.telling import letter
 log = structlog.get_logger()
 
 DEADLINE = timedelta(seconds=10)  # of one request
-LEASE = timedelta(seconds=30)  # of a delivery: its deadline, and time to write what came of it
+LEASE = timedelta(seconds=3)  # of a delivery: so late is what a process has left that was killed
+RENEWED_AFTER = timedelta(seconds=1)  # while it is being sent
 AT_ONCE = 32  # requests of one webhook that this process has under way
 LOOK_SECONDS = 0.2  # between two looks for something to send
 IDLE_SECONDS = 2.0  # the same, while there is no webhook at all
 FAILED_SECONDS = 1.0  # after what failed, such as a database that is away
+
+
+@dataclass(frozen=True, slots=True)
+class _Flying:
+    """A delivery that is being sent; `renew_at`, by the time since boot, its lease needs to be renewed."""
+
+    webhook_id: int
+    tries: int
+    renew_at: timedelta
 
 
 class Teller:
@@ -48,7 +58,7 @@ class Teller:
         self._ended = threading.Event()
         self._answered: queue.SimpleQueue[Sent | None] = queue.SimpleQueue()
         self._unwritten: list[Sent] = []
-        self._under_way: Counter[int] = Counter()
+        self._under_way: dict[int, _Flying] = {}
         self._has_webhooks = False  # until one is seen this process opens no connection for them
         self._unopened: set[int] = set()  # webhooks whose secret this process cannot open: told once
         self._thread = threading.Thread(target=self._run, name="teller", daemon=True)
@@ -69,8 +79,8 @@ class Teller:
     def _run(self) -> None:
         wait = 0.0
         while not self._ended.is_set():
-            self._gather(wait)
             try:
+                self._gather(wait)
                 wait = self._turn()
             except Exception:
                 log.exception("webhooks.failed", again_in_s=FAILED_SECONDS)
@@ -83,16 +93,23 @@ class Teller:
             found = self._answered.get(timeout=wait) if wait else self._answered.get_nowait()
             while True:
                 if found is not None:
-                    self._under_way[found.webhook_id] -= 1
-                    self._unwritten.append(found)
+                    self._land(found)
                 found = self._answered.get_nowait()
         except queue.Empty:
             return
+
+    def _land(self, sent: Sent) -> None:
+        """Note an answer; one of an earlier try, whose lease was over, writes nothing: the row asks for its number."""
+        flying = self._under_way.get(sent.id)
+        if flying is not None and flying.tries == sent.tries:
+            del self._under_way[sent.id]
+        self._unwritten.append(sent)
 
     def _turn(self) -> float:
         """Write what was answered and send what is next; returns how long there is nothing to do."""
         with using(Lane.WEBHOOKS if self._has_webhooks else Lane.CHORES):
             self._write()
+            self._renew()
             with transaction() as connection:
                 found = webhook.ready(connection, self._environment)
                 self._has_webhooks = bool(found) or webhook.any_there(connection)
@@ -103,14 +120,15 @@ class Teller:
 
     def _send_to(self, target: Ready) -> int:
         """Take what may be sent to one webhook now and send it; returns how much."""
-        room = AT_ONCE - self._under_way[target.id]
+        room = AT_ONCE - sum(each.webhook_id == target.id for each in self._under_way.values())
         secrets = self._open(target) if room > 0 else []
         if not secrets:
             return 0
+        renew_at = clock.boot() + RENEWED_AFTER
         with transaction() as connection:
             taken = webhook_delivery.take(connection, target.id, most=room, lease=LEASE)
         for each in taken:
-            self._under_way[target.id] += 1
+            self._under_way[each.id] = _Flying(target.id, each.tries, renew_at)
             self._transport.launch(self._tell(target, each, secrets))
         return len(taken)
 
@@ -137,16 +155,28 @@ class Teller:
             webhook_delivery.end(connection, self._unwritten)
         self._unwritten.clear()
 
+    def _renew(self) -> None:
+        """Keep what is being sent for longer than most is."""
+        now = clock.boot()
+        mine = {number: each for number, each in self._under_way.items() if each.renew_at <= now}
+        if not mine:
+            return
+        with transaction() as connection:
+            webhook_delivery.renew(connection, {number: each.tries for number, each in mine.items()}, lease=LEASE)
+        for number, each in mine.items():
+            self._under_way[number] = replace(each, renew_at=now + RENEWED_AFTER)
+
     def _write_the_rest(self) -> None:
         """Wait for what is under way, as long as a request may take, and write how it ended."""
         ends = clock.boot() + DEADLINE
-        while self._under_way.total() and (left := (ends - clock.boot()).total_seconds()) > 0:
-            self._gather(left)
-        try:
-            with using(Lane.WEBHOOKS):
-                self._write()
-        except Exception:
-            log.exception("webhooks.not_written", count=len(self._unwritten))
+        while (self._under_way or self._unwritten) and clock.boot() < ends:
+            self._gather(LOOK_SECONDS)
+            try:
+                with using(Lane.WEBHOOKS):
+                    self._write()
+                    self._renew()
+            except Exception:
+                log.exception("webhooks.not_written", count=len(self._unwritten))
 
     # On the loop thread
 

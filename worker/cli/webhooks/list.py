@@ -26,9 +26,9 @@ COLUMNS = [
 def list_(*, as_json: bool) -> None:
     """List the webhooks, and how it goes with each.
 
-    The state is `open`, `failing`, `behind` (a hundred thousand deliveries wait, and events are queued for it again once
-    it has caught up) or `paused`. It was paused by itself where it is `gone` (410) or `unreachable` (for three days). And
-    it is `foreign` where this database is a copy of the one that it was made in.
+    The state is `open`, `failing`, `paused`, or `behind`: a hundred thousand deliveries wait, and events are queued for
+    it again once it has caught up. It was paused by itself where it is `gone` (410) or `unreachable` (for three days),
+    and it is `foreign` where this database is a copy of the one that it was made in.
     """
     from models import webhook
 
