@@ -27,6 +27,7 @@ class Lane(StrEnum):
     HEART = "heart"  # start, settle, give back, read; commands
     ASKED = "asked"  # what somebody asked for: refresh requests, revocations, erasures
     CHORES = "chores"  # heartbeats and chores; beat's looks
+    WEBHOOKS = "webhooks"  # telling webhooks: one connection more, and only in a worker that has some
 
 
 # The search path: a role that is called evergrant would have our schema as its default, and alembic miss the tables.
@@ -38,13 +39,14 @@ OPTIONS = {
 }
 # Our own transactions hold a lock for milliseconds. Whatever is held for longer is somebody else's: what cannot be had
 # now is tried again, and holds neither a connection nor the locks that its transaction has already.
-LOCK_TIMEOUTS: Mapping[Lane, str] = {Lane.HEART: "1s", Lane.ASKED: "200ms", Lane.CHORES: "200ms"}
+LOCK_TIMEOUTS: Mapping[Lane, str] = {Lane.HEART: "1s", Lane.ASKED: "200ms", Lane.CHORES: "200ms", Lane.WEBHOOKS: "1s"}
 
 # What an execution raises while the database is away.
 AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
 LOCKED = "55P03"  # SQLSTATE: lock_timeout ran out
 
 FEWEST_LANES = 3  # connections; with fewer all lanes share them
+OF_THE_POOL = (Lane.HEART, Lane.ASKED, Lane.CHORES)
 
 _lock = threading.Lock()
 _engines: dict[Lane, tuple[int, str, Engine]] = {}
@@ -56,7 +58,7 @@ def connections(lane: Lane) -> int:
     most = settings.current().database_pool
     if most < FEWEST_LANES:
         return most
-    return most - len(Lane) + 1 if lane is Lane.HEART else 1
+    return most - len(OF_THE_POOL) + 1 if lane is Lane.HEART else 1
 
 
 @contextmanager

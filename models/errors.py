@@ -10,6 +10,10 @@ Told
 ├── AmbiguousRef            several clients have a grant of this ref
 ├── UnknownClient           there is no client of this name
 ├── ClientExists            there is one already
+├── UnknownWebhook          there is no webhook of this id
+├── WebhookExists           this URL is told already
+├── WebhookPaused           nothing is sent to it
+├── UnknownDelivery         there is no delivery of this id
 ├── UnknownApplication      there is no application of this name
 └── ApplicationExists       there is one already
 
@@ -120,6 +124,46 @@ class ClientExists(Told):
 
     def __init__(self, name: str) -> None:
         super().__init__(name=name)
+
+
+class UnknownWebhook(Told):
+    """There is no webhook {id}."""
+
+    error = "unknown_webhook"
+    next = "see `evergrant webhooks list`"
+
+    def __init__(self, webhook_id: int) -> None:
+        super().__init__(id=webhook_id)
+
+
+class WebhookExists(Told):
+    """This URL is told already: it is webhook {id}."""
+
+    error = "webhook_exists"
+    next = "remove it first with `evergrant webhooks remove {id}`, or name another URL"
+
+    def __init__(self, webhook_id: int) -> None:
+        super().__init__(id=webhook_id)
+
+
+class WebhookPaused(Told):
+    """Webhook {id} is paused ({reason})."""
+
+    error = "webhook_paused"
+    next = "let it be told again with `evergrant webhooks resume {id}`"
+
+    def __init__(self, webhook_id: int, reason: str) -> None:
+        super().__init__(id=webhook_id, reason=reason)
+
+
+class UnknownDelivery(Told):
+    """There is no delivery {ids}."""
+
+    error = "unknown_delivery"
+    next = "see `evergrant webhooks deliveries`; what was delivered is forgotten after 7 days"
+
+    def __init__(self, ids: Sequence[int]) -> None:
+        super().__init__(ids=", ".join(map(str, ids)))
 
 
 class UnknownApplication(Told):

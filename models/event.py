@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +10,8 @@ from sqlalchemy import Connection, Index, text
 from sqlalchemy.orm import Mapped
 
 from models.base import Base, identity
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Event(Base):
@@ -37,6 +39,12 @@ select :type, coalesce(:now, clock_timestamp()), g.client_id, g.id, g.ref, g.gen
     cast(:reason as text), cast(:data as jsonb), cast(:actor as text)
 from evergrant.grants g
 where g.id = any (cast(:grant_ids as uuid[]))
+""")
+
+OF_NOBODY = text("""
+insert into evergrant.events (type, data, actor)
+values (:type, cast(:data as jsonb), cast(:actor as text))
+returning id
 """)
 
 OF_CLIENT = text("""
@@ -76,3 +84,18 @@ def of_client(
     """Record one event of a client."""
     parameters = {"client_id": client_id, "type": type_, "reason": reason, "actor": actor, "now": now}
     connection.execute(OF_CLIENT, {**parameters, "data": json.dumps(data or {})})
+
+
+def of_nobody(connection: Connection, type_: str, *, data: dict[str, Any], actor: str) -> int:
+    """Record an event that is about no grant and no client; returns its number."""
+    wanted = {"type": type_, "data": json.dumps(data), "actor": actor}
+    return int(connection.execute(OF_NOBODY, wanted).scalar_one())
+
+
+def told_id(number: int, occurred_at: datetime) -> str:
+    """The id by which an event is told, `evt_`, its number, and when it was, in microseconds.
+
+    The number alone would come back where a copy of the database was restored, and whoever was told of the first one
+    would take the second for a repeat.
+    """
+    return f"evt_{number}_{(occurred_at - _EPOCH) // timedelta(microseconds=1):x}"

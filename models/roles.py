@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from models.client import Client
 from models.errors import NotTheOwner
 from models.grant import Grant
+from models.webhook import Webhook
 
 ROLES = ("evergrant_worker", "evergrant_web", "evergrant_requester", "evergrant_reader", "evergrant_admin")
 
@@ -25,7 +26,7 @@ LEARNT = (
 )
 
 
-def _without_secrets(model: type[Client | Grant]) -> str:
+def _without_secrets(model: type[Client | Grant | Webhook]) -> str:
     """Every column of a table but the sealed ones."""
     names = [column.name for column in model.__table__.columns if not column.name.startswith("sealed_")]
     return f"select ({', '.join(names)})"
@@ -59,6 +60,8 @@ TABLES: dict[str, tuple[str | None, str | None]] = {
     "connect_requests": (WORK, "select, insert, update"),
     "ticks": (WORK, None),
     "asked_labels": (WORK, None),
+    "webhooks": (CHANGE, _without_secrets(Webhook)),
+    "webhook_deliveries": (WORK, READ),
     "notices": (WORK, "insert, select (id, client_id, received_at)"),
 }
 VIEW = "evergrant.access_tokens"
@@ -70,6 +73,12 @@ REQUESTS = (
 KEY_IDS = "evergrant.key_ids_of_grant(uuid)"
 # Events are added to; what an erasure takes out of them goes through here.
 FORGET_EVENTS = "evergrant.forget_events(uuid[])"
+# What a worker asks when it queues what a webhook has missed.
+OF_WEBHOOKS = (
+    "evergrant.told_of_itself(text)",
+    "evergrant.is_told(evergrant.webhooks, text, bigint, jsonb)",
+    "evergrant.subject_of(bigint, text, bigint, uuid)",
+)
 
 OWNED = "select pg_has_role(nspowner, 'usage') from pg_namespace where nspname = 'evergrant'"
 
@@ -141,5 +150,5 @@ def _on_surface(role: str) -> list[str]:
     if role != "evergrant_reader":
         made += [f"grant execute on function {', '.join(REQUESTS)} to {role}"]
     if role in ("evergrant_worker", "evergrant_admin"):
-        made.append(f"grant execute on function {FORGET_EVENTS} to {role}")
+        made.append(f"grant execute on function {', '.join((FORGET_EVENTS, *OF_WEBHOOKS))} to {role}")
     return made

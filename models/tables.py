@@ -21,6 +21,8 @@ from models.refresh_request import RefreshRequest
 from models.revocation import Revocation
 from models.tick import Tick
 from models.waiting_request import WaitingRequest
+from models.webhook import Webhook
+from models.webhook_delivery import WebhookDelivery
 from models.witness import Witness
 
 __all__ = [
@@ -48,5 +50,7 @@ __all__ = [
     "Tick",
     "Valve",
     "WaitingRequest",
+    "Webhook",
+    "WebhookDelivery",
     "Witness",
 ]

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 import settings as configuration
-from models import chore, held_revocation, process
+from models import chore, held_revocation, process, webhook_care
 from models.database import Lane, is_locked, transaction, using
 from models.states.chore import ChoreName
 from models.views import expiring, overdue
@@ -61,7 +61,8 @@ def read_notices(connection: Connection) -> None:
     notices.read(connection, runtime.current())
 
 
-CHORES: dict[str, Callable[[Connection], None]] = {
+# Each in a transaction, and again in another one while it says that there is more.
+CHORES: dict[str, Callable[[Connection], bool | None]] = {
     ChoreName.TELL_LATE: overdue.tell_late,
     ChoreName.TELL_WAITING: overdue.tell_waiting,
     ChoreName.TELL_EXPIRING: expiring.tell_expiring,
@@ -71,6 +72,7 @@ CHORES: dict[str, Callable[[Connection], None]] = {
     ChoreName.FORGET_ASKS: held_revocation.forget,
     ChoreName.READ_NOTICES: read_notices,
     ChoreName.FORGET_SILENT_PROCESSES: process.forget_silent,
+    ChoreName.TEND_WEBHOOKS: webhook_care.tend,
 }
 
 
@@ -116,10 +118,12 @@ def _carry_out(name: str) -> None:
 def _do(name: str) -> None:
     if name in WITHOUT_TRANSACTION:
         WITHOUT_TRANSACTION[name]()
-    with transaction() as connection:
-        if name in CHORES:
-            CHORES[name](connection)
-        chore.done(connection, name)
+    is_done = False
+    while not is_done:
+        with transaction() as connection:
+            is_done = name not in CHORES or not CHORES[name](connection)
+            if is_done:
+                chore.done(connection, name)
 
 
 @shared_task(name="evergrant.request_refresh", ignore_result=True)

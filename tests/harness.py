@@ -44,7 +44,7 @@ select table_name, column_name from information_schema.columns
 where table_schema = 'evergrant' and data_type = 'timestamp with time zone'
     and table_name in ('grants', 'valves', 'witnesses', 'journals', 'former_tokens', 'refresh_requests', 'revocations',
         'erasures', 'dead_letters', 'events', 'held_revocations', 'revocation_asks',
-        'asked_labels')
+        'asked_labels', 'webhooks', 'webhook_deliveries')
     and has_table_privilege(format('evergrant.%I', table_name), 'update')  -- a worker's login changes no event
 """)
 

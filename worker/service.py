@@ -17,6 +17,7 @@ from models.database import transaction
 from tasks import heartbeat, waiting_requests
 from tasks.runtime import meters, runtime
 from tasks.settling.settle import journal_answers, settle
+from tasks.telling import teller
 from worker import metrics, service_manager
 
 log = structlog.get_logger()
@@ -52,6 +53,7 @@ def _begin(**_: Any) -> None:
         started = runtime.start(settings, journal=journal_answers, settle=settle)
         heartbeat.begin(started, metrics_port=metrics_port)
         waiting_requests.begin()
+        teller.begin(runtime.current().vault, settings)
     except Exception as error:
         log.exception("worker.cannot_start", reason=str(error))
         raise SystemExit(1) from error
@@ -92,5 +94,6 @@ def _stop(**_: Any) -> None:
 def _leave(**_: Any) -> None:
     """Settle what is still under way, and let the journal go."""
     waiting_requests.end()
+    teller.end()
     heartbeat.end()
     runtime.close()

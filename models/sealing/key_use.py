@@ -35,8 +35,13 @@ group by 1, 2
 order by 1, 2
 """
 _SECRETS = " ".join(
-    f"union all select 'refresh', {_HEAD.format(column)}, 1 from evergrant.clients c"  # noqa: S608  # constants
-    for column in ("c.sealed_client_secret", "c.sealed_former_secret")
+    f"union all select 'refresh', {_HEAD.format(column)}, 1 from evergrant.{table} c"  # noqa: S608  # constants
+    for table, column in (
+        ("clients", "c.sealed_client_secret"),
+        ("clients", "c.sealed_former_secret"),
+        ("webhooks", "c.sealed_secret"),
+        ("webhooks", "c.sealed_former_secret"),
+    )
 )
 
 

@@ -64,6 +64,8 @@ PLACES = (
     Place("former_tokens", "sealed_access_token", "access", "access", row_id="grant_id"),
     Place("clients", "sealed_client_secret", "refresh", "secret", bound_to="clients"),
     Place("clients", "sealed_former_secret", "refresh", "secret", bound_to="clients"),
+    Place("webhooks", "sealed_secret", "refresh", "secret", bound_to="webhooks"),
+    Place("webhooks", "sealed_former_secret", "refresh", "secret", bound_to="webhooks"),
 )
 
 

@@ -44,3 +44,24 @@ class EventType(Word):
     APPLICATION_ADDED = "application.added", "an application may use the token interface"
     APPLICATION_ROTATED = "application.rotated", "an application has another key, which takes over from the one before"
     APPLICATION_REMOVED = "application.removed", "an application's key opens nothing any more"
+    WEBHOOK_ADDED = "webhook.added", "a URL is told of events from now on"
+    WEBHOOK_SECRET_CHANGED = "webhook.secret_changed", "what it is told is signed with another secret"
+    WEBHOOK_PAUSED = "webhook.paused", "an operator stopped what it is told"
+    WEBHOOK_RESUMED = "webhook.resumed", "an operator let it be told again"
+    WEBHOOK_REDELIVERED = "webhook.redelivered", "an operator had a delivery sent again"
+    WEBHOOK_REMOVED = "webhook.removed", "it is told nothing any more"
+    WEBHOOK_TEST = "webhook.test", "somebody wants to know whether a webhook works; told to that one alone"
+
+
+# What a webhook is told that names no types, as `evergrant.told_of_itself` has it. The others tell what operators did,
+# and whoever wants to hear that says so.
+TOLD_OF_ITSELF = frozenset(
+    {
+        *(EventType.GRANT_CONNECTED, EventType.GRANT_RECONNECTED, EventType.GRANT_LATE, EventType.GRANT_WAITING),
+        *(EventType.GRANT_EXPIRING, EventType.GRANT_NEEDS_CONSENT, EventType.GRANT_RECOVERED),
+        *(EventType.GRANT_SCOPE_CHANGED, EventType.GRANT_REVOKED),
+        *(EventType.REVOCATION_DEAD, EventType.REVOCATIONS_HELD),
+        *(EventType.CLIENT_PAUSED, EventType.CLIENT_RESUMED, EventType.CLIENT_DEATHS_HELD),
+        *(EventType.CLIENT_ROTATION_DRIFT, EventType.CLIENT_SECRET_REFUSED),
+    }
+)

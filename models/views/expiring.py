@@ -8,9 +8,10 @@ from sqlalchemy import Connection, text
 
 from models.predicates import CONSENT_ENDS_SOON, END_IS_ASKED_FOR, MAY_EXPIRE, REFRESH_TOKEN_ENDS_SOON
 
-MOST = 10_000  # in one transaction; the rest is told by the next run
+MOST = 1000  # in one transaction: until its end nothing else is written to these grants
 
-# Once for each end: one that moves is another one.
+# Once for each end: one that moves is another one. Those left out that somebody has, so that what is told of one grant
+# is told in the order in which it was.
 EXPIRING = text(f"""
 insert into evergrant.events (type, client_id, grant_id, ref, generation, labels, data)
 select 'grant.expiring', g.client_id, g.id, g.ref, g.generation, g.labels,
@@ -30,9 +31,10 @@ where {MAY_EXPIRE} and (g.consent_expires_at is not null or g.refresh_expires_at
         offset 0  -- asked of the few that come near, by index: by its guess the planner would read all events
     )
 limit :most
+for no key update of g skip locked
 """)  # noqa: S608  # constants
 
 
-def tell_expiring(connection: Connection) -> None:
-    """Tell of grants whose refresh token or consent ends soon, once for each end."""
-    connection.execute(EXPIRING, {"most": MOST})
+def tell_expiring(connection: Connection) -> bool:
+    """Tell of grants whose refresh token or consent ends soon, once for each end; whether there may be more."""
+    return connection.execute(EXPIRING, {"most": MOST}).rowcount >= MOST

@@ -4,7 +4,10 @@ from sqlalchemy import Connection, text
 
 from models.predicates import IS_UNDRAINED
 
-# Once for each token set. The three parts use an index each: what is due, what fails, what is suspect.
+MOST = 1000  # in one transaction: until its end nothing else is written to these grants
+
+# Once for each token set. The three parts use an index each: what is due, what fails, what is suspect. The grants are
+# locked, those left out that somebody has: else its renewal could be told before it is told late.
 LATE = text("""
 with expired as (
     select g.id from evergrant.grants g
@@ -20,11 +23,14 @@ insert into evergrant.events (type, client_id, grant_id, ref, generation, labels
 select 'grant.late', g.client_id, g.id, g.ref, g.generation, g.labels, g.last_error_code,
     jsonb_build_object('access_expired_at', g.access_expires_at, 'failures', g.failures)
 from expired join evergrant.grants g using (id)
-where g.generation > 0 and coalesce(g.keep, (select c.keep from evergrant.clients c where c.id = g.client_id)) = 'warm'
+where g.generation > 0 and g.status = 'active' and g.access_expires_at < clock_timestamp()
+    and coalesce(g.keep, (select c.keep from evergrant.clients c where c.id = g.client_id)) = 'warm'
     and not exists (
         select from evergrant.events e
         where e.grant_id = g.id and e.type = 'grant.late' and e.generation = g.generation
     )
+limit :most
+for no key update of g skip locked
 """)
 
 # An answer may lie in a journal that nobody reads: on a machine that is off, or on a disk that is gone.
@@ -39,14 +45,16 @@ where g.doubt_since < clock_timestamp() - interval '10 minutes' and g.status in 
         select from evergrant.events e
         where e.grant_id = g.id and e.type = 'grant.waiting' and e.occurred_at > g.doubt_since
     )
+limit :most
+for no key update of g skip locked
 """)  # noqa: S608  # constants
 
 
-def tell_late(connection: Connection) -> None:
-    """Tell of grants kept warm whose access token has ended."""
-    connection.execute(LATE)
+def tell_late(connection: Connection) -> bool:
+    """Tell of grants kept warm whose access token has ended; whether there may be more."""
+    return connection.execute(LATE, {"most": MOST}).rowcount >= MOST
 
 
-def tell_waiting(connection: Connection) -> None:
-    """Tell of grants in doubt that have waited ten minutes for a journal."""
-    connection.execute(WAITING)
+def tell_waiting(connection: Connection) -> bool:
+    """Tell of grants in doubt that have waited ten minutes for a journal; whether there may be more."""
+    return connection.execute(WAITING, {"most": MOST}).rowcount >= MOST

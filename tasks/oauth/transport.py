@@ -180,7 +180,12 @@ class Transport:
     """Sends requests to providers: one loop thread per process, lazily started, and one connection pool in it."""
 
     def __init__(
-        self, *, tls: ssl.SSLContext | None = None, keep_alive: timedelta = KEEP_ALIVE, wall: Clock = _wall
+        self,
+        *,
+        tls: ssl.SSLContext | None = None,
+        keep_alive: timedelta = KEEP_ALIVE,
+        wall: Clock = _wall,
+        name: str = "provider-http",
     ) -> None:
         """`tls` defaults to verification against the system's store; `wall` is the time that assertions are signed at.
 
@@ -189,7 +194,7 @@ class Transport:
         self._tls = tls
         self._keep_alive = keep_alive
         self._wall = wall
-        self._thread = LoopThread("provider-http")
+        self._thread = LoopThread(name)
         # By loop, by the certificates that are shown, and apart those that reach public addresses only: on a connection
         # that was opened with one client's certificate nothing of another's is sent, and one that was made without that
         # rule must not be used again under it. A certificate that was replaced leaves a pool without connections
@@ -224,7 +229,7 @@ class Transport:
         request = request.signed(self._wall())
         if not _sendable(request):
             return NotSent("bad_request")
-        if request.public_only and _is_private_address(request.url):
+        if request.public_only and names_private_address(request.url):
             return NotSent("host_private")
         flight = _Flight(before_first_byte, has_body=bool(request.body))
         try:
@@ -268,7 +273,7 @@ def _headers(response: aiohttp.ClientResponse) -> Mapping[str, str]:
     return {name.lower(): response.headers[name] for name in response.headers}
 
 
-def _is_private_address(url: str) -> bool:
+def names_private_address(url: str) -> bool:
     """Whether a URL names a private address itself: aiohttp looks no such host up, so no resolver sees it."""
     host = URL(url, encoded=True).raw_host or ""
     return bool(_ADDRESS.fullmatch(host)) and not is_public(host)

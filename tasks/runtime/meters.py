@@ -96,8 +96,20 @@ NOTICES: Final = Count("notices", "Notices of providers that were read, by what 
 MESSAGES_REFUSED: Final = Count(
     "messages_refused", "What this worker took from the broker and did not heed, by why.", ("reason",)
 )
+WEBHOOKS: Final = Count(
+    "webhook_deliveries", "Tries to tell a webhook of an event, by what came of them.", ("webhook", "outcome")
+)
+WEBHOOK_SECONDS: Final = Lengths(
+    "webhook_delivery_seconds",
+    "From an event to the answer of a webhook that has it, earlier tries included.",
+    ("webhook",),
+    (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600, 86400),
+)
 CLAIMS: Final = Count("claims", "Jobs that this beat has claimed.", ("kind",))
 LOOKS: Final = Count("looks", "Times that this beat has looked for what is due.", ("result",))
 
-OF_WORKER: Final[tuple[Count | Lengths, ...]] = (REFRESHES, LIFE_LEFT, LATENESS, REVOCATIONS, NOTICES, MESSAGES_REFUSED)
+OF_WORKER: Final[tuple[Count | Lengths, ...]] = (
+    *(REFRESHES, LIFE_LEFT, LATENESS, REVOCATIONS, NOTICES, MESSAGES_REFUSED),
+    *(WEBHOOKS, WEBHOOK_SECONDS),
+)
 OF_BEAT: Final[tuple[Count | Lengths, ...]] = (CLAIMS, LOOKS)

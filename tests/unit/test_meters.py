@@ -40,7 +40,7 @@ def test_the_page_of_metrics_has_each_of_them_and_no_other(part: str, meters: tu
 
 def test_no_label_is_anything_of_which_there_may_be_many() -> None:
     labels = {label for meter in (*OF_WORKER, *OF_BEAT) for label in meter.labels}
-    assert labels == {"client", "outcome", "evidence", "kind", "reason", "result"}
+    assert labels == {"client", "outcome", "evidence", "kind", "reason", "result", "webhook"}
 
 
 def test_a_length_is_counted_in_every_bucket_that_it_fits_and_less_than_nothing_as_nothing() -> None:

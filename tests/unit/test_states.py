@@ -19,6 +19,7 @@ from models.states.installation import DatabaseState
 from models.states.journal import JournalState
 from models.states.process import ProcessKind
 from models.states.revocation import Because, Evidence, OwnReason, RequestStatus, RevocationStatus
+from models.states.webhook import DeliveryStatus, WebhookPause, WebhookState
 from models.states.word import Word
 from tasks.oauth.rotation import Rotation
 from tasks.policy.explanation import decided, facts, machinery
@@ -29,7 +30,7 @@ from tests import statements
 PROJECT = Path(__file__).parents[2]
 KINDS: list[type[Word]] = [
     *(Because, Cause, ChoreName, ClientState, ConsentReason, DatabaseState, EventType, Evidence, GrantStatus),
-    *(KeyState, Right),
+    *(KeyState, Right, DeliveryStatus, WebhookPause, WebhookState),
     *(JournalState, Keep, LetterKind, OwnReason, PairKind, PauseReason, ProcessKind, Resolution, RequestStatus),
     RevocationStatus,
 ]

@@ -17,9 +17,9 @@ COMPLETION_VARIABLE = "_EVERGRANT_COMPLETE"
 
 SECTIONS = {
     "Run": ["demo", "up", "worker", "beat", "web", "simulator"],
-    "Set up": ["db", "providers", "clients", "keys", "apps"],
+    "Set up": ["db", "providers", "clients", "keys", "apps", "webhooks"],
     "Work": ["grants", "revocations", "dead-letters"],
-    "Watch": ["status", "explain", "plan", "journals", "completion"],
+    "Watch": ["status", "explain", "events", "plan", "journals", "completion"],
 }
 
 

@@ -22,6 +22,7 @@ from worker.cli.failures import ExitCode
 from worker.cli.journals.list import mend
 from worker.cli.output import json_option
 from worker.cli.units import rate
+from worker.cli.webhooks import attention as webhooks
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, RowMapping
@@ -88,7 +89,7 @@ def snapshot() -> dict[str, Any]:
 
 
 def _read(connection: "Connection") -> dict[str, Any]:
-    from models import held_revocation, installation
+    from models import held_revocation, installation, webhook
     from models.sealing import key_use
     from models.views import fleet
 
@@ -120,6 +121,7 @@ def _read(connection: "Connection") -> dict[str, Any]:
         "secrets_refused": [dict(row) for row in fleet.secrets_refused(connection)],
         "certificates_ending": _certificates_ending(connection),
         "application_keys_ending": _application_keys_ending(connection),
+        "webhooks": webhooks.shown(webhook.listed(connection)),
         "clients": [_client(row) for row in clients],
         "processes": [dict(row) for row in processes],
     }
@@ -235,6 +237,7 @@ def _attention(found: dict[str, Any]) -> list[dict[str, str]]:
     ]
     told = [(what, step) for applies, what, step in checks if applies] + damaged + found["missing_keys"]
     told += _about_held_revocations(found) + _about_secrets(found) + clients + drifted
+    told += webhooks.attention(found["webhooks"])
     return [{"what": what, "next": step} for what, step in told]
 
 

@@ -24,7 +24,10 @@ EXIT_CODES = {
         *("host_not_allowed", "label_ambiguous", "label_missing", "label_unfit", "redirect_unfit"),
     },
     ExitCode.HUMAN: {"denied"},
-    ExitCode.NOT_FOUND: {"unknown_application", "unknown_client", "unknown_provider", "unknown_ref"},
+    ExitCode.NOT_FOUND: {
+        *("unknown_application", "unknown_client", "unknown_delivery", "unknown_provider", "unknown_ref"),
+        "unknown_webhook",
+    },
     ExitCode.TRY_AGAIN: {
         *("credentials_unheard", "exchange_not_sent", "exchange_unclear", "not_running"),
         *("still_revoking", "still_starting"),

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection, RowMapping
 
-from models import installation
+from models import installation, webhook
 from models.states.grant import GrantStatus
 from models.states.installation import DatabaseState
 from models.states.process import ProcessKind
@@ -51,6 +51,7 @@ class Picture:
     damaged_journals: int
     overdue_chores: int
     alive: Counter[str]
+    webhooks: Sequence[RowMapping]
 
 
 def look(connection: Connection, environment: str | None) -> Picture:
@@ -65,6 +66,7 @@ def look(connection: Connection, environment: str | None) -> Picture:
         len(fleet.damaged_journals(connection)),
         len(fleet.overdue_chores(connection)),
         Counter(each["kind"] for each in processes if each["alive"]),
+        webhook.listed(connection),
     )
 
 
@@ -101,6 +103,7 @@ class FleetMetrics(Collector):
         if self._picture is not None:
             yield from _of_clients(self._picture.clients)
             yield from _of_all(self._picture)
+            yield from _of_webhooks(self._picture.webhooks)
 
 
 def _of_clients(clients: list[RowMapping]) -> Iterable[Metric]:
@@ -131,6 +134,20 @@ def _of_clients(clients: list[RowMapping]) -> Iterable[Metric]:
     yield _by_client("deaths_held", "Whether verdicts wait for a human, since many grants are suspect.", held)
     drifted = {row["name"]: len(row["drift"] or ()) for row in clients}
     yield _by_client("rotation_drift", "Kinds of what has contradicted its rotation profile since it was set.", drifted)
+
+
+def _of_webhooks(webhooks: Sequence[RowMapping]) -> Iterable[Metric]:
+    queued = _family("webhook_queued", "Deliveries that wait for the webhook.", "webhook")
+    lag = _family("webhook_lag_seconds", "How long the oldest of them has waited.", "webhook")
+    dead = _family("webhook_dead", "Deliveries to the webhook that were given up, of the last 30 days.", "webhook")
+    is_open = _family("webhook_open", "Whether anything is sent to the webhook.", "webhook")
+    for row in webhooks:
+        name = [str(row["id"])]
+        queued.add_metric(name, row["queued"])
+        lag.add_metric(name, _seconds(row["lag"], 0.0))
+        dead.add_metric(name, row["dead"])
+        is_open.add_metric(name, int(row["paused_reason"] is None and not row["is_foreign"]))
+    yield from (queued, lag, dead, is_open)
 
 
 def _of_all(picture: Picture) -> Iterable[Metric]:

@@ -1,0 +1,1 @@
+"""Telling applications what happened: letters, signed and sent to webhooks."""
