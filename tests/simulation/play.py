@@ -160,7 +160,7 @@ def _come_to_rest(episode: Episode) -> None:
     episode.calm = True
     actors.heal(episode)
     end = episode.world.seconds + REST
-    step = min(REST_STEP, REST_LIVES * episode.provider.lifetime_seconds)
+    step = min(REST_STEP, REST_LIVES * (episode.provider.lifetime_seconds or REST_STEP))
     while episode.world.seconds < end:
         until = episode.world.seconds + step
         while episode.world.seconds < until and episode.world.step():
