@@ -158,9 +158,9 @@ def _come_to_rest(episode: Episode) -> None:
     """Let all faults end, and wait until nothing is left to say, or for long enough to say it."""
     episode.world.log("calm")
     episode.calm = True
+    step = min(REST_STEP, REST_LIVES * episode.weather.life)
     actors.heal(episode)
     end = episode.world.seconds + REST
-    step = min(REST_STEP, REST_LIVES * (episode.provider.lifetime_seconds or REST_STEP))
     while episode.world.seconds < end:
         until = episode.world.seconds + step
         while episode.world.seconds < until and episode.world.step():
