@@ -103,6 +103,20 @@ class Living:
             yield Excuse("a fault met its own request", at, max(at, self._due(row)))  # be it that it shortened its life
             if row["refusals"] >= OFTEN_ENOUGH:
                 yield Excuse("faults have refused it alone three times: it waits for an hour", at, at + HOUR)
+        if (at := self._refused_in_two_troubles(row)) is not None:
+            yield Excuse("it was refused three times in two troubles, alone: it waits for an hour", at, at + HOUR)
+
+    def _refused_in_two_troubles(self, row: Row) -> float | None:
+        """When it was last refused, if the first time lay in one trouble and the last in a later one.
+
+        Between them others were refreshed, so that nobody can tell it from a grant that died.
+        """
+        if row["refusals"] < OFTEN_ENOUGH or row["refused_since"] is None:
+            return None
+        first, last = _seconds(row["refused_since"]), _seconds(row["last_error_at"])
+        ended = [end for begin, end, _kind in self._troubles if begin <= first <= end]
+        again = any(begin > max(ended) and begin <= last <= end for begin, end, _ in self._troubles) if ended else False
+        return last if again else None
 
     # What is judged
 
