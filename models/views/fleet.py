@@ -112,8 +112,9 @@ from evergrant.processes order by kind, host, pid
 
 # What those fail with who fail, by the small index of them.
 FAILING = text(f"""
-select c.name as client, g.last_error_code as code, count(*) as grants, min(coalesce(g.failing_since, g.last_error_at)) as since,
-    bool_and({IS_REFUSED_ALONE}) as alone, min(g.ref) as example
+select c.name as client, g.last_error_code as code, count(*) as grants,
+    min(coalesce(g.failing_since, g.last_error_at)) as since, min(g.ref) as example,
+    bool_and({IS_REFUSED_ALONE}) as alone
 from evergrant.grants g
 join evergrant.clients c on c.id = g.client_id
 left join evergrant.witnesses w on w.client_id = g.client_id

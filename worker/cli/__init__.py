@@ -19,7 +19,7 @@ SECTIONS = {
     "Run": ["demo", "up", "worker", "beat", "web", "simulator"],
     "Set up": ["db", "providers", "clients", "keys", "apps"],
     "Work": ["grants", "revocations", "dead-letters"],
-    "Watch": ["status", "explain", "plan", "journals", "completion"],
+    "Watch": ["status", "explain", "doctor", "plan", "journals", "completion"],
 }
 
 
