@@ -219,7 +219,7 @@ class Settings(BaseSettings):
     )
     ops_bind: Bind = Field(
         "127.0.0.1:9464",
-        description="Where `evergrant web` tells operators how it goes: `/metrics`, `/healthz`, `/readyz`.",
+        description="Where `evergrant web` tells operators how it goes: the fleet page, `/metrics`, `/healthz`, `/readyz`.",
     )
     metrics_port: int = Field(
         0,

@@ -18,7 +18,7 @@ from models.predicates import END_IS_ASKED_FOR, IS_LIVING, IS_STILL_HELD
 from models.states.grant import GrantStatus
 from models.views.listing import DEAD_LETTERS, GRANTS, REVOCATIONS, STATUS
 
-STEP: Final = 20_000  # grants looked through by one statement
+STEP: Final = 10_000  # grants looked through by one statement
 FIRST_STEP: Final = 1_000
 LAST_CHARACTER: Final = 0x10FFFF
 SURROGATES: Final = range(0xD800, 0xE000)

@@ -226,6 +226,9 @@ def test_the_role_of_the_web_process_is_enough_for_all_that_it_does(
             assert web.post("customer", "refresh").status == 202
             assert web.post("customer", "revocation").status == 202
             assert web.get("customer").error == (410, "revoked")
+            paths = ("/", "/clients/demo", "/grants?state=failing", "/grants/demo/customer", "/revocations?status=held")
+            for path in (*paths, "/grants?label=a%3Db&cause=c&ref=d", "/dead-letters", "/processes", "/events"):
+                assert web.ops(path).status == 200, path
     finally:
         database.dispose()
         settings.adopt(owner)

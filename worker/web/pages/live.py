@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
@@ -60,19 +61,16 @@ class Live:
         finally:
             self._open -= 1
 
-    async def _told(self, request: web.Request, last: int | None) -> web.StreamResponse:
-        if last is None:
-            last = await self._read(told.last_id)
-        known = {row["id"] for row in await self._read(lambda connection: _late(connection, last))}
+    async def _told(self, request: web.Request, after: int | None) -> web.StreamResponse:
+        last = after if after is not None else int(await self._read(told.last_id))
+        known = {row["id"] for row in await self._read(partial(_late, last=last))}
         response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream; charset=utf-8"})
         await response.prepare(request)
         await response.write(b"retry: 1000\n\n")
         until = asyncio.get_running_loop().time() + LIFE.total_seconds()
         while asyncio.get_running_loop().time() < until and not self._ended.is_set():
             low = max(0, last - LATE_IDS)
-            rows = await self._read(
-                lambda connection, low=low: told.events(connection, after=low, most=PAGE + LATE_IDS)
-            )
+            rows = await self._read(partial(told.events, after=low, most=PAGE + LATE_IDS))
             new = [row for row in rows if row["id"] not in known]
             known |= {row["id"] for row in new}
             last = max([last, *(row["id"] for row in new)])
@@ -88,7 +86,7 @@ class Live:
             return
 
 
-def _late(connection: Connection, last: int) -> Sequence[RowMapping]:
+def _late(connection: Connection, *, last: int) -> Sequence[RowMapping]:
     """What the page has shown already of those whose number may be that of one committed later."""
     rows = told.events(connection, after=max(0, last - LATE_IDS), most=LATE_IDS)
     return [row for row in rows if row["id"] <= last]
