@@ -808,6 +808,78 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
         ),
     ),
+    Mutant(
+        "a_lost_claim_leaves_its_journal_in_the_doubt",
+        "a revocation whose claim has moved on lets the next one wait for the journal of a process that lives",
+        (f"{INTEGRATION}/test_revocation_beside_others.py", "-k", "nobody_waits_for_the_journal"),
+        (
+            Edit(
+                "tasks/revoke.py",
+                "                self._leave_the_doubt(connection)\n                return\n",
+                "                return\n",
+            ),
+            Edit(
+                "tasks/revoke.py",
+                "                self._leave_the_doubt(connection)\n            return True\n",
+                "            return True\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "answers_are_counted_by_nobody",
+        "a provider may answer with as much as the library takes, a line and a line again",
+        (f"{INTEGRATION}/test_transport_size.py", "-k", "cut_where_an_answer_is_too_large"),
+        (
+            Edit(
+                "tasks/oauth/transport.py",
+                "        self._factory = partial(SizedAnswers, loop=self._loop)"
+                "  # type: ignore[assignment]  # there is no option for it\n",
+                "        pass\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "heads_have_no_end",
+        "whoever sends the half of a head keeps the connection for as long as they like",
+        (f"{INTEGRATION}/web/test_web_door.py", "-k", "is_not_waited_for"),
+        (
+            Edit(
+                "worker/web/connections.py",
+                "        for connection in late:\n",
+                "        for connection in late[:0]:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "a_key_may_all",
+        "whoever holds a key may do whatever there is to do",
+        (f"{INTEGRATION}/web/test_web_rights.py", "-k", "does_what_it_may"),
+        (Edit("worker/web/applications.py", "    if right in holder.may:\n", "    if holder.may:\n"),),
+    ),
+    Mutant(
+        "remote_control_is_obeyed",
+        "whoever reaches the broker may tell workers to end, to take other queues, to slow down",
+        ("tests/attacks/test_broker.py::test_remote_control_is_obeyed_by_nobody",),
+        (
+            Edit(
+                "celeryconfig.py",
+                "worker_enable_remote_control = False",
+                "worker_enable_remote_control = True",
+            ),
+        ),
+    ),
+    Mutant(
+        "a_scope_may_repeat_a_secret",
+        "what a provider says of scopes is stored as it came",
+        (f"{OAUTH}/test_echoes.py", "-k", "no_secret", BARE),
+        (
+            Edit(
+                "tasks/oauth/token_answer.py",
+                "    if not repeats(scope, sent) and not any(token in scope for token in tokens):\n",
+                "    if scope:\n",
+            ),
+        ),
+    ),
 )
 
 # What a run of this length does not find: a row that is behind in a restore whose journals lack the sets between.
