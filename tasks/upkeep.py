@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 import settings as configuration
-from models import chore, held_revocation, process, webhook_care
+from models import chore, held_revocation, process, webhook_upkeep
 from models.database import Lane, is_locked, transaction, using
 from models.states.chore import ChoreName
 from models.views import expiring, overdue
@@ -72,7 +72,7 @@ CHORES: dict[str, Callable[[Connection], bool | None]] = {
     ChoreName.FORGET_ASKS: held_revocation.forget,
     ChoreName.READ_NOTICES: read_notices,
     ChoreName.FORGET_SILENT_PROCESSES: process.forget_silent,
-    ChoreName.TEND_WEBHOOKS: webhook_care.tend,
+    ChoreName.TEND_WEBHOOKS: webhook_upkeep.tend,
 }
 
 

@@ -89,6 +89,7 @@ FORMS = {
     "settlement": "settle",
     "settling": "settle",
     "started": "start",
+    "telling": "teller",
 }
 
 
