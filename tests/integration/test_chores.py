@@ -15,7 +15,7 @@ from tasks import upkeep
 from tasks.oauth.notice_proof import Came
 from tasks.runtime import clock, runtime
 from tasks.settling.settle import journal_answers, settle
-from tests.harness import Harness
+from tests.harness import INVALID_CLIENT, Harness, token_set
 from tests.polling import eventually
 
 IsDone = Callable[[], bool]
@@ -133,6 +133,16 @@ def an_ask_of_long_ago(harness: Harness) -> IsDone:
     return lambda: harness.all("select from evergrant.revocation_asks") == []
 
 
+def a_secret_that_is_refused(harness: Harness) -> IsDone:
+    """One grant alone: its client's valve stays open."""
+    client = harness.client()
+    grant = harness.grant(client)
+    for _ in range(2):
+        harness.until_due(grant)
+        harness.ask(client, INVALID_CLIENT)
+    return lambda: harness.events(client_id=client)[2:] == ["client.secret_refused"]
+
+
 def a_webhook_that_nothing_reaches(harness: Harness) -> IsDone:
     with transaction() as connection:
         webhook.add(connection, "https://a.example/", types=None, client_ids=None, allow_private=False, who="tests")
@@ -152,6 +162,7 @@ SOMETHING_TO_DO: dict[str, Callable[[Harness], IsDone]] = {
     "forget_asks": an_ask_of_long_ago,
     "read_notices": a_notice,
     "forget_silent_processes": a_process_that_fell_silent,
+    "tell_secrets_refused": a_secret_that_is_refused,
     "tend_webhooks": a_webhook_that_nothing_reaches,
 }
 
@@ -190,6 +201,22 @@ def test_what_is_too_much_for_a_transaction_is_told_in_several(
     assert (
         harness.one("select count(distinct xmin::text) as n from evergrant.events where type = 'grant.late'")["n"] == 3
     )
+
+
+def test_a_refused_secret_is_told_once_and_again_where_it_has_succeeded_since(
+    harness: Harness, carry_out: Callable[[str], None]
+) -> None:
+    client = harness.client()
+    grant = harness.grant(client)
+    told = []
+    for answer in (INVALID_CLIENT, INVALID_CLIENT, INVALID_CLIENT, token_set("2"), INVALID_CLIENT, INVALID_CLIENT):
+        harness.until_due(grant)
+        harness.ask(client, answer)
+        carry_out("tell_secrets_refused")
+        told.append(harness.events().count("client.secret_refused"))
+    assert told == [0, 1, 1, 1, 1, 2]
+    data = harness.all("select data from evergrant.events where type = 'client.secret_refused' order by id")
+    assert data[0]["data"] == {"grants": 1, "credentials_no": 1}
 
 
 def test_a_grant_that_somebody_writes_is_told_late_by_the_next_look(
