@@ -193,7 +193,7 @@ class Settings(BaseSettings):
         ge=1,
         description="Database connections of one process at most, in all: one for what somebody asked for, one for "
         "chores, the others for refreshes and readers. Fewer than 3 are shared, and whoever waits for a lock of "
-        "somebody else's keeps the others waiting.",
+        "somebody else's keeps the others waiting. Where there is a webhook a worker has one more, to tell it.",
     )
 
     token_bind: Bind | None = Field(

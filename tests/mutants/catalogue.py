@@ -7,6 +7,7 @@ from tests.simulation.mutants import WEATHER_OF
 INTEGRATION = "tests/integration"
 OAUTH = "tests/unit/oauth"
 POLICY = "tests/unit/policy"
+WEBHOOKS = f"{INTEGRATION}/test_webhooks.py"
 BARE = "--noconftest"  # pure functions need no engines, and a start without them is four times quicker
 
 NO_LOCK = """    limit :most
@@ -877,6 +878,73 @@ MUTANTS: tuple[Mutant, ...] = (
                 "tasks/oauth/token_answer.py",
                 "    if not repeats(scope, sent) and not any(token in scope for token in tokens):\n",
                 "    if scope:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "events_of_a_grant_overtake_each_other",
+        "what waits for a webhook is sent as soon as there is room, be an earlier event of its grant on its way or not",
+        (f"{WEBHOOKS}::test_a_receiver_that_fails_every_fifth_gets_each_event_once_and_of_each_grant_in_order",),
+        (
+            Edit(
+                "models/webhook_delivery.py",
+                "b.subject = d.subject and b.event_id < d.event_id\n",
+                "b.subject = d.subject and b.event_id < d.event_id and false\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "a_late_sender_writes_what_another_has_delivered",
+        "how sending ended is written whoever has the delivery by now",
+        (f"{WEBHOOKS}::test_what_a_killed_process_was_sending_is_sent_by_another_once_its_lease_is_over",),
+        (
+            Edit(
+                "models/webhook_delivery.py",
+                "where d.id = s.id and d.tries = s.tries and d.ended_at is null\n",
+                "where d.id = s.id\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "no_lease_of_a_delivery_is_renewed",
+        "what takes longer than a lease is sent by another process as well",
+        (f"{WEBHOOKS}::test_what_takes_longer_than_a_lease_is_sent_once_by_whoever_has_it",),
+        (Edit("tasks/telling/teller.py", "if each.renew_at <= now}", "if each.renew_at <= now and not each.tries}"),),
+    ),
+    Mutant(
+        "a_webhook_may_lead_home",
+        "a webhook's name may stand for whatever address it likes",
+        (f"{INTEGRATION}/test_webhook_addresses.py",),
+        (Edit("tasks/telling/letter.py", "public_only=not webhook.allow_private", "public_only=False"),),
+    ),
+    Mutant(
+        "a_copy_tells_the_receivers_of_the_first",
+        "whoever adopts a copy of the database tells the same webhooks",
+        (f"{WEBHOOKS}::test_from_a_copy_of_the_database_nothing_is_sent",),
+        (Edit("models/webhook.py", "on i.environment = w.environment\n", "on true\n"),),
+    ),
+    Mutant(
+        "one_event_that_is_refused_shuts_its_webhook",
+        "each refusal of an event counts against its webhook, were it the same one time and again",
+        (f"{POLICY}/test_telling.py", BARE),
+        (Edit("tasks/policy/telling.py", "strikes=tries == 1,", "strikes=True,"),),
+    ),
+    Mutant(
+        "late_is_told_of_a_grant_that_somebody_writes",
+        "a grant is told late beside the transaction that renews it, and perhaps after it",
+        (f"{INTEGRATION}/test_chores.py::test_a_grant_that_somebody_writes_is_told_late_by_the_next_look",),
+        (
+            Edit(
+                "models/views/overdue.py",
+                """e.generation = g.generation
+    )
+limit :most
+for no key update of g skip locked
+""",
+                """e.generation = g.generation
+    )
+limit :most
+""",
             ),
         ),
     ),
