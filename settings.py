@@ -62,13 +62,16 @@ def _default_home() -> Path:
 def _taken_apart(value: SecretStr) -> SplitResult:
     """The parts of a URL; what is said of one that has none holds no part of it, for one may be a password.
 
+    It may name several hosts, each with its port, as libpq reads it: then a database is found after a fail-over.
+
     Raises:
         ValueError: its port is none.
 
     """
     try:
         parts = urlsplit(value.get_secret_value())
-        _ = parts.port
+        for host in parts.netloc.rpartition("@")[2].split(","):
+            _ = urlsplit(f"//{host}").port
     except ValueError:
         parts = None
     if parts is None or "@" in parts.path:
