@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from importlib import import_module
 from keyword import iskeyword
 from typing import Any
 
 import click
+
+ALIKE = 0.75
 
 
 class Command(click.Command):
@@ -102,6 +104,12 @@ def sentence(command: click.Command) -> str:
     return command.short_help or re.split(r"[;.](?:\s|$)", paragraph)[0] + "."
 
 
+def is_alike(given: str, meant: str) -> bool:
+    """Whether somebody may have meant that: one is the other's beginning, or most of their letters are the same."""
+    alike = SequenceMatcher(None, given, meant).ratio() >= ALIKE
+    return alike or (len(given) > 1 and (meant.startswith(given) or given.startswith(meant)))
+
+
 def _no_such(name: str, names: Sequence[str]) -> str:
-    close = get_close_matches(name, names, n=2)
+    close = [each for each in get_close_matches(name, names, n=2) if is_alike(name, each)]
     return f"There is no command '{name}'" + (f" (did you mean {' or '.join(close)}?)" if close else "")

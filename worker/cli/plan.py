@@ -74,6 +74,11 @@ def plan_(*, client: str | None, as_json: bool, **supposed: Any) -> None:
         raise click.exceptions.Exit(ExitCode.FAILED)
 
 
+def looked_at() -> list[dict[str, Any]]:
+    """How each client's fleet fits its rate."""
+    return list(_looked_at(None, {"grants": None, "rate": None, "life": None}))
+
+
 def _looked_at(client: str | None, supposed: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """What the database holds, with what is supposed in its place.
 

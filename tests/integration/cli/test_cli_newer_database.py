@@ -1,7 +1,5 @@
 """In a database that the next release has upgraded processes go on; commands wait for their release."""
 
-import os
-import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,8 @@ from pydantic import SecretStr
 import settings
 from models import process
 from models.database import transaction
+from models.states.process import ProcessKind
+from tasks.runtime import presence
 from tests.integration.cli.evergrant import Evergrant
 from worker.cli.processes import refuse_a_database_that_does_not_fit
 from worker.embedded import supervisor
@@ -30,7 +30,7 @@ def test_a_process_starts_there_and_says_so(evergrant: Evergrant, sql: Any, caps
 
 def test_a_process_that_lives_there_is_healthy(evergrant: Evergrant, sql: Any) -> None:
     with transaction() as connection:
-        process.see(connection, uuid4(), kind="worker", host=socket.gethostname(), pid=os.getpid())
+        process.see(connection, presence.of_process(uuid4(), ProcessKind.WORKER, environment=None))
     sql("update evergrant.alembic_version set version_num = '9999'")
     assert evergrant("worker", "--check").code == 0
     assert evergrant("beat", "--check", "--json").error == "not_healthy"

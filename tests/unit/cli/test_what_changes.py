@@ -14,17 +14,8 @@ COMMANDS = {
     name.removeprefix("evergrant "): command for name, command in every_command() if isinstance(command, Command)
 }
 LOOKS = {
-    "list",
-    "show",
-    "history",
-    "check",
-    "current",
-    "status",
-    "explain",
-    "plan",
-    "completion",
-    "deliveries",
-    "events",
+    *("list", "show", "history", "check", "current", "status", "explain", "doctor", "plan", "completion"),
+    *("deliveries", "events"),
 }
 PROCESSES = {"demo", "up", "worker", "beat", "web", "simulator"}
 

@@ -26,13 +26,14 @@ def check(*, as_json: bool) -> None:
 
     _, environment = named_environment()
     with database.transaction() as connection:
-        findings = list(_findings(connection, environment))
+        findings = list(findings_of(connection, environment))
     output.rows(findings, FINDINGS, as_json=as_json, nothing="Nothing was found: the database is fit.")
     if findings:
         raise click.exceptions.Exit(ExitCode.FAILED)
 
 
-def _findings(connection: "Connection", environment: str) -> list[dict[str, Any]]:
+def findings_of(connection: "Connection", environment: str) -> list[dict[str, Any]]:
+    """What would bite later, each with its next step."""
     from models import migrations
     from models.errors import NewerDatabase, NotUpgraded
     from models.sealing import key_use
