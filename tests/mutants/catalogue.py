@@ -56,6 +56,36 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
+        "an_explanation_blames_the_release_before",
+        "a worker that says nothing of its keys is told to lack them",
+        (BARE, f"{POLICY}/test_explanation.py"),
+        (
+            Edit(
+                "tasks/policy/explanation/machinery.py",
+                "return process.refresh_key_ids is not None and key not in process.refresh_key_ids",
+                "return key not in (process.refresh_key_ids or ())",
+            ),
+        ),
+    ),
+    Mutant(
+        "a_wrong_secret_is_told_where_many_are_refused_alone",
+        "of one grant that the provider refuses for its credentials it is told that it fails, until the valve shuts",
+        (BARE, f"{POLICY}/test_explanation.py"),
+        (
+            Edit(
+                "tasks/policy/explanation/outside.py",
+                "grant.last_error_code if own else None",
+                "None",
+            ),
+        ),
+    ),
+    Mutant(
+        "who_is_in_doubt_is_woken",
+        "a new secret has those asked at once who wait for an answer that was lost",
+        (f"{INTEGRATION}/cli/test_cli_waking.py",),
+        (Edit("models/waking.py", "and g.suspect_at is null and g.doubt_since is null and", "and"),),
+    ),
+    Mutant(
         "stragglers_of_a_former_secret_are_blamed",
         "a refusal counts whatever has become of the secret that it was sent with",
         (f"{INTEGRATION}/test_two_secrets.py::test_one_worker_of_many_falls_back_and_the_others_see_it",),

@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from difflib import SequenceMatcher, get_close_matches
+from difflib import get_close_matches
 from importlib import import_module
 from keyword import iskeyword
 from typing import Any
 
 import click
 
-ALIKE = 0.75
+from worker.cli.meant import is_alike
 
 
 class Command(click.Command):
@@ -102,12 +102,6 @@ def sentence(command: click.Command) -> str:
     """What a list says of a command: the first clause of its help, unless it has a shorter one of its own."""
     paragraph = " ".join((command.help or "").split("\n\n")[0].split())
     return command.short_help or re.split(r"[;.](?:\s|$)", paragraph)[0] + "."
-
-
-def is_alike(given: str, meant: str) -> bool:
-    """Whether somebody may have meant that: one is the other's beginning, or most of their letters are the same."""
-    alike = SequenceMatcher(None, given, meant).ratio() >= ALIKE
-    return alike or (len(given) > 1 and (meant.startswith(given) or given.startswith(meant)))
 
 
 def _no_such(name: str, names: Sequence[str]) -> str:

@@ -12,8 +12,8 @@ from typing import Protocol, runtime_checkable
 
 import click
 
-from worker.cli.commands import is_alike
 from worker.cli.failures import ExitCode, Failure
+from worker.cli.meant import is_alike
 
 LOCKED = "55P03"  # SQLSTATE: lock_timeout ran out
 ROOT = Path(__file__).resolve().parents[2]

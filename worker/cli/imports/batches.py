@@ -22,8 +22,8 @@ from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Reach
 from tasks.policy.ends import next_due
 from worker.cli import session
-from worker.cli.commands import ALIKE
 from worker.cli.imports.lines import READ, Bad, Offered
+from worker.cli.meant import ALIKE
 
 
 @dataclass(frozen=True, slots=True)
