@@ -129,6 +129,7 @@ def grants(
     expiring_within: timedelta | None = None,
     failing: bool = False,
     sort: str | None = None,
+    limit: int | None = None,
 ) -> Iterator[RowMapping]:
     """Stream the grants that match everything given, by client and ref; without a status all but the revoked.
 
@@ -155,17 +156,21 @@ def grants(
         if client is not None:
             wanted.append("c.name = :client")
         where = f"where {' and '.join(wanted)}" if wanted else ""
-        query = f"{GRANTS} {where} order by {SORTS[sort]}, c.name, g.ref, g.created_at"
-        yield from _stream(connection, query, {**values, "client": client})
+        query = f"{GRANTS} {where} order by {SORTS[sort]}, c.name, g.ref, g.created_at limit :limit"
+        yield from _stream(connection, query, {**values, "client": client, "limit": limit})
         return
-    query = f"{GRANTS} where {' and '.join(['g.client_id = :client_id', *wanted])} order by g.ref, g.created_at"
+    query = (
+        f"{GRANTS} where {' and '.join(['g.client_id = :client_id', *wanted])} order by g.ref, g.created_at limit :left"
+    )
     # Client by client, in the order of an index: the first page of a million comes at once instead of after a sort.
     # What is due soon is mostly little: found by its time, and sorted.
     if due_within is None and expiring_within is None and not failing:
         connection.execute(text("set local cursor_tuple_fraction = 0.0001"))
     ids = text("select id from evergrant.clients where cast(:name as text) is null or name = :name order by name")
     for client_id in connection.execute(ids, {"name": client}).scalars().all():
-        yield from _stream(connection, query, {**values, "client_id": client_id})
+        for row in _stream(connection, query, {**values, "client_id": client_id, "left": limit}):
+            limit = None if limit is None else limit - 1
+            yield row
 
 
 def grant(connection: Connection, grant_id: UUID) -> RowMapping:

@@ -15,7 +15,7 @@ from tasks.policy.advice import advice, named
 from worker.cli import output
 from worker.cli.clients.drift import next_step, sentence
 from worker.cli.journals.list import mend
-from worker.cli.webhooks import attention as webhooks
+from worker.cli.webhooks import attention as of_webhooks
 
 Found = Mapping[str, Any]
 
@@ -223,9 +223,9 @@ def _about_drift(found: Found) -> Iterable[Attention]:
             )
 
 
-def _about_webhooks(found: Found) -> Iterable[Attention]:
-    return [Attention(what, step) for what, step in webhooks.attention(found["webhooks"])]
-
-
 def _last_done(chore: Found) -> str:
     return f"{chore['name']} ({'never' if chore['done_at'] is None else 'last ' + output.iso(chore['done_at'])})"
+
+
+def _about_webhooks(found: Found) -> Iterable[Attention]:
+    return (Attention(*told) for told in of_webhooks.attention(found["webhooks"]))

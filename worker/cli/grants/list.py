@@ -1,7 +1,6 @@
 """`evergrant grants list`: list grants."""
 
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -101,9 +100,10 @@ def list_(
             expiring_within=expiring_within,
             failing=failing,
             sort=None if sort == SORTS[0] else sort,
+            limit=limit,
         )
         at = fleet.clock(connection)["at"]
-        records = (_shown(row, at, as_json=as_json) for row in islice(found, limit))
+        records = (_shown(row, at, as_json=as_json) for row in found)
         columns = ON_TERMINAL if output.on_terminal() else COLUMNS
         output.rows(records, columns, as_json=as_json, nothing="No grant matches.")
 

@@ -15,7 +15,7 @@ from models import held_revocation
 from models.errors import UnknownClient
 from models.states.journal import JournalState, journal_state
 from models.states.revocation import RequestStatus, RevocationStatus
-from models.views import fleet, history, listing, pages, told
+from models.views import events, fleet, history, listing, pages
 from models.views.pages import Search
 from settings import Settings
 from tasks import explain
@@ -152,7 +152,9 @@ class FleetPages:
     async def events(self, request: web.Request) -> web.Response:
         """The last ones; a script adds those that come, where it may run."""
         del request
-        rows, at = await self._read(_with_time(lambda connection: told.events(connection, most=HAPPENED, newest=True)))
+        rows, at = await self._read(
+            _with_time(lambda connection: events.events(connection, most=HAPPENED, newest=True))
+        )
         last = rows[-1]["id"] if rows else 0
         return page("events.html", at=at, events=[shown(row) for row in reversed(rows)], last=last)
 

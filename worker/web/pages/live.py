@@ -10,7 +10,7 @@ from typing import Any, Final
 from aiohttp import web
 from sqlalchemy import Connection, RowMapping
 
-from models.views import told
+from models.views import events
 from worker.cli import output
 from worker.cli.events import LATE_IDS, record_of
 from worker.web.pages.rendering import HEADERS, client_url, grant_url
@@ -62,7 +62,7 @@ class Live:
             self._open -= 1
 
     async def _told(self, request: web.Request, after: int | None) -> web.StreamResponse:
-        last = after if after is not None else int(await self._read(told.last_id))
+        last = after if after is not None else int(await self._read(events.last_id))
         known = {row["id"] for row in await self._read(partial(_late, last=last))}
         response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream; charset=utf-8"})
         await response.prepare(request)
@@ -70,7 +70,7 @@ class Live:
         until = asyncio.get_running_loop().time() + LIFE.total_seconds()
         while asyncio.get_running_loop().time() < until and not self._ended.is_set():
             low = max(0, last - LATE_IDS)
-            rows = await self._read(partial(told.events, after=low, most=PAGE + LATE_IDS))
+            rows = await self._read(partial(events.events, after=low, most=PAGE + LATE_IDS))
             new = [row for row in rows if row["id"] not in known]
             known |= {row["id"] for row in new}
             last = max([last, *(row["id"] for row in new)])
@@ -88,7 +88,7 @@ class Live:
 
 def _late(connection: Connection, *, last: int) -> Sequence[RowMapping]:
     """What the page has shown already of those whose number may be that of one committed later."""
-    rows = told.events(connection, after=max(0, last - LATE_IDS), most=LATE_IDS)
+    rows = events.events(connection, after=max(0, last - LATE_IDS), most=LATE_IDS)
     return [row for row in rows if row["id"] <= last]
 
 
