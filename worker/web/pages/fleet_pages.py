@@ -28,7 +28,7 @@ from worker.web.pages import asked
 from worker.web.pages.glances import Glances
 from worker.web.pages.live import Live, shown
 from worker.web.pages.rendering import asset, page, search_url
-from worker.web.refusal import Refusal
+from worker.web.refusal import SOON, Refusal
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 T = TypeVar("T")
@@ -38,6 +38,7 @@ HAPPENED: Final = 200  # of a grant, and of all
 TOLD: Final = 50  # deliveries of a grant
 SEARCH_SECONDS: Final = 0.1  # so that an answer is there within 200 ms, the last step included
 LONGEST_STATEMENT: Final = timedelta(seconds=3)
+STATEMENT_ENDED: Final = "57014"  # SQLSTATE: statement_timeout ran out
 REVOCATIONS: Final = (*RevocationStatus, RequestStatus.HELD)
 
 
@@ -180,7 +181,7 @@ def _told(handler: Handler, *, is_open: bool) -> Handler:
         except web.HTTPException:
             raise
         except Exception as error:  # noqa: BLE001  # the one place where every failure ends
-            return _failed(refusal_of(error))
+            return _failed(_too_slow() if _is_ended(error) else refusal_of(error))
 
     return answer
 
@@ -189,6 +190,21 @@ def _failed(refusal: Refusal) -> web.Response:
     answer = page("failed.html", status=refusal.status, message=refusal.body["message"], next=refusal.body["next"])
     answer.headers.update(refusal.headers)
     return answer
+
+
+def _is_ended(error: Exception) -> bool:
+    """Whether a statement took longer than it may here."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) == STATEMENT_ENDED
+
+
+def _too_slow() -> Refusal:
+    return Refusal(
+        503,
+        "too_slow",
+        f"This takes longer than {LONGEST_STATEMENT.total_seconds():g} s",
+        "name a client, or the beginning of a ref",
+        retry_after=SOON,
+    )
 
 
 def _is_this_machine(host: str) -> bool:
