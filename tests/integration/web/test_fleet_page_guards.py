@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 import pytest
 
@@ -42,6 +42,7 @@ def test_whatever_a_ref_is_it_is_shown_as_text_and_found_by_its_link(
         text=HOSTILE,
     )
     (link,) = {each for each in see(web, "/grants").links() if each.startswith("/grants/")}
+    assert urljoin("http://x/", link) == f"http://x{link}"  # a browser takes it for no other place
     seen = [see(web, path) for path in ("/", "/grants", "/events", link, f"/grants?ref={quote(ref)}")]
     for page in seen:
         assert {tag for tag, _ in page.tags} & {"b", "img"} == set()
@@ -157,3 +158,11 @@ def test_a_look_that_takes_too_long_is_ended_and_says_what_to_name(
     page = see(web, "/grants", status=503)
     assert "This takes longer than 0.05 s." in page.words
     assert "name a client, or the beginning of a ref" in page.words
+
+
+def test_not_even_a_statement_of_ours_could_write_there(
+    harness: Harness, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "clients", lambda connection: connection.exec_driver_sql("delete from evergrant.chores"))
+    see(web, "/grants", status=503)
+    assert harness.all("select name from evergrant.chores")
