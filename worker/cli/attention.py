@@ -57,14 +57,15 @@ def many(count: int, noun: str) -> str:
 
 
 def _about_database(found: Found) -> Iterable[Attention]:
-    if found["database"] in UNFIT:
-        yield Attention(*UNFIT[found["database"]])
     here, adopted = found["environment_here"], found["environment"]
     if here is not None and adopted is not None and here != adopted:
+        # Seen from here it would be a copy, and `db adopt` would make it one of an environment that it is not of.
         yield Attention(
             f"you ask as environment {here}, and this database is {adopted}'s: what changes anything is refused",
             f"export EVERGRANT_ENVIRONMENT={adopted}",
         )
+    elif found["database"] in UNFIT:
+        yield Attention(*UNFIT[found["database"]])
 
 
 def _about_processes(found: Found) -> Iterable[Attention]:

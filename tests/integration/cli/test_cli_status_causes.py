@@ -95,6 +95,7 @@ def test_a_shell_of_another_environment_is_told_so(living: Evergrant) -> None:
     here = settings.current()
     settings.adopt(here.model_copy(update={"environment": "elsewhere"}))
     assert f"export EVERGRANT_ENVIRONMENT={here.environment}" in [step for _, step, _ in told(living)]
+    assert not any("copy" in what for what, _, _ in told(living))  # whoever adopts it from here stops everybody else
     settings.adopt(here)
 
 

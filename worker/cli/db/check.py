@@ -90,7 +90,10 @@ def _foreign(connection: "Connection", environment: str) -> list[dict[str, Any]]
     if not different:
         return []
     names = ", ".join(different).replace("_", " ")
-    return [_finding("adopted", f"another {names} than was adopted", "evergrant db adopt")]
+    remedy = "evergrant db adopt"
+    if different == ["environment"]:  # the wrong shell, most likely: adopted from there, everybody else is refused
+        remedy = f"export EVERGRANT_ENVIRONMENT={before.environment}; only a copy is adopted"
+    return [_finding("adopted", f"another {names} than was adopted", remedy)]
 
 
 def _finding(check: str, finding: str, next_step: str) -> dict[str, Any]:
