@@ -62,13 +62,16 @@ def _default_home() -> Path:
 def _taken_apart(value: SecretStr) -> SplitResult:
     """The parts of a URL; what is said of one that has none holds no part of it, for one may be a password.
 
+    It may name several hosts, each with its port, as libpq reads it: then a database is found after a fail-over.
+
     Raises:
         ValueError: its port is none.
 
     """
     try:
         parts = urlsplit(value.get_secret_value())
-        _ = parts.port
+        for host in parts.netloc.rpartition("@")[2].split(","):
+            _ = urlsplit(f"//{host}").port
     except ValueError:
         parts = None
     if parts is None or "@" in parts.path:
@@ -193,7 +196,7 @@ class Settings(BaseSettings):
         ge=1,
         description="Database connections of one process at most, in all: one for what somebody asked for, one for "
         "chores, the others for refreshes and readers. Fewer than 3 are shared, and whoever waits for a lock of "
-        "somebody else's keeps the others waiting.",
+        "somebody else's keeps the others waiting. Where there is a webhook a worker has one more, to tell it.",
     )
 
     token_bind: Bind | None = Field(
@@ -219,7 +222,7 @@ class Settings(BaseSettings):
     )
     ops_bind: Bind = Field(
         "127.0.0.1:9464",
-        description="Where `evergrant web` tells operators how it goes: `/metrics`, `/healthz`, `/readyz`.",
+        description="Where `evergrant web` tells operators how it goes: fleet page, `/metrics`, `/healthz`, `/readyz`.",
     )
     metrics_port: int = Field(
         0,

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import StrEnum
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -91,7 +92,7 @@ def engine() -> Engine:
 
 def connect(url: str, *, lane: Lane = Lane.HEART) -> Engine:
     """Make an engine for `url` (`postgresql://…` or `postgres://…`); nothing is opened yet."""
-    target = make_url(url).set(drivername="postgresql+psycopg")
+    target, hosts = _apart(url)
     session = OPTIONS | {"lock_timeout": LOCK_TIMEOUTS[lane]}
     made = create_engine(
         target,
@@ -100,7 +101,8 @@ def connect(url: str, *, lane: Lane = Lane.HEART) -> Engine:
         pool_pre_ping=True,  # after a restart of the database each pooled connection is dead: ask before use
         pool_timeout=30,
         hide_parameters=True,  # an error's text would repeat refs, labels and sealed bytes
-        connect_args={
+        connect_args=hosts
+        | {
             "application_name": "evergrant",
             "connect_timeout": 10,
             "keepalives_idle": 30,
@@ -109,6 +111,28 @@ def connect(url: str, *, lane: Lane = Lane.HEART) -> Engine:
     )
     event.listen(made, "connect", lambda connection, _: arrays.register(connection))
     return made
+
+
+def _apart(url: str) -> tuple[URL, dict[str, str]]:
+    """A URL, and apart from it the hosts where it names several (`db1:5432,db2:5432`): libpq tries one after another.
+
+    SQLAlchemy reads no list of hosts with ports.
+    """
+    parts = urlsplit(url)
+    user, at, hosts = parts.netloc.rpartition("@")
+    several: dict[str, str] = {}
+    if "," in hosts:
+        names, ports = zip(*map(_host_and_port, hosts.split(",")), strict=True)
+        several = {"host": ",".join(names), "port": ",".join(ports)}
+        url = urlunsplit(parts._replace(netloc=user + at))
+    return make_url(url).set(drivername="postgresql+psycopg"), several
+
+
+def _host_and_port(text: str) -> tuple[str, str]:
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):  # no port, or the colon is one of an IPv6 address
+        host, port = text, ""
+    return unquote(host).removeprefix("[").removesuffix("]"), port
 
 
 def dispose() -> None:

@@ -68,7 +68,7 @@ class ForeignEnvironment(Told):
     """This database is of the environment {here!r} and EVERGRANT_ENVIRONMENT says {ours!r}, so nothing is changed."""
 
     error = "foreign_environment"
-    next = "name the right database or environment; `evergrant db adopt` makes a copy the one to work with"
+    next = "export EVERGRANT_ENVIRONMENT={here}, or name the right database in EVERGRANT_DATABASE_URL"
 
     def __init__(self, here: str, ours: str) -> None:
         super().__init__(here=here, ours=ours)

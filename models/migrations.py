@@ -62,12 +62,26 @@ def require(connection: "Connection") -> None:
         NewerDatabase: a newer release was here.
 
     """
+    if (revision := newer(connection)) is not None:
+        raise NewerDatabase(revision)
+
+
+def newer(connection: "Connection") -> str | None:
+    """The revision of a database that a newer release has upgraded; None: it is our own.
+
+    Processes may work in one that the next release has upgraded, for its migrations fit the release before: that is
+    how a rolling upgrade begins, and how it is taken back.
+
+    Raises:
+        NotUpgraded: `evergrant db upgrade` was not run yet.
+
+    """
     revision = current(connection)
     if revision == HEAD:
-        return
+        return None
     if revision is None or _known(revision):
         raise NotUpgraded
-    raise NewerDatabase(revision)
+    return revision
 
 
 def _refuse_newer(engine: "Engine") -> None:

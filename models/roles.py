@@ -24,6 +24,8 @@ LEARNT = (
     "sealed_client_secret, sealed_former_secret, former_secret_at, secret_refused_at, secret_refused_code, "
     "credentials_no, drift, drift_watch, overrides, rotation, burst, attempt_lease, grace, after_grace, updated_at"
 )
+# What the fleet page tells of a pair that was replaced: nothing of what it was.
+FORMER_DATES = "select (id, grant_id, kind, generation, access_expires_at, stored_at, tried_at, known_dead_at)"
 
 
 def _without_secrets(model: type[Client | Grant | Webhook]) -> str:
@@ -41,8 +43,8 @@ TABLES: dict[str, tuple[str | None, str | None]] = {
     "valves": (CHANGE, READ),
     "witnesses": (WORK, READ),
     "grants": (WORK, _without_secrets(Grant)),
-    "former_tokens": (WORK, None),
-    "refresh_requests": (WORK, None),
+    "former_tokens": (WORK, FORMER_DATES),
+    "refresh_requests": (WORK, READ),
     "waiting_requests": (WORK, None),
     "revocations": (WORK, READ),
     "erasures": (WORK, READ),

@@ -1,9 +1,10 @@
 """Every statement that writes a grant or a revocation: from which status to which, and what of the lease it writes.
 
 A table to read, held to the statements by tests: whoever writes another one adds a line. Who is under way is told by
-four columns of a grant: `due_at`, `claimed_at`, `started_at` and `claim_no`. Work writes `due_at`: a claim, a start, an
-end, a release. So does what puts a token set there (made, imported, replaced), a redrive, and a life that is told after
-that, over the very value that the token set brought; pausing, resuming and retiring a grant leave it as it is.
+four columns of a grant: `due_at`, `claimed_at`, `started_at` and `claim_no`. Work writes `due_at`: a claim, a start,
+an end, a release. So does what puts a token set there (made, imported, replaced), a redrive, a waking, and a life
+that is told after that, over the very value that the token set brought; pausing, resuming and retiring a grant leave
+it as it is.
 """
 
 from collections.abc import Set as AbstractSet
@@ -198,6 +199,12 @@ OF_GRANTS = (
         before={ACTIVE, NEEDS_CONSENT},
         moves=((NEEDS_CONSENT, ACTIVE),),
         lease=CLAIM,
+    ),
+    Writer(
+        statement="models.waking.WAKE_FAILING",
+        does="asks at once who failed with what an operator has mended",
+        before={ACTIVE},
+        lease=DUE_AT,
     ),
     # What is kept of it.
     Writer(statement="models.sealing.reseal.Place", does="seals what it holds with the active key", before=GRANTS),

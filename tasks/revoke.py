@@ -23,8 +23,9 @@ from uuid import UUID
 
 import structlog
 from celery import shared_task
+from sqlalchemy import Connection
 
-from models import dead_letter, event, revocation
+from models import dead_letter, event, revocation, settlement
 from models.claim import Job
 from models.database import AWAY, Lane, is_locked, transaction, using
 from models.revocation import Branch, Task
@@ -371,6 +372,7 @@ class RevocationAttempt:
         with transaction() as connection:
             if not revocation.is_ours(connection, job.grant_id, job.claim_no):
                 log.warning("revoke.claim_lost", ref=job.ref, grant_id=str(job.grant_id))
+                self._leave_the_doubt(connection)
                 return
             if revocation.has_unseen(connection, job.grant_id, task.branches):
                 raise NotYet("another_pair_arrived", failed=False)
@@ -427,10 +429,20 @@ class RevocationAttempt:
                 )
                 if dead and row is not None:
                     self._write_letter(connection, task, end, row)
+                self._leave_the_doubt(connection)
             return True
 
         self.runtime.unfinished.write(write)
         log.info("revoke.again", ref=job.ref, grant_id=str(job.grant_id), outcome=end.code, failed=end.failed)
+
+    def _leave_the_doubt(self, connection: Connection) -> None:
+        """Let nobody wait for our journal: what came of this attempt is settled, or was no token set.
+
+        Where the claim has moved on meanwhile (a process that was frozen) the next attempt does wait for it.
+        """
+        grant_id, answers = self.attempt.job.grant_id, self.runtime.answers
+        if grant_id not in answers.refused and grant_id not in answers.parked:
+            settlement.not_in_journal(connection, [grant_id], journal_id=self.runtime.journal_id)
 
     def _write_letter(self, connection: Any, task: Task, end: NotYet, row: dict[str, Any]) -> None:
         dead_letter.write(

@@ -13,10 +13,10 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 import settings as configuration
-from models import chore, held_revocation, process, webhook_care
+from models import chore, held_revocation, process, webhook_upkeep
 from models.database import Lane, is_locked, transaction, using
 from models.states.chore import ChoreName
-from models.views import expiring, overdue
+from models.views import expiring, overdue, refused_credentials
 from tasks import asked_labels, erase, notices, second_look, waiting_requests
 from tasks.runtime import lock_holders, retry, runtime
 
@@ -72,7 +72,8 @@ CHORES: dict[str, Callable[[Connection], bool | None]] = {
     ChoreName.FORGET_ASKS: held_revocation.forget,
     ChoreName.READ_NOTICES: read_notices,
     ChoreName.FORGET_SILENT_PROCESSES: process.forget_silent,
-    ChoreName.TEND_WEBHOOKS: webhook_care.tend,
+    ChoreName.TELL_SECRETS_REFUSED: refused_credentials.tell_refused,
+    ChoreName.TEND_WEBHOOKS: webhook_upkeep.tend,
 }
 
 

@@ -61,6 +61,7 @@ class Server:
         self.connections = 0
         self.requests: list[bytes] = []
         self.leftovers: list[bytes] = []
+        self.writers: list[asyncio.StreamWriter] = []
         self.ended = asyncio.Semaphore(0)
         self.port = 0
 
@@ -70,9 +71,12 @@ class Server:
 
     async def stop(self) -> None:
         self.listener.close()
+        for writer in self.writers:
+            writer.transport.abort()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.writers.append(writer)
         try:
             await self.behaviour(Peer(self, reader, writer))
         except (OSError, asyncio.IncompleteReadError):

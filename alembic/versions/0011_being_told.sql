@@ -122,7 +122,9 @@ revoke all on function evergrant.told_of_itself(text),
     evergrant.subject_of(bigint, text, bigint, uuid), evergrant.queue_deliveries()
 from public;
 
-insert into evergrant.chores (name, every) values ('tend_webhooks', interval '30 seconds');
+insert into evergrant.chores (name, every) values
+    ('tend_webhooks', interval '30 seconds'),
+    ('tell_secrets_refused', interval '15 seconds');  -- where too few grants are refused to shut a valve
 
 -- Where `db roles` was applied, everybody goes on without its being applied again.
 do $$ begin

@@ -255,6 +255,34 @@ ROWS: Final[Sequence[tuple[str, Sequence[Panel]]]] = [
         ],
     ),
     (
+        "Being told",
+        [
+            Panel(
+                "Webhooks: what waits",
+                "Deliveries that wait, and that were given up in 30 days; open 0: nothing is sent to it.",
+                [
+                    (_fleet("evergrant_webhook_queued", "webhook"), "{{webhook}} queued"),
+                    (_fleet("evergrant_webhook_dead", "webhook"), "{{webhook}} given up"),
+                    ("min by (webhook) (evergrant_webhook_open)", "{{webhook}} open"),
+                ],
+            ),
+            Panel(
+                "Webhooks: how late",
+                "How long the oldest has waited; from an event to the answer, the worst of a hundred.",
+                [
+                    (_fleet("evergrant_webhook_lag_seconds", "webhook"), "{{webhook}} oldest"),
+                    (_quantile(0.99, "evergrant_webhook_delivery_seconds", "webhook"), "{{webhook}} p99"),
+                ],
+                unit="s",
+            ),
+            Panel(
+                "Webhooks: tries",
+                "Tries a second, by how they ended.",
+                [(_rate("evergrant_webhook_deliveries_total", "webhook, outcome"), "{{webhook}} {{outcome}}")],
+            ),
+        ],
+    ),
+    (
         "Doors",
         [
             Panel(

@@ -1,13 +1,13 @@
 """Which keys the sealed bytes in the database need: one look at every row, for people who ask."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, TextClause, text
 
-from models.sealing.keys import VARIABLES
+from models.sealing.keys import VARIABLES, label
 from models.sealing.vault import VERSION, Vault
 
 # Sealed bytes name their key: one byte of version, one of length, then the id (docs/reference/sealed-format.md).
@@ -53,6 +53,9 @@ def _used(**where: str) -> TextClause:
 USED = _used(of_grant="", of_former="", others=_SECRETS)
 USED_BY_GRANT = _used(of_grant="and g.id = :id", of_former="and g.grant_id = :id", others="")
 
+Rings = Mapping[str, Sequence[str] | None]
+"""The ids of the keys of each ring; None: a ring that is not held, and not expected to open anything."""
+
 
 @dataclass(frozen=True, slots=True)
 class Missing:
@@ -68,6 +71,12 @@ class Missing:
         values = "1 sealed value needs" if self.rows == 1 else f"{self.rows} sealed values need"
         return f"{values} the key {self.key_id}, which the {self.ring} key ring here lacks"
 
+    def lacked_by(self, process: str) -> tuple[str, str]:
+        """The same of another process, and what to do there."""
+        need = "1 sealed value needs" if self.rows == 1 else f"{self.rows} sealed values need"
+        what = f"it lacks the key {self.key_id} of the {self.ring} key ring, which {need}"
+        return what, f"add the key {self.key_id} to {VARIABLES[self.ring]} of {process}, and start it again"
+
     @property
     def remedy(self) -> str:
         """What to do about it."""
@@ -81,36 +90,46 @@ def counts(connection: Connection) -> dict[tuple[str, str], int]:
 
 def missing(connection: Connection, vault: Vault) -> list[Missing]:
     """The keys that these rings lack; a ring that is not held at all is not expected to open anything."""
-    return _lacking(vault, connection.execute(USED))
+    return _lacking(ids_of(vault), connection.execute(USED))
 
 
 def missing_now(connection: Connection, vault: Vault) -> list[Missing]:
-    """The same for what refreshes need: clients' secrets, and the tokens that grants hold, without former ones.
+    """The same for what refreshes need: clients' secrets, and the tokens that grants hold, without former ones."""
+    return lacking_now(connection, ids_of(vault))
+
+
+def lacking_now(connection: Connection, rings: Rings) -> list[Missing]:
+    """The same, for rings of which only the ids are known, as those of another process.
 
     Which keys all tokens name is only asked where some name one that is not held: in less than half of the time.
     """
     tests: list[str] = []
     heads: dict[str, bytes] = {}
-    for name, ring in (("refresh", vault.refresh), ("access", vault.access)):
-        held = {f"{name}_{n}": VERSION + key.label for n, key in enumerate(ring.keys)} if ring is not None else {}
+    for name, ids in rings.items():
+        held = {f"{name}_{n}": VERSION + label(each) for n, each in enumerate(ids or ())}
         column = f"g.sealed_{name}_token"
         lacks = [f"substring({column} from 1 for {len(head)}) <> :{value}" for value, head in held.items()]
-        tests.append(" and ".join(lacks) or "false")
+        tests.append("false" if ids is None else " and ".join(lacks) or f"{column} is not null")
         heads |= held
     lacking = f"select count(*) from evergrant.grants g where g.status <> 'revoked' and ({' or '.join(tests)})"  # noqa: S608
     of_grant = "" if connection.execute(text(lacking), heads).scalar_one() else "and false"
-    return _lacking(vault, connection.execute(_used(of_grant=of_grant, of_former="and false", others=_SECRETS)))
+    return _lacking(rings, connection.execute(_used(of_grant=of_grant, of_former="and false", others=_SECRETS)))
 
 
 def missing_for(connection: Connection, vault: Vault, grant_id: UUID) -> list[Missing]:
     """The same for the tokens of one grant."""
-    return _lacking(vault, connection.execute(USED_BY_GRANT, {"id": grant_id}))
+    return _lacking(ids_of(vault), connection.execute(USED_BY_GRANT, {"id": grant_id}))
 
 
-def _lacking(vault: Vault, used: Iterable[Row[Any]]) -> list[Missing]:
+def ids_of(vault: Vault) -> Rings:
+    """The ids of what a vault holds."""
     rings = {"refresh": vault.refresh, "access": vault.access}
+    return {name: None if ring is None else ring.ids for name, ring in rings.items()}
+
+
+def _lacking(rings: Rings, used: Iterable[Row[Any]]) -> list[Missing]:
     return [
         Missing(row.key_id, row.ring, row.rows)
         for row in used
-        if (ring := rings[row.ring]) is not None and ring.get(row.key_id) is None
+        if (ids := rings[row.ring]) is not None and row.key_id not in ids
     ]

@@ -32,7 +32,10 @@ class EventType(Word):
     CLIENT_ADDED = "client.added", "an operator registered it"
     CLIENT_CHANGED = "client.changed", "an operator changed it"
     CLIENT_SECRET_CHANGED = "client.secret_changed", "an operator gave it another secret"
-    CLIENT_SECRET_REFUSED = "client.secret_refused", "its new secret was refused, so the former one is used again"
+    CLIENT_SECRET_REFUSED = (
+        "client.secret_refused",
+        "its secret was refused; of a new one the former is used again",
+    )
     CLIENT_SECRET_PROVEN = "client.secret_proven", "its new secret succeeded, so the former one was shredded"
     CLIENT_PAUSED = "client.paused", "its valve was shut, by an operator or by the breaker"
     CLIENT_RESUMED = "client.resumed", "its valve was opened"

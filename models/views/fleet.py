@@ -14,6 +14,7 @@ from models.predicates import (
     ends_soon_at,
     of,
 )
+from models.views.listing import IS_REFUSED_ALONE
 
 # Beats, workers and webs say every five seconds that they live; this allows for a slow machine.
 SILENT_AFTER = timedelta(seconds=30)
@@ -103,8 +104,30 @@ order by c.name
 
 PROCESSES = text("""
 select kind, host, pid, metrics_port, started_at, seen_at,
-    seen_at > clock_timestamp() - cast(:silent_after as interval) as alive
+    seen_at > clock_timestamp() - cast(:silent_after as interval) as alive,
+    environment, refresh_key_ids, access_key_ids, fault, disk_free, ignored_variables,
+    extract(epoch from seen_at - clock_at)::float8 as clock_behind_seconds
 from evergrant.processes order by kind, host, pid
+""")
+
+# What those fail with who fail, by the small index of them.
+FAILING = text(f"""
+select c.name as client, g.last_error_code as code, count(*) as grants,
+    min(coalesce(g.failing_since, g.last_error_at)) as since, min(g.ref) as example,
+    bool_and({IS_REFUSED_ALONE}) as alone
+from evergrant.grants g
+join evergrant.clients c on c.id = g.client_id
+left join evergrant.witnesses w on w.client_id = g.client_id
+where g.status = 'active' and g.failures > 0 and g.last_error_code is not null
+group by c.name, g.last_error_code
+order by c.name, grants desc, code
+""")  # noqa: S608  # constants
+SUSPECTS = text("""
+select c.name as client, count(*) as grants, min(g.suspect_at) as since, min(g.ref) as example
+from evergrant.grants g join evergrant.clients c on c.id = g.client_id
+where g.status = 'active' and g.suspect_at is not null
+group by c.name
+order by c.name
 """)
 
 OPEN_LETTERS = text("""
@@ -189,6 +212,16 @@ def kept(connection: Connection) -> list[RowMapping]:
 def processes(connection: Connection) -> list[RowMapping]:
     """Every beat, worker and web that did not sign off, and whether it was heard of lately."""
     return list(connection.execute(PROCESSES, {"silent_after": SILENT_AFTER}).mappings())
+
+
+def failing(connection: Connection) -> list[RowMapping]:
+    """What the failing grants of each client fail with, how many, since when; `alone`: while others are well."""
+    return list(connection.execute(FAILING).mappings())
+
+
+def suspects(connection: Connection) -> list[RowMapping]:
+    """How many grants of each client are suspect, and since when."""
+    return list(connection.execute(SUSPECTS).mappings())
 
 
 def open_dead_letters(connection: Connection) -> dict[str, int]:

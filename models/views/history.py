@@ -67,7 +67,11 @@ PARTS = """
     from evergrant.events v join grants g on g.id = v.grant_id"""
 
 HISTORY = f"""
-    with grants as (select * from evergrant.grants where id = any(:ids)), parts as ({PARTS})
+    with grants as (
+        select id, created_at, refreshed_at, generation, doubt_since, doubt_journals, suspect_at, failures,
+            last_error_at, last_error_code, last_error_http_status, last_error_rule
+        from evergrant.grants where id = any(:ids)
+    ), parts as ({PARTS})
     select p.at, p.what, p.grant_id, p.generation, p.reason, jsonb_strip_nulls(p.data) as data, p.actor from parts p
     where p.at is not null and p.at >= coalesce(cast(:since as timestamptz), '-infinity')
     order by p.at, p.what"""  # noqa: S608  # constants

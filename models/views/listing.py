@@ -50,6 +50,14 @@ GRANTS = f"""
     join evergrant.clients c on c.id = g.client_id
     left join evergrant.witnesses w on w.client_id = g.client_id"""  # noqa: S608  # constants
 
+# How a list may be sorted, and what that is of a row; what has no such time comes last.
+SORTS = {
+    "due": "case when g.status = 'active' then g.due_at end nulls last",
+    "expires": "g.access_expires_at nulls last",
+    "failures": "g.failures desc",
+    "created": "g.created_at desc",
+}
+
 EXPIRES_WITHIN = f"""{MAY_EXPIRE} and (
         g.consent_expires_at <= statement_timestamp() + :expiring_within
         or g.refresh_expires_at <= statement_timestamp() + :expiring_within and {IS_NOT_RENEWED}
@@ -119,31 +127,50 @@ def grants(
     labels: Mapping[str, Sequence[str]] | None = None,
     due_within: timedelta | None = None,
     expiring_within: timedelta | None = None,
+    failing: bool = False,
+    sort: str | None = None,
+    limit: int | None = None,
 ) -> Iterator[RowMapping]:
-    """Stream the grants that match everything given, by client and ref; without a status all but the revoked."""
+    """Stream the grants that match everything given, by client and ref; without a status all but the revoked.
+
+    `due_within` has also those that are in back-off: they are due, and wait. `sort`: a word of SORTS, over all clients.
+    """
     conditions = {
         "g.status <> 'revoked'": status is None,
         f"{STATUS} = :status": status not in (None, "all"),
         "g.labels @> cast(:labels as jsonb)": labels,
         # One time for the whole statement: compared with a clock that goes on no index serves.
-        "g.status = 'active' and g.due_at <= statement_timestamp() + :within": due_within is not None,
+        "g.status = 'active' and (g.due_at <= statement_timestamp() + :within or g.failures > 0)": due_within
+        is not None,
+        "g.status = 'active' and g.failures > 0": failing,
     }
     conditions[EXPIRES_WITHIN] = expiring_within is not None
-    where = " and ".join(["g.client_id = :client_id", *(each for each, wanted in conditions.items() if wanted)])
-    query = f"{GRANTS} where {where} order by g.ref, g.created_at"
+    wanted = [each for each, asked in conditions.items() if asked]
     values = {
         "status": status,
         "labels": json.dumps({key: list(values) for key, values in (labels or {}).items()}),
         "within": due_within,
         "expiring_within": expiring_within,
     }
+    if sort is not None:
+        if client is not None:
+            wanted.append("c.name = :client")
+        where = f"where {' and '.join(wanted)}" if wanted else ""
+        query = f"{GRANTS} {where} order by {SORTS[sort]}, c.name, g.ref, g.created_at limit :limit"
+        yield from _stream(connection, query, {**values, "client": client, "limit": limit})
+        return
+    query = (
+        f"{GRANTS} where {' and '.join(['g.client_id = :client_id', *wanted])} order by g.ref, g.created_at limit :left"
+    )
     # Client by client, in the order of an index: the first page of a million comes at once instead of after a sort.
     # What is due soon is mostly little: found by its time, and sorted.
-    if due_within is None and expiring_within is None:
+    if due_within is None and expiring_within is None and not failing:
         connection.execute(text("set local cursor_tuple_fraction = 0.0001"))
     ids = text("select id from evergrant.clients where cast(:name as text) is null or name = :name order by name")
     for client_id in connection.execute(ids, {"name": client}).scalars().all():
-        yield from _stream(connection, query, {**values, "client_id": client_id})
+        for row in _stream(connection, query, {**values, "client_id": client_id, "left": limit}):
+            limit = None if limit is None else limit - 1
+            yield row
 
 
 def grant(connection: Connection, grant_id: UUID) -> RowMapping:

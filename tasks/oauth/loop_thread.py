@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -90,7 +91,8 @@ class LoopThread:
         asyncio.run_coroutine_threadsafe(_wind_up(last), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         running.thread.join()
-        loop.close()
+        with suppress(OSError):  # a connection is still being let go: uvloop closes no such loop, and it runs no longer
+            loop.close()
 
 
 async def _wind_up(last: Coroutine[Any, Any, None]) -> None:
@@ -99,3 +101,4 @@ async def _wind_up(last: Coroutine[Any, Any, None]) -> None:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
     await last
+    await asyncio.sleep(0)  # a connection that was closed is let go in the loop's next turn

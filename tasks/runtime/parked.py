@@ -23,6 +23,9 @@ class Parked:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    def __contains__(self, grant_id: UUID) -> bool:
+        return grant_id in self._waiting
+
     def add(self, arrived: Arrived) -> None:
         """Park an answer behind those of its grant that wait already."""
         with self._lock:

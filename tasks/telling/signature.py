@@ -2,7 +2,7 @@
 
 A secret is written as `whsec_` and the base64 of 24 to 64 random bytes. What is signed is `id.timestamp.body`; the
 header holds a signature for each secret, with spaces between, and a receiver takes one that it knows
-(https://github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md).
+(https://www.standardwebhooks.com).
 """
 
 import base64
@@ -18,6 +18,9 @@ LENGTHS: Final = range(24, 65)  # bytes
 
 class BadSecret(ValueError):
     """It is not `whsec_` and the base64 of 24 to 64 bytes."""
+
+    error = "webhook_secret"
+    next = "write `whsec_` and the base64 of 24 to 64 random bytes"
 
     def __str__(self) -> str:
         return "it " + str(self.__doc__).removeprefix("It ").removesuffix(".").replace("`", "")

@@ -211,7 +211,7 @@ class Teller:
         if told.delivered:
             meters.WEBHOOK_SECONDS.add([((name,), clock.wall() - each.occurred_at)])
         else:
-            log.warning("webhook.not_delivered", webhook=target.id, event_id=each.event_id, code=told.code)
+            log.warning("webhook.not_delivered", webhook=target.id, event_id=each.event_id, error=told.code)
 
 
 _teller: list[Teller] = []

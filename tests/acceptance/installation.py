@@ -18,17 +18,29 @@ from settings import Settings
 from tests.acceptance.programs import ROOT, Running, environment
 from tests.polling import eventually
 
+PROGRAMS = Path(sys.executable).parent
 READY = {"worker": "ready.", "beat": "beat: Starting..."}
 
 
 class Installation:
-    """What commands and processes do with one database; `env` says which, `root` whose checkout they run."""
+    """What commands and processes do with one database; `env` says which.
+
+    `root`: whose checkout they run; `programs`: the environment that they run in, its `bin`.
+    """
 
     def __init__(
-        self, folder: Path, *, database_url: str, vault: Vault, env: Mapping[str, str], root: Path = ROOT
+        self,
+        folder: Path,
+        *,
+        database_url: str,
+        vault: Vault,
+        env: Mapping[str, str],
+        root: Path = ROOT,
+        programs: Path = PROGRAMS,
     ) -> None:
         self.folder = folder
         self.root = root
+        self.programs = programs
         self.database_url = database_url
         self.vault = vault
         self.env = dict(env)
@@ -60,9 +72,16 @@ class Installation:
             env[f"EVERGRANT_{ring.upper()}_TOKEN_KEYS_FILE"] = str(file)
         return cls(folder, database_url=database_url, vault=vault_of(**files), env=env)
 
-    def by(self, root: Path) -> "Installation":
-        """The same installation, worked by another checkout."""
-        other = Installation(self.folder, database_url=self.database_url, vault=self.vault, env=self.env, root=root)
+    def by(self, root: Path, programs: Path = PROGRAMS) -> "Installation":
+        """The same installation, worked by another checkout, or by what another environment has installed."""
+        other = Installation(
+            self.folder,
+            database_url=self.database_url,
+            vault=self.vault,
+            env=self.env,
+            root=root,
+            programs=programs,
+        )
         other.processes, other._numbers = self.processes, self._numbers
         return other
 
@@ -71,7 +90,7 @@ class Installation:
     def command(self, *arguments: str, exit_code: int = 0, stdin: str = "") -> str:
         """Carry out one command line; returns what it printed."""
         done = subprocess.run(
-            [sys.executable, "-m", "worker.cli", *arguments],
+            [str(self.programs / "python"), "-m", "worker.cli", *arguments],
             cwd=self.root,
             env=environment(self.env) | ({} if self.root == ROOT else {"PYTHONPATH": str(self.root)}),
             input=stdin,
@@ -106,7 +125,7 @@ class Installation:
     def _start(self, kind: str, *options: str, wait: bool) -> Running:
         name = f"{kind}-{next(self._numbers)}"
         # Plain Celery, as the project promises; `-n` because two workers of one host must not share a name.
-        argv = [str(Path(sys.executable).with_name("celery")), "-A", "worker", kind]
+        argv = [str(self.programs / "celery"), "-A", "worker", kind]
         argv += ["-n", f"{name}@localhost"] if kind == "worker" else []
         argv += options
         running = self.run(name, argv)

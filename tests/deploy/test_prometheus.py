@@ -75,6 +75,9 @@ def test_whatever_the_page_of_metrics_worries_about_has_an_alert() -> None:
         "evergrant_refresh_lateness_seconds": "EvergrantTokensLate",
         "evergrant_revocation_seconds": "EvergrantRevocationsStuck",
         "evergrant_claims_total": "EvergrantTokensLate",
+        "evergrant_webhook_queued": "EvergrantWebhookBehind",
+        "evergrant_webhook_deliveries_total": "EvergrantWebhookBehind",
+        "evergrant_webhook_delivery_seconds": "EvergrantWebhookBehind",
     }
     assert set(elsewhere.values()) & set(ALERTS) <= set(ALERTS)
     told = {re.sub(r"_(bucket|sum|count)$", "", name) for name in on_the_page()}

@@ -6,15 +6,17 @@ from uuid import uuid4
 
 import pytest
 from celery import Celery
+from sqlalchemy import text
 
-from models import asked_labels, chore, connect_request, notice, process
+from models import asked_labels, chore, connect_request, notice, process, webhook
 from models.database import transaction
 from models.states.process import ProcessKind
+from models.views import overdue
 from tasks import upkeep
 from tasks.oauth.notice_proof import Came
 from tasks.runtime import clock, presence, runtime
 from tasks.settling.settle import journal_answers, settle
-from tests.harness import Harness
+from tests.harness import INVALID_CLIENT, Harness, token_set
 from tests.polling import eventually
 
 IsDone = Callable[[], bool]
@@ -132,6 +134,23 @@ def an_ask_of_long_ago(harness: Harness) -> IsDone:
     return lambda: harness.all("select from evergrant.revocation_asks") == []
 
 
+def a_secret_that_is_refused(harness: Harness) -> IsDone:
+    """One grant alone: its client's valve stays open."""
+    client = harness.client()
+    grant = harness.grant(client)
+    for _ in range(2):
+        harness.until_due(grant)
+        harness.ask(client, INVALID_CLIENT)
+    return lambda: harness.events(client_id=client)[2:] == ["client.secret_refused"]
+
+
+def a_webhook_that_nothing_reaches(harness: Harness) -> IsDone:
+    with transaction() as connection:
+        webhook.add(connection, "https://a.example/", types=None, client_ids=None, allow_private=False, who="tests")
+    harness.run("update evergrant.webhooks set failures = 9, failing_since = clock_timestamp() - interval '4 days'")
+    return lambda: bool(harness.all("select from evergrant.webhooks where paused_reason = 'unreachable'"))
+
+
 SOMETHING_TO_DO: dict[str, Callable[[Harness], IsDone]] = {
     "tell_late": a_late_grant,
     "tell_waiting": a_waiting_grant,
@@ -144,6 +163,8 @@ SOMETHING_TO_DO: dict[str, Callable[[Harness], IsDone]] = {
     "forget_asks": an_ask_of_long_ago,
     "read_notices": a_notice,
     "forget_silent_processes": a_process_that_fell_silent,
+    "tell_secrets_refused": a_secret_that_is_refused,
+    "tend_webhooks": a_webhook_that_nothing_reaches,
 }
 
 
@@ -169,6 +190,48 @@ def test_a_chore_does_what_it_is_there_for(harness: Harness, carry_out: Callable
     assert is_done()
     done = harness.all("select name from evergrant.chores where done_at is not null")
     assert [row["name"] for row in done] == [name]
+
+
+def test_what_is_too_much_for_a_transaction_is_told_in_several(
+    harness: Harness, carry_out: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overdue, "MOST", 2)
+    harness.grants(harness.client(), 5, access_left=timedelta(minutes=-1))
+    carry_out("tell_late")
+    assert harness.events().count("grant.late") == 5
+    assert (
+        harness.one("select count(distinct xmin::text) as n from evergrant.events where type = 'grant.late'")["n"] == 3
+    )
+
+
+def test_a_refused_secret_is_told_once_and_again_where_it_has_succeeded_since(
+    harness: Harness, carry_out: Callable[[str], None]
+) -> None:
+    client = harness.client()
+    grant = harness.grant(client)
+    told = []
+    for answer in (INVALID_CLIENT, INVALID_CLIENT, INVALID_CLIENT, token_set("2"), INVALID_CLIENT, INVALID_CLIENT):
+        harness.until_due(grant)
+        harness.ask(client, answer)
+        carry_out("tell_secrets_refused")
+        told.append(harness.events().count("client.secret_refused"))
+    assert told == [0, 1, 1, 1, 1, 2]
+    data = harness.all("select data from evergrant.events where type = 'client.secret_refused' order by id")
+    assert data[0]["data"] == {"grants": 1, "credentials_no": 1}
+
+
+def test_a_grant_that_somebody_writes_is_told_late_by_the_next_look(
+    harness: Harness, carry_out: Callable[[str], None]
+) -> None:
+    """Else it might be told after the renewal that this very transaction brings."""
+    held, other = harness.grants(harness.client(), 2, access_left=timedelta(minutes=-1))
+    with transaction() as settling:
+        settling.execute(text("select from evergrant.grants where id = :id for no key update"), {"id": held})
+        carry_out("tell_late")
+        assert harness.events(grant_id=other) == ["grant.late"]
+        assert harness.events(grant_id=held) == []
+    carry_out("tell_late")
+    assert harness.events(grant_id=held) == ["grant.late"]
 
 
 def test_what_beat_hands_out_are_the_chores_that_a_worker_knows_and_all_are_tried_here(

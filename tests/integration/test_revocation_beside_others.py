@@ -6,10 +6,12 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
-from models.database import engine
+from models import attempt as attempts
+from models.database import engine, transaction
 from simulator.control import SimulatorControl
 from tasks import refresh
 from tasks.journal import Entry
@@ -79,6 +81,27 @@ def test_an_attempt_that_lost_its_claim_neither_ends_nor_delays_the_revocation(
     assert ([found(harness)[name] for name in said], harness.row(grant)) == before
     RevocationAttempt(harness.runtime, attempt).carry_out()
     assert found(harness)["status"] == "done"
+
+
+@pytest.mark.parametrize("fault", [None, "status"])
+def test_nobody_waits_for_the_journal_of_an_attempt_that_lost_its_claim_once_it_has_ended(
+    harness: Harness, simulator: SimulatorControl, fault: str | None
+) -> None:
+    client = client_of(harness, simulator, rotation="family")
+    grant = harness.grant(client, pair=mint(simulator), labels=ORG)
+    harness.run("select evergrant.request_revocation('customer')")
+    (job,) = harness.claim(client).revocations
+    (frozen,) = harness.start([job], status="revoking")
+    harness.later(minutes=2)
+    (again,) = harness.claim(client).revocations
+    others = harness.one("insert into evergrant.journals (host, process) values ('else', 'where') returning id")["id"]
+    with transaction() as connection:
+        attempts.start(connection, [again], journal_id=others, status="revoking", tick=harness.runtime.tick)
+    assert harness.row(grant)["doubt_journals"] == [harness.runtime.journal_id]
+    if fault:
+        simulator.add_fault(fault, where="revoke", status=503, count=1)
+    RevocationAttempt(harness.runtime, frozen).carry_out()
+    assert harness.row(grant)["doubt_journals"] == []
 
 
 def test_the_job_waits_while_a_refresh_is_under_way_and_takes_its_set_with_it(

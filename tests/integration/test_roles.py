@@ -15,7 +15,7 @@ import settings
 from models import database, migrations, roles
 from models.database import transaction
 from models.errors import NotTheOwner
-from tasks import upkeep
+from tasks import explain, upkeep
 from tasks.runtime import runtime
 from tasks.runtime.runtime import Runtime
 from tasks.settling.settle import journal_answers, settle
@@ -295,3 +295,14 @@ def _held(engine: Engine, role: str, first: list[str]) -> set[tuple[str, str, st
     }
     with engine.connect() as connection:
         return {tuple(row) for row in connection.execute(text(new), parameters)}
+
+
+@pytest.mark.parametrize("role", ["evergrant_web", "evergrant_admin"])
+def test_who_may_read_nothing_sealed_may_be_told_why_a_grant_stopped(
+    harness: Harness, logins: Callable[[str], str], role: str
+) -> None:
+    grant = harness.grant(harness.client())
+    conninfo = logins(role)
+    with as_login(harness, conninfo), transaction() as connection:
+        told = explain.of_grant(connection, grant, settings=harness.settings)
+    assert told.cause == "no_beat_is_alive"

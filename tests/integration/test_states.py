@@ -17,6 +17,7 @@ from models.states.grant import GrantStatus
 from models.states.installation import DatabaseState
 from models.states.process import ProcessKind
 from models.states.revocation import Evidence, RevocationStatus
+from models.states.webhook import DeliveryStatus, WebhookPause
 from tasks.oauth.rotation import Rotation
 
 COLUMNS: dict[tuple[str, str], type[StrEnum]] = {
@@ -29,9 +30,13 @@ COLUMNS: dict[tuple[str, str], type[StrEnum]] = {
     ("processes", "kind"): ProcessKind,
     ("revocations", "evidence"): Evidence,
     ("revocations", "status"): RevocationStatus,
+    ("webhooks", "paused_reason"): WebhookPause,
 }
-# Names of functions, not states.
-OTHERS = {("waiting_requests", "function"): waiting_request.FUNCTIONS}
+# Names of functions, not states; and of a delivery its end: one that is queued has none.
+OTHERS = {
+    ("waiting_requests", "function"): waiting_request.FUNCTIONS,
+    ("webhook_deliveries", "outcome"): {str(each) for each in DeliveryStatus} - {DeliveryStatus.QUEUED.value},
+}
 CHECKS = text("""
 select t.relname as table_name, c.conname as name, pg_get_constraintdef(c.oid) as definition
 from pg_constraint c join pg_class t on t.oid = c.conrelid

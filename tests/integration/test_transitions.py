@@ -246,6 +246,9 @@ TRIES = {
     "models.handover.TAKE_BACK": Try(
         [{"active": [GRANT]}, {"active": []}], prepare=_columns(reason=PauseReason.HANDED_OVER)
     ),
+    "models.waking.WAKE_FAILING": Try(
+        variants=[{"most": 10}], prepare=lambda scene: scene.set(failures=1, due_at=NOW + timedelta(hours=1))
+    ),
     "models.operator_actions.SET_STATUS": Try(
         [{"before": "active", "after": "paused"}, {"before": "paused", "after": "active"}]
     ),

@@ -3,7 +3,9 @@
 import socket
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp.abc import ResolveResult
 
 from models import webhook_delivery
 from models.database import transaction
@@ -18,17 +20,18 @@ from tests.receivers import receiving
 def test_a_name_that_leads_home_is_never_connected_to(
     harness: Harness, monkeypatch: pytest.MonkeyPatch, answers: list[str]
 ) -> None:
-    said, asked = list(answers), socket.getaddrinfo
+    said, asked = list(answers), aiohttp.ThreadedResolver.resolve
     looks: list[str] = []
 
-    def look_up(host: Any, port: Any, *args: Any, **more: Any) -> Any:
+    async def look_up(resolver: aiohttp.ThreadedResolver, host: str, port: int = 0, *more: Any) -> list[ResolveResult]:
         if host != "rebound.example":
-            return asked(host, port, *args, **more)
+            return await asked(resolver, host, port, *more)
         looks.append(host)
         address = said.pop(0) if len(said) > 1 else said[0]
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+        flags = socket.AI_NUMERICHOST
+        return [ResolveResult(hostname=host, host=address, port=port, family=socket.AF_INET, proto=6, flags=flags)]
 
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", look_up)
     grant = harness.grant(harness.client())
     with receiving() as home:
         made = add(harness, home.url.replace("127.0.0.1", "rebound.example"), allow_private=False)

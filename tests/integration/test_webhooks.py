@@ -11,13 +11,13 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from models import database, event, webhook, webhook_care, webhook_delivery
+from models import database, event, webhook, webhook_delivery, webhook_upkeep
 from models.database import transaction
 from models.errors import WebhookExists, WebhookPaused
 from models.sealing.keys import KeyRing
 from models.sealing.vault import Vault
 from models.states.event import TOLD_OF_ITSELF, EventType
-from models.views import told
+from models.views import events as told
 from tasks.telling import signature, teller
 from tasks.telling.teller import Teller
 from tests.harness import INVALID_GRANT, Harness, token_set
@@ -68,7 +68,7 @@ def say(grant_ids: Sequence[UUID], kind: str = EventType.GRANT_LATE, **more: Any
 
 def tend() -> None:
     with transaction() as connection:
-        webhook_care.tend(connection)
+        webhook_upkeep.tend(connection)
 
 
 def found(webhook_id: int) -> Any:
@@ -415,8 +415,8 @@ def test_what_nothing_has_reached_for_three_days_is_paused_and_loses_nothing(har
 def test_a_queue_has_an_end_and_what_it_has_no_room_for_is_queued_later(
     harness: Harness, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhook_care, "MOST_QUEUED", 10)
-    monkeypatch.setattr(webhook_care, "BATCH", 7)
+    monkeypatch.setattr(webhook_upkeep, "MOST_QUEUED", 10)
+    monkeypatch.setattr(webhook_upkeep, "BATCH", 7)
     grant = harness.grant(harness.client())
     with receiving() as receiver:
         made = add(harness, receiver.url)

@@ -7,6 +7,7 @@ from tests.simulation.mutants import WEATHER_OF
 INTEGRATION = "tests/integration"
 OAUTH = "tests/unit/oauth"
 POLICY = "tests/unit/policy"
+WEBHOOKS = f"{INTEGRATION}/test_webhooks.py"
 BARE = "--noconftest"  # pure functions need no engines, and a start without them is four times quicker
 
 NO_LOCK = """    limit :most
@@ -53,6 +54,36 @@ MUTANTS: tuple[Mutant, ...] = (
                 "        when true then null\n",
             ),
         ),
+    ),
+    Mutant(
+        "an_explanation_blames_the_release_before",
+        "a worker that says nothing of its keys is told to lack them",
+        (BARE, f"{POLICY}/test_explanation.py"),
+        (
+            Edit(
+                "tasks/policy/explanation/machinery.py",
+                "return process.refresh_key_ids is not None and key not in process.refresh_key_ids",
+                "return key not in (process.refresh_key_ids or ())",
+            ),
+        ),
+    ),
+    Mutant(
+        "a_wrong_secret_is_told_where_many_are_refused_alone",
+        "of one grant that the provider refuses for its credentials it is told that it fails, until the valve shuts",
+        (BARE, f"{POLICY}/test_explanation.py"),
+        (
+            Edit(
+                "tasks/policy/explanation/outside.py",
+                "grant.last_error_code if own else None",
+                "None",
+            ),
+        ),
+    ),
+    Mutant(
+        "who_is_in_doubt_is_woken",
+        "a new secret has those asked at once who wait for an answer that was lost",
+        (f"{INTEGRATION}/cli/test_cli_waking.py",),
+        (Edit("models/waking.py", "and g.suspect_at is null and g.doubt_since is null and", "and"),),
     ),
     Mutant(
         "stragglers_of_a_former_secret_are_blamed",
@@ -805,6 +836,145 @@ MUTANTS: tuple[Mutant, ...] = (
                 "tasks/journal/replay.py",
                 "return self.left == 0 and self.damage is None",
                 "return self.left == 0",
+            ),
+        ),
+    ),
+    Mutant(
+        "a_lost_claim_leaves_its_journal_in_the_doubt",
+        "a revocation whose claim has moved on lets the next one wait for the journal of a process that lives",
+        (f"{INTEGRATION}/test_revocation_beside_others.py", "-k", "nobody_waits_for_the_journal"),
+        (
+            Edit(
+                "tasks/revoke.py",
+                "                self._leave_the_doubt(connection)\n                return\n",
+                "                return\n",
+            ),
+            Edit(
+                "tasks/revoke.py",
+                "                self._leave_the_doubt(connection)\n            return True\n",
+                "            return True\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "answers_are_counted_by_nobody",
+        "a provider may answer with as much as the library takes, a line and a line again",
+        (f"{INTEGRATION}/test_transport_size.py", "-k", "cut_where_an_answer_is_too_large"),
+        (
+            Edit(
+                "tasks/oauth/transport.py",
+                "        self._factory = partial(SizedAnswers, loop=self._loop)"
+                "  # type: ignore[assignment]  # there is no option for it\n",
+                "        pass\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "heads_have_no_end",
+        "whoever sends the half of a head keeps the connection for as long as they like",
+        (f"{INTEGRATION}/web/test_web_door.py", "-k", "is_not_waited_for"),
+        (
+            Edit(
+                "worker/web/connections.py",
+                "        for connection in late:\n",
+                "        for connection in late[:0]:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "a_key_may_all",
+        "whoever holds a key may do whatever there is to do",
+        (f"{INTEGRATION}/web/test_web_rights.py", "-k", "does_what_it_may"),
+        (Edit("worker/web/applications.py", "    if right in holder.may:\n", "    if holder.may:\n"),),
+    ),
+    Mutant(
+        "remote_control_is_obeyed",
+        "whoever reaches the broker may tell workers to end, to take other queues, to slow down",
+        ("tests/attacks/test_broker.py::test_remote_control_is_obeyed_by_nobody",),
+        (
+            Edit(
+                "celeryconfig.py",
+                "worker_enable_remote_control = False",
+                "worker_enable_remote_control = True",
+            ),
+        ),
+    ),
+    Mutant(
+        "a_scope_may_repeat_a_secret",
+        "what a provider says of scopes is stored as it came",
+        (f"{OAUTH}/test_echoes.py", "-k", "no_secret", BARE),
+        (
+            Edit(
+                "tasks/oauth/token_answer.py",
+                "    if not repeats(scope, sent) and not any(token in scope for token in tokens):\n",
+                "    if scope:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "events_of_a_grant_overtake_each_other",
+        "what waits for a webhook is sent as soon as there is room, be an earlier event of its grant on its way or not",
+        (f"{WEBHOOKS}::test_a_receiver_that_fails_every_fifth_gets_each_event_once_and_of_each_grant_in_order",),
+        (
+            Edit(
+                "models/webhook_delivery.py",
+                "b.subject = d.subject and b.event_id < d.event_id\n",
+                "b.subject = d.subject and b.event_id < d.event_id and false\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "a_late_sender_writes_what_another_has_delivered",
+        "how sending ended is written whoever has the delivery by now",
+        (f"{WEBHOOKS}::test_what_a_killed_process_was_sending_is_sent_by_another_once_its_lease_is_over",),
+        (
+            Edit(
+                "models/webhook_delivery.py",
+                "where d.id = s.id and d.tries = s.tries and d.ended_at is null\n",
+                "where d.id = s.id\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "no_lease_of_a_delivery_is_renewed",
+        "what takes longer than a lease is sent by another process as well",
+        (f"{WEBHOOKS}::test_what_takes_longer_than_a_lease_is_sent_once_by_whoever_has_it",),
+        (Edit("tasks/telling/teller.py", "if each.renew_at <= now}", "if each.renew_at <= now and not each.tries}"),),
+    ),
+    Mutant(
+        "a_webhook_may_lead_home",
+        "a webhook's name may stand for whatever address it likes",
+        (f"{INTEGRATION}/test_webhook_addresses.py",),
+        (Edit("tasks/telling/letter.py", "public_only=not webhook.allow_private", "public_only=False"),),
+    ),
+    Mutant(
+        "a_copy_tells_the_receivers_of_the_first",
+        "whoever adopts a copy of the database tells the same webhooks",
+        (f"{WEBHOOKS}::test_from_a_copy_of_the_database_nothing_is_sent",),
+        (Edit("models/webhook.py", "on i.environment = w.environment\n", "on true\n"),),
+    ),
+    Mutant(
+        "one_event_that_is_refused_shuts_its_webhook",
+        "each refusal of an event counts against its webhook, were it the same one time and again",
+        (f"{POLICY}/test_telling.py", BARE),
+        (Edit("tasks/policy/telling.py", "strikes=tries == 1,", "strikes=True,"),),
+    ),
+    Mutant(
+        "late_is_told_of_a_grant_that_somebody_writes",
+        "a grant is told late beside the transaction that renews it, and perhaps after it",
+        (f"{INTEGRATION}/test_chores.py::test_a_grant_that_somebody_writes_is_told_late_by_the_next_look",),
+        (
+            Edit(
+                "models/views/overdue.py",
+                """e.generation = g.generation
+    )
+limit :most
+for no key update of g skip locked
+""",
+                """e.generation = g.generation
+    )
+limit :most
+""",
             ),
         ),
     ),

@@ -91,6 +91,7 @@ FORMS = {
     "settlement": "settle",
     "settling": "settle",
     "started": "start",
+    "telling": "teller",
 }
 
 

@@ -10,10 +10,12 @@ from settings import PREFIX, Settings
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "retention.md").read_text(encoding="utf-8")
 UNITS = {"hours": "_hours", "days": "_days"}
-# Three things that no setting changes, each with the statement that it must agree with.
+# Things that no setting changes, each with the statement that it must agree with.
 FIXED = {
     "an hour after the process was last seen": ("models/process.py", "interval '1 hour'"),
     "a day after the code flow has ended": ("tasks/upkeep.py", "interval '1 day'"),
+    "until it is delivered and 7 days more": ("models/webhook_upkeep.py", "DELIVERED_KEPT = timedelta(days=7)"),
+    "30 where it was given up": ("models/webhook_upkeep.py", "DEAD_KEPT = timedelta(days=30)"),
     "20 predecessors at most": ("models/settlement.py", "PREDECESSORS_KEPT = 20"),
 }
 

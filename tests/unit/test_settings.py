@@ -103,7 +103,13 @@ def test_a_misspelt_variable_is_named_with_the_one_that_was_meant(monkeypatch: p
     }
 
 
-@pytest.mark.parametrize("url", ["postgresql://db/app", "postgres://u:p@h:5432/d", "postgresql:///d?host=/run/pg"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("postgresql://db/app", "postgres://u:p@h:5432/d", "postgresql:///d?host=/run/pg"),
+        *("postgresql://u:p@h1,h2/d", "postgresql://u:p@h1:5432,[::1]:5433/d?target_session_attrs=read-write"),
+    ],
+)
 def test_both_names_of_postgresql_are_understood(url: str) -> None:
     assert Settings.model_validate({"database_url": url}).database_url is not None
 
@@ -115,7 +121,13 @@ def test_a_broker_is_redis_by_network_or_socket(url: str) -> None:
 
 WRONG = {
     "DATABASE_URL": [
-        *("mysql://u:hunter2@h/d", "h/d", "sqlite:///hunter2", "postgresql://u:hunter2/x@h/d"),
+        *(
+            "mysql://u:hunter2@h/d",
+            "h/d",
+            "sqlite:///hunter2",
+            "postgresql://u:hunter2/x@h/d",
+            "postgresql://u:p@h1:5432,h2:hunter2/d",
+        ),
         *("postgresql://u:12/hunter2@h/d", "postgresql://u:p#hunter2@h/d", "postgresql://u:hunter2[@h/d"),
     ],
     "BROKER_URL": ["amqp://u:hunter2@h", "localhost:6379", "redis://:hunter2?x@h/0", "redis://:hunter2@h:port/0"],

@@ -19,7 +19,7 @@ SECTIONS = {
     "Run": ["demo", "up", "worker", "beat", "web", "simulator"],
     "Set up": ["db", "providers", "clients", "keys", "apps", "webhooks"],
     "Work": ["grants", "revocations", "dead-letters"],
-    "Watch": ["status", "explain", "events", "plan", "journals", "completion"],
+    "Watch": ["status", "explain", "events", "doctor", "plan", "journals", "completion"],
 }
 
 

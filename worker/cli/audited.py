@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TOLD = (
     *("client", "ref", "generation", "id", "status", "state", "how", "ring", "revocation", "erased", "redriven"),
     *("discarded", "asked", "handed_over", "left", "sealed", "imported", "replaced", "skipped", "bad", "dry_run"),
-    *("finding", "revision", "removed", "applied", "expires_at", "redelivered", "dropped"),
+    *("finding", "revision", "removed", "applied", "expires_at"),
 )
 
 

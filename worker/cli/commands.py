@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from worker.cli.meant import is_alike
+
 
 class Command(click.Command):
     """A command whose help ends with examples, one a line.
@@ -103,5 +105,5 @@ def sentence(command: click.Command) -> str:
 
 
 def _no_such(name: str, names: Sequence[str]) -> str:
-    close = get_close_matches(name, names, n=2)
+    close = [each for each in get_close_matches(name, names, n=2) if is_alike(name, each)]
     return f"There is no command '{name}'" + (f" (did you mean {' or '.join(close)}?)" if close else "")

@@ -80,7 +80,7 @@ class Stream:
 
     def new(self) -> list[dict[str, Any]]:
         """What has come since the last look."""
-        from models.views import told
+        from models.views import events as told
 
         low = max(0, self.highest - LATE_IDS)
         with session.reading() as connection:
@@ -131,7 +131,7 @@ def events(
 
     A time without an offset is UTC. With --json a line each, as a webhook gets it, and `actor`: who did it.
     """
-    from models.views import told
+    from models.views import events as told
 
     with session.reading() as connection:
         wanted = _wanted(connection, ref, client, types)
@@ -150,7 +150,8 @@ def events(
 
 
 def _wanted(connection: Any, ref: str | None, client: str | None, types: tuple[str, ...]) -> Wanted:
-    from models.views import listing, told
+    from models.views import events as told
+    from models.views import listing
 
     client_id = None if client is None else listing.client_by_name(connection, client)["id"]
     grant_ids = None
@@ -162,7 +163,7 @@ def _wanted(connection: Any, ref: str | None, client: str | None, types: tuple[s
 
 
 def _all_since(connection: Any, at: datetime, wanted: Wanted) -> Iterator[dict[str, Any]]:
-    from models.views import told
+    from models.views import events as told
 
     after = told.before(connection, at)
     while page := told.events(connection, after=after, since=at, most=PAGE, **wanted.filters):

@@ -1,13 +1,14 @@
 """The key rings of a command: held by this machine, needed for what it does, missing for what is stored."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
+from models.states.process import ProcessKind
 from worker.cli.failures import Failure
 from worker.cli.session import prepared
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, RowMapping
 
     from models.sealing.key_use import Missing
     from models.sealing.keys import KeyRing
@@ -40,6 +41,33 @@ def missing_keys(
         return [(each.what, each.remedy) for each in look(connection, vault())]
     except KeysError as error:
         return [(str(error), "mend that key ring")]
+
+
+def missing_keys_of(connection: "Connection", processes: "Sequence[RowMapping]") -> list[list[tuple[str, str]]]:
+    """What the rings of each living process cannot open, as far as it says what it holds; each with its remedy."""
+    from models.sealing import key_use
+
+    looked: dict[tuple[Any, ...], list[Missing]] = {}
+    found: list[list[tuple[str, str]]] = []
+    for each in processes:
+        rings = rings_of_process(each)
+        if not each["alive"] or not any(ids is not None for ids in rings.values()):
+            found.append([])
+            continue
+        key = tuple(None if ids is None else tuple(ids) for ids in rings.values())
+        if key not in looked:
+            looked[key] = key_use.lacking_now(connection, rings)
+        name = f"{each['kind']} {each['pid']} on {each['host']}"
+        found.append([lacking.lacked_by(name) for lacking in looked[key]])
+    return found
+
+
+def rings_of_process(row: "RowMapping") -> "dict[str, Sequence[str] | None]":
+    """The ids of the rings that a process should hold; None where it needs none, or does not say."""
+    return {
+        "refresh": row["refresh_key_ids"] if row["kind"] == ProcessKind.WORKER else None,
+        "access": row["access_key_ids"] if row["kind"] in (ProcessKind.WORKER, ProcessKind.WEB) else None,
+    }
 
 
 def keys_needed(vault: "Vault", *rings: str) -> "Vault":

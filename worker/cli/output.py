@@ -104,15 +104,18 @@ def rows(records: Iterable[Record], columns: Sequence[Column], *, as_json: bool,
     """Print a list and return how many there were; `nothing` is the sentence for an empty one."""
     if as_json:
         return _json_lines(records)
-    count = 0
+    count, left_out = 0, dict[str, None]()
     for page in _pages(records):
         if on_terminal():
-            _rich_table(page, columns)
+            left_out |= dict.fromkeys(_rich_table(page, columns))
         else:
             _plain_table(page, columns, heading=count == 0)
         count += len(page)
     if not count:
         click.echo(nothing, err=True)
+    if left_out:
+        told = ", ".join(title.upper() for title in left_out)
+        click.echo(click.style(f"No room for {told}: widen the terminal, or add --json.", dim=True), err=True)
     return count
 
 
@@ -182,11 +185,15 @@ def _placed(text: str, width: int, column: Column) -> str:
     return text.rjust(width) if column.number else text.ljust(width)
 
 
-def _rich_table(records: Sequence[Record], columns: Sequence[Column]) -> None:
+def _rich_table(records: Sequence[Record], columns: Sequence[Column]) -> list[str]:
+    """Print a table; returns the titles of the columns that say something and for which there is no room."""
     from rich.console import Console
 
     console = Console(highlight=False)
     console.print(table(records, columns, width=console.width))
+    cells = {c.field: [cell(record.get(c.field)) for record in records] for c in columns}
+    shown = _fitting(columns, cells, console.width)
+    return [c.title for c in columns if c not in shown and any(each != "-" for each in cells[c.field])]
 
 
 def table(records: Sequence[Record], columns: Sequence[Column], *, width: int) -> Any:

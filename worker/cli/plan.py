@@ -11,8 +11,8 @@ from worker.cli import output, session
 from worker.cli.arguments import Duration
 from worker.cli.commands import Command
 from worker.cli.failures import ExitCode, misuse
+from worker.cli.glance import ENDING
 from worker.cli.output import Column, json_option
-from worker.cli.status import ENDING
 from worker.cli.units import length
 from worker.cli.units import rate as written
 
@@ -72,6 +72,11 @@ def plan_(*, client: str | None, as_json: bool, **supposed: Any) -> None:
         click.echo(_advice(each))
     if bad:
         raise click.exceptions.Exit(ExitCode.FAILED)
+
+
+def looked_at() -> list[dict[str, Any]]:
+    """How each client's fleet fits its rate."""
+    return list(_looked_at(None, {"grants": None, "rate": None, "life": None}))
 
 
 def _looked_at(client: str | None, supposed: dict[str, Any]) -> Iterator[dict[str, Any]]:

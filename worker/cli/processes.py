@@ -8,6 +8,11 @@ import click
 from worker.cli import output, session
 from worker.cli.failures import ExitCode, Failure
 
+NEWER = (
+    "evergrant: The database is at revision {revision}, of a newer release; that is meant to work with the release"
+    " just before it, and for the time of an upgrade. Install that release here, too."
+)
+
 check_option = click.option(
     "--check", is_flag=True, help="Run nothing: exit 0 where one runs on this machine, 1 where none does."
 )
@@ -17,18 +22,26 @@ concurrency_option = click.option("--concurrency", type=click.IntRange(1, 512), 
 def refuse_a_database_that_does_not_fit() -> None:
     """Look once before the long run: what no waiting mends is told at the start.
 
+    Where a newer release was, this one may go on: a worker that is started again in the midst of a rolling upgrade, or
+    because the new release is taken back, must come back.
+
     Raises:
-        NotUpgraded, NewerDatabase: the tables do not fit this release.
+        NotUpgraded: the tables do not fit this release.
 
     """
     from sqlalchemy.exc import OperationalError
 
+    from models import migrations
+
     try:
-        with session.transaction(anywhere=True):  # it waits where it is not to work, and says so
-            pass
+        # It waits where it is not to work, and says so.
+        with session.transaction(anywhere=True, newer=True) as connection:
+            revision = migrations.newer(connection)
     except OperationalError:
         # Away is another matter: the process waits for it.
         return
+    if revision is not None:
+        click.echo(NEWER.format(revision=revision), err=True)
 
 
 def hush_celery() -> None:
@@ -49,7 +62,7 @@ def check_alive(kind: str, *, as_json: bool) -> None:
     from models.views import fleet
 
     host = socket.gethostname()
-    with session.transaction(anywhere=True) as connection:
+    with session.transaction(anywhere=True, newer=True) as connection:
         alive = [
             each
             for each in fleet.processes(connection)

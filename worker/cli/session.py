@@ -57,10 +57,10 @@ def _hush(found: "Settings") -> None:
 
 
 @contextmanager
-def transaction(*, anywhere: bool = False) -> "Iterator[Connection]":
+def transaction(*, anywhere: bool = False, newer: bool = False) -> "Iterator[Connection]":
     """One transaction on a database that fits this release and is of our environment, unless `anywhere`.
 
-    For a command that says that it only looks, it is read only.
+    For a command that says that it only looks, it is read only. `newer`: also where a newer release was.
 
     Raises:
         NotUpgraded: `evergrant db upgrade` was not run yet.
@@ -74,7 +74,7 @@ def transaction(*, anywhere: bool = False) -> "Iterator[Connection]":
 
     settings = prepared()
     with database.transaction() as connection:
-        migrations.require(connection)
+        (migrations.newer if newer else migrations.require)(connection)
         if not anywhere and settings.environment is not None:
             installation.require_environment(connection, settings.environment)
         if _only_looks():

@@ -4,6 +4,7 @@ Ours say it themselves: a message, `next` and `error`, as models/errors.py has t
 by the names of their classes, so that this module imports neither the database nor the queue; a test resolves each.
 """
 
+import re
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,15 @@ from typing import Protocol, runtime_checkable
 import click
 
 from worker.cli.failures import ExitCode, Failure
+from worker.cli.meant import is_alike
 
 LOCKED = "55P03"  # SQLSTATE: lock_timeout ran out
 ROOT = Path(__file__).resolve().parents[2]
+# What a server says that answers and lets nobody in; at the connection libpq tells no SQLSTATE.
+REFUSED = re.compile(
+    r"authentication failed|no password supplied|no pg_hba\.conf entry|(role|database) \".*\" does not exist"
+    r"|is not permitted to log in|permission denied for database"
+)
 
 # How a command ends, by the `error` of what ended it; with 1 where it is not named.
 EXIT_CODES = {
@@ -76,12 +83,20 @@ def _first_line(error: object) -> str:
 def _usage(error: BaseException) -> Failure:
     assert isinstance(error, click.UsageError)  # noqa: S101  # for the type checker
     path = error.ctx.command_path if error.ctx else "evergrant"
+    message = _no_such_option(error) if isinstance(error, click.NoSuchOption) else error.format_message()
     return Failure(
         code="usage",
-        message=error.format_message(),
+        message=message,
         next_step=f"see `{path} --help`",
         exit_code=ExitCode.USAGE,
     )
+
+
+def _no_such_option(error: click.NoSuchOption) -> str:
+    """With what may be meant; click itself takes `--client` for what `--limit` means."""
+    given = error.option_name.lstrip("-")
+    near = [each for each in error.possibilities or () if is_alike(given, each.lstrip("-"))]
+    return f"No such option: {error.option_name}" + (f" (did you mean {' or '.join(near)}?)" if near else "")
 
 
 def _click(error: BaseException) -> Failure:
@@ -97,6 +112,13 @@ def _database_away(error: BaseException) -> Failure:
             message="Somebody's open transaction holds what this command needs",
             next_step="see who in pg_stat_activity, have it committed or rolled back, then try again",
             exit_code=ExitCode.TRY_AGAIN,
+        )
+    if REFUSED.search(reason):
+        return Failure(
+            code="database_refused",
+            message=f"The database refused this login ({reason})",
+            next_step="correct the user, the password or the database's name in EVERGRANT_DATABASE_URL",
+            exit_code=ExitCode.USAGE,
         )
     return Failure(
         code="database_away",

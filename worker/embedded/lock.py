@@ -2,11 +2,12 @@
 
 import fcntl
 import os
+import pwd
 import time
 from collections.abc import Callable
 from typing import Self
 
-from worker.embedded.errors import HomeBusy
+from worker.embedded.errors import HomeBusy, HomeForeign
 from worker.embedded.home import Home
 
 _PATIENCE_SECONDS = 1.0
@@ -60,15 +61,34 @@ class HomeLock:
 
 
 def holder(home: Home) -> int | None:
-    """The process that holds the lock of `home`, or None."""
+    """The process that holds the lock of `home`, or None.
+
+    Raises:
+        HomeForeign: it is somebody else's.
+
+    """
     try:
         fd = os.open(home.lock, os.O_RDONLY)
     except FileNotFoundError:
         return None
+    except PermissionError:
+        raise HomeForeign(home=home.path, owner=_owner(home)) from None
     try:
         return None if _try(fd, fcntl.LOCK_SH) else _written_pid(fd)
     finally:
         os.close(fd)
+
+
+def _owner(home: Home) -> str:
+    """Whose home it is: a name, or the number of a user without one."""
+    try:
+        number = home.path.stat().st_uid
+    except OSError:
+        return "another user"
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
 
 
 def _written_pid(fd: int) -> int:

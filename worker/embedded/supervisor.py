@@ -139,13 +139,18 @@ def supervise(settings: Settings, programs: Sequence[Stage]) -> int:
 def prepare(settings: Settings, engines: Engines) -> None:
     """Make missing keys, adopt the engines' URLs, and bring the tables to this release."""
     from models import database, migrations
+    from models.errors import NewerDatabase
     from models.installation import found_at, observed, remember
 
     if engines.database_url is not None:
         ensure_keys(engines.home, settings)
     found = discovery.resolve(settings, broker_needed=True)
     our_settings.adopt(found)
-    migrations.upgrade()
+    try:
+        migrations.upgrade()
+    except NewerDatabase as error:
+        # Taken back by one release: its processes may go on there, as they do beside the new ones.
+        log.warning("database.newer", revision=error.revision, remedy="install the newer release again")
     with database.transaction() as connection:
         remember(connection, observed(connection, found.environment or ""), who=found.who)
         if engines.database_url is not None:

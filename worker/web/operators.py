@@ -1,4 +1,4 @@
-"""The operators' listener: alive, ready, metrics."""
+"""The operators' listener: alive, ready, metrics, and the fleet page."""
 
 import base64
 import hmac
@@ -16,6 +16,7 @@ from worker.web.answers import told
 from worker.web.database import Database
 from worker.web.fleet_metrics import FleetMetrics
 from worker.web.middleware import refusal_of
+from worker.web.pages.fleet_pages import FleetPages
 from worker.web.refusal import Refusal
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -25,11 +26,18 @@ class OperatorsListener:
     """Read-only; with a password all but `/healthz` asks for it, whatever the user name."""
 
     def __init__(
-        self, database: Database, metrics: FleetMetrics, registry: CollectorRegistry, *, environment: str | None
+        self,
+        database: Database,
+        metrics: FleetMetrics,
+        registry: CollectorRegistry,
+        pages: FleetPages,
+        *,
+        environment: str | None,
     ) -> None:
         self._database = database
         self._metrics = metrics
         self._registry = registry
+        self._pages = pages
         self._environment = environment
 
     def application(self, password: str | None) -> web.Application:
@@ -42,6 +50,7 @@ class OperatorsListener:
                 web.get("/metrics", self.metrics),
             ]
         )
+        self._pages.add_to(app, is_open=password is None)
         return app
 
     async def healthz(self, request: web.Request) -> web.Response:

@@ -38,6 +38,7 @@ from worker.web.listening import ops_listener, token_listener
 from worker.web.news import News
 from worker.web.notices import Notices
 from worker.web.operators import OperatorsListener
+from worker.web.pages.fleet_pages import FleetPages
 from worker.web.token_interface import TokenInterface
 from worker.web.traffic import Traffic
 
@@ -95,6 +96,8 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
     reads, asked, looks = (Database(lane) for lane in (Lane.HEART, Lane.ASKED, Lane.CHORES))
     # A look at a large fleet takes seconds, and readiness is asked for meanwhile.
     ready = Database(Lane.HEART, threads=1)
+    # Whoever looks at pages takes from those who read tokens two connections at most, and for short.
+    shown = Database(Lane.HEART, threads=2)
     registry, news = CollectorRegistry(), News()
     vault = access_vault(settings)
     grants = Grants(settings, reads, asked, vault, news)
@@ -102,7 +105,8 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
     registry.register(metrics)
     waiting = Gauge("evergrant_web_waiting", "Requests that wait for a token set.", registry=registry)
     waiting.set_function(lambda: news.waiting)
-    operators = OperatorsListener(ready, metrics, registry, environment=settings.environment)
+    pages = FleetPages(settings, shown, looks)
+    operators = OperatorsListener(ready, metrics, registry, pages, environment=settings.environment)
     rates, notices = Rates(settings.token_requests_per_second), Notices(settings, reads, asked, vault)
     interface = TokenInterface(grants, Applications(reads), rates, notices, auditor(settings, vault))
     connections = Connections(Limits.of_open_files(files))
@@ -132,7 +136,7 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
         news.end()
         await tokens.close()
         await asyncio.to_thread(apart.close, ops.close())
-        for database in (reads, asked, looks, ready):
+        for database in (reads, asked, looks, ready, shown):
             await database.close()
 
 

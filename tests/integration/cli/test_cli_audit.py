@@ -186,7 +186,8 @@ def test_what_only_looks_is_not_noted(temple: Evergrant, file: Path) -> None:
     temple.take_in("a")
     note_in(file)
     for words in ("grants list", "grants show a", "clients list", "status", "keys list", "apps list"):
-        assert temple(*words.split()).code == 0
+        found = 1 if words == "status" else 0  # no beat is alive, and no worker
+        assert temple(*words.split()).code == found, words
     assert not file.exists()
 
 

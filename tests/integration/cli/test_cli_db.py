@@ -53,6 +53,7 @@ def test_another_environment_is_found_and_adopted_only_when_told(evergrant: Ever
     checked = evergrant("db", "check", "--json")
     assert checked.code == 1
     assert "environment" in checked.lines[0]["finding"]
+    assert checked.lines[0]["next"].startswith("export EVERGRANT_ENVIRONMENT=")
     refused = evergrant("db", "adopt", "--json")
     assert (refused.code, refused.error) == (2, "needs_yes")
     assert evergrant("db", "adopt", "--yes").code == 0

@@ -202,3 +202,24 @@ def test_when_the_database_goes_away_what_came_in_is_told_and_kept(
     assert f"{PORTION} imported so far" in done.err
     assert sql("select count(*) from evergrant.grants") == [(PORTION,)]
     assert take(temple, lines_of(*(grant(f"g{n}") for n in range(PORTION + 700)))).json["imported"] == 700
+
+
+def test_members_that_mean_nothing_are_named_with_how_many_lines_have_them(temple: Evergrant) -> None:
+    rows = [
+        {"ref": "a", "refresh_token": "r1", "paused": True},
+        {"ref": "b", "refresh_token": "r2", "expire_at": "2026-11-24T09:20:53Z", "token_type": "Bearer"},
+        {"ref": "c", "refresh_token": "r3", "expire_at": "2026-11-24T09:20:53Z"},
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    done = temple("grants", "import", "-", "--client", "temple", stdin=text)
+    assert done.code == 0
+    assert (
+        "paused means nothing here and was not read (1 line, the first is 1); to import paused, give --paused"
+        in done.err
+    )
+    assert (
+        "expire_at means nothing here and was not read (2 lines, the first is 2); did you mean expires_at?" in done.err
+    )
+    assert "token_type" not in done.err
+    again = temple("grants", "import", "-", "--client", "temple", "--json", stdin=text)
+    assert again.json["unread"]["expire_at"] == {"lines": 2, "first": 2}

@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 import settings
-from models import database, process, roles
+from models import database, process, roles, webhook
 from models.database import transaction
 from models.states.process import ProcessKind
 from settings import SettingsError
@@ -61,6 +61,8 @@ def test_metrics_tell_what_the_database_knows_and_all_of_them_are_on_the_page(
         select 'refresh', client_id, id, ref, 1, 'revoked_or_expired', 2, now(), now()
         from evergrant.grants where ref = 'b'"""
     )
+    with transaction() as connection:
+        webhook.add(connection, "https://a.example/", types=None, client_ids=None, allow_private=False, who="tests")
     web.get("a")
     eventually(lambda: b'processes_alive{kind="web"} 1.0' in web.ops("/metrics").body, timeout=20)
     told = web.ops("/metrics").body.decode()
@@ -72,6 +74,7 @@ def test_metrics_tell_what_the_database_knows_and_all_of_them_are_on_the_page(
     assert 'evergrant_web_requests_total{route="/v1/grants/{ref}/token",status="200"} 1.0' in told
     assert 'evergrant_database_state{state="fit"} 1.0' in told
     assert 'evergrant_database_state{state="copied"} 0.0' in told
+    assert 'evergrant_webhook_open{webhook="1"} 1.0' in told
     assert scraped(told) == on_the_page("the fleet, from web")
 
 
@@ -226,6 +229,9 @@ def test_the_role_of_the_web_process_is_enough_for_all_that_it_does(
             assert web.post("customer", "refresh").status == 202
             assert web.post("customer", "revocation").status == 202
             assert web.get("customer").error == (410, "revoked")
+            paths = ("/", "/clients/demo", "/grants?state=failing", "/grants/demo/customer", "/revocations?status=held")
+            for path in (*paths, "/grants?label=a%3Db&cause=c&ref=d", "/dead-letters", "/processes", "/events"):
+                assert web.ops(path).status == 200, path
     finally:
         database.dispose()
         settings.adopt(owner)

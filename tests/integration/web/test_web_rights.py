@@ -258,6 +258,7 @@ def test_the_document_says_what_each_route_needs_as_the_routes_do() -> None:
     }
     assert needed == {
         "token": [{"application_key": ["read"]}],
+        "explain": [{"application_key": ["read"]}],
         "rejected": [{"application_key": ["refresh"]}],
         "refresh": [{"application_key": ["refresh"]}],
         "revocation": [{"application_key": ["revoke"]}],

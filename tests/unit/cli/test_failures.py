@@ -10,6 +10,7 @@ from pathlib import Path
 from pkgutil import walk_packages
 
 import click
+import psycopg
 import pytest
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
@@ -18,6 +19,9 @@ from models.errors import Told
 from worker.cli import run
 from worker.cli.failures import ExitCode, Failure, misuse
 from worker.cli.translations import EXIT_CODES, FOREIGN, translate
+from worker.embedded.errors import HomeForeign
+from worker.embedded.home import Home
+from worker.embedded.lock import holder
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -196,3 +200,29 @@ def test_a_full_disk_is_told_in_a_sentence_and_nothing_else() -> None:
         )
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        'connection failed: FATAL:  password authentication failed for user "evergrant"',
+        'connection failed: FATAL:  role "nobody" does not exist',
+        'connection failed: FATAL:  database "elsewhere" does not exist',
+        "connection failed: FATAL:  no pg_hba.conf entry for host",
+    ],
+)
+def test_a_login_that_is_refused_is_no_server_that_is_away(said: str) -> None:
+    refused = translate(psycopg.OperationalError(said))
+    assert (refused.code, refused.exit_code) == ("database_refused", ExitCode.USAGE)
+    away = translate(psycopg.OperationalError("connection failed: Connection refused"))
+    assert (away.code, away.exit_code) == ("database_away", ExitCode.TRY_AGAIN)
+
+
+def test_whose_a_home_is_that_one_may_not_enter_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refused(*_: object, **__: object) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr("worker.embedded.lock.os.open", refused)
+    with pytest.raises(HomeForeign, match=f"belongs to {tmp_path.owner()} and is closed to others") as told:
+        holder(Home(tmp_path))
+    assert "another EVERGRANT_HOME" in translate(told.value).next_step

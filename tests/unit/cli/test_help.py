@@ -119,3 +119,21 @@ def test_completion_offers_the_commands_of_a_group() -> None:
         },
     )
     assert {"plain,refresh", "plain,resume", "plain,revoke"} <= set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["grants", "list", "--statu", "active"], "--status"),
+        (["grants", "list", "--cleint", "x"], "--client"),
+        (["clients", "list", "--limit", "3"], None),
+        (["grants", "list", "--size", "3"], None),
+        (["journals", "explain"], None),
+    ],
+)
+def test_a_suggestion_is_made_where_it_is_likely_and_misleads_nobody(
+    words: list[str], meant: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words) == 2
+    told = capsys.readouterr().err
+    assert (f"did you mean {meant}" in told) if meant else ("mean" not in told)

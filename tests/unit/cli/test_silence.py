@@ -27,6 +27,7 @@ SILENT = (
     "tasks.policy.understood",
     "tasks.runtime.clock",
     "tasks.runtime.registration",
+    "tasks.telling.signature",
 )
 
 

@@ -13,7 +13,10 @@ CLI = Path(__file__).resolve().parents[3] / "worker" / "cli"
 COMMANDS = {
     name.removeprefix("evergrant "): command for name, command in every_command() if isinstance(command, Command)
 }
-LOOKS = {"list", "show", "history", "check", "current", "status", "explain", "plan", "completion"}
+LOOKS = {
+    *("list", "show", "history", "check", "current", "status", "explain", "doctor", "plan", "completion"),
+    *("deliveries", "events"),
+}
 PROCESSES = {"demo", "up", "worker", "beat", "web", "simulator"}
 
 

@@ -21,12 +21,15 @@ def pause(name: str, *, as_json: bool) -> None:
 
 
 def turn(name: str, change: Callable[..., None], told: str, *, as_json: bool) -> None:
-    """Carry out what an operator wants of a client's valve, and tell it."""
+    """Carry out what an operator wants of a client's valve, and tell it, and who waits for its turn there."""
+    from models import waking
     from models.views import listing
 
     settings = session.prepared()
     with session.transaction() as connection:
         row = listing.client_by_name(connection, name)
         change(connection, row["id"], who=settings.who)
-        record = record_of(listing.client_by_name(connection, name))
-    output.done(record, told.format(name=name), as_json=as_json)
+        due = waking.due(connection, row["id"])
+        record = record_of(listing.client_by_name(connection, name)) | {"due": due}
+    waits = f" {due} {'grant is' if due == 1 else 'grants are'} due." if due else ""
+    output.done(record, told.format(name=name) + waits, as_json=as_json)

@@ -59,6 +59,13 @@ def state(row: "RowMapping") -> tuple[str, str | None]:
     return ClientState.OPEN, None
 
 
+def told_of_woken(count: int) -> str:
+    """Who waited for just what was done, after the sentence that tells of it."""
+    if not count:
+        return ""
+    return f" {count} {'grant that failed is' if count == 1 else 'grants that failed are'} asked at once."
+
+
 def pace(row: "RowMapping") -> str | None:
     """How slowly it goes, where that is less than its rate; None: as ever."""
     from tasks.policy.pace import Pace, allowed

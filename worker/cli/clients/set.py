@@ -7,7 +7,7 @@ import click
 from worker.cli import output, session
 from worker.cli.clients.discovered import with_document
 from worker.cli.clients.options import described
-from worker.cli.clients.record import record_of
+from worker.cli.clients.record import record_of, told_of_woken
 from worker.cli.clients.secrets import expect_same_kind
 from worker.cli.commands import Command
 from worker.cli.output import json_option
@@ -25,7 +25,7 @@ def set_(name: str, *, as_json: bool, **given: Any) -> None:
 
     With --issuer the server's own document is read, anew where it was read before.
     """
-    from models import operator_actions
+    from models import operator_actions, waking
     from models.views import listing
     from tasks.runtime.registration import resolve
     from worker.cli.clients.registration import merged
@@ -40,8 +40,9 @@ def set_(name: str, *, as_json: bool, **given: Any) -> None:
         row = listing.client_by_name(connection, name)
         registration = merged(settings, row["provider"], said, before=row)
         operator_actions.set_client(connection, row["id"], registration, who=settings.who)
-        record = record_of(listing.client_by_name(connection, name))
-    output.done(record, f"Changed {name}.", as_json=as_json)
+        woken = waking.wake_failing(connection, row["id"])
+        record = record_of(listing.client_by_name(connection, name)) | {"woken": woken}
+    output.done(record, f"Changed {name}.{told_of_woken(woken)}", as_json=as_json)
 
 
 def _fitting(before: "Auth") -> "tuple[Auth, ...]":

@@ -6,7 +6,7 @@ import click
 
 from worker.cli import keyrings, output, session
 from worker.cli.clients.options import AUTHS, with_secret
-from worker.cli.clients.record import record_of
+from worker.cli.clients.record import record_of, told_of_woken
 from worker.cli.clients.secrets import named, secret_in
 from worker.cli.commands import Command
 from worker.cli.failures import misuse
@@ -38,7 +38,7 @@ def set_secret(name: str, *, auth: str | None, now: bool, as_json: bool, **given
     The former one is kept until the new one has succeeded. Where the provider refuses the new one first, the former one
     is used again at once, `evergrant status` tells it, and the new one is tried now and then.
     """
-    from models import operator_actions
+    from models import operator_actions, waking
     from models.views import listing
     from tasks.runtime.registration import resolve
     from worker.cli.clients.registration import merged
@@ -59,9 +59,10 @@ def set_secret(name: str, *, auth: str | None, now: bool, as_json: bool, **given
             operator_actions.set_client(connection, row["id"], changed, who=settings.who)
             now = True  # the former one would be sent in a way that it does not fit
         kept = store_secret(connection, row["id"], secret, vault, settings, at_once=now)
-        record = record_of(listing.client_by_name(connection, name))
+        woken = waking.wake_failing(connection, row["id"])
+        record = record_of(listing.client_by_name(connection, name)) | {"woken": woken}
     until = "; the former one is kept until the new one has succeeded" if kept else ""
-    output.done(record, f"{name} has a new secret{until}.", as_json=as_json)
+    output.done(record, f"{name} has a new secret{until}.{told_of_woken(woken)}", as_json=as_json)
 
 
 def store_secret(

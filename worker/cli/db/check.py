@@ -26,13 +26,14 @@ def check(*, as_json: bool) -> None:
 
     _, environment = named_environment()
     with database.transaction() as connection:
-        findings = list(_findings(connection, environment))
+        findings = list(findings_of(connection, environment))
     output.rows(findings, FINDINGS, as_json=as_json, nothing="Nothing was found: the database is fit.")
     if findings:
         raise click.exceptions.Exit(ExitCode.FAILED)
 
 
-def _findings(connection: "Connection", environment: str) -> list[dict[str, Any]]:
+def findings_of(connection: "Connection", environment: str) -> list[dict[str, Any]]:
+    """What would bite later, each with its next step."""
     from models import migrations
     from models.errors import NewerDatabase, NotUpgraded
     from models.sealing import key_use
@@ -89,7 +90,10 @@ def _foreign(connection: "Connection", environment: str) -> list[dict[str, Any]]
     if not different:
         return []
     names = ", ".join(different).replace("_", " ")
-    return [_finding("adopted", f"another {names} than was adopted", "evergrant db adopt")]
+    remedy = "evergrant db adopt"
+    if different == ["environment"]:  # the wrong shell, most likely: adopted from there, everybody else is refused
+        remedy = f"export EVERGRANT_ENVIRONMENT={before.environment}; only a copy is adopted"
+    return [_finding("adopted", f"another {names} than was adopted", remedy)]
 
 
 def _finding(check: str, finding: str, next_step: str) -> dict[str, Any]:

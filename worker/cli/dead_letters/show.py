@@ -40,14 +40,15 @@ def show(id: int, *, as_json: bool) -> None:  # noqa: A002  # the name that user
         "generation": row["generation"],
         "grant_status": row["grant_status"],
         "revocation": row["revocation_id"],
-        "next": _next(row),
+        "next": next_step(row),
     }
     if told is not None:
         more |= explaining.members(told, as_json=as_json)
     output.one(record(row) | more, as_json=as_json)
 
 
-def _next(row: "RowMapping") -> str | None:
+def next_step(row: "RowMapping") -> str | None:
+    """What a human should do about a letter; None where it is closed."""
     if row["resolved_at"] is not None:
         return None
     grant = named(row["ref"], row["client"])

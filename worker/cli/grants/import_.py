@@ -183,6 +183,10 @@ def _counted(tally: "Tally") -> str:
 
 def _tell(tally: "Tally", row: "RowMapping", provider: "Provider", *, dry_run: bool, as_json: bool) -> None:
     record: dict[str, object] = dict(tally.record())
+    if tally.unread:
+        record["unread"] = {name: {"lines": count, "first": line} for name, (count, line) in tally.unread.items()}
+    for each in [] if as_json else tally.told_unread():
+        click.echo(each, err=True)
     sentence = f"{row['name']}: {_counted(tally)}."
     if dry_run:
         load = _load(row["grants"] + tally.counts["imported"], row, provider)

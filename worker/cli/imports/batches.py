@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from uuid import UUID, uuid4
 
 from sqlalchemy import Connection
@@ -21,7 +22,8 @@ from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Reach
 from tasks.policy.ends import next_due
 from worker.cli import session
-from worker.cli.imports.lines import Bad, Offered
+from worker.cli.imports.lines import READ, Bad, Offered
+from worker.cli.meant import ALIKE
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +34,40 @@ class Taken:
     bad: list[Bad]
 
 
+Unread = dict[str, tuple[int, int]]
+"""Members of lines that mean nothing here: how many lines have each, and the first of them."""
+MOST_UNREAD = 20
+
+
+def note(unread: Unread, more: Unread) -> None:
+    """Add what further lines have; of very many names the first are kept."""
+    for name, (count, line) in more.items():
+        before, first = unread.get(name, (0, line))
+        if before or len(unread) < MOST_UNREAD:
+            unread[name] = (before + count, min(first, line))
+
+
 @dataclass
 class Tally:
     """What came of a file's lines, by word: imported, replaced, skipped, bad."""
 
     counts: Counter[str] = field(default_factory=Counter)
+    unread: Unread = field(default_factory=dict)
 
     def add(self, taken: Taken) -> list[Bad]:
         """Count what came of a batch; returns the lines that could not be used."""
         self.counts.update(taken.counts)
         return taken.bad
+
+    def told_unread(self) -> list[str]:
+        """What of the lines nobody has read, each name once: a misspelt one costs what it was to say."""
+        told = []
+        for name, (count, line) in self.unread.items():
+            close = get_close_matches(name, sorted(READ), n=1, cutoff=ALIKE)
+            meant = f"; did you mean {close[0]}?" if close else "; to import paused, give --paused" * (name == "paused")
+            lines = "1 line" if count == 1 else f"{count} lines"
+            told.append(f"{name} means nothing here and was not read ({lines}, the first is {line}){meant}")
+        return told
 
     def record(self) -> dict[str, int]:
         """The counts, each of them there."""

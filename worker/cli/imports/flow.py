@@ -10,7 +10,7 @@ from typing import BinaryIO, Self
 from tasks.oauth import addresses
 from tasks.oauth.errors import AddressError
 from tasks.oauth.provider import Provider
-from worker.cli.imports.batches import Intake, Taken, Tally
+from worker.cli.imports.batches import Intake, Taken, Tally, Unread, note
 from worker.cli.imports.lines import Bad, Offered, lines
 from worker.cli.imports.probe import Sieve
 from worker.cli.imports.repeats import Repeats
@@ -27,6 +27,7 @@ class Portion:
     good: list[Offered] = field(default_factory=list)
     bad: list[Bad] = field(default_factory=list)
     read: int = 0
+    unread: Unread = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ def portions(source: BinaryIO, size: int, provider: Provider) -> Iterator[Portio
             portion.bad.append(fault)
         elif isinstance(found, Offered):
             portion.good.append(found)
+            note(portion.unread, dict.fromkeys(found.unread, (1, found.line)))
         if len(portion.good) + len(portion.bad) >= size or portion.read - begun >= PORTION_BYTES:
             yield portion
             begun = portion.read
@@ -67,6 +69,7 @@ def flow(source: BinaryIO, intake: Intake, tally: Tally) -> Generator[Passed]:
     """Read, check and store everything; left early, it first ends what it has begun to store, and counts it."""
     with _Storing(intake, tally) as storing:
         for portion in portions(source, PORTION, intake.provider):
+            note(tally.unread, portion.unread)
             yield from storing.put(portion)
         yield from storing.end()
 
@@ -79,6 +82,7 @@ def flow_probed(source: BinaryIO, intake: Intake, tally: Tally, sieve: Sieve) ->
 
     """
     for portion in portions(source, PORTION_PROBED, intake.provider):
+        note(tally.unread, portion.unread)
         sifted = sieve.sift(portion.good, intake.wanted(portion.good))
         bad = sifted.bad + portion.bad
         tally.counts["bad"] += len(bad)

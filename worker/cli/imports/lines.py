@@ -19,6 +19,14 @@ from worker.cli.arguments import LARGEST_LABEL, LARGEST_VALUE, ref_fault
 LONGEST_LINE = 1024 * 1024
 MOST_LABELS = 100
 LONGEST_SCOPE = 4000
+LONGEST_NAME = 40
+# `token_type` stands in every answer of a token endpoint, which a line often is.
+READ = frozenset(
+    {
+        *("ref", "refresh_token", "access_token", "token_type", "scope", "expires_at", "expires_in", "created_at"),
+        *("labels", "refresh_expires_at", "consent_expires_at", "in_doubt"),
+    }
+)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 MOST_SECONDS = timedelta(days=100 * 366).total_seconds()
 
@@ -38,6 +46,7 @@ class Offered:
     refresh_expires_at: datetime | None = None
     consent_expires_at: datetime | None = None
     in_doubt: bool = False  # pairs of it may live that this line does not hold
+    unread: tuple[str, ...] = ()  # members that mean nothing here
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +131,13 @@ def _offered(number: int, ref: str, members: dict[str, Any], kind: Kind) -> Offe
         refresh_expires_at=_end(members, "refresh_expires_at"),
         consent_expires_at=_end(members, "consent_expires_at"),
         in_doubt=members.get("in_doubt") is True,
+        unread=() if members.keys() <= READ else tuple(_name(each) for each in members if each not in READ),
     )
+
+
+def _name(member: str) -> str:
+    """A member's name as it may be told: of what somebody has put there by mistake no more than the beginning."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in member[:LONGEST_NAME])
 
 
 def _renewed_by(members: dict[str, Any], access_token: str | None, kind: Kind) -> str:

@@ -8,6 +8,7 @@ import click
 from worker.cli import keyrings, output, session
 from worker.cli.arguments import timeout_option
 from worker.cli.commands import Command
+from worker.cli.failures import Failure
 from worker.cli.keyrings import rings_of
 from worker.cli.output import json_option
 from worker.cli.waiting import ran_out, wait_until
@@ -24,9 +25,11 @@ def reseal(*, wait: bool, timeout: timedelta, as_json: bool) -> None:
     """Seal what older keys have sealed anew, with the active key of each ring; refreshes go on meanwhile.
 
     It may be stopped and begun again at any time. Begin when every process has the new ring: one that has not seals
-    with the old key again.
+    with the old key again, and one that lacks the active key could open nothing. So while a living process says that
+    it lacks it, nothing is sealed.
     """
     vault = keyrings.keys_needed(keyrings.vault(), "refresh", "access")
+    _refuse_unless_everywhere(vault)
     sealed = _seal_anew(vault)
 
     def nothing_left() -> bool:
@@ -42,6 +45,32 @@ def reseal(*, wait: bool, timeout: timedelta, as_json: bool) -> None:
         told += f" {sum(left.values())} need another key still: see `evergrant keys list`, then run it again."
     record = {"sealed": sealed, "left": [{"ring": of, "id": each, "values": n} for (of, each), n in left.items()]}
     output.done(record, told, as_json=as_json)
+
+
+def _refuse_unless_everywhere(vault: "Vault") -> None:
+    """See that every living process holds the active keys: what is sealed with another it could not open.
+
+    Raises:
+        Failure: one lacks it; nothing is sealed.
+
+    """
+    from models.sealing.keys import VARIABLES
+    from models.views import fleet
+
+    with session.reading() as connection:
+        processes, adopted = fleet.processes(connection), fleet.clock(connection)["environment"]
+    for each in processes:
+        if not each["alive"] or each["environment"] not in (None, adopted):
+            continue
+        for name, ids in keyrings.rings_of_process(each).items():
+            active = rings_of(vault)[name].active.key_id
+            if ids is not None and active not in ids:
+                raise Failure(
+                    code="key_not_everywhere",
+                    message=f"{each['kind']} {each['pid']} on {each['host']} lacks the key {active} of the {name} key"
+                    " ring, so it could open nothing that is sealed with it: nothing was sealed",
+                    next_step=f"add it to {VARIABLES[name]} there, start it again, then run this again",
+                )
 
 
 def _seal_anew(vault: "Vault") -> int:

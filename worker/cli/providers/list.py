@@ -6,11 +6,12 @@ import click
 
 from worker.cli import output
 from worker.cli.commands import Command
+from worker.cli.failures import ExitCode
 from worker.cli.output import Column, json_option
 from worker.cli.units import rate
 
 if TYPE_CHECKING:
-    from tasks.oauth import provider as files
+    from pathlib import Path
 
 COLUMNS = [
     Column("name"),
@@ -36,13 +37,28 @@ def list_(*, every: bool, as_json: bool) -> None:
     folder = settings.current().provider_folder
     known = files.names(folder=folder)
     listed = [name for name in known if every or name in FIRST or origin(name) != BUNDLED]
-    records = [_summary(files.load(name, folder=folder)) for name in listed]
-    output.rows(records, COLUMNS, as_json=as_json, nothing="There is no provider file.")
+    records = [_summary(name, folder) for name in listed]
+    shown = records if as_json else [each for each in records if each["fault"] is None]
+    output.rows(shown, COLUMNS, as_json=as_json, nothing="There is no provider file.")
     if len(listed) < len(known) and not as_json and output.on_terminal():
         click.echo(f"{len(known) - len(listed)} more: evergrant providers list --all", err=True)
+    bad = [each for each in records if each["fault"] is not None]
+    for each in [] if as_json else bad:
+        click.echo(f"{each['name']} cannot be used: {output.cell(each['fault'])}", err=True)
+    if bad:
+        raise click.exceptions.Exit(ExitCode.FAILED)
 
 
-def _summary(found: "files.Provider") -> dict[str, Any]:
+def _summary(name: str, folder: "Path") -> dict[str, Any]:
+    """What the list says of a provider; of a file that cannot be used why, and nothing else."""
+    from tasks.oauth import provider as files
+    from tasks.oauth.errors import ProviderFileError
+
+    try:
+        found = files.load(name, folder=folder)
+    except ProviderFileError as error:
+        nothing = dict.fromkeys(("title", "rotation", "rate", "body"))
+        return {"name": name, **nothing, "file": origin(name), "fault": str(error)}
     return {
         "name": found.name,
         "title": found.title,
@@ -50,6 +66,7 @@ def _summary(found: "files.Provider") -> dict[str, Any]:
         "rate": rate(found.rate),
         "body": found.body.value,
         "file": origin(found.name),
+        "fault": None,
     }
 
 

@@ -1,4 +1,4 @@
-"""Told: the events, as `evergrant events` and webhooks tell them, in their order."""
+"""Events, as `evergrant events` and webhooks tell them, in their order."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

@@ -1,0 +1,115 @@
+"""`status` names causes and not only counts, and ends with 1 where somebody must act; `reseal` in the wrong order."""
+
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+import settings
+from models.sealing.vault import KeyRing
+from tests.integration.cli.evergrant import Evergrant
+from tests.integration.cli.test_cli_explain import ALIVE
+
+
+@pytest.fixture
+def living(temple: Evergrant, sql: Any) -> Evergrant:
+    """`temple` with three grants; a beat and a worker that live and hold its keys."""
+    sql("delete from evergrant.processes")
+    for pid, kind in enumerate(("beat", "worker")):
+        sql(ALIVE, kind=kind, pid=pid, environment=settings.current().environment, keys=["r1", "a1"])
+    temple.take_in("a", "b", "c")
+    return temple
+
+
+def told(evergrant: Evergrant) -> list[tuple[str, str, bool]]:
+    found = evergrant("status", "--json").json["attention"]
+    return [(each["what"], each["next"], each["human"]) for each in found]
+
+
+def test_where_all_is_well_nothing_is_told_and_it_ends_with_0(living: Evergrant) -> None:
+    done = living("status")
+    assert (done.code, told(living)) == (0, [])
+    assert "All is well." in done.out
+
+
+def test_a_cause_is_named_with_its_client_its_count_and_since_when(living: Evergrant, sql: Any) -> None:
+    sql(
+        """update evergrant.grants set failures = 1, failing_since = '2026-01-02 14:02Z',
+        last_error_code = 'invalid_client', last_error_at = now() where ref in ('a', 'b')"""
+    )
+    ((what, step, human),) = told(living)
+    assert what == "temple: 2 failing, invalid_client since 2026-01-02T14:02:00Z"
+    assert "evergrant clients set-secret temple" in step
+    assert human
+    assert living("status").code == 1
+    sql("update evergrant.grants set last_error_code = 'http_504'")
+    ((what, step, human),) = told(living)
+    assert (what, human) == ("temple: 2 failing, http_504 since 2026-01-02T14:02:00Z", False)
+    assert step == "evergrant explain a --client temple"
+    done = living("status")
+    assert done.code == 0  # it mends itself
+    assert "All is well." not in done.out
+
+
+def test_suspects_are_told_though_nobody_must_act_yet(living: Evergrant, sql: Any) -> None:
+    sql("update evergrant.grants set suspect_at = '2026-01-02 14:02Z' where ref = 'a'")
+    ((what, _, human),) = told(living)
+    assert what.startswith("temple: 1 suspect since 2026-01-02T14:02:00Z")
+    assert not human
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("seen_at = clock_timestamp() - interval '10 minutes'", "worker 1 on box was not heard of since"),
+        ("environment = 'elsewhere'", "worker 1 on box runs as environment elsewhere"),
+        ("refresh_key_ids = '{r0}'", "worker 1 on box: it lacks the key r1 of the refresh key ring"),
+        ("access_key_ids = '{a0}'", "worker 1 on box: it lacks the key a1 of the access key ring"),
+        ("fault = 'no space left on device'", "worker 1 on box cannot work: no space left on device"),
+    ],
+)
+def test_what_is_wrong_with_one_process_is_told_of_it(living: Evergrant, sql: Any, change: str, says: str) -> None:
+    sql(ALIVE, kind="worker", pid=7, environment=None, keys=["r1", "a1"])
+    sql("update evergrant.processes set started_at = clock_timestamp() - interval '1 day'")
+    sql(f"update evergrant.processes set {change} where pid = 1")  # noqa: S608  # constants
+    found = [each for each in told(living) if each[0].startswith(says)]
+    assert [human for _, _, human in found] == [True]
+    assert living("status").code == 1
+
+
+def test_a_process_whose_place_another_has_taken_needs_nobody(living: Evergrant, sql: Any) -> None:
+    sql("update evergrant.processes set seen_at = clock_timestamp() - interval '10 minutes' where pid = 1")
+    sql(ALIVE, kind="worker", pid=7, environment=None, keys=["r1", "a1"])
+    ((what, step, human),) = told(living)
+    assert what.startswith("worker 1 on box was not heard of")
+    assert ("taken its place" in step, human) == (True, False)
+
+
+def test_a_web_needs_no_refresh_ring_and_a_beat_none_at_all(living: Evergrant, sql: Any) -> None:
+    sql(ALIVE, kind="web", pid=8, environment=None, keys=["a1"])
+    sql("update evergrant.processes set refresh_key_ids = '{}' where kind in ('web', 'beat')")
+    assert told(living) == []
+
+
+def test_a_shell_of_another_environment_is_told_so(living: Evergrant) -> None:
+    here = settings.current()
+    settings.adopt(here.model_copy(update={"environment": "elsewhere"}))
+    assert f"export EVERGRANT_ENVIRONMENT={here.environment}" in [step for _, step, _ in told(living)]
+    assert not any("copy" in what for what, _, _ in told(living))  # whoever adopts it from here stops everybody else
+    settings.adopt(here)
+
+
+def test_nothing_is_sealed_anew_while_a_living_process_lacks_the_key(living: Evergrant, sql: Any) -> None:
+    here = settings.current()
+    assert here.refresh_token_keys is not None
+    ring = KeyRing.generate_line("r2") + "\n" + here.refresh_token_keys.get_secret_value()
+    settings.adopt(here.model_copy(update={"refresh_token_keys": SecretStr(ring)}))
+    before = sql("select sealed_refresh_token from evergrant.grants order by id")
+    refused = living("keys", "reseal", "--json")
+    assert (refused.code, refused.error) == (1, "key_not_everywhere")
+    assert "worker 1 on box lacks the key r2" in refused.err
+    assert sql("select sealed_refresh_token from evergrant.grants order by id") == before
+    sql("update evergrant.processes set refresh_key_ids = '{r2,r1}' where kind = 'worker'")
+    assert living("keys", "reseal", "--json").json["sealed"] > 0
+    sql("update evergrant.processes set refresh_key_ids = '{r1}', seen_at = now() - interval '1 hour'")
+    assert living("keys", "reseal").code == 0  # who is dead holds up nothing

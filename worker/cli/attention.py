@@ -1,0 +1,232 @@
+"""What needs attention in a fleet: causes, each with the next step; a list of checks.
+
+`human`: it will not mend itself. What will is told as well, for nothing that stands still is well.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from models.states.application import KeyState
+from models.states.client import ClientState
+from models.states.installation import DatabaseState
+from models.states.process import ProcessKind
+from tasks.policy.advice import advice, named
+from worker.cli import output
+from worker.cli.clients.drift import next_step, sentence
+from worker.cli.journals.list import mend
+from worker.cli.webhooks import attention as of_webhooks
+
+Found = Mapping[str, Any]
+
+# What of `database` needs a human, and what to do.
+UNFIT: Final = {
+    DatabaseState.COPIED: ("this database is a copy: nothing is sent from it", "evergrant db check"),
+    DatabaseState.NOT_ADOPTED: ("nobody has adopted this database: nothing is sent from it", "evergrant db upgrade"),
+    DatabaseState.REWOUND: ("commits may be missing: nothing is sent before all journals are", "evergrant db check"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """One thing, and what to do about it."""
+
+    what: str
+    next: str
+    human: bool = True
+
+
+def attention(found: Found) -> list[Attention]:
+    """Everything, what stops all before what concerns a few."""
+    checks = (
+        *(_about_database, _about_processes, _about_letters_and_grants, _about_journals, _about_keys),
+        *(_about_held_revocations, _about_secrets, _about_clients, _about_failing, _about_suspects, _about_drift),
+        _about_webhooks,
+    )
+    return [each for check in checks for each in check(found)]
+
+
+def needs_human(found: Found) -> bool:
+    """Whether something will not mend itself: then `status` ends with 1."""
+    return any(each["human"] for each in found["attention"])
+
+
+def many(count: int, noun: str) -> str:
+    """A number of things."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _about_database(found: Found) -> Iterable[Attention]:
+    here, adopted = found["environment_here"], found["environment"]
+    if here is not None and adopted is not None and here != adopted:
+        # Seen from here it would be a copy, and `db adopt` would make it one of an environment that it is not of.
+        yield Attention(
+            f"you ask as environment {here}, and this database is {adopted}'s: what changes anything is refused",
+            f"export EVERGRANT_ENVIRONMENT={adopted}",
+        )
+    elif found["database"] in UNFIT:
+        yield Attention(*UNFIT[found["database"]])
+
+
+def _about_processes(found: Found) -> Iterable[Attention]:
+    alive = {kind: [p for p in found["processes"] if p["kind"] == kind and p["alive"]] for kind in ProcessKind}
+    if not alive[ProcessKind.BEAT]:
+        yield Attention("no beat is alive: nothing is claimed", "start `evergrant up` or `evergrant beat`")
+    if not alive[ProcessKind.WORKER]:
+        yield Attention("no worker is alive: nothing is sent", "start `evergrant up` or `evergrant worker`")
+    for each in found["processes"]:
+        yield from _about_process(each, alive[each["kind"]], found["environment"])
+    if found["chores_overdue"] and alive[ProcessKind.BEAT] and alive[ProcessKind.WORKER]:
+        told = ", ".join(map(_last_done, found["chores_overdue"]))
+        yield Attention(f"periodic work is not done: {told}", "search the workers' logs for evergrant.upkeep")
+
+
+def _about_process(each: Found, alive: list[Found], adopted: str | None) -> Iterable[Attention]:
+    name = f"{each['kind']} {each['pid']} on {each['host']}"
+    if not each["alive"]:
+        replaced = any(other["host"] == each["host"] and other["started_at"] > each["seen_at"] for other in alive)
+        yield Attention(
+            f"{name} was not heard of since {output.iso(each['seen_at'])}",
+            "another has taken its place: it is forgotten after an hour"
+            if replaced
+            else "start it again, or see its log",
+            human=not replaced,
+        )
+        return
+    if adopted is not None and each["environment"] not in (None, adopted):
+        yield Attention(
+            f"{name} runs as environment {each['environment']}, and this database is {adopted}'s: it does nothing here",
+            f"start it again with EVERGRANT_ENVIRONMENT={adopted}",
+        )
+    if each["fault"]:
+        yield Attention(f"{name} cannot work: {each['fault']}", "mend that; it goes on by itself: evergrant doctor")
+    for what, step in each["missing_keys"]:
+        yield Attention(f"{name}: {what}", step)
+
+
+def _about_letters_and_grants(found: Found) -> Iterable[Attention]:
+    letters, consents = sum(found["dead_letters"].values()), found["grants"]["needs_consent"]
+    if letters:
+        yield Attention(f"{many(letters, 'dead letter')} open", "evergrant dead-letters list")
+    if consents:
+        need = "needs its user" if consents == 1 else "need their users"
+        yield Attention(
+            f"{many(consents, 'grant')} {need} to consent again", "evergrant grants list --status needs_consent"
+        )
+    if found["lapsed"]:
+        yield Attention(
+            f"{many(found['lapsed'], 'access token')} lapsed although kept warm",
+            "evergrant grants list --due-within 0s",
+            human=False,
+        )
+    if found["expiring"]:
+        first = output.iso(found["first_expires_at"]) if found["first_expires_at"] else "-"
+        yield Attention(
+            f"{many(found['expiring'], 'grant')} will end unless somebody does something, the first at {first}",
+            "evergrant grants list --expiring-within 14d",
+        )
+
+
+def _about_journals(found: Found) -> Iterable[Attention]:
+    if found["journals_waited_for"]:
+        yield Attention(
+            f"grants in doubt wait for {many(found['journals_waited_for'], 'journal')} that nobody holds",
+            "start a worker on that machine: evergrant journals list",
+        )
+    for each in found["journals_damaged"]:
+        yield Attention(f"journal {each['id']} of {each['host']} is damaged: {each['damage']}", mend(each["id"]))
+
+
+def _about_keys(found: Found) -> Iterable[Attention]:
+    return [Attention(what, step) for what, step in found["missing_keys"]]
+
+
+def _about_held_revocations(found: Found) -> Iterable[Attention]:
+    for each in found["revocations_held"]:
+        yield Attention(
+            f"{many(each['count'], 'revocation')} of {each['client']} held: {each['asked_by']} asked for very many",
+            f"evergrant clients accept-revocations {each['client']}, or with --discard",
+        )
+
+
+def _about_secrets(found: Found) -> Iterable[Attention]:
+    for each in found["secrets_refused"]:
+        yield Attention(
+            f"{each['name']} goes on with its former secret: the new one was refused ({each['code']})",
+            f"check it at the provider, then evergrant clients set-secret {each['name']}",
+        )
+    for each in found["certificates_ending"]:
+        yield Attention(
+            f"the certificate of {each['name']} ends {output.iso(each['ends_at'])}",
+            f"evergrant clients set-secret {each['name']} --private-key-file FILE --certificate-file FILE",
+        )
+    for each in found["application_keys_ending"]:
+        ends = "ended" if each["state"] == KeyState.ENDED else "ends"
+        yield Attention(
+            f"the key of application {each['name']} {ends} {output.iso(each['expires_at'])}",
+            f"evergrant apps rotate {each['name']} --key-file FILE",
+        )
+
+
+def _about_clients(found: Found) -> Iterable[Attention]:
+    for each in found["clients"]:
+        if each["state"] != ClientState.OPEN:
+            step, human = _client_step(each)
+            yield Attention(f"{each['name']} is {each['state']}: {each['reason']}", step, human)
+    for each in found["clients"]:
+        if each["pace"] is not None:
+            yield Attention(
+                f"{each['name']} goes at {each['pace']}: many are refused ({each['pace_reason']}) while others succeed",
+                f"ask the provider for its limit: evergrant clients set {each['name']} --rate",
+                human=False,
+            )
+
+
+def _client_step(client: Found) -> tuple[str, bool]:
+    match client["state"]:
+        case ClientState.PAUSED:
+            return f"evergrant clients resume {client['name']}", True
+        case ClientState.HOLDING:
+            return f"evergrant clients accept-deaths {client['name']}", True
+        case _:
+            told = advice(client["reason"], client=client["name"])
+            return told or f"it opens by itself; see evergrant clients show {client['name']}", told is not None
+
+
+def _about_failing(found: Found) -> Iterable[Attention]:
+    """Grants that fail, by their client and what they fail with."""
+    for each in found["causes"]:
+        told = advice(each["code"], client=each["client"])
+        look = f"evergrant explain {named(each['example'], each['client'])}"
+        alone = " alone" if each["alone"] else ""
+        yield Attention(
+            f"{each['client']}: {each['grants']} failing{alone}, {each['code']} since {output.iso(each['since'])}",
+            told if told and not each["alone"] else look,
+            human=bool(told or each["alone"]),
+        )
+
+
+def _about_suspects(found: Found) -> Iterable[Attention]:
+    for each in found["suspects"]:
+        yield Attention(
+            f"{each['client']}: {many(each['grants'], 'suspect')} since {output.iso(each['since'])}: refused once, and"
+            " asked again before anybody is judged",
+            f"evergrant explain {named(each['example'], each['client'])}",
+            human=False,
+        )
+
+
+def _about_drift(found: Found) -> Iterable[Attention]:
+    for each in found["clients"]:
+        if each["drift"]:
+            yield Attention(
+                f"{each['name']} has changed: {sentence(each['drift'][-1])}", next_step(each["name"], each["drift"])
+            )
+
+
+def _last_done(chore: Found) -> str:
+    return f"{chore['name']} ({'never' if chore['done_at'] is None else 'last ' + output.iso(chore['done_at'])})"
+
+
+def _about_webhooks(found: Found) -> Iterable[Attention]:
+    return (Attention(*told) for told in of_webhooks.attention(found["webhooks"]))

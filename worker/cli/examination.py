@@ -1,0 +1,233 @@
+"""What `evergrant doctor` looks at: the database, the processes, this machine, the broker; one finding a line."""
+
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from worker.cli import output, session
+from worker.cli.units import length
+
+if TYPE_CHECKING:
+    from settings import Settings
+
+Look = Callable[["Settings"], Iterator["Finding"]]
+LEAST_FREE: Final = 1024**3  # bytes where a journal or the home lies
+CLOCK_OFF: Final = timedelta(seconds=2)  # leases count on the database's clock, TLS and `expires_at` on the machine's
+OVER_FOR: Final = timedelta(minutes=10)
+OLDEST_BROKER: Final = (6, 2)
+BROKER_SECONDS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One condition, and what to do about it."""
+
+    check: str
+    finding: str
+    next: str
+
+
+def findings() -> Iterator[Finding]:
+    """Everything that is found, what stops all before what bites later; one look that fails is a finding itself."""
+    settings = session.prepared()
+    looks: tuple[tuple[str, Look], ...] = (
+        ("database", _of_database),
+        ("fleet", _of_fleet),
+        ("process", _of_processes),
+        ("clock", _of_clock),
+        ("variable", _of_variables),
+        ("file", _of_files),
+        ("disk", _of_disk),
+        ("broker", _of_broker),
+        ("rate", _of_rates),
+        ("pause", _of_pauses),
+    )
+    told: set[str] = set()
+    for name, look in looks:
+        for each in _looked(name, look, settings):
+            if each.finding not in told:
+                told.add(each.finding)
+                yield each
+
+
+def _looked(name: str, look: Look, settings: "Settings") -> Iterator[Finding]:
+    """What a look finds; one that cannot be made says why, unless without it nothing can be looked at at all."""
+    from sqlalchemy.exc import OperationalError
+
+    from worker.cli.translations import translate
+
+    try:
+        yield from look(settings)
+    except OperationalError:
+        raise
+    except Exception as error:  # noqa: BLE001  # the others go on
+        failure = translate(error)
+        yield Finding(name, f"cannot be looked at: {failure.message}", failure.next_step)
+
+
+def _of_database(settings: "Settings") -> Iterator[Finding]:
+    from models import database
+    from worker.cli.db.check import findings_of
+
+    with database.transaction() as connection:
+        for each in findings_of(connection, settings.environment or "embedded"):
+            if each["check"] != "environment":  # misspelt variables have a look of their own
+                yield Finding(each["check"], each["finding"], each["next"])
+
+
+def _of_fleet(settings: "Settings") -> Iterator[Finding]:
+    from worker.cli.status import snapshot
+
+    del settings
+    for each in snapshot()["attention"]:
+        yield Finding("fleet", each["what"], each["next"])
+
+
+def _of_processes(settings: "Settings") -> Iterator[Finding]:
+    del settings
+    for each in _processes():
+        name = f"{each['kind']} {each['pid']} on {each['host']}"
+        if each["refresh_key_ids"] is None:
+            yield Finding(
+                "release", f"{name} is of an older release: it says nothing of its keys", "upgrade it as well"
+            )
+        for variable in each["ignored_variables"] or ():
+            yield Finding(
+                "variable", f"{name} ignores {variable}, which is no setting", "correct its name, or unset it"
+            )
+        if each["disk_free"] is not None and each["disk_free"] < LEAST_FREE:
+            free = f"{each['disk_free'] / 1024**2:.0f} MiB"
+            yield Finding("disk", f"{name} has {free} left for its journal", "make room where its EVERGRANT_HOME lies")
+        behind = timedelta(seconds=each["clock_behind_seconds"] or 0)
+        if abs(behind) > CLOCK_OFF:
+            yield _off(f"the clock of {name}", behind)
+
+
+def _processes() -> list[Mapping[str, Any]]:
+    from models.views import fleet
+
+    with session.reading() as connection:
+        return [dict(row) for row in fleet.processes(connection) if row["alive"]]
+
+
+def _of_clock(settings: "Settings") -> Iterator[Finding]:
+    from models.views import fleet
+
+    del settings
+    with session.reading() as connection:
+        before = datetime.now(UTC)
+        at = fleet.clock(connection)["at"]
+        after = datetime.now(UTC)
+    behind = at - (before + (after - before) / 2)
+    if abs(behind) > CLOCK_OFF:
+        yield _off("the clock of this machine", behind)
+
+
+def _off(whose: str, behind: timedelta) -> Finding:
+    way = "behind" if behind > timedelta(0) else "ahead of"
+    told = f"{whose} is {length(abs(behind).total_seconds())} {way} PostgreSQL's"
+    return Finding("clock", told, "let NTP set both")
+
+
+def _of_variables(settings: "Settings") -> Iterator[Finding]:
+    from settings import unknown_variables
+
+    del settings
+    for name, meant in unknown_variables().items():
+        yield Finding(
+            "variable", f"{name} is no setting and is ignored", f"set {meant} instead" if meant else "unset it"
+        )
+
+
+def _of_files(settings: "Settings") -> Iterator[Finding]:
+    """Who may read or write what we rely on; a file that is not there is nobody's."""
+    from settings import open_to_others
+
+    home, folder = settings.home.expanduser(), settings.provider_folder
+    secret = [settings.refresh_token_keys_file, settings.access_token_keys_file, settings.ops_password_file]
+    watched = [(each, True) for each in secret if each is not None]
+    watched += [(each, False) for each in (folder, *sorted(folder.glob("*.toml")))] if folder.exists() else []
+    for path, holds_secret in watched:
+        fault = open_to_others(path, holds_secret=holds_secret) if path.exists() else None
+        if fault is not None:
+            told, _, remedy = fault.partition("; ")
+            yield Finding("file", told, remedy or f"chown it: {path}")
+    if home.exists() and home.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        yield Finding("file", f"{home} is open to other users: journals and keys lie there", f"chmod 700 {home}")
+
+
+def _of_disk(settings: "Settings") -> Iterator[Finding]:
+    home = settings.home.expanduser()
+    if not home.exists():
+        return
+    free = shutil.disk_usage(home).free
+    if free < LEAST_FREE:
+        told = f"{free / 1024**2:.0f} MiB are left where {home} lies"
+        yield Finding("disk", told, "make room: while a journal cannot be written nothing is sent")
+    if not os.access(home, os.W_OK):
+        yield Finding("disk", f"{home} cannot be written by this user", "run commands as the user of the service")
+
+
+def _of_broker(settings: "Settings") -> Iterator[Finding]:
+    from redis import Redis
+    from redis.exceptions import RedisError
+
+    if settings.broker_url is None:
+        return
+    url = settings.broker_url.get_secret_value()
+    if urlsplit(url).scheme == "redis+socket":
+        url = url.replace("redis+socket://", "unix://", 1).partition("?")[0]
+    client = Redis.from_url(url, socket_timeout=BROKER_SECONDS, socket_connect_timeout=BROKER_SECONDS)
+    try:
+        server, memory = client.info("server"), client.info("memory")
+    except RedisError as error:
+        yield Finding("broker", f"it does not answer ({type(error).__name__})", "start it; see EVERGRANT_BROKER_URL")
+        return
+    finally:
+        client.close()
+    yield from _unfit_broker(server, memory)
+
+
+def _unfit_broker(server: Mapping[str, Any], memory: Mapping[str, Any]) -> Iterator[Finding]:
+    version = str(server.get("valkey_version") or server.get("redis_version") or "0")
+    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < OLDEST_BROKER:
+        yield Finding("broker", f"it is of version {version}", "use Redis 6.2 or newer, or Valkey")
+    policy = memory.get("maxmemory_policy", "noeviction")
+    if memory.get("maxmemory") and policy != "noeviction":
+        told = f"it throws away what it has no room for ({policy}): what is handed out comes late"
+        yield Finding("broker", told, "set maxmemory-policy noeviction")
+
+
+def _of_rates(settings: "Settings") -> Iterator[Finding]:
+    from worker.cli.plan import looked_at
+
+    del settings
+    for each in looked_at():
+        if not each["fits"]:
+            yield Finding(
+                "rate",
+                f"{each['client']}: {each['grants']} grants are too many for {each['rate']}",
+                f"evergrant plan --client {each['client']}",
+            )
+
+
+def _of_pauses(settings: "Settings") -> Iterator[Finding]:
+    from models.views import fleet, listing
+
+    del settings
+    with session.reading() as connection:
+        at, clients = fleet.clock(connection)["at"], listing.clients(connection)
+    for each in clients:
+        until = each["paused_until"]
+        if until is not None and not each["paused_by_operator"] and at - until > OVER_FOR:
+            yield Finding(
+                "pause",
+                f"{each['name']} was shut ({each['pause_reason']}) until {output.iso(until)}, and nothing has opened it"
+                " since: no grant of it has come due",
+                f"evergrant grants refresh REF --client {each['name']}",
+            )

@@ -1,0 +1,119 @@
+"""The fleet at a glance: all that `status` and the fleet page show, read in one transaction."""
+
+from dataclasses import asdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from models.states.application import KeyState
+from models.states.grant import GrantStatus
+from worker.cli import keyrings
+from worker.cli.attention import attention
+from worker.cli.clients.drift import drift_of
+from worker.cli.clients.record import pace, state
+from worker.cli.clients.secrets import certificates_ending
+from worker.cli.units import rate
+from worker.cli.webhooks import attention as webhooks
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, RowMapping
+
+    from settings import Settings
+
+FACTS = ("due", "under_way", "failing", "in_doubt", "suspect", "lapsed", "expiring")
+ENDING = ("10m", "20m", "40m")
+
+
+def read(connection: "Connection", settings: "Settings", *, sealed: bool = True) -> dict[str, Any]:
+    """Everything, and what of it needs attention.
+
+    `sealed`: whoever asks may read what is sealed; else nothing is said of keys that are missing and of certificates.
+    """
+    from models import held_revocation, installation, webhook
+    from models.sealing import key_use
+    from models.views import fleet
+
+    clock = fleet.clock(connection)
+    clients = fleet.by_client(connection)
+    processes = fleet.processes(connection)
+    revocations = fleet.open_revocations(connection)
+    found = {
+        "at": clock["at"],
+        "environment": clock["environment"],
+        "environment_here": settings.environment,
+        "database": installation.state(connection, settings.environment),
+        "grants": {name: sum(row[name] for row in clients) for name in GrantStatus},
+        **{name: sum(row[name] for row in clients) for name in FACTS},
+        "lateness_seconds": _seconds(max((r["lateness"] for r in clients if r["lateness"]), default=None)),
+        "runway_seconds": _seconds(min((r["runway"] for r in clients if r["runway"]), default=None)),
+        "ending": {name: sum(row[f"ending_{name}"] for row in clients) for name in ENDING},
+        "first_expires_at": min((r["first_expires_at"] for r in clients if r["first_expires_at"]), default=None),
+        "dead_letters": fleet.open_dead_letters(connection),
+        "revocations": {name: revocations.get(name, 0) for name in ("queued", "dead", "held")},
+        "revocations_held": [asdict(each) for each in held_revocation.held(connection)],
+        "journals_waited_for": fleet.journals_waited_for(connection),
+        "journals_damaged": [dict(row) for row in fleet.damaged_journals(connection)],
+        "chores_overdue": [dict(row) for row in fleet.overdue_chores(connection)],
+        "missing_keys": keyrings.missing_keys(connection, key_use.missing_now) if sealed else [],
+        "secrets_refused": [dict(row) for row in fleet.secrets_refused(connection)],
+        "certificates_ending": _certificates_ending(connection, settings) if sealed else [],
+        "application_keys_ending": _application_keys_ending(connection),
+        "webhooks": webhooks.shown(webhook.listed(connection)),
+        "causes": [dict(row) for row in fleet.failing(connection)],
+        "suspects": [dict(row) for row in fleet.suspects(connection)],
+        "clients": [_client(row) for row in clients],
+        "processes": _processes(connection, processes, sealed=sealed),
+    }
+    told = {
+        "missing_keys": [what for what, _ in found["missing_keys"]],
+        "attention": [asdict(each) for each in attention(found)],
+    }
+    for each in found["processes"]:
+        each["missing_keys"] = [what for what, _ in each["missing_keys"]]
+    return found | told
+
+
+def _processes(connection: "Connection", rows: "list[RowMapping]", *, sealed: bool) -> list[dict[str, Any]]:
+    missing = keyrings.missing_keys_of(connection, rows) if sealed else [[] for _ in rows]
+    return [dict(row) | {"missing_keys": lacking} for row, lacking in zip(rows, missing, strict=True)]
+
+
+def _certificates_ending(connection: "Connection", settings: "Settings") -> list[dict[str, Any]]:
+    from models.sealing.vault import KeysError
+
+    try:
+        return certificates_ending(connection, keyrings.vault(), settings)
+    except KeysError:
+        return []  # told with the keys that are missing
+
+
+def _application_keys_ending(connection: "Connection") -> list[dict[str, Any]]:
+    from models import application
+
+    rows = [row for row in application.listed(connection) if row["state"] != KeyState.OPENS]
+    return [{"name": row["name"], "state": row["state"], "expires_at": row["expires_at"]} for row in rows]
+
+
+def _client(row: "RowMapping") -> dict[str, Any]:
+    what, reason = state(row)
+    counts = {name: row[name] for name in (*GrantStatus, *FACTS)}
+    return {
+        "name": row["name"],
+        "provider": row["provider"],
+        "rate": rate(row["rate_per_minute"]),
+        "pace": pace(row),
+        "pace_reason": row["slowed_code"] if row["slowed_by"] else None,
+        "state": what,
+        "reason": reason,
+        "paused_until": row["paused_until"],
+        "rotation": row["rotation"],
+        "drift": drift_of(row["drift"]),
+        **counts,
+        "lateness_seconds": _seconds(row["lateness"]),
+        "runway_seconds": _seconds(row["runway"]),
+        "ending": {name: row[f"ending_{name}"] for name in ENDING},
+        "first_expires_at": row["first_expires_at"],
+    }
+
+
+def _seconds(length: timedelta | None) -> float | None:
+    return None if length is None else round(length.total_seconds(), 1)
