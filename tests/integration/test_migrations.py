@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_migrations_make_what_the_models_tell(database: Engine) -> None:
     config = migrations.config()
     config.attributes["engine"] = database
+    config.stdout = sys.stdout  # alembic keeps the one that was there when it was imported: another test's, closed
     command.check(config)
 
 
