@@ -88,12 +88,20 @@ def test_whoever_says_nothing_is_closed_and_whoever_has_shown_a_key_is_kept(scen
     scene.open("silent", "a")
     scene.open("known", "a", holder=1)
     scene.now = 9.9
-    scene.all.end_slow()
+    scene.all.end_slow(16)
     assert scene.cut == []
     scene.now = 10
-    scene.all.end_slow()
+    scene.all.end_slow(16)
     assert scene.cut == ["silent"]
     assert scene.all.closed_for[SLOW_HEAD] == 1
+
+
+def test_the_late_are_cut_off_a_few_at_a_time(scene: Scene) -> None:
+    for n in range(5):
+        scene.open(f"silent {n}", "a")
+    scene.now = 10
+    told = [scene.all.end_slow(2) for _ in range(3)]
+    assert (told, len(scene.cut)) == ([True, True, False], 5)
 
 
 def test_a_known_one_may_not_be_slow_with_a_head_either(scene: Scene) -> None:
@@ -103,10 +111,10 @@ def test_a_known_one_may_not_be_slow_with_a_head_either(scene: Scene) -> None:
     scene.all.head_began(known)
     scene.now = 14
     scene.all.head_began(known)  # more of the same head
-    scene.all.end_slow()
+    scene.all.end_slow(16)
     assert scene.cut == []
     scene.now = 15
-    scene.all.end_slow()
+    scene.all.end_slow(16)
     assert scene.cut == ["known"]
     assert scene.all.known == 0
 
@@ -117,10 +125,10 @@ def test_a_stranger_that_was_answered_may_be_silent_for_a_while_and_at_work_for_
     for each in scene.named.values():
         scene.all.head_came(each)
     scene.now = 20
-    scene.all.end_slow()
+    scene.all.end_slow(16)
     assert scene.cut == ["answered"]
     scene.now = 30
-    scene.all.end_slow()
+    scene.all.end_slow(16)
     assert scene.cut == ["answered", "at work"]
 
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import islice
 from typing import Final
 
 MOST: Final = 20_000  # about 10 KiB of memory each
@@ -126,13 +127,17 @@ class Connections:
         if self.known > self.limits.in_all - self.limits.strangers // 2:
             self.end(self._known_to_end(), TOO_MANY)
 
-    def end_slow(self) -> None:
-        """Cut off whoever takes too long; call it often."""
-        now = self._now()
-        late = [each for each, began in self._heads.items() if now - began >= self.limits.head.total_seconds()]
-        late += [each for each in self._strangers if now - each.since >= self._allowed(each).total_seconds()]
+    def end_slow(self, at_most: int) -> bool:
+        """Cut off whoever takes too long; call it often. Returns whether there may be more of them."""
+        late = list(islice(self._late(self._now()), at_most))
         for connection in late:
             self.end(connection, SLOW_HEAD)
+        return len(late) == at_most
+
+    def _late(self, now: float) -> Iterator[Connection]:
+        head = self.limits.head.total_seconds()
+        yield from (each for each, began in self._heads.items() if now - began >= head)
+        yield from (each for each in self._strangers if now - each.since >= self._allowed(each).total_seconds())
 
     def _allowed(self, stranger: Connection) -> timedelta:
         if not stranger.is_idle():

@@ -25,7 +25,7 @@ from worker.web.listening import Address, listening_sockets, url_of
 
 log = structlog.get_logger()
 
-AT_ONCE: Final = 64  # connections accepted before those that are there are heard again
+AT_ONCE: Final = 16  # connections accepted, or cut off, before those that are there are heard again
 AGAIN_SECONDS: Final = 1.0  # after the system had no file for one
 SHUTDOWN_SECONDS: Final = 3.0  # what a slow reader gets to take its answer
 NETWORK: Final = 64  # bits of an IPv6 address that say whose it is
@@ -123,7 +123,8 @@ class Door:
         often = min(1.0, self.connections.limits.head.total_seconds() / 4)
         while True:
             await asyncio.sleep(often)
-            self.connections.end_slow()
+            while self.connections.end_slow(AT_ONCE):
+                await asyncio.sleep(0)  # a thousand that are cut off at once would be felt by whoever reads
 
     def _keep(self, coroutine: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.create_task(coroutine)
