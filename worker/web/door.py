@@ -122,9 +122,8 @@ class Door:
     async def _end_slow(self) -> None:
         often = min(1.0, self.connections.limits.head.total_seconds() / 4)
         while True:
-            await asyncio.sleep(often)
-            while self.connections.end_slow(AT_ONCE):
-                await asyncio.sleep(0)  # a thousand that are cut off at once would be felt by whoever reads
+            more = self.connections.end_slow(AT_ONCE)
+            await asyncio.sleep(0 if more else often)  # a thousand at once would be felt by whoever reads
 
     def _keep(self, coroutine: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.create_task(coroutine)
