@@ -94,21 +94,28 @@ def read_token_answer(
     answer = _plain(members) if paths.is_plain else _at_paths(members, paths)
     if second is not None:
         answer = _with_second(answer, _at_paths(at(members, steps_of(second.within)), paths))
-    if isinstance(answer, Unreadable) and isinstance(members, dict) and tells_error(members):
-        return error_answer(members, hide)
+    telling = _telling(members)
+    if isinstance(answer, Unreadable) and telling is not None and tells_error(telling):
+        return error_answer(telling, hide)
     return answer
 
 
 def read_refusal(body: bytes, *, hide: Iterable[str]) -> ErrorAnswer | None:
     """Read what an answer whose status is a refusal says; None: nothing that has members."""
-    members = _members(body, RFC)
-    return error_answer(members, hide) if isinstance(members, dict) else None
+    telling = _telling(_members(body, RFC))
+    return None if telling is None else error_answer(telling, hide)
 
 
 def untold_word(body: bytes) -> str | None:
     """The word of a refusal that is told by no name, as it came; None: there is none. Show its shape alone."""
-    members = _members(body, RFC)
-    return word_of(members) if isinstance(members, dict) else None
+    telling = _telling(_members(body, RFC))
+    return None if telling is None else word_of(telling)
+
+
+def _telling(members: object) -> dict[str, Any] | None:
+    """The object that may say what went wrong: the body's own, or of a list of errors the first."""
+    found = next(iter(members), None) if isinstance(members, list) else members
+    return found if isinstance(found, dict) else None
 
 
 def _with_second(answer: TokenSet | Unreadable, second: TokenSet | Unreadable) -> TokenSet | Unreadable:

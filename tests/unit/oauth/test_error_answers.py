@@ -56,6 +56,24 @@ def test_what_does_not_say_so_is_no_error_in_a_success(body: dict[str, Any]) -> 
     assert read_token_answer(json.dumps(body).encode()) == Unreadable("no_token")
 
 
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [(b'[{"error":{"name":"TokenVoid"}}]', "unrecognised"), (b'[{"errorCode":"GONE","success":false},7]', "GONE")],
+)
+def test_a_list_of_errors_is_told_by_its_first(body: bytes, code: str) -> None:
+    told = read_token_answer(body)
+    assert isinstance(told, ErrorAnswer)
+    assert told.code == code
+    refused = read_refusal(body, hide=())
+    assert refused is not None
+    assert refused.code == code
+
+
+@pytest.mark.parametrize("body", [b"[]", b"[7]", b'[[{"error":"x"}]]', b'[{"token":"a"}]'])
+def test_another_list_is_no_error(body: bytes) -> None:
+    assert read_token_answer(body) == Unreadable("no_token")
+
+
 def test_only_the_member_error_is_the_standards_own_word() -> None:
     assert read_refusal(b'{"error":"invalid_grant"}', hide=()) == ErrorAnswer("invalid_grant")
     assert read_refusal(b'{"code":"invalid_grant"}', hide=()) == ErrorAnswer("invalid_grant", standard=False)
