@@ -414,7 +414,7 @@ def _settle(
 ) -> StoredConsent | Exception:
     """Write what the exchange came to; what went wrong is returned, for it is settled as well."""
 
-    def write() -> StoredConsent | Exception:
+    def write() -> StoredConsent | Exception:  # noqa: PLR0911  # one a kind
         with transaction() as connection:
             _feed_valve(connection, registered, begun, end, started_at)
             match end:
@@ -438,10 +438,12 @@ def _settle(
                 case GrantThrottled(code=code) | Race(code=code):  # nothing was consumed
                     connect_request.give_back(connection, begun.grant_id)
                     return ExchangeNotSent(code)
-                case Refused() | NotUnderstood():
-                    return _refused(end)
+                case NotUnderstood(code=code) if end.says_nothing:
+                    return ExchangeUnclear(code)
                 case NotNow(code=code) | Unknown(code=code):
                     return ExchangeUnclear(code)
+                case Refused() | NotUnderstood():
+                    return _refused(end)
                 case _:
                     assert_never(end)
 

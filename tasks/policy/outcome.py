@@ -16,6 +16,7 @@ that fits makes the answer one of these, in the provider's own word. Below them 
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -28,13 +29,16 @@ from tasks.oauth.echoes import Together
 from tasks.oauth.error_answers import UNRECOGNISED, ErrorAnswer
 from tasks.oauth.provider import Provider
 from tasks.oauth.rules import Asked, LimitOf, Means, Reason
-from tasks.oauth.token_answer import TokenSet, read_refusal, read_token_answer, told_scope
+from tasks.oauth.token_answer import TokenSet, Unreadable, read_refusal, read_token_answer, told_scope
 from tasks.oauth.transport import SUCCESS, Answer, HeldBack, NotSent, RequestEnd, Response, Silence
 from tasks.oauth.words import Spoken, spoken
 
 RETRY_AFTER: Final = "Retry-After"
 REFUSALS: Final = range(400, 500)  # statuses (RFC 9110 §15.5)
 ABOUT_THE_TOKEN: Final = ("invalid_grant", "invalid_scope")  # and not about us, whoever says it
+_HTML: Final = re.compile(rb"<(!doctype\s+)?html\b", re.IGNORECASE)
+HEAD: Final = 1024  # bytes of a body that say what it is
+UNREADABLE: Final = "unreadable"  # a success with neither a token set nor an error in it
 UNPROVEN: Final = "_unproven"  # behind a word for a dead token, while nothing has succeeded under these credentials
 RETRY_AFTER_CAP: Final = timedelta(minutes=5)
 
@@ -78,6 +82,11 @@ class NotUnderstood(RequestEnd):
     def waits_for_proof(self) -> bool:
         """Whether it would be a refusal of the token under credentials that are known to be good."""
         return self.code.endswith(UNPROVEN)
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether it came as a success, with neither a token set nor an error in it."""
+        return self.unknown and self.code == UNREADABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,8 +342,24 @@ def _success(response: Response, provider: Provider, hide: Iterable[str]) -> Out
             return Refreshed(token_set=token_set, http_status=response.status)
         case ErrorAnswer(code=code):
             return NotUnderstood(code, response.status, unknown=True)
+        case Unreadable(reason=reason) if _is_whole(response.body, reason):
+            return NotUnderstood(UNREADABLE, response.status, unknown=True)
         case _:
-            return Unknown("unreadable", response.status)
+            return Unknown(UNREADABLE, response.status)
+
+
+def _is_whole(body: bytes, reason: str) -> bool:
+    """Whether a success without a token set is all that the provider had to say, be it in XML or in plain words.
+
+    A page is a machine's in between, which wants a login; and what is cut off, mangled or half there was a token set.
+    """
+    match reason:
+        case "no_token":
+            return b'"refresh_token"' not in body
+        case "not_json":
+            return not _HTML.search(body[:HEAD]) and body.lstrip()[:1] not in (b"{", b"[")
+        case _:
+            return False
 
 
 def _client_error(response: Response, *, proven: bool, hide: Iterable[str]) -> Outcome:

@@ -101,6 +101,7 @@ def is_refused(client: Known, end: Outcome, credentials_no: int) -> bool:
     return (
         isinstance(end, NotUnderstood)
         and end.means is not Means.SCOPE
+        and not end.says_nothing
         and credentials_no == client.credentials_no
         and client.may_fall_back
         and not client.proven

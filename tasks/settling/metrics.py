@@ -40,7 +40,7 @@ def count_refreshes(group: Sequence[Arrived], outcomes: Sequence[Outcome], held:
     meters.LATENESS.add((labels, lateness) for labels, lateness in late if lateness >= timedelta(0))
 
 
-def _kind(outcome: Outcome) -> str:  # noqa: PLR0911  # one a kind
+def _kind(outcome: Outcome) -> str:  # noqa: C901, PLR0911  # one a kind
     """Kinds of outcome, not codes: a provider may answer with any code that it likes."""
     match outcome:
         case Refreshed():
@@ -57,9 +57,11 @@ def _kind(outcome: Outcome) -> str:  # noqa: PLR0911  # one a kind
             return "grant_throttled"
         case Race():
             return "race"
-        case NotUnderstood():
-            return "misconfigured"  # as it was called in 0.1
+        case NotUnderstood() if outcome.says_nothing:
+            return "unknown"
         case Unknown():
             return "unknown"
+        case NotUnderstood():
+            return "misconfigured"  # as it was called in 0.1
         case _:
             assert_never(outcome)

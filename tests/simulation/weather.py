@@ -29,15 +29,18 @@ FATES = (
 OUTAGES = ("refused", "timeout_before", "http_503_before", "http_503_after", "http_504_after", "lost_after", "http_429")
 
 # How a provider refuses a dead refresh token: status and error, as its habit `says_dead` has it. The word of RFC 6749,
-# and words that nobody understands; `page` is HTML, and the last two are what others say of our credentials.
+# and words that nobody understands; `page` is HTML, `{}` a success that says nothing, and the last two are what others
+# say of our credentials.
 UNDERSTOOD = "400 invalid_grant"
 PAGE = "page"
+NOTHING = "{}"
 DIALECTS = (
     "403 unauthorized_client",
     "200 bad_refresh_token",
     "401 invalid_token",
     "400 invalid_request",
     "403 page",
+    f"200 {NOTHING}",
     "401 invalid_grant",
     "401 invalid_client",
 )
@@ -67,7 +70,7 @@ class Weather:
     def word(self) -> str | None:
         """The code under which we know the provider's own word for a dead refresh token; None: it says it as all do."""
         status, _, code = self.says_dead.partition(" ")
-        own = f"http_{status}" if code == PAGE else code
+        own = {PAGE: f"http_{status}", NOTHING: "unreadable"}.get(code, code)
         return None if self.says_dead == UNDERSTOOD or self.explained else own
 
     def milder(self, share: float) -> "Weather":

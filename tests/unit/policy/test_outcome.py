@@ -193,7 +193,8 @@ UNREADABLE = {
     "nothing": b"",
     "a cut token set": json.dumps(TOKEN_SET).encode()[:-20],
     "no access token": b'{"refresh_token":"rt"}',
-    "a list": b"[1]",
+    "a cut list": b'[{"error":',
+    "a page within XML": b'<?xml version="1.0"?>\n<!DOCTYPE html><html lang="en"><title>Log in</title></html>',
     "a token with a line break": b'{"access_token":"a\\nb"}',
 }
 
@@ -201,6 +202,13 @@ UNREADABLE = {
 @pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE)
 def test_a_200_without_a_token_set_is_unknown(body: bytes) -> None:
     assert told(Response(200, body=body)) == Unknown("unreadable", 200)
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[1]", b"null", b'{"data":null}', b"<r><gone/></r>", b"Token revoked."])
+def test_a_200_that_says_nothing_that_we_read_is_a_refusal_first_of_all_of_its_grant(body: bytes) -> None:
+    end = told(Response(200, body=body))
+    assert end == NotUnderstood("unreadable", 200, unknown=True)
+    assert end.says_nothing
 
 
 @pytest.mark.parametrize("status", [200, 201, 226])
