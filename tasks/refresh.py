@@ -28,9 +28,9 @@ from models.database import transaction
 from models.sealing.keys import VaultError
 from models.states.grant import GrantStatus
 from tasks.oauth import messages
+from tasks.oauth.answer import Answer, HeldBack, NotSent
 from tasks.oauth.errors import AddressError, MissingSetting, OAuthError
 from tasks.oauth.messages import Request
-from tasks.oauth.transport import Answer, HeldBack, NotSent
 from tasks.policy.guard import guard
 from tasks.policy.timing import release_wait
 from tasks.runtime import clock, retry, runtime

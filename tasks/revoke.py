@@ -38,11 +38,11 @@ from models.states.revocation import Because, Evidence
 from tasks.evidence import Conclusion, concluded
 from tasks.journal import End, JournalBroken
 from tasks.liveness import Liveness
+from tasks.oauth.answer import HeldBack, NotSent
 from tasks.oauth.errors import AddressError
 from tasks.oauth.revocation import already_gone, names_access_token
 from tasks.oauth.rotation import Rotation
 from tasks.oauth.shapes import Kind, Presented, Reach
-from tasks.oauth.transport import HeldBack, NotSent
 from tasks.policy.outcome import (
     Accepted,
     GrantThrottled,

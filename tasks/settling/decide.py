@@ -21,12 +21,12 @@ from models.states.dead_letter import Cause
 from models.states.grant import GrantStatus
 from models.suspects import Surroundings
 from settings import Settings
+from tasks.oauth.answer import HeldBack, NotSent
 from tasks.oauth.provider import Provider
 from tasks.oauth.rotation import KEEP_PREDECESSORS, Rotation
 from tasks.oauth.rules import Means
 from tasks.oauth.shapes import Kind
 from tasks.oauth.token_answer import TokenSet, scope_set, tokens_of, told_scope
-from tasks.oauth.transport import HeldBack, NotSent
 from tasks.policy import drift, guard, refusal, timing
 from tasks.policy.drift import Answered, Drift, Habit, Seen, Sighting
 from tasks.policy.ends import Before, Ends, access_life, ends

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from models.settlement import LockedGrant
 from models.states.client import Keep
-from tasks.oauth.transport import HeldBack, NotSent
+from tasks.oauth.answer import HeldBack, NotSent
 from tasks.policy.outcome import GrantThrottled, NotNow, NotUnderstood, Outcome, Race, Refreshed, Refused, Unknown
 from tasks.policy.timing import due_at
 from tasks.runtime import meters

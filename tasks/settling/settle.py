@@ -30,8 +30,8 @@ from models.states.dead_letter import LetterKind, Resolution
 from models.states.event import EventType
 from models.states.grant import GrantStatus
 from models.suspects import Surroundings
+from tasks.oauth.answer import HeldBack
 from tasks.oauth.rotation import Rotation
-from tasks.oauth.transport import HeldBack
 from tasks.policy import quota
 from tasks.policy.introspection import asks_for_life
 from tasks.policy.outcome import Outcome, Refreshed, Refused

@@ -18,7 +18,8 @@ from models import attempt, revocation, settlement
 from models import journal as register
 from tasks import connect, journal, refresh, revocation_requests, revoke
 from tasks.journal import segment
-from tasks.oauth.transport import Response, Transport
+from tasks.oauth.answer import Response
+from tasks.oauth.transport import Transport
 from tasks.runtime.answers import Answers
 from tasks.runtime.runtime import Runtime
 from tasks.settling import confirm, replay

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from models import bulk_import, settlement
 from models.bulk_import import Incoming
 from models.database import engine, transaction
-from tasks.oauth.transport import Response
+from tasks.oauth.answer import Response
 from tasks.runtime import clock
 from tasks.runtime.attempt import Arrived
 from tasks.settling.settle import settle
