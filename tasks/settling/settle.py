@@ -37,7 +37,7 @@ from tasks.policy.introspection import asks_for_life
 from tasks.policy.outcome import Outcome, Refreshed, Refused
 from tasks.policy.refusal import Refusals
 from tasks.policy.valve import Result, Sign
-from tasks.runtime import clock, lock_holders, log_batch, retry, valves
+from tasks.runtime import clock, lock_holders, log_batch, retry, spans, valves
 from tasks.runtime.attempt import Arrived
 from tasks.runtime.journaling import write_down
 from tasks.runtime.registration import Registered
@@ -232,6 +232,7 @@ def write(runtime: Runtime, group: Sequence[Arrived], *, wait: timedelta = LOCK_
     _confirm(runtime, group, {row.grant_id for row in decider.made.stored})
     _learn_lives(runtime, told.group, outcomes, decider.made)
     metrics.count_refreshes(group, outcomes, held)
+    spans.settled(group, outcomes)
     with log_batch.together():
         for arrived, outcome in zip(group, outcomes, strict=True):
             _tell(arrived, outcome)
