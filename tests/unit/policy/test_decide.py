@@ -13,8 +13,9 @@ from pydantic import SecretStr
 
 from models.attempt import Started
 from models.client import Known
+from models.ended_attempt import Ended
+from models.locked_grant import LockedGrant
 from models.sealing.vault import KeyRing, Vault
-from models.settlement import Ended, LockedGrant
 from models.suspects import Surroundings
 from settings import Settings
 from tasks.oauth.answer import Answer, HeldBack, NotSent, Response, Silence
