@@ -75,7 +75,7 @@ def _beat(striker: Striker) -> None:
         if result.count:
             commits.begin("claim")
 
-    def publishing(_: Any, __: Any, ___: Any, jobs: Any, **____: Any) -> None:
+    def publishing(_: Any, __: Any, jobs: Any, **___: Any) -> None:
         if jobs:
             striker.hit("claim.committed")
 
