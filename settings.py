@@ -94,6 +94,18 @@ def _broker_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _otlp_endpoint(value: str) -> str:
+    """A collector's URL. What it wants to know of us goes into a header: a URL stands in logs and errors."""
+    parts = _taken_apart(SecretStr(value))
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        message = "must be the URL of a collector, http://host:4318 or https://…; its port for gRPC, 4317, is another"
+        raise ValueError(message)
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        message = "must hold no user, password, query or fragment: what proves who we are is OTEL_EXPORTER_OTLP_HEADERS"
+        raise ValueError(message)
+    return value
+
+
 def bind_address(value: str) -> Path | tuple[str, int]:
     """Where to listen: an absolute path of a unix socket (`unix:` before it or not), or host and port.
 
@@ -135,6 +147,7 @@ DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 BrokerUrl = Annotated[SecretStr, AfterValidator(_broker_url)]
 Bind = Annotated[str, AfterValidator(_bind)]
 AuditPlace = Annotated[str, AfterValidator(_audit_file)]
+OtlpEndpoint = Annotated[str, AfterValidator(_otlp_endpoint)]
 
 
 class Settings(BaseSettings):
@@ -233,6 +246,12 @@ class Settings(BaseSettings):
     )
     ops_password_file: Path | None = Field(
         None, description="Password of the operators' listener, any user name; needed beyond loopback."
+    )
+    otlp_endpoint: OtlpEndpoint | None = Field(
+        None,
+        description="Where workers and beats send a span of each step of a refresh: an OpenTelemetry collector, OTLP "
+        "over HTTP, `http://collector:4318`; needs `evergrant[otlp]`; unset: nowhere. "
+        "[What a span says](../howto/trace-refreshes.md).",
     )
 
     dispatch_lease_seconds: Seconds = Field(30, description="How long a claim waits for a worker.")

@@ -14,6 +14,7 @@ def fingerprint(pyproject: Path) -> str:
         read["build-system"]["requires"],
         project["requires-python"],
         project["dependencies"],
+        project["optional-dependencies"],
         read["dependency-groups"],
     ]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]

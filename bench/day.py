@@ -24,9 +24,10 @@ from sqlalchemy import Connection, text
 
 from bench import fleet, machine, meter, report
 from bench.stage import Stage, register, stage
-from models import attempt, database, settlement
+from models import attempt, database, locked_grant, token_set
 from models.claim import Job
-from models.settlement import LockedGrant, Stored
+from models.locked_grant import LockedGrant
+from models.token_set import Stored
 from tasks.claim import MOST
 from tasks.claim import claim as claim_client
 
@@ -137,8 +138,8 @@ def _refresh(connection: Connection, jobs: Sequence[Job], journal: int, life: ti
     with connection.begin():
         started = attempt.start(connection, jobs, journal_id=journal)
     with connection.begin():
-        held = settlement.lock(connection, [one.grant_id for one in started])
-        settlement.store(connection, [_answer(each, life) for each in held.values()])
+        held = locked_grant.lock(connection, [one.grant_id for one in started])
+        token_set.store(connection, [_answer(each, life) for each in held.values()])
 
 
 def _answer(held: LockedGrant, life: timedelta) -> Stored:
@@ -157,7 +158,7 @@ def _answer(held: LockedGrant, life: timedelta) -> Stored:
         sent=held.refresh_fingerprint or b"",
         is_former=False,
         ends_predecessor=False,
-        is_crowded=len(held.former_fingerprints) >= settlement.PREDECESSORS_KEPT,
+        is_crowded=len(held.former_fingerprints) >= token_set.PREDECESSORS_KEPT,
     )
 
 

@@ -28,6 +28,7 @@ from tasks.claim import claim
 from tasks.runtime.attempt import Arrived
 from tasks.runtime.runtime import Runtime
 from tasks.settling import settle
+from tasks.settling.write import write
 from worker import logs
 
 LEASE = timedelta(seconds=30)
@@ -96,7 +97,7 @@ def _refresh(runtime: Runtime, meter: Meter) -> None:
     with meter.stage("journal"):
         settle.journal_answers(runtime, group)
     with meter.stage("settle, log"):
-        settle.write(runtime, group)
+        write(runtime, group, wait=settle.LOCK_WAIT)
     with meter.stage("mark"):
         runtime.journal.mark_settled([each.position for each in group if each.position is not None])
     runtime.admission.settled(group)

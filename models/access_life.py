@@ -7,9 +7,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from models.locked_grant import LOCK
 from models.predicates import NOBODY_HAS_IT
 from models.rows import made_of
-from models.settlement import LOCK
 
 
 class Question(NamedTuple):

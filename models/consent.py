@@ -1,7 +1,7 @@
 """Consents: grants that come in, by a code flow or an import, and the row that a new consent replaces.
 
 A new consent for a ref is a new row whose generation goes on from the old one's; the old row is on its way to
-the end from then on. Settling a refresh is models/settlement.py.
+the end from then on. Storing a refresh is models/token_set.py.
 """
 
 import json
@@ -14,8 +14,8 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from models.predicates import IS_LIVING
-from models.settlement import notify
 from models.states.revocation import RevocationStatus
+from models.token_set import notify
 
 
 @dataclass(frozen=True, slots=True)

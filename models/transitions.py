@@ -99,21 +99,21 @@ OF_GRANTS = (
     ),
     # It ends.
     Writer(
-        statement="models.settlement.STORE",
+        statement="models.token_set.STORE",
         does="stores a token set, whatever became of the grant meanwhile",
         before=GRANTS,
         moves=((NEEDS_CONSENT, ACTIVE),),
         lease=ALL,
     ),
     Writer(
-        statement="models.settlement.END",
+        statement="models.ended_attempt.END",
         does="ends an attempt without a token set; the verdict, if one falls",
         before=GRANTS,
         moves=((ACTIVE, NEEDS_CONSENT),),
         lease=frozenset({Lease.DUE_AT, Lease.STARTED_AT}),
     ),
     Writer(
-        statement="models.settlement.REOPEN_GRANTS",
+        statement="models.token_set.REOPEN_GRANTS",
         does="brings a dead grant back for which a token set arrived: that must die, too",
         before={REVOKED},
         moves=((REVOKED, REVOKING),),
@@ -126,9 +126,9 @@ OF_GRANTS = (
         lease=DUE_AT,
     ),
     Writer(statement="models.label.KEEP", does="keeps labels that the provider gave", before=KEPT | {REVOKING}),
-    Writer(statement="models.settlement.NOT_IN_JOURNAL", does="takes a journal out of a doubt", before=GRANTS),
-    Writer(statement="models.settlement.UNPLACED", does="notes that a pair may live", before=GRANTS),
-    Writer(statement="models.settlement.DROP_OLDEST_PREDECESSORS", does="notes that a pair may live", before=GRANTS),
+    Writer(statement="models.ended_attempt.NOT_IN_JOURNAL", does="takes a journal out of a doubt", before=GRANTS),
+    Writer(statement="models.token_set.UNPLACED", does="notes that a pair may live", before=GRANTS),
+    Writer(statement="models.token_set.DROP_OLDEST_PREDECESSORS", does="notes that a pair may live", before=GRANTS),
     Writer(statement="models.journal.DRAINED", does="takes a journal out of a doubt", before=GRANTS),
     Writer(statement="models.journal.ABANDONED", does="takes a journal out of a doubt", before=GRANTS),
     # A revocation ends, or its attempt does.
@@ -254,7 +254,7 @@ OF_REVOCATIONS = (
     ),
     Writer(statement="models.revocation.CURRENT_DEAD", does="notes that the row's pair is dead", before=REVOCATIONS),
     Writer(
-        statement="models.settlement.REOPEN",
+        statement="models.token_set.REOPEN",
         does="queues it again where a token set arrived; one that was given up stays so",
         before=REVOCATIONS,
         moves=((DONE, QUEUED),),

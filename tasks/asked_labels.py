@@ -26,8 +26,8 @@ from models.sealing.keys import VaultError
 from models.states.event import EventType
 from tasks.oauth import messages
 from tasks.oauth.addresses import Labels
+from tasks.oauth.answer import Answer, HeldBack, NotSent
 from tasks.oauth.errors import AddressError, MissingSetting, OAuthError
-from tasks.oauth.transport import Answer, HeldBack, NotSent
 from tasks.policy.asked_labels import ALREADY_SET, KEPT, REPLACED, Heard, advice, heard, wait_before
 from tasks.policy.valve import TOLERANCE, USABLE_SHARE
 from tasks.runtime import clock, runtime

@@ -9,9 +9,9 @@ import structlog
 
 from models.revocation import Branch
 from tasks.oauth import messages
+from tasks.oauth.answer import Answer, Response
 from tasks.oauth.errors import AddressError
 from tasks.oauth.messages import Request
-from tasks.oauth.transport import Answer, Response
 from tasks.policy.introspection import introspected
 from tasks.policy.outcome import Life, Refreshed, may_be_asked_again, presented, probed
 from tasks.revocation_requests import NotYet, RevocationRequests

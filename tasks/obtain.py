@@ -18,8 +18,8 @@ from models.database import transaction
 from tasks.connect_errors import CredentialsHeld, CredentialsRefused, CredentialsUnheard, StillRevoking
 from tasks.journal import JournalBroken, Position
 from tasks.oauth import messages
+from tasks.oauth.answer import Answer, HeldBack, NotSent, Response
 from tasks.oauth.shapes import Reach
-from tasks.oauth.transport import Answer, HeldBack, NotSent, Response
 from tasks.policy.kinds import of_kind
 from tasks.policy.outcome import (
     GrantThrottled,

@@ -28,12 +28,12 @@ from models.database import transaction
 from models.sealing.keys import VaultError
 from models.states.grant import GrantStatus
 from tasks.oauth import messages
+from tasks.oauth.answer import Answer, HeldBack, NotSent
 from tasks.oauth.errors import AddressError, MissingSetting, OAuthError
 from tasks.oauth.messages import Request
-from tasks.oauth.transport import Answer, HeldBack, NotSent
 from tasks.policy.guard import guard
 from tasks.policy.timing import release_wait
-from tasks.runtime import clock, retry, runtime
+from tasks.runtime import clock, retry, runtime, spans
 from tasks.runtime.attempt import Arrived, Attempt
 from tasks.runtime.runtime import Runtime
 from tasks.runtime.trial import with_trial
@@ -98,6 +98,7 @@ def start(
             log.error("refresh.registration_unusable", client=known[job.client_id].name, reason=str(error))  # noqa: TRY400
             unusable.append((job.grant_id, job.claim_no, UNUSABLE_WAIT))
     (put_off or give_back)(unusable)
+    spans.started(usable)
     return usable
 
 
@@ -155,6 +156,7 @@ async def _ask(runtime: Runtime, attempt: Attempt, request: Request, launched_at
         # Cancelled at the end of the process: the attempt lease lapses and the next one finds it in doubt.
         log.exception("refresh.abandoned", grant_id=str(attempt.job.grant_id))
         raise
+    spans.asked(attempt, answer, launched_at=launched_at)
     if isinstance(answer, NotSent):
         runtime.admission.note_late(attempt)
     _arrive(runtime, attempt, answer)

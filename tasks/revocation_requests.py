@@ -13,11 +13,11 @@ import structlog
 from models import client as clients
 from models.database import transaction
 from models.revocation import Branch
+from tasks.oauth.answer import Answer, HeldBack
 from tasks.oauth.errors import LabelNeeded
 from tasks.oauth.messages import Request
 from tasks.oauth.revocation import Hint, names_access_token, revoke
 from tasks.oauth.shapes import Presented
-from tasks.oauth.transport import Answer, HeldBack
 from tasks.policy.valve import USABLE_SHARE
 from tasks.refresh import check
 from tasks.runtime import retry

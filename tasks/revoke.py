@@ -13,9 +13,8 @@ A branch is a pair that is not known dead: the one that the row holds, surplus, 
 Each step is noted in the database, so an attempt that ends early goes on where it was.
 """
 
-import random
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from http import HTTPStatus
 from typing import Any, assert_never
@@ -23,26 +22,22 @@ from uuid import UUID
 
 import structlog
 from celery import shared_task
-from sqlalchemy import Connection
 
-from models import dead_letter, event, revocation, settlement
+from models import revocation
 from models.claim import Job
 from models.database import AWAY, Lane, is_locked, transaction, using
 from models.revocation import Branch, Task
 from models.sealing.keys import VaultError
-from models.states.dead_letter import LetterKind, Resolution
-from models.states.event import EventType
 from models.states.former_token import PairKind
 from models.states.grant import GrantStatus
 from models.states.revocation import Because, Evidence
 from tasks.evidence import Conclusion, concluded
-from tasks.journal import End, JournalBroken
 from tasks.liveness import Liveness
+from tasks.oauth.answer import HeldBack, NotSent
 from tasks.oauth.errors import AddressError
 from tasks.oauth.revocation import already_gone, names_access_token
 from tasks.oauth.rotation import Rotation
 from tasks.oauth.shapes import Kind, Presented, Reach
-from tasks.oauth.transport import HeldBack, NotSent
 from tasks.policy.outcome import (
     Accepted,
     GrantThrottled,
@@ -56,11 +51,11 @@ from tasks.policy.outcome import (
     Unknown,
     revocation_outcome,
 )
-from tasks.policy.timing import back_off, release_wait
 from tasks.policy.valve import Result, Sign
 from tasks.refresh import read_jobs, request_of, start
+from tasks.revocation_end import RevocationEnd
 from tasks.revocation_requests import NotYet, RevocationRequests
-from tasks.runtime import clock, meters, retry, runtime, valves
+from tasks.runtime import clock, retry, runtime, valves
 from tasks.runtime.attempt import Arrived, Attempt
 from tasks.runtime.runtime import Runtime
 from tasks.settling import credentials
@@ -68,12 +63,6 @@ from tasks.settling.reading import read, sign_of
 from tasks.settling.settle import settle
 
 log = structlog.get_logger()
-
-ACTOR = "evergrant"
-
-
-# Ways to end an attempt that leave nothing to wait for.
-AT_ONCE = frozenset({"credentials_replaced", "refreshed_first", "expired_meanwhile", "another_pair_arrived"})
 
 
 @shared_task(name="evergrant.revoke", ignore_result=True)
@@ -116,6 +105,7 @@ class RevocationAttempt:
         self.provider = attempt.registered.provider
         self.requests = RevocationRequests(runtime, attempt)
         self.liveness = Liveness(runtime, attempt, self.requests)
+        self.end = RevocationEnd(runtime, attempt)
         self.failing_since: datetime | None = None
         self.whole_ended = False  # by a revocation of this attempt that names no token
 
@@ -127,23 +117,23 @@ class RevocationAttempt:
             return
         self.failing_since = task.failing_since
         try:
-            self._done(task, self._kill(task))
+            self.end.done(task, self._kill(task), requests=self.requests.sent)
         except NotYet as end:
-            self._again(task, end)
+            self.end.again(task, end)
         except AddressError as error:
             # Its labels make no address: nothing was sent, and whoever mends them is told by its last error.
             log.error("revoke.no_address", grant_id=str(job.grant_id), reason=str(error))  # noqa: TRY400
-            self._again(task, NotYet(error.code))
+            self.end.again(task, NotYet(error.code))
         except VaultError as error:
             # Its key is not here: never sent, never blamed, told.
             log.error("revoke.cannot_open", grant_id=str(job.grant_id), reason=str(error))  # noqa: TRY400
-            self._again(task, NotYet("key_missing", failed=False))
+            self.end.again(task, NotYet("key_missing", failed=False))
         except AWAY as error:
             # Its attempt must end all the same: one that nobody ended would leave this journal in the doubt for as
             # long as this process lives.
             away = "row_locked" if is_locked(error) else "database_away"
             log.warning("revoke.database_away", grant_id=str(job.grant_id), reason=away, error=type(error).__name__)
-            self._again(task, NotYet(away, failed=False))
+            self.end.again(task, NotYet(away, failed=False))
 
     def _task(self) -> Task | None:
         with transaction() as connection:
@@ -355,105 +345,6 @@ class RevocationAttempt:
             shut = valves.feed(connection, {job.client_id: [ended]}, {})
         self.runtime.admission.note_valve(job.client_id, shut.get(job.client_id))
 
-    # The end
-
     def _note_dead(self, former_token_ids: Sequence[int | None]) -> None:
         with transaction() as connection:
             revocation.note_dead(connection, self.attempt.job.grant_id, former_token_ids)
-
-    def _done(self, task: Task, end: Conclusion) -> None:
-        """Write the end, unless the claim has moved on or a pair arrived that was not killed.
-
-        Raises:
-            NotYet: one did, or the end cannot be noted in the journal.
-
-        """
-        job, evidence, end_by = self.attempt.job, end.evidence, end.access_tokens_end_by
-        with transaction() as connection:
-            if not revocation.is_ours(connection, job.grant_id, job.claim_no):
-                log.warning("revoke.claim_lost", ref=job.ref, grant_id=str(job.grant_id))
-                self._leave_the_doubt(connection)
-                return
-            if revocation.has_unseen(connection, job.grant_id, task.branches):
-                raise NotYet("another_pair_arrived", failed=False)
-            self._note_end(task, evidence)
-            revocation.done(connection, job.grant_id, evidence=evidence)
-            for kind in LetterKind:
-                dead_letter.close(
-                    connection, [job.grant_id], kind=kind, resolution=Resolution.REVOKED, resolved_by=ACTOR
-                )
-            data = {"evidence": evidence, "because": end.because}
-            if end_by is not None:
-                data["access_tokens_end_by"] = end_by.astimezone(UTC).isoformat()
-            event.of_grants(connection, [job.grant_id], EventType.GRANT_REVOKED, reason=task.reason, data=data)
-        took = job.started_at - task.requested_at + (clock.boot() - self.attempt.begun)
-        meters.REVOCATIONS.add([((self.attempt.registered.known.name, evidence), took)])
-        log.info("revoke", ref=job.ref, grant_id=str(job.grant_id), outcome=evidence, requests=self.requests.sent)
-
-    def _note_end(self, task: Task, evidence: str) -> None:
-        """Note the end in the journal first, so that a restored database does not bring the grant back."""
-        end = End(
-            grant_id=str(self.attempt.job.grant_id), ended_at=clock.wall(), revocation_id=task.id, evidence=evidence
-        )
-        try:
-            self.runtime.journal.note_end(end)
-        except JournalBroken as error:
-            raise NotYet("journal_cannot_be_written", failed=False) from error
-
-    def _again(self, task: Task, end: NotYet) -> None:
-        job, settings = self.attempt.job, self.runtime.settings
-        failing = job.started_at - task.failing_since if task.failing_since else timedelta(0)
-        dead = end.failed and failing >= settings.horizon
-        wait = end.wait or release_wait(random.random())
-        if end.failed:
-            wait = back_off(
-                task.attempts + 1,
-                first=timedelta(seconds=settings.backoff_first_seconds),
-                cap=timedelta(seconds=settings.backoff_cap_seconds),
-                chance=random.random(),
-            )
-        elif end.code in AT_ONCE:
-            wait = timedelta(0)
-
-        def write() -> bool:
-            with transaction() as connection:
-                row = revocation.again(
-                    connection,
-                    job.grant_id,
-                    job.claim_no,
-                    wait=wait,
-                    failed=end.failed,
-                    dead=dead,
-                    code=end.code if end.failed else None,
-                    http_status=end.http_status,
-                )
-                if dead and row is not None:
-                    self._write_letter(connection, task, end, row)
-                self._leave_the_doubt(connection)
-            return True
-
-        self.runtime.unfinished.write(write)
-        log.info("revoke.again", ref=job.ref, grant_id=str(job.grant_id), outcome=end.code, failed=end.failed)
-
-    def _leave_the_doubt(self, connection: Connection) -> None:
-        """Let nobody wait for our journal: what came of this attempt is settled, or was no token set.
-
-        Where the claim has moved on meanwhile (a process that was frozen) the next attempt does wait for it.
-        """
-        grant_id, answers = self.attempt.job.grant_id, self.runtime.answers
-        if grant_id not in answers.refused and grant_id not in answers.parked:
-            settlement.not_in_journal(connection, [grant_id], journal_id=self.runtime.journal_id)
-
-    def _write_letter(self, connection: Any, task: Task, end: NotYet, row: dict[str, Any]) -> None:
-        dead_letter.write(
-            connection,
-            self.attempt.job.grant_id,
-            kind=LetterKind.REVOKE,
-            cause=end.code,
-            detail=None if end.http_status is None else f"HTTP {end.http_status}",
-            attempts=row["attempts"],
-            first_failed_at=row["failing_since"],
-            rule=end.rule,
-            revocation_id=task.id,
-        )
-        event.of_grants(connection, [self.attempt.job.grant_id], EventType.REVOCATION_DEAD, reason=end.code)

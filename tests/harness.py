@@ -22,7 +22,7 @@ from models.consent import NewGrant, insert
 from models.database import transaction
 from tasks import refresh
 from tasks.claim import Claimed, claim
-from tasks.oauth.transport import Answer, HeldBack, NotSent, Response, Silence
+from tasks.oauth.answer import Answer, HeldBack, NotSent, Response, Silence
 from tasks.runtime import clock, registration
 from tasks.runtime.attempt import Arrived, Attempt
 from tasks.runtime.runtime import Runtime

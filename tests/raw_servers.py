@@ -7,9 +7,10 @@ import sys
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+from tasks.oauth.answer import Answer, Guard
 from tasks.oauth.loop_thread import LoopThread
 from tasks.oauth.messages import Request
-from tasks.oauth.transport import Answer, Guard, Transport
+from tasks.oauth.transport import Transport
 
 LONG = timedelta(seconds=20)
 SHORT = timedelta(seconds=0.4)

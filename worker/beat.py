@@ -19,14 +19,15 @@ from models.database import AWAY, Lane, is_locked, transaction, using
 from models.states.process import ProcessKind
 from tasks.claim import Claimed
 from tasks.claim import claim as claim_client
-from tasks.runtime import clock, lock_holders, meters, presence
-from worker import metrics, service_manager
+from tasks.runtime import clock, lock_holders, meters, presence, spans
+from worker import metrics, service_manager, traces
 
 log = structlog.get_logger()
 
 HEARTBEAT = timedelta(seconds=5)
 LONGEST_BACK_OFF = 10.0
 UNPUBLISHED_WAIT = timedelta(seconds=1)
+TASKS = {"refresh": "evergrant.refresh", "refresh_urgent": "evergrant.refresh", "revoke": "evergrant.revoke"}
 BROKER_AWAY = "the broker does not answer"
 BROKER_ERRORS = (BrokerAway, ConnectionError, OSError)
 
@@ -42,6 +43,11 @@ class GrantScheduler(Scheduler):
         self.chores_at: timedelta | None = None
         self.broker_failed = False
         self.busy = False  # in the database or with the broker
+        try:
+            traces.begin(self.settings, ProcessKind.BEAT)
+        except configuration.SettingsError as error:
+            log.error("beat.cannot_start", reason=str(error))  # noqa: TRY400
+            raise SystemExit(1) from None
         super().__init__(*args, **kwargs)
 
     @cached_property
@@ -89,6 +95,7 @@ class GrantScheduler(Scheduler):
             log.exception("beat.not_signed_off")
         finally:
             self.busy = False
+        traces.end()
         super().close()
 
     # Steps
@@ -129,24 +136,26 @@ class GrantScheduler(Scheduler):
             return Claimed()
 
     def _claim(self, client_id: int) -> Claimed:
+        begun = clock.boot()
         with transaction() as connection:
             claimed = claim_client(connection, client_id, lease=self.settings.dispatch_lease)
         kinds = {"due": claimed.due, "wished": claimed.requested, "revocation": claimed.revocations}
         meters.CLAIMS.add({(kind,): len(jobs) for kind, jobs in kinds.items()})
-        self._publish("evergrant.refresh", "refresh_urgent", claimed.requested, client_id=client_id)
-        self._publish("evergrant.refresh", "refresh", claimed.due, client_id=client_id)
+        size = self.settings.batch_size
+        self._publish("refresh_urgent", claimed.requested, client_id=client_id, begun=begun, size=size)
+        self._publish("refresh", claimed.due, client_id=client_id, begun=begun, size=size)
         # One a message: a revocation takes several requests, one after the other.
-        self._publish("evergrant.revoke", "revoke", claimed.revocations, client_id=client_id, batch_size=1)
+        self._publish("revoke", claimed.revocations, client_id=client_id, begun=begun, size=1)
         return claimed
 
-    def _publish(
-        self, task: str, queue: str, jobs: Sequence[Job], *, client_id: int, batch_size: int | None = None
-    ) -> None:
+    def _publish(self, queue: str, jobs: Sequence[Job], *, client_id: int, begun: timedelta, size: int) -> None:
         """Publish jobs of a client in batches; those that the broker does not take are due again at once."""
-        for batch in batches(jobs, batch_size or self.settings.batch_size):
-            if self.broker_failed or not self._send(task, queue, batch, client_id):
+        for batch in batches(jobs, size):
+            published = not self.broker_failed and self._send(TASKS[queue], queue, batch, client_id)
+            if not published:
                 with transaction() as connection:
                     attempts.release(connection, [(*job, UNPUBLISHED_WAIT) for job in batch])
+            spans.claimed(batch, client_id=client_id, queue=queue, begun=begun, published=published)
 
     def _send(self, task: str, queue: str, batch: Sequence[Job], client_id: int) -> bool:
         message = [[str(grant_id), claim_no] for grant_id, claim_no in batch]

@@ -14,11 +14,12 @@ from celery.concurrency import solo, thread
 import settings as configuration
 from models import installation
 from models.database import transaction
+from models.states.process import ProcessKind
 from tasks import heartbeat, waiting_requests
 from tasks.runtime import meters, runtime
 from tasks.settling.settle import journal_answers, settle
 from tasks.telling import teller
-from worker import metrics, service_manager
+from worker import metrics, service_manager, traces
 
 log = structlog.get_logger()
 
@@ -48,6 +49,7 @@ def _begin(**_: Any) -> None:
     try:
         settings = configuration.current()
         metrics_port = metrics.serve(meters.OF_WORKER, settings.metrics_port)
+        traces.begin(settings, ProcessKind.WORKER)
         _raise_open_files()
         _refuse_forgetful_server()
         started = runtime.start(settings, journal=journal_answers, settle=settle)
@@ -97,3 +99,4 @@ def _leave(**_: Any) -> None:
     teller.end()
     heartbeat.end()
     runtime.close()
+    traces.end()

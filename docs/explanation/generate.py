@@ -50,8 +50,8 @@ Imports go down only: `worker` → `tasks` → `models` → `settings`. So do th
    ([`outcome`](../../tasks/policy/outcome.py))?
 9. Under the lock of its row it is decided by the generation ([`Decider`](../../tasks/settling/decide.py)).
 10. One transaction for the group: token sets, surplus, ended attempts, letters, events, valves
-    ([`settle`](../../tasks/settling/settle.py); [`STORE`](../../models/settlement.py) and
-    [`END`](../../models/settlement.py)).
+    ([`write`](../../tasks/settling/write.py); [`STORE`](../../models/token_set.py) and
+    [`END`](../../models/ended_attempt.py)).
 11. Marked in the journal as settled ([`mark_settled`](../../tasks/journal/journal.py)). Who listens was woken by the
     commit.
 12. At `on_use` the new access token is presented once ([`confirm`](../../tasks/settling/confirm.py)).
@@ -61,9 +61,9 @@ Imports go down only: `worker` → `tasks` → `models` → `settings`. So do th
 - **Where a claim is made**: [`claim`](../../tasks/claim.py) says how many and in whose favour, the statements of
   [`models/claim.py`](../../models/claim.py) take them; one grant by hand, for a probe: [`TAKE`](../../models/probe.py).
 - **Where an answer becomes durable**: [`append`](../../tasks/journal/journal.py) on the disk, then
-  [`STORE`](../../models/settlement.py) in the database; of a new consent [`INSERT`](../../models/consent.py). After a
+  [`STORE`](../../models/token_set.py) in the database; of a new consent [`INSERT`](../../models/consent.py). After a
   kill: [`tasks/settling/replay.py`](../../tasks/settling/replay.py).
-- **What makes a grant `needs_consent`**: [`END`](../../models/settlement.py) alone, with the reason that
+- **What makes a grant `needs_consent`**: [`END`](../../models/ended_attempt.py) alone, with the reason that
   [`verdict`](../../tasks/policy/verdict.py) gave.
 - **Which statement may write `due_at` of a grant**: those that
   [`models/transitions.py`](../../models/transitions.py) says it of, and no other. Whoever wants a refresh early leaves

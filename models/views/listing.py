@@ -119,6 +119,10 @@ def located_by_id(connection: Connection, ids: Sequence[UUID]) -> list[Located]:
     return [Located(**row) for row in connection.execute(text(query), {"ids": list(ids)}).mappings()]
 
 
+# One time for the whole statement: compared with a clock that goes on no index serves.
+DUE_WITHIN = "g.status = 'active' and (g.due_at <= statement_timestamp() + :within or g.failures > 0)"
+
+
 def grants(
     connection: Connection,
     *,
@@ -135,39 +139,52 @@ def grants(
 
     `due_within` has also those that are in back-off: they are due, and wait. `sort`: a word of SORTS, over all clients.
     """
-    conditions = {
-        "g.status <> 'revoked'": status is None,
-        f"{STATUS} = :status": status not in (None, "all"),
-        "g.labels @> cast(:labels as jsonb)": labels,
-        # One time for the whole statement: compared with a clock that goes on no index serves.
-        "g.status = 'active' and (g.due_at <= statement_timestamp() + :within or g.failures > 0)": due_within
-        is not None,
-        "g.status = 'active' and g.failures > 0": failing,
-    }
-    conditions[EXPIRES_WITHIN] = expiring_within is not None
-    wanted = [each for each, asked in conditions.items() if asked]
+    wanted = [
+        condition
+        for condition, asked in {
+            "g.status <> 'revoked'": status is None,
+            f"{STATUS} = :status": status not in (None, "all"),
+            "g.labels @> cast(:labels as jsonb)": bool(labels),
+            DUE_WITHIN: due_within is not None,
+            "g.status = 'active' and g.failures > 0": failing,
+            EXPIRES_WITHIN: expiring_within is not None,
+        }.items()
+        if asked
+    ]
     values = {
         "status": status,
         "labels": json.dumps({key: list(values) for key, values in (labels or {}).items()}),
         "within": due_within,
         "expiring_within": expiring_within,
+        "client": client,
     }
     if sort is not None:
-        if client is not None:
-            wanted.append("c.name = :client")
-        where = f"where {' and '.join(wanted)}" if wanted else ""
-        query = f"{GRANTS} {where} order by {SORTS[sort]}, c.name, g.ref, g.created_at limit :limit"
-        yield from _stream(connection, query, {**values, "client": client, "limit": limit})
-        return
-    query = (
-        f"{GRANTS} where {' and '.join(['g.client_id = :client_id', *wanted])} order by g.ref, g.created_at limit :left"
-    )
-    # Client by client, in the order of an index: the first page of a million comes at once instead of after a sort.
+        return _sorted(connection, wanted, values, sort=sort, limit=limit)
     # What is due soon is mostly little: found by its time, and sorted.
-    if due_within is None and expiring_within is None and not failing:
+    at_once = due_within is None and expiring_within is None and not failing
+    return _by_client(connection, wanted, values, limit=limit, at_once=at_once)
+
+
+def _sorted(
+    connection: Connection, wanted: Sequence[str], values: dict[str, Any], *, sort: str, limit: int | None
+) -> Iterator[RowMapping]:
+    """Over all clients, or the one that is named."""
+    conditions = [*wanted, *(["c.name = :client"] if values["client"] is not None else [])]
+    where = f"where {' and '.join(conditions)}" if conditions else ""
+    query = f"{GRANTS} {where} order by {SORTS[sort]}, c.name, g.ref, g.created_at limit :limit"
+    yield from _stream(connection, query, {**values, "limit": limit})
+
+
+def _by_client(
+    connection: Connection, wanted: Sequence[str], values: dict[str, Any], *, limit: int | None, at_once: bool
+) -> Iterator[RowMapping]:
+    """Client by client, in the order of an index: a million's first page comes `at_once` instead of after a sort."""
+    conditions = " and ".join(["g.client_id = :client_id", *wanted])
+    query = f"{GRANTS} where {conditions} order by g.ref, g.created_at limit :left"
+    if at_once:
         connection.execute(text("set local cursor_tuple_fraction = 0.0001"))
     ids = text("select id from evergrant.clients where cast(:name as text) is null or name = :name order by name")
-    for client_id in connection.execute(ids, {"name": client}).scalars().all():
+    for client_id in connection.execute(ids, {"name": values["client"]}).scalars().all():
         for row in _stream(connection, query, {**values, "client_id": client_id, "left": limit}):
             limit = None if limit is None else limit - 1
             yield row

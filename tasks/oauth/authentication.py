@@ -11,14 +11,14 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 from urllib.parse import quote_plus
 
-import jwt
-
-from tasks.oauth.client_key import ClientKey
 from tasks.oauth.errors import ClientKeyError
 from tasks.oauth.shapes import Auth, Basic
+
+if TYPE_CHECKING:  # it brings cryptography, as jwt does, and few clients have a key
+    from tasks.oauth.client_key import ClientKey
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 # Long enough for a slow connection and a clock that is a little off; whoever reads it later can do nothing with it.
@@ -31,7 +31,7 @@ class Credentials:
 
     client_id: str
     secret: str = field(repr=False)
-    key: ClientKey | None = field(repr=False, default=None)
+    key: "ClientKey | None" = field(repr=False, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,8 @@ def _basic(credentials: Credentials, basic: Basic, *, encoded: bool) -> str:
 
 def _assertion(credentials: Credentials, audience: str, at: datetime) -> str:
     """RFC 7523 §3: who says it, of whom, to whom, once, and for how long."""
+    import jwt
+
     key = needed(credentials.key)
     claims = {
         "iss": credentials.client_id,
@@ -108,7 +110,7 @@ def _assertion(credentials: Credentials, audience: str, at: datetime) -> str:
     return jwt.encode(claims, key.private_key, algorithm=key.algorithm, headers={"kid": key.key_id})
 
 
-def needed(key: ClientKey | None) -> ClientKey:
+def needed(key: "ClientKey | None") -> "ClientKey":
     """Return the key.
 
     Raises:

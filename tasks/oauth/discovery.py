@@ -11,10 +11,11 @@ from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from tasks.oauth.answer import Response
 from tasks.oauth.errors import DiscoveryError
 from tasks.oauth.messages import Request
 from tasks.oauth.shapes import Auth
-from tasks.oauth.transport import Response, Transport
+from tasks.oauth.transport import Transport
 
 DEADLINE: Final = timedelta(seconds=20)
 OK: Final = 200

@@ -11,14 +11,17 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
 
 from tasks.oauth.addresses import Labels, address_of
 from tasks.oauth.authentication import Credentials, Proof, needed, proof
-from tasks.oauth.client_key import ClientKey
 from tasks.oauth.errors import LabelNotChosen, MissingSetting, ProbeNotAllowed
 from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Auth, Kind, Method, RevokeBody
+
+if TYPE_CHECKING:  # it brings cryptography, and few clients have a key
+    from tasks.oauth.client_key import ClientKey
 
 LABEL_IN_HEADER = re.compile(r"{(\w+)}")
 
@@ -38,7 +41,7 @@ class Request:
     public_only: bool = False
     path_is_secret: bool = False  # it holds a token
     sign: Callable[[datetime], "Request"] | None = field(repr=False, compare=False, default=None)
-    certificate: ClientKey | None = field(repr=False, default=None)
+    certificate: "ClientKey | None" = field(repr=False, default=None)
     assertion: str = field(repr=False, compare=False, default="")  # what proves who it is from, made for this one
 
     def signed(self, at: datetime) -> "Request":
@@ -60,7 +63,7 @@ class Registration:
     client_secret: str = field(repr=False)
     redirect_uri: str | None = None
     scopes: tuple[str, ...] = ()  # the client's own, where it has some: asked for in place of the provider's
-    key: ClientKey | None = field(repr=False, default=None)
+    key: "ClientKey | None" = field(repr=False, default=None)
 
 
 def code_challenge(code_verifier: str) -> str:

@@ -21,6 +21,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.connector import Connection
 from yarl import URL
 
+from tasks.oauth.answer import Answer, Guard, HeldBack, NotSent, Response, Silence
 from tasks.oauth.answer_size import LINE_LIMIT, LINES_LIMIT, SizedAnswers, TooLarge, inflated
 from tasks.oauth.client_key import ClientKey
 from tasks.oauth.client_tls import showing
@@ -29,90 +30,16 @@ from tasks.oauth.loop_thread import LoopThread
 from tasks.oauth.messages import Request
 from tasks.oauth.public_hosts import PrivateHost, PublicResolver, is_public
 
+# What an answer may be is looked for here as well.
+__all__ = ["Answer", "Guard", "HeldBack", "NotSent", "Response", "Silence", "Transport", "names_private_address"]
+
 T = TypeVar("T")
 Clock = Callable[[], datetime]
 
-SUCCESS = range(200, 300)  # statuses (RFC 9110 §15.3)
 CONNECT_LIMIT = timedelta(seconds=10)  # name, TCP and TLS together
 # A server closes an idle connection when it likes, and a request written into that moment is a grant in doubt.
 # One second is less than the idle limit of the servers we know (gunicorn 2, node and uvicorn 5, Puma 20).
 KEEP_ALIVE = timedelta(seconds=1)
-# Codes of what was not sent because of its address: that is one grant's, or one file's, and no provider is ill.
-UNFIT_ADDRESS = frozenset(
-    {"label_missing", "label_ambiguous", "label_unfit", "host_not_allowed", "host_private", "setting_missing"}
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A whole answer; header names are in lower case, `body` is decoded, and at most 128 KiB."""
-
-    status: int
-    headers: Mapping[str, str] = field(repr=False, default_factory=dict)
-    body: bytes = field(repr=False, default=b"")
-    assertion: str = field(repr=False, compare=False, default="")  # that the request showed: nothing told repeats it
-
-    @property
-    def may_hold_tokens(self) -> bool:
-        """Whether a token endpoint may have put tokens into it: it is journaled before it is parsed."""
-        return self.status in SUCCESS
-
-
-@dataclass(frozen=True, slots=True)
-class RequestEnd:
-    """How a request ended, as far as everybody asks: every outcome tells these.
-
-    `code`: in one word; `retry_after`: when we may come again, where the provider says so; `unknown`: the provider may
-    have acted or not, and nobody can know; `rule`: which one of the provider's file read it, `3: dead, revoked`;
-    `shape`: of a word that may not be told, `<string 43 #5f3a91c2>`, so that two can be told apart.
-    """
-
-    code: str
-    http_status: int | None = None
-    retry_after: timedelta | None = None
-    unknown: bool = False
-    rule: str | None = field(default=None, kw_only=True)
-    shape: str | None = field(default=None, kw_only=True)
-
-
-@dataclass(frozen=True, slots=True)
-class NotSent(RequestEnd):
-    """The request provably did not leave.
-
-    `code`: dns, connect_refused, connect, connect_timeout, tls_certificate, tls or bad_request; or one of
-    `UNFIT_ADDRESS`.
-    """
-
-    @property
-    def is_of_its_address(self) -> bool:
-        """Whether nothing was tried at all, for there is no address to send it to."""
-        return self.code in UNFIT_ADDRESS
-
-
-@dataclass(frozen=True, slots=True)
-class HeldBack(RequestEnd):
-    """A guard of ours said no: nothing was tried, and the job is given back, for `wait` or for 5 to 15 s."""
-
-    wait: timedelta | None = None
-
-
-Guard = Callable[[], HeldBack | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Silence:
-    """Something may have been sent, and no whole answer came.
-
-    `code`: timeout, reset, malformed, truncated, too_large or internal; `status` and `headers` are those of an
-    answer whose head did arrive.
-    """
-
-    code: str
-    status: int | None = None
-    headers: Mapping[str, str] = field(repr=False, default_factory=dict)
-
-
-Answer = Response | NotSent | HeldBack | Silence
 
 
 class _Refused(Exception):

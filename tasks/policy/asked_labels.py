@@ -10,9 +10,9 @@ from http import HTTPStatus
 from typing import Final
 
 from tasks.oauth.addresses import Labels
+from tasks.oauth.answer import SUCCESS, Answer, HeldBack, NotSent, Response, Silence
 from tasks.oauth.asked_labels import NOTHING_GIVEN, Given, read
 from tasks.oauth.provider import Provider
-from tasks.oauth.transport import SUCCESS, Answer, HeldBack, NotSent, Response, Silence
 from tasks.policy.outcome import may_be_asked_again, retry_after
 
 KEPT: Final = "kept"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from tasks.oauth.answer import HeldBack
 from tasks.oauth.rotation import Rotation
-from tasks.oauth.transport import HeldBack
 
 HAND_OUT_LEAST: Final = timedelta(seconds=60)
 WAIT_CAP: Final = timedelta(minutes=5)

@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Final
 
+from tasks.oauth.answer import Answer, HeldBack, Response
 from tasks.oauth.provider import Provider
 from tasks.oauth.rules import Asked, Means
 from tasks.oauth.shapes import LifeFrom
 from tasks.oauth.token_answer import SECONDS, TokenSet
-from tasks.oauth.transport import Answer, HeldBack, Response
 from tasks.oauth.words import spoken
 from tasks.policy import timing
 from tasks.policy.outcome import Finding

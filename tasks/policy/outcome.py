@@ -25,12 +25,12 @@ from enum import Enum, StrEnum
 from http import HTTPStatus
 from typing import Final, assert_never
 
+from tasks.oauth.answer import SUCCESS, Answer, HeldBack, NotSent, RequestEnd, Response, Silence
 from tasks.oauth.echoes import Together
 from tasks.oauth.error_answers import UNRECOGNISED, ErrorAnswer
 from tasks.oauth.provider import Provider
 from tasks.oauth.rules import Asked, LimitOf, Means, Reason
 from tasks.oauth.token_answer import TokenSet, Unreadable, read_refusal, read_token_answer, told_scope
-from tasks.oauth.transport import SUCCESS, Answer, HeldBack, NotSent, RequestEnd, Response, Silence
 from tasks.oauth.words import Spoken, spoken
 
 RETRY_AFTER: Final = "Retry-After"

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Final
 
-from tasks.oauth.transport import SUCCESS, Answer, NotSent, Response, Silence
+from tasks.oauth.answer import SUCCESS, Answer, NotSent, Response, Silence
 from tasks.policy.outcome import retry_after
 
 # After the first try, the second, and so on; the last one for all that follow.

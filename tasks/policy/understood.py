@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, assert_never
 
+from tasks.oauth.answer import SUCCESS, HeldBack, NotSent, Response
 from tasks.oauth.provider import Provider
 from tasks.oauth.rules import Asked, Means
-from tasks.oauth.transport import SUCCESS, HeldBack, NotSent, Response
 from tasks.oauth.words import spoken
 from tasks.policy.outcome import (
     Accepted,

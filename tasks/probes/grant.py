@@ -17,9 +17,9 @@ from models.database import transaction
 from tasks import refresh
 from tasks.oauth import messages
 from tasks.oauth.addresses import Labels
+from tasks.oauth.answer import Answer, HeldBack, NotSent
 from tasks.oauth.messages import Registration, Request
 from tasks.oauth.provider import Provider
-from tasks.oauth.transport import Answer, HeldBack, NotSent
 from tasks.policy.introspection import introspected
 from tasks.policy.outcome import (
     Finding,

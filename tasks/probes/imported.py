@@ -14,9 +14,9 @@ from models import client as clients
 from models.database import transaction
 from tasks.journal import JournalBroken, Position
 from tasks.oauth import messages
+from tasks.oauth.answer import Answer, Response
 from tasks.oauth.rules import Means
 from tasks.oauth.token_answer import TokenSet
-from tasks.oauth.transport import Answer, Response
 from tasks.policy.outcome import ABOUT_THE_TOKEN, Finding, NotUnderstood, Outcome, Refreshed, outcome, probed
 from tasks.policy.valve import USABLE_SHARE, Result, Sign
 from tasks.runtime import clock, rate_slot, retry, valves

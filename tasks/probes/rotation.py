@@ -23,9 +23,9 @@ from models.probe import Taken
 from models.states.grant import GrantStatus
 from tasks import refresh
 from tasks.oauth import messages
+from tasks.oauth.answer import Answer, HeldBack, NotSent, RequestEnd
 from tasks.oauth.errors import AddressError
 from tasks.oauth.messages import Request
-from tasks.oauth.transport import Answer, HeldBack, NotSent, RequestEnd
 from tasks.policy.outcome import (
     GrantThrottled,
     Life,

@@ -9,9 +9,9 @@ from uuid import UUID
 from models.attempt import Started
 from tasks.journal import Entry, Position
 from tasks.oauth import kept
+from tasks.oauth.answer import Answer, Response
 from tasks.oauth.kept import NOTHING_KEPT, Kept
 from tasks.oauth.provider import Provider
-from tasks.oauth.transport import Answer, Response
 from tasks.policy.guard import Situation
 from tasks.runtime import clock
 from tasks.runtime.journaling import entry_of

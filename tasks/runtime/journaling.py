@@ -14,7 +14,7 @@ import structlog
 from models.client import Known
 from tasks.journal import Entry, Journal, JournalBroken, Position
 from tasks.journal.entry import Kind
-from tasks.oauth.transport import Answer, Response
+from tasks.oauth.answer import Answer, Response
 
 log = structlog.get_logger()
 

@@ -3,18 +3,20 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import settings as configuration
 from models.client import Known
 from models.sealing.vault import Vault
-from tasks.oauth import client_key
 from tasks.oauth import provider as providers
 from tasks.oauth.attempt_times import AttemptTimes, attempt_times
-from tasks.oauth.client_key import ClientKey
 from tasks.oauth.errors import ProviderFileError
 from tasks.oauth.messages import Registration
 from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Auth
+
+if TYPE_CHECKING:  # it brings cryptography, and few clients have a key
+    from tasks.oauth.client_key import ClientKey
 
 # The number of credentials that are not the client's yet: what succeeds under them proves nothing of the present ones.
 ON_TRIAL = 0
@@ -76,7 +78,7 @@ class Registrations:
         return Registered(known, registration, times_of(provider, self._settings))
 
 
-def key_in(secret: str, *, auth: Auth) -> ClientKey | None:
+def key_in(secret: str, *, auth: Auth) -> "ClientKey | None":
     """The private key that a client's secret is, where its `auth` needs one and there is a secret.
 
     Raises:
@@ -85,6 +87,8 @@ def key_in(secret: str, *, auth: Auth) -> ClientKey | None:
     """
     if auth not in (Auth.PRIVATE_KEY_JWT, Auth.MTLS) or not secret:
         return None
+    from tasks.oauth import client_key
+
     return client_key.read(secret, certified=auth is Auth.MTLS)
 
 

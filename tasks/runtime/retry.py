@@ -21,8 +21,9 @@ from tenacity import (
 from tenacity.nap import sleep_using_event
 
 from models import database
+from tasks.oauth.answer import Answer, Guard, NotSent
 from tasks.oauth.messages import Request
-from tasks.oauth.transport import Answer, Guard, NotSent, Transport
+from tasks.oauth.transport import Transport
 from tasks.runtime import clock
 
 log = structlog.get_logger()

@@ -1,6 +1,6 @@
 """Access life: asked for by introspection once a token set is stored whose answer did not tell it (RFC 7662).
 
-    store   tasks/settling/settle.py: with the life that was told last, if it is shorter, or the provider's default
+    store   tasks/settling/write.py: with the life that was told last, if it is shorter, or the provider's default
     ask     one request each, a slot of the client's rate each, on the loop thread; no settle waits for it
     write   the life, and when the grant is due by it, where it still holds that token set
 

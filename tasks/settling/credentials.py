@@ -16,8 +16,8 @@ from models import client as clients
 from models import credentials
 from models.client import Known
 from models.states.event import EventType
+from tasks.oauth.answer import HeldBack
 from tasks.oauth.rules import Means
-from tasks.oauth.transport import HeldBack
 from tasks.policy.outcome import NotUnderstood, Outcome, Refreshed, Refused
 from tasks.runtime.attempt import Arrived
 from tasks.runtime.registration import ON_TRIAL

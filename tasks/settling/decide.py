@@ -13,22 +13,19 @@ from datetime import datetime, timedelta
 from typing import assert_never
 from uuid import UUID
 
-from models.attempt import Started
+from models.ended_attempt import Ended
+from models.locked_grant import LockedGrant
 from models.sealing.vault import Vault
-from models.settlement import PREDECESSORS_KEPT, Ended, LockedGrant, Stored, Surplus
 from models.states.client import Keep
-from models.states.dead_letter import Cause
 from models.states.grant import GrantStatus
 from models.suspects import Surroundings
+from models.token_set import PREDECESSORS_KEPT, Stored, Surplus
 from settings import Settings
-from tasks.oauth.provider import Provider
+from tasks.oauth.answer import HeldBack, NotSent
 from tasks.oauth.rotation import KEEP_PREDECESSORS, Rotation
-from tasks.oauth.rules import Means
-from tasks.oauth.shapes import Kind
 from tasks.oauth.token_answer import TokenSet, scope_set, tokens_of, told_scope
-from tasks.oauth.transport import HeldBack, NotSent
-from tasks.policy import drift, guard, refusal, timing
-from tasks.policy.drift import Answered, Drift, Habit, Seen, Sighting
+from tasks.policy import drift, timing
+from tasks.policy.drift import Drift, Seen, Sighting
 from tasks.policy.ends import Before, Ends, access_life, ends
 from tasks.policy.outcome import (
     GrantThrottled,
@@ -44,11 +41,11 @@ from tasks.policy.refusal import Refusals
 from tasks.policy.second_look import first_look
 from tasks.policy.verdict import Evidence, Verdict, Wait, verdict
 from tasks.runtime.attempt import Arrived, Asked
+from tasks.settling.drift import answered, habit
+from tasks.settling.failure import Failure, Patience, is_in_its_word, not_too_soon
 from tasks.settling.reading import SecretsSent
 
 ENDING = (GrantStatus.REVOKING, GrantStatus.REVOKED)
-# An attempt that was made, and brought no token set.
-Failure = NotSent | NotNow | Refused | NotUnderstood | GrantThrottled | Race | Unknown
 
 
 @dataclass(slots=True)
@@ -110,10 +107,9 @@ class Decider:
         refused: Mapping[UUID, Refusals],
     ) -> None:
         self.vault = vault
-        self.settings = settings
+        self.patience = Patience(settings, refused)
         self.held = held
         self.around = around
-        self.refused = refused
         self.made = Decisions()
 
     def decide(self, arrived: Arrived, end: Outcome) -> None:
@@ -159,14 +155,14 @@ class Decider:
         token = token_set.refresh_token
         fingerprints = [] if token is None else self.vault.fingerprints(token)
         reckoned = self._ends(asked, row, token_set)
-        answered = _answered(asked, row, token_set, fingerprints=fingerprints, life=reckoned.life, again=again)
-        habit = _habit(asked.provider, row)
-        spent_refused_at = drift.spent_refused_at(answered, habit)
+        came = answered(asked, row, token_set, fingerprints=fingerprints, life=reckoned.life, again=again)
+        by_habit = habit(asked.provider, row)
+        spent_refused_at = drift.spent_refused_at(came, by_habit)
         self.made.stored.append(
             self._stored(asked, row, token_set, reckoned, fingerprints=fingerprints, spent_refused_at=spent_refused_at)
         )
         self._keep(asked, token_set)
-        self._see(row, drift.seen_in(answered, habit))
+        self._see(row, drift.seen_in(came, by_habit))
         if row.status == GrantStatus.NEEDS_CONSENT:
             self.made.recovered.append(row.grant_id)
         if row.has_letter:
@@ -272,106 +268,27 @@ class Decider:
                 failed=told.failed,
                 suspect=told.suspect and (not of_former or row.suspect_at is not None),
                 refused=told.refused and not of_former,
-                due_at=_not_too_soon(
+                due_at=not_too_soon(
                     arrived,
                     row.at,
-                    timing.before_the_end(self._wait(arrived, row, end), row.at, row.refresh_expires_at),
+                    timing.before_the_end(self.patience.wait(job, row, end), row.at, row.refresh_expires_at),
                 ),
                 code=end.code,
                 http_status=end.http_status,
                 reason=death.reason if death else None,
                 # Only a definite answer is a try: one that was lost, or never sent, must not cost a living pair.
-                former_token_id=job.former_token_id if told.suspect or _is_in_its_word(row, end) else None,
+                former_token_id=job.former_token_id if told.suspect or is_in_its_word(row, end) else None,
                 rule=end.rule,
                 shape=end.shape,
             )
         )
         if death is not None and row.spent_refused_at is not None and row.doubt_since is None:
             self._see(row, [Sighting(Seen.WINNER_DIED, row.grant_id)])
-        cause = death.reason if death else self._given_up(row, end) if told.failed else None
+        cause = death.reason if death else self.patience.given_up(row, end) if told.failed else None
         if cause is not None:
             self.made.letters[job.grant_id] = cause
         if death is not None and (look := first_look(death.reason, row.rotation)) is not None:
             self.made.looks[job.grant_id] = look
-
-    def _wait(  # noqa: PLR0911  # one a kind
-        self, arrived: Arrived, row: LockedGrant, end: Failure
-    ) -> timedelta:
-        """How long the grant is left alone after an attempt that brought no token set."""
-        job = arrived.attempt.job
-        match end:
-            case Refused():
-                return self._wait_of_suspect(job, row)
-            case NotNow(unknown=False):
-                return timing.release_wait(random.random())
-            case GrantThrottled(retry_after=timedelta() as told):
-                return max(told, timing.release_wait(random.random()))
-            case GrantThrottled() | Race():
-                return self._back_off(row, times=row.attempts)
-            case Unknown() | NotNow() if self._is_repeated_at_once(job, row):
-                return timedelta(0)
-            case NotUnderstood():
-                return self._wait_of_refused(job, row, end)
-            case NotNow() | NotSent() | Unknown():
-                return self._back_off(row)
-            case _:
-                assert_never(end)
-
-    def _wait_of_refused(self, job: Started, row: LockedGrant, end: NotUnderstood) -> timedelta:
-        known = self.refused[row.grant_id]
-        if job.former_token_id is not None and row.suspect_at is None:
-            return self._wait_after_former(row, was_tried=_is_in_its_word(row, end))
-        if refusal.tries_former_tokens(known, at=row.at) and row.untried_former_tokens:
-            return timing.release_wait(random.random())
-        if end.unknown and not known.before and self._is_repeated_at_once(job, row):
-            return timedelta(0)
-        if not refusal.is_its_own(known):
-            return self._back_off(row)
-        given_up = timing.GAVE_UP_WAIT if row.failing_for >= self.settings.horizon else timedelta(0)
-        return max(refusal.wait(known, row.life, at=row.at, at_most=self.settings.suspect_wait), given_up)
-
-    def _wait_after_former(self, row: LockedGrant, *, was_tried: bool) -> timedelta:
-        """One that is refused alone: the next former token soon, each has one attempt; else hourly as before."""
-        more = row.untried_former_tokens > was_tried
-        return timing.release_wait(random.random()) if was_tried and more else refusal.SELDOM
-
-    def _is_repeated_at_once(self, job: Started, row: LockedGrant) -> bool:
-        """At `grace` the old token lives for seconds only: the first repeat goes at once."""
-        return bool(row.grace) and guard.begins_doubt(job.started_at, row.doubt_since, row.grace)
-
-    def _back_off(self, row: LockedGrant, *, times: int | None = None) -> timedelta:
-        """`times`: how often it was in vain before; None: how often it failed, which not every end of one counts as."""
-        if row.failing_for >= self.settings.horizon:
-            return timing.GAVE_UP_WAIT
-        return timing.back_off(
-            (row.failures if times is None else times) + 1,
-            first=timedelta(seconds=self.settings.backoff_first_seconds),
-            cap=timedelta(seconds=self.settings.backoff_cap_seconds),
-            chance=random.random(),
-        )
-
-    def _wait_of_suspect(self, job: Started, row: LockedGrant) -> timedelta:
-        if job.former_token_id is not None and row.suspect_at is None:
-            return self._wait_after_former(row, was_tried=True)
-        if row.suspect_at and row.untried_former_tokens > (job.former_token_id is not None):
-            return timing.release_wait(random.random())
-        return timing.quarter_of(row.life, at_most=self.settings.suspect_wait)
-
-    def _given_up(self, row: LockedGrant, end: Failure) -> str | None:
-        """The cause of a dead letter for a grant that has failed for as long as the horizon."""
-        horizon, known = self.settings.horizon, self.refused.get(row.grant_id)
-        failing = row.at - row.failing_since if row.failing_since else timedelta(0)
-        match end:
-            case NotUnderstood() if known is not None and refusal.is_hopeless(known, at=row.at, horizon=horizon):
-                return Cause.OUR_CONFIGURATION if end.means is Means.OURS else Cause.REFUSED
-            case _ if row.failing_for >= horizon:
-                return Cause.GAVE_UP
-            case NotUnderstood() if known is not None and not refusal.is_its_own(known) and failing >= horizon:
-                return Cause.OUR_CONFIGURATION
-            case NotUnderstood() | Refused() | NotNow() | NotSent() | GrantThrottled() | Race() | Unknown():
-                return None
-            case _:
-                assert_never(end)
 
     def _death(self, arrived: Arrived, row: LockedGrant, end: Refused) -> Verdict | None:
         """The verdict on a suspect whose *present* token was refused again; None: it waits."""
@@ -403,12 +320,6 @@ class Decider:
         return judged
 
 
-def _is_in_its_word(row: LockedGrant, end: Failure) -> bool:
-    """Whether a former token of one that is refused alone was refused as its own is: in another word it may be ours."""
-    alike = isinstance(end, NotUnderstood) and not end.unknown and end.code == row.refused_code
-    return alike and row.suspect_at is None and row.status == GrantStatus.ACTIVE
-
-
 def _before(row: LockedGrant) -> Before:
     return Before(
         row.created_at,
@@ -420,51 +331,9 @@ def _before(row: LockedGrant) -> Before:
     )
 
 
-def _not_too_soon(arrived: Arrived, at: datetime, wait: timedelta) -> datetime:
-    """When it is asked again: not before its provider lets it; a repeat at once saves a grant, and is let through."""
-    again = at + wait
-    return max(again, arrived.asked.started_at + arrived.asked.provider.grant_interval) if wait else again
-
-
 def _is_another_scope(before: str | None, after: str | None) -> bool:
     """Whether an answer tells another scope than the row's; nearly all repeat it to the letter."""
     return bool(before) and after not in (None, before) and scope_set(after) != scope_set(before)
-
-
-def _answered(
-    asked: Asked,
-    row: LockedGrant,
-    token_set: TokenSet,
-    *,
-    fingerprints: Sequence[bytes],
-    life: timedelta,
-    again: bool,
-) -> Answered:
-    told = token_set.expires_in
-    return Answered(
-        grant_id=row.grant_id,
-        started_at=asked.started_at,
-        is_own=not again and row.generation == asked.generation and row.refresh_fingerprint == asked.fingerprint,
-        rotated=token_set.refresh_token is not None and asked.fingerprint not in fingerprints,
-        suspect_at=row.suspect_at,
-        doubt_since=row.doubt_since,
-        spent_refused_at=row.spent_refused_at,
-        life_before=None if row.refreshed_at is None else row.life,
-        life=None if told is None or told < 1 else life,
-        is_watched=bool(row.drift_watch and row.drift_watch.get("shorter")),
-    )
-
-
-def _habit(provider: Provider, row: LockedGrant) -> Habit:
-    """What is said of the client now: its row was locked after the request was made."""
-    return Habit(
-        rotation=Rotation(row.rotation),
-        grace=row.grace,
-        until_next=provider.until_next,
-        # What is exchanged for itself is another one each time.
-        reissues=provider.reissues_refresh_token or provider.kind is not Kind.CODE,
-        repeats_tokens=provider.same_token_above_seconds is not None,
-    )
 
 
 def _ends_predecessor(asked: Asked, row: LockedGrant) -> bool:

@@ -1,6 +1,7 @@
 """Drift: what a group of answers has shown against the profiles of its clients is kept, told, and acted on."""
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 import structlog
 from sqlalchemy import Connection
@@ -8,12 +9,17 @@ from sqlalchemy import Connection
 from models import drift as rows
 from models import event
 from models.drift import DriftingClient, Tightened
+from models.locked_grant import LockedGrant
 from models.states.event import EventType
 from settings import Settings
 from tasks.oauth.errors import OAuthError
+from tasks.oauth.provider import Provider
 from tasks.oauth.rotation import Rotation
+from tasks.oauth.shapes import Kind
+from tasks.oauth.token_answer import TokenSet
 from tasks.policy import drift
-from tasks.policy.drift import Finding, Others, Sighting, Watch
+from tasks.policy.drift import Answered, Finding, Habit, Others, Sighting, Watch
+from tasks.runtime.attempt import Asked
 from tasks.runtime.registration import resolve, times_of
 
 log = structlog.get_logger()
@@ -62,3 +68,40 @@ def _evidence(client: DriftingClient, found: Finding, tightened: Tightened | Non
     """Without the ref: it would outlive the erasure of its grant."""
     to = found.after if found.what not in drift.FORCES or tightened is not None else None
     return {"seen_at": client.at.isoformat(), "grant_id": str(found.grant_id), "from": found.before, "to": to}
+
+
+def answered(
+    asked: Asked,
+    row: LockedGrant,
+    token_set: TokenSet,
+    *,
+    fingerprints: Sequence[bytes],
+    life: timedelta,
+    again: bool,
+) -> Answered:
+    """What one answer shows of its client's habits, beside its row as it was."""
+    told = token_set.expires_in
+    return Answered(
+        grant_id=row.grant_id,
+        started_at=asked.started_at,
+        is_own=not again and row.generation == asked.generation and row.refresh_fingerprint == asked.fingerprint,
+        rotated=token_set.refresh_token is not None and asked.fingerprint not in fingerprints,
+        suspect_at=row.suspect_at,
+        doubt_since=row.doubt_since,
+        spent_refused_at=row.spent_refused_at,
+        life_before=None if row.refreshed_at is None else row.life,
+        life=None if told is None or told < 1 else life,
+        is_watched=bool(row.drift_watch and row.drift_watch.get("shorter")),
+    )
+
+
+def habit(provider: Provider, row: LockedGrant) -> Habit:
+    """What is said of the client now: its row was locked after the request was made."""
+    return Habit(
+        rotation=Rotation(row.rotation),
+        grace=row.grace,
+        until_next=provider.until_next,
+        # What is exchanged for itself is another one each time.
+        reissues=provider.reissues_refresh_token or provider.kind is not Kind.CODE,
+        repeats_tokens=provider.same_token_above_seconds is not None,
+    )

@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import assert_never
 from uuid import UUID
 
-from models.settlement import LockedGrant
+from models.locked_grant import LockedGrant
 from models.states.client import Keep
-from tasks.oauth.transport import HeldBack, NotSent
+from tasks.oauth.answer import HeldBack, NotSent
 from tasks.policy.outcome import GrantThrottled, NotNow, NotUnderstood, Outcome, Race, Refreshed, Refused, Unknown
 from tasks.policy.timing import due_at
 from tasks.runtime import meters

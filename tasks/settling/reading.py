@@ -7,12 +7,12 @@ from typing import assert_never
 from uuid import UUID
 
 from models.client import Known
+from models.locked_grant import LockedGrant
 from models.sealing.keys import VaultError
 from models.sealing.vault import Vault
-from models.settlement import LockedGrant
+from tasks.oauth.answer import Answer, HeldBack, NotSent, Response
 from tasks.oauth.error_answers import UNRECOGNISED
 from tasks.oauth.token_answer import untold_word
-from tasks.oauth.transport import Answer, HeldBack, NotSent, Response
 from tasks.policy.kinds import of_kind
 from tasks.policy.outcome import (
     UNPROVEN,

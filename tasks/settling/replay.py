@@ -14,10 +14,10 @@ from sqlalchemy import Connection
 
 from models import client as clients
 from models import journal as register
-from models import settlement
+from models import locked_grant
 from models.client import Known
 from models.database import transaction
-from models.settlement import LockedGrant
+from models.locked_grant import LockedGrant
 from tasks import journal
 from tasks.journal import Entry, Kept, Position, Replayed
 from tasks.oauth.kept import from_answer
@@ -30,7 +30,7 @@ from tasks.runtime.registration import resolve
 from tasks.runtime.runtime import Runtime
 from tasks.settling import consent, drift
 from tasks.settling.decide import Decider
-from tasks.settling.settle import write_token_sets
+from tasks.settling.write import write_token_sets
 
 log = structlog.get_logger()
 
@@ -110,13 +110,13 @@ def replay(runtime: Runtime, kept: Sequence[Kept]) -> list[Position]:
 def _replay(runtime: Runtime, kept: Sequence[Kept]) -> list[Position]:
     done: list[Position] = []
     with transaction() as connection:
-        held = settlement.lock(connection, [UUID(item.entry.grant_id) for item in kept])
+        held = locked_grant.lock(connection, [UUID(item.entry.grant_id) for item in kept])
         known = clients.known(connection, [row.client_id for row in held.values()])
         decider = Decider(runtime.vault, runtime.settings, held, {}, {})
         for item in kept:
             grant_id = UUID(item.entry.grant_id)
             # An entry before it may just have made it, as the second grant of its consent.
-            row = held.get(grant_id) or settlement.lock(connection, [grant_id]).get(grant_id)
+            row = held.get(grant_id) or locked_grant.lock(connection, [grant_id]).get(grant_id)
             if row is None:
                 is_done = consent.make_missing(connection, runtime, item.entry) is not None
             else:

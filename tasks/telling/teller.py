@@ -23,7 +23,8 @@ from models.states.event import EventType
 from models.webhook import Ready
 from models.webhook_delivery import Sent, Taken
 from settings import Settings
-from tasks.oauth.transport import Silence, Transport
+from tasks.oauth.answer import Silence
+from tasks.oauth.transport import Transport
 from tasks.policy import telling
 from tasks.runtime import clock, meters
 from tasks.telling import letter

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEM = "/usr/bin:/bin"
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-bench.lock", "requirements-build.lock")
+LOCKS = tuple(f"requirements{kind}.lock" for kind in ("", "-otlp", "-dev", "-bench", "-build"))
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,13 @@ from typing import Any
 
 from celery.worker.request import Request
 
-from models import attempt, revocation, settlement
+from models import attempt, locked_grant, revocation, token_set
 from models import journal as register
 from tasks import connect, journal, refresh, revocation_requests, revoke
 from tasks.journal import segment
-from tasks.oauth.transport import Response, Transport
+from tasks.oauth.answer import Response
+from tasks.oauth.transport import Transport
+from tasks.revocation_end import RevocationEnd
 from tasks.runtime.answers import Answers
 from tasks.runtime.runtime import Runtime
 from tasks.settling import confirm, replay
@@ -73,7 +75,7 @@ def _beat(striker: Striker) -> None:
         if result.count:
             commits.begin("claim")
 
-    def publishing(_: Any, __: Any, ___: Any, jobs: Any, **____: Any) -> None:
+    def publishing(_: Any, __: Any, jobs: Any, **___: Any) -> None:
         if jobs:
             striker.hit("claim.committed")
 
@@ -167,7 +169,7 @@ def _settle(striker: Striker) -> None:
         if positions:
             striker.hit("settle.committed")
 
-    around(settlement, "store", before=storing, after=stored)
+    around(token_set, "store", before=storing, after=stored)
     around(journal.Journal, "mark_settled", before=marking)
     around(confirm, "_present", before=_point(striker, "confirm.before"), after=_point(striker, "confirm.used"))
 
@@ -189,7 +191,7 @@ def _drain(striker: Striker) -> None:
             replaying.now = False
 
     around(replay, "_replay", before=begin, after=_point(striker, "drain.replayed"))
-    around(settlement, "lock", after=locked)
+    around(locked_grant, "lock", after=locked)
     around(replay, "_record_drained", after=_point(striker, "drain.recorded"))
 
 
@@ -206,9 +208,9 @@ def _revoke(striker: Striker) -> None:
     around(one_attempt, "_present", before=_point(striker, "revoke.present"))
     around(one_attempt, "_end_branch", before=_point(striker, "revoke.branch"), after=_point(striker, "revoke.looked"))
     around(one_attempt, "_look_at", before=_point(striker, "revoke.revoked"))
-    around(one_attempt, "_note_end", after=_point(striker, "revoke.end_noted"))
-    around(one_attempt, "_again", before=_point(striker, "revoke.again"))
-    around(one_attempt, "_done", after=_point(striker, "revoke.ended"))
+    around(RevocationEnd, "_note_end", after=_point(striker, "revoke.end_noted"))
+    around(RevocationEnd, "again", before=_point(striker, "revoke.again"))
+    around(RevocationEnd, "done", after=_point(striker, "revoke.ended"))
     # Both end the grant's lease, as a stored token set does.
     for end in ("done", "again"):
         around(revocation, end, after=lambda _, __, grant_id, *___: striker.trace.say("storing", grant=str(grant_id)))

@@ -10,11 +10,11 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tasks.oauth import kept
+from tasks.oauth.answer import Response
 from tasks.oauth.error_answers import NAMES_WITHIN_ERROR
 from tasks.oauth.provider import BUNDLED, Provider, load, names
 from tasks.oauth.rules import Asked, Means
 from tasks.oauth.token_answer import told_scope
-from tasks.oauth.transport import Response
 from tasks.policy.outcome import (
     Accepted,
     Finding,

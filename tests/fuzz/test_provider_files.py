@@ -11,10 +11,10 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tasks.oauth import kept
+from tasks.oauth.answer import Response
 from tasks.oauth.errors import ProviderFileError
 from tasks.oauth.provider import BUNDLED, Provider, read
 from tasks.oauth.rules import Asked
-from tasks.oauth.transport import Response
 from tasks.policy.outcome import outcome
 from tests.fuzz.door import Door
 from tests.fuzz.spoiling import Bend, Damage, bends, bent, damaged, damages

@@ -6,8 +6,8 @@ from functools import cache
 
 from hypothesis import strategies as st
 
+from tasks.oauth.answer import Response, Silence
 from tasks.oauth.answer_size import ANSWER_LIMIT
-from tasks.oauth.transport import Response, Silence
 from tests.fuzz.door import Door
 from tests.fuzz.spoiling import PLACES, SOME_PIECE, Damage, cuts, damaged, damages
 from tests.raw_servers import OK, Bench, Peer, Server, keep_answering

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from structlog.testing import capture_logs
 
-from tasks.oauth.transport import Answer, Response
+from tasks.oauth.answer import Answer, Response
 from tests.harness import INVALID_GRANT, LOST, Harness, token_set
 
 MINUTE = timedelta(minutes=1)

@@ -15,7 +15,7 @@ from models import journal as register
 from models.claim import Job
 from models.database import engine, transaction
 from tasks import refresh
-from tasks.oauth.transport import Answer, HeldBack
+from tasks.oauth.answer import Answer, HeldBack
 from tasks.settling.settle import journal_answers, settle
 from tests.harness import HELD_BACK, INVALID_CLIENT, INVALID_GRANT, LOST, UNREACHABLE, Harness, message, token_set
 from tests.polling import eventually

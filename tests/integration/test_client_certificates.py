@@ -8,10 +8,10 @@ import pytest
 from cryptography import x509
 
 from tasks.oauth import messages
+from tasks.oauth.answer import NotSent, Response, Silence
 from tasks.oauth.client_key import ClientKey
 from tasks.oauth.messages import Registration
 from tasks.oauth.provider import Provider
-from tasks.oauth.transport import NotSent, Response, Silence
 from tests.certificates import self_signed
 from tests.client_keys import with_certificate
 from tests.raw_servers import BOUND, LONG, Bench, Peer

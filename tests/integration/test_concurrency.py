@@ -14,7 +14,7 @@ from sqlalchemy import event, text
 
 from models import attempt as attempt_rows
 from models import claim as claims
-from models import dead_letter, redrive, revocation, settlement
+from models import dead_letter, locked_grant, redrive, revocation
 from models import journal as register
 from models.claim import Job, Scope
 from models.database import engine, transaction
@@ -288,7 +288,7 @@ def test_a_redrive_and_a_success_that_closes_the_same_letter_wait_in_no_circle(h
 
     with no_deadlock(), ThreadPoolExecutor(1) as pool:
         with transaction() as settling:
-            settlement.lock(settling, [grant])
+            locked_grant.lock(settling, [grant])
             waiting = pool.submit(redriven)
             eventually(is_waiting)
             dead_letter.close(settling, [grant], kind="refresh", resolution="recovered", resolved_by="evergrant")

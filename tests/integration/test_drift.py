@@ -8,8 +8,8 @@ import pytest
 
 from simulator.control import SimulatorControl
 from tasks import refresh
+from tasks.oauth.answer import Answer
 from tasks.oauth.messages import Request
-from tasks.oauth.transport import Answer
 from tasks.runtime import retry
 from tasks.runtime.attempt import Attempt
 from tests.harness import INVALID_GRANT, LIFE, Harness, token_set

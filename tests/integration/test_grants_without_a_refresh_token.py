@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from simulator.control import SimulatorControl
-from tasks.oauth.transport import Response
+from tasks.oauth.answer import Response
 from tasks.obtain import obtain
 from tasks.policy.kinds import placeholder
 from tests.harness import INVALID_CLIENT, INVALID_GRANT, Harness

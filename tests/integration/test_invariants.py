@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from models.claim import Job
 from tasks import journal as journals
 from tasks import refresh
-from tasks.oauth.transport import Answer
+from tasks.oauth.answer import Answer
 from tasks.runtime import clock
 from tasks.runtime.attempt import Arrived, Attempt
 from tasks.settling import replay

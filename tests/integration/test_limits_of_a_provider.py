@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from simulator.control import SimulatorControl
-from tasks.oauth.transport import Response
+from tasks.oauth.answer import Response
 from tests.harness import GATEWAY, INVALID_GRANT, TOO_MANY, Harness, token_set
 from tests.integration.revoking import ask, client_of, mint
 

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from models import claim as claims
 from models.database import transaction
 from models.views import fleet, listing
-from tasks.oauth.transport import Response
+from tasks.oauth.answer import Response
 from tests.harness import BUSY, Harness, token_set
 
 SLOW_DOWN = Response(403, {}, b'{"error": "slow_down"}')

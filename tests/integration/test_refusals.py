@@ -7,7 +7,7 @@ import pytest
 
 from models import operator_actions
 from models.database import transaction
-from tasks.oauth.transport import Answer, Response
+from tasks.oauth.answer import Answer, Response
 from tests.harness import GATEWAY, INVALID_CLIENT, INVALID_GRANT, LOST, Harness, token_set
 
 MINUTE = timedelta(minutes=1)

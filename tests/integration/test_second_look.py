@@ -9,7 +9,7 @@ from models import operator_actions, second_look
 from models.claim import Job
 from models.database import transaction
 from tasks import refresh
-from tasks.oauth.transport import Answer, Response
+from tasks.oauth.answer import Answer, Response
 from tasks.policy.second_look import LOOKS
 from tests.harness import BUSY, GATEWAY, INVALID_GRANT, LEASE, LOST, Harness, token_set
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
-from models import bulk_import, settlement
+from models import bulk_import, locked_grant
 from models.bulk_import import Incoming
 from models.database import engine, transaction
-from tasks.oauth.transport import Response
+from tasks.oauth.answer import Response
 from tasks.runtime import clock
 from tasks.runtime.attempt import Arrived
 from tasks.settling.settle import settle
@@ -311,7 +311,7 @@ def test_every_set_is_journaled_before_it_is_settled_and_marked_afterwards(harne
     harness.grants(client, 3)
     started = harness.start(harness.claim(client).due)
     with transaction() as connection:
-        settlement.lock(connection, [attempt.job.grant_id for attempt in started])
+        locked_grant.lock(connection, [attempt.job.grant_id for attempt in started])
         seen = [len(list(harness.runtime.journal.unsettled()))]
     arrived = [Arrived(attempt, token_set(attempt.job.ref), clock.wall()) for attempt in started]
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from tasks.oauth.transport import Answer, Response
+from tasks.oauth.answer import Answer, Response
 from tasks.runtime.meters import LATENESS, LIFE_LEFT, REFRESHES, Lengths
 from tests.harness import (
     GATEWAY,

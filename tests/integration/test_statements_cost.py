@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.sql.elements import TextClause
 
-from models import attempt, claim, settlement
+from models import attempt, claim, locked_grant, token_set
 from models.attempt import Started
 from models.database import transaction
-from models.settlement import LockedGrant
+from models.locked_grant import LockedGrant
 from models.views import listing
 from tests.harness import Harness
 
@@ -45,11 +45,12 @@ def test_the_columns_of_a_start_stand_as_the_fields_of_its_value(harness: Harnes
 
 def test_the_columns_of_a_held_row_stand_as_the_fields_of_its_value(harness: Harness) -> None:
     with transaction() as connection:
-        assert tuple(connection.execute(settlement.READ, {"ids": [uuid4()], "now": None}).keys()) == LockedGrant._fields
+        read = connection.execute(locked_grant.READ, {"ids": [uuid4()], "now": None})
+        assert tuple(read.keys()) == LockedGrant._fields
 
 
 @pytest.mark.parametrize(
-    ("statement", "parameters"), [(attempt.START, START), (settlement.STORE, STORE)], ids=["start", "store"]
+    ("statement", "parameters"), [(attempt.START, START), (token_set.STORE, STORE)], ids=["start", "store"]
 )
 def test_all_that_is_under_way_is_not_read_for_a_few_rows_of_it(
     harness: Harness, statement: TextClause, parameters: dict[str, Any]

@@ -14,7 +14,7 @@ from models import journal as register
 from models.database import transaction
 from tasks import journal
 from tasks.journal import Entry, Journal
-from tasks.oauth.transport import Response
+from tasks.oauth.answer import Response
 from tasks.runtime import clock
 from tasks.settling import consent, replay, strange
 from tests.harness import Harness, token_set

@@ -225,16 +225,16 @@ TRIES = {
     "models.second_look.CLAIM": Try([{"waits": [LEASE, LEASE, LEASE]}], prepare=_told),
     "models.attempt.START": Try(BY_STATUS, prepare=_columns(**CLAIMED)),
     "models.attempt.RELEASE": Try(prepare=_columns(**CLAIMED)),
-    "models.settlement.STORE": Try([ANSWER]),
+    "models.token_set.STORE": Try([ANSWER]),
     "models.access_life.LEARN": Try(
         [{"generations": [3], "due_before": [NOW], "lives": [timedelta(minutes=1)], "due_at": [NOW + DAY]}]
     ),
-    "models.settlement.END": Try(
+    "models.ended_attempt.END": Try(
         [ENDED | {"reason": [None]}, ENDED | {"reason": [ConsentReason.RESPONSE_LOST]}],
         prepare=_columns(started_at=NOW),
     ),
-    "models.settlement.NOT_IN_JOURNAL": Try(prepare=_in_doubt),
-    "models.settlement.DROP_OLDEST_PREDECESSORS": Try([{"kept": 0}], prepare=_crowded),
+    "models.ended_attempt.NOT_IN_JOURNAL": Try(prepare=_in_doubt),
+    "models.token_set.DROP_OLDEST_PREDECESSORS": Try([{"kept": 0}], prepare=_crowded),
     "models.journal.DRAINED": Try([{"id": "journal_id"}], prepare=_in_doubt),
     "models.journal.ABANDONED": Try([{"id": "journal_id", "by": "tests"}], prepare=_in_doubt),
     "models.revocation.DONE": Try(revoked=True),

@@ -13,8 +13,9 @@ from queue import SimpleQueue
 import pytest
 
 from tasks.oauth import transport
+from tasks.oauth.answer import Guard, HeldBack, NotSent, Response, Silence
 from tasks.oauth.messages import Request
-from tasks.oauth.transport import Guard, HeldBack, NotSent, Response, Silence, Transport
+from tasks.oauth.transport import Transport
 from tests.certificates import self_signed
 from tests.raw_servers import BOUND, LONG, OK, SHORT, Bench, Peer, answering, hang, keep_answering
 
@@ -321,7 +322,8 @@ FORK = """
 import os, sys
 from datetime import timedelta
 from tasks.oauth.messages import Request
-from tasks.oauth.transport import Response, Transport
+from tasks.oauth.answer import Response
+from tasks.oauth.transport import Transport
 
 transport = Transport()
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tasks.oauth.transport import Response, Silence
+from tasks.oauth.answer import Response, Silence
 from tests.raw_servers import OK, SHORT, Behaviour, Bench, Peer
 
 BY = 5 * SHORT.total_seconds()

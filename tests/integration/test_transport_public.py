@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 from aiohttp.abc import ResolveResult
 
+from tasks.oauth.answer import Answer, NotSent, Response
 from tasks.oauth.messages import Request
-from tasks.oauth.transport import Answer, NotSent, Response
 from tests.raw_servers import BOUND, LONG, Bench, Server, keep_answering
 
 PRIVATE = NotSent("host_private")

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.oauth.transport import NotSent, Response, Silence, Transport
+from tasks.oauth.answer import NotSent, Response, Silence
+from tasks.oauth.transport import Transport
 from tests.raw_servers import BOUND, OK, SHORT, Bench, Peer, answering, hang, keep_answering
 
 

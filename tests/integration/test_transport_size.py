@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tasks.oauth.answer import NotSent, Response, Silence
 from tasks.oauth.answer_size import ANSWER_LIMIT, LINE_LIMIT, LINES_LIMIT, PIECE
-from tasks.oauth.transport import NotSent, Response, Silence
 from tests.raw_servers import BOUND, OK, SHORT, Behaviour, Bench, Peer, answering, keep_answering
 
 LITTLE_MORE = 17 * 1024  # bytes of a line

@@ -9,7 +9,7 @@ from models import operator_actions
 from models.database import transaction
 from simulator.control import SimulatorControl
 from tasks import refresh
-from tasks.oauth.transport import Answer, Response
+from tasks.oauth.answer import Answer, Response
 from tasks.runtime.trial import with_trial
 from tests.harness import INVALID_CLIENT, INVALID_GRANT, LOST, Harness, token_set
 from tests.integration.revoking import ORG, client_of, living, mint, revoke

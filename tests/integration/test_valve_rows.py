@@ -10,7 +10,7 @@ from models import client as clients
 from models.database import transaction
 from tasks import refresh
 from tasks.claim import claim
-from tasks.oauth.transport import HeldBack
+from tasks.oauth.answer import HeldBack
 from tasks.policy.valve import USABLE_SHARE
 from tasks.runtime import clock
 from tests.harness import BUSY, GATEWAY, INVALID_GRANT, TOO_MANY, UNREACHABLE, Harness, token_set

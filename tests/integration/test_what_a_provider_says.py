@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 import structlog
 
-from tasks.oauth.transport import Response
+from tasks.oauth.answer import Response
 from tests.harness import Harness, token_set
 
 SECRET = "OnlyLettersAreInThisClientSecret"

@@ -213,11 +213,11 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{INTEGRATION}/test_settlement.py", "-k", "judgement or judges_nothing or not_judged"),
         (
             Edit(
-                "models/settlement.py",
+                "models/ended_attempt.py",
                 "g.generation = attempt.generation and g.status = 'active' as may_judge",
                 "true as may_judge",
             ),
-            Edit("models/settlement.py", ENDED, "g.id = attempt.id"),
+            Edit("models/ended_attempt.py", ENDED, "g.id = attempt.id"),
         ),
     ),
     Mutant(
@@ -231,6 +231,12 @@ MUTANTS: tuple[Mutant, ...] = (
                 "read = read_all(group, lambda _: {}, runtime.vault)\n"
                 "    holders = [each for each, end in zip(group, read, strict=True) if isinstance(end, Refreshed)]",
             ),
+            Edit(
+                "tasks/settling/settle.py",
+                "from tasks.settling.write import write\n",
+                "from tasks.policy.outcome import Refreshed\nfrom tasks.settling.reading import read_all\n"
+                "from tasks.settling.write import write\n",
+            ),
         ),
     ),
     Mutant(
@@ -241,12 +247,13 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(
                 "tasks/settling/settle.py",
                 "    journal_answers(runtime, group)\n",
-                "    with suppress(Exception):\n        write(runtime, group)\n    journal_answers(runtime, group)\n",
+                "    with suppress(Exception):\n        write(runtime, group, wait=LOCK_WAIT)\n"
+                "    journal_answers(runtime, group)\n",
             ),
             Edit(
                 "tasks/settling/settle.py",
-                "from functools import partial\n",
-                "from contextlib import suppress\nfrom functools import partial\n",
+                "from datetime import timedelta\n",
+                "from contextlib import suppress\nfrom datetime import timedelta\n",
             ),
         ),
     ),
@@ -378,7 +385,13 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             f"{INTEGRATION}/test_sql_surface.py::test_an_open_transaction_of_a_caller_blocks_neither_claim_start_settle_nor_a_new_refresh",
         ),
-        (Edit("models/settlement.py", "order by g.id\nfor no key update of g\n", "order by g.id\nfor update of g\n"),),
+        (
+            Edit(
+                "models/locked_grant.py",
+                "order by g.id\nfor no key update of g\n",
+                "order by g.id\nfor update of g\n",
+            ),
+        ),
     ),
     Mutant(
         "group_waits_for_a_stranger",
@@ -755,7 +768,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{INTEGRATION}/test_until_next_refresh.py", "-k", "revocation"),
         (
             Edit(
-                "models/settlement.py",
+                "models/token_set.py",
                 "c.rotation in ('none', 'on_use', 'until_next_refresh')",
                 "c.rotation in ('none', 'on_use')",
             ),
@@ -845,12 +858,12 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{INTEGRATION}/test_revocation_beside_others.py", "-k", "nobody_waits_for_the_journal"),
         (
             Edit(
-                "tasks/revoke.py",
+                "tasks/revocation_end.py",
                 "                self._leave_the_doubt(connection)\n                return\n",
                 "                return\n",
             ),
             Edit(
-                "tasks/revoke.py",
+                "tasks/revocation_end.py",
                 "                self._leave_the_doubt(connection)\n            return True\n",
                 "            return True\n",
             ),

@@ -11,12 +11,12 @@ from importlib import import_module
 from typing import Any
 from unittest.mock import patch
 
-from models import claim, second_look, settlement
+from models import claim, ended_attempt, second_look, token_set
 from tasks.journal import Journal, Replayed
 from tasks.oauth.token_answer import TokenSet
 from tasks.policy import guard, outcome, pace, refusal, timing, valve, verdict
 from tasks.runtime.attempt import Asked
-from tasks.settling import decide, reading, settle
+from tasks.settling import decide, reading, settle, write
 from tests.simulation.statements import HANDLERS, attempts
 from tests.simulation.statements import claims as claiming
 from tests.simulation.statements import settlement as settling
@@ -78,7 +78,7 @@ def judged_without_generation() -> list[Patch]:
                 ended.append(settling._end(tables, grant, told, at_of(tables, p)))
         return ended
 
-    return [_statement(settlement.END.text, end)]
+    return [_statement(ended_attempt.END.text, end)]
 
 
 def marked_too_early() -> list[Patch]:
@@ -179,7 +179,7 @@ def surplus_dropped() -> list[Patch]:
     def drop(_tables: Tables, _p: Any) -> list[Row]:
         return []
 
-    return [_statement(settlement.ADD_SURPLUS.text, drop)]
+    return [_statement(token_set.ADD_SURPLUS.text, drop)]
 
 
 def revocation_ignored_at_start() -> list[Patch]:
@@ -206,7 +206,7 @@ def every_refusal_is_ours() -> list[Patch]:
 
     return [
         *canary_may_be_failing(),
-        patch.object(settle, "sign_of", sign_of),
+        patch.object(write, "sign_of", sign_of),
         patch.object(valve, "_is_alone", lambda _valve, _result: False),
         patch.object(refusal, "is_its_own", lambda _known: False),
     ]

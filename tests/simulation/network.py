@@ -11,8 +11,8 @@ from uuid import UUID
 from simulator.call import Call
 from simulator.provider import SimulatedProvider
 from simulator.traffic import Request as Seen
+from tasks.oauth.answer import Answer, Guard, NotSent, Response, Silence
 from tasks.oauth.messages import Request
-from tasks.oauth.transport import Answer, Guard, NotSent, Response, Silence
 from tasks.runtime.attempt import Attempt
 from tests.simulation.flight import Landing, Until, pause
 from tests.simulation.weather import FATES, Weather

@@ -16,7 +16,7 @@ from tasks import refresh, revoke, upkeep
 from tasks.journal import Entry, Journal, Position, Sizes, journal_ids
 from tasks.journal.lock import FolderLock
 from tasks.journal.segment import log_path
-from tasks.oauth.transport import Answer, Response
+from tasks.oauth.answer import Answer, Response
 from tasks.runtime.admission import Admission
 from tasks.runtime.answers import Answers, waiting
 from tasks.runtime.attempt import Arrived

@@ -27,7 +27,7 @@ PROGRAM = textwrap.dedent("""
     from tasks.oauth.messages import Registration
     from tasks.oauth.token_answer import TokenSet
     from tasks.oauth.provider import Provider
-    from tasks.oauth.transport import Response
+    from tasks.oauth.answer import Response
     from worker import logs
 
     secret = sys.argv[1]

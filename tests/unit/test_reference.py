@@ -91,7 +91,7 @@ def test_the_code_map_names_every_file_whose_statements_write_when_a_grant_is_du
 def test_one_statement_alone_makes_a_grant_need_consent() -> None:
     made = re.compile(r"update\s+evergrant\.grants\b[^;]*\bstatus = [^,;]*then 'needs_consent'")
     found = [path for path in _modules("models", "tasks", "worker") for each in _statements(path) if made.search(each)]
-    assert [_name(path) for path in found] == ["models/settlement.py"]
+    assert [_name(path) for path in found] == ["models/ended_attempt.py"]
 
 
 def test_every_command_is_on_its_page() -> None:

@@ -16,7 +16,7 @@ FIXED = {
     "a day after the code flow has ended": ("tasks/upkeep.py", "interval '1 day'"),
     "until it is delivered and 7 days more": ("models/webhook_upkeep.py", "DELIVERED_KEPT = timedelta(days=7)"),
     "30 where it was given up": ("models/webhook_upkeep.py", "DEAD_KEPT = timedelta(days=30)"),
-    "20 predecessors at most": ("models/settlement.py", "PREDECESSORS_KEPT = 20"),
+    "20 predecessors at most": ("models/token_set.py", "PREDECESSORS_KEPT = 20"),
 }
 
 

@@ -232,3 +232,34 @@ def test_up_runs_web_only_where_somebody_said_where_it_listens(monkeypatch: pyte
     monkeypatch.delenv("EVERGRANT_OPS_BIND")
     monkeypatch.setenv("EVERGRANT_TOKEN_BIND", "127.0.0.1:9465")
     assert settings.load().wants_web
+
+
+@pytest.mark.parametrize(
+    "value", ["http://127.0.0.1:4318", "https://otlp.example/custom", "http://[::1]:4318/v1/traces"]
+)
+def test_a_collectors_url_is_taken(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("EVERGRANT_OTLP_ENDPOINT", value)
+
+    assert settings.load().otlp_endpoint == value
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ("collector:4318", "must be the URL of a collector"),
+        ("grpc://collector:4317", "must be the URL of a collector"),
+        ("http://", "must be the URL of a collector"),
+        ("http://user:hunter2@collector:4318", "must hold no user, password"),
+        ("http://collector:4318/?key=hunter2", "must hold no user, password"),
+        ("http://collector:port", "is no URL"),
+    ],
+)
+def test_what_is_no_collectors_url_is_told_in_one_sentence_without_it(
+    monkeypatch: pytest.MonkeyPatch, value: str, sentence: str
+) -> None:
+    monkeypatch.setenv("EVERGRANT_OTLP_ENDPOINT", value)
+
+    with pytest.raises(SettingsError) as refused:
+        settings.load()
+    assert str(refused.value).startswith(f"EVERGRANT_OTLP_ENDPOINT: {sentence}")
+    assert "hunter2" not in str(refused.value)

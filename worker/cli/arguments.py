@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from models.states.event import EventType
 from worker.cli import audited
 from worker.cli.failures import Failure, misuse
 
@@ -108,6 +109,17 @@ def timeout_option(default: str) -> Callable[[Any], Any]:
     return click.option(
         "--timeout", type=Duration(), default=default, show_default=True, help="How long to wait at most."
     )
+
+
+def types_option(told: str) -> Callable[[Any], Any]:
+    """`--type`: which events, each by its name."""
+    names = click.Choice([*EventType.meanings()])
+    return click.option("--type", "types", type=names, metavar="TYPE", multiple=True, help=told)
+
+
+def limit_option(told: str) -> Callable[[Any], Any]:
+    """`--limit`: how many rows of a list that goes on for ever, a hundred where nothing is said."""
+    return click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help=told)
 
 
 def read_refs(given: tuple[str, ...]) -> list[str]:

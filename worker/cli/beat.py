@@ -6,7 +6,13 @@ from models.states.process import ProcessKind
 from worker.cli import session
 from worker.cli.commands import Command
 from worker.cli.output import json_option
-from worker.cli.processes import check_alive, check_option, hush_celery, refuse_a_database_that_does_not_fit
+from worker.cli.processes import (
+    check_alive,
+    check_option,
+    hush_celery,
+    refuse_a_database_that_does_not_fit,
+    refuse_traces_that_cannot_be_sent,
+)
 
 
 @click.command(
@@ -25,6 +31,7 @@ def beat(*, check: bool, as_json: bool) -> None:
         check_alive("beat", as_json=as_json)
         return
     settings = session.prepared(ProcessKind.WORKER)
+    refuse_traces_that_cannot_be_sent()
     refuse_a_database_that_does_not_fit()
     from worker.celery import app
 

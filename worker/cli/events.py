@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from models.states.event import EventType
 from worker.cli import output, session
-from worker.cli.arguments import Duration, client_option
+from worker.cli.arguments import Duration, client_option, limit_option, types_option
 from worker.cli.commands import Command
 from worker.cli.output import Column, json_option
 
@@ -107,15 +106,8 @@ class Stream:
 )
 @click.option("--ref", metavar="REF", help="Only of the grants of this ref.")
 @client_option
-@click.option(
-    "--type",
-    "types",
-    type=click.Choice([*EventType.meanings()]),
-    metavar="TYPE",
-    multiple=True,
-    help="Only of this type; may be repeated.",
-)
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="How many without --since.")
+@types_option("Only of this type; may be repeated.")
+@limit_option("How many without --since.")
 @json_option
 def events(
     *,

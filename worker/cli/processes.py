@@ -44,6 +44,21 @@ def refuse_a_database_that_does_not_fit() -> None:
         click.echo(NEWER.format(revision=revision), err=True)
 
 
+def refuse_traces_that_cannot_be_sent() -> None:
+    """See before the long run that what sends spans is there, where they are wanted.
+
+    Raises:
+        CannotTrace: it is not.
+
+    """
+    import settings
+
+    if settings.current().otlp_endpoint is not None:
+        from worker import traces
+
+        traces.require(settings.current())
+
+
 def hush_celery() -> None:
     """Celery warns of root because of pickle; we accept JSON alone."""
     from celery.exceptions import SecurityWarning

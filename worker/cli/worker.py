@@ -15,6 +15,7 @@ from worker.cli.processes import (
     concurrency_option,
     hush_celery,
     refuse_a_database_that_does_not_fit,
+    refuse_traces_that_cannot_be_sent,
 )
 
 
@@ -37,6 +38,7 @@ def worker(*, concurrency: int | None, check: bool, as_json: bool) -> None:
         check_alive("worker", as_json=as_json)
         return
     settings = session.prepared(ProcessKind.WORKER)
+    refuse_traces_that_cannot_be_sent()
     keyrings.keys_needed(keyrings.vault(), "refresh", "access")
     if concurrency:
         configuration.adopt(settings.model_copy(update={"concurrency": concurrency}))

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping
 
-RINGS = {
-    ring: tuple(f"EVERGRANT_{ring.upper()}_TOKEN_KEYS{how}" for how in ("", "_FILE", "_COMMAND"))
-    for ring in ("refresh", "access")
+# What is withheld from whoever has no use for it, by how its variables begin: two key rings, and a collector's headers.
+WITHHELD = {
+    "refresh": "EVERGRANT_REFRESH_TOKEN_KEYS",
+    "access": "EVERGRANT_ACCESS_TOKEN_KEYS",
+    "traces": "OTEL_",
 }
 PLAIN = frozenset(
     {"PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TZDIR", "TMPDIR", "TERM", "LD_LIBRARY_PATH"}
 )
-# Of Python, of TLS, of libpq for a database of the user's own, and our settings.
-OURS = ("EVERGRANT_", "PYTHON", "SSL_", "PG", "XDG_")
+# Of Python, of TLS, of libpq for a database of the user's own, of what sends spans, and our settings.
+OURS = ("EVERGRANT_", "PYTHON", "SSL_", "PG", "XDG_", "OTEL_")
 
 
 def of_an_engine(environment: Mapping[str, str]) -> dict[str, str]:
@@ -19,7 +21,9 @@ def of_an_engine(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def of_ours(environment: Mapping[str, str], *, without: tuple[str, ...] = ()) -> dict[str, str]:
-    """That, and settings, less the rings named in `without`: beat opens nothing, web no refresh token."""
-    withheld = {name for ring in without for name in RINGS[ring]}
-    more = {name: value for name, value in environment.items() if name.startswith(OURS) and name not in withheld}
+    """That, and settings, less what is named in `without`: beat opens nothing, web no refresh token."""
+    withheld = tuple(WITHHELD[each] for each in without)
+    more = {
+        name: value for name, value in environment.items() if name.startswith(OURS) and not name.startswith(withheld)
+    }
     return of_an_engine(environment) | more

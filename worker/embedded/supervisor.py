@@ -50,7 +50,7 @@ def stages(settings: Settings, *, workers: int, concurrency: int) -> list[Stage]
     """The processes beside the engines, in the order of their start; those of one stage end together."""
     worker_grace = settings.http_deadline_seconds + _SETTLE_SECONDS
     web = (
-        [[evergrant("web", name="web", grace_seconds=_WEB_GRACE_SECONDS, without=("refresh",))]]
+        [[evergrant("web", name="web", grace_seconds=_WEB_GRACE_SECONDS, without=("refresh", "traces"))]]
         if settings.wants_web
         else []
     )
@@ -76,7 +76,7 @@ def evergrant(
     grace_seconds: float = 10,
     without: tuple[str, ...] = (),
 ) -> Program:
-    """One of our own commands, run by this Python, whatever folder we are in; `without`: key rings it does not get."""
+    """One of our own commands, run by this Python, whatever folder we are in; `without`: what it does not get."""
     argv = [sys.executable, "-P", "-m", "worker.cli", *arguments]
     checkout = {"PYTHONPATH": str(ROOT)} if (ROOT / "pyproject.toml").exists() else {}
     return Program(
@@ -95,12 +95,17 @@ def run(settings: Settings, *, workers: int, concurrency: int) -> int:
 
     Raises:
         EmbeddedError: the home is taken, or an engine does not start.
-        SettingsError: a database of the user's own needs the environment's name, or web must not listen there.
+        SettingsError: a database of the user's own needs the environment's name, web must not listen there, or spans
+            cannot be sent from here.
 
     """
     if settings.database_url is not None and settings.environment is None:
         message = "EVERGRANT_ENVIRONMENT: a database of your own needs this name, for example production"
         raise SettingsError(message)
+    if settings.otlp_endpoint is not None:
+        from worker import traces
+
+        traces.require(settings)  # each child would end again and again
     if settings.wants_web:
         _refuse_open_doors(settings)
     logs.configure("up", level=settings.log_level)

@@ -12,7 +12,7 @@ from psycopg.conninfo import make_conninfo
 from evergrant_client import Evergrant
 from models import roles
 from models.database import transaction
-from tasks.oauth.transport import Response
+from tasks.oauth.answer import Response
 from tests.harness import Harness, token_set
 
 LATER = timedelta(hours=1)

@@ -1,10 +1,10 @@
-"""The twin of models/settlement.py and models/suspects.py."""
+"""The twin of models/locked_grant.py, token_set.py, ended_attempt.py and suspects.py."""
 
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from models import settlement
+from models import ended_attempt, locked_grant, token_set
 from models import suspects as suspect_rows
 from tests.simulation.statements.attempts import NOBODYS, begins_doubt, undrained, untried
 from tests.simulation.statements.claims import is_reported
@@ -40,13 +40,13 @@ NO_FACTS: dict[str, Any] = {
 }
 
 
-@carries_out(settlement.LOCK)
+@carries_out(locked_grant.LOCK)
 def lock(tables: Tables, p: Parameters) -> list[Row]:
     """Nobody waits for a lock here."""
     return [{"id": each} for each in sorted(set(p["ids"])) if each in tables.grants]
 
 
-@carries_out(settlement.READ)
+@carries_out(locked_grant.READ)
 def read(tables: Tables, p: Parameters) -> list[Row]:
     at = at_of(tables, p)
     return [_held(tables, tables.grants[each], at) for each in sorted(set(p["ids"])) if each in tables.grants]
@@ -125,7 +125,7 @@ def _keep_former(tables: Tables, p: Parameters) -> None:
             _insert_former(tables, grant_id, {**kept, "kind": kind, "refresh_fingerprint": held})
 
 
-@carries_out(settlement.SPEND_FORMER)
+@carries_out(token_set.SPEND_FORMER)
 def spend_former(tables: Tables, p: Parameters) -> None:
     for grant_id, sent, fingerprint in transposed(p, "grant_id", "sent", "refresh_fingerprint"):
         grant = tables.grants.get(grant_id)
@@ -141,7 +141,7 @@ def spend_former(tables: Tables, p: Parameters) -> None:
                 tables.change(row, known_dead_at=tables.now)
 
 
-@carries_out(settlement.SPEND_PREDECESSOR)
+@carries_out(token_set.SPEND_PREDECESSOR)
 def spend_predecessor(tables: Tables, p: Parameters) -> None:
     for grant_id in p["ids"]:
         former, generation = tables.former_of(grant_id), tables.grants[grant_id]["generation"] - 1
@@ -150,19 +150,19 @@ def spend_predecessor(tables: Tables, p: Parameters) -> None:
                 tables.drop(former, row["id"])
 
 
-@carries_out(settlement.UNPLACED)
+@carries_out(token_set.UNPLACED)
 def unplaced(tables: Tables, p: Parameters) -> None:
     for grant_id in p["ids"]:
         if grant_id in tables.grants:
             tables.change(tables.grants[grant_id], ever_in_doubt=True)
 
 
-@carries_out(settlement.NOTIFY)
+@carries_out(token_set.NOTIFY)
 def notify(_: Tables, __: Parameters) -> None:
     """Nobody listens here."""
 
 
-@carries_out(settlement.NO_LONGER_FORMER)
+@carries_out(token_set.NO_LONGER_FORMER)
 def no_longer_former(tables: Tables, p: Parameters) -> None:
     for grant_id in dict.fromkeys(p["ids"]):
         former, grant = tables.former_of(grant_id), tables.grants.get(grant_id)
@@ -171,7 +171,7 @@ def no_longer_former(tables: Tables, p: Parameters) -> None:
             tables.drop(former, row["id"])
 
 
-@carries_out(settlement.DROP_OLDEST_PREDECESSORS)
+@carries_out(token_set.DROP_OLDEST_PREDECESSORS)
 def drop_oldest_predecessors(tables: Tables, p: Parameters) -> None:
     for grant_id in p["ids"]:
         former = tables.former_of(grant_id)
@@ -182,7 +182,7 @@ def drop_oldest_predecessors(tables: Tables, p: Parameters) -> None:
             tables.drop(former, number)
 
 
-@carries_out(settlement.STORE)
+@carries_out(token_set.STORE)
 def store(tables: Tables, p: Parameters) -> None:
     _keep_former(tables, p)
     at = at_of(tables, p)
@@ -237,7 +237,7 @@ def _sent(tables: Tables, grant: Row, sent: bytes) -> Row:
     )
 
 
-@carries_out(settlement.ADD_SURPLUS)
+@carries_out(token_set.ADD_SURPLUS)
 def add_surplus(tables: Tables, p: Parameters) -> list[Row]:
     new = []
     for grant_id, generation, refresh, access, fingerprint, expires_at in transposed(
@@ -257,7 +257,7 @@ def add_surplus(tables: Tables, p: Parameters) -> list[Row]:
     return new
 
 
-@carries_out(settlement.REOPEN_GRANTS)
+@carries_out(token_set.REOPEN_GRANTS)
 def reopen_grants(tables: Tables, p: Parameters) -> None:
     for grant_id in p["ids"]:
         grant = tables.grants.get(grant_id)
@@ -265,7 +265,7 @@ def reopen_grants(tables: Tables, p: Parameters) -> None:
             tables.change(grant, status="revoking")
 
 
-@carries_out(settlement.REOPEN)
+@carries_out(token_set.REOPEN)
 def reopen(tables: Tables, p: Parameters) -> list[Row]:
     at, reopened = at_of(tables, p), []
     for grant_id in dict.fromkeys(p["ids"]):
@@ -284,7 +284,7 @@ ENDED = (
 )  # fmt: skip
 
 
-@carries_out(settlement.END)
+@carries_out(ended_attempt.END)
 def end(tables: Tables, p: Parameters) -> list[Row]:
     at, ended = at_of(tables, p), []
     for values in transposed(p, *ENDED):
@@ -346,7 +346,7 @@ def _judgement(tables: Tables, grant: Row, attempt: Row, at: datetime) -> Row:
     return judged
 
 
-@carries_out(settlement.NOT_IN_JOURNAL)
+@carries_out(ended_attempt.NOT_IN_JOURNAL)
 def not_in_journal(tables: Tables, p: Parameters) -> None:
     journal_id = p["journal_id"]
     for grant_id in p["ids"]:
@@ -358,7 +358,7 @@ def not_in_journal(tables: Tables, p: Parameters) -> None:
             tables.change(grant, doubt_journals=left)
 
 
-@carries_out(settlement.TRIED)
+@carries_out(ended_attempt.TRIED)
 def tried(tables: Tables, p: Parameters) -> None:
     tried_ids = set(p["ids"])
     for rows in tables.former.values() if tried_ids else ():

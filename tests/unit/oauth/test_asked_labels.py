@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.oauth import messages
+from tasks.oauth.answer import NotSent, Response, Silence
 from tasks.oauth.asked_labels import MOST_TEXT, MOST_VALUES, Given, read
 from tasks.oauth.errors import HostNotAllowed, ProviderFileError
 from tasks.oauth.provider import Provider, load
-from tasks.oauth.transport import NotSent, Response, Silence
 from tasks.policy.asked_labels import WAITS, advice, heard
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)

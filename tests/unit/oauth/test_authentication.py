@@ -9,11 +9,11 @@ import jwt
 import pytest
 
 from tasks.oauth import client_key, messages, revocation
+from tasks.oauth.answer import Response
 from tasks.oauth.client_key import ClientKey
 from tasks.oauth.errors import ClientKeyError
 from tasks.oauth.messages import Registration, Request
 from tasks.oauth.provider import Provider
-from tasks.oauth.transport import Response
 from tests.client_keys import with_certificate
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -9,8 +9,9 @@ from unittest.mock import patch
 import aiohttp
 import pytest
 
+from tasks.oauth.answer import Answer, NotSent, Response, Silence
 from tasks.oauth.messages import Request
-from tasks.oauth.transport import Answer, NotSent, Response, Silence, Transport, _Flight
+from tasks.oauth.transport import Transport, _Flight
 
 KEY = SimpleNamespace(host="id.example", port=443, ssl=True)
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.oauth.answer import Answer, NotSent, Response, Silence
 from tasks.oauth.provider import Provider
 from tasks.oauth.rules import Asked, Means, Reason
 from tasks.oauth.token_answer import TokenSet
-from tasks.oauth.transport import Answer, NotSent, Response, Silence
 from tasks.policy.outcome import (
     Accepted,
     Finding,

@@ -13,16 +13,17 @@ from pydantic import SecretStr
 
 from models.attempt import Started
 from models.client import Known
+from models.ended_attempt import Ended
+from models.locked_grant import LockedGrant
 from models.sealing.vault import KeyRing, Vault
-from models.settlement import Ended, LockedGrant
 from models.suspects import Surroundings
 from settings import Settings
+from tasks.oauth.answer import Answer, HeldBack, NotSent, Response, Silence
 from tasks.oauth.attempt_times import AttemptTimes
 from tasks.oauth.messages import Registration
 from tasks.oauth.provider import Provider
 from tasks.oauth.rules import Means
 from tasks.oauth.token_answer import TokenSet
-from tasks.oauth.transport import Answer, HeldBack, NotSent, Response, Silence
 from tasks.policy.outcome import (
     GrantThrottled,
     NotNow,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.oauth.transport import HeldBack
+from tasks.oauth.answer import HeldBack
 from tasks.policy.guard import Situation, begins_doubt, guard
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

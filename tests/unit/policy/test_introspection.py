@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tasks.oauth.answer import Answer, HeldBack, NotSent, Response, Silence
 from tasks.oauth.provider import Provider
 from tasks.oauth.token_answer import Ends, TokenSet
-from tasks.oauth.transport import Answer, HeldBack, NotSent, Response, Silence
 from tasks.policy.introspection import Untold, asks_for_life, introspected, introspected_life
 from tasks.policy.outcome import Finding, Life
 

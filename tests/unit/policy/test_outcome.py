@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tasks.oauth.answer import Answer, HeldBack, NotSent, Response, Silence
 from tasks.oauth.provider import Provider
 from tasks.oauth.token_answer import TokenSet
-from tasks.oauth.transport import Answer, HeldBack, NotSent, Response, Silence
 from tasks.policy.outcome import (
     RETRY_AFTER_CAP,
     Accepted,

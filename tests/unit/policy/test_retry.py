@@ -12,8 +12,9 @@ from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, InternalEr
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tenacity import RetryCallState
 
+from tasks.oauth.answer import Answer, HeldBack, NotSent, Response, Silence
 from tasks.oauth.messages import Request
-from tasks.oauth.transport import Answer, HeldBack, NotSent, Response, Silence, Transport
+from tasks.oauth.transport import Transport
 from tasks.runtime import retry
 
 REQUEST = Request("POST", "https://id.example/token")

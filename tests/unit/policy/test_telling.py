@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tasks.oauth.transport import Answer, HeldBack, NotSent, Response, Silence
+from tasks.oauth.answer import Answer, HeldBack, NotSent, Response, Silence
 from tasks.policy.telling import WAITS, told, wait
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tasks.oauth.answer import Response
 from tasks.oauth.rules import Asked
-from tasks.oauth.transport import Response
 from tasks.policy.understood import WORDS
 
 MEMBERS = ("to", "status", "body", "headers", "means", "note")

@@ -2,8 +2,8 @@
 
 import click
 
-from models.states.event import EventType
 from worker.cli import keyrings, output, session
+from worker.cli.arguments import types_option
 from worker.cli.commands import Command
 from worker.cli.failures import misuse
 from worker.cli.output import json_option
@@ -20,14 +20,7 @@ from worker.cli.webhooks.secrets import sealed, secret_file_option, secret_in
 )
 @click.argument("url")
 @secret_file_option
-@click.option(
-    "--type",
-    "types",
-    type=click.Choice([*EventType.meanings()]),
-    metavar="TYPE",
-    multiple=True,
-    help="Only events of this type; may be repeated. Default: what happens to grants and clients by itself.",
-)
+@types_option("Only events of this type; may be repeated. Default: what happens to grants and clients by itself.")
 @click.option(
     "--client", "clients", metavar="NAME", multiple=True, help="Only what is of this client; may be repeated."
 )

@@ -6,6 +6,7 @@ import click
 
 from models.states.webhook import DeliveryStatus
 from worker.cli import output, session
+from worker.cli.arguments import limit_option
 from worker.cli.commands import Command
 from worker.cli.output import Column, json_option
 
@@ -37,7 +38,7 @@ COLUMNS = [
 )
 @click.option("--webhook", type=int, metavar="ID", help="Only those to this webhook.")
 @click.option("--status", type=click.Choice([*DeliveryStatus.meanings()]), help="Only those that stand so.")
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="How many at most.")
+@limit_option("How many at most.")
 @json_option
 def deliveries(*, webhook: int | None, status: str | None, limit: int, as_json: bool) -> None:
     """Show what was sent to webhooks, is being sent, or was given up: the newest first.
