@@ -130,6 +130,9 @@ def draw(random: Random) -> Weather:
         for name in HOURLY
         if name not in OF_ITS_OWN
     }
+    says_dead = random.choice(DIALECTS) if random.random() < 0.5 else UNDERSTOOD
+    if says_dead.endswith(NOTHING):
+        fates.pop("html_after", None)  # a page comes under the same code: the judge could not tell one from the other
     return Weather(
         fates=fates,
         kill=maybe(0.6, 0.00003, 0.002),
@@ -142,7 +145,7 @@ def draw(random: Random) -> Weather:
         lose=maybe(0.5, 0.005, 0.2),
         delay=maybe(0.5, 0.01, 0.3),
         hourly=hourly,
-        says_dead=random.choice(DIALECTS) if random.random() < 0.5 else UNDERSTOOD,
+        says_dead=says_dead,
     )
 
 
