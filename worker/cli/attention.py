@@ -12,6 +12,7 @@ from models.states.client import ClientState
 from models.states.installation import DatabaseState
 from models.states.process import ProcessKind
 from tasks.policy.advice import advice, named
+from tasks.policy.explanation.faults import BROKER, mended
 from worker.cli import output
 from worker.cli.clients.drift import next_step, sentence
 from worker.cli.journals.list import mend
@@ -99,9 +100,16 @@ def _about_process(each: Found, alive: list[Found], adopted: str | None) -> Iter
             f"start it again with EVERGRANT_ENVIRONMENT={adopted}",
         )
     if each["fault"]:
-        yield Attention(f"{name} cannot work: {each['fault']}", "mend that; it goes on by itself: evergrant doctor")
+        yield _of_a_fault(name, each["fault"])
     for what, step in each["missing_keys"]:
         yield Attention(f"{name}: {what}", step)
+
+
+def _of_a_fault(name: str, fault: str) -> Attention:
+    """Beat is well where the broker is not: then it is the broker that is named first."""
+    remedy, command = mended(fault)
+    what = f"{fault}, so {name} hands nothing out" if fault.startswith(BROKER) else f"{name} cannot work: {fault}"
+    return Attention(what, f"{remedy}: {command}")
 
 
 def _about_letters_and_grants(found: Found) -> Iterable[Attention]:

@@ -6,6 +6,7 @@ from typing import Final
 
 from tasks.policy.explanation.cause import Cause, iso, length, listed
 from tasks.policy.explanation.facts import ACTIVE, BEAT, PAUSED, REWOUND, WORKER, Facts, Process
+from tasks.policy.explanation.faults import BROKER, mended
 
 TAKEN_UP_AFTER: Final = timedelta(seconds=3)  # from a claim to its start, where somebody consumes
 STATES: Final = {
@@ -99,17 +100,23 @@ def processes_cannot_work(now: Facts) -> Cause | None:
     """All that live of a kind say that they can do nothing now: no room for a journal, no broker."""
     for kind, reason in ((BEAT, "nothing is handed out"), (WORKER, "nothing is sent")):
         alive = now.fit(kind)
-        if alive and all(each.fault for each in alive):
+        faults = [each.fault for each in alive if each.fault]
+        if alive and len(faults) == len(alive):
             return Cause(
-                told=f"{_every(alive)} cannot work, so {reason}: {alive[0].fault}",
+                told=_of_the_broker(faults[0], reason)
+                if faults[0].startswith(BROKER)
+                else f"{_every(alive)} cannot work, so {reason}: {faults[0]}",
                 then="It goes on by itself once that is mended",
-                remedy="start the broker"
-                if kind == BEAT
-                else "make room where EVERGRANT_HOME lies, or make it writable",
-                command="evergrant doctor",
+                remedy=mended(faults[0]).remedy,
+                command=mended(faults[0]).command,
                 stops=True,
             )
     return None
+
+
+def _of_the_broker(fault: str, reason: str) -> str:
+    """Beat is well where the broker is not, so that is not said of beat."""
+    return f"{fault[0].upper()}{fault[1:]}, so {reason}"
 
 
 def workers_are_deaf(now: Facts) -> Cause | None:
