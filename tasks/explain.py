@@ -70,7 +70,7 @@ def _client(row: RowMapping, settings: configuration.Settings) -> Client:
     same = (
         *("rotation", "grace", "rate_per_minute", "next_slot_at", "burst", "under_way", "ahead", "slowed_code"),
         *("grant_interval", "deaths_held_at", "witness_at", "secret_refused_at", "secret_refused_code"),
-        "secret_key_id",
+        *("secret_key_id", "refused_alike"),
     )
     return Client(
         **{name: row[name] for name in same},

@@ -15,9 +15,9 @@ from models.database import Lane, transaction, using
 from models.process import Presence
 from models.states.installation import DatabaseState
 from models.states.process import ProcessKind
-from tasks.journal.disk import mount_of
 from tasks.policy.explanation.faults import JOURNAL
 from tasks.runtime import clock, presence
+from tasks.runtime.mount import mount_of
 from tasks.runtime.runtime import Runtime
 from tasks.settling import recover, replay
 

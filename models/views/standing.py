@@ -15,6 +15,7 @@ from models.views.fleet import SILENT_AFTER
 from models.views.listing import IS_REFUSED_ALONE, STATUS
 
 MOST_AHEAD = 10_000  # who is due for longer is counted no further
+MOST_ALIKE = 100  # nor who is refused alike
 
 # A claim of 1970 stands for an attempt beside which a late token set was stored, and is nobody's.
 STANDING = text(f"""
@@ -45,6 +46,14 @@ select clock.at, g.id, g.ref, g.client_id, {STATUS} as status, g.reason, coalesc
         select count(*) from evergrant.grants u
         where u.client_id = g.client_id and u.due_at > clock.at and {SOMEBODY_HAS_IT.replace("g.", "u.")}
     ) else 0 end as under_way,
+    case when g.failures > 0 and right(g.last_error_code, 9) = '_unproven' then (
+        select count(*) from (
+            select from evergrant.grants a
+            where a.client_id = g.client_id and a.id <> g.id and a.status = 'active' and a.failures > 0
+                and a.last_error_code = g.last_error_code
+            limit {MOST_ALIKE}
+        ) a
+    ) else 0 end as refused_alike,
     r.id as revocation_id, r.status as revocation_status, r.requested_at, r.requested_by, r.due_at as revocation_due_at,
     r.done_at, r.evidence, r.last_error_code as revocation_error,
     d.id as letter_id, d.cause as letter_cause, d.dead_at, d.look_at,

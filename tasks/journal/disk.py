@@ -65,12 +65,6 @@ def sync_folder(path: Path) -> None:
         os.close(fd)
 
 
-def mount_of(path: Path) -> Path:
-    """Where the file system is mounted that a path lies on."""
-    whole = path.resolve()
-    return next((each for each in (whole, *whole.parents) if each.is_mount()), whole)
-
-
 def _write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:

@@ -31,11 +31,11 @@ from tasks.oauth.rules import Asked, LimitOf, Means, Reason
 from tasks.oauth.token_answer import TokenSet, read_refusal, read_token_answer, told_scope
 from tasks.oauth.transport import SUCCESS, Answer, HeldBack, NotSent, RequestEnd, Response, Silence
 from tasks.oauth.words import Spoken, spoken
+from tasks.policy.advice import UNPROVEN
 
 RETRY_AFTER: Final = "Retry-After"
 REFUSALS: Final = range(400, 500)  # statuses (RFC 9110 §15.5)
 ABOUT_THE_TOKEN: Final = ("invalid_grant", "invalid_scope")  # and not about us, whoever says it
-UNPROVEN: Final = "_unproven"  # behind a word for a dead token, while nothing has succeeded under these credentials
 RETRY_AFTER_CAP: Final = timedelta(minutes=5)
 
 

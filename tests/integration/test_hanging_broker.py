@@ -73,8 +73,8 @@ def test_once_the_broker_answers_the_fault_is_gone_at_once(
     for _ in range(2):
         beat.tick()
     assert fault_of(due)
-    beat.app.conf.broker_url = beat.app.conf.broker_write_url = broker_url
-    beat.__dict__.pop("connection", None)
+    beat.app.conf.update(broker_url=broker_url, broker_write_url=broker_url)
+    beat.__dict__.pop("connection", None)  # which would lead to the old place
     for _ in range(2):
         beat.tick()
     assert fault_of(due) is None

@@ -11,11 +11,13 @@ from models.states.application import KeyState
 from models.states.client import ClientState
 from models.states.installation import DatabaseState
 from models.states.process import ProcessKind
-from tasks.policy.advice import advice, named
+from tasks.policy.advice import advice, advice_for, named
+from tasks.policy.explanation.cause import listed
 from tasks.policy.explanation.faults import BROKER, mended
 from worker.cli import output
 from worker.cli.clients.drift import next_step, sentence
 from worker.cli.journals.list import mend
+from worker.cli.units import length
 from worker.cli.webhooks import attention as of_webhooks
 
 Found = Mapping[str, Any]
@@ -38,11 +40,12 @@ class Attention:
 
 
 def attention(found: Found) -> list[Attention]:
-    """Everything, what stops all before what concerns a few."""
+    """Everything: causes before what comes of them, and of those what stops all before what concerns a few."""
     checks = (
-        *(_about_database, _about_processes, _about_letters_and_grants, _about_journals, _about_keys),
-        *(_about_held_revocations, _about_secrets, _about_clients, _about_failing, _about_suspects, _about_drift),
-        _about_webhooks,
+        *(_about_database, _about_processes, _about_keys, _about_deaf_workers, _about_journals),
+        *(_about_clients, _about_secrets, _about_failing, _about_backlogs, _about_suspects),
+        *(_about_held_revocations, _about_drift, _about_webhooks),
+        *(_about_letters_and_grants, _about_chores),
     )
     return [each for check in checks for each in check(found)]
 
@@ -70,16 +73,38 @@ def _about_database(found: Found) -> Iterable[Attention]:
 
 
 def _about_processes(found: Found) -> Iterable[Attention]:
-    alive = {kind: [p for p in found["processes"] if p["kind"] == kind and p["alive"]] for kind in ProcessKind}
+    alive = {kind: _alive(found, kind) for kind in ProcessKind}
     if not alive[ProcessKind.BEAT]:
         yield Attention("no beat is alive: nothing is claimed", "start `evergrant up` or `evergrant beat`")
     if not alive[ProcessKind.WORKER]:
         yield Attention("no worker is alive: nothing is sent", "start `evergrant up` or `evergrant worker`")
     for each in found["processes"]:
         yield from _about_process(each, alive[each["kind"]], found["environment"])
-    if found["chores_overdue"] and alive[ProcessKind.BEAT] and alive[ProcessKind.WORKER]:
+
+
+def _alive(found: Found, kind: str) -> list[Found]:
+    return [each for each in found["processes"] if each["kind"] == kind and each["alive"]]
+
+
+def _about_chores(found: Found) -> Iterable[Attention]:
+    if found["chores_overdue"] and _alive(found, ProcessKind.BEAT) and _alive(found, ProcessKind.WORKER):
         told = ", ".join(map(_last_done, found["chores_overdue"]))
         yield Attention(f"periodic work is not done: {told}", "search the workers' logs for evergrant.upkeep")
+
+
+def _about_deaf_workers(found: Found) -> Iterable[Attention]:
+    """Handed out, and not taken up by anybody who lives."""
+    waiting, adopted = found["untaken"], found["environment"]
+    workers = [each for each in _alive(found, ProcessKind.WORKER) if each["environment"] in (None, adopted)]
+    last = max((each["consumed_at"] for each in workers if each["consumed_at"]), default=None)
+    if not waiting["grants"] or last is None or last >= waiting["since"]:
+        return
+    names = listed([f"worker {each['pid']} on {each['host']}" for each in workers])
+    yield Attention(
+        f"no worker takes anything up: {many(waiting['grants'], 'grant')} handed out and untouched, the last message"
+        f" was taken {output.iso(last)}",
+        f"see that beat and workers have the same EVERGRANT_BROKER_URL, and start again {names}",
+    )
 
 
 def _about_process(each: Found, alive: list[Found], adopted: str | None) -> Iterable[Attention]:
@@ -190,6 +215,29 @@ def _about_clients(found: Found) -> Iterable[Attention]:
             )
 
 
+def _about_backlogs(found: Found) -> Iterable[Attention]:
+    """Grants that are due and wait for their client's rate: a human's where tokens lapse meanwhile."""
+    if not _alive(found, ProcessKind.BEAT) or not _alive(found, ProcessKind.WORKER):
+        return
+    for each in found["clients"]:
+        if each["backlog"] is not None:
+            yield _of_a_backlog(each)
+
+
+def _of_a_backlog(client: Found) -> Attention:
+    name, turn = client["name"], client["backlog"]["last_turn_in_seconds"]
+    late = length(client["lateness_seconds"])
+    if turn is None:
+        what = f"{name}: {client['due']} due wait, the first for {late}: as many are under way as its burst allows"
+        return Attention(what, f"evergrant clients set {name} --burst N", human=client["lapsed"] > 0)
+    return Attention(
+        f"{name}: {client['due']} due wait for its rate of {client['pace'] or client['rate']}, the first for {late};"
+        f" the last has its turn in {length(turn)}",
+        f"evergrant plan --client {name}; where the provider allows more: evergrant clients set {name} --rate N/minute",
+        human=client["lapsed"] > 0,
+    )
+
+
 def _client_step(client: Found) -> tuple[str, bool]:
     match client["state"]:
         case ClientState.PAUSED:
@@ -204,7 +252,7 @@ def _client_step(client: Found) -> tuple[str, bool]:
 def _about_failing(found: Found) -> Iterable[Attention]:
     """Grants that fail, by their client and what they fail with."""
     for each in found["causes"]:
-        told = advice(each["code"], client=each["client"])
+        told = advice_for(each["code"], ref=each["example"], client=each["client"])
         look = f"evergrant explain {named(each['example'], each['client'])}"
         alone = " alone" if each["alone"] else ""
         yield Attention(

@@ -166,7 +166,7 @@ def _of_files(settings: "Settings") -> Iterator[Finding]:
 
 
 def _of_disk(settings: "Settings") -> Iterator[Finding]:
-    from tasks.journal.disk import mount_of
+    from tasks.runtime.mount import mount_of
 
     home = settings.home.expanduser()
     if not home.exists():

@@ -118,7 +118,8 @@ class Grant:
 class Client:
     """The client and its valve. `under_way`: of its jobs; `ahead`: of its grants those that are due for longer.
 
-    `refused_since`: nobody has succeeded since somebody was refused in a word that nobody understands.
+    `refused_since`: nobody has succeeded since somebody was refused in a word that nobody understands. `refused_alike`:
+    of its other grants those that fail in the same word as this one, which nothing has proven yet.
     """
 
     name: str
@@ -145,6 +146,7 @@ class Client:
     secret_refused_at: datetime | None = None
     secret_refused_code: str | None = None
     secret_key_id: str | None = None
+    refused_alike: int = 0
     file_fault: str | None = None
 
 

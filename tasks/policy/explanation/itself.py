@@ -4,14 +4,14 @@ from datetime import timedelta
 from typing import Final
 
 from tasks.oauth.rotation import Rotation
-from tasks.policy.advice import advice, named, refused_alone_advice
+from tasks.policy.advice import advice_for, named, refused_alone_advice
+from tasks.policy.backlog import LATE
 from tasks.policy.explanation.cause import Cause, iso, length, many
 from tasks.policy.explanation.facts import ACTIVE, REVOKING, Facts, Journal
 from tasks.policy.explanation.outside import command_in
 from tasks.policy.guard import Situation, profile_forbids
 from tasks.policy.verdict import WITNESS_WAIT
 
-LATE: Final = timedelta(seconds=15)  # since it is due; beat looks every half second
 _GUARDED: Final = {
     "access_token_still_serves": "to ask again may kill what lives, so it waits until its access token is of no use",
     "grace_is_not_over": "it waits until the grace of what was sent is over",
@@ -145,8 +145,7 @@ def grant_is_failing(now: Facts) -> Cause | None:
     grant = now.grant
     if not grant.failures or grant.failed_alone or grant.status != ACTIVE:
         return None
-    told = advice(grant.last_error_code, client=now.client.name)
-    told = None if told is None else told.replace(" REF ", f" {named(grant.ref, now.client.name)} ")
+    told = advice_for(grant.last_error_code, ref=grant.ref, client=now.client.name)
     given_up = f"; dead letter {now.letter.id} is open, and it is asked every hour" if now.letter else ""
     again = f"evergrant dead-letters redrive {now.letter.id}" if now.letter else None
     return Cause(

@@ -181,7 +181,10 @@ def _lacks(process: Process, key: str) -> bool:
 
 def _add(key: str, workers: list[Process]) -> str:
     names = listed([each.name for each in workers])
-    return f"add the line of the key {key} to EVERGRANT_REFRESH_TOKEN_KEYS, or its file, and start again {names}"
+    return (
+        f"put the line of the key {key} into EVERGRANT_REFRESH_TOKEN_KEYS, or the file of that, in the environment of"
+        f" {names}, and start them again; what this shell holds is of no use to them"
+    )
 
 
 def provider_file_is_unusable(now: Facts) -> Cause | None:

@@ -34,6 +34,7 @@ OBSTACLES: Final[tuple[Check, ...]] = (
     machinery.refresh_token_is_missing,
     machinery.workers_are_deaf,
     outside.credentials_are_refused,
+    outside.nothing_has_succeeded_yet,
     outside.valve_is_shut,
     outside.verdicts_are_held,
     itself.a_journal_is_awaited,

@@ -120,6 +120,7 @@ MADE: dict[str, Change] = {
     "refresh_token_is_missing": grant(has_refresh_token=False),
     "workers_are_deaf": CLAIMED,
     "credentials_are_refused": grant(**FAILED, last_error_code="invalid_client", last_error_http_status=401),
+    "nothing_has_succeeded_yet": grant(**FAILED, last_error_code="invalid_grant_unproven", last_error_http_status=400),
     "valve_is_shut": client(shut_until=AT + MINUTE, shut_since=AT - MINUTE, shut_for="http_503"),
     "verdicts_are_held": both(
         grant(suspect_at=AT - HOUR, last_error_code="invalid_grant"), client(deaths_held_at=AT - HOUR)
@@ -165,6 +166,7 @@ OF_ACTIVE = {
     *("verdicts_are_held", "grant_is_suspect", "guard_holds_it", "grant_is_refused_alone", "grant_is_failing"),
     *("answer_was_lost", "grant_is_throttled", "grant_was_renewed_too_lately", "rate_is_used_up"),
     *("refresh_token_is_missing", "a_journal_is_awaited", "credentials_are_refused"),
+    "nothing_has_succeeded_yet",
 }
 LAST_ERROR = OF_ACTIVE - {"rate_is_used_up", "grant_was_renewed_too_lately", "refresh_token_is_missing"}
 OF_WORKERS = {"no_worker_is_alive", "processes_are_foreign", "key_is_missing", "workers_are_deaf"}
@@ -277,6 +279,29 @@ def test_a_wrong_secret_is_told_with_one_grant_though_nothing_trips() -> None:
     assert told.headline == "The provider refuses the credentials of temple (invalid_client)."
     assert told.since == AT - HOUR
     assert told.command == "evergrant clients set-secret temple --client-secret-file -"
+
+
+def test_one_grant_that_is_refused_where_nothing_has_succeeded_yet_tells_of_its_consent_or_of_the_secret() -> None:
+    told = explain(MADE["nothing_has_succeeded_yet"](WELL))
+    assert told.headline == (
+        "The provider refuses this grant (invalid_grant), and nothing of temple has succeeded yet under its present id"
+        " and secret, so either its consent is dead, or they are wrong."
+    )
+    assert "compare id and secret" in (told.remedy or "")
+    assert told.command == "evergrant grants connect customer-42 --client temple"
+
+
+def test_where_all_are_refused_alike_the_secret_is_looked_at_first() -> None:
+    told = explain(both(MADE["nothing_has_succeeded_yet"], client(refused_alike=4))(WELL))
+    assert "refuses this grant and 4 more of temple (invalid_grant)" in told.headline
+    assert told.command == "evergrant clients set-secret temple --client-secret-file -"
+
+
+def test_a_valve_that_such_a_refusal_shut_is_told_so_of_a_grant_that_is_well_so_far() -> None:
+    shut = client(shut_until=AT + MINUTE, shut_since=AT - HOUR, shut_for="gone_unproven")(WELL)
+    told = explain(shut)
+    assert told.headline.startswith("The provider refuses grants of temple (gone), and nothing of temple has succeeded")
+    assert (told.cause, told.since, told.will_retry_at) == ("nothing_has_succeeded_yet", AT - HOUR, AT + MINUTE)
 
 
 def test_a_wrong_secret_that_shut_the_valve_is_told_of_a_grant_that_is_well_so_far() -> None:

@@ -144,6 +144,6 @@ def _late(state: "TokenState", told: "Explanation", waited: timedelta) -> Failur
     return Failure(
         code="not_fresh_yet",
         message=f"No fresh token of {state.ref} {within}: {explaining.for_what(told)}",
-        next_step=f"{explaining.to_do(told)}, and try again",
+        next_step=f"{explaining.to_do(told)}; then ask for it again",
         exit_code=ExitCode.TRY_AGAIN,
     )
