@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, text
 
+from models.confirmation import LAST_WORD
 from models.predicates import IS_NOT_RENEWED, IS_STILL_HELD, IS_UNDRAINED, SOMEBODY_HAS_IT, ends_soon_at
 from models.views.fleet import SILENT_AFTER
 from models.views.listing import IS_REFUSED_ALONE, STATUS
@@ -32,6 +33,8 @@ select clock.at, g.id, g.ref, g.client_id, {STATUS} as status, g.reason, coalesc
     c.grant_interval, c.secret_refused_at, c.secret_refused_code,
     v.paused_by_operator, v.paused_until, v.pause_reason, v.changed_at, v.next_slot_at,
     v.canary_grant_id is not distinct from g.id as canary_is_this,
+    unconfirmed.occurred_at as unconfirmed_since, unconfirmed.reason as unconfirmed_code,
+    (select count(*) from evergrant.former_tokens f where f.grant_id = g.id and f.known_dead_at is null) as formers,
     stopped.occurred_at as client_paused_at, stopped.actor as client_paused_by,
     case when g.suspect_at > coalesce(v.deaths_accepted_at, '-infinity') then v.deaths_held_at end as deaths_held_at,
     w.witness_at, w.slowed_by, w.slowed_from, w.slowed_code,
@@ -77,6 +80,7 @@ left join lateral (
     where v.paused_by_operator and e.grant_id is null and e.client_id = c.id and e.type = 'client.paused'
     order by e.id desc limit 1
 ) stopped on true
+left join lateral ({LAST_WORD}) unconfirmed on unconfirmed.type = 'client.unconfirmed'
 left join lateral (
     select d.id, d.cause, d.dead_at, d.look_at from evergrant.dead_letters d
     where d.grant_id = g.id and d.resolved_at is null order by d.id desc limit 1

@@ -5,6 +5,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 from models.states.application import KeyState
@@ -21,6 +22,8 @@ from worker.cli.units import length
 from worker.cli.webhooks import attention as of_webhooks
 
 Found = Mapping[str, Any]
+
+PASSING: Final = timedelta(minutes=10)  # what may be over by then needs nobody
 
 # What of `database` needs a human, and what to do.
 UNFIT: Final = {
@@ -44,6 +47,7 @@ def attention(found: Found) -> list[Attention]:
     checks = (
         *(_about_database, _about_processes, _about_keys, _about_deaf_workers, _about_journals),
         *(_about_clients, _about_secrets, _about_failing, _about_backlogs, _about_suspects),
+        _about_confirmations,
         *(_about_held_revocations, _about_drift, _about_webhooks),
         *(_about_letters_and_grants, _about_chores),
     )
@@ -269,6 +273,17 @@ def _about_suspects(found: Found) -> Iterable[Attention]:
             " asked again before anybody is judged",
             f"evergrant explain {named(each['example'], each['client'])}",
             human=False,
+        )
+
+
+def _about_confirmations(found: Found) -> Iterable[Attention]:
+    """Former refresh tokens live on while these fail; nothing lapses for it, so only what lasts is a human's."""
+    for each in found["unconfirmed"]:
+        yield Attention(
+            f"{each['client']}: new access tokens cannot be confirmed, {each['code']} since"
+            f" {output.iso(each['since'])}; former refresh tokens live on",
+            f"see whether its confirm URL can be reached: evergrant clients set {each['client']} --confirm-url URL",
+            human=found["at"] - each["since"] > PASSING,
         )
 
 

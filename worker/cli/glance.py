@@ -30,7 +30,7 @@ def read(connection: "Connection", settings: "Settings", *, sealed: bool = True)
 
     `sealed`: whoever asks may read what is sealed; else nothing is said of keys that are missing and of certificates.
     """
-    from models import held_revocation, installation, webhook
+    from models import confirmation, held_revocation, installation, webhook
     from models.sealing import key_use
     from models.views import fleet
 
@@ -62,6 +62,7 @@ def read(connection: "Connection", settings: "Settings", *, sealed: bool = True)
         "webhooks": webhooks.shown(webhook.listed(connection)),
         "untaken": dict(fleet.untaken(connection, taken_up_after=TAKEN_UP_AFTER)),
         "causes": [dict(row) for row in fleet.failing(connection)],
+        "unconfirmed": [dict(row) for row in confirmation.failing(connection)],
         "suspects": [dict(row) for row in fleet.suspects(connection)],
         "clients": [_client(row, clock["at"]) for row in clients],
         "processes": _processes(connection, processes, sealed=sealed),

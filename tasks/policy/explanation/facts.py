@@ -77,7 +77,10 @@ class Letter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """The row, as far as it tells anything. `failed_alone`: nobody understands its refusal, and others are well."""
+    """The row, as far as it tells anything. `failed_alone`: nobody understands its refusal, and others are well.
+
+    `formers`: its former token sets that may live.
+    """
 
     ref: str
     status: str
@@ -106,6 +109,7 @@ class Grant:
     has_refresh_token: bool = True
     refresh_key_id: str | None = None
     access_key_id: str | None = None
+    formers: int = 0
 
     @property
     def error(self) -> str:
@@ -120,6 +124,7 @@ class Client:
 
     `refused_since`: nobody has succeeded since somebody was refused in a word that nobody understands. `refused_alike`:
     of its other grants those that fail in the same word as this one, which nothing has proven yet.
+    `unconfirmed_since`: where a new access token is presented once, nobody has answered of use since, and why.
     """
 
     name: str
@@ -147,6 +152,8 @@ class Client:
     secret_refused_code: str | None = None
     secret_key_id: str | None = None
     refused_alike: int = 0
+    unconfirmed_since: datetime | None = None
+    unconfirmed_code: str | None = None
     file_fault: str | None = None
 
 

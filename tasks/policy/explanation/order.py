@@ -49,6 +49,7 @@ OBSTACLES: Final[tuple[Check, ...]] = (
     machinery.some_workers_lack_a_key,
     outside.secret_was_refused,
     outside.client_is_slowed,
+    outside.confirmations_fail,
     decided.revocation_is_held,
     itself.grant_ends_soon,
 )

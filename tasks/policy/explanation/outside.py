@@ -215,3 +215,19 @@ def client_is_slowed(now: Facts) -> Cause | None:
             retry_at=client.half_pace_until,
         )
     return None
+
+
+def confirmations_fail(now: Facts) -> Cause | None:
+    """Where a new access token is presented once, so that its predecessor dies, nobody answers of use."""
+    client = now.client
+    if client.unconfirmed_since is None or now.grant.status != ACTIVE:
+        return None
+    live = f": {many(now.grant.formers, 'former token set')} of it may live on" if now.grant.formers else ""
+    return Cause(
+        told=f"New access tokens of {client.name} cannot be confirmed ({client.unconfirmed_code}){live}",
+        since=client.unconfirmed_since,
+        then="It is renewed all the same; a confirmation is tried again after an hour at most, and makes up for all",
+        retry_at=now.grant.due_at,
+        remedy="see whether its confirm URL can be reached from the workers; where it is another by now, correct it",
+        command=f"evergrant clients set {client.name} --confirm-url URL",
+    )

@@ -146,6 +146,9 @@ MADE: dict[str, Change] = {
     "some_workers_lack_a_key": second_worker,
     "secret_was_refused": client(secret_refused_at=AT - HOUR, secret_refused_code="invalid_client"),
     "client_is_slowed": client(slowed_to=30.0, slowed_code="slow_down"),
+    "confirmations_fail": both(
+        client(unconfirmed_since=AT - HOUR, unconfirmed_code="connect_refused"), grant(formers=3)
+    ),
     "revocation_is_held": with_(held=Act(AT - HOUR, "shop")),
     "grant_ends_soon": grant(ends_soon_at=AT + DAY),
 }
@@ -166,9 +169,14 @@ OF_ACTIVE = {
     *("verdicts_are_held", "grant_is_suspect", "guard_holds_it", "grant_is_refused_alone", "grant_is_failing"),
     *("answer_was_lost", "grant_is_throttled", "grant_was_renewed_too_lately", "rate_is_used_up"),
     *("refresh_token_is_missing", "a_journal_is_awaited", "credentials_are_refused"),
-    "nothing_has_succeeded_yet",
+    *("nothing_has_succeeded_yet", "confirmations_fail"),
 }
-LAST_ERROR = OF_ACTIVE - {"rate_is_used_up", "grant_was_renewed_too_lately", "refresh_token_is_missing"}
+LAST_ERROR = OF_ACTIVE - {
+    "rate_is_used_up",
+    "grant_was_renewed_too_lately",
+    "refresh_token_is_missing",
+    "confirmations_fail",
+}
 OF_WORKERS = {"no_worker_is_alive", "processes_are_foreign", "key_is_missing", "workers_are_deaf"}
 OF_WORKERS |= {"some_workers_lack_a_key"}
 EXCLUSIVE = [
