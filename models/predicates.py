@@ -75,6 +75,13 @@ IS_NOT_RENEWED: Final = f"""(
         or exists (select from evergrant.valves v where v.client_id = g.client_id and v.paused_by_operator)
     )"""
 REFRESH_TOKEN_ENDS_SOON: Final = f"({_REFRESH_TOKEN_COMES_NEAR} and {IS_NOT_RENEWED})"
+# The same, asked by somebody for a time of his own instead of fourteen days: one definition for lists and for counts.
+ENDS_WITHIN: Final = f"""(
+        g.consent_expires_at - least(cast(:expiring_within as interval), {_CONSENT_LIFE} / 2) <= statement_timestamp()
+        or g.refresh_expires_at - least(cast(:expiring_within as interval), {_REFRESH_LIFE} / 2)
+            <= statement_timestamp()
+            and g.refresh_expires_at is distinct from g.consent_expires_at and {IS_NOT_RENEWED}
+    )"""
 MAY_EXPIRE: Final = "g.status in ('active', 'paused')"  # whom it is worth while to tell about
 
 # Asked once a statement, not once a row. Of the parameters it needs `environment`.

@@ -27,6 +27,7 @@ select clock.at, g.id, g.ref, g.client_id, {STATUS} as status, g.reason, coalesc
     {IS_REFUSED_ALONE} as failed_alone,
     g.last_error_code, g.last_error_http_status, g.last_error_at, g.last_error_rule, g.journal_id,
     case when g.status in ('active', 'paused') then {ends_soon_at(not_renewed=IS_NOT_RENEWED)} end as ends_soon_at,
+    g.consent_expires_at, g.refresh_expires_at,
     paused.occurred_at as paused_at, paused.actor as paused_by,
     key.refresh_key_id, key.access_key_id, key.secret_key_id,
     c.name as client, c.provider, c.overrides, c.rotation, c.grace, c.after_grace, c.rate_per_minute, c.burst,

@@ -13,6 +13,7 @@ from typing import assert_never
 from uuid import UUID
 
 import structlog
+from sqlalchemy import Connection
 
 from models import client as clients
 from models import confirmation, former_token, label, revocation
@@ -39,18 +40,21 @@ LOOKS = 2
 
 def confirm(runtime: Runtime, registered: Registered, grant_ids: Sequence[UUID]) -> None:
     """Kill the predecessors of grants that were just refreshed; what fails is left for the next time."""
-    overdue = LOOKS * timedelta(seconds=runtime.settings.beat_interval_seconds)
     for grant_id in grant_ids:
         with transaction() as connection:
-            if runtime.stopping.is_set() or clients.has_due(connection, registered.known.id, longer_than=overdue):
-                return
-            if runtime.confirmations.rests(_place(registered)):
+            if runtime.confirmations.rests(_place(registered)) or _is_in_the_way(runtime, registered, connection):
                 return
             steps = _steps(revocation.branches(connection, grant_id))
             labels = label.of_grant(connection, grant_id) if steps else {}
         dead = _present(runtime, registered, grant_id, steps, labels)
         with transaction() as connection:
             former_token.drop(connection, dead)
+
+
+def _is_in_the_way(runtime: Runtime, registered: Registered, connection: Connection) -> bool:
+    """Whether the slots are for others: somebody is due for longer, or this process ends."""
+    overdue = LOOKS * timedelta(seconds=runtime.settings.beat_interval_seconds)
+    return runtime.stopping.is_set() or clients.has_due(connection, registered.known.id, longer_than=overdue)
 
 
 def _steps(branches: Sequence[Branch]) -> list[tuple[Branch, Branch]]:
@@ -86,6 +90,10 @@ def _present(
         except AddressError as error:
             log.warning("confirm.no_address", grant_id=str(grant_id), reason=str(error))
             break
+        with transaction() as connection:
+            if _is_in_the_way(runtime, registered, connection):
+                break
+            clients.debit(connection, registered.known.id, usable_share=USABLE_SHARE)
         if not _told(runtime, registered, request):
             log.info("confirm.untold", grant_id=str(grant_id))
             break
@@ -94,11 +102,8 @@ def _present(
 
 
 def _told(runtime: Runtime, registered: Registered, request: Request) -> bool:
-    """Send one within the client's rate; whether its answer tells anything of the token."""
-    client_id, deadline = registered.known.id, registered.times.deadline
-    with transaction() as connection:
-        clients.debit(connection, client_id, usable_share=USABLE_SHARE)
-    sending = retry.send(runtime.transport, request, deadline=deadline, guard=lambda: None)
+    """Send one; whether its answer tells anything of the token."""
+    sending = retry.send(runtime.transport, request, deadline=registered.times.deadline, guard=lambda: None)
     answer = runtime.transport.submit(sending).result()
     told = presented(answer, registered.provider) is not Life.UNTOLD
     _note(runtime.confirmations.end(_place(registered), told=told), registered, answer)
@@ -110,7 +115,7 @@ def _note(news: News, registered: Registered, answer: Answer) -> None:
     match news:
         case News.FAILS:
             code = f"http_{answer.status}" if isinstance(answer, Response) else answer.code
-            log.warning("confirm.fails", client=client.name, code=code)
+            log.warning("confirm.fails", client=client.name, outcome=code)
             with transaction() as connection:
                 confirmation.tell_failing(connection, client.id, code=code)
         case News.ANSWERS:

@@ -79,7 +79,8 @@ class Letter:
 class Grant:
     """The row, as far as it tells anything. `failed_alone`: nobody understands its refusal, and others are well.
 
-    `formers`: its former token sets that may live.
+    `ends_soon_at`: the one of its two ends that comes near, and that renewing will not mend. `formers`: its former
+    token sets that may live.
     """
 
     ref: str
@@ -105,6 +106,8 @@ class Grant:
     last_error_rule: str | None = None
     asked_at: datetime | None = None
     ends_soon_at: datetime | None = None
+    consent_expires_at: datetime | None = None
+    refresh_expires_at: datetime | None = None
     paused: Act | None = None
     has_refresh_token: bool = True
     refresh_key_id: str | None = None

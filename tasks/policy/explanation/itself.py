@@ -189,15 +189,26 @@ def grant_was_renewed_too_lately(now: Facts) -> Cause | None:
 
 
 def grant_ends_soon(now: Facts) -> Cause | None:
-    """Its refresh token or its consent ends, and renewing will not mend that."""
-    ends = now.grant.ends_soon_at
+    """Its refresh token or its consent ends, and renewing will not mend that, or nobody renews it."""
+    ends, grant = now.grant.ends_soon_at, now.grant
     if ends is None:
         return None
+    when = f"ends at {iso(ends)}, in {length(ends - now.at)}"
+    if ends != grant.consent_expires_at:
+        return Cause(
+            told=f"Its refresh token {when}: a renewal would put that off, and none comes",
+            then=f"From {iso(ends)} on only its user can mend it",
+            retry_at=grant.due_at,
+            remedy="mend before that what holds it up",
+        )
+    seen = (
+        "no renewal has put that off so far" if ends == grant.refresh_expires_at else "renewing does not put that off"
+    )
     return Cause(
-        told=f"It ends at {iso(ends)}, in {length(ends - now.at)}: renewing does not put that off",
+        told=f"Its {'refresh token' if ends == grant.refresh_expires_at else 'consent'} {when}: {seen}",
         then=f"From {iso(ends)} on only its user can mend it",
         remedy="ask its user to connect again before that",
-        command=f"evergrant grants connect {named(now.grant.ref, now.client.name)}",
+        command=f"evergrant grants connect {named(grant.ref, now.client.name)}",
     )
 
 

@@ -133,7 +133,8 @@ def workers_are_deaf(now: Facts) -> Cause | None:
         then="A worker that stays so for 90 s ends itself, to be started again; the grant is handed out anew at "
         + iso(now.grant.due_at),
         retry_at=now.grant.due_at,
-        remedy=f"see that the broker answers, then start again {listed([each.name for each in workers])}",
+        remedy="see that beat and workers have the same EVERGRANT_BROKER_URL, and that the broker answers; then start"
+        f" again {listed([each.name for each in workers])}",
         command="evergrant doctor",
     )
 

@@ -150,7 +150,7 @@ MADE: dict[str, Change] = {
         client(unconfirmed_since=AT - HOUR, unconfirmed_code="connect_refused"), grant(formers=3)
     ),
     "revocation_is_held": with_(held=Act(AT - HOUR, "shop")),
-    "grant_ends_soon": grant(ends_soon_at=AT + DAY),
+    "grant_ends_soon": grant(ends_soon_at=AT + DAY, consent_expires_at=AT + DAY),
 }
 RESTING: dict[str, Change] = {
     "request_is_under_way": grant(started_at=AT - timedelta(seconds=1), due_at=AT + MINUTE),
@@ -280,6 +280,24 @@ def test_every_status_is_explained_whatever_is_missing(status: str) -> None:
 )
 def test_what_there_is_to_hand_out_meanwhile_is_told_whatever_the_cause(change: Change, says: str) -> None:
     assert explain(both(MADE["no_beat_is_alive"], change)(WELL)).token == says
+
+
+@pytest.mark.parametrize(
+    ("ends", "says"),
+    [
+        ({"consent_expires_at": AT + DAY}, "Its consent ends at 2026-03-02T14:02:00Z, in 24 h: renewing does not put"),
+        (
+            {"consent_expires_at": AT + DAY, "refresh_expires_at": AT + DAY},
+            "Its refresh token ends at 2026-03-02T14:02:00Z, in 24 h: no renewal has put that off so far.",
+        ),
+        (
+            {"consent_expires_at": AT + 9 * DAY, "refresh_expires_at": AT + DAY},
+            "Its refresh token ends at 2026-03-02T14:02:00Z, in 24 h: a renewal would put that off, and none comes.",
+        ),
+    ],
+)
+def test_which_end_comes_near_is_told_and_what_a_renewal_does_to_it(ends: dict[str, datetime], says: str) -> None:
+    assert explain(grant(ends_soon_at=AT + DAY, **ends)(WELL)).headline.startswith(says)
 
 
 def test_a_wrong_secret_is_told_with_one_grant_though_nothing_trips() -> None:
