@@ -45,6 +45,7 @@ def facts_of(found: Standing, settings: configuration.Settings) -> Facts:
         letter=None
         if row["letter_id"] is None
         else Letter(row["letter_id"], row["letter_cause"], row["dead_at"], row["look_at"]),
+        worked_at=row["worked_at"],
     )
 
 

@@ -112,10 +112,10 @@ from evergrant.processes order by kind, host, pid
 
 # Handed out, and no worker has taken them up; by the small index of what somebody has. One of 1970 was not handed out.
 UNTAKEN = text("""
-select count(*) as grants, min(n.claimed_at) as since from (
+select count(*) as grants, min(n.claimed_at) as since, (select max(done_at) from evergrant.chores) as worked_at
+from (
     select g.claimed_at from evergrant.grants g
-    where g.claimed_at > 'epoch' and g.claimed_at < clock_timestamp() - cast(:taken_up_after as interval)
-        and g.started_at is null and g.due_at > clock_timestamp()
+    where g.claimed_at > 'epoch' and g.started_at is null and g.due_at > clock_timestamp()
     limit 10000
 ) n
 """)
@@ -224,9 +224,9 @@ def processes(connection: Connection) -> list[RowMapping]:
     return list(connection.execute(PROCESSES, {"silent_after": SILENT_AFTER}).mappings())
 
 
-def untaken(connection: Connection, *, taken_up_after: timedelta) -> RowMapping:
-    """How many grants were handed out longer ago than that and not taken up, and since when."""
-    return connection.execute(UNTAKEN, {"taken_up_after": taken_up_after}).mappings().one()
+def untaken(connection: Connection) -> RowMapping:
+    """How many grants were handed out and not taken up, since when; and when a worker last did periodic work."""
+    return connection.execute(UNTAKEN).mappings().one()
 
 
 def failing(connection: Connection) -> list[RowMapping]:

@@ -1,19 +1,21 @@
 """Told right: real processes break, and `explain` and `status` name what is broken, with what mends it."""
 
-import json
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from models.sealing.vault import KeyRing
+from tests.acceptance.cutting import Cutter
 from tests.acceptance.installation import Installation
 from tests.acceptance.keeping import due_now
 from tests.acceptance.one_machine import OneMachine
 from tests.acceptance.providers import Simulated, simulated
-from tests.acceptance.test_explaining import copied, explained, told_as
+from tests.acceptance.test_explaining import REF, copied, explained, told_as
 from tests.polling import eventually
 from worker.embedded import state
 
@@ -24,10 +26,16 @@ def provider() -> Iterator[Simulated]:
         yield found
 
 
-def attention(installation: Installation) -> list[dict[str, Any]]:
-    """What `status` tells where somebody must act."""
-    found: list[dict[str, Any]] = json.loads(installation.command("status", "--json", exit_code=1))["attention"]
-    return found
+def tells_first(installation: Installation, says: str) -> str:
+    """Wait until `status` begins with that; returns what it says to do."""
+    found: list[dict[str, Any]] = []
+
+    def is_so() -> bool:
+        found[:] = installation.attention()
+        return bool(found and found[0]["what"].startswith(says))
+
+    eventually(is_so, timeout=60)
+    return str(found[0]["next"])
 
 
 def test_a_broker_that_hangs_is_named_and_no_beat_and_what_is_copied_mends_it(
@@ -35,21 +43,19 @@ def test_a_broker_that_hangs_is_named_and_no_beat_and_what_is_copied_mends_it(
 ) -> None:
     one_machine.register("app", provider.registration(), provider.secret)
     one_machine.import_grants("app", due_now(provider, 1))
-    told_as(one_machine, "grant_is_well", "due-1")
+    told_as(one_machine, "grant_is_well", REF)
     found = state.read(one_machine.home)
     assert found is not None
     pid = found.processes["valkey"].pid
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
-    one_machine.command("grants", "refresh", "due-1")
-    told = told_as(one_machine, "processes_cannot_work", "due-1")
+    one_machine.command("grants", "refresh", REF)
+    told = told_as(one_machine, "processes_cannot_work", REF)
     assert told["headline"].startswith(f"The broker at {one_machine.home.runtime}/valkey.sock hangs")
     assert told["command"] == f"kill -9 {pid}"
-    (first, *_) = attention(one_machine)
-    assert first["what"].startswith("the broker at")
-    assert f"kill -9 {pid}" in first["next"]
+    assert f"kill -9 {pid}" in tells_first(one_machine, "the broker at")
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: explained(one_machine, "due-1")["cause"] == "grant_is_well", timeout=60)
+    eventually(lambda: explained(one_machine, REF)["cause"] == "grant_is_well", timeout=60)
 
 
 def test_workers_that_listen_elsewhere_are_deaf_and_named(installation: Installation, provider: Simulated) -> None:
@@ -63,11 +69,32 @@ def test_workers_that_listen_elsewhere_are_deaf_and_named(installation: Installa
     told = told_as(installation, "workers_are_deaf")
     assert f"Worker {deaf.pid} on " in told["headline"]
     assert "EVERGRANT_BROKER_URL" in told["remedy"]
-    (first, *_) = attention(installation)
-    assert first["what"].startswith("no worker takes anything up: 1 grant handed out and untouched")
+    tells_first(installation, "no worker takes anything up: 1 grant handed out and untouched")
     assert deaf.stop() == 0
     installation.worker()
     told_as(installation, "grant_is_well")
+
+
+def test_a_worker_whose_broker_connection_goes_nowhere_is_deaf_and_named_while_it_says_that_it_lives(
+    installation: Installation, provider: Simulated, tmp_path: Path
+) -> None:
+    right = installation.env["EVERGRANT_BROKER_URL"]
+    real = Path(urlsplit(right).path)
+    with Cutter(real, at=tmp_path / "swallows.sock") as between:
+        installation.env["EVERGRANT_BROKER_URL"] = right.replace(str(real), str(between.at))
+        worker = installation.worker()
+        installation.env["EVERGRANT_BROKER_URL"] = right
+        installation.beat()
+        installation.register("app", provider.registration(), provider.secret)
+        installation.import_grants("app", due_now(provider, 1))
+        told_as(installation, "grant_is_well")
+        between.swallows = True
+        installation.import_grants("app", [{**row, "ref": "later"} for row in due_now(provider, 1)])
+        told = told_as(installation, "workers_are_deaf", "later")
+        assert f"Worker {worker.pid} on " in told["headline"]
+        tells_first(installation, "no worker takes anything up: 1 grant")
+        installation.worker()  # another one, at the broker itself
+        told_as(installation, "grant_is_well", "later")
 
 
 def test_a_key_that_the_workers_lack_is_held_by_this_shell_alone_and_the_list_says_so(

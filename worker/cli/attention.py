@@ -15,6 +15,7 @@ from models.states.process import ProcessKind
 from tasks.policy.advice import advice, advice_for, named
 from tasks.policy.explanation.cause import listed
 from tasks.policy.explanation.faults import BROKER, mended
+from tasks.policy.explanation.machinery import takes_nothing_up
 from worker.cli import output
 from worker.cli.clients.drift import next_step, sentence
 from worker.cli.journals.list import mend
@@ -82,7 +83,7 @@ def _about_processes(found: Found) -> Iterable[Attention]:
         yield Attention("no beat is alive: nothing is claimed", "start `evergrant up` or `evergrant beat`")
     if not alive[ProcessKind.WORKER]:
         yield Attention("no worker is alive: nothing is sent", "start `evergrant up` or `evergrant worker`")
-    for each in found["processes"]:
+    for each in sorted(found["processes"], key=lambda each: not each["alive"]):  # who is silent has often been replaced
         yield from _about_process(each, alive[each["kind"]], found["environment"])
 
 
@@ -100,8 +101,12 @@ def _about_deaf_workers(found: Found) -> Iterable[Attention]:
     """Handed out, and not taken up by anybody who lives."""
     waiting, adopted = found["untaken"], found["environment"]
     workers = [each for each in _alive(found, ProcessKind.WORKER) if each["environment"] in (None, adopted)]
+    workers = [each for each in workers if not each["fault"]]  # of the others it is told already why they take nothing
     last = max((each["consumed_at"] for each in workers if each["consumed_at"]), default=None)
-    if not waiting["grants"] or last is None or last >= waiting["since"]:
+    if not waiting["grants"] or last is None:
+        return
+    since, worked = waiting["since"], waiting["worked_at"]
+    if not takes_nothing_up(found["at"], claimed_at=since, consumed_at=last, worked_at=worked):
         return
     names = listed([f"worker {each['pid']} on {each['host']}" for each in workers])
     yield Attention(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from models.states.application import KeyState
 from models.states.client import ClientState
 from models.states.grant import GrantStatus
-from tasks.policy.explanation.machinery import TAKEN_UP_AFTER
 from worker.cli import keyrings
 from worker.cli.attention import attention
 from worker.cli.clients.drift import drift_of
@@ -60,7 +59,7 @@ def read(connection: "Connection", settings: "Settings", *, sealed: bool = True)
         "certificates_ending": _certificates_ending(connection, settings) if sealed else [],
         "application_keys_ending": _application_keys_ending(connection),
         "webhooks": webhooks.shown(webhook.listed(connection)),
-        "untaken": dict(fleet.untaken(connection, taken_up_after=TAKEN_UP_AFTER)),
+        "untaken": dict(fleet.untaken(connection)),
         "causes": [dict(row) for row in fleet.failing(connection)],
         "unconfirmed": [dict(row) for row in confirmation.failing(connection)],
         "suspects": [dict(row) for row in fleet.suspects(connection)],

@@ -173,7 +173,10 @@ class Database:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """All of it, at `at` of the database's clock. `journals`: those that are not drained and may hold its answer."""
+    """All of it, at `at` of the database's clock. `journals`: those that are not drained and may hold its answer.
+
+    `worked_at`: when any worker has last carried out periodic work.
+    """
 
     at: datetime
     grant: Grant
@@ -184,6 +187,7 @@ class Facts:
     revocation: Revocation | None = None
     held: Act | None = None
     letter: Letter | None = None
+    worked_at: datetime | None = None
 
     # What several checks ask
 

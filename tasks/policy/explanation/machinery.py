@@ -1,7 +1,7 @@
 """What of our own stands still: the database, beats, workers, their rings and journals, a provider's file."""
 
 import shlex
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from tasks.policy.explanation.cause import Cause, iso, length, listed
@@ -9,6 +9,7 @@ from tasks.policy.explanation.facts import ACTIVE, BEAT, PAUSED, REWOUND, WORKER
 from tasks.policy.explanation.faults import BROKER, mended
 
 TAKEN_UP_AFTER: Final = timedelta(seconds=3)  # from a claim to its start, where somebody consumes
+WORK_EVERY: Final = timedelta(seconds=30)  # some periodic work is handed out every ten seconds
 STATES: Final = {
     "not_adopted": ("Nobody has adopted this database, so nothing is sent from it", "evergrant db upgrade"),
     "copied": ("This database is a copy of the one that was adopted, so nothing is sent from it", "evergrant db adopt"),
@@ -121,11 +122,11 @@ def _of_the_broker(fault: str, reason: str) -> str:
 
 def workers_are_deaf(now: Facts) -> Cause | None:
     """It was handed out, and the workers that live have taken nothing up since."""
-    claimed, workers = now.grant.claimed_at, now.fit(WORKER)
+    claimed, workers = now.grant.claimed_at, [each for each in now.fit(WORKER) if not each.fault]
     if claimed is None or now.grant.started_at is not None or not now.under_lease or not workers:
         return None
     last = max((each.consumed_at for each in workers if each.consumed_at), default=None)
-    if now.at - claimed < TAKEN_UP_AFTER or last is None or last >= claimed:
+    if last is None or not takes_nothing_up(now.at, claimed_at=claimed, consumed_at=last, worked_at=now.worked_at):
         return None
     return Cause(
         told=f"{_every(workers)} lives and takes nothing up: the last message {length(now.at - last)} ago",
@@ -137,6 +138,17 @@ def workers_are_deaf(now: Facts) -> Cause | None:
         f" again {listed([each.name for each in workers])}",
         command="evergrant doctor",
     )
+
+
+def takes_nothing_up(at: datetime, *, claimed_at: datetime, consumed_at: datetime, worked_at: datetime | None) -> bool:
+    """Whether workers that live take nothing up: what was claimed at `claimed_at` is not started.
+
+    A claim that lapses is made anew, so a young one tells nothing by itself: then it is told by when any worker has
+    last carried out periodic work, `worked_at`.
+    """
+    if consumed_at >= claimed_at:
+        return False
+    return at - claimed_at >= TAKEN_UP_AFTER or (worked_at is not None and at - worked_at >= WORK_EVERY)
 
 
 def key_is_missing(now: Facts) -> Cause | None:

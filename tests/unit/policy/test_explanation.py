@@ -377,6 +377,17 @@ def test_the_key_that_is_missing_is_named_with_the_workers_that_lack_it() -> Non
     assert "worker 12 on box" in (told.remedy or "")
 
 
+def test_a_claim_that_was_made_anew_just_now_tells_of_deaf_workers_where_no_periodic_work_is_done_either() -> None:
+    anew = grant(claimed_at=AT - timedelta(seconds=1), due_at=AT + MINUTE)
+    assert explain(both(anew, with_(worked_at=AT - timedelta(seconds=20)))(WELL)).cause == "grant_is_handed_out"
+    assert explain(both(anew, with_(worked_at=AT - timedelta(seconds=31)))(WELL)).cause == "workers_are_deaf"
+
+
+def test_a_worker_that_says_why_it_takes_nothing_is_not_called_deaf() -> None:
+    told = explain(both(CLAIMED, processes("worker", fault="the journal in /j cannot be written: full"))(WELL))
+    assert "workers_are_deaf" not in words(told)
+
+
 def test_a_worker_that_is_only_busy_is_not_deaf() -> None:
     busy = both(CLAIMED, processes("worker", consumed_at=AT - timedelta(seconds=1)))(WELL)
     assert explain(busy).cause == "grant_is_handed_out"
