@@ -118,7 +118,7 @@ def _fault(runtime: Runtime) -> str | None:
     if reason is None:
         return None
     folder = runtime.journal.folder
-    return f"{JOURNAL} in {folder}, on the file system of {mount_of(folder)}, cannot be written: {reason}"
+    return f"{JOURNAL} cannot be written: {reason} ({folder}, on the file system of {mount_of(folder)})"
 
 
 def _free(runtime: Runtime) -> int | None:

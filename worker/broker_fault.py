@@ -5,6 +5,8 @@ from urllib.parse import urlsplit
 
 from redis.exceptions import TimeoutError as Silent
 
+from tasks.policy.explanation.faults import BROKER
+
 if TYPE_CHECKING:
     from settings import Settings
 
@@ -14,10 +16,10 @@ def fault(settings: "Settings", error: Exception) -> str:
     url = settings.broker_url.get_secret_value() if settings.broker_url else ""
     where = place(url)
     if not _hangs(error):
-        return f"the broker at {where} cannot be reached"
+        return f"{BROKER} cannot be reached ({where})"
     pid = _pid_under_up(settings, url)
-    whose = "" if pid is None else f" (process {pid} of `evergrant up`)"
-    return f"the broker at {where} hangs: it takes connections and does not answer{whose}"
+    whose = "" if pid is None else f", process {pid} of `evergrant up`"
+    return f"{BROKER} hangs: it takes connections and does not answer ({where}{whose})"
 
 
 def place(url: str) -> str:

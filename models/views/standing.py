@@ -10,8 +10,14 @@ from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, text
 
-from models.confirmation import LAST_WORD
-from models.predicates import IS_NOT_RENEWED, IS_STILL_HELD, IS_UNDRAINED, SOMEBODY_HAS_IT, ends_soon_at
+from models.predicates import (
+    IS_NOT_RENEWED,
+    IS_STILL_HELD,
+    IS_UNDRAINED,
+    LAST_CONFIRMATION,
+    SOMEBODY_HAS_IT,
+    ends_soon_at,
+)
 from models.views.fleet import SILENT_AFTER
 from models.views.listing import IS_REFUSED_ALONE, STATUS
 
@@ -82,7 +88,7 @@ left join lateral (
     where v.paused_by_operator and e.grant_id is null and e.client_id = c.id and e.type = 'client.paused'
     order by e.id desc limit 1
 ) stopped on true
-left join lateral ({LAST_WORD}) unconfirmed on unconfirmed.type = 'client.unconfirmed'
+left join lateral ({LAST_CONFIRMATION}) unconfirmed on unconfirmed.type = 'client.unconfirmed'
 left join lateral (
     select d.id, d.cause, d.dead_at, d.look_at from evergrant.dead_letters d
     where d.grant_id = g.id and d.resolved_at is null order by d.id desc limit 1

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from models import confirmation
 from models.database import transaction
+from models.views import unconfirmed
 from simulator.control import SimulatorControl
 from tasks import explain
 from tasks.runtime import clock
@@ -115,7 +115,7 @@ def test_an_address_that_nobody_listens_at_is_told_of_and_costs_one_slot_a_try_a
     assert harness.valve(client)["slot_no"] - before == IN_VAIN
     assert len(harness.formers(grant)) == 3
     with transaction() as connection:
-        (told,) = confirmation.failing(connection)
+        (told,) = unconfirmed.failing(connection)
         why = explain.of_grant(connection, grant, settings=harness.settings)
     assert (told["client"], told["code"]) == ("demo", "connect_refused")
     (link,) = [each for each in why.chain if each.cause == "confirmations_fail"]
@@ -132,11 +132,11 @@ def test_once_it_is_answered_again_nothing_is_told_any_more(harness: Harness, si
         confirm.confirm(harness.runtime, registered, [grant])
     answers = confirm_registration(harness, simulator, client)
     with transaction() as connection:
-        assert confirmation.failing(connection) == []  # another address, of which nothing is known yet
+        assert unconfirmed.failing(connection) == []  # another address, of which nothing is known yet
     harness.run("update evergrant.clients set updated_at = created_at")
     confirm.confirm(harness.runtime, answers, [grant])
     with transaction() as connection:
-        assert confirmation.failing(connection) == []
+        assert unconfirmed.failing(connection) == []
     assert harness.events(type="client.unconfirmed", client_id=client) == ["client.unconfirmed"]
     assert harness.events(type="client.confirmed", client_id=client) == ["client.confirmed"]
     assert harness.formers(grant) == {}

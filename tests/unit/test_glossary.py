@@ -78,6 +78,7 @@ FORMS = {
     "claimed": "claim",
     "confirmation": "confirm",
     "confirmations": "confirm",
+    "unconfirmed": "confirm",
     "kinds": "kind",
     "erase": "erasure",
     "explain": "explanation",

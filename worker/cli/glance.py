@@ -29,9 +29,9 @@ def read(connection: "Connection", settings: "Settings", *, sealed: bool = True)
 
     `sealed`: whoever asks may read what is sealed; else nothing is said of keys that are missing and of certificates.
     """
-    from models import confirmation, held_revocation, installation, webhook
+    from models import held_revocation, installation, webhook
     from models.sealing import key_use
-    from models.views import fleet
+    from models.views import fleet, unconfirmed
 
     clock = fleet.clock(connection)
     clients = fleet.by_client(connection)
@@ -61,7 +61,7 @@ def read(connection: "Connection", settings: "Settings", *, sealed: bool = True)
         "webhooks": webhooks.shown(webhook.listed(connection)),
         "untaken": dict(fleet.untaken(connection)),
         "causes": [dict(row) for row in fleet.failing(connection)],
-        "unconfirmed": [dict(row) for row in confirmation.failing(connection)],
+        "unconfirmed": [dict(row) for row in unconfirmed.failing(connection)],
         "suspects": [dict(row) for row in fleet.suspects(connection)],
         "clients": [_client(row, clock["at"]) for row in clients],
         "processes": _processes(connection, processes, sealed=sealed),

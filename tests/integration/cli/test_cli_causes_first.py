@@ -9,7 +9,7 @@ from tests.integration.cli.test_cli_status_causes import living, told
 
 __all__ = ["living"]  # a fixture
 
-HANGS = "the broker at q:6379 hangs: it takes connections and does not answer"
+HANGS = "the broker hangs: it takes connections and does not answer (q:6379)"
 BEHIND = """update evergrant.grants set due_at = clock_timestamp() - interval '40 s',
     access_expires_at = clock_timestamp() - interval '1 s'"""
 
@@ -78,10 +78,10 @@ def test_a_worker_that_says_why_it_takes_nothing_is_not_called_deaf(living: Ever
     sql("update evergrant.grants set due_at = clock_timestamp() + interval '10 s', claim_no = 1")
     sql(
         """update evergrant.processes set consumed_at = clock_timestamp() - interval '1 minute',
-        fault = 'the journal in /j, on the file system of /, cannot be written: full' where kind = 'worker'"""
+        fault = 'the journal cannot be written: full (/j, on the file system of /)' where kind = 'worker'"""
     )
     ((what, step, _),) = told(living)
-    assert "the journal in /j, on the file system of /, cannot be written" in what
+    assert "the journal cannot be written: full (/j, on the file system of /)" in what
     assert step.startswith("make room on that file system")
 
 
