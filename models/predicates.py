@@ -1,6 +1,7 @@
 """What many statements ask of a row, said once: fragments of SQL, put into a statement as `{NAME}` of an f-string.
 
-They speak of a grant as `g`, of a journal as `j`, of a held revocation as `h`; `of` makes them speak of another alias.
+They speak of a grant as `g`, of a client as `c`, of a journal as `j`, of a held revocation as `h`; `of` makes them
+speak of another alias.
 Constants of ours only, so nothing from outside is ever part of a statement's text.
 """
 
@@ -75,7 +76,21 @@ IS_NOT_RENEWED: Final = f"""(
         or exists (select from evergrant.valves v where v.client_id = g.client_id and v.paused_by_operator)
     )"""
 REFRESH_TOKEN_ENDS_SOON: Final = f"({_REFRESH_TOKEN_COMES_NEAR} and {IS_NOT_RENEWED})"
+# The same, asked by somebody for a time of his own instead of fourteen days: one definition for lists and for counts.
+ENDS_WITHIN: Final = f"""(
+        g.consent_expires_at - least(cast(:expiring_within as interval), {_CONSENT_LIFE} / 2) <= statement_timestamp()
+        or g.refresh_expires_at - least(cast(:expiring_within as interval), {_REFRESH_LIFE} / 2)
+            <= statement_timestamp()
+            and g.refresh_expires_at is distinct from g.consent_expires_at and {IS_NOT_RENEWED}
+    )"""
 MAY_EXPIRE: Final = "g.status in ('active', 'paused')"  # whom it is worth while to tell about
+
+# What was last said of a client's confirmations; one that was changed since may have another address.
+LAST_CONFIRMATION: Final = """
+    select e.type, e.reason, e.occurred_at from evergrant.events e
+    where e.grant_id is null and e.client_id = c.id and e.type in ('client.unconfirmed', 'client.confirmed')
+        and e.occurred_at > c.updated_at
+    order by e.id desc limit 1"""
 
 # Asked once a statement, not once a row. Of the parameters it needs `environment`.
 DATABASE_IS_FIT: Final = "(select evergrant.database_state(cast(:environment as text))) = 'fit'"

@@ -55,9 +55,9 @@ from tasks.oauth.rules import Asked, Means
 from tasks.oauth.shapes import Kind, Reach
 from tasks.oauth.token_answer import tokens_of
 from tasks.oauth.transport import Answer, HeldBack, NotSent, Response
+from tasks.policy.advice import UNPROVEN
 from tasks.policy.kinds import of_kind
 from tasks.policy.outcome import (
-    UNPROVEN,
     GrantThrottled,
     NotNow,
     NotUnderstood,

@@ -45,6 +45,7 @@ def facts_of(found: Standing, settings: configuration.Settings) -> Facts:
         letter=None
         if row["letter_id"] is None
         else Letter(row["letter_id"], row["letter_cause"], row["dead_at"], row["look_at"]),
+        worked_at=row["worked_at"],
     )
 
 
@@ -53,7 +54,8 @@ def _grant(row: RowMapping) -> Grant:
         *("ref", "status", "due_at", "created_at", "reason", "refreshed_at", "access_expires_at", "life", "claimed_at"),
         *("started_at", "doubt_since", "suspect_at", "failures", "attempts", "failing_since", "failed_alone"),
         *("last_error_code", "last_error_http_status", "last_error_at", "last_error_rule", "asked_at", "ends_soon_at"),
-        *("refresh_key_id", "access_key_id"),
+        *("consent_expires_at", "refresh_expires_at"),
+        *("refresh_key_id", "access_key_id", "formers"),
     )
     return Grant(
         **{name: row[name] for name in same},
@@ -70,7 +72,7 @@ def _client(row: RowMapping, settings: configuration.Settings) -> Client:
     same = (
         *("rotation", "grace", "rate_per_minute", "next_slot_at", "burst", "under_way", "ahead", "slowed_code"),
         *("grant_interval", "deaths_held_at", "witness_at", "secret_refused_at", "secret_refused_code"),
-        "secret_key_id",
+        *("secret_key_id", "refused_alike", "unconfirmed_since", "unconfirmed_code"),
     )
     return Client(
         **{name: row[name] for name in same},

@@ -15,7 +15,9 @@ from models.database import Lane, transaction, using
 from models.process import Presence
 from models.states.installation import DatabaseState
 from models.states.process import ProcessKind
+from tasks.policy.explanation.faults import JOURNAL
 from tasks.runtime import clock, presence
+from tasks.runtime.mount import mount_of
 from tasks.runtime.runtime import Runtime
 from tasks.settling import recover, replay
 
@@ -105,14 +107,23 @@ def _presence(runtime: Runtime, process_id: UUID, *, metrics_port: int | None) -
         refresh_key_ids=presence.ids_of(runtime.vault.refresh),
         access_key_ids=presence.ids_of(runtime.vault.access),
         consumed_ago=clock.boot() - runtime.admission.consumed_at,
-        fault=runtime.journal.check_writable(),
+        fault=_fault(runtime),
         disk_free=_free(runtime),
     )
 
 
+def _fault(runtime: Runtime) -> str | None:
+    """Why it can send nothing now; the file system is named, for a journal's may be another than its home's."""
+    reason = runtime.journal.check_writable()
+    if reason is None:
+        return None
+    folder = runtime.journal.folder
+    return f"{JOURNAL} cannot be written: {reason} ({folder}, on the file system of {mount_of(folder)})"
+
+
 def _free(runtime: Runtime) -> int | None:
     try:
-        return shutil.disk_usage(runtime.settings.home).free
+        return shutil.disk_usage(runtime.journal.folder).free
     except OSError:
         return None
 

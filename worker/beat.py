@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import structlog
 from celery.beat import Scheduler
+from kombu import Connection
 from kombu.exceptions import OperationalError as BrokerAway
 
 import settings as configuration
@@ -20,7 +21,7 @@ from models.states.process import ProcessKind
 from tasks.claim import Claimed
 from tasks.claim import claim as claim_client
 from tasks.runtime import clock, lock_holders, meters, presence, spans
-from worker import metrics, service_manager, traces
+from worker import broker_fault, metrics, service_manager, traces
 
 log = structlog.get_logger()
 
@@ -28,7 +29,9 @@ HEARTBEAT = timedelta(seconds=5)
 LONGEST_BACK_OFF = 10.0
 UNPUBLISHED_WAIT = timedelta(seconds=1)
 TASKS = {"refresh": "evergrant.refresh", "refresh_urgent": "evergrant.refresh", "revoke": "evergrant.revoke"}
-BROKER_AWAY = "the broker does not answer"
+# It answers within milliseconds. Whoever waits for it longer than this cannot say meanwhile that it lives, and a broker
+# that hangs would be told as a dead beat.
+BROKER_PATIENCE_SECONDS = 5
 BROKER_ERRORS = (BrokerAway, ConnectionError, OSError)
 
 
@@ -42,6 +45,7 @@ class GrantScheduler(Scheduler):
         self.seen_at: timedelta | None = None
         self.chores_at: timedelta | None = None
         self.broker_failed = False
+        self.broker_error: Exception | None = None
         self.busy = False  # in the database or with the broker
         try:
             traces.begin(self.settings, ProcessKind.BEAT)
@@ -54,6 +58,17 @@ class GrantScheduler(Scheduler):
     def metrics_port(self) -> int | None:
         """Where this beat serves its metrics, from the first look on."""
         return metrics.serve(meters.OF_BEAT, self.settings.metrics_port)
+
+    @cached_property
+    def connection(self) -> Connection:
+        """To the broker."""
+        patience = {"socket_timeout": BROKER_PATIENCE_SECONDS, "socket_connect_timeout": BROKER_PATIENCE_SECONDS}
+        made: Connection = self.app.connection_for_write(transport_options=patience)
+        return made
+
+    def _ensure_connected(self) -> Connection:
+        """Connect, or say at once that it does not go; Celery would try for ever, and beat would look no more."""
+        return self.connection.ensure_connection(max_retries=0)
 
     def setup_schedule(self) -> None:
         """There is none: no shelve file, no entry a token."""
@@ -170,12 +185,14 @@ class GrantScheduler(Scheduler):
     def _publish_chores(self) -> None:
         """Once an interval: while much is due beat looks twenty times a second, and no chore is in such haste."""
         now = clock.boot()
-        if self.chores_at is not None and now < self.chores_at:
+        if self.broker_failed or (self.chores_at is not None and now < self.chores_at):
             return
         self.chores_at = now + timedelta(seconds=self.settings.beat_interval_seconds)
         with transaction() as connection:
             due = chore.claim(connection)
         for name in due:
+            if self.broker_failed:
+                return
             try:
                 self.app.send_task("evergrant.upkeep", args=[name], queue="upkeep", producer=self.producer, retry=False)
             except BROKER_ERRORS as error:
@@ -183,21 +200,32 @@ class GrantScheduler(Scheduler):
 
     def _broker_answers(self) -> bool:
         try:
-            self.connection.ensure_connection(max_retries=1, timeout=5)
-        except BROKER_ERRORS:
+            self._ensure_connected()
+        except BROKER_ERRORS as error:
+            self.broker_error = error
             return False
         log.info("beat.broker_is_back")
         self.broker_failed = False
+        self.seen_at = None  # that is told at once, as it was that it is away
         return True
 
     def _note_broker_failure(self, error: Exception) -> None:
         log.warning("beat.broker_away", error=type(error).__name__)
         self.broker_failed = True
+        self.broker_error = error
+        self.seen_at = None
         # The next look connects anew: a dead socket inside a cached producer would fail for ever.
         self.__dict__.pop("producer", None)
         connection = self.__dict__.pop("connection", None)
         if connection is not None:
             connection.collapse() if hasattr(connection, "collapse") else connection.close()
+
+    @property
+    def _fault(self) -> str | None:
+        """Why this beat can hand nothing out now."""
+        if not self.broker_failed or self.broker_error is None:
+            return None
+        return broker_fault.fault(self.settings, self.broker_error)
 
     def _sign_in(self) -> None:
         now = clock.boot()
@@ -208,7 +236,7 @@ class GrantScheduler(Scheduler):
                     ProcessKind.BEAT,
                     environment=self.settings.environment,
                     metrics_port=self.metrics_port,
-                    fault=BROKER_AWAY if self.broker_failed else None,
+                    fault=self._fault,
                 )
                 process.see(connection, said)
                 tick.write(connection)

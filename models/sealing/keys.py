@@ -161,7 +161,10 @@ class KeyRing:
                     raise KeysError(message)
                 keys[key.key_id] = key
         if not keys:
-            message = "there is no key in it; make one with `evergrant keys generate`"
+            message = (
+                "there is no key in it; put its lines back, or for a new database make one with"
+                " `evergrant keys generate`"
+            )
             raise KeysError(message)
         return cls(list(keys.values()))
 

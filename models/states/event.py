@@ -41,6 +41,8 @@ class EventType(Word):
     CLIENT_RESUMED = "client.resumed", "its valve was opened"
     CLIENT_SLOWED = "client.slowed", "many were refused in a word of the provider's own while others succeeded"
     CLIENT_AT_FULL_PACE = "client.at_full_pace", "it is asked as often as before again"
+    CLIENT_UNCONFIRMED = "client.unconfirmed", "where new access tokens are presented once, nobody answers of use"
+    CLIENT_CONFIRMED = "client.confirmed", "where new access tokens are presented once, somebody answers again"
     CLIENT_DEATHS_HELD = "client.deaths_held", "unusually many of its grants were refused, so verdicts are held"
     CLIENT_ROTATION_DRIFT = "client.rotation_drift", "an answer contradicted its rotation profile, which was tightened"
     CLIENT_DEATHS_ACCEPTED = "client.deaths_accepted", "an operator let held verdicts through"

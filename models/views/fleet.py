@@ -84,7 +84,7 @@ fleet as (
     from told n
     group by n.client_id
 )
-select c.id, c.name, c.provider, c.rotation, c.drift, c.rate_per_minute,
+select c.id, c.name, c.provider, c.rotation, c.drift, c.rate_per_minute, c.burst, v.next_slot_at,
     v.paused_by_operator, v.paused_until, v.pause_reason, w.slowed_by, w.slowed_from, w.slowed_code,
     case when n.suspect > 0 then v.deaths_held_at end as deaths_held_at,
     statement_timestamp() - n.first_due_at as lateness, n.first_ends_at - statement_timestamp() as runway,
@@ -105,9 +105,19 @@ order by c.name
 PROCESSES = text("""
 select kind, host, pid, metrics_port, started_at, seen_at,
     seen_at > clock_timestamp() - cast(:silent_after as interval) as alive,
-    environment, refresh_key_ids, access_key_ids, fault, disk_free, ignored_variables,
+    environment, refresh_key_ids, access_key_ids, consumed_at, fault, disk_free, ignored_variables,
     extract(epoch from seen_at - clock_at)::float8 as clock_behind_seconds
 from evergrant.processes order by kind, host, pid
+""")
+
+# Handed out, and no worker has taken them up; by the small index of what somebody has. One of 1970 was not handed out.
+UNTAKEN = text("""
+select count(*) as grants, min(n.claimed_at) as since, (select max(done_at) from evergrant.chores) as worked_at
+from (
+    select g.claimed_at from evergrant.grants g
+    where g.claimed_at > 'epoch' and g.started_at is null and g.due_at > clock_timestamp()
+    limit 10000
+) n
 """)
 
 # What those fail with who fail, by the small index of them.
@@ -212,6 +222,11 @@ def kept(connection: Connection) -> list[RowMapping]:
 def processes(connection: Connection) -> list[RowMapping]:
     """Every beat, worker and web that did not sign off, and whether it was heard of lately."""
     return list(connection.execute(PROCESSES, {"silent_after": SILENT_AFTER}).mappings())
+
+
+def untaken(connection: Connection) -> RowMapping:
+    """How many grants were handed out and not taken up, since when; and when a worker last did periodic work."""
+    return connection.execute(UNTAKEN).mappings().one()
 
 
 def failing(connection: Connection) -> list[RowMapping]:

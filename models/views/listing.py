@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection, RowMapping, text
 
 from models.errors import AmbiguousRef, UnknownClient, UnknownRef
-from models.predicates import END_IS_ASKED_FOR, IS_ENDING, IS_NOT_RENEWED, IS_STILL_HELD, MAY_EXPIRE, WAITS_FOR_IT
+from models.predicates import END_IS_ASKED_FOR, ENDS_WITHIN, IS_ENDING, IS_STILL_HELD, MAY_EXPIRE, WAITS_FOR_IT
 
 # A list of a million grants is read as it is printed, not at once.
 PAGE = 500
@@ -58,10 +58,7 @@ SORTS = {
     "created": "g.created_at desc",
 }
 
-EXPIRES_WITHIN = f"""{MAY_EXPIRE} and (
-        g.consent_expires_at <= statement_timestamp() + :expiring_within
-        or g.refresh_expires_at <= statement_timestamp() + :expiring_within and {IS_NOT_RENEWED}
-    )"""
+EXPIRES_WITHIN = f"{MAY_EXPIRE} and {ENDS_WITHIN}"
 
 LOCATE = f"""
     select distinct on (g.ref, g.client_id) g.id, g.ref, c.name as client, g.client_id, {STATUS} as status,

@@ -10,11 +10,19 @@ from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, text
 
-from models.predicates import IS_NOT_RENEWED, IS_STILL_HELD, IS_UNDRAINED, SOMEBODY_HAS_IT, ends_soon_at
+from models.predicates import (
+    IS_NOT_RENEWED,
+    IS_STILL_HELD,
+    IS_UNDRAINED,
+    LAST_CONFIRMATION,
+    SOMEBODY_HAS_IT,
+    ends_soon_at,
+)
 from models.views.fleet import SILENT_AFTER
 from models.views.listing import IS_REFUSED_ALONE, STATUS
 
 MOST_AHEAD = 10_000  # who is due for longer is counted no further
+MOST_ALIKE = 100  # nor who is refused alike
 
 # A claim of 1970 stands for an attempt beside which a late token set was stored, and is nobody's.
 STANDING = text(f"""
@@ -25,12 +33,15 @@ select clock.at, g.id, g.ref, g.client_id, {STATUS} as status, g.reason, coalesc
     {IS_REFUSED_ALONE} as failed_alone,
     g.last_error_code, g.last_error_http_status, g.last_error_at, g.last_error_rule, g.journal_id,
     case when g.status in ('active', 'paused') then {ends_soon_at(not_renewed=IS_NOT_RENEWED)} end as ends_soon_at,
+    g.consent_expires_at, g.refresh_expires_at,
     paused.occurred_at as paused_at, paused.actor as paused_by,
     key.refresh_key_id, key.access_key_id, key.secret_key_id,
     c.name as client, c.provider, c.overrides, c.rotation, c.grace, c.after_grace, c.rate_per_minute, c.burst,
     c.grant_interval, c.secret_refused_at, c.secret_refused_code,
     v.paused_by_operator, v.paused_until, v.pause_reason, v.changed_at, v.next_slot_at,
     v.canary_grant_id is not distinct from g.id as canary_is_this,
+    unconfirmed.occurred_at as unconfirmed_since, unconfirmed.reason as unconfirmed_code,
+    (select count(*) from evergrant.former_tokens f where f.grant_id = g.id and f.known_dead_at is null) as formers,
     stopped.occurred_at as client_paused_at, stopped.actor as client_paused_by,
     case when g.suspect_at > coalesce(v.deaths_accepted_at, '-infinity') then v.deaths_held_at end as deaths_held_at,
     w.witness_at, w.slowed_by, w.slowed_from, w.slowed_code,
@@ -45,10 +56,19 @@ select clock.at, g.id, g.ref, g.client_id, {STATUS} as status, g.reason, coalesc
         select count(*) from evergrant.grants u
         where u.client_id = g.client_id and u.due_at > clock.at and {SOMEBODY_HAS_IT.replace("g.", "u.")}
     ) else 0 end as under_way,
+    case when g.failures > 0 and right(g.last_error_code, 9) = '_unproven' then (
+        select count(*) from (
+            select from evergrant.grants a
+            where a.client_id = g.client_id and a.id <> g.id and a.status = 'active' and a.failures > 0
+                and a.last_error_code = g.last_error_code
+            limit {MOST_ALIKE}
+        ) a
+    ) else 0 end as refused_alike,
     r.id as revocation_id, r.status as revocation_status, r.requested_at, r.requested_by, r.due_at as revocation_due_at,
     r.done_at, r.evidence, r.last_error_code as revocation_error,
     d.id as letter_id, d.cause as letter_cause, d.dead_at, d.look_at,
     h.requested_at as held_at, h.counted_as as held_by,
+    (select max(done_at) from evergrant.chores) as worked_at,
     evergrant.database_state() as database_state, i.environment, i.incident_at
 from evergrant.grants g
 join evergrant.clients c on c.id = g.client_id
@@ -68,6 +88,7 @@ left join lateral (
     where v.paused_by_operator and e.grant_id is null and e.client_id = c.id and e.type = 'client.paused'
     order by e.id desc limit 1
 ) stopped on true
+left join lateral ({LAST_CONFIRMATION}) unconfirmed on unconfirmed.type = 'client.unconfirmed'
 left join lateral (
     select d.id, d.cause, d.dead_at, d.look_at from evergrant.dead_letters d
     where d.grant_id = g.id and d.resolved_at is null order by d.id desc limit 1

@@ -5,6 +5,7 @@ import shlex
 from typing import Final
 
 _SET = "evergrant clients set {client}"
+_ANY_GRANT = re.compile(r"\bREF\b(?: --client \S+)?")
 _REDIRECT = re.compile(r"http_3\d\d")
 _ADVICE = {
     "dns": f"the token URL's host has no address: check it, then {_SET} --token-url URL",
@@ -34,10 +35,14 @@ _ADVICE = {
     f" {_SET} --body form, or json",
     "invalid_request": f"the provider does not read what is sent: {_SET} --body form, or json; with --auth basic"
     " look at basic_encoded in the provider's file",
-    "invalid_grant_unproven": "nothing has succeeded under these credentials yet, so this may be a wrong id or secret"
-    " as well as a dead refresh token: check them first, then connect one grant anew",
 }
-
+# Behind a word for a dead token, while nothing has succeeded under these credentials.
+UNPROVEN: Final = "_unproven"
+_UNPROVEN_ADVICE = (
+    "nothing has succeeded under these credentials yet, so this may be a wrong id or secret as well as a dead consent:"
+    " compare both with what the provider shows, then connect one user anew; where that succeeds the credentials are"
+    " right, and the old consent was dead: evergrant grants connect REF --client {client}"
+)
 
 # What must be done first, and who must do it, where the provider said why.
 _FIRST: Final = {
@@ -76,9 +81,17 @@ def advice(code: str | None, *, client: str) -> str | None:
         return None
     if _REDIRECT.fullmatch(code):
         told = f"the token URL redirects, which is never followed: name the address itself, {_SET} --token-url URL"
+    elif code.endswith(UNPROVEN):
+        told = _UNPROVEN_ADVICE
     else:
         told = _ADVICE.get(code, "")
     return told.format(client=client) or None
+
+
+def advice_for(code: str | None, *, ref: str, client: str) -> str | None:
+    """The same of one grant, whose name stands in the commands."""
+    told = advice(code, client=client)
+    return None if told is None else _ANY_GRANT.sub(lambda _: named(ref, client), told)
 
 
 def named(ref: str, client: str) -> str:

@@ -32,6 +32,7 @@ from tasks.oauth.provider import Provider
 from tasks.oauth.rules import Asked, LimitOf, Means, Reason
 from tasks.oauth.token_answer import TokenSet, Unreadable, read_refusal, read_token_answer, told_scope
 from tasks.oauth.words import Spoken, spoken
+from tasks.policy.advice import UNPROVEN
 
 RETRY_AFTER: Final = "Retry-After"
 REFUSALS: Final = range(400, 500)  # statuses (RFC 9110 §15.5)
@@ -39,7 +40,6 @@ ABOUT_THE_TOKEN: Final = ("invalid_grant", "invalid_scope")  # and not about us,
 _HTML: Final = re.compile(rb"<(!doctype\s+)?html\b", re.IGNORECASE)
 HEAD: Final = 1024  # bytes of a body that say what it is
 UNREADABLE: Final = "unreadable"  # a success with neither a token set nor an error in it
-UNPROVEN: Final = "_unproven"  # behind a word for a dead token, while nothing has succeeded under these credentials
 RETRY_AFTER_CAP: Final = timedelta(minutes=5)
 
 

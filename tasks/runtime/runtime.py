@@ -26,6 +26,7 @@ from tasks.runtime import clock
 from tasks.runtime.admission import Admission
 from tasks.runtime.answers import Answers
 from tasks.runtime.attempt import Arrived
+from tasks.runtime.confirmations import Confirmations
 from tasks.runtime.introspections import Introspections
 from tasks.runtime.registration import Registrations
 from tasks.runtime.unfinished import Unfinished
@@ -52,6 +53,7 @@ class Runtime:
         self.admission = Admission(journal, self.stopping, in_flight=settings.in_flight)
         self.answers = Answers(self.admission)
         self.introspections = Introspections()
+        self.confirmations = Confirmations()
         self.damaged_journals: dict[int, str] = {}  # those on this disk that this process could not read, and why
         self.tick: UUID | None = None  # the newest that this process has seen in the database
         # Whether the last look found a database that may be worked with (tasks/settling/recover.py). One that was unfit

@@ -3,26 +3,32 @@
 At `on_use` an old refresh token lives until the access token of its direct successor is first used. Where the
 provider names a `confirm_url`, we use it ourselves: then nothing but the present pair is alive, and a revocation
 later has one branch only. It takes slots of the client's rate and keeps no refresh waiting: while anything is due that
-beat could have claimed by now it is left out, and the next one presents all access tokens that were kept.
+beat could have claimed by now it is left out, and the next one presents all access tokens that were kept. An address
+that tells nothing rests (tasks/runtime/confirmations.py), and a person is told.
 """
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import assert_never
 from uuid import UUID
 
 import structlog
+from sqlalchemy import Connection
 
 from models import client as clients
-from models import former_token, label, revocation
+from models import confirmation, former_token, label, revocation
 from models.database import transaction
 from models.revocation import Branch
 from models.states.former_token import PairKind
 from tasks.oauth import messages
 from tasks.oauth.addresses import Labels
 from tasks.oauth.errors import AddressError
+from tasks.oauth.messages import Request
+from tasks.oauth.transport import Answer, Response
 from tasks.policy.outcome import Life, presented
 from tasks.policy.valve import USABLE_SHARE
 from tasks.runtime import retry
+from tasks.runtime.confirmations import News, Place
 from tasks.runtime.registration import Registered
 from tasks.runtime.runtime import Runtime
 
@@ -34,18 +40,21 @@ LOOKS = 2
 
 def confirm(runtime: Runtime, registered: Registered, grant_ids: Sequence[UUID]) -> None:
     """Kill the predecessors of grants that were just refreshed; what fails is left for the next time."""
-    overdue = LOOKS * timedelta(seconds=runtime.settings.beat_interval_seconds)
     for grant_id in grant_ids:
         with transaction() as connection:
-            if runtime.stopping.is_set() or clients.has_due(connection, registered.known.id, longer_than=overdue):
+            if runtime.confirmations.rests(_place(registered)) or _is_in_the_way(runtime, registered, connection):
                 return
             steps = _steps(revocation.branches(connection, grant_id))
             labels = label.of_grant(connection, grant_id) if steps else {}
-            for _ in steps:
-                clients.debit(connection, registered.known.id, usable_share=USABLE_SHARE)
         dead = _present(runtime, registered, grant_id, steps, labels)
         with transaction() as connection:
             former_token.drop(connection, dead)
+
+
+def _is_in_the_way(runtime: Runtime, registered: Registered, connection: Connection) -> bool:
+    """Whether the slots are for others: somebody is due for longer, or this process ends."""
+    overdue = LOOKS * timedelta(seconds=runtime.settings.beat_interval_seconds)
+    return runtime.stopping.is_set() or clients.has_due(connection, registered.known.id, longer_than=overdue)
 
 
 def _steps(branches: Sequence[Branch]) -> list[tuple[Branch, Branch]]:
@@ -81,12 +90,42 @@ def _present(
         except AddressError as error:
             log.warning("confirm.no_address", grant_id=str(grant_id), reason=str(error))
             break
-        deadline = registered.times.deadline
-        answer = runtime.transport.submit(
-            retry.send(runtime.transport, request, deadline=deadline, guard=lambda: None)
-        ).result()
-        if presented(answer, registered.provider) is Life.UNTOLD:
+        with transaction() as connection:
+            if _is_in_the_way(runtime, registered, connection):
+                break
+            clients.debit(connection, registered.known.id, usable_share=USABLE_SHARE)
+        if not _told(runtime, registered, request):
             log.info("confirm.untold", grant_id=str(grant_id))
             break
         dead.append(predecessor.former_token_id)
     return dead
+
+
+def _told(runtime: Runtime, registered: Registered, request: Request) -> bool:
+    """Send one; whether its answer tells anything of the token."""
+    sending = retry.send(runtime.transport, request, deadline=registered.times.deadline, guard=lambda: None)
+    answer = runtime.transport.submit(sending).result()
+    told = presented(answer, registered.provider) is not Life.UNTOLD
+    _note(runtime.confirmations.end(_place(registered), told=told), registered, answer)
+    return told
+
+
+def _note(news: News, registered: Registered, answer: Answer) -> None:
+    client = registered.known
+    match news:
+        case News.FAILS:
+            code = f"http_{answer.status}" if isinstance(answer, Response) else answer.code
+            log.warning("confirm.fails", client=client.name, outcome=code)
+            with transaction() as connection:
+                confirmation.tell_failing(connection, client.id, code=code)
+        case News.ANSWERS:
+            with transaction() as connection:
+                confirmation.tell_answered(connection, client.id)
+        case News.NONE:
+            pass
+        case _:
+            assert_never(news)
+
+
+def _place(registered: Registered) -> Place:
+    return registered.known.id, registered.provider.confirm_url or ""

@@ -13,9 +13,9 @@ from models.sealing.vault import Vault
 from tasks.oauth.answer import Answer, HeldBack, NotSent, Response
 from tasks.oauth.error_answers import UNRECOGNISED
 from tasks.oauth.token_answer import untold_word
+from tasks.policy.advice import UNPROVEN
 from tasks.policy.kinds import of_kind
 from tasks.policy.outcome import (
-    UNPROVEN,
     GrantThrottled,
     NotNow,
     NotUnderstood,

@@ -41,6 +41,7 @@ class Cutter:
     knife: Knife | None = None
     at: Path | None = None  # a socket's path to listen on; None: any free port of loopback
     cuts: list[tuple[str, int]] = field(default_factory=list)  # direction, after how many bytes
+    swallows: bool = False  # from now on whatever comes is taken and goes nowhere, and every connection stays
 
     def __enter__(self) -> Self:
         self._over = threading.Event()
@@ -93,6 +94,8 @@ class Cutter:
         if not data:
             onward.shutdown(socket.SHUT_WR)
             return False
+        if self.swallows:
+            return True
         upto = None if self.knife is None else self.knife(line, way, data)
         onward.sendall(data[:upto])
         setattr(line, way, getattr(line, way) + len(data[:upto]))

@@ -89,7 +89,12 @@ class Installation:
 
     def command(self, *arguments: str, exit_code: int = 0, stdin: str = "") -> str:
         """Carry out one command line; returns what it printed."""
-        done = subprocess.run(
+        done = self._done(*arguments, stdin=stdin)
+        assert done.returncode == exit_code, (arguments, done.returncode, done.stdout, done.stderr)
+        return done.stdout
+
+    def _done(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [str(self.programs / "python"), "-m", "worker.cli", *arguments],
             cwd=self.root,
             env=environment(self.env) | ({} if self.root == ROOT else {"PYTHONPATH": str(self.root)}),
@@ -99,12 +104,17 @@ class Installation:
             timeout=120,
             check=False,
         )
-        assert done.returncode == exit_code, (arguments, done.returncode, done.stdout, done.stderr)
-        return done.stdout
 
     def listed(self, *arguments: str) -> list[dict[str, Any]]:
         """What a reading command prints with --json."""
         return [json.loads(line) for line in self.command(*arguments, "--json").splitlines()]
+
+    def attention(self) -> list[dict[str, Any]]:
+        """What `status` tells to need attention, whether or not somebody must act."""
+        done = self._done("status", "--json")
+        assert done.returncode in (0, 1), (done.stdout, done.stderr)
+        found: list[dict[str, Any]] = json.loads(done.stdout)["attention"]
+        return found
 
     def register(self, name: str, registration: Sequence[str], secret: str) -> None:
         """Add a client."""

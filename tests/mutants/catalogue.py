@@ -74,7 +74,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "tasks/policy/explanation/outside.py",
-                "grant.last_error_code if own else None",
+                "now.grant.last_error_code if _fails(now) else None",
                 "None",
             ),
         ),

@@ -59,6 +59,7 @@ class Scheduler(GrantScheduler):
         self.seen_at = None
         self.chores_at = None
         self.broker_failed = False
+        self.broker_error = None
         self.app = cast("Any", broker)
         self._connection = _Connection(broker)
 

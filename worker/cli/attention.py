@@ -5,19 +5,26 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 from models.states.application import KeyState
 from models.states.client import ClientState
 from models.states.installation import DatabaseState
 from models.states.process import ProcessKind
-from tasks.policy.advice import advice, named
+from tasks.policy.advice import advice, advice_for, named
+from tasks.policy.explanation.cause import listed
+from tasks.policy.explanation.faults import BROKER, mended
+from tasks.policy.explanation.machinery import takes_nothing_up
 from worker.cli import output
 from worker.cli.clients.drift import next_step, sentence
 from worker.cli.journals.list import mend
+from worker.cli.units import length
 from worker.cli.webhooks import attention as of_webhooks
 
 Found = Mapping[str, Any]
+
+PASSING: Final = timedelta(minutes=10)  # what may be over by then needs nobody
 
 # What of `database` needs a human, and what to do.
 UNFIT: Final = {
@@ -37,11 +44,13 @@ class Attention:
 
 
 def attention(found: Found) -> list[Attention]:
-    """Everything, what stops all before what concerns a few."""
+    """Everything: causes before what comes of them, and of those what stops all before what concerns a few."""
     checks = (
-        *(_about_database, _about_processes, _about_letters_and_grants, _about_journals, _about_keys),
-        *(_about_held_revocations, _about_secrets, _about_clients, _about_failing, _about_suspects, _about_drift),
-        _about_webhooks,
+        *(_about_database, _about_processes, _about_keys, _about_deaf_workers, _about_journals),
+        *(_about_clients, _about_secrets, _about_failing, _about_backlogs, _about_suspects),
+        _about_confirmations,
+        *(_about_held_revocations, _about_drift, _about_webhooks),
+        *(_about_letters_and_grants, _about_chores),
     )
     return [each for check in checks for each in check(found)]
 
@@ -69,16 +78,42 @@ def _about_database(found: Found) -> Iterable[Attention]:
 
 
 def _about_processes(found: Found) -> Iterable[Attention]:
-    alive = {kind: [p for p in found["processes"] if p["kind"] == kind and p["alive"]] for kind in ProcessKind}
+    alive = {kind: _alive(found, kind) for kind in ProcessKind}
     if not alive[ProcessKind.BEAT]:
         yield Attention("no beat is alive: nothing is claimed", "start `evergrant up` or `evergrant beat`")
     if not alive[ProcessKind.WORKER]:
         yield Attention("no worker is alive: nothing is sent", "start `evergrant up` or `evergrant worker`")
-    for each in found["processes"]:
+    for each in sorted(found["processes"], key=lambda each: not each["alive"]):  # who is silent has often been replaced
         yield from _about_process(each, alive[each["kind"]], found["environment"])
-    if found["chores_overdue"] and alive[ProcessKind.BEAT] and alive[ProcessKind.WORKER]:
+
+
+def _alive(found: Found, kind: str) -> list[Found]:
+    return [each for each in found["processes"] if each["kind"] == kind and each["alive"]]
+
+
+def _about_chores(found: Found) -> Iterable[Attention]:
+    if found["chores_overdue"] and _alive(found, ProcessKind.BEAT) and _alive(found, ProcessKind.WORKER):
         told = ", ".join(map(_last_done, found["chores_overdue"]))
         yield Attention(f"periodic work is not done: {told}", "search the workers' logs for evergrant.upkeep")
+
+
+def _about_deaf_workers(found: Found) -> Iterable[Attention]:
+    """Handed out, and not taken up by anybody who lives."""
+    waiting, adopted = found["untaken"], found["environment"]
+    workers = [each for each in _alive(found, ProcessKind.WORKER) if each["environment"] in (None, adopted)]
+    workers = [each for each in workers if not each["fault"]]  # of the others it is told already why they take nothing
+    last = max((each["consumed_at"] for each in workers if each["consumed_at"]), default=None)
+    if not waiting["grants"] or last is None:
+        return
+    since, worked = waiting["since"], waiting["worked_at"]
+    if not takes_nothing_up(found["at"], claimed_at=since, consumed_at=last, worked_at=worked):
+        return
+    names = listed([f"worker {each['pid']} on {each['host']}" for each in workers])
+    yield Attention(
+        f"no worker takes anything up: {many(waiting['grants'], 'grant')} handed out and untouched, the last message"
+        f" was taken {output.iso(last)}",
+        f"see that beat and workers have the same EVERGRANT_BROKER_URL, and start again {names}",
+    )
 
 
 def _about_process(each: Found, alive: list[Found], adopted: str | None) -> Iterable[Attention]:
@@ -99,9 +134,16 @@ def _about_process(each: Found, alive: list[Found], adopted: str | None) -> Iter
             f"start it again with EVERGRANT_ENVIRONMENT={adopted}",
         )
     if each["fault"]:
-        yield Attention(f"{name} cannot work: {each['fault']}", "mend that; it goes on by itself: evergrant doctor")
+        yield _of_a_fault(name, each["fault"])
     for what, step in each["missing_keys"]:
         yield Attention(f"{name}: {what}", step)
+
+
+def _of_a_fault(name: str, fault: str) -> Attention:
+    """Beat is well where the broker is not: then it is the broker that is named first."""
+    remedy, command = mended(fault)
+    what = f"{fault}, so {name} hands nothing out" if fault.startswith(BROKER) else f"{name} cannot work: {fault}"
+    return Attention(what, f"{remedy}: {command}")
 
 
 def _about_letters_and_grants(found: Found) -> Iterable[Attention]:
@@ -182,6 +224,29 @@ def _about_clients(found: Found) -> Iterable[Attention]:
             )
 
 
+def _about_backlogs(found: Found) -> Iterable[Attention]:
+    """Grants that are due and wait for their client's rate: a human's where tokens lapse meanwhile."""
+    if not _alive(found, ProcessKind.BEAT) or not _alive(found, ProcessKind.WORKER):
+        return
+    for each in found["clients"]:
+        if each["backlog"] is not None:
+            yield _of_a_backlog(each)
+
+
+def _of_a_backlog(client: Found) -> Attention:
+    name, turn = client["name"], client["backlog"]["last_turn_in_seconds"]
+    late = length(client["lateness_seconds"])
+    if turn is None:
+        what = f"{name}: {client['due']} due wait, the first for {late}: as many are under way as its burst allows"
+        return Attention(what, f"evergrant clients set {name} --burst N", human=client["lapsed"] > 0)
+    return Attention(
+        f"{name}: {client['due']} due wait for its rate of {client['pace'] or client['rate']}, the first for {late};"
+        f" the last has its turn in {length(turn)}",
+        f"evergrant plan --client {name}; where the provider allows more: evergrant clients set {name} --rate N/minute",
+        human=client["lapsed"] > 0,
+    )
+
+
 def _client_step(client: Found) -> tuple[str, bool]:
     match client["state"]:
         case ClientState.PAUSED:
@@ -196,7 +261,7 @@ def _client_step(client: Found) -> tuple[str, bool]:
 def _about_failing(found: Found) -> Iterable[Attention]:
     """Grants that fail, by their client and what they fail with."""
     for each in found["causes"]:
-        told = advice(each["code"], client=each["client"])
+        told = advice_for(each["code"], ref=each["example"], client=each["client"])
         look = f"evergrant explain {named(each['example'], each['client'])}"
         alone = " alone" if each["alone"] else ""
         yield Attention(
@@ -213,6 +278,17 @@ def _about_suspects(found: Found) -> Iterable[Attention]:
             " asked again before anybody is judged",
             f"evergrant explain {named(each['example'], each['client'])}",
             human=False,
+        )
+
+
+def _about_confirmations(found: Found) -> Iterable[Attention]:
+    """Former refresh tokens live on while these fail; nothing lapses for it, so only what lasts is a human's."""
+    for each in found["unconfirmed"]:
+        yield Attention(
+            f"{each['client']}: new access tokens cannot be confirmed, {each['code']} since"
+            f" {output.iso(each['since'])}; former refresh tokens live on",
+            f"see whether its confirm URL can be reached: evergrant clients set {each['client']} --confirm-url URL",
+            human=found["at"] - each["since"] > PASSING,
         )
 
 

@@ -102,7 +102,11 @@ def _of_processes(settings: "Settings") -> Iterator[Finding]:
             )
         if each["disk_free"] is not None and each["disk_free"] < LEAST_FREE:
             free = f"{each['disk_free'] / 1024**2:.0f} MiB"
-            yield Finding("disk", f"{name} has {free} left for its journal", "make room where its EVERGRANT_HOME lies")
+            yield Finding(
+                "disk",
+                f"{name} has {free} left for its journal",
+                f"make room on {each['host']}, on the file system that `journals` in its EVERGRANT_HOME lies on",
+            )
         behind = timedelta(seconds=each["clock_behind_seconds"] or 0)
         if abs(behind) > CLOCK_OFF:
             yield _off(f"the clock of {name}", behind)
@@ -162,13 +166,17 @@ def _of_files(settings: "Settings") -> Iterator[Finding]:
 
 
 def _of_disk(settings: "Settings") -> Iterator[Finding]:
+    from tasks.runtime.mount import mount_of
+
     home = settings.home.expanduser()
     if not home.exists():
         return
-    free = shutil.disk_usage(home).free
-    if free < LEAST_FREE:
-        told = f"{free / 1024**2:.0f} MiB are left where {home} lies"
-        yield Finding("disk", told, "make room: while a journal cannot be written nothing is sent")
+    folders = [each for each in (home, home / "journals") if each.exists()]
+    for mount, folder in {mount_of(each): each for each in folders}.items():
+        free = shutil.disk_usage(folder).free
+        if free < LEAST_FREE:
+            told = f"{free / 1024**2:.0f} MiB are left for {folder}, on the file system of {mount}"
+            yield Finding("disk", told, f"make room on {mount}: while a journal cannot be written nothing is sent")
     if not os.access(home, os.W_OK):
         yield Finding("disk", f"{home} cannot be written by this user", "run commands as the user of the service")
 
@@ -176,6 +184,8 @@ def _of_disk(settings: "Settings") -> Iterator[Finding]:
 def _of_broker(settings: "Settings") -> Iterator[Finding]:
     from redis import Redis
     from redis.exceptions import RedisError
+
+    from worker.broker_fault import fault
 
     if settings.broker_url is None:
         return
@@ -186,11 +196,19 @@ def _of_broker(settings: "Settings") -> Iterator[Finding]:
     try:
         server, memory = client.info("server"), client.info("memory")
     except RedisError as error:
-        yield Finding("broker", f"it does not answer ({type(error).__name__})", "start it; see EVERGRANT_BROKER_URL")
+        told = fault(settings, error)
+        yield Finding("broker", f"{told} ({type(error).__name__})", _broker_step(told))
         return
     finally:
         client.close()
     yield from _unfit_broker(server, memory)
+
+
+def _broker_step(fault: str) -> str:
+    from tasks.policy.explanation.faults import mended
+
+    remedy, command = mended(fault)
+    return remedy if command == "evergrant doctor" else f"{remedy}: {command}"
 
 
 def _unfit_broker(server: Mapping[str, Any], memory: Mapping[str, Any]) -> Iterator[Finding]:

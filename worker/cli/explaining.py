@@ -86,8 +86,10 @@ def _noted(facts: str) -> str:
 
 
 def to_do(told: "Explanation") -> str:
-    """What a person does about it: the command, or words; else when it is tried again."""
-    if told.command:
+    """What a person does about it, in words and by the command; else when it is tried again."""
+    if told.remedy and told.command and told.command not in told.remedy:
+        return f"{told.remedy}: `{told.command}`"
+    if told.command and not told.remedy:
         return f"run `{told.command}`"
     return told.remedy or f"{told.next[0].lower()}{told.next[1:]}".rstrip(".")
 

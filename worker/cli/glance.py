@@ -1,10 +1,11 @@
 """The fleet at a glance: all that `status` and the fleet page show, read in one transaction."""
 
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from models.states.application import KeyState
+from models.states.client import ClientState
 from models.states.grant import GrantStatus
 from worker.cli import keyrings
 from worker.cli.attention import attention
@@ -30,7 +31,7 @@ def read(connection: "Connection", settings: "Settings", *, sealed: bool = True)
     """
     from models import held_revocation, installation, webhook
     from models.sealing import key_use
-    from models.views import fleet
+    from models.views import fleet, unconfirmed
 
     clock = fleet.clock(connection)
     clients = fleet.by_client(connection)
@@ -58,9 +59,11 @@ def read(connection: "Connection", settings: "Settings", *, sealed: bool = True)
         "certificates_ending": _certificates_ending(connection, settings) if sealed else [],
         "application_keys_ending": _application_keys_ending(connection),
         "webhooks": webhooks.shown(webhook.listed(connection)),
+        "untaken": dict(fleet.untaken(connection)),
         "causes": [dict(row) for row in fleet.failing(connection)],
+        "unconfirmed": [dict(row) for row in unconfirmed.failing(connection)],
         "suspects": [dict(row) for row in fleet.suspects(connection)],
-        "clients": [_client(row) for row in clients],
+        "clients": [_client(row, clock["at"]) for row in clients],
         "processes": _processes(connection, processes, sealed=sealed),
     }
     told = {
@@ -93,7 +96,7 @@ def _application_keys_ending(connection: "Connection") -> list[dict[str, Any]]:
     return [{"name": row["name"], "state": row["state"], "expires_at": row["expires_at"]} for row in rows]
 
 
-def _client(row: "RowMapping") -> dict[str, Any]:
+def _client(row: "RowMapping", at: datetime) -> dict[str, Any]:
     what, reason = state(row)
     counts = {name: row[name] for name in (*GrantStatus, *FACTS)}
     return {
@@ -107,12 +110,34 @@ def _client(row: "RowMapping") -> dict[str, Any]:
         "paused_until": row["paused_until"],
         "rotation": row["rotation"],
         "drift": drift_of(row["drift"]),
+        "backlog": _backlog(row, at) if what == ClientState.OPEN else None,
         **counts,
         "lateness_seconds": _seconds(row["lateness"]),
         "runway_seconds": _seconds(row["runway"]),
         "ending": {name: row[f"ending_{name}"] for name in ENDING},
         "first_expires_at": row["first_expires_at"],
     }
+
+
+def _backlog(row: "RowMapping", at: datetime) -> dict[str, Any] | None:
+    """What is due and waits for the client's rate or burst."""
+    from tasks.policy.backlog import Waiting, backlog
+    from tasks.policy.pace import Pace, allowed
+    from tasks.policy.valve import Valve, interval
+
+    slow = allowed(Pace(slowed_by=row["slowed_by"] or 0, slowed_from=row["slowed_from"]))
+    found = backlog(
+        Waiting(
+            at=at,
+            due=row["due"],
+            late=row["lateness"] or timedelta(0),
+            under_way=row["under_way"],
+            burst=row["burst"],
+            interval=interval(Valve(row["rate_per_minute"], row["burst"], at, 0, pace_per_minute=slow)),
+            next_slot_at=row["next_slot_at"],
+        )
+    )
+    return None if found is None else {"grants": row["due"], "last_turn_in_seconds": _seconds(found.last_turn)}
 
 
 def _seconds(length: timedelta | None) -> float | None:

@@ -83,9 +83,30 @@ def keys_needed(vault: "Vault", *rings: str) -> "Vault":
             raise Failure(
                 code="keys",
                 message=f"This command needs the {ring} key ring",
-                next_step=f"set {variable}_FILE, or make one with `evergrant keys generate --ring {ring}`",
+                next_step=_how_to_get(ring, f"{variable}_FILE"),
             )
     return vault
+
+
+def _how_to_get(ring: str, variable: str) -> str:
+    """How to come by a ring that is absent: a new one opens nothing that is sealed already, so that is asked first."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from models.errors import Told
+    from models.sealing import key_use
+    from worker.cli import session
+
+    new = f"make one with `evergrant keys generate --ring {ring}`"
+    try:
+        with session.reading() as connection:
+            needed = {key_id: count for (of, key_id), count in key_use.counts(connection).items() if of == ring}
+    except (SQLAlchemyError, Told):
+        return f"set {variable} to the ring that the database's values are sealed with; where there are none, {new}"
+    if not needed:
+        return f"set {variable}, or {new}"
+    keys, sealed = ", ".join(sorted(needed)), sum(needed.values())
+    values = "1 value is" if sealed == 1 else f"{sealed} values are"
+    return f"set {variable} to the ring that holds {keys}: {values} sealed with it, and a new one opens none of them"
 
 
 def rings_of(vault: "Vault") -> "dict[str, KeyRing]":

@@ -14,6 +14,8 @@ from sqlalchemy.exc import DBAPIError
 from settings import Settings
 from tasks import explain
 from tasks.policy.explanation.cause import Explanation, iso
+from tasks.policy.explanation.faults import without_place
+from tasks.policy.explanation.machinery import processes_cannot_work
 from worker.web.database import Database, DatabaseSilent
 
 log = structlog.get_logger()
@@ -58,16 +60,25 @@ class Explanations:
 def _told(found: Explanation) -> dict[str, Any]:
     return {
         "cause": found.cause,
-        "headline": found.headline,
+        "headline": _outside(found.cause, found.headline),
         "since": None if found.since is None else iso(found.since),
         "chain": [
-            {"cause": each.cause, "told": each.told, "since": None if each.since is None else iso(each.since)}
+            {
+                "cause": each.cause,
+                "told": _outside(each.cause, each.told),
+                "since": None if each.since is None else iso(each.since),
+            }
             for each in found.chain
         ],
         "next": found.next,
         "token": found.token,
         "will_retry_at": None if found.will_retry_at is None else iso(found.will_retry_at),
-        "command": found.command,
+        "command": found.command if (found.command or "").startswith("evergrant ") else None,
         "hopeless": found.hopeless,
         "well": found.well,
     }
+
+
+def _outside(cause: str, told: str) -> str:
+    """A sentence without the places that a process names in its fault."""
+    return without_place(told) if cause == processes_cannot_work.__name__ else told

@@ -77,7 +77,11 @@ class Letter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """The row, as far as it tells anything. `failed_alone`: nobody understands its refusal, and others are well."""
+    """The row, as far as it tells anything. `failed_alone`: nobody understands its refusal, and others are well.
+
+    `ends_soon_at`: the one of its two ends that comes near, and that renewing will not mend. `formers`: its former
+    token sets that may live.
+    """
 
     ref: str
     status: str
@@ -102,10 +106,13 @@ class Grant:
     last_error_rule: str | None = None
     asked_at: datetime | None = None
     ends_soon_at: datetime | None = None
+    consent_expires_at: datetime | None = None
+    refresh_expires_at: datetime | None = None
     paused: Act | None = None
     has_refresh_token: bool = True
     refresh_key_id: str | None = None
     access_key_id: str | None = None
+    formers: int = 0
 
     @property
     def error(self) -> str:
@@ -118,7 +125,9 @@ class Grant:
 class Client:
     """The client and its valve. `under_way`: of its jobs; `ahead`: of its grants those that are due for longer.
 
-    `refused_since`: nobody has succeeded since somebody was refused in a word that nobody understands.
+    `refused_since`: nobody has succeeded since somebody was refused in a word that nobody understands. `refused_alike`:
+    of its other grants those that fail in the same word as this one, which nothing has proven yet.
+    `unconfirmed_since`: where a new access token is presented once, nobody has answered of use since, and why.
     """
 
     name: str
@@ -145,6 +154,9 @@ class Client:
     secret_refused_at: datetime | None = None
     secret_refused_code: str | None = None
     secret_key_id: str | None = None
+    refused_alike: int = 0
+    unconfirmed_since: datetime | None = None
+    unconfirmed_code: str | None = None
     file_fault: str | None = None
 
 
@@ -161,7 +173,10 @@ class Database:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """All of it, at `at` of the database's clock. `journals`: those that are not drained and may hold its answer."""
+    """All of it, at `at` of the database's clock. `journals`: those that are not drained and may hold its answer.
+
+    `worked_at`: when any worker has last carried out periodic work.
+    """
 
     at: datetime
     grant: Grant
@@ -172,6 +187,7 @@ class Facts:
     revocation: Revocation | None = None
     held: Act | None = None
     letter: Letter | None = None
+    worked_at: datetime | None = None
 
     # What several checks ask
 

@@ -4,14 +4,14 @@ from datetime import timedelta
 from typing import Final
 
 from tasks.oauth.rotation import Rotation
-from tasks.policy.advice import advice, named, refused_alone_advice
+from tasks.policy.advice import advice_for, named, refused_alone_advice
+from tasks.policy.backlog import LATE
 from tasks.policy.explanation.cause import Cause, iso, length, many
 from tasks.policy.explanation.facts import ACTIVE, REVOKING, Facts, Journal
 from tasks.policy.explanation.outside import command_in
 from tasks.policy.guard import Situation, profile_forbids
 from tasks.policy.verdict import WITNESS_WAIT
 
-LATE: Final = timedelta(seconds=15)  # since it is due; beat looks every half second
 _GUARDED: Final = {
     "access_token_still_serves": "to ask again may kill what lives, so it waits until its access token is of no use",
     "grace_is_not_over": "it waits until the grace of what was sent is over",
@@ -145,8 +145,7 @@ def grant_is_failing(now: Facts) -> Cause | None:
     grant = now.grant
     if not grant.failures or grant.failed_alone or grant.status != ACTIVE:
         return None
-    told = advice(grant.last_error_code, client=now.client.name)
-    told = None if told is None else told.replace(" REF ", f" {named(grant.ref, now.client.name)} ")
+    told = advice_for(grant.last_error_code, ref=grant.ref, client=now.client.name)
     given_up = f"; dead letter {now.letter.id} is open, and it is asked every hour" if now.letter else ""
     again = f"evergrant dead-letters redrive {now.letter.id}" if now.letter else None
     return Cause(
@@ -190,15 +189,26 @@ def grant_was_renewed_too_lately(now: Facts) -> Cause | None:
 
 
 def grant_ends_soon(now: Facts) -> Cause | None:
-    """Its refresh token or its consent ends, and renewing will not mend that."""
-    ends = now.grant.ends_soon_at
+    """Its refresh token or its consent ends, and renewing will not mend that, or nobody renews it."""
+    ends, grant = now.grant.ends_soon_at, now.grant
     if ends is None:
         return None
+    when = f"ends at {iso(ends)}, in {length(ends - now.at)}"
+    if ends != grant.consent_expires_at:
+        return Cause(
+            told=f"Its refresh token {when}: a renewal would put that off, and none comes",
+            then=f"From {iso(ends)} on only its user can mend it",
+            retry_at=grant.due_at,
+            remedy="mend before that what holds it up",
+        )
+    seen = (
+        "no renewal has put that off so far" if ends == grant.refresh_expires_at else "renewing does not put that off"
+    )
     return Cause(
-        told=f"It ends at {iso(ends)}, in {length(ends - now.at)}: renewing does not put that off",
+        told=f"Its {'refresh token' if ends == grant.refresh_expires_at else 'consent'} {when}: {seen}",
         then=f"From {iso(ends)} on only its user can mend it",
         remedy="ask its user to connect again before that",
-        command=f"evergrant grants connect {named(now.grant.ref, now.client.name)}",
+        command=f"evergrant grants connect {named(grant.ref, now.client.name)}",
     )
 
 

@@ -1,13 +1,15 @@
 """What of our own stands still: the database, beats, workers, their rings and journals, a provider's file."""
 
 import shlex
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from tasks.policy.explanation.cause import Cause, iso, length, listed
 from tasks.policy.explanation.facts import ACTIVE, BEAT, PAUSED, REWOUND, WORKER, Facts, Process
+from tasks.policy.explanation.faults import BROKER, mended
 
 TAKEN_UP_AFTER: Final = timedelta(seconds=3)  # from a claim to its start, where somebody consumes
+WORK_EVERY: Final = timedelta(seconds=30)  # some periodic work is handed out every ten seconds
 STATES: Final = {
     "not_adopted": ("Nobody has adopted this database, so nothing is sent from it", "evergrant db upgrade"),
     "copied": ("This database is a copy of the one that was adopted, so nothing is sent from it", "evergrant db adopt"),
@@ -99,26 +101,32 @@ def processes_cannot_work(now: Facts) -> Cause | None:
     """All that live of a kind say that they can do nothing now: no room for a journal, no broker."""
     for kind, reason in ((BEAT, "nothing is handed out"), (WORKER, "nothing is sent")):
         alive = now.fit(kind)
-        if alive and all(each.fault for each in alive):
+        faults = [each.fault for each in alive if each.fault]
+        if alive and len(faults) == len(alive):
             return Cause(
-                told=f"{_every(alive)} cannot work, so {reason}: {alive[0].fault}",
+                told=_of_the_broker(faults[0], reason)
+                if faults[0].startswith(BROKER)
+                else f"{_every(alive)} cannot work, so {reason}: {faults[0]}",
                 then="It goes on by itself once that is mended",
-                remedy="start the broker"
-                if kind == BEAT
-                else "make room where EVERGRANT_HOME lies, or make it writable",
-                command="evergrant doctor",
+                remedy=mended(faults[0]).remedy,
+                command=mended(faults[0]).command,
                 stops=True,
             )
     return None
 
 
+def _of_the_broker(fault: str, reason: str) -> str:
+    """Beat is well where the broker is not, so that is not said of beat."""
+    return f"{fault[0].upper()}{fault[1:]}, so {reason}"
+
+
 def workers_are_deaf(now: Facts) -> Cause | None:
     """It was handed out, and the workers that live have taken nothing up since."""
-    claimed, workers = now.grant.claimed_at, now.fit(WORKER)
+    claimed, workers = now.grant.claimed_at, [each for each in now.fit(WORKER) if not each.fault]
     if claimed is None or now.grant.started_at is not None or not now.under_lease or not workers:
         return None
     last = max((each.consumed_at for each in workers if each.consumed_at), default=None)
-    if now.at - claimed < TAKEN_UP_AFTER or last is None or last >= claimed:
+    if last is None or not takes_nothing_up(now.at, claimed_at=claimed, consumed_at=last, worked_at=now.worked_at):
         return None
     return Cause(
         told=f"{_every(workers)} lives and takes nothing up: the last message {length(now.at - last)} ago",
@@ -126,9 +134,21 @@ def workers_are_deaf(now: Facts) -> Cause | None:
         then="A worker that stays so for 90 s ends itself, to be started again; the grant is handed out anew at "
         + iso(now.grant.due_at),
         retry_at=now.grant.due_at,
-        remedy=f"see that the broker answers, then start again {listed([each.name for each in workers])}",
+        remedy="see that beat and workers have the same EVERGRANT_BROKER_URL, and that the broker answers; then start"
+        f" again {listed([each.name for each in workers])}",
         command="evergrant doctor",
     )
+
+
+def takes_nothing_up(at: datetime, *, claimed_at: datetime, consumed_at: datetime, worked_at: datetime | None) -> bool:
+    """Whether workers that live take nothing up: what was claimed at `claimed_at` is not started.
+
+    A claim that lapses is made anew, so a young one tells nothing by itself: then it is told by when any worker has
+    last carried out periodic work, `worked_at`.
+    """
+    if consumed_at >= claimed_at:
+        return False
+    return at - claimed_at >= TAKEN_UP_AFTER or (worked_at is not None and at - worked_at >= WORK_EVERY)
 
 
 def key_is_missing(now: Facts) -> Cause | None:
@@ -174,7 +194,10 @@ def _lacks(process: Process, key: str) -> bool:
 
 def _add(key: str, workers: list[Process]) -> str:
     names = listed([each.name for each in workers])
-    return f"add the line of the key {key} to EVERGRANT_REFRESH_TOKEN_KEYS, or its file, and start again {names}"
+    return (
+        f"put the line of the key {key} into EVERGRANT_REFRESH_TOKEN_KEYS, or the file of that, in the environment of"
+        f" {names}, and start them again; what this shell holds is of no use to them"
+    )
 
 
 def provider_file_is_unusable(now: Facts) -> Cause | None:

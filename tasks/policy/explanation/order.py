@@ -34,6 +34,7 @@ OBSTACLES: Final[tuple[Check, ...]] = (
     machinery.refresh_token_is_missing,
     machinery.workers_are_deaf,
     outside.credentials_are_refused,
+    outside.nothing_has_succeeded_yet,
     outside.valve_is_shut,
     outside.verdicts_are_held,
     itself.a_journal_is_awaited,
@@ -48,6 +49,7 @@ OBSTACLES: Final[tuple[Check, ...]] = (
     machinery.some_workers_lack_a_key,
     outside.secret_was_refused,
     outside.client_is_slowed,
+    outside.confirmations_fail,
     decided.revocation_is_held,
     itself.grant_ends_soon,
 )

@@ -1,9 +1,11 @@
 """What the provider does to all of a client: refused credentials, a shut valve, a rate that is used up."""
 
 import re
+from collections.abc import Callable
+from datetime import datetime
 from typing import Final
 
-from tasks.policy.advice import advice
+from tasks.policy.advice import UNPROVEN, advice, named
 from tasks.policy.explanation.cause import Cause, iso, length, many
 from tasks.policy.explanation.facts import ACTIVE, REVOKING, Facts
 
@@ -11,7 +13,7 @@ from tasks.policy.explanation.facts import ACTIVE, REVOKING, Facts
 _UNREACHABLE: Final = re.compile(r"dns|connect.*|tls.*|host_.*")
 _BUSY: Final = re.compile(r"http_429|.*throttl.*|.*rate.*limit.*|slow_down|too_many.*")
 _AWAY: Final = re.compile(r"http_50[0-9]|http_408|timeout|reset|truncated|malformed|too_large|unreadable|http_3\d\d")
-_CREDENTIALS: Final = re.compile(r"invalid_client|unauthorized_client|.*_unproven")
+_CREDENTIALS: Final = re.compile(r"invalid_client|unauthorized_client")
 _COMMAND: Final = re.compile(r"evergrant [^;,]+")
 
 
@@ -37,34 +39,81 @@ def command_in(told: str | None) -> str | None:
 
 def credentials_are_refused(now: Facts) -> Cause | None:
     """The provider does not know the client's id and secret, be it one grant that tells or all."""
-    grant, client = now.grant, now.client
-    own = grant.status in (ACTIVE, REVOKING) and grant.failures > 0 and not grant.failed_alone
-    code = next((each for each in (client.shut_for, grant.last_error_code if own else None) if _is_ours(each)), None)
-    if code is None or (client.shut_for != code and not own):
+    code = _told(now, _is_ours)
+    if code is None:
         return None
-    told = advice(code, client=client.name)
-    since = min(
-        (at for at in (client.shut_since if client.shut_for == code else None, grant.failing_since) if at), default=None
-    )
-    retry = client.shut_until or grant.due_at
+    told = advice(code, client=now.client.name)
     return Cause(
-        told=f"The provider refuses the credentials of {client.name} ({code})",
-        since=since,
-        then=f"One request tries them again at {iso(max(retry, now.at))}; no grant is blamed",
-        retry_at=max(retry, now.at),
+        told=f"The provider refuses the credentials of {now.client.name} ({code})",
+        since=_since(now, code),
+        then=f"One request tries them again at {iso(_tried_at(now))}; no grant is blamed",
+        retry_at=_tried_at(now),
         remedy=told,
         command=command_in(told),
     )
+
+
+def nothing_has_succeeded_yet(now: Facts) -> Cause | None:
+    """A refresh token was refused, and nothing proves the credentials: it can be the consent, or the id and secret."""
+    code, client = _told(now, _is_unproven), now.client
+    if code is None:
+        return None
+    alike = now.client.refused_alike
+    return Cause(
+        told=f"The provider refuses {_whom(now)} ({code.removesuffix(UNPROVEN)}), and nothing of {client.name} has"
+        " succeeded yet under its present id and secret, so either "
+        + ("they are wrong, or all those consents are dead" if alike else "its consent is dead, or they are wrong"),
+        since=_since(now, code),
+        then=f"It is tried again at {iso(_tried_at(now))}; no grant is blamed before something has succeeded",
+        retry_at=_tried_at(now),
+        remedy=f"compare id and secret with what the provider shows for {client.name}, then connect this user anew, or"
+        " another: where that succeeds they are right, and the old consent was dead",
+        command=f"evergrant clients set-secret {client.name} --client-secret-file -"
+        if alike
+        else f"evergrant grants connect {named(now.grant.ref, client.name)}",
+    )
+
+
+def _whom(now: Facts) -> str:
+    """Who is refused in that word, as far as this grant knows."""
+    alike = now.client.refused_alike
+    if not _fails(now):
+        return f"grants of {now.client.name}"
+    return "this grant" if not alike else f"this grant and {alike} more of {now.client.name}"
+
+
+def _fails(now: Facts) -> bool:
+    grant = now.grant
+    return grant.status in (ACTIVE, REVOKING) and grant.failures > 0 and not grant.failed_alone
+
+
+def _told(now: Facts, fits: Callable[[str | None], bool]) -> str | None:
+    """The code of that kind which the valve was shut for, or which this grant fails with."""
+    own = now.grant.last_error_code if _fails(now) else None
+    return next((each for each in (now.client.shut_for, own) if fits(each)), None)
+
+
+def _since(now: Facts, code: str) -> datetime | None:
+    shut = now.client.shut_since if now.client.shut_for == code else None
+    return min((at for at in (shut, now.grant.failing_since) if at), default=None)
+
+
+def _tried_at(now: Facts) -> datetime:
+    return max(now.client.shut_until or now.grant.due_at, now.at)
 
 
 def _is_ours(code: str | None) -> bool:
     return code is not None and _CREDENTIALS.fullmatch(code) is not None
 
 
+def _is_unproven(code: str | None) -> bool:
+    return code is not None and code.endswith(UNPROVEN)
+
+
 def valve_is_shut(now: Facts) -> Cause | None:
     """The provider asked to wait, or requests failed in a row: one at a time tries whether it is well again."""
     client = now.client
-    if client.shut_until is None or _is_ours(client.shut_for):
+    if client.shut_until is None or _is_ours(client.shut_for) or _is_unproven(client.shut_for):
         return None
     told = advice(client.shut_for, client=client.name)
     this = ": this grant was the last to try" if client.canary_is_this else ""
@@ -131,7 +180,8 @@ def rate_is_used_up(now: Facts) -> Cause | None:
         since=grant.due_at,
         then=f"It is its turn at about {iso(turn)}, in {length(turn - now.at)}",
         retry_at=turn,
-        remedy=f"see whether the rate fits what there is to do: evergrant plan --client {client.name}",
+        remedy="see whether the rate fits what there is to do; where the provider allows more, raise it: evergrant"
+        f" clients set {client.name} --rate N/minute",
         command=f"evergrant plan --client {client.name}",
     )
 
@@ -143,7 +193,8 @@ def _burst_is_used_up(now: Facts) -> Cause:
         " its burst allows",
         since=now.grant.due_at,
         then="It goes as soon as one of them has ended",
-        command=f"evergrant clients show {client.name}",
+        remedy="see whether they hang; else allow more at once",
+        command=f"evergrant clients set {client.name} --burst N",
     )
 
 
@@ -164,3 +215,19 @@ def client_is_slowed(now: Facts) -> Cause | None:
             retry_at=client.half_pace_until,
         )
     return None
+
+
+def confirmations_fail(now: Facts) -> Cause | None:
+    """Where a new access token is presented once, so that its predecessor dies, nobody answers of use."""
+    client = now.client
+    if client.unconfirmed_since is None or now.grant.status != ACTIVE:
+        return None
+    live = f": {many(now.grant.formers, 'former token set')} of it may live on" if now.grant.formers else ""
+    return Cause(
+        told=f"New access tokens of {client.name} cannot be confirmed ({client.unconfirmed_code}){live}",
+        since=client.unconfirmed_since,
+        then="It is renewed all the same; a confirmation is tried again after an hour at most, and makes up for all",
+        retry_at=now.grant.due_at,
+        remedy="see whether its confirm URL can be reached from the workers; where it is another by now, correct it",
+        command=f"evergrant clients set {client.name} --confirm-url URL",
+    )

@@ -452,7 +452,7 @@ def test_two_token_sets_of_one_consent_are_told_and_handed_out_as_two_grants(
 
 
 def test_the_ends_of_a_grant_are_shown(
-    connected: Evergrant, invite: Any, exchange: Any, provider: SimulatorControl
+    connected: Evergrant, invite: Any, exchange: Any, provider: SimulatorControl, sql: Any
 ) -> None:
     body = FRESH[:-1] + ',"refresh_token_expires_in":86400,"consent_expires_in":"172800"}'
     provider.add_fault("status", where="token", when="before", status=200, body=body, count=1)
@@ -462,6 +462,9 @@ def test_the_ends_of_a_grant_are_shown(
         datetime.fromisoformat(shown[name]) for name in ("created_at", "refresh_expires_at", "consent_expires_at")
     )
     assert (refresh - created, ends - created) == (timedelta(days=1), timedelta(days=2))
+    assert connected("grants", "list", "--expiring-within", "3d", "--json").lines == []  # in its first half
+    assert connected("status", "--json").json["expiring"] == 0
+    sql("update evergrant.grants set created_at = created_at - interval '2 days'")
     assert [each["ref"] for each in connected("grants", "list", "--expiring-within", "3d", "--json").lines] == ["a"]
     assert connected("grants", "list", "--expiring-within", "1d", "--json").lines == []
-    assert connected("status", "--json").json["expiring"] == 0
+    assert connected("status", "--json").json["expiring"] == 1

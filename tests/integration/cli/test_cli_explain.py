@@ -85,7 +85,7 @@ def test_whoever_waits_is_told_for_what_before_the_time_is_over(living: Evergran
     done = living("grants", "token", "a", "--timeout", "1s")
     waits, failed = done.err.splitlines()
     assert waits.startswith("a waits: No worker is alive")
-    assert "run `evergrant worker`" in waits
+    assert waits.endswith("start it, or `evergrant up`, which starts all: `evergrant worker`")
     assert "No fresh token of a came within 1 s: No worker is alive" in failed
     assert done.code == 75
 

@@ -1,5 +1,6 @@
 """`evergrant grants`: looking at grants, and asking beat for work."""
 
+import json
 from typing import Any
 
 import pytest
@@ -257,7 +258,14 @@ def test_a_fresh_token_is_printed_alone(fleet: Evergrant) -> None:
 
 
 def test_a_token_that_was_just_renewed_satisfies_any_refresh_request(fleet: Evergrant) -> None:
-    assert fleet("grants", "token", "e", "--min-ttl", "7d").code == 0
+    done = fleet("grants", "token", "e", "--min-ttl", "7d")
+    assert (done.code, done.out) == (0, "at-temple-e\n")
+    assert done.err.startswith("evergrant: e's access token lives ")
+    assert "not the 7d 0h of --min-ttl" in done.err
+    asked = fleet("grants", "token", "e", "--min-ttl", "7d", "--json")
+    assert list(asked.json) == ["access_token", "token_type", "expires_at", "generation", "ref", "client"]
+    assert json.loads(asked.err)["note"] == "lives_shorter"
+    assert fleet("grants", "token", "e", "--min-ttl", "5s").err == ""
 
 
 def test_a_token_that_is_too_old_is_requested_and_waited_for(fleet: Evergrant, sql: Any) -> None:

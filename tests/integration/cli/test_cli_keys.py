@@ -10,6 +10,7 @@ import settings
 from models.sealing import reseal
 from models.sealing.vault import KeyRing, Vault
 from tests.integration.cli.evergrant import Evergrant
+from tests.integration.cli.test_cli_explain import ALIVE
 
 REFS = ("a", "b", "c")
 
@@ -130,3 +131,38 @@ def test_a_ring_in_a_variable_is_not_changed(temple: Evergrant) -> None:
     temple("keys", "reseal")
     refused = temple("keys", "retire", "r1", "--yes", "--json")
     assert (refused.code, refused.error) == (2, "keys")
+
+
+def test_who_holds_a_key_is_told_of_each_process_and_what_to_do_where_one_lacks_it(
+    temple: Evergrant, rings: dict[str, Path], sql: Any
+) -> None:
+    sql("delete from evergrant.processes")
+    for pid, keys in ((1, ["r1", "a1"]), (2, ["r0", "a1"])):
+        sql(ALIVE, kind="worker", pid=pid, environment=settings.current().environment, keys=keys)
+    sql(ALIVE, kind="web", pid=3, environment=None, keys=["a1"])
+    found = {each["id"]: each for each in temple("keys", "list", "--json").lines}
+    assert (found["r1"]["held"], found["r1"]["processes"]) == (True, "1 of 2")
+    assert (found["r1"]["held_by"], found["r1"]["lacked_by"]) == (["worker 1 on box"], ["worker 2 on box"])
+    assert found["a1"]["processes"] == "3 of 3"
+    told = temple("keys", "list")
+    assert "HELD HERE" in told.out
+    (step,) = told.err.splitlines()
+    assert step.startswith("worker 2 on box lacks r1: put its line into EVERGRANT_REFRESH_TOKEN_KEYS")
+    assert "A new key opens nothing that is sealed already." in step
+
+
+def test_nobody_is_advised_to_make_a_ring_anew_where_the_lost_one_has_sealed_something(
+    temple: Evergrant, rings: dict[str, Path]
+) -> None:
+    settings.adopt(settings.current().model_copy(update={"refresh_token_keys_file": None}))
+    listed_now = {each["id"]: each["held"] for each in temple("keys", "list", "--json").lines}
+    assert listed_now["r1"] is False
+    done = temple("clients", "add", "more", "--provider", "event-temple", "--client-id", "x", stdin="s")
+    assert "to the ring that holds r1: 4 values are sealed with it, and a new one opens none of them" in done.err
+    assert "keys generate" not in done.err
+
+
+def test_for_an_empty_database_a_ring_is_made(evergrant: Evergrant) -> None:
+    settings.adopt(settings.current().model_copy(update={"refresh_token_keys": None}))
+    done = evergrant("clients", "add", "more", "--provider", "event-temple", "--client-id", "x", stdin="s")
+    assert "or make one with `evergrant keys generate --ring refresh`" in done.err

@@ -93,6 +93,19 @@ def test_a_key_that_no_worker_holds_is_told_by_a_web_that_may_read_no_sealed_col
     assert web.get("customer").json["explanation"]["cause"] == "key_is_missing"
 
 
+def test_where_a_broker_is_and_which_process_to_end_is_no_business_of_an_application(
+    harness: Harness, client: int, web: Web
+) -> None:
+    harness.grant(client, access_left=ENDED)
+    fault = "the broker hangs: it takes connections and does not answer (/run/v.sock, process 4711 of `evergrant up`)"
+    harness.run("update evergrant.processes set fault = :fault where kind = 'beat'", fault=fault)
+    answer = web.get("customer")
+    told = answer.json["explanation"]
+    assert told["headline"] == ("The broker hangs: it takes connections and does not answer, so nothing is handed out.")
+    assert told["command"] is None
+    assert "4711" not in answer.body.decode()
+
+
 def test_nobody_is_told_of_a_grant_that_his_key_does_not_see(harness: Harness, client: int, web: Web, key: Key) -> None:
     harness.grant(client, "ours")
     harness.grant(harness.client("other"), "theirs")

@@ -1,10 +1,10 @@
-"""The twin of models/dead_letter.py, event.py and redrive.py."""
+"""The twin of models/dead_letter.py, event.py, redrive.py and confirmation.py."""
 
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from models import dead_letter, event, redrive
+from models import confirmation, dead_letter, event, redrive
 from tests.simulation.statements.claims import is_under_way
 from tests.simulation.statements.registry import Parameters, at_of, carries_out, carries_out_words
 from tests.simulation.tables import Row, Tables
@@ -149,3 +149,21 @@ def close_letters(tables: Tables, p: Parameters) -> list[Row]:
 @carries_out_words("notify evergrant_work")
 def notify(_: Tables, __: Parameters) -> None:
     """Beat looks by itself."""
+
+
+@carries_out(confirmation.TELL)
+def tell_of_confirmations(tables: Tables, p: Parameters) -> None:
+    client = tables.clients[p["client_id"]]
+    kinds = ("client.unconfirmed", "client.confirmed")
+    told = [
+        each
+        for each in tables.events.values()
+        if each["grant_id"] is None
+        and each["client_id"] == p["client_id"]
+        and each["type"] in kinds
+        and each["occurred_at"] > client["updated_at"]
+    ]
+    last = max(told, key=lambda each: each["id"], default={"type": None, "reason": None})
+    is_news = (last["type"] or "client.confirmed") != p["type"] or last["reason"] != p["reason"]
+    if is_news and not (last["type"] is None and p["type"] == "client.confirmed"):
+        add_event(tables, {"client_id": client["id"], "id": None, "generation": None}, p["type"], reason=p["reason"])

@@ -120,6 +120,7 @@ MADE: dict[str, Change] = {
     "refresh_token_is_missing": grant(has_refresh_token=False),
     "workers_are_deaf": CLAIMED,
     "credentials_are_refused": grant(**FAILED, last_error_code="invalid_client", last_error_http_status=401),
+    "nothing_has_succeeded_yet": grant(**FAILED, last_error_code="invalid_grant_unproven", last_error_http_status=400),
     "valve_is_shut": client(shut_until=AT + MINUTE, shut_since=AT - MINUTE, shut_for="http_503"),
     "verdicts_are_held": both(
         grant(suspect_at=AT - HOUR, last_error_code="invalid_grant"), client(deaths_held_at=AT - HOUR)
@@ -145,8 +146,11 @@ MADE: dict[str, Change] = {
     "some_workers_lack_a_key": second_worker,
     "secret_was_refused": client(secret_refused_at=AT - HOUR, secret_refused_code="invalid_client"),
     "client_is_slowed": client(slowed_to=30.0, slowed_code="slow_down"),
+    "confirmations_fail": both(
+        client(unconfirmed_since=AT - HOUR, unconfirmed_code="connect_refused"), grant(formers=3)
+    ),
     "revocation_is_held": with_(held=Act(AT - HOUR, "shop")),
-    "grant_ends_soon": grant(ends_soon_at=AT + DAY),
+    "grant_ends_soon": grant(ends_soon_at=AT + DAY, consent_expires_at=AT + DAY),
 }
 RESTING: dict[str, Change] = {
     "request_is_under_way": grant(started_at=AT - timedelta(seconds=1), due_at=AT + MINUTE),
@@ -165,8 +169,14 @@ OF_ACTIVE = {
     *("verdicts_are_held", "grant_is_suspect", "guard_holds_it", "grant_is_refused_alone", "grant_is_failing"),
     *("answer_was_lost", "grant_is_throttled", "grant_was_renewed_too_lately", "rate_is_used_up"),
     *("refresh_token_is_missing", "a_journal_is_awaited", "credentials_are_refused"),
+    *("nothing_has_succeeded_yet", "confirmations_fail"),
 }
-LAST_ERROR = OF_ACTIVE - {"rate_is_used_up", "grant_was_renewed_too_lately", "refresh_token_is_missing"}
+LAST_ERROR = OF_ACTIVE - {
+    "rate_is_used_up",
+    "grant_was_renewed_too_lately",
+    "refresh_token_is_missing",
+    "confirmations_fail",
+}
 OF_WORKERS = {"no_worker_is_alive", "processes_are_foreign", "key_is_missing", "workers_are_deaf"}
 OF_WORKERS |= {"some_workers_lack_a_key"}
 EXCLUSIVE = [
@@ -272,11 +282,52 @@ def test_what_there_is_to_hand_out_meanwhile_is_told_whatever_the_cause(change: 
     assert explain(both(MADE["no_beat_is_alive"], change)(WELL)).token == says
 
 
+@pytest.mark.parametrize(
+    ("ends", "says"),
+    [
+        ({"consent_expires_at": AT + DAY}, "Its consent ends at 2026-03-02T14:02:00Z, in 24 h: renewing does not put"),
+        (
+            {"consent_expires_at": AT + DAY, "refresh_expires_at": AT + DAY},
+            "Its refresh token ends at 2026-03-02T14:02:00Z, in 24 h: no renewal has put that off so far.",
+        ),
+        (
+            {"consent_expires_at": AT + 9 * DAY, "refresh_expires_at": AT + DAY},
+            "Its refresh token ends at 2026-03-02T14:02:00Z, in 24 h: a renewal would put that off, and none comes.",
+        ),
+    ],
+)
+def test_which_end_comes_near_is_told_and_what_a_renewal_does_to_it(ends: dict[str, datetime], says: str) -> None:
+    assert explain(grant(ends_soon_at=AT + DAY, **ends)(WELL)).headline.startswith(says)
+
+
 def test_a_wrong_secret_is_told_with_one_grant_though_nothing_trips() -> None:
     told = explain(MADE["credentials_are_refused"](WELL))
     assert told.headline == "The provider refuses the credentials of temple (invalid_client)."
     assert told.since == AT - HOUR
     assert told.command == "evergrant clients set-secret temple --client-secret-file -"
+
+
+def test_one_grant_that_is_refused_where_nothing_has_succeeded_yet_tells_of_its_consent_or_of_the_secret() -> None:
+    told = explain(MADE["nothing_has_succeeded_yet"](WELL))
+    assert told.headline == (
+        "The provider refuses this grant (invalid_grant), and nothing of temple has succeeded yet under its present id"
+        " and secret, so either its consent is dead, or they are wrong."
+    )
+    assert "compare id and secret" in (told.remedy or "")
+    assert told.command == "evergrant grants connect customer-42 --client temple"
+
+
+def test_where_all_are_refused_alike_the_secret_is_looked_at_first() -> None:
+    told = explain(both(MADE["nothing_has_succeeded_yet"], client(refused_alike=4))(WELL))
+    assert "refuses this grant and 4 more of temple (invalid_grant)" in told.headline
+    assert told.command == "evergrant clients set-secret temple --client-secret-file -"
+
+
+def test_a_valve_that_such_a_refusal_shut_is_told_so_of_a_grant_that_is_well_so_far() -> None:
+    shut = client(shut_until=AT + MINUTE, shut_since=AT - HOUR, shut_for="gone_unproven")(WELL)
+    told = explain(shut)
+    assert told.headline.startswith("The provider refuses grants of temple (gone), and nothing of temple has succeeded")
+    assert (told.cause, told.since, told.will_retry_at) == ("nothing_has_succeeded_yet", AT - HOUR, AT + MINUTE)
 
 
 def test_a_wrong_secret_that_shut_the_valve_is_told_of_a_grant_that_is_well_so_far() -> None:
@@ -324,6 +375,17 @@ def test_the_key_that_is_missing_is_named_with_the_workers_that_lack_it() -> Non
     told = explain(MADE["key_is_missing"](WELL))
     assert told.headline == "No worker holds the key r1, which its client's secret is sealed with, so nothing is sent."
     assert "worker 12 on box" in (told.remedy or "")
+
+
+def test_a_claim_that_was_made_anew_just_now_tells_of_deaf_workers_where_no_periodic_work_is_done_either() -> None:
+    anew = grant(claimed_at=AT - timedelta(seconds=1), due_at=AT + MINUTE)
+    assert explain(both(anew, with_(worked_at=AT - timedelta(seconds=20)))(WELL)).cause == "grant_is_handed_out"
+    assert explain(both(anew, with_(worked_at=AT - timedelta(seconds=31)))(WELL)).cause == "workers_are_deaf"
+
+
+def test_a_worker_that_says_why_it_takes_nothing_is_not_called_deaf() -> None:
+    told = explain(both(CLAIMED, processes("worker", fault="the journal in /j cannot be written: full"))(WELL))
+    assert "workers_are_deaf" not in words(told)
 
 
 def test_a_worker_that_is_only_busy_is_not_deaf() -> None:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any, assert_never
 
 from models.states.grant import GrantStatus, PauseReason
-from tasks.policy.advice import advice, consent_advice, named, refused_alone_advice
+from tasks.policy.advice import advice_for, consent_advice, named, refused_alone_advice
 
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping
@@ -61,7 +61,8 @@ def next_step(row: "RowMapping") -> str | None:
                 row["last_error_code"], row["last_error_rule"], client=row["client"], grant=grant
             )
         case GrantStatus.ACTIVE:
-            return advice(row["last_error_code"], client=row["client"]) if row["failures"] else None
+            code = row["last_error_code"] if row["failures"] else None
+            return advice_for(code, ref=row["ref"], client=row["client"])
         case GrantStatus.REVOKING | GrantStatus.REVOKED:
             return None
         case status:

@@ -15,6 +15,7 @@ from worker.cli.arguments import Duration, client_option, ref_argument, timeout_
 from worker.cli.commands import Command
 from worker.cli.failures import ExitCode, Failure
 from worker.cli.output import iso, json_option
+from worker.cli.units import length
 from worker.cli.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -32,11 +33,21 @@ if TYPE_CHECKING:
 )
 @ref_argument
 @client_option
-@click.option("--min-ttl", type=Duration(), default="60s", show_default=True, help="How long it must live at least.")
+@click.option(
+    "--min-ttl",
+    type=Duration(),
+    default="60s",
+    show_default=True,
+    help="How long it must live at least; it counts for at most a third of the token's whole life.",
+)
 @timeout_option("30s")
 @json_option
 def token(ref: str, *, client: str | None, min_ttl: timedelta, timeout: timedelta, as_json: bool) -> None:
-    """Print a fresh access token, refreshing first where it is too old."""
+    """Print a fresh access token, refreshing first where it is too old.
+
+    One that was renewed just now always will do, however long --min-ttl: where it lives shorter than that, standard
+    error says so.
+    """
     from models import operator_actions
     from models.views import access_token, listing
 
@@ -54,6 +65,8 @@ def token(ref: str, *, client: str | None, min_ttl: timedelta, timeout: timedelt
     assert state.access_expires_at is not None  # noqa: S101
     value = vault.open(state.sealed_access_token, table="grants", row_id=grant_id, purpose="access")
     audited.of_tokens(vault, client=state.client, ref=state.ref, generation=state.generation, access_token=value)
+    if state.left is not None and state.left < min_ttl:
+        click.echo(_lives_shorter(state, min_ttl, as_json=as_json), err=True)
     if not as_json:
         click.echo(value)
         return
@@ -66,6 +79,16 @@ def token(ref: str, *, client: str | None, min_ttl: timedelta, timeout: timedelt
         "client": state.client,
     }
     click.echo(json.dumps(record))
+
+
+def _lives_shorter(state: "TokenState", min_ttl: timedelta, *, as_json: bool) -> str:
+    """That the token lives shorter than was asked, and why no other is to be had: a line, or an object of its own."""
+    left, asked = (max(each.total_seconds(), 0) for each in (state.left or timedelta(0), min_ttl))
+    whole = "" if state.life is None else f": its tokens live {length(state.life.total_seconds())} at most"
+    message = f"{state.ref}'s access token lives {length(left)} yet, not the {length(asked)} of --min-ttl{whole}"
+    if as_json:
+        return json.dumps({"note": "lives_shorter", "message": f"{message}."})
+    return f"evergrant: {message}."
 
 
 def _renewed(grant_id: UUID, *, min_ttl: timedelta, timeout: timedelta, teller: explaining.Teller) -> "TokenState":
@@ -144,6 +167,6 @@ def _late(state: "TokenState", told: "Explanation", waited: timedelta) -> Failur
     return Failure(
         code="not_fresh_yet",
         message=f"No fresh token of {state.ref} {within}: {explaining.for_what(told)}",
-        next_step=f"{explaining.to_do(told)}, and try again",
+        next_step=f"{explaining.to_do(told)}; then ask for it again",
         exit_code=ExitCode.TRY_AGAIN,
     )

@@ -1,0 +1,46 @@
+"""What is wrong with a broker that does not answer: where it is, and whether it hangs, for beat and `doctor` alike."""
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from redis.exceptions import TimeoutError as Silent
+
+from tasks.policy.explanation.faults import BROKER
+
+if TYPE_CHECKING:
+    from settings import Settings
+
+
+def fault(settings: "Settings", error: Exception) -> str:
+    """Say it in the words that tasks/policy/explanation/faults.py has a remedy for; no password is among them."""
+    url = settings.broker_url.get_secret_value() if settings.broker_url else ""
+    where = place(url)
+    if not _hangs(error):
+        return f"{BROKER} cannot be reached ({where})"
+    pid = _pid_under_up(settings, url)
+    whose = "" if pid is None else f", process {pid} of `evergrant up`"
+    return f"{BROKER} hangs: it takes connections and does not answer ({where}{whose})"
+
+
+def place(url: str) -> str:
+    """Where a broker is: its socket's path, or host and port."""
+    parts = urlsplit(url)
+    if parts.scheme == "redis+socket":
+        return parts.path
+    return f"{parts.hostname or 'an unknown place'}:{parts.port or 6379}"
+
+
+def _hangs(error: BaseException) -> bool:
+    """Whether it was waited for in vain; kombu tells with an error of its own, which has redis' as its cause."""
+    return isinstance(error, Silent | TimeoutError) or (error.__cause__ is not None and _hangs(error.__cause__))
+
+
+def _pid_under_up(settings: "Settings", url: str) -> int | None:
+    """Its process, where it is the one that `evergrant up` runs in this home and would start again."""
+    from worker.embedded import state
+    from worker.embedded.home import Home
+
+    found = state.read(Home(settings.home.expanduser()))
+    if found is None or found.broker_url != url or "valkey" not in found.processes:
+        return None
+    return found.processes["valkey"].pid
