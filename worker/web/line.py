@@ -21,7 +21,6 @@ from models import arrays
 from models.database import Lane, engine, using
 
 NAME: Final = b"evergrant_read"
-NOT_PREPARED: Final = frozenset({"26000", "42P05"})  # a pooler that knows nothing of prepared statements
 CANCEL_SECONDS: Final = 2.0
 
 
@@ -67,8 +66,8 @@ class Line:
             DBAPIError: what the database says, or that it is gone.
 
         """
-        self._answer, self._rows, self._error = self._loop.create_future(), [], None
         sent = list(map(_binary, values))
+        self._answer, self._rows, self._error = self._loop.create_future(), [], None
         try:
             if self._prepared:
                 self._driver.send_query_prepared(NAME, sent, self._formats, pq.Format.BINARY)
@@ -165,8 +164,8 @@ def _binary(value: Any) -> bytes | None:
             return arrays.of_texts(value)
 
 
-def connected(statement: Statement, *, prepares: bool) -> "psycopg.Connection[Any]":
-    """Open a connection that is no pool's, and let it prepare the statement; it blocks.
+def connected(statement: Statement) -> "tuple[psycopg.Connection[Any], bool]":
+    """Open a connection that is no pool's, and prepare the statement where that lasts: whether it did. It blocks.
 
     Raises:
         DBAPIError: the database is away, or has no such tables.
@@ -180,12 +179,22 @@ def connected(statement: Statement, *, prepares: bool) -> "psycopg.Connection[An
     try:
         made.autocommit = True
         set_json_loads(_loads, made)
-        if prepares:
+        prepared = _is_direct(made)
+        if prepared:
             _prepare(made, statement)
     except psycopg.Error as error:
         made.close()
         raise DBAPIError.instance(None, None, error, psycopg.Error) from None
-    return made
+    return made, prepared
+
+
+def _is_direct(connection: "psycopg.Connection[Any]") -> bool:
+    """Whether no pooler is in between, which may carry out each statement in another session.
+
+    Such a one tells a process id of its own making, where PostgreSQL tells that of the session.
+    """
+    found = connection.execute("select pg_backend_pid()").fetchone()
+    return found is not None and found[0] == connection.info.backend_pid
 
 
 def _prepare(connection: "psycopg.Connection[Any]", statement: Statement) -> None:

@@ -7,9 +7,8 @@ waits for somebody's lock does not keep everybody else waiting.
 import asyncio
 from collections import deque
 from collections.abc import Coroutine, Hashable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import psycopg
@@ -18,10 +17,10 @@ from sqlalchemy.exc import DBAPIError
 from models.database import is_locked
 from tasks.runtime import lock_holders
 from worker.web.database import MOST_AT_ONCE, PATIENCE_SECONDS, DatabaseSilent
-from worker.web.line import NOT_PREPARED, Line, Statement, connected
+from worker.web.line import Line, Statement, connected
 
 LINES: Final = 2
-CHANGED: Final = "0A000"  # what a view shows: another one has been made by `db upgrade`
+STALE: Final = ("26000", "0A000")  # a statement that the session has no more, or that shows other columns now
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -79,8 +78,8 @@ class Reads(Generic[K, V]):
         self._question = question
         self._queue: deque[_Batch[K, V]] = deque()
         self._free: list[Line] = []
+        self._busy: set[Line] = set()
         self._lines = 0  # open, or being opened
-        self._prepares = True
         self._is_called = False
         self._is_closed = False
         self._threads = ThreadPoolExecutor(LINES, thread_name_prefix="lines")
@@ -100,8 +99,9 @@ class Reads(Generic[K, V]):
         return await future
 
     async def close(self) -> None:
-        """Ask nothing more."""
+        """Ask nothing more, and cancel what is under way."""
         self._is_closed = True
+        await asyncio.gather(*(line.cut() for line in self._busy))
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -145,6 +145,8 @@ class Reads(Generic[K, V]):
         batch.tell(DatabaseSilent())
         if batch.line is not None:
             self._keep(batch.line.cut())
+        elif batch in self._queue:
+            self._queue.remove(batch)  # nobody else may join it: its time is over
 
     async def _carry_out(self, batch: _Batch[K, V], line: Line | None) -> None:
         """Let a line answer them, a new one where there is none."""
@@ -152,7 +154,9 @@ class Reads(Generic[K, V]):
         try:
             line = line or await self._opened()
             batch.line = line
-            await self._answer(batch, line, may_be_dead=was_open)
+            self._busy.add(line)
+            if batch.is_awaited:
+                await self._answer(batch, line, may_be_dead=was_open)
         except Exception as error:  # noqa: BLE001  # it is raised where it was asked
             batch.tell(error)
         finally:
@@ -161,6 +165,8 @@ class Reads(Generic[K, V]):
             self._give_back(line)
 
     def _give_back(self, line: Line | None) -> None:
+        if line is not None:
+            self._busy.discard(line)
         if line is not None and line.is_open and not self._is_closed:
             self._free.append(line)
         else:
@@ -171,9 +177,12 @@ class Reads(Generic[K, V]):
             self._call()
 
     async def _opened(self) -> Line:
-        prepared = self._prepares
-        open_one = partial(connected, self._question, prepares=prepared)
-        connection = await asyncio.get_running_loop().run_in_executor(self._threads, open_one)
+        opening = self._threads.submit(connected, self._question)
+        try:
+            connection, prepared = await asyncio.wrap_future(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close)
+            raise
         return Line(connection, self._question, prepared=prepared)
 
     async def _answer(self, batch: _Batch[K, V], line: Line, *, may_be_dead: bool) -> None:
@@ -182,8 +191,7 @@ class Reads(Generic[K, V]):
             rows = await line.ask(self._question.values(keys))
         except DBAPIError as error:
             if may_be_dead and (not line.is_open or _is_stale(error)):
-                self._prepares = self._prepares and getattr(error.orig, "sqlstate", None) not in NOT_PREPARED
-                line.close()  # the server has ended it, or knows the statement no more: another one will do
+                line.close()  # the server has ended it, or cannot use what was prepared: another one will do
                 self._again(batch)
             elif len(keys) > 1 and _is_of_a_row(error):
                 await self._one_by_one(batch, line)
@@ -214,9 +222,15 @@ class Reads(Generic[K, V]):
             self._threads.submit(lock_holders.tell)
 
 
+def _close(opening: "Future[tuple[psycopg.Connection[Any], bool]]") -> None:
+    """Close what nobody waits for any more."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result()[0].close()
+
+
 def _is_stale(error: DBAPIError) -> bool:
-    """Whether another connection, or one that prepares nothing, may carry the statement out."""
-    return getattr(error.orig, "sqlstate", None) in {*NOT_PREPARED, CHANGED}
+    """Whether what was prepared is of no use any more."""
+    return getattr(error.orig, "sqlstate", None) in STALE
 
 
 def _is_of_a_row(error: DBAPIError) -> bool:
