@@ -70,6 +70,7 @@ class Race:
         self._revocations = revocations
         self._generations: Counter[str] = Counter()
         self._asked = 0
+        self._next = asyncio.Event()  # another read has begun
 
     async def run(self, url: str, key: str, dsn: str) -> LateReport:
         """Let them race, and return what was seen."""
@@ -90,6 +91,7 @@ class Race:
     async def _read(self, web: aiohttp.ClientSession) -> None:
         while self._asked < self._reads:
             self._asked += 1
+            self._next.set()
             near = max(0, self._turn + random.randint(-NEAR, NEAR)) if random.random() < 0.5 else None
             ref = random.choice(self._refs) if near is None else self._refs[near % len(self._refs)]
             gone, least = ref in self.report.revoked, self._generations[ref] + 1
@@ -111,8 +113,9 @@ class Race:
     async def _change(self, database: "psycopg.AsyncConnection[tuple[object, ...]]") -> None:
         """Revoke the next as its turn comes, and renew one that is to live; each is noted once it is committed."""
         for number in range(self._revocations):
-            while self._turn < number:  # noqa: ASYNC110  # it is counted by each read
-                await asyncio.sleep(0)  # a turn of the loop: readers go on
+            while self._turn < number:
+                self._next.clear()
+                await self._next.wait()
             ref, other = self._refs[number], self._refs[(number + NEAR) % len(self._refs)]
             await database.execute(REVOKE, [ref])
             self.report.revoked.add(ref)
@@ -148,7 +151,7 @@ def main(*, reads: int, revocations: int) -> None:
         ]
         installation.import_grants("app", rows)
         installation.command("apps", "add", "race", "--key-file", str(folder / "key"))
-        installation.run("web", ["web"])
+        installation.run("web", [str(installation.programs / "python"), "-m", "worker.cli", "web"])
         eventually((folder / "tokens.sock").exists, timeout=60)
         race = Race(refs, reads=reads, revocations=revocations)
         key = (folder / "key").read_text(encoding="utf-8").strip()

@@ -1,11 +1,15 @@
 """Reads share statements: each is answered by one that began after it asked, and by its own rows alone."""
 
 import asyncio
+import json
 import random
+import re
+import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -302,3 +306,51 @@ def test_each_grant_of_a_large_batch_is_found(harness: Harness, client: int) -> 
 
     found = asyncio.run(ask())
     assert [bool(each) for each in found] == [True] * 30 + [False] * 670
+
+
+# Bytes
+
+
+def said(web: Web, request: bytes, *, answers: int = 1) -> list[tuple[bytes, bytes]]:
+    """Head and body of each answer to what was sent at once on one connection."""
+    place = urlsplit(web.url)
+    found = []
+    with socket.create_connection((place.hostname or "", place.port or 0), 20) as door, door.makefile("rb") as file:
+        door.sendall(request)
+        for _ in range(answers):
+            head = b"".join(iter(file.readline, b"\r\n"))
+            length = int(re.search(rb"Content-Length: (\d+)", head)[1])  # type: ignore[index]
+            found.append((head, file.read(length)))
+    return found
+
+
+def get(ref: str, key: str | None, *headers: str, version: str = "1.1") -> bytes:
+    lines = [f"GET /v1/grants/{ref}/token?wait=0 HTTP/{version}", "Host: x", f"Authorization: Bearer {key}", *headers]
+    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
+
+
+def test_an_answer_in_one_piece_is_byte_for_byte_what_aiohttp_writes(harness: Harness, client: int, web: Web) -> None:
+    harness.grant(client)
+    undated = re.compile(rb"Date: [^\r]+\r\n")
+    ((head, body),) = said(web, get("customer", web.key))
+    ((last_head, last_body),) = said(web, get("customer", web.key, "Connection: close"))
+    ((old_head, old_body),) = said(web, get("customer", web.key, "Connection: keep-alive", version="1.0"))
+    assert body == last_body == old_body
+    assert undated.sub(b"", last_head) == undated.sub(b"", head) + b"Connection: close\r\n"
+    assert (
+        undated.sub(b"", old_head) == undated.sub(b"", head).replace(b"1.1", b"1.0", 1) + b"Connection: keep-alive\r\n"
+    )
+    assert [line.partition(b":")[0] for line in head.splitlines()] == [
+        *(b"HTTP/1.1 200 OK", b"Content-Type", b"Cache-Control", b"Content-Length", b"Date", b"Server")
+    ]
+    assert undated.search(head)
+
+
+def test_requests_that_are_sent_at_once_on_one_connection_are_answered_in_their_order(
+    harness: Harness, client: int, web: Web
+) -> None:
+    for ref in ("a", "b"):
+        harness.grant(client, ref)
+    wanted = ["a", "b", "nobody", "b", "a"]
+    answers = said(web, b"".join(get(ref, web.key) for ref in wanted), answers=5)
+    assert [json.loads(body).get("ref", "nobody") for _, body in answers] == wanted
