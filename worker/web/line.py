@@ -5,6 +5,7 @@ A thread would cost a read more than the statement does: whoever waits for the i
 
 import asyncio
 import json
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -50,14 +51,16 @@ class Line:
         self._rows: list[tuple[Any, ...]] = []
         self._error: psycopg.Error | None = None
         self._is_writing = False
+        self._has_ended = False
         self._driver.nonblocking = 1
-        self._socket = self._driver.socket
+        # A copy: libpq closes its own where a connection ends, and the loop would be deaf to the next with its number.
+        self._socket = os.dup(self._driver.socket)
         self._loop.add_reader(self._socket, self._came)
 
     @property
     def is_open(self) -> bool:
         """Whether it may be used again."""
-        return not self._connection.closed
+        return not self._has_ended
 
     async def ask(self, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Carry the statement out, in a transaction of its own; `values`: texts, and sequences of texts or of bytes.
@@ -67,7 +70,10 @@ class Line:
 
         """
         sent = list(map(_binary, values))
-        self._answer, self._rows, self._error = self._loop.create_future(), [], None
+        if self._has_ended:
+            raise DBAPIError.instance(None, None, psycopg.OperationalError("it has ended"), psycopg.Error)
+        answer: asyncio.Future[list[tuple[Any, ...]]] = self._loop.create_future()
+        self._answer, self._rows, self._error = answer, [], None
         try:
             if self._prepared:
                 self._driver.send_query_prepared(NAME, sent, self._formats, pq.Format.BINARY)
@@ -77,13 +83,14 @@ class Line:
             self._flush()
         except psycopg.Error as error:
             self._end(error)
-        return await self._answer
+        return await answer
 
     async def cut(self) -> None:
         """End it, and what it carries out; whoever asked is told."""
-        was_busy = self._answer is not None
+        if self._has_ended:
+            return
         self._loop.remove_reader(self._socket)
-        if was_busy:
+        if self._answer is not None:
             with suppress(psycopg.Error):
                 await asyncio.to_thread(self._connection.cancel_safe, timeout=CANCEL_SECONDS)
         self._end(psycopg.OperationalError("cut off"))
@@ -143,10 +150,11 @@ class Line:
 
     def _end(self, error: psycopg.Error) -> None:
         """It is of no use any more."""
-        if self.is_open:
+        if not self._has_ended:
+            self._has_ended = True
             self._loop.remove_reader(self._socket)
-            if self._is_writing:
-                self._loop.remove_writer(self._socket)
+            self._loop.remove_writer(self._socket)
+            os.close(self._socket)
             self._connection.close()
         self._error = self._error or error
         self._tell()

@@ -248,15 +248,16 @@ def test_who_leaves_takes_no_answer_of_anybody_else_along(harness: Harness) -> N
 
 
 def test_lines_that_the_server_has_ended_are_replaced_and_nobody_notices(harness: Harness) -> None:
-    end = (
-        "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and query like '%t as n%'"
-    )
+    theirs = "from pg_stat_activity where pid <> pg_backend_pid() and query like '%pg_sleep(60)%'"
+
+    def end() -> None:
+        assert harness.all(f"select pg_terminate_backend(pid) {theirs}")
 
     async def ask() -> None:
         async with numbers() as read:
             for n in range(5):
                 await asyncio.gather(*map(read, range(n + 1)))
-                await asyncio.to_thread(harness.run, end)
+                await asyncio.to_thread(end)
 
     asyncio.run(ask())
 
