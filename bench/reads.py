@@ -165,7 +165,7 @@ def _round(here: Stage, env: Mapping[str, str], kind: str, askers: int, seconds:
 
 def _plan(here: Stage, kind: str) -> list[str]:
     if kind in ("http", "client-http"):
-        asked = {"refs": [ref_of(0)], "clients": [None], "environment": None}
+        asked = {"refs": [ref_of(0)], "clients": [None], "keys": [b""], "environment": None}
         return plan.scans(here, str(access_token.BY_REF), asked)
     return plan.scans(here, VIEW, {"ref": ref_of(0)})
 

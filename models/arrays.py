@@ -30,6 +30,21 @@ _bigint = struct.Struct("!Iq").pack
 _interval = struct.Struct("!Iqii").pack  # microseconds, days, months
 
 
+def of_texts(values: Sequence[str | None]) -> bytes:
+    """A `text[]` in binary, for who sends parameters himself; a text that is none raises UnicodeEncodeError."""
+    return _array(25, [None if each is None else each.encode() for each in values], _of_bytes)
+
+
+def of_byte_strings(values: Sequence[bytes]) -> bytes:
+    """A `bytea[]` in binary, for who sends parameters himself."""
+    return _array(17, values, _of_bytes)
+
+
+def _array(element_oid: int, values: Sequence[Any], encoded: Callable[[Any], bytes]) -> bytes:
+    head = _HEAD.pack(1, None in values, element_oid, len(values), 1)
+    return head + b"".join([_NULL if each is None else encoded(each) for each in values])
+
+
 def _of_bytes(value: bytes) -> bytes:
     return _bytes_length(len(value)) + value
 
@@ -59,9 +74,7 @@ class _BinaryArray(Dumper):
     encoded: Callable[[Any], bytes]
 
     def dump(self, obj: Sequence[Any]) -> bytes:
-        encoded = self.encoded
-        head = _HEAD.pack(1, None in obj, self.element_oid, len(obj), 1)
-        return head + b"".join([_NULL if each is None else encoded(each) for each in obj])
+        return _array(self.element_oid, obj, self.encoded)
 
 
 class _BytesArray(_BinaryArray):

@@ -3,7 +3,6 @@
 Named in celeryconfig beside the tasks, so that only a worker imports it.
 """
 
-import gc
 import resource
 from typing import Any
 
@@ -19,11 +18,10 @@ from tasks import heartbeat, waiting_requests
 from tasks.runtime import meters, runtime
 from tasks.settling.settle import journal_answers, settle
 from tasks.telling import teller
-from worker import metrics, service_manager, traces
+from worker import garbage, metrics, service_manager, traces
 
 log = structlog.get_logger()
 
-COLLECT_AFTER = 5000  # more objects made than gone; Python's own 700 is for programs that make few
 
 HERE = (thread.TaskPool, solo.TaskPool)
 ELSEWHERE = "A pool of other processes or of greenlets would refresh nothing: start this worker with --pool threads"
@@ -59,7 +57,7 @@ def _begin(**_: Any) -> None:
     except Exception as error:
         log.exception("worker.cannot_start", reason=str(error))
         raise SystemExit(1) from error
-    _rest_collector()
+    garbage.rest()
     # On the loop of the requests to providers: a worker whose loop stands still keeps nothing alive.
     started.transport.launch(service_manager.keep_telling())
     service_manager.tell(service_manager.READY)
@@ -76,13 +74,6 @@ def _refuse_forgetful_server() -> None:
     with transaction() as connection:
         if names := installation.not_durable(connection):
             raise installation.NotDurable(names)
-
-
-def _rest_collector() -> None:
-    """Let the garbage collector pass by what stays until the end: walking over it took a tenth of a refresh's CPU."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, 10, 10)
 
 
 @signals.worker_shutting_down.connect

@@ -17,6 +17,7 @@ Work = Callable[["psycopg.Connection[dict[str, Any]]"], T]
 MOST = 4
 CONNECT_SECONDS = 5
 TURN_SECONDS = 10.0
+STALE = ("26000", "0A000")  # a prepared statement that the session has no more, or that shows other columns now
 
 
 class Connections:
@@ -39,7 +40,9 @@ class Connections:
             if kept is not None:
                 try:
                     return self._use(kept, work)
-                except psycopg.Error:
+                except psycopg.Error as error:
+                    if error.sqlstate in STALE:
+                        kept.close()
                     if not kept.closed:
                         raise
             try:
@@ -52,8 +55,7 @@ class Connections:
 
     def connect(self) -> "psycopg.Connection[dict[str, Any]]":
         """Open one more."""
-        # No prepared statements: they do not survive a pooler in transaction mode.
-        return psycopg.connect(
+        made = psycopg.connect(
             self._dsn,
             autocommit=True,
             row_factory=dict_row,
@@ -61,6 +63,9 @@ class Connections:
             connect_timeout=CONNECT_SECONDS,
             application_name="evergrant-client",
         )
+        if _is_direct(made):
+            made.prepare_threshold = 0
+        return made
 
     def close(self) -> None:
         """Close what is idle."""
@@ -89,3 +94,13 @@ class Connections:
             return self._idle.pop()
         except IndexError:
             return None
+
+
+def _is_direct(connection: "psycopg.Connection[Any]") -> bool:
+    """Whether the server itself is at the other end, and knows tomorrow what was prepared today.
+
+    A pooler in transaction mode hands each statement to another session. It has a process id of its own making to tell,
+    where PostgreSQL tells that of the session.
+    """
+    row = connection.execute("select pg_backend_pid() as pid").fetchone()
+    return row is not None and row["pid"] == connection.info.backend_pid

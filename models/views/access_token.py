@@ -1,8 +1,9 @@
 """Access token: what a reading application may see of a grant. Nothing here opens a seal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from typing import Any
 from uuid import UUID
 
@@ -13,8 +14,19 @@ from models.predicates import IS_ENDING
 # However much a reader asks for: a token that was just renewed must satisfy it.
 LARGEST_SHARE = 3
 
-Asked = tuple[str, str | None]
-"""A ref, and the client where one was named."""
+Asked = tuple[str, str | None, bytes]
+"""A ref, the client where one was named, and the hash of the key that asks."""
+
+
+class ClosedKey(Enum):
+    """Why a key opens nothing any more."""
+
+    ENDED = auto()
+    GONE = auto()  # it was taken away, or nobody ever had it
+
+
+Found = list["TokenState"] | ClosedKey
+"""One for each client that has the ref, unless the key that asks opens nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +69,22 @@ TABLES = """
 
 BY_ID = text(f"select {COLUMNS} from evergrant.access_tokens t {TABLES} where t.grant_id = :id")  # noqa: S608  # constants
 
-# The live row of each ref, or its newest ended one, as evergrant.find_grant has it.
+# The live row of each ref, or its newest ended one, as evergrant.find_grant has it; and by the same snapshot whether
+# the key that asks opens anything still (null: it has been taken away). One that the release before added stands with
+# its application alone.
 BY_REF = text(f"""
-    select distinct on (q.n, c.id) q.n, {COLUMNS}
-    from unnest(cast(:refs as text[]), cast(:clients as text[])) with ordinality as q (ref, client, n)
+    select distinct on (q.n, c.id) q.n,
+        coalesce((
+            select coalesce(k.expires_at > clock_timestamp(), true) from evergrant.application_keys k
+            where k.key_hash = q.key_hash
+        ), (
+            select true from evergrant.applications a
+            where a.key_hash = q.key_hash
+                and not exists (select from evergrant.application_keys k where k.application_id = a.id)
+            limit 1
+        )) as key_opens, {COLUMNS}
+    from unnest(cast(:refs as text[]), cast(:clients as text[]), cast(:keys as bytea[]))
+        with ordinality as q (ref, client, key_hash, n)
     join evergrant.access_tokens t on t.ref = q.ref and (q.client is null or t.client = q.client) {TABLES}
     order by q.n, c.id, {IS_ENDING}, g.created_at desc""")  # noqa: S608  # constants
 
@@ -70,14 +94,31 @@ def by_id(connection: Connection, grant_id: UUID) -> TokenState:
     return _state(connection.execute(BY_ID, {"id": grant_id, "environment": None}).mappings().one())
 
 
-def by_ref(connection: Connection, asked: Sequence[Asked], *, environment: str | None) -> dict[Asked, list[TokenState]]:
-    """What may be seen of each ref, one row for each client that has it; none: there is no such grant."""
-    found: dict[Asked, list[TokenState]] = {each: [] for each in asked}
-    refs, clients = [ref for ref, _ in asked], [client for _, client in asked]
-    wanted = {"refs": refs, "clients": clients, "environment": environment}
-    for row in connection.execute(BY_REF, wanted).mappings():
-        found[asked[row["n"] - 1]].append(_state(row))
-    return found
+class ByRef:
+    """What may be seen of each ref that is asked for: the statement as PostgreSQL numbers its parameters."""
+
+    parameters: Sequence[str] = ("refs", "clients", "keys", "environment")
+
+    def __init__(self, *, environment: str | None) -> None:
+        self._environment = environment
+        self.sql = str(BY_REF)
+        for number, name in enumerate(self.parameters, start=1):
+            self.sql = self.sql.replace(f":{name}", f"${number}")
+
+    def values(self, asked: Sequence[Asked]) -> list[Any]:
+        """The parameters."""
+        return [*zip(*asked, strict=True), self._environment]
+
+    def found(self, asked: Sequence[Asked], rows: Iterable[Sequence[Any]]) -> dict[Asked, Found]:
+        """Each row to who asked for it; none: there is no such grant."""
+        found: dict[Asked, Found] = {each: [] for each in asked}
+        for n, key_opens, *row in rows:
+            theirs = found[asked[n - 1]]
+            if not key_opens:
+                found[asked[n - 1]] = ClosedKey.GONE if key_opens is None else ClosedKey.ENDED
+            elif isinstance(theirs, list):
+                theirs.append(TokenState(*row))
+        return found
 
 
 def _state(row: RowMapping) -> TokenState:

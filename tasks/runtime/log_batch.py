@@ -36,15 +36,25 @@ def write(line: str, to: Write) -> None:
 @contextmanager
 def together() -> Iterator[None]:
     """Gather the lines that this thread writes inside; at the end they are written, whatever happened."""
-    gathered: list[str] = []
-    _here.lines = gathered
+    _here.lines = []
     try:
         yield
     finally:
-        _here.lines, to = None, _here.write
-        if to is not None and gathered:
-            for portion in portions(gathered):
-                to(portion)
+        _let_go()
+
+
+def until(later: Callable[[Callable[[], None]], object]) -> None:
+    """Gather the lines of this thread until `later` calls back, as a loop's `call_soon` does in its next turn."""
+    if _here.lines is None:
+        _here.lines = []
+        later(_let_go)
+
+
+def _let_go() -> None:
+    gathered, _here.lines, to = _here.lines, None, _here.write
+    if to is not None and gathered:
+        for portion in portions(gathered):
+            to(portion)
 
 
 def portions(lines: list[str], *, most: int = PIPE_BYTES) -> Iterator[str]:

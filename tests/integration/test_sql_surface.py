@@ -323,6 +323,7 @@ def test_the_view_shows_generation_and_seal_that_open_to_the_token(harness: Harn
         str(access_token.BY_REF)
         .replace(":refs", "'{customer}'")
         .replace(":clients", "'{null}'")
+        .replace(":keys", "'{abc}'")
         .replace(":environment", "null"),
         "select * from evergrant.access_tokens where ref = 'customer'",
         "select t.* from evergrant.access_tokens t join unnest('{customer}'::text[]) as q (ref) using (ref)",

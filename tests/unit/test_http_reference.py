@@ -38,8 +38,8 @@ def refusals() -> set[tuple[int, str]]:
         if path.name != "operators.py"
     )
     made = {(int(status), error) for status, error in re.findall(r'Refusal\(\s*(\d{3}),\s*"([a-z_]+)"', code)}
-    # `_unauthorized` and the table of aiohttp's own errors.
-    made |= {(401, error) for error in re.findall(r'_unauthorized\(\s*"([a-z_]+)"', code)}
+    # `unauthorized` and the table of aiohttp's own errors.
+    made |= {(401, error) for error in re.findall(r'unauthorized\(\s*"([a-z_]+)"', code)}
     made |= {(int(status), error) for status, error in re.findall(r'(\d{3}): \("([a-z_]+)"', code)}
     return made | {(400, "bad_request")}
 

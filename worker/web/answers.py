@@ -2,15 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
+
+JSON: Final = "application/json; charset=utf-8"
 
 
 def told(members: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """Answer with one object."""
-    return web.json_response(members, status=status, headers=headers, dumps=_line)
-
-
-def _line(members: Any) -> str:
-    return json.dumps(members) + "\n"
+    line = (json.dumps(members) + "\n").encode()
+    return web.Response(body=line, status=status, headers={**(headers or {}), "Content-Type": JSON})

@@ -12,7 +12,7 @@ from models.application import Holder
 from models.states.application import Right
 from tasks.runtime import clock
 from worker.web.database import Database
-from worker.web.refusal import Refusal
+from worker.web.refusal import Refusal, expired_key, unauthorized, wrong_key
 
 # How long a removed key may still work, and a new one not yet.
 FRESH_FOR = timedelta(seconds=2)
@@ -21,9 +21,6 @@ BURST_SECONDS = 10
 NOTED_EACH = timedelta(seconds=60)
 
 log = structlog.get_logger()
-
-
-ANOTHER_KEY = "send Authorization: Bearer with a key that an operator made with `evergrant apps add`"
 
 
 class Applications:
@@ -46,21 +43,14 @@ class Applications:
         """
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
-            raise _unauthorized("missing_key", "No application key came", 'Bearer realm="evergrant"')
+            raise unauthorized("missing_key", "No application key came", 'Bearer realm="evergrant"')
         presented = application.hashed(key.strip())
         # All of them, each in constant time: how long it takes tells nothing of any.
         found = [each for each in await self._known() if hmac.compare_digest(each.key_hash, presented)]
         if not found:
-            challenge = 'Bearer realm="evergrant", error="invalid_token"'
-            raise _unauthorized("wrong_key", "This application key opens nothing", challenge)
+            raise wrong_key()
         if self._has_ended(found[0]):
-            challenge = 'Bearer realm="evergrant", error="invalid_token", error_description="ended"'
-            raise _unauthorized(
-                "expired_key",
-                "This application key has ended",
-                challenge,
-                next_step=f"have an operator make another one: `evergrant apps rotate {found[0].name}`",
-            )
+            raise expired_key(found[0].name)
         self._note_used(found[0])
         return found[0]
 
@@ -95,10 +85,6 @@ class Applications:
         read_at = clock.boot()
         self._holders = await self._database.run(application.holders)
         self._read_at = read_at
-
-
-def _unauthorized(error: str, message: str, challenge: str, *, next_step: str = ANOTHER_KEY) -> Refusal:
-    return Refusal(401, error, message, next_step, headers={"WWW-Authenticate": challenge})
 
 
 def allow(holder: Holder, right: Right) -> None:

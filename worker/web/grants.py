@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any, assert_never
 
 import structlog
@@ -16,9 +15,9 @@ from models.application_requests import Asked, Ending, NotAsked, RequestedRefres
 from models.sealing.vault import Vault, VaultError
 from models.states.grant import GrantStatus
 from models.states.installation import DatabaseState
-from models.views import access_token as access_tokens
 from models.views import listing
-from models.views.access_token import TokenState
+from models.views.access_token import Asked as AskedFor
+from models.views.access_token import ClosedKey, Found, TokenState
 from models.views.listing import Located
 from settings import Settings
 from worker.web import audited
@@ -26,14 +25,17 @@ from worker.web.database import Batch, Database
 from worker.web.explanations import Explanations
 from worker.web.headers import Headers
 from worker.web.news import News
+from worker.web.reads import Reads
 from worker.web.refusal import (
     LATER,
     SOON,
     Refusal,
     ambiguous_ref,
+    expired_key,
     keys_missing,
     stopping,
     unknown_ref,
+    wrong_key,
 )
 from worker.web.turns import Turns
 
@@ -43,6 +45,8 @@ log = structlog.get_logger()
 LOOK_AGAIN = timedelta(seconds=2)
 # The refusals that are about a grant, and so are explained.
 EXPLAINED = frozenset({"needs_consent", "not_fresh_yet", "paused", "revoked"})
+
+States = Reads[AskedFor, Found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +65,15 @@ class Handed:
 class Grants:
     """Reads and asks for applications; an application of one client sees no other client's grants."""
 
-    def __init__(self, settings: Settings, reads: Database, asked: Database, vault: Vault, news: News) -> None:
+    def __init__(
+        self, settings: Settings, vault: Vault, news: News, *, states: States, reads: Database, asked: Database
+    ) -> None:
         """`asked`: for what applications ask for, which may wait for a lock; no read waits for that."""
         self._asked = asked
         self._turns = Turns()
         self._vault = vault
         self._news = news
-        self._states = Batch(reads, partial(access_tokens.by_ref, environment=settings.environment))
+        self._states = states
         self._refresh_requests = Batch(asked, application_requests.refreshes)
         self._reads = reads
         self._explanations = Explanations(settings, reads)
@@ -77,12 +83,18 @@ class Grants:
         """How a grant is now.
 
         Raises:
-            Refusal: it is unknown, the ref belongs to several clients, or nothing is handed out from this database.
+            Refusal: it is unknown, the ref belongs to several clients, the key has been taken away meanwhile, or
+                nothing is handed out from this database.
 
         """
         if not holder.may_see(client):
             raise unknown_ref(ref)
-        found = [each for each in await self._states((ref, holder.only or client)) if holder.may_see(each.client)]
+        states = await self._states((ref, holder.only or client, holder.key_hash))
+        if states is ClosedKey.GONE:
+            raise wrong_key()
+        if states is ClosedKey.ENDED:
+            raise expired_key(holder.name)
+        found = [each for each in states if holder.may_see(each.client)]
         if not found:
             raise unknown_ref(ref)
         if entry := audited.entry():

@@ -1,14 +1,18 @@
 """Requests of one connection, with a head that has a size and an end: aiohttp waits for one for ever."""
 
 import asyncio
+from http import HTTPStatus
 from typing import Any, Final, cast
 
 from aiohttp import web
+from aiohttp.helpers import rfc822_formatted_time
+from aiohttp.http import SERVER_SOFTWARE, HttpVersion11
 from aiohttp.streams import StreamReader
 
 from worker.web.connections import LARGE_HEAD, Connection, Connections
 
 HEAD_LIMIT: Final = 16 * 1024  # bytes, the request line among them
+OURS: Final = {"Content-Type", "Cache-Control"}  # of an answer that gives what was asked: nothing of the asker's in it
 
 
 class GuardedRequests(web.RequestHandler):
@@ -46,6 +50,21 @@ class GuardedRequests(web.RequestHandler):
                 self._connections.end(self._connection, LARGE_HEAD)
                 return
 
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Write an answer; one that gives what was asked in one piece, byte for byte as aiohttp does in many steps.
+
+        Where anything is special (another version, the last of a connection, a reader who does not keep up), it does.
+        """
+        transport, whole = self.transport, _in_one_piece(request, resp)
+        if whole is None or transport is None or transport.is_closing() or self._paused or self._upgraded:
+            return await super().finish_response(request, resp, start_time)
+        request._finish()  # noqa: SLF001  # as aiohttp does
+        resp._keep_alive = True  # noqa: SLF001  # as its `prepare` does
+        transport.write(whole)
+        return resp, False
+
     def proved(self, holder: int) -> None:
         """The key of this application came."""
         if self._connection.holder is None:
@@ -67,3 +86,20 @@ class GuardedRequests(web.RequestHandler):
 
     def _is_idle(self) -> bool:
         return self._waiter is not None and not self._waiter.done()
+
+
+def _in_one_piece(request: web.BaseRequest, answer: web.StreamResponse) -> bytes | None:
+    """The answer as aiohttp would write it, where nothing about it is special."""
+    if (
+        type(answer) is not web.Response
+        or answer.status != HTTPStatus.OK
+        or answer.headers.keys() != OURS
+        or not isinstance(body := answer.body, bytes)
+        or not request.keep_alive
+        or request.version != HttpVersion11
+        or request.method != "GET"
+    ):
+        return None
+    head = "".join([f"{name}: {value}\r\n" for name, value in answer.headers.items()])
+    head += f"Content-Length: {len(body)}\r\nDate: {rfc822_formatted_time()}\r\nServer: {SERVER_SOFTWARE}\r\n"
+    return f"HTTP/1.1 200 OK\r\n{head}\r\n".encode() + body

@@ -1,7 +1,7 @@
 """Headers that a provider's API wants: those made from a grant's labels, and the one that presents its token."""
 
-import json
 from collections.abc import Mapping
+from typing import Any
 
 import structlog
 
@@ -25,7 +25,7 @@ class Headers:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._read: dict[tuple[str, str], Provider] = {}
+        self._read: dict[tuple[str, str], tuple[Mapping[str, Any], Provider]] = {}
 
     def of(self, state: TokenState, chosen: Mapping[str, str]) -> dict[str, str]:
         """The headers of one grant; `chosen` says which value of a label is meant.
@@ -35,7 +35,8 @@ class Headers:
 
         """
         provider = self._provider(state)
-        refuse_unknown(chosen, labels_in_headers(provider) | OWN)
+        if chosen:
+            refuse_unknown(chosen, labels_in_headers(provider) | OWN)
         try:
             return api_headers(provider, state.labels, chosen)
         except LabelNotChosen as error:
@@ -51,14 +52,15 @@ class Headers:
         return self._provider(state).api_header
 
     def _provider(self, state: TokenState) -> Provider:
-        name = (state.provider, json.dumps(state.overrides, sort_keys=True))
-        if name not in self._read:
+        overrides, provider = self._read.get((state.provider, state.client), (None, None))
+        if provider is None or overrides != state.overrides:
             try:
-                self._read[name] = registration.resolve(state.provider, dict(state.overrides), self._settings)
+                provider = registration.resolve(state.provider, dict(state.overrides), self._settings)
             except OAuthError as error:
                 log.error("web.provider_file", client=state.client, reason=str(error))  # noqa: TRY400
                 raise _unusable(state.client) from None
-        return self._read[name]
+            self._read[state.provider, state.client] = state.overrides, provider
+        return provider
 
 
 def _unusable(client: str) -> Refusal:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import re
 from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
@@ -16,6 +17,8 @@ LARGEST_REF = 255
 LARGEST_TEXT = 1000
 LARGEST_GENERATION = 2**63 - 1
 BODY_SECONDS = 10.0
+# What PostgreSQL takes for no text at all: a NUL, and halves of a surrogate pair.
+NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 
 
 def ref_of(request: web.Request) -> str:
@@ -26,8 +29,7 @@ def ref_of(request: web.Request) -> str:
 
     """
     ref = request.match_info["ref"]
-    # What PostgreSQL takes for no text at all: a NUL, and halves of a surrogate pair.
-    if len(ref) > LARGEST_REF or "\x00" in ref or any("\ud800" <= c <= "\udfff" for c in ref):
+    if len(ref) > LARGEST_REF or NO_TEXT.search(ref):
         raise unknown_ref(ref[:LARGEST_REF].encode("ascii", "backslashreplace").decode())
     return ref
 
@@ -39,6 +41,8 @@ def query_of(request: web.Request, *, allowed: Collection[str] | None) -> dict[s
         Refusal: one came twice, is empty, or is none of those allowed.
 
     """
+    if not request.query_string:
+        return {}
     query = dict(request.query)
     for name in request.query:
         if len(request.query.getall(name)) > 1 or not query[name] or len(query[name]) > LARGEST_REF:

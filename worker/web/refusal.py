@@ -16,6 +16,7 @@ from worker.web.answers import told
 
 SOON = timedelta(seconds=2)
 LATER = timedelta(seconds=60)  # where somebody must act first
+ANOTHER_KEY = "send Authorization: Bearer with a key that an operator made with `evergrant apps add`"
 
 
 class Refusal(Exception):
@@ -95,6 +96,27 @@ def locked() -> Refusal:
         "try again once it has been committed or rolled back",
         retry_after=SOON,
     )
+
+
+def wrong_key() -> Refusal:
+    """A key that nobody has, or that has been taken away (RFC 6750 §3.1)."""
+    challenge = 'Bearer realm="evergrant", error="invalid_token"'
+    return unauthorized("wrong_key", "This application key opens nothing", challenge)
+
+
+def expired_key(name: str) -> Refusal:
+    """A key of this application has ended."""
+    return unauthorized(
+        "expired_key",
+        "This application key has ended",
+        'Bearer realm="evergrant", error="invalid_token", error_description="ended"',
+        next_step=f"have an operator make another one: `evergrant apps rotate {name}`",
+    )
+
+
+def unauthorized(error: str, message: str, challenge: str, *, next_step: str = ANOTHER_KEY) -> Refusal:
+    """No key came, or none that opens."""
+    return Refusal(401, error, message, next_step, headers={"WWW-Authenticate": challenge})
 
 
 def too_many_wait() -> Refusal:

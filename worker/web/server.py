@@ -21,10 +21,11 @@ from models.process import Presence
 from models.sealing.keys import VARIABLES, KeysError, read_ring
 from models.sealing.vault import Vault
 from models.states.process import ProcessKind
+from models.views.access_token import ByRef
 from settings import Settings, SettingsError
 from tasks.oauth.loop_thread import LoopThread
 from tasks.runtime import presence
-from worker import service_manager
+from worker import garbage, service_manager
 from worker.audit.trail import AuditUnwritable, Trail
 from worker.web.applications import Applications, Rates
 from worker.web.audited import Auditor
@@ -33,12 +34,13 @@ from worker.web.connections import Connections, Limits
 from worker.web.database import Database
 from worker.web.door import Door
 from worker.web.fleet_metrics import FleetMetrics
-from worker.web.grants import Grants
+from worker.web.grants import Grants, States
 from worker.web.listening import ops_listener, token_listener
 from worker.web.news import News
 from worker.web.notices import Notices
 from worker.web.operators import OperatorsListener
 from worker.web.pages.fleet_pages import FleetPages
+from worker.web.reads import Reads
 from worker.web.token_interface import TokenInterface
 from worker.web.traffic import Traffic
 
@@ -75,6 +77,7 @@ async def _until_a_signal(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with serving(settings):
+        garbage.rest()
         service_manager.tell(service_manager.READY)
         telling = asyncio.create_task(service_manager.keep_telling())
         await stop.wait()
@@ -100,7 +103,8 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
     shown = Database(Lane.HEART, threads=2)
     registry, news = CollectorRegistry(), News()
     vault = access_vault(settings)
-    grants = Grants(settings, reads, asked, vault, news)
+    states: States = Reads(ByRef(environment=settings.environment))
+    grants = Grants(settings, vault, news, states=states, reads=reads, asked=asked)
     metrics = FleetMetrics(looks, environment=settings.environment)
     registry.register(metrics)
     waiting = Gauge("evergrant_web_waiting", "Requests that wait for a token set.", registry=registry)
@@ -136,7 +140,7 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
         news.end()
         await tokens.close()
         await asyncio.to_thread(apart.close, ops.close())
-        for database in (reads, asked, looks, ready, shown):
+        for database in (states, reads, asked, looks, ready, shown):
             await database.close()
 
 

@@ -26,10 +26,17 @@ class Traffic:
             buckets=SECONDS,
             registry=registry,
         )
+        # Made once for each route and status, of which there are few: to look one up costs as much as to count.
+        self._made: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
 
     def count(self, request: web.Request, status: str, seconds: float) -> None:
         """Count one request under its route, which holds no ref."""
         resource = request.match_info.route.resource
         route = resource.canonical if resource is not None else "unknown"
-        self._requests.labels(route, status).inc()
-        self._seconds.labels(route).observe(seconds)
+        made = self._made.get((route, status))
+        if made is None:
+            made = self._requests.labels(route, status), self._seconds.labels(route)
+            self._made[route, status] = made
+        requests, took = made
+        requests.inc()
+        took.observe(seconds)

@@ -117,14 +117,17 @@ def test_a_key_of_one_client_sees_no_other_clients_grants(harness: Harness, clie
     assert harness.all("select * from evergrant.revocations") == harness.all("select * from evergrant.refresh_requests")
 
 
-def test_a_removed_key_opens_nothing_within_seconds(harness: Harness, client: int, web: Web) -> None:
+def test_a_removed_key_hands_out_nothing_and_opens_nothing_within_seconds(
+    harness: Harness, client: int, web: Web
+) -> None:
     from models import application
 
     harness.grant(client)
     assert web.get("customer").status == 200
     with transaction() as connection:
         application.remove(connection, "billing", who="tests")
-    eventually(lambda: web.get("customer").status == 401, timeout=10)
+    assert web.get("customer").error == (401, "wrong_key")
+    eventually(lambda: web.ask("GET", "/v1/grants/customer").status == 401, timeout=10)
     assert timedelta(0) < applications.FRESH_FOR <= timedelta(seconds=5)
 
 
