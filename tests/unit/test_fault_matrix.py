@@ -46,6 +46,7 @@ FAULTS = (
     "re-consent and re-import racing a refresh",
     "pause and revoke racing a refresh",
     "redrive racing a refresh",
+    "reads over HTTP racing revocations and new token sets",
     "key rotation under load",
     "rolling restart of everything under load",
     "told: the answer lost on the wire, or a kill between the provider's act and our fsync",
