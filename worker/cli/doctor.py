@@ -34,7 +34,7 @@ def doctor(*, as_json: bool) -> None:
         output.rows(records, COLUMNS, as_json=True, nothing="")
     for each in [] if as_json else found:
         name = click.style(each.check.ljust(12), bold=True)
-        click.echo(f"{name} {output.cell(each.finding)}  → {output.cell(each.next)}")
+        click.echo(f"{name} {output.hint(each.finding)}  → {output.hint(each.next)}")
     if found:
         raise click.exceptions.Exit(ExitCode.FAILED)
     if not as_json:

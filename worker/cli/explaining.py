@@ -10,6 +10,7 @@ from uuid import UUID
 import click
 
 from worker.cli import output, session
+from worker.cli.started import as_started
 from worker.cli.units import length
 
 if TYPE_CHECKING:
@@ -54,14 +55,17 @@ def page(told: "Explanation", *, at: datetime) -> list[str]:
     if told.remedy:
         lines.append(("do", told.remedy))
     folded = [line for name, text in lines for line in _folded(name, text)]
-    return [*folded, *([f"{click.style('copy'.ljust(INDENT), dim=True)}{told.command}"] if told.command else [])]
+    return [
+        *folded,
+        *([f"{click.style('copy'.ljust(INDENT), dim=True)}{as_started(told.command)}"] if told.command else []),
+    ]
 
 
 def _folded(name: str, text: str) -> Iterable[str]:
     width = max(shutil.get_terminal_size().columns, 40) if output.on_terminal() else 10_000
-    shown = textwrap.wrap(output.cell(text), width - INDENT) or [""]
+    shown = textwrap.wrap(output.hint(text), width - INDENT) or [""]
     if not name:
-        return [click.style(line, bold=True) for line in textwrap.wrap(output.cell(text), width)]
+        return [click.style(line, bold=True) for line in textwrap.wrap(output.hint(text), width)]
     label = click.style(name.ljust(INDENT), dim=True)
     return [f"{label if not n else ' ' * INDENT}{line}" for n, line in enumerate(shown)]
 
@@ -105,4 +109,4 @@ class Teller:
             return
         self._told.add(key)
         step = "" if told.well else f"; {to_do(told)}"
-        click.echo(f"{ref} waits: {for_what(told)}{step}", err=True)
+        click.echo(as_started(f"{ref} waits: {for_what(told)}{step}"), err=True)

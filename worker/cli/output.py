@@ -21,6 +21,7 @@ from models.states.grant import GrantStatus
 from models.states.revocation import Evidence, RevocationStatus
 from worker.cli import audited
 from worker.cli.failures import misuse
+from worker.cli.started import as_started
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -28,6 +29,9 @@ Record = Mapping[str, Any]
 
 # Widths are found from this many rows at a time, so that a million rows are printed as they arrive.
 PAGE = 500
+
+# Members in which commands stand that somebody is to copy; data is never touched.
+HINTS = frozenset({"next", "command", "remedy", "then", "why"})
 
 # As the name of a file to make: standard output, for a program.
 PIPE = Path("-")
@@ -66,7 +70,7 @@ def plain(value: Any) -> Any:
         case UUID():
             return str(value)
         case Mapping():
-            return {key: plain(item) for key, item in value.items()}
+            return {key: as_started(item) if _hints(key, item) else plain(item) for key, item in value.items()}
         case list() | tuple():
             return [plain(item) for item in value]
         case _:
@@ -95,6 +99,20 @@ def _joined(value: Any) -> str:
     return ",".join(str(item) for item in value) if isinstance(value, list) else str(value)
 
 
+def hint(value: Any) -> str:
+    """A cell that tells what to do: what it says to type can be typed here."""
+    return as_started(cell(value))
+
+
+def _hints(field: object, value: object) -> bool:
+    return field in HINTS and isinstance(value, str)
+
+
+def _cell_of(record: Record, field: str) -> str:
+    value = record.get(field)
+    return hint(value) if _hints(field, value) else cell(value)
+
+
 def on_terminal() -> bool:
     """Whether a human looks at standard output."""
     return sys.stdout.isatty()
@@ -112,7 +130,7 @@ def rows(records: Iterable[Record], columns: Sequence[Column], *, as_json: bool,
             _plain_table(page, columns, heading=count == 0)
         count += len(page)
     if not count:
-        click.echo(nothing, err=True)
+        click.echo(as_started(nothing), err=True)
     if left_out:
         told = ", ".join(title.upper() for title in left_out)
         click.echo(click.style(f"No room for {told}: widen the terminal, or add --json.", dim=True), err=True)
@@ -125,9 +143,9 @@ def one(record: Record, *, as_json: bool) -> None:
         click.echo(json.dumps(plain(record)))
         return
     width = max(len(key) for key in record)
-    for key, value in record.items():
+    for key in record:
         name = key.replace("_", " ")
-        text = cell(value)
+        text = _cell_of(record, key)
         click.echo(f"{click.style(name.ljust(width), dim=True)}  {text}")
 
 
@@ -155,7 +173,7 @@ def done(record: Record, sentence: str, *, as_json: bool, err: bool = False) -> 
     """
     told = plain(record)
     audited.of_record(told)
-    click.echo(json.dumps(told) if as_json else sentence, err=err)
+    click.echo(json.dumps(told) if as_json else as_started(sentence), err=err)
 
 
 def _json_lines(records: Iterable[Record]) -> int:
@@ -172,7 +190,7 @@ def _pages(records: Iterable[Record]) -> Iterator[list[Record]]:
 
 
 def _plain_table(records: Sequence[Record], columns: Sequence[Column], *, heading: bool) -> None:
-    lines = [[cell(record.get(c.field)) for c in columns] for record in records]
+    lines = [[_cell_of(record, c.field) for c in columns] for record in records]
     if heading:
         lines.insert(0, [c.title.upper() for c in columns])
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
@@ -191,7 +209,7 @@ def _rich_table(records: Sequence[Record], columns: Sequence[Column]) -> list[st
 
     console = Console(highlight=False)
     console.print(table(records, columns, width=console.width))
-    cells = {c.field: [cell(record.get(c.field)) for record in records] for c in columns}
+    cells = {c.field: [_cell_of(record, c.field) for record in records] for c in columns}
     shown = _fitting(columns, cells, console.width)
     return [c.title for c in columns if c not in shown and any(each != "-" for each in cells[c.field])]
 
@@ -201,7 +219,7 @@ def table(records: Sequence[Record], columns: Sequence[Column], *, width: int) -
     from rich.table import Table
     from rich.text import Text
 
-    cells = {c.field: [cell(record.get(c.field)) for record in records] for c in columns}
+    cells = {c.field: [_cell_of(record, c.field) for record in records] for c in columns}
     shown = _fitting(columns, cells, width)
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in shown:

@@ -104,8 +104,8 @@ def _attention(found: dict[str, Any]) -> list[Text]:
     lines = []
     for each in found["attention"]:
         line = Text("! ", style="bold red")
-        line.append(output.cell(each["what"]), style="default")
-        line.append(f"  → {output.cell(each['next'])}", style="dim")
+        line.append(output.hint(each["what"]), style="default")
+        line.append(f"  → {output.hint(each['next'])}", style="dim")
         lines.append(line)
     return lines
 
