@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from shutil import which
 
+from worker.cli.sections import SECTIONS
+
 NAME = "evergrant"
 VARIABLE = "_EVERGRANT_STARTED_AS"  # set by `./run`; no setting, so it has not the prefix of one
 
@@ -41,7 +43,5 @@ def _is_same(one: Path, other: Path) -> bool:
 
 def _commands() -> re.Pattern[str]:
     """Where a text names us as a command, and not as a schema, a role or a folder."""
-    from worker.cli import SECTIONS
-
     names = "|".join(name for names in SECTIONS.values() for name in names)
     return re.compile(rf"(?<![\w./-]){NAME}(?= (?:{names}|--help|\[OPTIONS\])(?![\w/-]))")
