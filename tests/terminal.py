@@ -16,6 +16,7 @@ from pathlib import Path
 import pyte
 
 CTRL_C = b"\x03"
+DRAWN_SECONDS = 0.1  # so long nothing more comes of a page
 
 
 class Terminal:
@@ -52,11 +53,13 @@ class Terminal:
         os.write(self._fd, keys)
 
     def wait_for(self, *texts: str, seconds: float = 60) -> None:
-        """Read until all of these are seen at once."""
+        """Read until all of these are seen at once, on a page that is drawn to its end."""
         end = time.monotonic() + seconds
         while not all(text in self.text for text in texts):
             assert time.monotonic() < end, f"{texts} not seen:\n{self.text}"
             assert self._read(0.2), f"{texts} not seen, and it has ended:\n{self.text}"
+        while select.select([self._fd], [], [], DRAWN_SECONDS)[0] and self._read(0):
+            assert time.monotonic() < end, f"it never rests:\n{self.text}"
 
     def watch(self, seconds: float) -> Iterator[list[str]]:
         """What is seen after each piece that the program writes, for a while."""

@@ -119,6 +119,17 @@ def located_by_id(connection: Connection, ids: Sequence[UUID]) -> list[Located]:
     return [Located(**row) for row in connection.execute(text(query), {"ids": list(ids)}).mappings()]
 
 
+RENEWED = """
+    select g.ref, c.name as client, g.generation, g.access_expires_at, clock_timestamp() as at
+    from evergrant.grants g join evergrant.clients c on c.id = g.client_id
+    where g.id = any(:ids) order by g.access_expires_at, g.ref"""
+
+
+def renewed(connection: Connection, ids: Sequence[UUID]) -> list[RowMapping]:
+    """What is shown of grants whose token set was stored just now."""
+    return list(connection.execute(text(RENEWED), {"ids": list(ids)}).mappings())
+
+
 def grants(
     connection: Connection,
     *,

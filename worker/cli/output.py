@@ -132,8 +132,7 @@ def rows(records: Iterable[Record], columns: Sequence[Column], *, as_json: bool,
     if not count:
         click.echo(as_started(nothing), err=True)
     if left_out:
-        told = ", ".join(title.upper() for title in left_out)
-        click.echo(click.style(f"No room for {told}: widen the terminal, or add --json.", dim=True), err=True)
+        click.echo(click.style(_no_room_for(left_out), dim=True), err=True)
     return count
 
 
@@ -209,9 +208,32 @@ def _rich_table(records: Sequence[Record], columns: Sequence[Column]) -> list[st
 
     console = Console(highlight=False)
     console.print(table(records, columns, width=console.width))
+    return _titles_left_out(records, columns, console.width)
+
+
+def left_out(records: Sequence[Record], columns: Sequence[Column], *, width: int) -> str:
+    """The sentence on the columns that say something and for which there is no room; empty where there is room."""
+    titles = _titles_left_out(records, columns, width)
+    return _no_room_for(titles) if titles else ""
+
+
+def _no_room_for(titles: Iterable[str]) -> str:
+    return f"No room for {', '.join(title.upper() for title in titles)}: widen the terminal, or add --json."
+
+
+def _titles_left_out(records: Sequence[Record], columns: Sequence[Column], width: int) -> list[str]:
     cells = {c.field: [_cell_of(record, c.field) for record in records] for c in columns}
-    shown = _fitting(columns, cells, console.width)
+    shown = _fitting(columns, cells, width)
     return [c.title for c in columns if c not in shown and any(each != "-" for each in cells[c.field])]
+
+
+def lines_of(renderable: Any, width: int) -> list[Any]:
+    """What it draws, line by line, each to be drawn by itself."""
+    from rich.console import Console
+    from rich.segment import Segments
+
+    console = Console(width=width, highlight=False, force_terminal=True)
+    return [Segments(line) for line in console.render_lines(renderable, pad=False)]
 
 
 def table(records: Sequence[Record], columns: Sequence[Column], *, width: int) -> Any:
