@@ -39,6 +39,12 @@ class Terminal:
         return "\n".join(self.lines)
 
     @property
+    def cells(self) -> list[list[pyte.screens.Char]]:
+        """Every cell of it, with its colour."""
+        rows = (self._screen.buffer[number] for number in range(self._screen.lines))
+        return [[row[column] for column in range(self._screen.columns)] for row in rows]
+
+    @property
     def cursor_is_shown(self) -> bool:
         """Whether whoever types next sees where."""
         return not self._screen.cursor.hidden

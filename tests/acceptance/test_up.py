@@ -67,6 +67,10 @@ def test_on_a_terminal_it_says_that_it_is_ready_and_what_to_do_next(tmp_path: Pa
         told = terminal.text
         os.kill(worker_of(home), signal.SIGKILL)
         terminal.wait_for("worker-1 ended (killed by signal 9)", "worker-1 runs again.")
+        with on_terminal([*UP[:-1], "status", "--watch"], env=of_home(home)) as watching:
+            watching.wait_for("Renewed  0 since", "PROCESS")
+            watching.press(CTRL_C)
+            assert watching.end() == 0
         terminal.press(CTRL_C)
         terminal.wait_for("Stopping everything, the database last.")
         assert terminal.end() == 0

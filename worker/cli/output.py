@@ -6,12 +6,14 @@ A record is a mapping of field to value. Every time in it is an aware datetime, 
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from itertools import islice
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import IO, Any
 from uuid import UUID
 
@@ -22,6 +24,7 @@ from models.states.revocation import Evidence, RevocationStatus
 from worker.cli import audited
 from worker.cli.failures import misuse
 from worker.cli.started import as_started
+from worker.cli.units import length
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -141,11 +144,35 @@ def one(record: Record, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(plain(record)))
         return
-    width = max(len(key) for key in record)
-    for key in record:
-        name = key.replace("_", " ")
-        text = _cell_of(record, key)
-        click.echo(f"{click.style(name.ljust(width), dim=True)}  {text}")
+    width = max(len(key) for key in record) + 2
+    now = datetime.now(UTC)
+    for key, value in record.items():
+        text = relative(value, now) if on_terminal() and isinstance(value, datetime) else _cell_of(record, key)
+        name = click.style(key.replace("_", " ").ljust(width), dim=True)
+        click.echo("\n".join(folded(text, name, width)))
+
+
+def relative(when: datetime, at: datetime) -> str:
+    """A time beside how far it is away: `2026-03-01T14:02:00Z (in 24s)`."""
+    return f"{iso(when)} ({away(when, at)})"
+
+
+def away(when: datetime, at: datetime) -> str:
+    """How far away a time is: `in 24s`, `4m 10s ago`."""
+    seconds = (when - at).total_seconds()
+    return f"in {length(seconds)}" if seconds >= 0 else f"{length(-seconds)} ago"
+
+
+def folded(text: str, label: str = "", indent: int = 0) -> list[str]:
+    """A text behind its label, `indent` wide as it is seen; on a terminal folded between words, and below itself.
+
+    Not at hyphens: what is to be copied would be two words.
+    """
+    if not on_terminal():
+        return [label + text]
+    room = max(get_terminal_size().columns, 40) - indent
+    lines = textwrap.wrap(text, room, break_on_hyphens=False) or [""]
+    return [f"{label if not number else ' ' * indent}{line}" for number, line in enumerate(lines)]
 
 
 def pipe(mode: str, *, what: str, example: str) -> IO[Any]:

@@ -111,7 +111,7 @@ class _LivePage:
 
     def _renewed(self, width: int) -> Part:
         since = self._renewals.since
-        title = Text("Renewed", style="bold").append(
+        title = Text.assemble(("Renewed", "bold")).append(
             "  cannot be heard of now" if since is None else f"  {self._renewals.count} since {clock_time(since)}",
             style="dim",
         )
@@ -120,7 +120,7 @@ class _LivePage:
 
     def _happened(self, at: datetime, width: int) -> Part:
         items = [_one_line(_events(alike, at), width) for alike in _alike(self._watched.events)]
-        heading = [Text("Happened", style="bold").append("" if items else "  nothing yet", style="dim")]
+        heading = [Text.assemble(("Happened", "bold")).append("" if items else "  nothing yet", style="dim")]
         return Part(heading, items, least=5, newest=True)
 
 
@@ -147,7 +147,7 @@ def _part_of(
 def _counted(processes: list[Found]) -> Text:
     """`alive   1 beat, 2 workers`, and how many are silent."""
     kinds = Counter(each["kind"] for each in processes if each["alive"])
-    line = Text(f"{'alive':<8}", style="bold")
+    line = Text.assemble((f"{'alive':<8}", "bold"))
     line.append(", ".join(many(count, kind) for kind, count in kinds.items()) or "none", style="default")
     silent = sum(not each["alive"] for each in processes)
     return line.append(f"   silent {silent}", style="red") if silent else line
@@ -160,7 +160,7 @@ def _one_line(text: Text, width: int) -> Text:
 
 def _renewal(row: Found) -> Text:
     """`12:00:04  customer-42 of temple, generation 5, lives 2h 0m`."""
-    line = Text(f"{clock_time(row['at'])}  ", style="dim")
+    line = Text.assemble((f"{clock_time(row['at'])}  ", "dim"))
     line.append(output.cell(row["ref"]), style="green")
     ends = row["access_expires_at"]
     lives = f", lives {length((ends - row['at']).total_seconds())}" if ends is not None and ends > row["at"] else ""
@@ -209,7 +209,7 @@ def _left_out(records: list[Found], columns: list[Column], *, width: int) -> lis
 
 
 def _title(found: Found) -> Text:
-    title = Text("Evergrant", style="bold")
+    title = Text.assemble(("Evergrant", "bold"))
     title.append(f"  {found['environment'] or '-'}  {iso(found['at'])}", style="dim")
     return title
 
@@ -261,7 +261,7 @@ ALARMING = {GrantStatus.NEEDS_CONSENT, "failing", "in_doubt", "suspect", "lapsed
 
 def _line(name: str, values: list[tuple[str, Any]], *, width: int) -> Text:
     """One row of facts; where the terminal is narrow it goes on below, and no number is parted from its name."""
-    line, used = Text(f"{name:<8}", style="bold"), 8
+    line, used = Text.assemble((f"{name:<8}", "bold")), 8
     for what, value in values:
         label, shown = f"{what.replace('_', ' ')} ", f"{output.cell(value)}   "
         if used + len(label) + len(shown.rstrip()) > width:

@@ -93,6 +93,7 @@ class Watched:
 
 def watch(read: Callable[[], Found], draw: Callable[[Watched, Renewals], RenderableType], *, pause: float) -> None:
     """Show it on the whole screen until Ctrl-C, which is the usual way to end it; the terminal is left as it was."""
+    session.prepared()  # where the database is, before anybody listens there
     console, renewals = Console(highlight=False), Renewals()
     with suppress(KeyboardInterrupt), _ended_by_signals():
         try:
