@@ -43,8 +43,8 @@ ON_TERMINAL = [
     Column("reason", spare=1),
     Column("generation", "gen", spare=4, number=True),
     Column("actor", "who", spare=3),
-    Column("data", "more", spare=5),
-    Column("occurred_at", "at", spare=6),
+    Column("occurred_at", "at", spare=5),
+    Column("data", "more", spare=6),
 ]
 
 

@@ -19,6 +19,7 @@ from uuid import UUID
 
 import click
 
+from models.states.client import ClientState
 from models.states.grant import GrantStatus
 from models.states.revocation import Evidence, RevocationStatus
 from worker.cli import audited
@@ -303,6 +304,8 @@ STYLES = {
     RevocationStatus.QUEUED: "yellow",
     RevocationStatus.WAITING: "yellow",
     GrantStatus.NEEDS_CONSENT: "red",
+    ClientState.SHUT: "red",
+    ClientState.HOLDING: "red",
     RevocationStatus.DEAD: "red",
     GrantStatus.REVOKED: "dim",
 }
