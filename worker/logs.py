@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import nullcontext, suppress
 from typing import IO, Any
 
@@ -15,6 +15,8 @@ import settings
 from tasks.runtime import log_batch
 
 log = structlog.get_logger()
+
+Told = Callable[[Mapping[str, Any]], None]
 
 # Whatever is logged under one of these names is a slip: it never leaves.
 SECRET_NAMES = frozenset(
@@ -109,14 +111,18 @@ class _Lines:
     debug = info = warning = error = critical = exception = msg
 
 
-def configure(process: str, *, level: str, into: IO[str] | None = None) -> None:
-    """Send all that this process logs to stderr, or `into` a file; `process` is its kind, as in `beat`."""
+def configure(process: str, *, level: str, into: IO[str] | None = None, beside: Told | None = None) -> None:
+    """Send all that this process logs to stderr, or `into` a file; `process` is its kind, as in `beat`.
+
+    `beside` is told each of our own events as well.
+    """
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
         structlog.processors.format_exc_info,
         redact,
     ]
+    ours: list[Processor] = [] if beside is None else [_tell(beside)]
     last: list[Processor] = [_add_process(process), _reorder, _render]
     handler = logging.StreamHandler(into or sys.stderr)
     handler.setFormatter(
@@ -126,7 +132,7 @@ def configure(process: str, *, level: str, into: IO[str] | None = None) -> None:
         )
     )
     structlog.configure(
-        processors=[*shared, *last],
+        processors=[*shared, *ours, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_: _Lines(handler),
         cache_logger_on_first_use=True,
@@ -143,6 +149,14 @@ def warn_of_unknown_settings() -> None:
     for name, meant in settings.unknown_variables().items():
         hint = "" if meant is None else f": is {meant} meant?"
         log.warning("settings.unknown_variable", reason=f"{name} is no setting and is ignored{hint}")
+
+
+def _tell(beside: Told) -> Processor:
+    def tell(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        beside(line)
+        return line
+
+    return tell
 
 
 def _add_process(process: str) -> Processor:

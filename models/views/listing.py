@@ -120,6 +120,17 @@ def located_by_id(connection: Connection, ids: Sequence[UUID]) -> list[Located]:
 DUE_WITHIN = "g.status = 'active' and (g.due_at <= statement_timestamp() + :within or g.failures > 0)"
 
 
+RENEWED = """
+    select g.ref, c.name as client, g.generation, g.access_expires_at, clock_timestamp() as at
+    from evergrant.grants g join evergrant.clients c on c.id = g.client_id
+    where g.id = any(:ids) order by g.access_expires_at, g.ref"""
+
+
+def renewed(connection: Connection, ids: Sequence[UUID]) -> list[RowMapping]:
+    """What is shown of grants whose token set was stored just now."""
+    return list(connection.execute(text(RENEWED), {"ids": list(ids)}).mappings())
+
+
 def grants(
     connection: Connection,
     *,

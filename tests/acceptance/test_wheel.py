@@ -85,5 +85,6 @@ def test_the_installed_command_makes_the_tables(elsewhere: Path, empty_postgres_
 def test_without_any_database_the_installed_command_says_what_to_do(elsewhere: Path) -> None:
     said = evergrant(elsewhere, "grants", "list", EVERGRANT_HOME=str(elsewhere / "nothing"))
     assert said.returncode == 75
-    assert "start `evergrant up`, or set EVERGRANT_DATABASE_URL" in said.stderr
+    # It is on no path, so that is what can be typed.
+    assert f"start `{elsewhere}/venv/bin/evergrant up`, or set EVERGRANT_DATABASE_URL" in said.stderr
     assert not (elsewhere / "nothing").exists()

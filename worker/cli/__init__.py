@@ -11,16 +11,10 @@ from click.shell_completion import shell_complete
 
 from worker.cli.commands import SectionedGroup
 from worker.cli.failures import ExitCode, tell
+from worker.cli.sections import SECTIONS
 from worker.cli.translations import translate
 
 COMPLETION_VARIABLE = "_EVERGRANT_COMPLETE"
-
-SECTIONS = {
-    "Run": ["demo", "up", "worker", "beat", "web", "simulator"],
-    "Set up": ["db", "providers", "clients", "keys", "apps", "webhooks"],
-    "Work": ["grants", "revocations", "dead-letters"],
-    "Watch": ["status", "explain", "events", "doctor", "plan", "journals", "completion"],
-}
 
 
 def release() -> str:

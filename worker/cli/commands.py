@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from worker.cli.meant import is_alike
+from worker.cli.started import as_started
 
 
 class Command(click.Command):
@@ -33,6 +34,10 @@ class Command(click.Command):
         with audited.noted(ctx):
             return super().invoke(ctx)
 
+    def get_help(self, ctx: click.Context) -> str:
+        """The help, whose examples can be typed here."""
+        return as_started(super().get_help(ctx))
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples as they would be typed."""
         super().format_epilog(ctx, formatter)
@@ -53,6 +58,10 @@ class Group(click.Group):
     def __init__(self, *args: Any, names: Sequence[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.names = names
+
+    def get_help(self, ctx: click.Context) -> str:
+        """The help, with the name that was typed."""
+        return as_started(super().get_help(ctx))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Every name, in the order shown."""

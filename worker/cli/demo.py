@@ -1,7 +1,5 @@
 """`evergrant demo`: the whole system on this machine, beside the job that most teams write."""
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +8,14 @@ from worker.cli import output
 from worker.cli.commands import Command
 from worker.cli.failures import ExitCode, Failure
 from worker.cli.output import json_option
+from worker.cli.started import as_started
 from worker.demo.plan import DEFAULT_GRANTS, DEFAULT_SECONDS, LEAST_SECONDS, Plan
+
+NEXT = (
+    "evergrant up",
+    "evergrant clients add temple --provider event-temple --client-id ID --client-secret-file FILE",
+    "evergrant grants connect customer-1 --client temple",
+)
 
 if TYPE_CHECKING:
     from worker.demo.screen import Screen
@@ -80,13 +85,7 @@ def demo(*, seconds: int, grants: int, keep: bool, as_json: bool) -> None:
 
 def _next_commands() -> list[str]:
     """What to type next, as it can be typed here."""
-    # `./run` of a checkout has made this environment, and `evergrant` is on no path then.
-    name = "./run" if Path(sys.prefix).name == ".venv-run" else "evergrant"
-    return [
-        f"{name} up",
-        f"{name} clients add temple --provider event-temple --client-id ID --client-secret-file FILE",
-        f"{name} grants connect customer-1 --client temple",
-    ]
+    return [as_started(each) for each in NEXT]
 
 
 def _screen(plan: Plan, *, as_json: bool) -> "Screen":

@@ -1,5 +1,7 @@
 """`evergrant doctor`: every condition that would bite later, each with its remedy."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from worker.cli import output
@@ -7,7 +9,13 @@ from worker.cli.commands import Command
 from worker.cli.failures import ExitCode
 from worker.cli.output import Column, json_option
 
+if TYPE_CHECKING:
+    from worker.cli.examination import Finding
+
 COLUMNS = [Column("check"), Column("finding"), Column("next", "what to do")]
+
+
+INDENT = 13
 
 
 @click.command(
@@ -33,9 +41,18 @@ def doctor(*, as_json: bool) -> None:
     if as_json:
         output.rows(records, COLUMNS, as_json=True, nothing="")
     for each in [] if as_json else found:
-        name = click.style(each.check.ljust(12), bold=True)
-        click.echo(f"{name} {output.cell(each.finding)}  → {output.cell(each.next)}")
+        click.echo("\n".join(_lines(each)))
     if found:
         raise click.exceptions.Exit(ExitCode.FAILED)
     if not as_json:
         click.echo("Nothing was found: all is well, and nothing will bite later that can be seen from here.")
+
+
+def _lines(found: "Finding") -> list[str]:
+    """One line where it fits, as in a pipe; else what to do stands below what was found."""
+    name = click.style(found.check.ljust(INDENT), bold=True)
+    finding, step = output.hint(found.finding), f"→ {output.hint(found.next)}"
+    on_one = output.folded(f"{finding}  {step}", name, INDENT)
+    if len(on_one) == 1:
+        return on_one
+    return [*output.folded(finding, name, INDENT), *output.folded(step, " " * INDENT, INDENT)]

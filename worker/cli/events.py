@@ -33,6 +33,18 @@ COLUMNS = [
     Column("data", "more", spare=5),
     Column("actor", "who", spare=3),
 ]
+# A reader sees how long ago it was, and what counts in 80 columns.
+ON_TERMINAL = [
+    Column("when"),
+    Column("type"),
+    Column("client", spare=2),
+    Column("ref"),
+    Column("reason", spare=1),
+    Column("generation", "gen", spare=4, number=True),
+    Column("actor", "who", spare=3),
+    Column("occurred_at", "at", spare=5),
+    Column("data", "more", spare=6),
+]
 
 
 class Since(Duration):
@@ -124,6 +136,7 @@ def events(
     A time without an offset is UTC. With --json a line each, as a webhook gets it, and `actor`: who did it.
     """
     from models.views import events as told
+    from models.views import fleet
 
     with session.reading() as connection:
         wanted = _wanted(connection, ref, client, types)
@@ -136,7 +149,12 @@ def events(
         else:
             records = _all_since(connection, at, wanted)
         nothing = "Nothing has happened." if not follow else "Nothing yet."
-        output.rows(records, COLUMNS, as_json=as_json, nothing=nothing)
+        if not as_json and output.on_terminal():
+            now = fleet.clock(connection)["at"]
+            records = ({**each, "when": output.away(each["occurred_at"], now)} for each in records)
+            output.rows(records, ON_TERMINAL, as_json=False, nothing=nothing)
+        else:
+            output.rows(records, COLUMNS, as_json=as_json, nothing=nothing)
     if follow:
         _follow(stream, as_json=as_json)
 

@@ -1,7 +1,5 @@
 """How an explanation is told on a terminal, and how those who wait are told at once for what."""
 
-import shutil
-import textwrap
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,7 +8,7 @@ from uuid import UUID
 import click
 
 from worker.cli import output, session
-from worker.cli.units import length
+from worker.cli.started import as_started
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -44,33 +42,27 @@ def page(told: "Explanation", *, at: datetime) -> list[str]:
     """Everything, a line for each part, folded to the terminal."""
     lines = [("", told.headline)]
     if told.since is not None:
-        lines.append(("since", f"{relative(told.since, at)}{f', by {told.by_whom}' if told.by_whom else ''}"))
+        lines.append(("since", f"{output.relative(told.since, at)}{f', by {told.by_whom}' if told.by_whom else ''}"))
     lines += [
-        ("also", each.told + (f" Since {relative(each.since, at)}." if each.since else "")) for each in told.chain
+        ("also", each.told + (f" Since {output.relative(each.since, at)}." if each.since else ""))
+        for each in told.chain
     ]
     lines += [("token", told.token), ("next", told.next)]
     if told.will_retry_at is not None:
-        lines.append(("retry", relative(told.will_retry_at, at)))
+        lines.append(("retry", output.relative(told.will_retry_at, at)))
     if told.remedy:
         lines.append(("do", told.remedy))
     folded = [line for name, text in lines for line in _folded(name, text)]
-    return [*folded, *([f"{click.style('copy'.ljust(INDENT), dim=True)}{told.command}"] if told.command else [])]
+    return [
+        *folded,
+        *([f"{click.style('copy'.ljust(INDENT), dim=True)}{as_started(told.command)}"] if told.command else []),
+    ]
 
 
 def _folded(name: str, text: str) -> Iterable[str]:
-    width = max(shutil.get_terminal_size().columns, 40) if output.on_terminal() else 10_000
-    shown = textwrap.wrap(output.cell(text), width - INDENT) or [""]
     if not name:
-        return [click.style(line, bold=True) for line in textwrap.wrap(output.cell(text), width)]
-    label = click.style(name.ljust(INDENT), dim=True)
-    return [f"{label if not n else ' ' * INDENT}{line}" for n, line in enumerate(shown)]
-
-
-def relative(when: datetime, at: datetime) -> str:
-    """A time beside how far it is away: `2026-03-01T14:02:00Z (in 24s)`."""
-    away = (when - at).total_seconds()
-    told = f"in {length(away)}" if away >= 0 else f"{length(-away)} ago"
-    return f"{output.iso(when)} ({told})"
+        return [click.style(line, bold=True) for line in output.folded(output.hint(text))]
+    return output.folded(output.hint(text), click.style(name.ljust(INDENT), dim=True), INDENT)
 
 
 def for_what(told: "Explanation") -> str:
@@ -107,4 +99,4 @@ class Teller:
             return
         self._told.add(key)
         step = "" if told.well else f"; {to_do(told)}"
-        click.echo(f"{ref} waits: {for_what(told)}{step}", err=True)
+        click.echo(as_started(f"{ref} waits: {for_what(told)}{step}"), err=True)

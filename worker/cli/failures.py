@@ -8,6 +8,8 @@ from enum import IntEnum
 
 import click
 
+from worker.cli.started import as_started
+
 
 class ExitCode(IntEnum):
     """How `evergrant` ends."""
@@ -37,11 +39,12 @@ class Failure(Exception):
 
     def sentence(self) -> str:
         """The one line for a human."""
-        return f"evergrant: {self.message}; {self.next_step}."
+        return as_started(f"evergrant: {self.message}; {self.next_step}.")
 
     def as_json(self) -> str:
         """The one object for a program."""
-        return json.dumps({"error": self.code, "message": f"{self.message}.", "next": f"{self.next_step}."})
+        told = {"message": as_started(f"{self.message}."), "next": as_started(f"{self.next_step}.")}
+        return json.dumps({"error": self.code, **told})
 
 
 def misuse(*, message: str, next_step: str, code: str = "usage") -> Failure:

@@ -6,21 +6,26 @@ A record is a mapping of field to value. Every time in it is an aware datetime, 
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from itertools import islice
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import IO, Any
 from uuid import UUID
 
 import click
 
+from models.states.client import ClientState
 from models.states.grant import GrantStatus
 from models.states.revocation import Evidence, RevocationStatus
 from worker.cli import audited
 from worker.cli.failures import misuse
+from worker.cli.started import as_started
+from worker.cli.units import length
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -28,6 +33,9 @@ Record = Mapping[str, Any]
 
 # Widths are found from this many rows at a time, so that a million rows are printed as they arrive.
 PAGE = 500
+
+# Members in which commands stand that somebody is to copy; data is never touched.
+HINTS = frozenset({"next", "command", "remedy", "then", "why"})
 
 # As the name of a file to make: standard output, for a program.
 PIPE = Path("-")
@@ -66,7 +74,7 @@ def plain(value: Any) -> Any:
         case UUID():
             return str(value)
         case Mapping():
-            return {key: plain(item) for key, item in value.items()}
+            return {key: as_started(item) if _hints(key, item) else plain(item) for key, item in value.items()}
         case list() | tuple():
             return [plain(item) for item in value]
         case _:
@@ -95,6 +103,20 @@ def _joined(value: Any) -> str:
     return ",".join(str(item) for item in value) if isinstance(value, list) else str(value)
 
 
+def hint(value: Any) -> str:
+    """A cell that tells what to do: what it says to type can be typed here."""
+    return as_started(cell(value))
+
+
+def _hints(field: object, value: object) -> bool:
+    return field in HINTS and isinstance(value, str)
+
+
+def _cell_of(record: Record, field: str) -> str:
+    value = record.get(field)
+    return hint(value) if _hints(field, value) else cell(value)
+
+
 def on_terminal() -> bool:
     """Whether a human looks at standard output."""
     return sys.stdout.isatty()
@@ -112,10 +134,9 @@ def rows(records: Iterable[Record], columns: Sequence[Column], *, as_json: bool,
             _plain_table(page, columns, heading=count == 0)
         count += len(page)
     if not count:
-        click.echo(nothing, err=True)
+        click.echo(as_started(nothing), err=True)
     if left_out:
-        told = ", ".join(title.upper() for title in left_out)
-        click.echo(click.style(f"No room for {told}: widen the terminal, or add --json.", dim=True), err=True)
+        click.echo(click.style(_no_room_for(left_out), dim=True), err=True)
     return count
 
 
@@ -124,11 +145,35 @@ def one(record: Record, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(plain(record)))
         return
-    width = max(len(key) for key in record)
+    width = max(len(key) for key in record) + 2
+    now = datetime.now(UTC)
     for key, value in record.items():
-        name = key.replace("_", " ")
-        text = cell(value)
-        click.echo(f"{click.style(name.ljust(width), dim=True)}  {text}")
+        text = relative(value, now) if on_terminal() and isinstance(value, datetime) else _cell_of(record, key)
+        name = click.style(key.replace("_", " ").ljust(width), dim=True)
+        click.echo("\n".join(folded(text, name, width)))
+
+
+def relative(when: datetime, at: datetime) -> str:
+    """A time beside how far it is away: `2026-03-01T14:02:00Z (in 24s)`."""
+    return f"{iso(when)} ({away(when, at)})"
+
+
+def away(when: datetime, at: datetime) -> str:
+    """How far away a time is: `in 24s`, `4m 10s ago`."""
+    seconds = (when - at).total_seconds()
+    return f"in {length(seconds)}" if seconds >= 0 else f"{length(-seconds)} ago"
+
+
+def folded(text: str, label: str = "", indent: int = 0) -> list[str]:
+    """A text behind its label, `indent` wide as it is seen; on a terminal folded between words, and below itself.
+
+    Not at hyphens: what is to be copied would be two words.
+    """
+    if not on_terminal():
+        return [label + text]
+    room = max(get_terminal_size().columns, 40) - indent
+    lines = textwrap.wrap(text, room, break_on_hyphens=False) or [""]
+    return [f"{label if not number else ' ' * indent}{line}" for number, line in enumerate(lines)]
 
 
 def pipe(mode: str, *, what: str, example: str) -> IO[Any]:
@@ -155,7 +200,7 @@ def done(record: Record, sentence: str, *, as_json: bool, err: bool = False) -> 
     """
     told = plain(record)
     audited.of_record(told)
-    click.echo(json.dumps(told) if as_json else sentence, err=err)
+    click.echo(json.dumps(told) if as_json else as_started(sentence), err=err)
 
 
 def _json_lines(records: Iterable[Record]) -> int:
@@ -172,7 +217,7 @@ def _pages(records: Iterable[Record]) -> Iterator[list[Record]]:
 
 
 def _plain_table(records: Sequence[Record], columns: Sequence[Column], *, heading: bool) -> None:
-    lines = [[cell(record.get(c.field)) for c in columns] for record in records]
+    lines = [[_cell_of(record, c.field) for c in columns] for record in records]
     if heading:
         lines.insert(0, [c.title.upper() for c in columns])
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
@@ -191,9 +236,32 @@ def _rich_table(records: Sequence[Record], columns: Sequence[Column]) -> list[st
 
     console = Console(highlight=False)
     console.print(table(records, columns, width=console.width))
-    cells = {c.field: [cell(record.get(c.field)) for record in records] for c in columns}
-    shown = _fitting(columns, cells, console.width)
+    return _titles_left_out(records, columns, console.width)
+
+
+def left_out(records: Sequence[Record], columns: Sequence[Column], *, width: int) -> str:
+    """The sentence on the columns that say something and for which there is no room; empty where there is room."""
+    titles = _titles_left_out(records, columns, width)
+    return _no_room_for(titles) if titles else ""
+
+
+def _no_room_for(titles: Iterable[str]) -> str:
+    return f"No room for {', '.join(title.upper() for title in titles)}: widen the terminal, or add --json."
+
+
+def _titles_left_out(records: Sequence[Record], columns: Sequence[Column], width: int) -> list[str]:
+    cells = {c.field: [_cell_of(record, c.field) for record in records] for c in columns}
+    shown = _fitting(columns, cells, width)
     return [c.title for c in columns if c not in shown and any(each != "-" for each in cells[c.field])]
+
+
+def lines_of(renderable: Any, width: int) -> list[Any]:
+    """What it draws, line by line, each to be drawn by itself."""
+    from rich.console import Console
+    from rich.segment import Segments
+
+    console = Console(width=width, highlight=False, force_terminal=True)
+    return [Segments(line) for line in console.render_lines(renderable, pad=False)]
 
 
 def table(records: Sequence[Record], columns: Sequence[Column], *, width: int) -> Any:
@@ -201,7 +269,7 @@ def table(records: Sequence[Record], columns: Sequence[Column], *, width: int) -
     from rich.table import Table
     from rich.text import Text
 
-    cells = {c.field: [cell(record.get(c.field)) for record in records] for c in columns}
+    cells = {c.field: [_cell_of(record, c.field) for record in records] for c in columns}
     shown = _fitting(columns, cells, width)
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in shown:
@@ -236,6 +304,8 @@ STYLES = {
     RevocationStatus.QUEUED: "yellow",
     RevocationStatus.WAITING: "yellow",
     GrantStatus.NEEDS_CONSENT: "red",
+    ClientState.SHUT: "red",
+    ClientState.HOLDING: "red",
     RevocationStatus.DEAD: "red",
     GrantStatus.REVOKED: "dim",
 }

@@ -22,7 +22,7 @@ from worker.cli.output import json_option
     evergrant status --json | jq .attention
     """,
 )
-@click.option("--watch", is_flag=True, help="Look again and again until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Look again and again until Ctrl-C, on the whole terminal.")
 @click.option("--interval", type=Duration(), default="2s", show_default=True, help="How often to look.")
 @json_option
 def status(*, watch: bool, interval: timedelta, as_json: bool) -> None:
@@ -34,6 +34,8 @@ def status(*, watch: bool, interval: timedelta, as_json: bool) -> None:
     grants, shredding) that was not done for three of its intervals, and for five minutes at least. `journals_damaged`
     names journals that cannot be read, `revocations_held` what waits until somebody decides, and `database` says
     whether this is the one that was adopted.
+
+    With --watch on a terminal it fits the window, and shows renewals as they come and what happened last.
     """
     pause = max(interval.total_seconds(), 0.2)
     if not watch:

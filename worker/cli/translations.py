@@ -27,7 +27,7 @@ REFUSED = re.compile(
 EXIT_CODES = {
     ExitCode.USAGE: {
         *("ambiguous_ref", "another_issuer", "no_callback", "no_database", "no_user", "provider", "settings"),
-        *("ring_open", "state_for_another", "state_unknown"),
+        *("ring_lost", "ring_missing", "ring_open", "state_for_another", "state_unknown"),
         *("host_not_allowed", "label_ambiguous", "label_missing", "label_unfit", "redirect_unfit"),
     },
     ExitCode.HUMAN: {"denied"},

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from worker.demo.plan import LIFE_SECONDS, OURS, USUAL, Plan
+from worker.demo.plan import OURS, USUAL, Plan
 from worker.demo.result import Result
 from worker.demo.screen import COUNTED, NAMES, ROWS, Screen, conclusion, summary_rows
 from worker.demo.sides import Sample, State
@@ -57,6 +57,10 @@ class LiveScreen(Screen):
     def prepare(self, sentence: str) -> None:
         """Tell a step of the set-up."""
         self.console.print(Text(sentence, style="dim"))
+
+    def follow(self, plan: Plan) -> None:
+        """Show the story of this plan."""
+        self._plan = plan
 
     def begin(self) -> None:
         """Start the story's clock, and the page."""
@@ -107,15 +111,15 @@ class LiveScreen(Screen):
         width = self.console.width
         parts: list[RenderableType] = [self._title(), Text()]
         if self._samples:
-            parts += [counts_table(self._samples), Text(), *marks(self._samples, list(self._plan.lives), width), Text()]
+            parts += [counts_table(self._samples), Text(), *marks(self._samples, self._plan, width), Text()]
         if events:
             parts.append(self._events_that_fit(width, self.console.height - _FIXED_LINES))
         return Group(*parts)
 
     def _title(self) -> Text:
         title = Text("Evergrant demo", style="bold", no_wrap=True)
-        life = f"lives of {LIFE_SECONDS[0]} to {LIFE_SECONDS[-1]} s"
-        title.append(f"   {self.at:.0f} s of about {self._plan.seconds} s   ", style="cyan")
+        life = "lives of {} to {} s".format(*self._plan.life_seconds)
+        title.append(f"   {self.at:.0f} s of about {self._plan.lasts_seconds:.0f} s   ", style="cyan")
         return title.append(f"{self._plan.grants} grants a side, {life}", style="dim")
 
     def _events_that_fit(self, width: int, height: int) -> Table:
@@ -157,25 +161,26 @@ def _cell(name: str, side: str, count: int) -> Text:
     return Text(str(count), style=ALARMING.get(name, "") if count else "dim")
 
 
-def marks(samples: Mapping[str, Sample], refs: Sequence[str], width: int) -> list[Text]:
+def marks(samples: Mapping[str, Sample], plan: Plan, width: int) -> list[Text]:
     """One mark for each grant: how much of its access token's life is left, or what is the matter with it."""
     label = max(len(NAMES[side]) for side in NAMES) + 3
+    refs, longest = list(plan.lives)[: width - label], plan.life_seconds[1]
     lines = []
     for side in (USUAL, OURS):
         line = Text(f"{NAMES[side]:<{label}}", no_wrap=True)
-        for ref in refs[: width - label]:
-            line.append_text(_mark(samples[side], ref))
+        for ref in refs:
+            line.append_text(_mark(samples[side], ref, longest))
         lines.append(line)
     legend = Text(" " * label, style="dim", no_wrap=True, overflow="ellipsis")
     legend.append("▁█ life left  ! late  ? in doubt  s suspect  ✗ needs consent")
     return [*lines, legend]
 
 
-def _mark(sample: Sample, ref: str) -> Text:
+def _mark(sample: Sample, ref: str, longest: int) -> Text:
     state = sample.states.get(ref, State.PAUSED)
     if state is not State.FRESH:
         return Text(*MARKS[state])
-    share = min(max(sample.left.get(ref, 0) / LIFE_SECONDS[-1], 0), 0.999)
+    share = min(max(sample.left.get(ref, 0) / longest, 0), 0.999)
     return Text(BARS[int(share * len(BARS))], style="green")
 
 

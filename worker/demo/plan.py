@@ -1,6 +1,7 @@
 """What a demo is made of: how many grants, how long they live, how long the story takes. Values only."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 DEFAULT_SECONDS = 75
 LEAST_SECONDS = 45
@@ -33,20 +34,49 @@ WAITS_SENTENCE = (
 # Both sides renew at about two thirds of a life. The usual job looks every second: in tokens of 2 h that is every
 # 5 minutes, and its margin 43 minutes. Most look less often, with less margin.
 USUAL_SCAN_SECONDS = "1"
-USUAL_MARGIN_SECONDS = "9"
+USUAL_MARGIN_SECONDS = 9.0
+
+COMMAND_SECONDS = 1.2
+"""What a command of ours takes at most on a machine that has nothing else to do."""
+SLOWEST_PACE = 1.6
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One demo; faults take as long as they do, the calm between them is stretched to fill `seconds`."""
+    """One demo; faults take as long as they do, the calm between them is stretched to fill `seconds`.
+
+    `pace`: so many times as long everything takes on a machine that is busy: lives, margins and the story. Programs
+    need as much longer to start again there, and nobody would see a fault of theirs in a token that had ended before.
+    """
 
     seconds: int = DEFAULT_SECONDS
     grants: int = DEFAULT_GRANTS
+    pace: float = 1
+
+    def on_machine(self, *, command_seconds: float) -> Self:
+        """The same where a command takes so long."""
+        return replace(self, pace=min(max(command_seconds / COMMAND_SECONDS, 1), SLOWEST_PACE))
+
+    @property
+    def lasts_seconds(self) -> float:
+        """How long the story takes, about."""
+        return self.seconds * self.pace
+
+    @property
+    def life_seconds(self) -> tuple[int, int]:
+        """The shortest life of an access token, and the longest."""
+        return round(LIFE_SECONDS[0] * self.pace), round(LIFE_SECONDS[-1] * self.pace)
 
     @property
     def lives(self) -> dict[str, int]:
         """The life of each customer's access tokens, in seconds, by ref."""
-        return {f"customer-{n + 1}": LIFE_SECONDS[n % len(LIFE_SECONDS)] for n in range(self.grants)}
+        count = len(LIFE_SECONDS)
+        return {f"customer-{n + 1}": round(LIFE_SECONDS[n % count] * self.pace) for n in range(self.grants)}
+
+    @property
+    def usual_margin_seconds(self) -> float:
+        """How long before its end the usual job renews a token."""
+        return USUAL_MARGIN_SECONDS * self.pace
 
     @property
     def revoking_users(self) -> list[str]:
@@ -60,4 +90,4 @@ class Plan:
 
     def stretched(self, mark: float) -> float:
         """When something happens that happens at `mark` seconds in a demo of the usual length."""
-        return mark * self.seconds / DEFAULT_SECONDS
+        return mark * self.lasts_seconds / DEFAULT_SECONDS

@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,8 +36,10 @@ default_life_seconds = 25
 BURST = 2000
 
 
-def prepare(installation: Installation, wanted: Plan) -> None:
+def prepare(installation: Installation, wanted: Plan) -> Plan:
     """Register both sides, give each its grants, start its processes, and wait until they work.
+
+    Returns the plan at the pace of this machine.
 
     Raises:
         NotReady: a command failed, or a process did not start.
@@ -46,11 +49,14 @@ def prepare(installation: Installation, wanted: Plan) -> None:
     installation.secrets = {side: secrets.token_urlsafe(16) for side in (USUAL, OURS)}
     for client_id, secret in installation.secrets.items():
         installation.provider.create_client(client_id, secret)
+    began = time.monotonic()
     _register(installation, installation.secrets[OURS])
-    _equip_usual_job(installation, installation.secrets[USUAL])
+    wanted = wanted.on_machine(command_seconds=time.monotonic() - began)
+    _equip_usual_job(installation, installation.secrets[USUAL], wanted)
     _import_ours(installation, wanted)
     _import_usual(installation, wanted)
     _start(installation)
+    return wanted
 
 
 def _register(installation: Installation, secret: str) -> None:
@@ -68,7 +74,7 @@ def write_provider_file(url: str, *, deadline_seconds: float) -> None:
     (folder / "demo.toml").write_text(text, encoding="utf-8")
 
 
-def _equip_usual_job(installation: Installation, secret: str) -> None:
+def _equip_usual_job(installation: Installation, secret: str, wanted: Plan) -> None:
     url = installation.engines.postgres.url.replace("postgresql://", "postgresql+psycopg://")
     os.environ.update(
         NAIVE_PROVIDER_URL=installation.provider.url,
@@ -77,7 +83,7 @@ def _equip_usual_job(installation: Installation, secret: str) -> None:
         NAIVE_DATABASE_URL=url,
         NAIVE_BROKER_URL=installation.engines.valkey.url_of(1),
         NAIVE_SCAN_SECONDS=plan.USUAL_SCAN_SECONDS,
-        NAIVE_MARGIN_SECONDS=plan.USUAL_MARGIN_SECONDS,
+        NAIVE_MARGIN_SECONDS=str(wanted.usual_margin_seconds),
     )
 
 

@@ -8,6 +8,7 @@ from models.database import transaction
 from models.states.grant import GrantStatus
 from models.views import listing
 from worker.demo.plan import LEFT, OURS, USUAL
+from worker.demo.sides import dead_at_provider
 from worker.demo.story import Story, spent_pairs
 
 DEAD_THERE = "dead at the provider"
@@ -87,8 +88,7 @@ def lost(story: Story, side: str) -> dict[str, str]:
 
 def _lost_now(story: Story, side: str) -> dict[str, str]:
     kept = [each for each in story.watcher.held()[side] if each.ref not in story.watcher.ended | set(LEFT)]
-    judged = story.provider.judge({each.ref: each.refresh_token or "" for each in kept})
-    dead = {ref: DEAD_THERE for ref, verdict in judged.items() if not verdict["refresh_alive"]}
+    dead = dict.fromkeys(dead_at_provider(story.provider, kept), DEAD_THERE)
     given_up = {each.ref: GIVEN_UP for each in kept if each.status != GrantStatus.ACTIVE}
     return given_up | dead
 

@@ -35,7 +35,12 @@ def run(wanted: Plan, screen: Screen, *, commands: Sequence[str], keep: bool) ->
             screen.prepare(plan.WAITS_SENTENCE)
             if keep:
                 screen.prepare(f"Everything lies, and stays, in {installation.home}.")
-            prepare(installation, wanted)
+            wanted = prepare(installation, wanted)
+            if wanted.pace > 1:
+                screen.prepare(
+                    f"This machine is busy: lives and story are stretched to {wanted.pace:.1f} times their length."
+                )
+            screen.follow(wanted)
             vault = Vault.from_settings(current())
             watcher = Watcher(installation.provider, vault)
             applications = Applications(installation.provider.url, vault, list(wanted.lives))

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
-from worker.demo.plan import OURS, USUAL
+from worker.demo.plan import OURS, USUAL, Plan
 from worker.demo.result import Result, SideResult
 from worker.demo.sides import Sample, State
 
@@ -44,11 +44,14 @@ class Screen(ABC):
     def begin(self) -> None:
         """Start the story's clock."""
         self._began = time.monotonic()
-        self._sampled_at = 0.0
+        self._sampled_at = -SAMPLE_EVERY_SECONDS  # the first that there is, before anything befalls either side
 
     @abstractmethod
     def prepare(self, sentence: str) -> None:
         """Tell a step of the set-up."""
+
+    def follow(self, plan: Plan) -> None:  # noqa: B027  # most screens show nothing of it
+        """Show the story of this plan."""
 
     @abstractmethod
     def announce(self, sentence: str) -> None:

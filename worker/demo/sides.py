@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Self, assert_never
@@ -114,6 +114,12 @@ def sampled(provider: SimulatorControl, client_id: str, held: list[HeldGrant], e
         refreshes=summary["refreshes"],
         lost=len(lost),
     )
+
+
+def dead_at_provider(provider: SimulatorControl, held: Iterable[HeldGrant]) -> set[str]:
+    """The refs whose refresh token, as their side holds it, the provider would renew no more."""
+    judged = provider.judge({each.ref: each.refresh_token or "" for each in held})
+    return {ref for ref, verdict in judged.items() if not verdict["refresh_alive"]}
 
 
 def _state(held: HeldGrant, *, opens: bool) -> State:

@@ -17,19 +17,22 @@ from dataclasses import dataclass, field
 from simulator.control import SimulatorControl
 from worker.demo.applications import Applications
 from worker.demo.installation import Installation
+from worker.demo.meanwhile import SIDES, Since, both
 from worker.demo.plan import LEFT, OURS, STRICT_DEADLINE_SECONDS, USUAL, Plan
 from worker.demo.preparations import write_provider_file
-from worker.demo.sides import State, Watcher
+from worker.demo.sides import HeldGrant, Sample, State, Watcher, dead_at_provider
 
 PATIENCE_SECONDS = 20.0
 OUTAGE: tuple[tuple[int, dict[str, str], float], ...] = ((504, {}, 1.0), (503, {"Retry-After": "1"}, 2.5))
 """Status, headers, and how many seconds it lasts."""
 WRONG_SECRET_SECONDS = 2.0
-MOST_REQUESTS = 100_000
 SLOW_SECONDS = 1.4
 """How late answers are while something is killed, so that it hits requests in flight; within every deadline."""
 
 LEAST_CALM_SECONDS = 1.5
+LEFT_WHEN_DUE = 1 / 3  # of a life, see plan.py
+OVERDUE_SECONDS = 2.0
+"""So late may a renewal be that nothing is wrong with: both sides look every second or so."""
 
 
 @dataclass
@@ -75,6 +78,7 @@ class Story:
     def all_is_well(self) -> None:
         """Let both sides renew in peace."""
         self.announce(f"All is well: each side keeps {self.plan.grants} grants alive.")
+        self._wait_until(lambda: len(self.watcher.samples) == len(SIDES))
         self._calm_until(3)
 
     def users_revoke(self) -> None:
@@ -84,16 +88,19 @@ class Story:
         self.watcher.ended = self.applications.ended = frozenset(refs)
         self.provider.revoke_as_user(*refs)
         self._calm_until(13)
+        self._tell_of_both("Given up so far", self._given_up_by, "Evergrant asks once more before it gives up a grant.")
 
     def killed_worker(self) -> None:
         """Kill a worker of each side while answers are on their way to it."""
         self.announce(
             "kill -9 of both workers in mid-refresh. They start again; what was cut off is left alone for its lease."
         )
+        since = self._since()
         with self._slow_answers() as answers:
-            self.installation.wait_until(answers.are_on_their_way, seconds=PATIENCE_SECONDS)
+            self._wait_until(answers.are_on_their_way)
             self._kill("worker-1", "usual-worker")
-        self._calm_until(23)
+        self._get_over(23)
+        self.announce(f"Both workers run again. {since.calls_in_vain()}")
 
     def outage(self) -> None:
         """Let the provider do what it is asked, and answer 504, then 503."""
@@ -101,27 +108,39 @@ class Story:
             "The provider issues the new tokens, but answers 504, then 503. Evergrant stops, and asks with single"
             " requests whether it is well again."
         )
+        since, faults = self._since(), set[int]()
+
+        def sent() -> dict[str, int]:
+            return since.requests(lambda request: request["fault"] in faults)
+
         for status, headers, seconds in OUTAGE:
-            with self._fault("status", status=status, when="after", headers=headers):
+            with self._fault("status", status=status, when="after", headers=headers) as number:
+                faults.add(number)
+                self._wait_until(lambda: all(sent().values()))
                 self.installation.rest(seconds)
-        self._calm_until(34)
+        self._get_over(34)
+        self.announce(f"The provider is well again. {both('Asked in vain', sent())} {since.calls_in_vain()}")
 
     def lost_broker(self) -> None:
         """Kill the broker and delete its data."""
         self.announce("The broker is killed, its data is deleted, and it starts empty.")
+        since = self._since()
         self._kill("valkey")
         shutil.rmtree(self.installation.engines.home.valkey)
-        self._calm_until(39)
+        self._get_over(39)
+        self.announce(f"Both find again in their tables what the queues forgot. {since.calls_in_vain()}")
 
     def wrong_client_secret(self) -> None:
         """Change the secret at the provider and back."""
         self.announce("For a few seconds the client secret is wrong.")
-        before = self.provider.summary()["requests"]["total"]
+        since = self._since()
         with self._wrong_secrets():
-            self.installation.wait_until(lambda: all(self._refused_since(before).values()), seconds=PATIENCE_SECONDS)
+            self._wait_until(lambda: all(since.refused().values()))
             self.installation.rest(WRONG_SECRET_SECONDS)
-        self.wrong_secret = self._refused_since(before)
-        self._calm_until(48)
+        self.wrong_secret = since.refused()
+        self._get_over(48)
+        sent = both("Requests with the wrong one", self.wrong_secret)
+        self.announce(f"The secret is right again, and no grant was blamed. {sent} {since.calls_in_vain()}")
 
     def hollow_revocation(self) -> None:
         """Revoke the grants of customers whose access tokens have expired."""
@@ -131,14 +150,14 @@ class Story:
         )
         self.installation.usual_job("revoke", *LEFT)
         self.installation.command("grants", "revoke", *LEFT, "--reason", "the customer left", "--yes")
-        self.installation.wait_until(self._revoked, seconds=PATIENCE_SECONDS)
-        alive = {side: self.provider.summary(side)["grants"]["revoked_but_alive"] for side in (USUAL, OURS)}
-        self.announce(f"Revoked, and still alive at the provider: usual job {alive[USUAL]}, Evergrant {alive[OURS]}.")
+        self._wait_until(self._revoked)
+        alive = {side: self.provider.summary(side)["grants"]["revoked_but_alive"] for side in SIDES}
+        self.announce(both("Revoked, and still alive at the provider", alive))
         self._calm_until(54)
 
     def provider_turns_strict(self) -> None:
         """Let a refresh token work only once from now on."""
-        self.installation.wait_until(self._nothing_in_doubt, seconds=PATIENCE_SECONDS)
+        self._wait_until(self._nothing_in_doubt)
         self.announce("From here on the provider is strict: a refresh token works once, its reuse ends the grant.")
         # The file first: workers read it anew once the client has changed.
         write_provider_file(self.provider.url, deadline_seconds=STRICT_DEADLINE_SECONDS)
@@ -151,17 +170,55 @@ class Story:
         """Stop the database as a crash would, while answers are on their way."""
         self.announce("The database is killed while new tokens are on their way, and starts again.")
         with self._slow_answers() as answers:
-            self.installation.wait_until(answers.are_on_their_way, seconds=PATIENCE_SECONDS)
+            self._wait_until(answers.are_on_their_way)
             self._kill("postgres")
             self.installation.rest(SLOW_SECONDS)
-        self.installation.wait_until(self._database_answers, seconds=PATIENCE_SECONDS)
+        self._wait_until(self._database_answers)
         self._calm_until(70)
 
     def settle(self) -> None:
-        """Wait until nothing is open any more."""
-        self.installation.wait_until(lambda: self._nothing_in_doubt() and self._given_up(), seconds=PATIENCE_SECONDS)
+        """Wait until nothing is open any more, and tell what the database has forgotten."""
+        self._wait_until(lambda: self._nothing_in_doubt() and self._given_up())
+
+        dead = {side: len(self._dead_without_reason(held)) for side, held in self.watcher.held().items()}
+        self.announce(
+            f"The database is back. {both('Grants whose new token was lost with it, and that are dead now', dead)}"
+            " Evergrant had written every answer to its journal first."
+        )
 
     # How
+
+    def _wait_until(self, done: Callable[[], bool]) -> None:
+        self.installation.wait_until(done, seconds=PATIENCE_SECONDS * self.plan.pace)
+
+    def _since(self) -> Since:
+        return Since(self.provider, self.applications)
+
+    def _get_over(self, mark: float) -> None:
+        """Rest until `mark`, and until both sides are as well as before: no fault adds to the one before it."""
+        self._calm_until(mark)
+        self._wait_until(self._all_in_time)
+
+    def _all_in_time(self) -> bool:
+        return all(self._is_in_time(sample, ref) for sample in self.watcher.samples.values() for ref in sample.left)
+
+    def _is_in_time(self, sample: Sample, ref: str) -> bool:
+        """Whether a grant is fresh, and not overdue; of those that nobody keeps it is not asked."""
+        if ref in self.watcher.ended or ref not in self.plan.lives:
+            return True
+        least_left = self.plan.lives[ref] * LEFT_WHEN_DUE - OVERDUE_SECONDS
+        return sample.states[ref] is State.FRESH and sample.left[ref] >= least_left
+
+    def _tell_of_both(self, what: str, count: Callable[[str], int], more: str) -> None:
+        self.announce(f"{both(what, {side: count(side) for side in SIDES})} {more}")
+
+    def _given_up_by(self, side: str) -> int:
+        sample = self.watcher.samples.get(side)
+        return sample.count(State.NEEDS_CONSENT) if sample is not None else 0
+
+    def _dead_without_reason(self, held: list[HeldGrant]) -> set[str]:
+        kept = [each for each in held if each.ref not in self.watcher.ended | set(LEFT)]
+        return dead_at_provider(self.provider, kept)
 
     def _calm_until(self, mark: float) -> None:
         """Rest until `mark`, in seconds of a demo of the usual length; on a slow machine there is less rest."""
@@ -203,11 +260,6 @@ class Story:
         finally:
             for side, secret in self.installation.secrets.items():
                 self.provider.set_secret(side, secret)
-
-    def _refused_since(self, number: int) -> dict[str, int]:
-        """How many requests of each side after that one came with a wrong secret."""
-        asked = self.provider.requests(after=number, limit=MOST_REQUESTS, outcome="invalid_client")
-        return {side: sum(request["client_id"] == side for request in asked) for side in (USUAL, OURS)}
 
     def _sample_shows(self, *states: State) -> int:
         sample = self.watcher.samples.get(OURS)

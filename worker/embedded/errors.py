@@ -7,6 +7,8 @@ EmbeddedError
 ├── HomeBusy         another process holds this home
 ├── StillStarting    the `evergrant up` of this home is not ready yet
 ├── NotRunning       nothing runs in this home and no URL is set
+├── RingMissing      a database of the user's own, and no key ring for it
+├── RingLost         a key ring of this home is gone, and values are sealed with it
 └── EngineFailed     an engine did not start
 """
 
@@ -65,6 +67,18 @@ class NotRunning(EmbeddedError):
     """No engines run in {home}; start `evergrant up`, or set {variable}."""
 
     error = "not_running"
+
+
+class RingMissing(EmbeddedError):
+    """EVERGRANT_DATABASE_URL names a database of your own, and no {ring} key ring is set for it; {how}."""
+
+    error = "ring_missing"
+
+
+class RingLost(EmbeddedError):
+    """The {ring} key ring is gone from {path}, and {needs} it; {how}."""
+
+    error = "ring_lost"
 
 
 class EngineFailed(EmbeddedError):

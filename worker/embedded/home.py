@@ -80,6 +80,11 @@ class Home:
         return self.path / "engines.log"
 
     @property
+    def up_log(self) -> Path:
+        """What `evergrant up` and its processes log where a person looks at the terminal."""
+        return self.path / "up.log"
+
+    @property
     def lock(self) -> Path:
         """Held by the process that runs the engines."""
         return self.path / "lock"

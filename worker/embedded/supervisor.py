@@ -7,7 +7,7 @@ then 2 s … 30 s.
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,15 +16,18 @@ from typing import IO
 import structlog
 
 import settings as our_settings
-from settings import Settings, SettingsError
-from worker import logs
+from settings import Settings
 from worker.embedded import discovery, logins
 from worker.embedded.engines import Engines
 from worker.embedded.environment import of_ours
 from worker.embedded.errors import EmbeddedError
 from worker.embedded.keys import ensure_keys
+from worker.embedded.log_file import LogFile
 from worker.embedded.place import place_of
 from worker.embedded.process import Process, Program
+from worker.embedded.readiness import Readiness
+from worker.embedded.refusal import refuse_lost_rings, refuse_unfit
+from worker.embedded.rings import missing_rings
 from worker.embedded.signals import Signals
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,67 +91,55 @@ def evergrant(
     )
 
 
-def run(settings: Settings, *, workers: int, concurrency: int) -> int:
+def run(settings: Settings, *, workers: int, concurrency: int, log_file: LogFile | None = None) -> int:
     """Run everything until a signal; returns the exit code: 0 after a clean stop, 1 after a forced one.
 
-    Call it from the main thread.
+    Call it from the main thread. `log_file` takes the lines of all that is started; None: our standard error.
 
     Raises:
-        EmbeddedError: the home is taken, or an engine does not start.
-        SettingsError: a database of the user's own needs the environment's name, web must not listen there, or spans
-            cannot be sent from here.
+        EmbeddedError: the home is taken, a key ring is missing or lost, or an engine does not start.
+        SettingsError, RingOpen: something is set that cannot work, see refusal.py.
 
     """
-    if settings.database_url is not None and settings.environment is None:
-        message = "EVERGRANT_ENVIRONMENT: a database of your own needs this name, for example production"
-        raise SettingsError(message)
-    if settings.otlp_endpoint is not None:
-        from worker import traces
-
-        traces.require(settings)  # each child would end again and again
-    if settings.wants_web:
-        _refuse_open_doors(settings)
-    logs.configure("up", level=settings.log_level)
-    return supervise(settings, stages(settings, workers=workers, concurrency=concurrency))
+    refuse_unfit(settings)
+    return supervise(settings, stages(settings, workers=workers, concurrency=concurrency), log_file=log_file)
 
 
-def _refuse_open_doors(settings: Settings) -> None:
-    """Say before anything is started where web must not listen: it would end again and again."""
-    from worker.web import listening
-
-    listening.token_listener(settings)
-    listening.ops_listener(settings)
-
-
-def supervise(settings: Settings, programs: Sequence[Stage]) -> int:
+def supervise(settings: Settings, programs: Sequence[Stage], *, log_file: LogFile | None = None) -> int:
     """Run the engines that have no URL, and `programs` on them; see `run`."""
+    lines_to = sys.stderr if log_file is None else log_file.lines
     engines = Engines(
         settings.home,
         postgres=settings.database_url is None,
         valkey=settings.broker_url is None,
-        log=sys.stderr,
+        log=lines_to,
     )
     with Signals() as signals:
         engines.start(give_up=lambda: signals.stops > 0)
-        supervisor = Supervisor(engines, signals)
+        supervisor = Supervisor(engines, signals, lines_to=lines_to)
         try:
             if not signals.stops:
                 prepare(settings, engines)
                 supervisor.start(programs)
-                supervisor.watch()
+                readiness = Readiness(supervisor.started)
+                supervisor.watch(readiness.look, *([] if log_file is None else [log_file.shorten]))
         finally:
             clean = supervisor.stop()
     return 0 if clean else 1
 
 
 def prepare(settings: Settings, engines: Engines) -> None:
-    """Make missing keys, adopt the engines' URLs, and bring the tables to this release."""
+    """Adopt the engines' URLs, bring the tables to this release, and make missing keys.
+
+    Raises:
+        RingLost: keys are missing that values are sealed with.
+
+    """
     from models import database, migrations
     from models.errors import NewerDatabase
     from models.installation import found_at, observed, remember
+    from models.sealing import key_use
 
-    if engines.database_url is not None:
-        ensure_keys(engines.home, settings)
     found = discovery.resolve(settings, broker_needed=True)
     our_settings.adopt(found)
     try:
@@ -156,6 +147,13 @@ def prepare(settings: Settings, engines: Engines) -> None:
     except NewerDatabase as error:
         # Taken back by one release: its processes may go on there, as they do beside the new ones.
         log.warning("database.newer", revision=error.revision, remedy="install the newer release again")
+    if engines.database_url is not None:
+        if missing_rings(settings, engines.home):
+            with database.transaction() as connection:
+                refuse_lost_rings(key_use.counts(connection), engines.home, settings)
+        ensure_keys(engines.home, settings)
+        found = discovery.resolve(settings, broker_needed=True)  # with the rings
+        our_settings.adopt(found)
     with database.transaction() as connection:
         remember(connection, observed(connection, found.environment or ""), who=found.who)
         if engines.database_url is not None:
@@ -198,10 +196,17 @@ class Supervisor:
         self._publish()
         log.info("up", home=str(self._engines.home.path), processes=[p.name for p in self._processes()])
 
-    def watch(self) -> None:
-        """Start again what dies, until a stop is asked for."""
+    @property
+    def started(self) -> list[Process]:
+        """The processes on the engines."""
+        return [one.process for stage in self._stages for one in stage if one.process not in self._engines.running]
+
+    def watch(self, *beside: Callable[[], None]) -> None:
+        """Start again what dies, until a stop is asked for; each look does what is `beside` as well."""
         while not self._signals.stops:
             self.look()
+            for each in beside:
+                each()
             self._signals.wait(_LOOK_SECONDS)
 
     def look(self) -> None:
@@ -273,8 +278,7 @@ class Supervisor:
         return [one.process for stage in self._stages for one in stage]
 
     def _publish(self) -> None:
-        engines = self._engines.running
-        self._engines.publish(p for p in self._processes() if p not in engines)
+        self._engines.publish(self.started)
 
 
 def _watched(process: Process) -> Watched:

@@ -18,6 +18,15 @@ CONNECT_SECONDS = 1.0
 Address = Path | tuple[str, int]
 
 
+class PlaceTaken(SettingsError):
+    """Somebody listens there already."""
+
+    def __init__(self, address: Address, variable: str) -> None:
+        where = str(address) if isinstance(address, Path) else f"{address[0]}:{address[1]}"
+        super().__init__(f"{variable}: another process listens on {where} already")
+        self.next = f"end that one, or set {variable} to another place"
+
+
 def token_listener(settings: Settings) -> tuple[Address, ssl.SSLContext | None] | None:
     """Where the token interface listens, and with which certificate; None: nowhere.
 
@@ -106,7 +115,8 @@ async def listening_sockets(address: Address, *, variable: str) -> list[socket.s
     """Open a listener, on each address that a host's name has.
 
     Raises:
-        SettingsError: it cannot be opened, or somebody listens there already.
+        PlaceTaken: somebody listens there already.
+        SettingsError: it cannot be opened.
 
     """
     opened: list[socket.socket] = []
@@ -117,10 +127,26 @@ async def listening_sockets(address: Address, *, variable: str) -> list[socket.s
     except OSError as error:
         for each in opened:
             each.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PlaceTaken(address, variable) from None
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         message = f"{variable}: cannot listen there: {reason}"
         raise SettingsError(message) from None
     return opened
+
+
+def refuse_taken(address: Address, *, variable: str) -> None:
+    """See that web can listen there, and leave nothing open.
+
+    Raises:
+        PlaceTaken: somebody listens there already.
+        SettingsError: it cannot be opened.
+
+    """
+    for each in asyncio.run(listening_sockets(address, variable=variable)):
+        each.close()
+    if isinstance(address, Path):
+        address.unlink(missing_ok=True)
 
 
 def url_of(listening: socket.socket, tls: ssl.SSLContext | None) -> str:

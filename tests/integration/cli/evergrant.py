@@ -2,14 +2,19 @@
 
 import io
 import json
+import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 import settings
 from worker.cli import run
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @dataclass
@@ -76,3 +81,15 @@ def use_actor(name: str) -> None:
     changed = settings.current().model_copy(update={"actor": name})
     changed.__dict__.pop("who", None)  # a copy takes over what was cached
     settings.adopt(changed)
+
+
+def environment_of(found: settings.Settings) -> dict[str, str]:
+    """These settings as the environment of a process."""
+    values = {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in found.model_dump(exclude_unset=True).items()
+        if value is not None
+    }
+    return {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]} | {
+        f"EVERGRANT_{name.upper()}": value for name, value in values.items()
+    }

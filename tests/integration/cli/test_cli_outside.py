@@ -14,29 +14,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from pydantic import SecretStr
 
 import settings
 from models.sealing.keys import KeyRing
 from simulator.control import SimulatorControl
 from tests import polling
-from tests.integration.cli.evergrant import Evergrant
+from tests.integration.cli.evergrant import Evergrant, environment_of
 from tests.integration.cli.test_cli_connect import visit
 from worker.cli.imports.flow import PORTION
 
 ROOT = Path(__file__).resolve().parents[3]
 Start = Callable[..., "subprocess.Popen[str]"]
-
-
-def _environment(found: settings.Settings) -> dict[str, str]:
-    values = {
-        name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        for name, value in found.model_dump(exclude_unset=True).items()
-        if value is not None
-    }
-    return {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]} | {
-        f"EVERGRANT_{name.upper()}": value for name, value in values.items()
-    }
 
 
 @pytest.fixture
@@ -48,7 +36,7 @@ def start(adopted: settings.Settings) -> Iterator[Start]:
         process = subprocess.Popen(
             [sys.executable, "-m", "worker.cli", *words],
             cwd="/",
-            env=more.pop("env", _environment(adopted)),
+            env=more.pop("env", environment_of(adopted)),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
@@ -182,7 +170,7 @@ def test_a_bare_environment_is_told_what_to_start(start: Start, tmp_path: Path) 
 def test_a_wrong_setting_is_named(
     adopted: settings.Settings, start: Start, variable: str, value: str, part: str
 ) -> None:
-    found = {k: v for k, v in _environment(adopted).items() if k != "EVERGRANT_REFRESH_TOKEN_KEYS"}
+    found = {k: v for k, v in environment_of(adopted).items() if k != "EVERGRANT_REFRESH_TOKEN_KEYS"}
     process = start("keys", "list", env={**found, variable: value})
     _, err = process.communicate(timeout=60)
     assert process.returncode in (1, 2)
@@ -205,7 +193,7 @@ def test_a_worker_and_a_beat_start_anywhere_and_end_well(
 
 
 def test_a_worker_without_its_keys_does_not_start(adopted: settings.Settings, start: Start) -> None:
-    found = {k: v for k, v in _environment(adopted).items() if k != "EVERGRANT_REFRESH_TOKEN_KEYS"}
+    found = {k: v for k, v in environment_of(adopted).items() if k != "EVERGRANT_REFRESH_TOKEN_KEYS"}
     process = start("worker", env=found)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -238,7 +226,7 @@ def test_every_log_line_names_its_kind_of_process_however_it_was_started(
     process = subprocess.Popen(
         [sys.executable, "-m", program, *words],
         cwd=ROOT,
-        env=_environment(adopted),
+        env=environment_of(adopted),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -270,7 +258,7 @@ def test_a_beat_that_is_stopped_while_it_reaches_for_the_database_ends(adopted: 
     process = subprocess.run(
         [sys.executable, "-c", STOPPED_WHILE_IT_CONNECTS],
         cwd=ROOT,
-        env=_environment(adopted) | {"PYTHONPATH": str(ROOT)},
+        env=environment_of(adopted) | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=60,
@@ -327,7 +315,12 @@ print(*sorted(sys.modules))
 def test_a_grant_is_shown_without_what_that_does_not_need(temple: Evergrant, adopted: settings.Settings) -> None:
     temple("grants", "import", "-", "--client", "temple", stdin='{"ref": "a", "refresh_token": "rt-1"}')
     done = subprocess.run(
-        [sys.executable, "-c", SHOW], env=_environment(adopted), capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", SHOW],
+        env=environment_of(adopted),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     shown, imported = done.stdout.splitlines()
     assert json.loads(shown)["ref"] == "a"
@@ -382,7 +375,7 @@ def test_a_full_disk_behind_the_pipe_hands_nothing_over(
         done = subprocess.run(
             [sys.executable, "-m", "worker.cli", "grants", "export", "--handover", "--out", "-"],
             cwd="/",
-            env=_environment(adopted),
+            env=environment_of(adopted),
             stdout=full,
             stderr=subprocess.PIPE,
             timeout=60,

@@ -8,6 +8,7 @@ import click
 from worker.cli import keyrings, output, session
 from worker.cli.arguments import grouped
 from worker.cli.failures import ExitCode, Failure, misuse
+from worker.cli.started import as_started
 
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping
@@ -106,7 +107,8 @@ def warn_of_crowd(chosen: "RowMapping", stored: "StoredConsent", settings: "Sett
         count = shared_grant.alike(connection, stored.grant_id)
     if count > most:
         told = f"{count} grants of {chosen['name']} have these labels, and its provider keeps {most} refresh tokens"
-        click.echo(f"Beware: {told} of a user: the oldest may be dead. See `evergrant grants list --label`.", err=True)
+        beware = f"Beware: {told} of a user: the oldest may be dead. See `evergrant grants list --label`."
+        click.echo(as_started(beware), err=True)
 
 
 def tell(stored: "StoredConsent", ref: str, client: str, *, as_json: bool) -> None:

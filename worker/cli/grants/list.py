@@ -11,7 +11,6 @@ from worker.cli.arguments import Duration, client_option, grouped, label_option
 from worker.cli.commands import Command
 from worker.cli.grants.record import record
 from worker.cli.output import Column, json_option
-from worker.cli.units import length
 
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping
@@ -122,8 +121,5 @@ def _shown(row: "RowMapping", at: datetime, *, as_json: bool) -> dict[str, Any]:
 
 
 def _away(when: datetime | None, at: datetime) -> str | None:
-    """How far away a time is: `in 24s`, `4m 10s ago`."""
-    if when is None:
-        return None
-    away = (when - at).total_seconds()
-    return f"in {length(away)}" if away >= 0 else f"{length(-away)} ago"
+    """How far away a time is, where there is one."""
+    return None if when is None else output.away(when, at)

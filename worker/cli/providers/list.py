@@ -8,6 +8,7 @@ from worker.cli import output
 from worker.cli.commands import Command
 from worker.cli.failures import ExitCode
 from worker.cli.output import Column, json_option
+from worker.cli.started import as_started
 from worker.cli.units import rate
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def list_(*, every: bool, as_json: bool) -> None:
     shown = records if as_json else [each for each in records if each["fault"] is None]
     output.rows(shown, COLUMNS, as_json=as_json, nothing="There is no provider file.")
     if len(listed) < len(known) and not as_json and output.on_terminal():
-        click.echo(f"{len(known) - len(listed)} more: evergrant providers list --all", err=True)
+        click.echo(as_started(f"{len(known) - len(listed)} more: evergrant providers list --all"), err=True)
     bad = [each for each in records if each["fault"] is not None]
     for each in [] if as_json else bad:
         click.echo(f"{each['name']} cannot be used: {output.cell(each['fault'])}", err=True)

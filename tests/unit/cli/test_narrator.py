@@ -1,0 +1,119 @@
+"""What `evergrant up` tells a person of what its processes do; the log has the whole."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from worker.cli.narrator import Narrator, complaint
+from worker.embedded.log_file import LogFile
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "up.log"
+    path.touch()
+    return path
+
+
+def told(log: Path, capsys: pytest.CaptureFixture[str], *lines: dict[str, Any]) -> list[str]:
+    narrator = Narrator(log)
+    for line in lines:
+        narrator.tell({"level": "info", **line})
+    return capsys.readouterr().out.replace("\r", "").splitlines()
+
+
+DIED = {"event": "died", "level": "error", "name": "worker-1", "exit_code": 1, "again_in_s": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("evergrant: This command needs a ring; set it.", "This command needs a ring; set it."),
+        (
+            json.dumps({"event": "worker.cannot_start", "level": "error", "reason": "no room", "process": "worker"}),
+            "no room",
+        ),
+        (json.dumps({"event": "worker.crashed", "level": "critical", "process": "worker"}), "worker.crashed"),
+    ],
+)
+def test_who_ends_is_told_with_what_it_said_last(
+    log: Path, capsys: pytest.CaptureFixture[str], said: str, why: str
+) -> None:
+    others = [
+        json.dumps({"event": "x", "level": "error", "reason": "another's", "process": "beat"}),
+        "postgres: LOG",
+        "[]",
+    ]
+    log.write_text("\n".join(["evergrant: Long ago; wait.", said, *others, ""]), encoding="utf-8")
+    assert told(log, capsys, DIED) == [f"worker-1 ended (exit code 1) and is started again in 2 s: {why}"]
+
+
+def test_who_ends_without_a_word_is_looked_up_in_the_log(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert complaint(log, "beat") is None
+    killed = DIED | {"exit_code": -9}
+    assert told(log, capsys, killed) == [f"worker-1 ended (killed by signal 9) and is started again in 2 s: see {log}"]
+
+
+def test_each_turn_of_a_life_has_a_sentence(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = told(
+        log,
+        capsys,
+        {
+            "event": "settings.unknown_variable",
+            "level": "warning",
+            "reason": "EVERGRANT_X is no setting",
+            "process": "up",
+        },
+        {
+            "event": "database.newer",
+            "level": "warning",
+            "revision": "0099",
+            "remedy": "install the newer release again",
+        },
+        {"event": "home.copied", "level": "error", "home": "/h", "next": "see `evergrant db adopt`"},
+        {"event": "up", "processes": ["postgres", "valkey", "worker-1", "beat"]},
+        {"event": "not_ready", "level": "warning", "waits_for": ["beat"], "seconds": 20.4},
+        {"event": "not_started", "level": "error", "name": "valkey", "reason": "no room", "again_in_s": 4.0},
+        {"event": "restarted", "name": "valkey", "pid": 7},
+        {"event": "metrics.served", "url": "http://127.0.0.1:1"},
+        {"event": "stopping", "again": "a second signal kills"},
+        {"event": "killed", "level": "warning", "processes": ["worker-1"]},
+        {"event": "down", "clean": False},
+    )
+    assert lines == [
+        "EVERGRANT_X is no setting.",
+        "The database is of a newer release (revision 0099); install the newer release again.",
+        "Beware of /h: see `evergrant db adopt`.",
+        "PostgreSQL, Valkey, worker-1 and beat are started; waiting until they are at work …",
+        f"Not at work yet, after 20 s: beat. What they say: {log}",
+        "valkey did not start (no room); tried again in 4 s.",
+        "valkey runs again.",
+        "Stopping everything, the database last. A second Ctrl-C kills.",
+        "Ended by force: worker-1.",
+        "Everything has ended, some of it by force.",
+    ]
+
+
+def test_what_ends_before_it_was_up_is_told_by_its_error_alone(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(log, capsys, {"event": "stopping"}, {"event": "down", "clean": True}) == []
+
+
+def test_a_log_that_has_grown_long_goes_on_in_the_same_file(tmp_path: Path) -> None:
+    path = tmp_path / "up.log"
+    with LogFile(path, most_bytes=20) as log, path.open("a", encoding="utf-8") as of_a_process:
+        of_a_process.write("the first line\n")
+        of_a_process.flush()
+        log.shorten()
+        assert not log.former.exists()
+        of_a_process.write("the second line\n")
+        of_a_process.flush()
+        log.shorten()
+        of_a_process.write("the third\n")
+    assert path.read_text(encoding="utf-8") == "the third\n"
+    assert log.former.read_text(encoding="utf-8") == "the first line\nthe second line\n"
+    assert [each.stat().st_mode & 0o777 for each in (path, log.former)] == [0o600, 0o600]
+    with LogFile(path) as log:
+        log.lines.write("of the next start\n")
+    assert path.read_text(encoding="utf-8") == "the third\nof the next start\n"
