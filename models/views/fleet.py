@@ -112,7 +112,10 @@ from evergrant.processes order by kind, host, pid
 
 # Handed out, and no worker has taken them up; by the small index of what somebody has. One of 1970 was not handed out.
 UNTAKEN = text("""
-select count(*) as grants, min(n.claimed_at) as since, (select max(done_at) from evergrant.chores) as worked_at
+select count(*) as grants, min(n.claimed_at) as since, (
+    select max(coalesce(c.done_at, i.adopted_at))
+    from evergrant.chores c left join evergrant.installation i on true
+) as worked_at
 from (
     select g.claimed_at from evergrant.grants g
     where g.claimed_at > 'epoch' and g.started_at is null and g.due_at > clock_timestamp()

@@ -34,7 +34,10 @@ def tells_first(installation: Installation, says: str) -> str:
         found[:] = installation.attention()
         return bool(found and found[0]["what"].startswith(says))
 
-    eventually(is_so, timeout=60)
+    try:
+        eventually(is_so, timeout=60)
+    except AssertionError:
+        raise AssertionError(found) from None
     return str(found[0]["next"])
 
 

@@ -50,7 +50,7 @@ def attention(found: Found) -> list[Attention]:
         *(_about_clients, _about_secrets, _about_failing, _about_backlogs, _about_suspects),
         _about_confirmations,
         *(_about_held_revocations, _about_drift, _about_webhooks),
-        *(_about_letters_and_grants, _about_chores),
+        *(_about_letters_and_grants, _about_chores, _about_replaced),
     )
     return [each for check in checks for each in check(found)]
 
@@ -83,8 +83,9 @@ def _about_processes(found: Found) -> Iterable[Attention]:
         yield Attention("no beat is alive: nothing is claimed", "start `evergrant up` or `evergrant beat`")
     if not alive[ProcessKind.WORKER]:
         yield Attention("no worker is alive: nothing is sent", "start `evergrant up` or `evergrant worker`")
-    for each in sorted(found["processes"], key=lambda each: not each["alive"]):  # who is silent has often been replaced
-        yield from _about_process(each, alive[each["kind"]], found["environment"])
+    for each in found["processes"]:
+        if not _is_replaced(each, alive[each["kind"]]):
+            yield from _about_process(each, found["environment"])
 
 
 def _alive(found: Found, kind: str) -> list[Found]:
@@ -105,8 +106,8 @@ def _about_deaf_workers(found: Found) -> Iterable[Attention]:
     last = max((each["consumed_at"] for each in workers if each["consumed_at"]), default=None)
     if not waiting["grants"] or last is None:
         return
-    since, worked = waiting["since"], waiting["worked_at"]
-    if not takes_nothing_up(found["at"], claimed_at=since, consumed_at=last, worked_at=worked):
+    since, worked, seen = waiting["since"], waiting["worked_at"], min(each["seen_at"] for each in workers)
+    if not takes_nothing_up(found["at"], claimed_at=since, consumed_at=last, seen_at=seen, worked_at=worked):
         return
     names = listed([f"worker {each['pid']} on {each['host']}" for each in workers])
     yield Attention(
@@ -116,17 +117,28 @@ def _about_deaf_workers(found: Found) -> Iterable[Attention]:
     )
 
 
-def _about_process(each: Found, alive: list[Found], adopted: str | None) -> Iterable[Attention]:
+def _is_replaced(each: Found, alive: list[Found]) -> bool:
+    """Whether it is silent, and another of its kind was started on its machine since."""
+    return not each["alive"] and any(
+        other["host"] == each["host"] and other["started_at"] > each["seen_at"] for other in alive
+    )
+
+
+def _about_replaced(found: Found) -> Iterable[Attention]:
+    """Those who need nobody."""
+    for each in found["processes"]:
+        if _is_replaced(each, _alive(found, each["kind"])):
+            yield Attention(_unheard(each), "another has taken its place: it is forgotten after an hour", human=False)
+
+
+def _unheard(each: Found) -> str:
+    return f"{each['kind']} {each['pid']} on {each['host']} was not heard of since {output.iso(each['seen_at'])}"
+
+
+def _about_process(each: Found, adopted: str | None) -> Iterable[Attention]:
     name = f"{each['kind']} {each['pid']} on {each['host']}"
     if not each["alive"]:
-        replaced = any(other["host"] == each["host"] and other["started_at"] > each["seen_at"] for other in alive)
-        yield Attention(
-            f"{name} was not heard of since {output.iso(each['seen_at'])}",
-            "another has taken its place: it is forgotten after an hour"
-            if replaced
-            else "start it again, or see its log",
-            human=not replaced,
-        )
+        yield Attention(_unheard(each), "start it again, or see its log")
         return
     if adopted is not None and each["environment"] not in (None, adopted):
         yield Attention(

@@ -33,7 +33,9 @@ def status(*, watch: bool, interval: timedelta, as_json: bool) -> None:
     with, and since when, `suspects` which were refused once. `chores_overdue` names periodic work (erasures, late
     grants, shredding) that was not done for three of its intervals, and for five minutes at least. `journals_damaged`
     names journals that cannot be read, `revocations_held` what waits until somebody decides, and `database` says
-    whether this is the one that was adopted.
+    whether this is the one that was adopted. `untaken` is what was handed out and no worker has taken up,
+    `unconfirmed` names the clients whose new access tokens cannot be confirmed, and the `backlog` of a client is what
+    waits for its rate or burst.
 
     With --watch on a terminal it fits the window, and shows renewals as they come and what happened last.
     """

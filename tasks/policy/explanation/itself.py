@@ -103,7 +103,8 @@ def grant_is_suspect(now: Facts) -> Cause | None:
     last = grant.suspect_at + WITNESS_WAIT
     when = "if it is refused again" if witnessed else f"if it is refused {alone}, or at {iso(last)} at the latest"
     return Cause(
-        told=f"The provider refused its refresh token{_code(now)}: it is suspect; its access token is handed out still",
+        told=f"The provider refused its refresh token{_code(now)}: it is suspect"
+        + ("; its access token is handed out still" if ends else ""),
         since=grant.suspect_at,
         then=f"It is asked again at {iso(grant.due_at)}; {when}, its user must consent again",
         retry_at=grant.due_at,

@@ -126,7 +126,10 @@ def workers_are_deaf(now: Facts) -> Cause | None:
     if claimed is None or now.grant.started_at is not None or not now.under_lease or not workers:
         return None
     last = max((each.consumed_at for each in workers if each.consumed_at), default=None)
-    if last is None or not takes_nothing_up(now.at, claimed_at=claimed, consumed_at=last, worked_at=now.worked_at):
+    seen = min(each.seen_at for each in workers)
+    if last is None or not takes_nothing_up(
+        now.at, claimed_at=claimed, consumed_at=last, seen_at=seen, worked_at=now.worked_at
+    ):
         return None
     return Cause(
         told=f"{_every(workers)} lives and takes nothing up: the last message {length(now.at - last)} ago",
@@ -140,15 +143,19 @@ def workers_are_deaf(now: Facts) -> Cause | None:
     )
 
 
-def takes_nothing_up(at: datetime, *, claimed_at: datetime, consumed_at: datetime, worked_at: datetime | None) -> bool:
+def takes_nothing_up(
+    at: datetime, *, claimed_at: datetime, consumed_at: datetime, seen_at: datetime, worked_at: datetime | None
+) -> bool:
     """Whether workers that live take nothing up: what was claimed at `claimed_at` is not started.
 
-    A claim that lapses is made anew, so a young one tells nothing by itself: then it is told by when any worker has
-    last carried out periodic work, `worked_at`.
+    `consumed_at` is what they said at `seen_at`, every five seconds: what was claimed since they do not know of. A
+    claim that lapses is made anew, so a young one tells nothing by itself: then it is told by when any worker has last
+    carried out periodic work, `worked_at`.
     """
     if consumed_at >= claimed_at:
         return False
-    return at - claimed_at >= TAKEN_UP_AFTER or (worked_at is not None and at - worked_at >= WORK_EVERY)
+    idle_since = None if worked_at is None else max(worked_at, consumed_at)
+    return seen_at - claimed_at >= TAKEN_UP_AFTER or (idle_since is not None and at - idle_since >= WORK_EVERY)
 
 
 def key_is_missing(now: Facts) -> Cause | None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.integration.cli.evergrant import Evergrant
+from tests.integration.cli.test_cli_explain import ALIVE
 from tests.integration.cli.test_cli_status_causes import living, told
 
 __all__ = ["living"]  # a fixture
@@ -106,3 +107,11 @@ def test_confirmations_that_fail_are_told_and_after_ten_minutes_they_are_a_human
     assert [human for _, _, human in told(living)] == [True]
     sql("insert into evergrant.events (type, client_id) select 'client.confirmed', id from evergrant.clients")
     assert told(living) == []
+
+
+def test_who_is_silent_and_replaced_comes_last_of_all(limited: Evergrant, sql: Any) -> None:
+    sql(ALIVE, kind="worker", pid=7, environment=None, keys=["r1", "a1"])
+    sql("update evergrant.processes set seen_at = clock_timestamp() - interval '10 minutes' where pid = 1")
+    found = [what for what, _, _ in told(limited)]
+    assert found[0].startswith("temple: 3 due wait for its rate")
+    assert found[-1].startswith("worker 1 on box was not heard of")

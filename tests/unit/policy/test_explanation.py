@@ -378,9 +378,16 @@ def test_the_key_that_is_missing_is_named_with_the_workers_that_lack_it() -> Non
 
 
 def test_a_claim_that_was_made_anew_just_now_tells_of_deaf_workers_where_no_periodic_work_is_done_either() -> None:
-    anew = grant(claimed_at=AT - timedelta(seconds=1), due_at=AT + MINUTE)
+    anew = both(
+        grant(claimed_at=AT - timedelta(seconds=1), due_at=AT + MINUTE), processes("worker", consumed_at=AT - MINUTE)
+    )
     assert explain(both(anew, with_(worked_at=AT - timedelta(seconds=20)))(WELL)).cause == "grant_is_handed_out"
     assert explain(both(anew, with_(worked_at=AT - timedelta(seconds=31)))(WELL)).cause == "workers_are_deaf"
+
+
+def test_what_was_claimed_since_the_workers_last_said_that_they_live_tells_nothing_of_them() -> None:
+    since = processes("worker", seen_at=AT - timedelta(seconds=8))  # and the claim is ten seconds old
+    assert explain(both(CLAIMED, since)(WELL)).cause == "grant_is_handed_out"
 
 
 def test_a_worker_that_says_why_it_takes_nothing_is_not_called_deaf() -> None:
