@@ -17,7 +17,7 @@ import settings
 from models import database as models_database
 from models import installation, migrations
 from models.sealing.vault import KeyRing
-from tests import polling, shared_engines
+from tests import dear, polling, shared_engines
 from worker.embedded.engines import Engines
 from worker.embedded.home import Home
 from worker.embedded.postgres import Postgres
@@ -32,6 +32,11 @@ TEMPLATE = "evergrant_template"
 # What a developer has set for their own Evergrant must not steer a test.
 for name in [n for n in os.environ if n.startswith(settings.PREFIX)]:
     del os.environ[name]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest; every process of a run sorts alike."""
+    items[:] = dear.dearest_first(items)
 
 
 @pytest.fixture(autouse=True)

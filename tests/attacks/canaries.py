@@ -11,6 +11,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 PIECE = 12  # characters; what the product itself looks for is shorter
+GRAM = 8  # bytes
+STRIDE = PIECE - GRAM + 1  # whatever has a piece's length has one whole gram that begins at a multiple of it
 
 
 class Canaries:
@@ -47,15 +49,30 @@ class Canaries:
 
 
 class Seeker:
-    """Looks for needles, each with what it is a piece of."""
+    """Looks for needles, each with what it is a piece of.
+
+    There are ten thousand of them and more, and a place has megabytes: to look for each is to read the place as often.
+    So a place is read once, a gram of it each few bytes, as far apart as that no needle fits in between; only those of
+    which a gram was met are looked for.
+    """
 
     def __init__(self, needles: dict[bytes, str]) -> None:
         self._needles = needles
+        self._short = [each for each in needles if len(each) < PIECE]
+        self._by_gram: dict[bytes, set[bytes]] = defaultdict(set)
+        for needle in needles:
+            for at in range(STRIDE if len(needle) >= PIECE else 0):
+                self._by_gram[needle[at : at + GRAM]].add(needle)
 
     def __call__(self, blob: bytes) -> set[str]:
         """What was found."""
         folded = blob.lower()
-        return {f"{kind} as {needle.decode()}" for needle, kind in self._needles.items() if needle in folded}
+        likely = {*self._short, *self._met(folded)}
+        return {f"{self._needles[needle]} as {needle.decode()}" for needle in likely if needle in folded}
+
+    def _met(self, folded: bytes) -> set[bytes]:
+        grams = (folded[at : at + GRAM] for at in range(0, len(folded), STRIDE))
+        return {needle for gram in self._by_gram.keys() & grams for needle in self._by_gram[gram]}
 
     def in_file(self, path: Path) -> set[str]:
         """What a file holds; nothing where it has gone meanwhile."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from tests.attacks.canaries import Canaries, needles
+from tests.attacks.canaries import PIECE, Canaries, needles
 from tests.attacks.hostile import GRAVE, KINDS
 from tests.attacks.long_siege import IN_ENVIRONMENTS
 from tests.attacks.siege import Siege, facts
@@ -55,6 +55,14 @@ def test_the_search_finds_a_secret_in_every_form(form: int) -> None:
     forms = sorted(needles(secret))
     assert canaries.found(b"x" * 7 + forms[form % len(forms)].upper() + b"y")
     assert not canaries.found(b"nothing")
+
+
+def test_the_search_finds_a_secret_wherever_it_begins() -> None:
+    canaries = Canaries()
+    secret = canaries.of("a", length=PIECE)
+    seek = canaries.seeker()
+    assert all(seek(b"-" * before + secret.encode() + b"-" * after) for before in range(17) for after in range(9))
+    assert not seek(b"-" * 7 + secret[:-1].encode() + b"-" * 9)
 
 
 def test_1_logs_at_debug(siege: Siege) -> None:
