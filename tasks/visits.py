@@ -106,8 +106,11 @@ def come_back(connection: Connection, vault: Vault, visit_id: UUID, callback: Ca
     visit.answer(connection, visit_id, vault.seal(query, table="visits", row_id=visit_id, purpose=SEALED_AS))
 
 
-def exchange(runtime: Runtime, visit_id: UUID) -> None:
-    """Exchange what a browser brought; whatever becomes of it stands in the row, for the page that waits."""
+def exchange(runtime: Runtime, visit_id: UUID, *, patience: timedelta = PATIENCE) -> None:
+    """Exchange what a browser brought; whatever becomes of it stands in the row, for the page that waits.
+
+    `patience`: with a database that is away; then whoever drains the journal stores it.
+    """
     with transaction() as connection:
         waiting = visit.waiting(connection, visit_id)
     if waiting is None:
@@ -119,7 +122,7 @@ def exchange(runtime: Runtime, visit_id: UUID) -> None:
             client_id=waiting.client_id,
             ref=waiting.ref,
             who=waiting.created_by,
-            patience=PATIENCE,
+            patience=patience,
         )
     except StateUsed:  # another worker was faster
         return

@@ -111,8 +111,7 @@ class GrantScheduler(Scheduler):
             claimed = self._claim_or_tell(client_id)
             if claimed.again_in is not None:
                 again_in = min(again_in, claimed.again_in)
-        self._offer_visits()
-        self._publish_chores()
+        self._publish_now_and_then()
         return again_in.total_seconds()
 
     def _claim_or_tell(self, client_id: int) -> Claimed:
@@ -171,12 +170,16 @@ class GrantScheduler(Scheduler):
             except BROKER_ERRORS as error:
                 self._note_broker_failure(error)
 
-    def _publish_chores(self) -> None:
-        """Once an interval: while much is due beat looks twenty times a second, and no chore is in such haste."""
+    def _publish_now_and_then(self) -> None:
+        """Once an interval: while much is due beat looks twenty times a second, and nothing else is in such haste."""
         now = clock.boot()
         if self.chores_at is not None and now < self.chores_at:
             return
         self.chores_at = now + timedelta(seconds=self.settings.beat_interval_seconds)
+        self._offer_visits()
+        self._publish_chores()
+
+    def _publish_chores(self) -> None:
         with transaction() as connection:
             due = chore.claim(connection)
         for name in due:

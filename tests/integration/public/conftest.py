@@ -3,18 +3,22 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
+from sqlalchemy.exc import OperationalError
 
 import settings
 from models import ticket, visit
-from models.database import transaction
+from models.database import engine, transaction
 from models.ticket import Wanted
 from simulator.control import SimulatorControl
 from simulator.launch import simulator_thread
 from tasks import visits
+from tasks.runtime.runtime import Runtime
 from tests.harness import Harness
 from tests.integration.public.browser import PUBLIC_URL, Browser
 from tests.integration.web.conftest import served
@@ -87,6 +91,20 @@ def browser(public: str) -> Browser:
     return Browser(public)
 
 
+@contextmanager
+def away_at(statement: str) -> Iterator[None]:
+    """Let the database be gone whenever it comes to this statement."""
+
+    def cut(connection: Any, _cursor: Any, sent: str, *_: Any) -> None:
+        if statement in sent:
+            connection.connection.driver_connection.close()
+
+    found = engine()
+    event.listen(found, "before_cursor_execute", cut)
+    yield
+    event.remove(found, "before_cursor_execute", cut)
+
+
 class Exchanging:
     """Beat's offers and a worker's exchanges, in a thread; `stop` and `once` for tests that look in between."""
 
@@ -110,6 +128,15 @@ class Exchanging:
             visits.exchange(self._harness.runtime, each)
         return len(offered)
 
+    def dies_before_it_stores(self) -> None:
+        """A process of its own takes the code, journals the answer, and is gone before it has stored it."""
+        dying = Runtime.open(self._harness.settings)
+        with transaction() as connection:
+            (offered,) = visit.offer(connection)
+        with away_at("insert into evergrant.grants"), pytest.raises(OperationalError):
+            visits.exchange(dying, offered, patience=timedelta(seconds=0.1))
+        dying.close()
+
     def _run(self) -> None:
         while not self._ended.wait(0.05):
             self.once()
@@ -129,12 +156,26 @@ def working(worker: Exchanging) -> Iterator[Exchanging]:
     worker.stop()
 
 
-@pytest.fixture
-def rows(harness: Harness) -> Callable[..., list[Any]]:
-    """Rows of a query."""
+@dataclass(frozen=True)
+class Scene:
+    """A customer's browser before the listener, with the provider behind and a worker that waits for a word."""
 
-    def read(query: str, **values: Any) -> list[Any]:
+    harness: Harness
+    provider: SimulatorControl
+    public: str
+    browser: Browser
+    link: Callable[..., str]
+    worker: Exchanging
+
+    def rows(self, query: str, **values: Any) -> list[Any]:
+        """Rows of a query."""
         with transaction() as connection:
             return list(connection.execute(text(query), values))
 
-    return read
+
+@pytest.fixture
+def scene(
+    harness: Harness, provider: SimulatorControl, browser: Browser, link: Callable[..., str], worker: Exchanging
+) -> Scene:
+    """Everything that a test of the public listener looks at."""
+    return Scene(harness, provider, browser.public, browser, link, worker)
