@@ -61,6 +61,8 @@ class TicketRefused(Told):
             message=message[:1].upper() + message[1:], hint=(hint or "correct what was said").removesuffix(".")
         )
         self.state = state
+        if self.is_for_now:
+            self.error = "too_many_tickets"
 
     @property
     def is_for_now(self) -> bool:

@@ -36,9 +36,8 @@ def refused(ref: str = "customer", **said: Any) -> TicketRefused:
 
 
 def test_a_ticket_names_whose_it_is_and_stands_nowhere(harness: Harness, client: int) -> None:
-    made = ask(
-        "customer", labels={"org": "8f2", "site": ["a", "b"]}, return_to=OURS, scopes=["crm_read"], locale="de_AT"
-    )
+    labels = {"org": "8f2", "site": ["a", "b"]}
+    made = ask("customer", labels=labels, return_to=OURS, scopes=["crm_read"], locale="de_AT")
 
     row = harness.one("select * from evergrant.tickets")
     assert len(made) == 43
@@ -181,9 +180,10 @@ def test_of_a_ref_no_more_than_twenty_wait(harness: Harness, client: int) -> Non
 
 def test_one_asker_makes_six_hundred_in_a_minute(harness: Harness, client: int) -> None:
     harness.run(
-        """insert into evergrant.tickets (ticket_hash, client_id, ref, labels, scopes, other_account_allowed, created_by,
-            counted_as, expires_at)
-        select sha256(n::text::bytea), :client, 'r' || n, '{}', '{}', false, 'x', session_user || '/billing', now()
+        """insert into evergrant.tickets (ticket_hash, client_id, ref, labels, scopes, other_account_allowed,
+            created_by, counted_as, expires_at)
+        select sha256(n::text::bytea), :client, 'r' || n, '{}', '{}', false,
+            'x', session_user || '/billing', now()
         from generate_series(1, 600) n""",
         client=client,
     )

@@ -13,10 +13,13 @@ BY_TLS = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.7"}
 
 
 class Browser:
-    """One customer's; `public` is where the listener of `PUBLIC_URL` really stands."""
+    """One customer's; `public` is where the listener of `base` really stands."""
 
-    def __init__(self, public: str, *, keeps_cookies: bool = True, language: str = "en") -> None:
+    def __init__(
+        self, public: str, *, base: str = PUBLIC_URL, keeps_cookies: bool = True, language: str = "en"
+    ) -> None:
         self.public = public
+        self.base = base
         self.language = language
         self.cookies: dict[str, str] = {}
         self.url = ""
@@ -51,12 +54,12 @@ class Browser:
 
     def _is_known(self, url: str) -> bool:
         """Whether a test can go there; an application's address is where it ends."""
-        return url.startswith(PUBLIC_URL) or urlsplit(url).hostname == "127.0.0.1"
+        return url.startswith(self.base) or urlsplit(url).hostname == "127.0.0.1"
 
     def _ask(self, method: str, url: str, form: str | None) -> Answer:
         self.url = url
         self.seen.append(url)
-        is_ours = url.startswith(PUBLIC_URL)
+        is_ours = url.startswith(self.base)
         parts = urlsplit(url)
         headers = {"Accept-Language": self.language} | (BY_TLS if is_ours else {})
         if is_ours and self.cookies:

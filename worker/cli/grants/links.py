@@ -20,12 +20,11 @@ def make_link(
     """Make a ticket; returns its link, and the redirect URI that the provider must know.
 
     Raises:
-        Failure: no public listener is known, the client's grants have no user, or what was said makes no ticket.
-        TicketRefused: there are too many.
+        Failure: no public listener is known, or the client's grants have no user.
+        TicketRefused: what was said makes no ticket, or there are too many.
 
     """
     from models import ticket
-    from models.ticket import TicketRefused
     from worker.cli.grants.code_flow import has_no_user
 
     if has_no_user(chosen, settings):
@@ -34,18 +33,13 @@ def make_link(
             message=f"Grants of {chosen['name']} have no user who could be sent anywhere",
             next_step=f"run `evergrant grants connect {wanted.ref} --client {chosen['name']}`, which asks at once",
         )
-    try:
-        with session.transaction() as connection:
-            made = ticket.make(
-                connection, chosen["id"], wanted, other_account_allowed=allow_other_account, who=settings.who
-            )
-            base = settings.public_url or ticket.public_url(connection)
-            if base is None:
-                raise _nowhere()
-    except TicketRefused as error:
-        if error.is_for_now:
-            raise
-        raise misuse(code=error.error, message=str(error), next_step=error.next) from None
+    with session.transaction() as connection:
+        made = ticket.make(
+            connection, chosen["id"], wanted, other_account_allowed=allow_other_account, who=settings.who
+        )
+        base = settings.public_url or ticket.public_url(connection)
+        if base is None:
+            raise _nowhere()
     return f"{base}/connect/{made}", f"{base}/callback"
 
 
