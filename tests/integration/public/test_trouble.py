@@ -9,7 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 import settings
-from models import database
+from models import database, operator_actions
+from models.database import transaction
 from models.sealing.vault import KeyRing, Vault
 from tests.certificates import written
 from tests.integration.public.browser import PUBLIC_URL, Browser
@@ -104,6 +105,24 @@ def test_whose_old_consent_is_being_ended_is_told_to_wait(scene: Scene) -> None:
     assert "Not yet" in words(scene.browser.connect(shared))
     scene.harness.run("update evergrant.revocations set status = 'done', evidence = 'verified'")
     assert scene.browser.press(scene.browser.open(shared), follow=False).status == 303
+
+
+def test_whoever_comes_while_the_client_is_paused_is_not_sent_away_for_nothing(scene: Scene) -> None:
+    shared = scene.link()
+    (client,) = scene.rows("select id, name from evergrant.clients")
+    with transaction() as connection:
+        operator_actions.pause_client(connection, client.id, who="tests")
+    assert "has paused everything" in words(scene.browser.connect(shared))
+    assert scene.rows("select from evergrant.visits") == []
+
+    with transaction() as connection:
+        operator_actions.resume_client(connection, client.id, who="tests")
+    assert scene.browser.press(scene.browser.open(shared), follow=False).status == 303
+
+
+def test_a_copy_of_a_database_sends_no_customer_anywhere(scene: Scene) -> None:
+    scene.harness.run("update evergrant.installation set environment = 'another'")
+    assert "not set up" in words(scene.browser.connect(scene.link()))
 
 
 def test_it_serves_tls_by_itself(scene: Scene, tmp_path: Path) -> None:
