@@ -3,12 +3,12 @@
 from kombu import Exchange, Queue
 
 # Names, not modules: nothing is imported upwards. Beat names tasks by string, too, and imports none of these.
-imports = ("worker.service", "tasks.refresh", "tasks.revoke", "tasks.upkeep")
+imports = ("worker.service", "tasks.refresh", "tasks.revoke", "tasks.upkeep", "tasks.exchange")
 
 # A queue for each kind of haste, no priorities: Redis emulates those by scanning further lists.
 _exchange = Exchange("evergrant", type="direct")
 task_queues = tuple(
-    Queue(name, _exchange, routing_key=name) for name in ("refresh", "refresh_urgent", "revoke", "upkeep")
+    Queue(name, _exchange, routing_key=name) for name in ("refresh", "refresh_urgent", "revoke", "upkeep", "connect")
 )
 task_default_queue = "upkeep"
 task_default_exchange = "evergrant"

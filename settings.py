@@ -20,6 +20,7 @@ PREFIX = "EVERGRANT_"
 SECRET_MASK = stat.S_IRWXO | stat.S_IWGRP
 LONGEST_SOCKET_PATH = 107
 LARGEST_PORT = 65535
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # Read by the client package in other applications, or by the shell's completion.
 OF_OTHERS = ("CLIENT_", "TOKEN_URL", "APPLICATION_KEY", "COMPLETE")
 # What a variable was called in the first release: that goes on working, and the new one wins.
@@ -141,11 +142,24 @@ def _audit_file(value: str) -> str:
     return value
 
 
+def _public_url(value: str) -> str:
+    parts = urlsplit(value)
+    is_here = parts.scheme == "http" and parts.hostname in LOOPBACK
+    if not ((parts.scheme == "https" and parts.hostname) or is_here):
+        message = "must start with https:// (http:// only on loopback)"
+        raise ValueError(message)
+    if parts.query or parts.fragment or "@" in parts.netloc or not value.isprintable() or " " in value:
+        message = "is an address such as https://connect.example.com, without a user, a query or a fragment"
+        raise ValueError(message)
+    return value.rstrip("/")
+
+
 # The bound keeps sums with dates in range: a million seconds is 11 days, a million days 27 centuries.
 Seconds = Annotated[float, Field(gt=0, le=10**6)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 BrokerUrl = Annotated[SecretStr, AfterValidator(_broker_url)]
 Bind = Annotated[str, AfterValidator(_bind)]
+PublicUrl = Annotated[str, AfterValidator(_public_url)]
 AuditPlace = Annotated[str, AfterValidator(_audit_file)]
 OtlpEndpoint = Annotated[str, AfterValidator(_otlp_endpoint)]
 
@@ -227,6 +241,27 @@ class Settings(BaseSettings):
         le=10**6,
         description="What one application may ask of the token interface; ten seconds' worth at once.",
     )
+    public_bind: Bind | None = Field(
+        None,
+        description="Where `evergrant web` leads customers through connecting, by tickets: host:port, or the path of a "
+        "unix socket; beyond loopback it needs TLS, or a proxy in front of it; unset: nowhere. "
+        "[How to](../howto/connect-customers.md).",
+    )
+    public_url: PublicUrl | None = Field(
+        None,
+        description="The address by which customers reach that, such as `https://connect.example.com`; providers know "
+        "it, with `/callback`, as redirect URI.",
+    )
+    public_tls_certificate: Path | None = Field(
+        None, description="Certificate of the public listener with its chain, a PEM file."
+    )
+    public_tls_key: Path | None = Field(None, description="The certificate's private key, a PEM file.")
+    public_behind_proxy: bool = Field(
+        False,
+        description="Whether a proxy that ends TLS stands in front of the public listener: its `X-Forwarded-Proto` "
+        "must say `https` then, and the last address of its `X-Forwarded-For` is the customer's; else nobody believes "
+        "them.",
+    )
     audit_file: AuditPlace | None = Field(
         None,
         description="A JSON line for each hand-out of a token and each change: a file, or `unix:` and a collector's "
@@ -281,7 +316,7 @@ class Settings(BaseSettings):
     @property
     def wants_web(self) -> bool:
         """Whether `evergrant up` runs a web process: somebody has said where it should listen."""
-        return self.token_bind is not None or "ops_bind" in self.model_fields_set
+        return self.token_bind is not None or self.public_bind is not None or "ops_bind" in self.model_fields_set
 
     @property
     def provider_folder(self) -> Path:

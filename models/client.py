@@ -45,6 +45,10 @@ class Client(Base):
     after_grace: Mapped[str | None]
     revocation_limit: Mapped[int | None] = mapped_column(Integer)
     revocations_accepted_at: Mapped[datetime | None]
+    title: Mapped[str | None]
+    logo_url: Mapped[str | None]
+    colour: Mapped[str | None]
+    return_to_urls: Mapped[list[str] | None]
 
 
 class Valve(Base):

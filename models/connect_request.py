@@ -42,6 +42,8 @@ class Begun:
     redirect_uri: str
     labels: dict[str, list[str]]
     expired: bool
+    by_ticket: bool = False  # by the public listener, which sealed the verifier as it can
+    other_account_allowed: bool = True
 
 
 BEGIN = text("""
@@ -51,15 +53,22 @@ values (:id, :client_id, :ref, :state_hash, :sealed_verifier, :redirect_uri, cas
     cast(:labels as jsonb), :who, clock_timestamp() + :lives)
 """)
 FIND = text("""
-select id as grant_id, client_id, ref, sealed_verifier, redirect_uri, labels,
-    expires_at <= clock_timestamp() as expired
-from evergrant.connect_requests where state_hash = :state_hash
+select r.id as grant_id, r.client_id, r.ref, r.sealed_verifier, r.redirect_uri, r.labels,
+    r.expires_at <= clock_timestamp() as expired, v.id is not null as by_ticket,
+    coalesce(t.other_account_allowed, true) as other_account_allowed
+from evergrant.connect_requests r
+left join evergrant.visits v on v.id = r.id
+left join evergrant.tickets t on t.id = v.ticket_id
+where r.state_hash = :state_hash
 """)
 
 # Committed before the code is sent: whatever happens then, it is not sent a second time.
 USE = text("""
 update evergrant.connect_requests set used_at = clock_timestamp()
 where id = :id and used_at is null returning used_at
+""")
+OTHER_ACCOUNT_ALLOWED = text("""
+select t.other_account_allowed from evergrant.visits v join evergrant.tickets t on t.id = v.ticket_id where v.id = :id
 """)
 GIVE_BACK = text("update evergrant.connect_requests set used_at = null where id = :id")
 
@@ -108,3 +117,8 @@ def use(connection: Connection, grant_id: UUID) -> datetime | None:
 def give_back(connection: Connection, grant_id: UUID) -> None:
     """Allow another try: the code provably was not sent."""
     connection.execute(GIVE_BACK, {"id": grant_id})
+
+
+def other_account_allowed(connection: Connection, grant_id: UUID) -> bool:
+    """Whether another account than before may take the ref: only a ticket may say no."""
+    return connection.execute(OTHER_ACCOUNT_ALLOWED, {"id": grant_id}).scalar() is not False

@@ -53,6 +53,10 @@ FORGET_REF = [
         """delete from evergrant.connect_requests q using evergrant.grants g, evergrant.erasures e
             where g.id = any (:ids) and e.grant_id = g.id and q.client_id = g.client_id and q.ref = g.ref
                 and q.created_at <= e.requested_at""",
+        """delete from evergrant.tickets q using evergrant.grants g, evergrant.erasures e
+            where g.id = any (:ids) and e.grant_id = g.id and q.client_id = g.client_id and q.ref = g.ref
+                and q.created_at <= e.requested_at""",
+        "delete from evergrant.grant_accounts where id = any (:ids)",
         "delete from evergrant.refresh_requests where grant_id = any (:ids)",
         """update evergrant.revocations set ref = 'erased-' || grant_id, reason = null, idempotency_key = null
             where grant_id = any (:ids)""",

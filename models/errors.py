@@ -10,6 +10,7 @@ Told
 ├── AmbiguousRef            several clients have a grant of this ref
 ├── UnknownClient           there is no client of this name
 ├── ClientExists            there is one already
+├── UnknownTicket           there is no ticket of this id
 ├── UnknownWebhook          there is no webhook of this id
 ├── WebhookExists           this URL is told already
 ├── WebhookPaused           nothing is sent to it
@@ -21,6 +22,7 @@ What is wrong with keys and sealed bytes is drawn in models/sealing/keys.py.
 """
 
 from collections.abc import Sequence
+from uuid import UUID
 
 
 class Told(Exception):
@@ -124,6 +126,16 @@ class ClientExists(Told):
 
     def __init__(self, name: str) -> None:
         super().__init__(name=name)
+
+
+class UnknownTicket(Told):
+    """There is no ticket {id}."""
+
+    error = "unknown_ticket"
+    next = "see `evergrant tickets list`"
+
+    def __init__(self, ticket_id: UUID) -> None:
+        super().__init__(id=ticket_id)
 
 
 class UnknownWebhook(Told):

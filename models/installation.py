@@ -28,6 +28,7 @@ class Installation(Base):
     incident_reason: Mapped[str | None]
     place: Mapped[str | None]
     place_found: Mapped[str | None]
+    public_url: Mapped[str | None]
 
 
 @dataclass(frozen=True)

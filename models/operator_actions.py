@@ -41,18 +41,24 @@ class Registration:
     after_grace: str | None = None
     clears_drift: bool = False  # its rotation was said anew
     revocation_limit: int | None = None  # None: 100, or a tenth of its grants
+    return_to_urls: Sequence[str] = ()
+    title: str | None = None  # None: its name
+    logo_url: str | None = None
+    colour: str | None = None
 
     def row(self) -> dict[str, Any]:
         """The columns."""
-        return {**vars(self), "overrides": json.dumps(dict(self.overrides)), "scopes": list(self.scopes)}
+        lists = {"scopes": list(self.scopes), "return_to_urls": list(self.return_to_urls)}
+        return {**vars(self), "overrides": json.dumps(dict(self.overrides)), **lists}
 
 
 INSERT_CLIENT = """
     insert into evergrant.clients (name, provider, overrides, client_id, redirect_uri, scopes, return_to, keep,
-        rotation, rate_per_minute, burst, attempt_lease, grace, after_grace, grant_interval, revocation_limit)
+        rotation, rate_per_minute, burst, attempt_lease, grace, after_grace, grant_interval, revocation_limit,
+        return_to_urls, title, logo_url, colour)
     values (:name, :provider, cast(:overrides as jsonb), :client_id, :redirect_uri, :scopes, :return_to, :keep,
         :rotation, :rate_per_minute, :burst, :attempt_lease, :grace, :after_grace, :grant_interval,
-        :revocation_limit)
+        :revocation_limit, :return_to_urls, :title, :logo_url, :colour)
     on conflict (name) do nothing returning id"""
 
 # New credentials are proven by their first success: until then a refused token proves nothing about a grant. A secret
@@ -62,6 +68,7 @@ UPDATE_CLIENT = """
         scopes = :scopes, return_to = :return_to, keep = :keep, rotation = :rotation,
         rate_per_minute = :rate_per_minute, burst = :burst, attempt_lease = :attempt_lease, grace = :grace,
         grant_interval = :grant_interval, after_grace = :after_grace, revocation_limit = :revocation_limit,
+        return_to_urls = :return_to_urls, title = :title, logo_url = :logo_url, colour = :colour,
         drift = case when :clears_drift then null else drift end,
         drift_watch = case when :clears_drift then null else drift_watch end,
         credentials_no = credentials_no + (client_id <> :client_id)::int,

@@ -38,7 +38,7 @@ def _without_secrets(model: type[Client | Grant | Webhook]) -> str:
 # application has no table at all. `None`: nothing. A table that is missing here is an error of the tests.
 TABLES: dict[str, tuple[str | None, str | None]] = {
     "alembic_version": (READ, READ),
-    "installation": (CHANGE, READ),
+    "installation": (CHANGE, f"{READ}, update (public_url)"),
     "clients": (f"{READ}, update ({LEARNT})", _without_secrets(Client)),
     "valves": (CHANGE, READ),
     "witnesses": (WORK, READ),
@@ -60,6 +60,9 @@ TABLES: dict[str, tuple[str | None, str | None]] = {
     "application_clients": (None, READ),
     "application_keys": (None, f"{READ}, update (used_at)"),
     "connect_requests": (WORK, "select, insert, update"),
+    "tickets": (WORK, "select, insert, update"),
+    "visits": (WORK, "select, insert, update"),
+    "grant_accounts": (WORK, None),
     "ticks": (WORK, None),
     "asked_labels": (WORK, None),
     "webhooks": (CHANGE, _without_secrets(Webhook)),
@@ -67,10 +70,16 @@ TABLES: dict[str, tuple[str | None, str | None]] = {
     "notices": (WORK, "insert, select (id, client_id, received_at)"),
 }
 VIEW = "evergrant.access_tokens"
+CONNECT_URL = "evergrant.connect_url(text)"
 REQUESTS = (
     "evergrant.request_refresh(text, text, bigint)",
     "evergrant.request_revocation(text, text, text, text, boolean, boolean)",
+    "evergrant.request_connect(text, text, text, jsonb, text[], text)",
+    CONNECT_URL,
 )
+# A ticket by an operator, who may say more; and whether users may be sent back to where they shall.
+MAKE_TICKET = "evergrant.make_ticket(bigint, text, text, jsonb, text[], text, boolean, text)"
+IS_RETURN_TO = "evergrant.is_return_to(text, text[])"
 # Which keys a grant is sealed with, for whoever may not read what is sealed.
 KEY_IDS = "evergrant.key_ids_of_grant(uuid)"
 # Events are added to; what an erasure takes out of them goes through here.
@@ -148,7 +157,9 @@ def _on_surface(role: str) -> list[str]:
     if role in ("evergrant_reader", "evergrant_web", "evergrant_admin"):
         made.append(f"grant select on {VIEW} to {role}")
     if role in ("evergrant_web", "evergrant_admin"):
-        made.append(f"grant execute on function {KEY_IDS} to {role}")
+        made.append(f"grant execute on function {KEY_IDS}, {IS_RETURN_TO} to {role}")
+    if role == "evergrant_admin":
+        made.append(f"grant execute on function {MAKE_TICKET} to {role}")
     if role != "evergrant_reader":
         made += [f"grant execute on function {', '.join(REQUESTS)} to {role}"]
     if role in ("evergrant_worker", "evergrant_admin"):

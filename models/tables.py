@@ -12,6 +12,7 @@ from models.erasure import Erasure
 from models.event import Event
 from models.former_token import FormerToken
 from models.grant import Grant
+from models.grant_account import GrantAccount
 from models.held_revocation import HeldRevocation, RevocationAsk
 from models.installation import Installation
 from models.journal import Journal
@@ -20,6 +21,8 @@ from models.process import Process
 from models.refresh_request import RefreshRequest
 from models.revocation import Revocation
 from models.tick import Tick
+from models.ticket import Ticket
+from models.visit import Visit
 from models.waiting_request import WaitingRequest
 from models.webhook import Webhook
 from models.webhook_delivery import WebhookDelivery
@@ -39,6 +42,7 @@ __all__ = [
     "Event",
     "FormerToken",
     "Grant",
+    "GrantAccount",
     "HeldRevocation",
     "Installation",
     "Journal",
@@ -48,7 +52,9 @@ __all__ = [
     "Revocation",
     "RevocationAsk",
     "Tick",
+    "Ticket",
     "Valve",
+    "Visit",
     "WaitingRequest",
     "Webhook",
     "WebhookDelivery",

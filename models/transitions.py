@@ -209,7 +209,7 @@ OF_GRANTS = (
     # What is kept of it.
     Writer(statement="models.sealing.reseal.Place", does="seals what it holds with the active key", before=GRANTS),
     Writer(statement="tasks.upkeep.SHRED_DEAD", does="shreds what a dead grant held", before={NEEDS_CONSENT}),
-    Writer(statement="models.erasure.FORGET_REF[5]", does="forgets whose it was", before={REVOKED}, by_caller=True),
+    Writer(statement="models.erasure.FORGET_REF[7]", does="forgets whose it was", before={REVOKED}, by_caller=True),
     Writer(statement="models.erasure.FORGET_FINGERPRINTS", does="forgets its fingerprint", before={REVOKED}),
 )
 
@@ -267,7 +267,7 @@ OF_REVOCATIONS = (
         moves=((DEAD, QUEUED),),
         lease=DUE_AT,
     ),
-    Writer(statement="models.erasure.FORGET_REF[2]", does="forgets whose it was", before={DONE}, by_caller=True),
+    Writer(statement="models.erasure.FORGET_REF[4]", does="forgets whose it was", before={DONE}, by_caller=True),
 )
 
 WRITERS = {"grants": OF_GRANTS, "revocations": OF_REVOCATIONS}

@@ -5,7 +5,6 @@ finish   the callback's state must be one made for this ref; its one use is comm
          sent; the answer is journaled before anybody parses it; then tasks/settling/consent.py makes the row
 """
 
-import hashlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,12 +16,13 @@ from uuid import uuid4
 from sqlalchemy import Connection
 
 from models import client as clients
-from models import connect_request, consent, installation, operator_actions
+from models import connect_request, consent, installation, operator_actions, visit
 from models import label as labels_held
 from models.connect_request import Begun
 from models.database import transaction
 from models.sealing.vault import Vault
 from models.states.installation import DatabaseState
+from models.ticket import hashed
 from tasks.connect_errors import (
     AnotherIssuer,
     ClientPaused,
@@ -44,7 +44,7 @@ from tasks.connect_errors import (
     UserRefused,
 )
 from tasks.journal import JournalBroken, Position
-from tasks.oauth import addresses, kept, messages
+from tasks.oauth import accounts, addresses, kept, messages
 from tasks.oauth.echoes import repeats
 from tasks.oauth.error_answers import told_sentence, told_word
 from tasks.oauth.errors import LabelMissing
@@ -75,12 +75,15 @@ from tasks.runtime.journaling import entry_of, write_down
 from tasks.runtime.registration import Registered, Registrations
 from tasks.runtime.runtime import Runtime
 from tasks.settling import access_life, credentials
-from tasks.settling.consent import Consent, ConsentError, StoredConsent, store
+from tasks.settling.consent import AnotherAccount, Consent, ConsentError, StoredConsent, dispose, store
 from tasks.settling.reading import sign_of
+from tasks.visit_ends import write_end
 
 LIVES = timedelta(minutes=15)
 EXCHANGE_PATIENCE = timedelta(minutes=1)
+LOOK = timedelta(seconds=5)  # at whose account it is: a customer waits
 MOST_TEXT = 200
+BY_WEB = "pkce"  # the purpose of a verifier that was sealed without the refresh ring
 LONGEST_REF = 255
 REFUSED_CODES = frozenset({"invalid_grant", "invalid_grant_unproven"})
 ABOUT_THE_CODE = frozenset({Means.DEAD, Means.CONSENT, Means.SCOPE})  # or about its user: not about the client
@@ -128,13 +131,14 @@ def begin(
         NoUser: the client's grants have none.
 
     """
-    registered = _registered(registrations, client_id)
+    registered = registered_of(registrations, client_id)
     if registered.provider.kind is Kind.CLIENT_CREDENTIALS:
         raise NoUser(registered.known.name, ref)
-    _refuse_long_ref(registered, ref)
-    labels = _with_known(registered, ref, labels)
-    addresses.check(registered.provider, labels, later=_kept_later(registered.provider))
     registration = _with_redirect(registered.registration, redirect_uri)
+    refuse_long_ref(registered.provider, ref)
+    with transaction() as connection:
+        labels = with_known(connection, registered.provider, client_id, ref, labels)
+    check_labels(registered.provider, labels)
     state, verifier, grant_id = secrets.token_urlsafe(32), messages.code_verifier(secrets.token_bytes(32)), uuid4()
     url = messages.authorize_url(
         registration,
@@ -145,13 +149,13 @@ def begin(
     )
     sealed = vault.seal(verifier, table="connect_requests", row_id=grant_id, purpose="verifier")
     with transaction() as connection:
-        _refuse_while_revoking(connection, registered, ref)
+        refuse_while_revoking(connection, registered.provider, client_id, ref)
         connect_request.begin(
             connection,
             grant_id=grant_id,
             client_id=client_id,
             ref=ref,
-            state_hash=_hash(state),
+            state_hash=hashed(state),
             sealed_verifier=sealed,
             redirect_uri=str(registration.redirect_uri),
             scopes=scopes,
@@ -162,15 +166,20 @@ def begin(
     return Invitation(url, str(registration.redirect_uri), LIVES)
 
 
-def _with_known(registered: Registered, ref: str, labels: dict[str, list[str]]) -> dict[str, list[str]]:
+def with_known(
+    connection: Connection, provider: Provider, client_id: int, ref: str, labels: dict[str, list[str]]
+) -> dict[str, list[str]]:
     """Labels with those that addresses need besides: a ref that connects again need not say them again."""
-    provider = registered.provider
     missing = {each for field_ in provider.addresses for each in addresses.needed(provider, field_)} - labels.keys()
     if not missing:
         return labels
-    with transaction() as connection:
-        held = labels_held.of_ref(connection, registered.known.id, ref)
+    held = labels_held.of_ref(connection, client_id, ref)
     return {**{each: held[each] for each in sorted(missing & held.keys())}, **labels}
+
+
+def check_labels(provider: Provider, labels: dict[str, list[str]]) -> None:
+    """See that every address can be made of these labels and of those that come later; raises AddressError."""
+    addresses.check(provider, labels, later=_kept_later(provider))
 
 
 def _kept_later(provider: Provider) -> set[str]:
@@ -220,8 +229,8 @@ def finish(
 
     """
     begun = _find(callback, client_id=client_id, ref=ref)
-    registered = _registered(runtime.registrations, client_id)
-    _expect_issuer(callback, registered.provider)
+    registered = registered_of(runtime.registrations, client_id)
+    expect_issuer(callback, registered.provider)
     if (reason := runtime.journal.check_writable()) is not None:
         raise JournalBroken(reason)
     request, verifier, secret = None, "", registered.registration.client_secret
@@ -229,7 +238,7 @@ def finish(
         begun = replace(begun, labels=_labels(registered.provider, begun, callback))
         verifier = _verifier(runtime, begun)
         request = _request(registered, begun, callback.code, verifier)
-    started_at = _take(registered, begun, runtime.settings.environment)
+    started_at = _take(runtime, registered, begun)
     if request is None:
         hide = (callback.state, secret)
         raise Denied(told_word(callback.error, hide), told_sentence(callback.description, hide))
@@ -244,7 +253,12 @@ def finish(
     body = answer.body if isinstance(answer, Response) else b""
     given = kept.from_answer(registered.provider, body, begun.labels)
     given = given.without(sent, tokens=tokens_of(end.token_set) if isinstance(end, Refreshed) else ())
-    stored = _settle(runtime, registered, begun, end, given=given, started_at=started_at, who=who, patience=patience)
+    told = accounts.from_answer(registered.provider, body, callback.parameters)
+    account = _account(runtime, registered, begun, end, told=told)
+    consented = _consent(registered, begun, end, given=given, account=account, started_at=started_at)
+    stored = _settle(
+        runtime, registered, begun, end, given=consented, started_at=started_at, who=who, patience=patience
+    )
     if position is not None:
         runtime.journal.mark_settled([position])
     if isinstance(stored, StoredConsent):
@@ -255,7 +269,7 @@ def finish(
 
 def _find(callback: Callback, *, client_id: int, ref: str) -> Begun:
     with transaction() as connection:
-        begun = connect_request.find(connection, _hash(callback.state))
+        begun = connect_request.find(connection, hashed(callback.state))
     if begun is None or begun.client_id != client_id:
         raise StateUnknown
     if begun.ref != ref:
@@ -265,7 +279,7 @@ def _find(callback: Callback, *, client_id: int, ref: str) -> Begun:
     return begun
 
 
-def _expect_issuer(callback: Callback, provider: Provider) -> None:
+def expect_issuer(callback: Callback, provider: Provider) -> None:
     """Let pass what the client's own server sent, as far as it says so (RFC 9207 §2.4).
 
     Raises:
@@ -281,10 +295,11 @@ def _expect_issuer(callback: Callback, provider: Provider) -> None:
         raise AnotherIssuer(named, provider.issuer)
 
 
-def _take(registered: Registered, begun: Begun, environment: str | None) -> datetime:
+def _take(runtime: Runtime, registered: Registered, begun: Begun) -> datetime:
     """Commit the one use of this flow, and a slot of the client's rate."""
+    environment = runtime.settings.environment
     with transaction() as connection:
-        _refuse_while_revoking(connection, registered, begun.ref)
+        refuse_while_revoking(connection, registered.provider, begun.client_id, begun.ref)
         if operator_actions.is_paused(connection, begun.client_id):
             raise ClientPaused
         if (state := installation.state(connection, environment)) != DatabaseState.FIT:
@@ -292,6 +307,8 @@ def _take(registered: Registered, begun: Begun, environment: str | None) -> date
         started_at = connect_request.use(connection, begun.grant_id)
         if started_at is None:
             raise StateUsed
+        if begun.by_ticket:
+            visit.take(connection, begun.grant_id, runtime.journal_id)
         clients.debit(connection, begun.client_id, usable_share=USABLE_SHARE)
         return started_at
 
@@ -332,7 +349,7 @@ def _with_former_secret(runtime: Runtime, registered: Registered, end: Outcome) 
         if credentials.fall_back(connection, known, end.code) is None:
             return None
         clients.debit(connection, known.id, usable_share=USABLE_SHARE)
-    return _registered(runtime.registrations, known.id)
+    return registered_of(runtime.registrations, known.id)
 
 
 def _labels(provider: Provider, begun: Begun, callback: Callback) -> dict[str, list[str]]:
@@ -358,9 +375,8 @@ def _labels(provider: Provider, begun: Begun, callback: Callback) -> dict[str, l
 
 
 def _verifier(runtime: Runtime, begun: Begun) -> str:
-    return runtime.vault.open(
-        begun.sealed_verifier, table="connect_requests", row_id=begun.grant_id, purpose="verifier"
-    )
+    purpose = BY_WEB if begun.by_ticket else "verifier"
+    return runtime.vault.open(begun.sealed_verifier, table="connect_requests", row_id=begun.grant_id, purpose=purpose)
 
 
 def _request(registered: Registered, begun: Begun, code: str, verifier: str) -> Request:
@@ -401,53 +417,92 @@ def _write_down(
     return write_down(runtime.journal, [entry])[0]
 
 
+def _consent(
+    registered: Registered, begun: Begun, end: Outcome, *, given: Kept, account: str | None, started_at: datetime
+) -> Consent | None:
+    """The consent that an answer tells of; None: it tells of none."""
+    if not isinstance(end, Refreshed):
+        return None
+    return Consent(
+        begun.grant_id,
+        registered,
+        begun.ref,
+        given.over(begun.labels),
+        end.token_set,
+        started_at=started_at,
+        refused_labels=given.refused,
+        account=account,
+        other_account_allowed=begun.other_account_allowed,
+    )
+
+
+def _account(runtime: Runtime, registered: Registered, begun: Begun, end: Outcome, *, told: str | None) -> str | None:
+    """Whose account it is: what was told, as the provider's file says; else, of a ticket, by one introspection."""
+    provider = registered.provider
+    asks = begun.by_ticket and provider.account_at is None and provider.introspect_url is not None
+    if not asks or not isinstance(end, Refreshed):
+        return told
+    with transaction() as connection:
+        clients.debit(connection, begun.client_id, usable_share=USABLE_SHARE)
+    token = end.token_set.access_token
+    request = messages.introspect(registered.registration, token=token, labels=begun.labels, hint="access_token")
+    sending = runtime.transport.send(request, deadline=min(registered.times.deadline, LOOK))
+    return accounts.from_introspection(runtime.transport.submit(sending).result())
+
+
 def _settle(
     runtime: Runtime,
     registered: Registered,
     begun: Begun,
     end: Outcome,
     *,
-    given: Kept,
+    given: Consent | None,
     started_at: datetime,
     who: str,
     patience: timedelta,
 ) -> StoredConsent | Exception:
     """Write what the exchange came to; what went wrong is returned, for it is settled as well."""
 
-    def write() -> StoredConsent | Exception:  # noqa: PLR0911  # one a kind
+    def write() -> StoredConsent | Exception:
         with transaction() as connection:
             _feed_valve(connection, registered, begun, end, started_at)
-            match end:
-                case Refreshed(token_set=token_set):
-                    consented = Consent(
-                        begun.grant_id,
-                        registered,
-                        begun.ref,
-                        given.over(begun.labels),
-                        token_set,
-                        started_at=started_at,
-                        refused_labels=given.refused,
-                    )
-                    try:
-                        return store(connection, consented, vault=runtime.vault, who=who)
-                    except ConsentError as error:
-                        return error
-                case HeldBack(code=code) | NotSent(code=code) | NotNow(code=code, unknown=False):
-                    connect_request.give_back(connection, begun.grant_id)
-                    return ExchangeNotSent(code)
-                case GrantThrottled(code=code) | Race(code=code):  # nothing was consumed
-                    connect_request.give_back(connection, begun.grant_id)
-                    return ExchangeNotSent(code)
-                case NotUnderstood(code=code) if end.says_nothing:
-                    return ExchangeUnclear(code)
-                case NotNow(code=code) | Unknown(code=code):
-                    return ExchangeUnclear(code)
-                case Refused() | NotUnderstood():
-                    return _refused(end)
-                case _:
-                    assert_never(end)
+            stored = settled(connection)
+            if begun.by_ticket:
+                write_end(connection, begun.grant_id, stored)
+            return stored
+
+    def settled(connection: Connection) -> StoredConsent | Exception:  # one a kind
+        match end:
+            case Refreshed():
+                assert given is not None  # noqa: S101  # it tells of one
+                return _stored(connection, runtime, given, who=who)
+            case HeldBack(code=code) | NotSent(code=code) | NotNow(code=code, unknown=False):
+                connect_request.give_back(connection, begun.grant_id)
+                return ExchangeNotSent(code)
+            case GrantThrottled(code=code) | Race(code=code):  # nothing was consumed
+                connect_request.give_back(connection, begun.grant_id)
+                return ExchangeNotSent(code)
+            case NotUnderstood(code=code) if end.says_nothing:
+                return ExchangeUnclear(code)
+            case NotNow(code=code) | Unknown(code=code):
+                return ExchangeUnclear(code)
+            case Refused() | NotUnderstood():
+                return _refused(end)
+            case _:
+                assert_never(end)
 
     return retry.while_database_away(write, give_up=runtime.giving_up, patience=patience)
+
+
+def _stored(connection: Connection, runtime: Runtime, given: Consent, *, who: str) -> StoredConsent | ConsentError:
+    """Store the grant, or what is wrong with it."""
+    try:
+        return store(connection, given, vault=runtime.vault, who=who)
+    except AnotherAccount as error:
+        dispose(connection, given, vault=runtime.vault, who=who)
+        return error
+    except ConsentError as error:
+        return error
 
 
 def _refused(end: Refused | NotUnderstood) -> ExchangeRefused:
@@ -486,7 +541,8 @@ def _feed_valve(
     valves.feed(connection, {begun.client_id: [ended]}, numbers)
 
 
-def _registered(registrations: Registrations, client_id: int) -> Registered:
+def registered_of(registrations: Registrations, client_id: int) -> Registered:
+    """A client's registration, ready to send with; raises as `Registrations.ready`."""
     with transaction() as connection:
         known = clients.known(connection, [client_id])[client_id]
     return registrations.ready(known)
@@ -496,22 +552,18 @@ def _with_redirect(registration: Registration, redirect_uri: str | None) -> Regi
     return replace(registration, redirect_uri=redirect_uri or registration.redirect_uri)
 
 
-def _refuse_while_revoking(connection: Connection, registered: Registered, ref: str) -> None:
+def refuse_while_revoking(connection: Connection, provider: Provider, client_id: int, ref: str) -> None:
     """Where one revocation kills everything of a user, a new consent would die with the old one."""
-    if registered.provider.revocation is Reach.GRANT:
-        second = registered.provider.second_token_set
+    if provider.revocation is Reach.GRANT:
+        second = provider.second_token_set
         refs = [ref] if second is None else [ref, second.ref(ref)]
-        pending = consent.pending_revocations(connection, registered.known.id, refs)
+        pending = consent.pending_revocations(connection, client_id, refs)
         if pending:
             raise StillRevoking(min(pending.values()))
 
 
-def _refuse_long_ref(registered: Registered, ref: str) -> None:
+def refuse_long_ref(provider: Provider, ref: str) -> None:
     """Where a consent becomes two grants, there must be room for the ref of the second one."""
-    second = registered.provider.second_token_set
+    second = provider.second_token_set
     if second is not None and len(second.ref(ref)) > LONGEST_REF:
         raise RefTooLong(second.ref(ref))
-
-
-def _hash(state: str) -> bytes:
-    return hashlib.sha256(state.encode("utf-8", "replace")).digest()

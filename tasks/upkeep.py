@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 import settings as configuration
-from models import chore, held_revocation, process, webhook_upkeep
+from models import chore, held_revocation, process, visit, webhook_upkeep
 from models.database import Lane, is_locked, transaction, using
 from models.states.chore import ChoreName
 from models.views import expiring, overdue, refused_credentials
@@ -74,6 +74,7 @@ CHORES: dict[str, Callable[[Connection], bool | None]] = {
     ChoreName.FORGET_SILENT_PROCESSES: process.forget_silent,
     ChoreName.TELL_SECRETS_REFUSED: refused_credentials.tell_refused,
     ChoreName.TEND_WEBHOOKS: webhook_upkeep.tend,
+    ChoreName.TEND_TICKETS: visit.tend,
 }
 
 

@@ -14,7 +14,7 @@ from kombu.exceptions import OperationalError as BrokerAway
 
 import settings as configuration
 from models import attempt as attempts
-from models import chore, claim, process, tick
+from models import chore, claim, process, tick, visit
 from models.claim import Job
 from models.database import AWAY, Lane, is_locked, transaction, using
 from models.states.process import ProcessKind
@@ -133,7 +133,7 @@ class GrantScheduler(Scheduler):
             claimed = self._claim_or_tell(client_id)
             if claimed.again_in is not None:
                 again_in = min(again_in, claimed.again_in)
-        self._publish_chores()
+        self._publish_now_and_then()
         return again_in.total_seconds()
 
     def _claim_or_tell(self, client_id: int) -> Claimed:
@@ -182,12 +182,28 @@ class GrantScheduler(Scheduler):
             return False
         return True
 
-    def _publish_chores(self) -> None:
-        """Once an interval: while much is due beat looks twenty times a second, and no chore is in such haste."""
+    def _offer_visits(self) -> None:
+        """Let workers exchange what customers came back with, who wait in front of a page."""
+        with transaction() as connection:
+            offered = visit.offer(connection)
+        for visit_id in offered:
+            try:
+                self.app.send_task(
+                    "evergrant.exchange", args=[str(visit_id)], queue="connect", producer=self.producer, retry=False
+                )
+            except BROKER_ERRORS as error:
+                self._note_broker_failure(error)
+
+    def _publish_now_and_then(self) -> None:
+        """Once an interval: while much is due beat looks twenty times a second, and nothing else is in such haste."""
         now = clock.boot()
         if self.broker_failed or (self.chores_at is not None and now < self.chores_at):
             return
         self.chores_at = now + timedelta(seconds=self.settings.beat_interval_seconds)
+        self._offer_visits()
+        self._publish_chores()
+
+    def _publish_chores(self) -> None:
         with transaction() as connection:
             due = chore.claim(connection)
         for name in due:

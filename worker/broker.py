@@ -38,7 +38,7 @@ MALFORMED = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 
 # Their messages name claims, which lapse and are claimed again (docs/decisions/0015).
-OF_CLAIMS = frozenset({"evergrant.refresh", "evergrant.revoke"})
+OF_CLAIMS = frozenset({"evergrant.refresh", "evergrant.revoke", "evergrant.exchange"})
 
 
 class QoS(redis.QoS):

@@ -41,6 +41,7 @@ _SECRETS = " ".join(
         ("clients", "c.sealed_former_secret"),
         ("webhooks", "c.sealed_secret"),
         ("webhooks", "c.sealed_former_secret"),
+        ("grant_accounts", "c.sealed_account"),
     )
 )
 

@@ -62,6 +62,7 @@ PLACES = (
     Place("grants", "sealed_access_token", "access", "access", id_type="uuid"),
     Place("former_tokens", "sealed_refresh_token", "refresh", "refresh", row_id="grant_id"),
     Place("former_tokens", "sealed_access_token", "access", "access", row_id="grant_id"),
+    Place("grant_accounts", "sealed_account", "refresh", "account", id_type="uuid", bound_to="grant_accounts"),
     Place("clients", "sealed_client_secret", "refresh", "secret", bound_to="clients"),
     Place("clients", "sealed_former_secret", "refresh", "secret", bound_to="clients"),
     Place("webhooks", "sealed_secret", "refresh", "secret", bound_to="webhooks"),

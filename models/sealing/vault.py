@@ -28,8 +28,8 @@ VERSION = b"\x01"
 NONCE_BYTES = 12
 TAG_BYTES = 16
 
-REFRESH_PURPOSES = frozenset({"refresh", "secret", "verifier", "journal"})
-ACCESS_PURPOSES = frozenset({"access", "code", "notice"})
+REFRESH_PURPOSES = frozenset({"refresh", "secret", "verifier", "journal", "account"})
+ACCESS_PURPOSES = frozenset({"access", "code", "pkce", "notice"})
 
 
 class Vault:

@@ -17,6 +17,7 @@ class ChoreName(Word):
     FORGET_ASKS = "forget_asks", "forget who asked for revocations an hour ago, and what is held for nothing"
     READ_NOTICES = "read_notices", "read what providers told by themselves"
     FORGET_SILENT_PROCESSES = "forget_silent_processes", "forget processes that were not seen for an hour"
+    TEND_TICKETS = "tend_tickets", "end what customers waited for in vain, forget tickets that ended long ago"
     TELL_SECRETS_REFUSED = "tell_secrets_refused", "tell of clients whose secret is refused"
     TEND_WEBHOOKS = (
         "tend_webhooks",

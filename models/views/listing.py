@@ -229,7 +229,9 @@ def clients(connection: Connection) -> list[RowMapping]:
     """Every client with its valve and the number of its grants that are kept, by name."""
     query = f"""
         select c.id, c.name, c.provider, c.client_id, c.redirect_uri, c.scopes, c.keep, c.rotation, c.drift,
-            c.rate_per_minute, c.burst, c.overrides, c.return_to, c.credentials_no, c.created_at, c.updated_at,
+            c.rate_per_minute, c.burst, c.overrides, c.credentials_no, c.created_at, c.updated_at,
+            c.return_to, coalesce(c.return_to_urls, array_remove(array[c.return_to], null)) as return_to_urls,
+            c.title, c.logo_url, c.colour,
             c.sealed_client_secret is not null as has_secret,
             c.former_secret_at, c.secret_refused_at, c.secret_refused_code, c.revocation_limit,
             (select count(distinct h.grant_id) from evergrant.held_revocations h

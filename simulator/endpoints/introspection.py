@@ -21,7 +21,8 @@ def introspect(issuer: Issuer, call: Call, request: Request, now: float) -> Answ
     if pair is None or pair.grant.client_id != client.client_id or not alive:
         return Answer(200, "inactive", {"active": False})
     request.ref = pair.grant.ref
-    found = {"active": True, "scope": pair.scope, "client_id": client.client_id, "iat": int(pair.issued_at)}
+    found = {"active": True, "scope": pair.scope, "client_id": client.client_id, "sub": pair.grant.ref}
+    found["iat"] = int(pair.issued_at)
     if opened and isfinite(pair.expires_at):
         found["exp"] = int(pair.expires_at)
     return Answer(200, "active", found)

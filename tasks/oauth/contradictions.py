@@ -134,10 +134,16 @@ def _tokens_as_labels(provider: ProviderFields) -> str | None:
     for label, path in provider.labels_at.items():
         if path.rpartition(".")[2] in TOKENS:
             return f"labels_at.{label} must not name a token: labels are shown to everybody"
+    if provider.account_at is not None and (provider.account_at in paths or _names_a_token(provider.account_at)):
+        return "account_at must not name a token: it changes with every answer"
     for label, name in provider.keep_from_redirect.items():
         if name in {"code", "state", provider.code_parameter}:
             return f"keep_from_redirect.{label} must not name {name}: labels are shown to everybody"
     return None
+
+
+def _names_a_token(path: str) -> bool:
+    return not path or path.rpartition(".")[2] in TOKENS | {"id_token"}
 
 
 def _label_in_authorize_host_of_answer(provider: ProviderFields) -> str | None:

@@ -85,6 +85,8 @@ class ProviderFields(BaseModel):
     """Labels that the redirect to us gives: `realm_id = "realmId"`; the name in its query."""
     labels_at: dict[Label, PathOfMany] = Field(default_factory=dict)
     """Labels that the answer of `labels_url` gives: `tenant = "*.tenantId"`; `*`: every element of a list."""
+    account_at: PathInAnswer | None = None
+    """Where stands whose account it is: a dotted path into the answer, `id_token.sub`, or `redirect.NAME`."""
 
     body: Body = Body.FORM
     """How requests to the token and revocation endpoints are written: `json` or `form`."""

@@ -15,16 +15,17 @@ from uuid import UUID, uuid5
 import structlog
 from sqlalchemy import Connection
 
-from models import asked_labels, consent, dead_letter, event, label
+from models import asked_labels, connect_request, consent, dead_letter, event, grant_account, label
 from models import client as clients
 from models.consent import LiveRow, NewGrant
 from models.errors import Told
-from models.sealing.vault import Vault
+from models.sealing.vault import Vault, VaultError
 from models.states.client import Keep
 from models.states.dead_letter import LetterKind, Resolution
 from models.states.event import EventType
 from models.states.grant import GrantStatus
 from tasks.journal import Entry
+from tasks.oauth import accounts
 from tasks.oauth.kept import from_answer
 from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Kind, Reach
@@ -58,6 +59,21 @@ class PairHeld(ConsentError):
         self.client = client
 
 
+class AnotherAccount(ConsentError):
+    """The user signed in with another account at the provider than the one that {ref} is connected to.
+
+    What it was connected to stays; what they allowed now is revoked.
+    """
+
+    error = "another_account"
+    next = (
+        "sign in there with the account as before, or allow another one: `grants reconnect-link --allow-other-account`"
+    )
+
+    def __init__(self, ref: str) -> None:
+        super().__init__(ref=ref)
+
+
 class NoRefreshToken(ConsentError):
     """The provider gave no refresh token, so this grant could not be kept alive."""
 
@@ -77,6 +93,8 @@ class Consent:
     started_at: datetime
     refused_labels: Mapping[str, str] = field(default_factory=dict)  # that came with it and cannot be kept
     generation: int = 0  # that was asked from: more than 0 only where a replay meets a refresh before its exchange
+    account: str | None = field(repr=False, default=None)  # at the provider, where it is told
+    other_account_allowed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +122,7 @@ def store(connection: Connection, given: Consent, *, vault: Vault, who: str, rep
     Raises:
         NoRefreshToken: it cannot be kept alive.
         PairHeld: another ref holds the pair.
+        AnotherAccount: its user must come back with the account as before, and has not.
 
     """
     given = _with_placeholder(given)
@@ -111,6 +130,7 @@ def store(connection: Connection, given: Consent, *, vault: Vault, who: str, rep
     rows = consent.live_rows(connection, given.registered.known.id, [each.ref for each in both])
     for each in both:
         _refuse_held(connection, each, vault)
+    _refuse_another_account(connection, given, rows.get(given.ref), vault)
     first, *second = (
         _store(connection, each, rows.get(each.ref), vault=vault, who=who, replayed=replayed) for each in both
     )
@@ -127,7 +147,7 @@ def second_of(given: Consent) -> Consent | None:
     if place is None or token_set is None or token_set.refresh_token in (None, given.token_set.refresh_token):
         return None
     own_id = uuid5(given.grant_id, place.suffix)
-    return replace(given, grant_id=own_id, ref=place.ref(given.ref), token_set=token_set)
+    return replace(given, grant_id=own_id, ref=place.ref(given.ref), token_set=token_set, account=None)
 
 
 def _with_placeholder(given: Consent) -> Consent:
@@ -143,6 +163,29 @@ def _refuse_held(connection: Connection, given: Consent, vault: Vault) -> None:
     for holder in consent.holders(connection, vault.fingerprints(given.token_set.refresh_token)):
         if (holder.client_id, holder.ref) != (given.registered.known.id, given.ref):
             raise PairHeld(holder.ref, holder.client)
+
+
+def _refuse_another_account(connection: Connection, given: Consent, old: LiveRow | None, vault: Vault) -> None:
+    """Compare whose account it is with whose it was, where both were told."""
+    if given.other_account_allowed or given.account is None or old is None or old.id == given.grant_id:
+        return
+    before = grant_account.of(connection, old.id)
+    if before is None:
+        return
+    try:
+        known = vault.open(before, table="grant_accounts", row_id=old.id, purpose="account")
+    except VaultError as error:
+        log.warning("consent.account_unopened", grant_id=str(old.id), reason=str(error))
+        return
+    if known != given.account:
+        raise AnotherAccount(given.ref)
+
+
+def dispose(connection: Connection, given: Consent, *, vault: Vault, who: str) -> None:
+    """Send what was refused to its end: it is nobody's grant, and its pairs live at the provider."""
+    for each in (given, *filter(None, [second_of(given)])):
+        if each.token_set.refresh_token is not None and not consent.exists(connection, each.grant_id):
+            _replaced_row(connection, each, each.token_set.refresh_token, vault=vault, who=who)
 
 
 def _store(
@@ -233,12 +276,18 @@ def _given(entry: Entry, registered: Registered) -> Consent | None:
         started_at=entry.started_at,
         refused_labels=kept.refused,
         generation=entry.generation,
+        account=accounts.from_answer(registered.provider, entry.body) if entry.kind == "exchange" else None,
     )
 
 
 def _stored_again(connection: Connection, given: Consent, vault: Vault) -> StoredConsent | None:
+    allowed = connect_request.other_account_allowed(connection, given.grant_id)
+    given = replace(given, other_account_allowed=allowed)
     try:
         return store(connection, given, vault=vault, who="evergrant", replayed=True)
+    except AnotherAccount:
+        dispose(connection, given, vault=vault, who="evergrant")
+        return None
     except ConsentError:
         return None
 
@@ -255,6 +304,9 @@ def _new_row(
     row = _row(given, old, refresh_token, provider, vault)
     if not consent.insert(connection, known.id, [row]):  # another process was faster
         return StoredConsent(row.id, row.generation, "unchanged", row.ref)
+    if given.account is not None:
+        account = vault.seal(given.account, table="grant_accounts", row_id=row.id, purpose="account")
+        grant_account.keep(connection, row.id, account)
     event.of_grants(
         connection, [row.id], EventType.GRANT_CONNECTED if old is None else EventType.GRANT_RECONNECTED, actor=who
     )

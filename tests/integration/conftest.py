@@ -142,7 +142,8 @@ def harness(harness_url: str, tmp_path: Path) -> Iterator[Harness]:
                 evergrant.events, evergrant.journals, evergrant.ticks, evergrant.connect_requests,
                 evergrant.applications, evergrant.application_keys, evergrant.application_clients, evergrant.notices,
                 evergrant.asked_labels, evergrant.held_revocations, evergrant.revocation_asks,
-                evergrant.application_roles, evergrant.webhooks, evergrant.webhook_deliveries restart identity""")
+                evergrant.application_roles, evergrant.tickets, evergrant.visits,
+                evergrant.grant_accounts, evergrant.webhooks, evergrant.webhook_deliveries restart identity""")
         )
         installation.adopt(connection, installation.observed(connection, "test"), who="tests")
     # Plain lines: the pretty tracebacks that structlog starts with take seconds.

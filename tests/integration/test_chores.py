@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from celery import Celery
 from sqlalchemy import text
 
-from models import asked_labels, chore, connect_request, notice, process, webhook
+from models import asked_labels, chore, connect_request, notice, process, ticket, webhook
 from models.database import transaction
 from models.states.process import ProcessKind
+from models.ticket import Wanted
 from models.views import overdue
 from tasks import upkeep
 from tasks.oauth.notice_proof import Came
@@ -75,22 +76,25 @@ def a_dead_grant_to_be_erased(harness: Harness) -> IsDone:
     return lambda: bool(harness.row(grant)["ref"] == f"erased-{grant}")
 
 
-def a_code_flow_that_was_never_ended(harness: Harness) -> IsDone:
-    client = harness.client()
+def a_code_flow(client: int, ref: str, grant_id: UUID, *, lives: timedelta = timedelta(minutes=15)) -> None:
     with transaction() as connection:
         connect_request.begin(
             connection,
-            grant_id=uuid4(),
+            grant_id=grant_id,
             client_id=client,
-            ref="customer",
+            ref=ref,
             state_hash=b"hash",
             sealed_verifier=b"verifier",
             redirect_uri="http://127.0.0.1/",
             scopes=[],
             labels={},
             who="tests",
-            lives=timedelta(hours=-25),
+            lives=lives,
         )
+
+
+def a_code_flow_that_was_never_ended(harness: Harness) -> IsDone:
+    a_code_flow(harness.client(), "customer", uuid4(), lives=timedelta(hours=-25))
     return lambda: harness.all("select id from evergrant.connect_requests") == []
 
 
@@ -151,6 +155,24 @@ def a_webhook_that_nothing_reaches(harness: Harness) -> IsDone:
     return lambda: bool(harness.all("select from evergrant.webhooks where paused_reason = 'unreachable'"))
 
 
+def a_customer_for_whom_nobody_came(harness: Harness) -> IsDone:
+    """Their code has lapsed; and beside them a ticket that ended eight days ago."""
+    client, visit_id = harness.client(), uuid4()
+    with transaction() as connection:
+        for ref in ("old", "customer"):
+            ticket.make(connection, client, Wanted(ref), other_account_allowed=False, who="tests")
+    a_code_flow(client, "customer", visit_id)
+    harness.run(
+        """insert into evergrant.visits (id, ticket_id, sealed_answer, answered_at)
+        select :id, id, 'sealed', clock_timestamp() - interval '11 minutes' from evergrant.tickets
+        where ref = 'customer'""",
+        id=visit_id,
+    )
+    harness.run("update evergrant.tickets set expires_at = expires_at - interval '8 days' where ref = 'old'")
+    ended = "select from evergrant.visits where reason = 'too_late' and sealed_answer is null"
+    return lambda: bool(harness.all(ended)) and len(harness.all("select from evergrant.tickets")) == 1
+
+
 SOMETHING_TO_DO: dict[str, Callable[[Harness], IsDone]] = {
     "tell_late": a_late_grant,
     "tell_waiting": a_waiting_grant,
@@ -164,6 +186,7 @@ SOMETHING_TO_DO: dict[str, Callable[[Harness], IsDone]] = {
     "read_notices": a_notice,
     "forget_silent_processes": a_process_that_fell_silent,
     "tell_secrets_refused": a_secret_that_is_refused,
+    "tend_tickets": a_customer_for_whom_nobody_came,
     "tend_webhooks": a_webhook_that_nothing_reaches,
 }
 

@@ -103,17 +103,18 @@ def rights(connection: psycopg.Connection) -> dict[str, set[str]]:
 
 REFRESH = "select evergrant.request_refresh('customer')"
 REVOKE = "select evergrant.request_revocation('customer')"
+CONNECT = "select evergrant.connect_url(evergrant.request_connect('customer'))"
 VIEW = "select * from evergrant.access_tokens"
 
 
 @pytest.mark.parametrize(
     ("role", "allowed"),
     [
-        ("evergrant_requester", {REFRESH, REVOKE}),
+        ("evergrant_requester", {REFRESH, REVOKE, CONNECT}),
         ("evergrant_reader", {VIEW}),
-        ("evergrant_web", {REFRESH, REVOKE, VIEW}),
-        ("evergrant_worker", {REFRESH, REVOKE}),
-        ("evergrant_admin", {REFRESH, REVOKE, VIEW}),
+        ("evergrant_web", {REFRESH, REVOKE, CONNECT, VIEW}),
+        ("evergrant_worker", {REFRESH, REVOKE, CONNECT}),
+        ("evergrant_admin", {REFRESH, REVOKE, CONNECT, VIEW}),
     ],
 )
 def test_each_role_may_use_its_part_of_the_surface_and_no_other(
@@ -121,7 +122,7 @@ def test_each_role_may_use_its_part_of_the_surface_and_no_other(
 ) -> None:
     harness.grant(harness.client())
     connection = login(role)
-    assert {statement for statement in (REFRESH, REVOKE, VIEW) if may(connection, statement)} == allowed
+    assert {statement for statement in (REFRESH, REVOKE, CONNECT, VIEW) if may(connection, statement)} == allowed
 
 
 @pytest.mark.parametrize("role", ["evergrant_requester", "evergrant_reader"])
@@ -137,7 +138,9 @@ def test_web_reads_no_sealed_secret_and_changes_only_its_own_tables(harness: Har
         assert not may(web, f"select {name} from evergrant.{table}"), column  # noqa: S608
     assert may(web, "select id, ref, status, due_at from evergrant.grants")
     changed = {table for table, held in rights(web).items() if held & (EVERYTHING - {"SELECT"})}
-    assert changed == {"connect_requests", "notices", "processes"}
+    assert changed == {"connect_requests", "notices", "processes", "tickets", "visits"}
+    assert not may(web, "update evergrant.installation set environment = 'other'")
+    assert not may(web, "select evergrant.make_ticket(1, 'a', null, null, null, null, true)")
 
 
 def test_a_worker_changes_no_client_and_no_table(login: Login) -> None:

@@ -17,6 +17,7 @@ from models.states.grant import GrantStatus
 from models.states.installation import DatabaseState
 from models.states.process import ProcessKind
 from models.states.revocation import Evidence, RevocationStatus
+from models.states.visit import VisitOutcome
 from models.states.webhook import DeliveryStatus, WebhookPause
 from tasks.oauth.rotation import Rotation
 
@@ -30,6 +31,7 @@ COLUMNS: dict[tuple[str, str], type[StrEnum]] = {
     ("processes", "kind"): ProcessKind,
     ("revocations", "evidence"): Evidence,
     ("revocations", "status"): RevocationStatus,
+    ("visits", "outcome"): VisitOutcome,
     ("webhooks", "paused_reason"): WebhookPause,
 }
 # Names of functions, not states; and of a delivery its end: one that is queued has none.

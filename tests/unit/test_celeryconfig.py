@@ -91,7 +91,7 @@ IN_FORCE: list[tuple[str, Any]] = [
     ("worker_consumer", "worker.consumer:Consumer"),
     ("timezone", "UTC"),
     ("scheduler", "GrantScheduler"),
-    ("queues", ["refresh", "refresh_urgent", "revoke", "upkeep"]),
+    ("queues", ["connect", "refresh", "refresh_urgent", "revoke", "upkeep"]),
 ]
 
 
@@ -123,7 +123,8 @@ def test_nothing_is_retried_behind_the_back_of_a_batch(conf: dict[str, Any]) -> 
 
 
 def test_each_queue_has_its_own_key_of_one_exchange(conf: dict[str, Any]) -> None:
-    assert conf["exchanges"] == [["evergrant", name] for name in ["refresh", "refresh_urgent", "revoke", "upkeep"]]
+    names = ["connect", "refresh", "refresh_urgent", "revoke", "upkeep"]
+    assert conf["exchanges"] == [["evergrant", name] for name in names]
 
 
 def test_no_task_of_ours_is_retried_limited_or_answered_by_celery(conf: dict[str, Any]) -> None:

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from models.claim import Job
 from settings import Settings
-from tasks import refresh, revoke, upkeep
+from tasks import exchange, refresh, revoke, upkeep
 from worker import envelope
 from worker.envelope import MOST_BYTES, TASKS, Unlawful
 
-REGISTERED = (refresh, revoke, upkeep)
+REGISTERED = (exchange, refresh, revoke, upkeep)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NOTHING = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 SIGNATURE: dict[str, Any] = {

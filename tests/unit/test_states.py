@@ -19,6 +19,7 @@ from models.states.installation import DatabaseState
 from models.states.journal import JournalState
 from models.states.process import ProcessKind
 from models.states.revocation import Because, Evidence, OwnReason, RequestStatus, RevocationStatus
+from models.states.visit import TicketState, VisitOutcome, VisitReason
 from models.states.webhook import DeliveryStatus, WebhookPause, WebhookState
 from models.states.word import Word
 from tasks.oauth.rotation import Rotation
@@ -33,12 +34,13 @@ KINDS: list[type[Word]] = [
     *(KeyState, Right, DeliveryStatus, WebhookPause, WebhookState),
     *(JournalState, Keep, LetterKind, OwnReason, PairKind, PauseReason, ProcessKind, Resolution, RequestStatus),
     RevocationStatus,
+    *(TicketState, VisitOutcome, VisitReason),
 ]
 # What a name of ours may be compared with, be it an attribute, a column of a row, an argument or a variable.
 FIELDS: dict[str, tuple[type[StrEnum], ...]] = {
     "status": (GrantStatus, RevocationStatus, RequestStatus),
     "statuses": (GrantStatus, RevocationStatus),
-    "reason": (ConsentReason, PauseReason, OwnReason),
+    "reason": (ConsentReason, PauseReason, OwnReason, VisitReason),
     "evidence": (Evidence,),
     "kind": (LetterKind, PairKind, ProcessKind, EventType),
     "cause": (Cause,),
@@ -48,6 +50,7 @@ FIELDS: dict[str, tuple[type[StrEnum], ...]] = {
     "state": (ClientState, DatabaseState, JournalState, KeyState),
     "database_state": (DatabaseState,),
     "type": (EventType,),
+    "outcome": (DeliveryStatus, VisitOutcome),
 }
 # The pair in the row is no former token, so it has no kind in the database; the statement that reads branches says so.
 ONLY_IN_SQL = {"kind": {"current"}}

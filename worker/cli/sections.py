@@ -3,6 +3,6 @@
 SECTIONS = {
     "Run": ["demo", "up", "worker", "beat", "web", "simulator"],
     "Set up": ["db", "providers", "clients", "keys", "apps", "webhooks"],
-    "Work": ["grants", "revocations", "dead-letters"],
+    "Work": ["grants", "tickets", "revocations", "dead-letters"],
     "Watch": ["status", "explain", "events", "doctor", "plan", "journals", "completion"],
 }

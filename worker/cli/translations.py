@@ -28,16 +28,16 @@ EXIT_CODES = {
     ExitCode.USAGE: {
         *("ambiguous_ref", "another_issuer", "no_callback", "no_database", "no_user", "provider", "settings"),
         *("ring_lost", "ring_missing", "ring_open", "state_for_another", "state_unknown"),
-        *("host_not_allowed", "label_ambiguous", "label_missing", "label_unfit", "redirect_unfit"),
+        *("host_not_allowed", "label_ambiguous", "label_missing", "label_unfit", "redirect_unfit", "ticket_refused"),
     },
     ExitCode.HUMAN: {"denied"},
     ExitCode.NOT_FOUND: {
         *("unknown_application", "unknown_client", "unknown_delivery", "unknown_provider", "unknown_ref"),
-        "unknown_webhook",
+        *("unknown_ticket", "unknown_webhook"),
     },
     ExitCode.TRY_AGAIN: {
         *("credentials_unheard", "exchange_not_sent", "exchange_unclear", "not_running"),
-        *("still_revoking", "still_starting"),
+        *("still_revoking", "still_starting", "too_many_tickets"),
     },
 }
 

@@ -35,9 +35,9 @@ def up(*, workers: int | None, concurrency: int | None, log: str | None) -> None
     """Run everything on this machine until Ctrl-C.
 
     Starts PostgreSQL and Valkey where no URL is set, brings the tables up to date, then runs workers and beat, and
-    web where EVERGRANT_TOKEN_BIND or EVERGRANT_OPS_BIND is set; says when all of them are at work, and what to do next;
-    starts again what dies, and stops all of it gracefully. A second Ctrl-C kills. What no waiting heals, such as a lost
-    key ring or a port in use, it refuses at once, with exit code 2.
+    web where EVERGRANT_TOKEN_BIND, EVERGRANT_PUBLIC_BIND or EVERGRANT_OPS_BIND is set; says when all of them are at
+    work, and what to do next; starts again what dies, and stops all of it gracefully. A second Ctrl-C kills. What no
+    waiting heals, such as a lost key ring or a port in use, it refuses at once, with exit code 2.
     """
     import settings as configuration
     from worker import logs

@@ -61,12 +61,15 @@ def _refuse_doors(settings: Settings) -> None:
     from worker.web import listening
 
     tokens, ops = listening.token_listener(settings), listening.ops_listener(settings)
+    public = listening.public_listener(settings)
     # Where this home is in use it is its own web that listens there, and whoever takes the home says so.
     if holder(Home(settings.home.expanduser().absolute())) is not None:
         return
     listening.refuse_taken(ops[0], variable="EVERGRANT_OPS_BIND")
     if tokens is not None:
         listening.refuse_taken(tokens[0], variable="EVERGRANT_TOKEN_BIND")
+    if public is not None:
+        listening.refuse_taken(public[0], variable="EVERGRANT_PUBLIC_BIND")
 
 
 def refuse_lost_rings(sealed: dict[tuple[str, str], int], home: Home, settings: Settings) -> None:

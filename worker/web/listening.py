@@ -39,7 +39,7 @@ def token_listener(settings: Settings) -> tuple[Address, ssl.SSLContext | None] 
     address = bind_address(settings.token_bind)
     certificate, key = settings.token_tls_certificate, settings.token_tls_key
     if certificate is not None and key is not None:
-        return address, _tls(certificate, key)
+        return address, _tls(certificate, key, of="TOKEN")
     if certificate is not None or key is not None:
         message = "EVERGRANT_TOKEN_TLS_CERTIFICATE and EVERGRANT_TOKEN_TLS_KEY: set both or neither"
         raise SettingsError(message)
@@ -47,6 +47,47 @@ def token_listener(settings: Settings) -> tuple[Address, ssl.SSLContext | None] 
         message = (
             f"EVERGRANT_TOKEN_BIND: beyond loopback ({settings.token_bind}) tokens are handed out over TLS only, "
             "so set EVERGRANT_TOKEN_TLS_CERTIFICATE and EVERGRANT_TOKEN_TLS_KEY"
+        )
+        raise SettingsError(message)
+    return address, None
+
+
+def public_listener(settings: Settings) -> tuple[Address, ssl.SSLContext | None] | None:
+    """Where customers come, and with which certificate; None: nowhere.
+
+    Raises:
+        SettingsError: nobody said by which address they come, it would be in clear beyond this machine, or the
+            certificate cannot be used.
+
+    """
+    if settings.public_bind is None:
+        return None
+    if settings.public_url is None:
+        message = "EVERGRANT_PUBLIC_BIND: set EVERGRANT_PUBLIC_URL as well, the address by which customers come"
+        raise SettingsError(message)
+    address = bind_address(settings.public_bind)
+    certificate, key = settings.public_tls_certificate, settings.public_tls_key
+    if certificate is not None and key is not None:
+        if settings.public_behind_proxy:
+            message = (
+                "EVERGRANT_PUBLIC_BEHIND_PROXY and EVERGRANT_PUBLIC_TLS_CERTIFICATE are both set: TLS ends at the "
+                "proxy, or here; keep one of them"
+            )
+            raise SettingsError(message)
+        return address, _tls(certificate, key, of="PUBLIC")
+    if certificate is not None or key is not None:
+        message = "EVERGRANT_PUBLIC_TLS_CERTIFICATE and EVERGRANT_PUBLIC_TLS_KEY: set both or neither"
+        raise SettingsError(message)
+    if settings.public_url.startswith("https:") and not settings.public_behind_proxy:
+        message = (
+            "EVERGRANT_PUBLIC_URL: https needs EVERGRANT_PUBLIC_TLS_CERTIFICATE and EVERGRANT_PUBLIC_TLS_KEY, or "
+            "EVERGRANT_PUBLIC_BEHIND_PROXY=true where a proxy ends TLS"
+        )
+        raise SettingsError(message)
+    if not is_local(address) and not settings.public_behind_proxy:
+        message = (
+            f"EVERGRANT_PUBLIC_BIND: beyond loopback ({settings.public_bind}) it needs a certificate, or "
+            "EVERGRANT_PUBLIC_BEHIND_PROXY=true"
         )
         raise SettingsError(message)
     return address, None
@@ -97,14 +138,14 @@ def _refuse_open(variable: str, path: Path) -> None:
         raise SettingsError(message)
 
 
-def _tls(certificate: Path, key: Path) -> ssl.SSLContext:
-    _refuse_open("EVERGRANT_TOKEN_TLS_KEY", key)
+def _tls(certificate: Path, key: Path, *, of: str) -> ssl.SSLContext:
+    _refuse_open(f"EVERGRANT_{of}_TLS_KEY", key)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(certificate, key)
     except OSError as error:
         message = (
-            f"EVERGRANT_TOKEN_TLS_CERTIFICATE and EVERGRANT_TOKEN_TLS_KEY: {certificate} and {key} cannot be used "
+            f"EVERGRANT_{of}_TLS_CERTIFICATE and EVERGRANT_{of}_TLS_KEY: {certificate} and {key} cannot be used "
             f"({error.strerror or type(error).__name__})"
         )
         raise SettingsError(message) from None

@@ -40,6 +40,7 @@ from worker.web.news import News
 from worker.web.notices import Notices
 from worker.web.operators import OperatorsListener
 from worker.web.pages.fleet_pages import FleetPages
+from worker.web.public.opening import Public
 from worker.web.reads import Reads
 from worker.web.token_interface import TokenInterface
 from worker.web.traffic import Traffic
@@ -59,6 +60,7 @@ class Addresses:
 
     ops: str
     token: str | None
+    public: str | None = None
 
 
 def run(settings: Settings) -> None:
@@ -104,6 +106,7 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
     registry, news = CollectorRegistry(), News()
     vault = access_vault(settings)
     states: States = Reads(ByRef(environment=settings.environment))
+    public = Public.of(settings, vault, files=files)
     grants = Grants(settings, vault, news, states=states, reads=reads, asked=asked)
     metrics = FleetMetrics(looks, environment=settings.environment)
     registry.register(metrics)
@@ -125,19 +128,22 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
         # Both stand before either listens: what may not be is refused before anybody is answered.
         await _on(apart, ops.set_up())
         await tokens.set_up()
+        public_url = None if public is None else await public.open()
         token_url = None
         if wanted is not None:
             token_url = await tokens.open(*wanted, variable="EVERGRANT_TOKEN_BIND")
             news.start()
         ops_url = await _on(apart, ops.open(ops_address, None, variable="EVERGRANT_OPS_BIND"))
-        log.info("web.listening", ops=ops_url, tokens=token_url)
+        log.info("web.listening", ops=ops_url, tokens=token_url, public=public_url)
         async with _alive(reads, settings, vault):
             try:
-                yield Addresses(ops_url, token_url)
+                yield Addresses(ops_url, token_url, public_url)
             finally:
                 news.end()  # whoever waits is answered
     finally:
         news.end()
+        if public is not None:
+            await public.close()
         await tokens.close()
         await asyncio.to_thread(apart.close, ops.close())
         for database in (states, reads, asked, looks, ready, shown):

@@ -13,6 +13,7 @@ from tests.simulation.statements import (  # noqa: F401  # noqa: F401
     second_looks,
     settlement,
     valves,
+    visits,
 )
 from tests.simulation.statements.registry import HANDLERS, Handler, by_words
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import click
 
 from worker.cli.arguments import Address, Duration, Limit
+from worker.cli.clients.pages import Colour, Logo, ReturnTo, Title
 
 # Of tasks/oauth/provider.py, whose import would cost every completion the time of pydantic; a test compares.
 ROTATIONS = ("none", "on_use", "until_next_refresh", "grace", "immediate", "family")
@@ -44,7 +45,16 @@ OPTIONS = (
         metavar="N",
         help="How many an application may end in ten minutes, or default: 100, or a tenth of its grants.",
     ),
-    click.option("--return-to", type=Address(), metavar="PREFIX", help="Where users may be sent after connecting."),
+    click.option(
+        "--return-to",
+        type=ReturnTo(),
+        multiple=True,
+        metavar="URL",
+        help="Customers may be sent there, and below it, after connecting; may be repeated.",
+    ),
+    click.option("--title", type=Title(), help="Who its pages speak for, such as your product; else its name."),
+    click.option("--logo", "logo_url", type=Logo(), metavar="URL", help="A picture for its pages, by https."),
+    click.option("--colour", "--color", "colour", type=Colour(), metavar="#RRGGBB", help="The colour of its pages."),
 )
 
 

@@ -32,6 +32,8 @@ OVERRIDES = (
     "pkce",
 )
 
+PAGES = ("title", "logo_url", "colour")
+
 
 def merged(settings: Settings, provider: str, given: dict[str, Any], *, before: RowMapping | None) -> Registration:
     """Merge what is said now over what was said before, and resolve it with the provider's file.
@@ -48,8 +50,8 @@ def merged(settings: Settings, provider: str, given: dict[str, Any], *, before: 
         said["hosts"] = list(given["hosts"])
     overrides = (before["overrides"] if before else {}) | said
     resolved = resolve(provider, overrides, settings)
-    kept = {key: before[key] for key in ("client_id", "redirect_uri", "return_to", "keep")} if before else {}
-    kept = {"redirect_uri": None, "return_to": None, "keep": Keep.WARM.value} | kept
+    kept = {key: before[key] for key in ("client_id", "redirect_uri", "keep")} if before else {}
+    kept = {"redirect_uri": None, "keep": Keep.WARM.value} | kept
     now = {key: given[key] for key in ("client_id", *kept) if given.get(key) is not None}
     limit = given.get("revocation_limit")
     kept_limit = before["revocation_limit"] if before else None
@@ -66,5 +68,14 @@ def merged(settings: Settings, provider: str, given: dict[str, Any], *, before: 
         after_grace=resolved.after_grace.value if resolved.grace is not None else None,
         revocation_limit=kept_limit if limit is None else None if limit == DEFAULT else limit,
         clears_drift=given.get("rotation") is not None,
+        **_of_pages(given, before),
         **(kept | now),
     )
+
+
+def _of_pages(given: dict[str, Any], before: RowMapping | None) -> dict[str, Any]:
+    """How its pages look, and where they lead; an empty text takes back what was said."""
+    said = {key: before[key] if before else None for key in PAGES}
+    said |= {key: given[key] or None for key in PAGES if given.get(key) is not None}
+    urls = list(given.get("return_to") or (before["return_to_urls"] if before else ()))
+    return said | {"return_to_urls": urls, "return_to": urls[0] if urls else None}

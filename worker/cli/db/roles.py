@@ -16,6 +16,7 @@ MAY = (
     "read",
     "refresh",
     "revoke",
+    "connect",
 )  # of models/application_role.py, whose import would need the database's library; a test compares
 
 

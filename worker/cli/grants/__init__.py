@@ -5,7 +5,7 @@ import click
 from worker.cli.commands import SectionedGroup
 
 SECTIONS = {
-    "Connect": ["connect", "authorize-url", "exchange", "import"],
+    "Connect": ["connect", "connect-link", "reconnect-link", "authorize-url", "exchange", "import"],
     "Look": ["list", "show", "history", "token", "probe"],
     "Change": ["export", "refresh", "pause", "resume", "set", "revoke", "erase"],
 }

@@ -1,0 +1,182 @@
+"""Tickets: each lets one browser connect one ref through the public listener, once, within 15 minutes.
+
+Made by SQL functions, whoever asks: the rules stand there. The ticket is nowhere but in its link; here is a hash.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, ForeignKey, Index, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.application_requests import AMBIGUOUS_REF, NAME_APPLICATION, UNKNOWN_REF
+from models.base import Base
+from models.errors import Told, UnknownTicket
+
+
+class Ticket(Base):
+    """One ticket, and which browser has used it."""
+
+    __tablename__ = "tickets"
+    __table_args__ = (
+        Index(None, "client_id", "ref", "created_at"),
+        Index(None, "counted_as", "created_at"),
+        Index(None, "expires_at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    ticket_hash: Mapped[bytes] = mapped_column(unique=True)
+    client_id: Mapped[int] = mapped_column(ForeignKey("evergrant.clients.id"))
+    ref: Mapped[str]
+    labels: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    scopes: Mapped[list[str]]
+    return_to: Mapped[str | None]
+    locale: Mapped[str | None]
+    other_account_allowed: Mapped[bool]
+    created_at: Mapped[datetime]
+    created_by: Mapped[str]
+    counted_as: Mapped[str]
+    expires_at: Mapped[datetime]
+    browser_hash: Mapped[bytes | None]
+    used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    revoked_by: Mapped[str | None]
+
+
+class TicketRefused(Told):
+    """{message}."""
+
+    error = "ticket_refused"
+    next = "{hint}"
+
+    def __init__(self, state: str, message: str, hint: str | None) -> None:
+        super().__init__(
+            message=message[:1].upper() + message[1:], hint=(hint or "correct what was said").removesuffix(".")
+        )
+        self.state = state
+
+
+class TooManyTickets(TicketRefused):
+    """{message}."""  # a limit: the same may be asked for again later
+
+    error = "too_many_tickets"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a ticket is to say: where the customer connects, as whom, and where they go afterwards."""
+
+    ref: str
+    client: str | None = None
+    return_to: str | None = None
+    labels: Mapping[str, str | Sequence[str]] | None = None
+    scopes: Sequence[str] = ()
+    locale: str | None = None
+
+
+# What the functions raise of what they were given: unknown, ambiguous, unfit, too long, too many.
+TOO_MANY = "54000"
+REFUSED = frozenset({UNKNOWN_REF, AMBIGUOUS_REF, "22023", "22001", TOO_MANY})
+
+REQUEST = text("""
+select evergrant.request_connect(ref => :ref, client => :client, return_to => :return_to,
+    labels => cast(:labels as jsonb), scopes => cast(:scopes as text[]), locale => :locale)
+""")
+MAKE = text("""
+select evergrant.make_ticket(client_id => :client_id, ref => :ref, return_to => :return_to,
+    labels => cast(:labels as jsonb), scopes => cast(:scopes as text[]), locale => :locale,
+    other_account_allowed => :other_account_allowed, who => :who)
+""")
+PUBLIC_URL = text("select public_url from evergrant.installation")
+NOTE_PUBLIC_URL = text("""
+update evergrant.installation set public_url = :url where public_url is distinct from :url
+""")
+USE = text("""
+update evergrant.tickets set used_at = coalesce(used_at, clock_timestamp()), browser_hash = :browser_hash
+where id = :id and revoked_at is null and expires_at > clock_timestamp()
+    and (used_at is null or browser_hash = :browser_hash)
+returning id
+""")
+REVOKE = text("""
+update evergrant.tickets
+set revoked_at = coalesce(revoked_at, clock_timestamp()), revoked_by = coalesce(revoked_by, :who)
+where id = any (cast(:ids as uuid[])) returning id
+""")
+
+
+def request(connection: Connection, wanted: Wanted, *, application: str) -> str:
+    """Make a ticket for an application that asked over HTTP; returns it.
+
+    Raises:
+        TicketRefused: the ref is ambiguous, the client unknown, or users may not be sent there.
+        TooManyTickets: of this ref, or of this asker.
+
+    """
+    connection.execute(NAME_APPLICATION, {"application": application})
+    return _made(connection, REQUEST, wanted, client=wanted.client)
+
+
+def make(connection: Connection, client_id: int, wanted: Wanted, *, other_account_allowed: bool, who: str) -> str:
+    """Make a ticket for an operator; raises as `request`."""
+    more = {"client_id": client_id, "other_account_allowed": other_account_allowed, "who": who}
+    return _made(connection, MAKE, wanted, **more)
+
+
+def public_url(connection: Connection) -> str | None:
+    """Where the public listener is found; None: none was ever started on this database.
+
+    A link is that, `/connect/` and the ticket.
+    """
+    return connection.execute(PUBLIC_URL).scalar()
+
+
+def note_public_url(connection: Connection, url: str) -> None:
+    """Remember where the public listener is found, for whoever makes links."""
+    connection.execute(NOTE_PUBLIC_URL, {"url": url})
+
+
+def hashed(secret: str) -> bytes:
+    """What is kept of a ticket, a cookie or a state."""
+    return hashlib.sha256(secret.encode("utf-8", "replace")).digest()
+
+
+def use(connection: Connection, ticket_id: UUID, browser_hash: bytes) -> bool:
+    """Let a browser use a ticket; False: it has ended, or is another browser's."""
+    return connection.execute(USE, {"id": ticket_id, "browser_hash": browser_hash}).scalar() is not None
+
+
+def revoke(connection: Connection, ids: Sequence[UUID], *, who: str) -> None:
+    """Take tickets back; one that is back already stays so.
+
+    Raises:
+        UnknownTicket: one of them is none; nothing was changed once the caller rolls back.
+
+    """
+    found = set(connection.execute(REVOKE, {"ids": list(ids), "who": who}).scalars())
+    if missing := [each for each in ids if each not in found]:
+        raise UnknownTicket(missing[0])
+
+
+def _made(connection: Connection, query: Any, wanted: Wanted, **more: Any) -> str:
+    given = {
+        "ref": wanted.ref,
+        "return_to": wanted.return_to,
+        "labels": None if wanted.labels is None else json.dumps(dict(wanted.labels)),
+        "scopes": list(wanted.scopes),
+        "locale": wanted.locale,
+    }
+    try:
+        return str(connection.execute(query, given | more).scalar_one())
+    except DBAPIError as error:
+        diagnosis = getattr(error.orig, "diag", None)
+        if diagnosis is None or diagnosis.sqlstate not in REFUSED:
+            raise
+        kind = TooManyTickets if diagnosis.sqlstate == TOO_MANY else TicketRefused
+        raise kind(diagnosis.sqlstate, diagnosis.message_primary, diagnosis.message_hint) from None

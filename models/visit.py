@@ -1,0 +1,290 @@
+"""Visits: a customer's way from a ticket through the provider and back, and what became of it.
+
+The row's id is that of its connect request, and of the grant to be: so a grant that a journal's replay has made tells
+that the customer is connected, whatever became of the process that sent the code.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Connection, ForeignKey, Index, RowMapping, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base
+from models.predicates import IS_LIVING
+from models.states.visit import VisitOutcome, VisitReason
+
+# A code lives ten minutes at most (RFC 6749 §4.1.2): what could not be sent by then is sent no more.
+CODE_LIVES: Final = timedelta(minutes=10)
+# Offered again to workers after so long: a message may be lost, and what could not be sent may be sent now.
+LEASE: Final = timedelta(seconds=10)
+# Whoever has sent a code writes its end by then, or never will.
+EXCHANGE_ENDS: Final = timedelta(minutes=3)
+REMEMBERED: Final = timedelta(days=7)
+
+
+class Visit(Base):
+    """One way through the provider."""
+
+    __tablename__ = "visits"
+    __table_args__ = (
+        Index(None, "ticket_id"),
+        Index("ix_visits_waiting", "answered_at", postgresql_where=text("sealed_answer is not null")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    ticket_id: Mapped[UUID] = mapped_column(ForeignKey("evergrant.tickets.id", ondelete="CASCADE"))
+    began_at: Mapped[datetime]
+    sealed_answer: Mapped[bytes | None]
+    answered_at: Mapped[datetime | None]
+    offered_at: Mapped[datetime | None]
+    journal_id: Mapped[int | None]
+    held_by: Mapped[str | None]
+    ended_at: Mapped[datetime | None]
+    outcome: Mapped[str | None]
+    reason: Mapped[str | None]
+    code: Mapped[str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """Who stands at the public listener: the ticket they came with, the client it speaks for, and how far they are.
+
+    `browser_hash`: of the browser that has used the ticket. `visit_id`: the newest visit by this ticket, or the one
+    that was asked for; `is_late`: its state has ended before anybody came back with it.
+    """
+
+    ticket_id: UUID
+    client_id: int
+    client: str
+    provider: str
+    overrides: dict[str, Any]
+    registered_as: str
+    client_scopes: list[str]
+    ref: str
+    labels: dict[str, list[str]]
+    scopes: list[str]
+    return_to: str | None
+    locale: str | None
+    title: str
+    logo_url: str | None
+    colour: str | None
+    expired: bool
+    revoked: bool
+    browser_hash: bytes | None = field(repr=False)
+    visit_id: UUID | None
+    answered: bool
+    is_late: bool | None
+    outcome: str | None
+    reason: str | None
+    held_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A visit whose code nobody has sent yet."""
+
+    id: UUID
+    client_id: int
+    ref: str
+    sealed_answer: bytes = field(repr=False)
+    created_by: str
+
+
+# Nobody will write an end: the process that sent the code is gone and its journal was read to the end, or it should
+# have written it long ago.
+_IS_LOST = f"""(
+        r.used_at < clock_timestamp() - interval '{EXCHANGE_ENDS.total_seconds():.0f} s'
+        or r.used_at is not null and exists (
+            select from evergrant.journals j
+            where j.id = v.journal_id and (j.drained_at is not null or j.abandoned_at is not null))
+    )"""
+_IS_TOO_LATE = f"""(
+        r.used_at is null and v.answered_at < clock_timestamp() - interval '{CODE_LIVES.total_seconds():.0f} s'
+    )"""
+_HAS_GRANT = f"exists (select from evergrant.grants g where g.id = v.id and {IS_LIVING})"
+_UNCLEAR = VisitReason.EXCHANGE_UNCLEAR.value
+OUTCOME: Final = f"""case
+            when (v.ended_at is null or v.reason = '{_UNCLEAR}') and v.answered_at is not null and {_HAS_GRANT}
+                then '{VisitOutcome.CONNECTED.value}'
+            when v.ended_at is not null then v.outcome
+            when {_IS_LOST} or {_IS_TOO_LATE} then '{VisitOutcome.FAILED.value}'
+        end"""
+REASON: Final = f"""case
+            when v.ended_at is not null then v.reason
+            when {_IS_LOST} then '{_UNCLEAR}'
+            when {_IS_TOO_LATE} then coalesce(v.held_by, '{VisitReason.TOO_LATE.value}')
+        end"""
+_GUEST = f"""
+select t.id as ticket_id, t.client_id, c.name as client, c.provider, c.overrides, c.client_id as registered_as,
+    c.scopes as client_scopes, t.ref, t.labels, t.scopes,
+    case when evergrant.is_return_to(t.return_to, coalesce(c.return_to_urls, array[c.return_to])) then t.return_to end
+        as return_to,
+    t.locale, coalesce(c.title, c.name) as title, c.logo_url, c.colour,
+    t.expires_at <= clock_timestamp() as expired, t.revoked_at is not null as revoked, t.browser_hash,
+    v.id as visit_id, v.answered_at is not null as answered,
+    v.answered_at is null and r.expires_at <= clock_timestamp() as is_late,
+    {OUTCOME} as outcome, {REASON} as reason, v.held_by
+"""  # constants
+BY_TICKET = text(f"""{_GUEST}
+from evergrant.tickets t
+join evergrant.clients c on c.id = t.client_id
+left join lateral (
+    select id, ticket_id, answered_at, journal_id, held_by, ended_at, outcome, reason from evergrant.visits
+    where ticket_id = t.id order by began_at desc limit 1
+) v on true
+left join evergrant.connect_requests r on r.id = v.id
+where t.ticket_hash = :ticket_hash
+""")  # noqa: S608  # constants
+BY_STATE = text(f"""{_GUEST}
+from evergrant.connect_requests r
+join evergrant.visits v on v.id = r.id
+join evergrant.tickets t on t.id = v.ticket_id
+join evergrant.clients c on c.id = t.client_id
+where r.state_hash = :state_hash
+""")  # constants
+BY_ID = text(f"""{_GUEST}
+from unnest(cast(:ids as uuid[])) as asked (id)
+join evergrant.visits v on v.id = asked.id
+join evergrant.tickets t on t.id = v.ticket_id
+join evergrant.clients c on c.id = t.client_id
+left join evergrant.connect_requests r on r.id = v.id
+""")  # constants
+
+# One browser may begin anew, as when its user went back: what it began before leads nowhere then.
+BEGIN = text(f"""
+with former as (
+    update evergrant.visits set ended_at = clock_timestamp(), outcome = '{VisitOutcome.FAILED.value}',
+        reason = '{VisitReason.BEGUN_AGAIN.value}'
+    where ticket_id = :ticket_id and ended_at is null and answered_at is null
+)
+insert into evergrant.visits (id, ticket_id) values (:id, :ticket_id)
+""")  # noqa: S608  # constants
+# From here on it is the code's life that counts, not that of the state.
+ANSWER = text("""
+with answered as (
+    update evergrant.visits set sealed_answer = :sealed, answered_at = clock_timestamp()
+    where id = :id and answered_at is null and ended_at is null
+    returning id
+)
+update evergrant.connect_requests r set expires_at = greatest(r.expires_at, clock_timestamp() + :lives)
+from answered where r.id = answered.id
+returning r.id
+""")
+END = text("""
+update evergrant.visits
+set ended_at = clock_timestamp(), outcome = :outcome, reason = :reason, code = :code, sealed_answer = null,
+    answered_at = coalesce(answered_at, clock_timestamp())
+where id = :id and ended_at is null
+returning id
+""")
+TAKE = text("update evergrant.visits set journal_id = :journal_id, held_by = null where id = :id")
+HOLD = text("update evergrant.visits set held_by = :why where id = :id and ended_at is null")
+OFFER = text("""
+with due as (
+    select v.id from evergrant.visits v
+    join evergrant.connect_requests r on r.id = v.id
+    where v.sealed_answer is not null and v.ended_at is null and r.used_at is null
+        and v.answered_at > clock_timestamp() - cast(:lives as interval)
+        and (v.offered_at is null or v.offered_at < clock_timestamp() - cast(:lease as interval))
+    order by v.answered_at
+    limit 100
+    for no key update of v skip locked
+)
+update evergrant.visits v set offered_at = clock_timestamp() from due where v.id = due.id returning v.id
+""")
+WAITING = text("""
+select v.id, t.client_id, t.ref, v.sealed_answer, t.created_by
+from evergrant.visits v
+join evergrant.tickets t on t.id = v.ticket_id
+where v.id = :id and v.sealed_answer is not null and v.ended_at is null
+""")
+END_LOST = text(f"""
+update evergrant.visits set ended_at = clock_timestamp(), sealed_answer = null, outcome = lost.outcome,
+    reason = lost.reason
+from (
+    select v.id, {OUTCOME} as outcome, case when {_HAS_GRANT} then null else {REASON} end as reason
+    from evergrant.visits v
+    join evergrant.connect_requests r on r.id = v.id
+    where v.ended_at is null and v.sealed_answer is not null
+) lost
+where evergrant.visits.id = lost.id and lost.outcome is not null
+""")  # noqa: S608  # constants
+FORGET = text("""
+delete from evergrant.tickets where expires_at < clock_timestamp() - cast(:remembered as interval)
+""")
+
+
+def by_ticket(connection: Connection, ticket_hash: bytes) -> Guest | None:
+    """Who came with this ticket."""
+    return _guest(connection.execute(BY_TICKET, {"ticket_hash": ticket_hash}).mappings().one_or_none())
+
+
+def by_state(connection: Connection, state_hash: bytes) -> Guest | None:
+    """Who came back with this state."""
+    return _guest(connection.execute(BY_STATE, {"state_hash": state_hash}).mappings().one_or_none())
+
+
+def by_ids(connection: Connection, ids: "list[UUID] | tuple[UUID, ...]") -> dict[UUID, Guest | None]:
+    """Who waits for the end of each of these visits."""
+    rows = connection.execute(BY_ID, {"ids": list(ids)}).mappings()
+    return dict.fromkeys(ids) | {row["visit_id"]: Guest(**row) for row in rows}
+
+
+def begin(connection: Connection, visit_id: UUID, ticket_id: UUID) -> None:
+    """Remember that a customer goes to the provider."""
+    connection.execute(BEGIN, {"id": visit_id, "ticket_id": ticket_id})
+
+
+def answer(connection: Connection, visit_id: UUID, sealed: bytes) -> bool:
+    """Keep what a customer came back with; False: they came back before."""
+    return connection.execute(ANSWER, {"id": visit_id, "sealed": sealed, "lives": CODE_LIVES}).scalar() is not None
+
+
+def end(
+    connection: Connection,
+    visit_id: UUID,
+    outcome: VisitOutcome,
+    reason: VisitReason | None,
+    *,
+    code: str | None = None,
+) -> bool:
+    """Write how a visit ended; False: it has ended already. What the browser brought is gone with it.
+
+    `code`: what the provider said, told to operators.
+    """
+    ended = {"id": visit_id, "outcome": outcome, "reason": reason, "code": code}
+    return connection.execute(END, ended).scalar() is not None
+
+
+def take(connection: Connection, visit_id: UUID, journal_id: int) -> None:
+    """Note whose journal will have the answer to the code."""
+    connection.execute(TAKE, {"id": visit_id, "journal_id": journal_id})
+
+
+def hold(connection: Connection, visit_id: UUID, why: VisitReason) -> None:
+    """Note why nothing could be sent yet; it is offered again."""
+    connection.execute(HOLD, {"id": visit_id, "why": why})
+
+
+def offer(connection: Connection) -> list[UUID]:
+    """The visits whose code a worker is to send now."""
+    return list(connection.execute(OFFER, {"lives": CODE_LIVES, "lease": LEASE}).scalars())
+
+
+def waiting(connection: Connection, visit_id: UUID) -> Waiting | None:
+    """A visit whose code is to be sent; None: its end was written meanwhile."""
+    row = connection.execute(WAITING, {"id": visit_id}).mappings().one_or_none()
+    return None if row is None else Waiting(**row)
+
+
+def tend(connection: Connection) -> None:
+    """End what nobody will end any more, and forget tickets that ended a week ago."""
+    connection.execute(END_LOST)
+    connection.execute(FORGET, {"remembered": REMEMBERED})
+
+
+def _guest(row: RowMapping | None) -> Guest | None:
+    return None if row is None else Guest(**row)
