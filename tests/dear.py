@@ -12,7 +12,41 @@ from typing import Final, Protocol, TypeVar
 
 TESTS: Final = Path(__file__).parent
 
-DEAREST_FIRST: Final = ("acceptance/test_provider_faults.py",)
+DEAREST_FIRST: Final = (
+    "attacks/test_nothing_secret_is_told.py",
+    "acceptance/test_dialects.py",
+    "acceptance/test_restored_database.py",
+    "acceptance/test_switching.py",
+    "acceptance/test_disturbed.py",
+    "acceptance/test_refused.py",
+    "attacks/test_journals.py",
+    "acceptance/test_upgrade.py",
+    "acceptance/test_crash_loop.py",
+    "acceptance/test_scripts.py",
+    "acceptance/test_worn_machines.py",
+    "attacks/test_webhooks.py",
+    "acceptance/test_provider_faults.py",
+    "acceptance/test_revocation.py",
+    "acceptance/test_keeping_alive.py",
+    "attacks/test_what_is_stolen.py",
+    "acceptance/test_rate.py",
+    "acceptance/test_explaining.py",
+    "acceptance/test_races.py",
+    "attacks/test_large_answers.py",
+    "attacks/test_token_port.py",
+    "attacks/test_locks.py",
+    "acceptance/test_many_beats.py",
+    "acceptance/test_cut_connections.py",
+    "acceptance/test_plan.py",
+    "acceptance/test_told.py",
+    "acceptance/test_demo.py",
+    "attacks/test_broker.py",
+    "acceptance/test_erasure.py",
+    "acceptance/test_herd.py",
+    "acceptance/test_messages_and_rows.py",
+    "acceptance/test_traces.py",
+    "acceptance/test_examples.py",
+)
 
 
 class Item(Protocol):
