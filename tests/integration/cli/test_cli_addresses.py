@@ -258,5 +258,5 @@ def test_what_is_to_be_done_about_a_grant_without_an_address_is_told(
     sql("update evergrant.grants set last_error_code = 'host_not_allowed', last_error_at = now(), failures = 1")
     shown = at_many("grants", "show", "a", "--json").json
     assert shown["last_error"]["code"] == "host_not_allowed"
-    assert "evergrant grants set REF --label KEY=VALUE" in shown["next"]
+    assert "evergrant grants set a --client sim --label KEY=VALUE" in shown["next"]
     assert urlsplit(provider.url).hostname == "127.0.0.1"

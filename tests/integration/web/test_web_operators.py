@@ -189,7 +189,7 @@ def test_a_unix_socket_is_shut_to_others_and_taken_over_from_the_dead_alone(
             head = f"GET /v1/grants/customer/token HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key()}\r\n\r\n"
             door.sendall(head.encode())
             assert door.recv(65536).startswith(b"HTTP/1.1 200")
-        with pytest.raises(SettingsError, match="EVERGRANT_TOKEN_BIND: cannot listen there: Address already in use"):
+        with pytest.raises(SettingsError, match="EVERGRANT_TOKEN_BIND: another process listens on .* already"):
             serve_briefly(bound(tmp_path, token_bind=str(path)))
 
 
@@ -197,7 +197,7 @@ def test_a_port_that_is_taken_is_one_sentence(harness: Harness, tmp_path: Path) 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         bind = f"127.0.0.1:{taken.getsockname()[1]}"
         for variable, more in (("EVERGRANT_TOKEN_BIND", "token_bind"), ("EVERGRANT_OPS_BIND", "ops_bind")):
-            with pytest.raises(SettingsError, match=f"{variable}: cannot listen there: Address already in use"):
+            with pytest.raises(SettingsError, match=f"{variable}: another process listens on .* already"):
                 serve_briefly(bound(tmp_path, **{more: bind}))
 
 
