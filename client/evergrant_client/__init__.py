@@ -1,4 +1,4 @@
-"""Evergrant for other applications: fresh access tokens, refreshes and revocations.
+"""Evergrant for other applications: fresh access tokens, refreshes, revocations, and links for customers.
 
 evergrant = Evergrant()
 token = evergrant.access_token("customer-42")
@@ -15,6 +15,7 @@ from evergrant_client.errors import (
     GrantRevoked,
     IdempotencyKeyTaken,
     LabelNotChosen,
+    LinkRefused,
     NeedsConsent,
     NotAllowed,
     NotConfigured,
@@ -40,6 +41,7 @@ __all__ = [
     "GrantRevoked",
     "IdempotencyKeyTaken",
     "LabelNotChosen",
+    "LinkRefused",
     "NeedsConsent",
     "NotAllowed",
     "NotConfigured",

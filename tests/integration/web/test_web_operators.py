@@ -189,7 +189,7 @@ def test_a_unix_socket_is_shut_to_others_and_taken_over_from_the_dead_alone(
             head = f"GET /v1/grants/customer/token HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key()}\r\n\r\n"
             door.sendall(head.encode())
             assert door.recv(65536).startswith(b"HTTP/1.1 200")
-        with pytest.raises(SettingsError, match="EVERGRANT_TOKEN_BIND: another process listens on .* already"):
+        with pytest.raises(SettingsError, match=r"EVERGRANT_TOKEN_BIND: another process listens on .* already"):
             serve_briefly(bound(tmp_path, token_bind=str(path)))
 
 
