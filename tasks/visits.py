@@ -13,10 +13,11 @@ from uuid import UUID, uuid4
 import structlog
 from sqlalchemy import Connection
 
-from models import connect_request, visit
+from models import connect_request, installation, operator_actions, visit
 from models.database import transaction
 from models.sealing.keys import VaultError
 from models.sealing.vault import Vault
+from models.states.installation import DatabaseState
 from models.states.visit import VisitOutcome, VisitReason
 from models.ticket import hashed
 from models.visit import Guest, Waiting
@@ -52,13 +53,22 @@ def provider_of(guest: Guest, settings: Settings) -> Provider:
     return registration.resolve(guest.provider, guest.overrides, settings)
 
 
-def begin(connection: Connection, vault: Vault, guest: Guest, provider: Provider, *, redirect_uri: str) -> str:
+def begin(
+    connection: Connection,
+    vault: Vault,
+    guest: Guest,
+    provider: Provider,
+    *,
+    redirect_uri: str,
+    environment: str | None,
+) -> str:
     """Begin a visit in the caller's transaction; returns where the browser goes.
 
     Raises:
         MissingSetting: the provider has no authorize URL.
         AddressError: an address needs a label that is not there.
-        ConnectError: the ref's old consent must have ended first, or the client's grants have no user.
+        ConnectError: the ref's old consent must have ended first, the client is paused, its grants have no user, or
+            this database is a copy.
 
     """
     if provider.kind is Kind.CLIENT_CREDENTIALS:
@@ -66,7 +76,7 @@ def begin(connection: Connection, vault: Vault, guest: Guest, provider: Provider
     connect.refuse_long_ref(provider, guest.ref)
     labels = connect.with_known(connection, provider, guest.client_id, guest.ref, guest.labels)
     connect.check_labels(provider, labels)
-    connect.refuse_while_revoking(connection, provider, guest.client_id, guest.ref)
+    _refuse_in_vain(connection, provider, guest, environment)
     state, verifier, visit_id = secrets.token_urlsafe(32), messages.code_verifier(secrets.token_bytes(32)), uuid4()
     scopes = guest.scopes or guest.client_scopes
     url = messages.authorize_url(
@@ -91,6 +101,15 @@ def begin(connection: Connection, vault: Vault, guest: Guest, provider: Provider
     )
     visit.begin(connection, visit_id, guest.ticket_id)
     return url
+
+
+def _refuse_in_vain(connection: Connection, provider: Provider, guest: Guest, environment: str | None) -> None:
+    """Send nobody to a provider from whom nothing could be taken when they come back."""
+    connect.refuse_while_revoking(connection, provider, guest.client_id, guest.ref)
+    if operator_actions.is_paused(connection, guest.client_id):
+        raise ClientPaused
+    if (found := installation.state(connection, environment)) in (DatabaseState.COPIED, DatabaseState.NOT_ADOPTED):
+        raise DatabaseUnfit(found)
 
 
 def come_back(connection: Connection, vault: Vault, visit_id: UUID, callback: Callback, *, query: str) -> None:

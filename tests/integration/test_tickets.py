@@ -246,3 +246,16 @@ def test_a_grant_that_is_erased_takes_its_tickets_and_its_account_along(harness:
         erasure.erase(connection, [grant], who="tests")
     assert [row["ref"] for row in harness.all("select ref from evergrant.tickets")] == ["another"]
     assert harness.all("select from evergrant.grant_accounts") == []
+
+
+def test_of_two_browsers_that_press_at_once_one_has_the_ticket(harness: Harness, client: int) -> None:
+    ask("customer")
+    ticket_id = harness.one("select id from evergrant.tickets")["id"]
+
+    def used(browser: bytes) -> bool:
+        with transaction() as connection:
+            return ticket.use(connection, ticket_id, browser)
+
+    assert [used(b"mine"), used(b"other"), used(b"mine")] == [True, False, True]
+    harness.run("update evergrant.tickets set expires_at = clock_timestamp()")
+    assert not used(b"mine")

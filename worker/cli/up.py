@@ -20,8 +20,8 @@ def up(*, workers: int | None, concurrency: int | None) -> None:
     """Run everything on this machine until Ctrl-C.
 
     Starts PostgreSQL and Valkey where no URL is set, brings the tables up to date, then runs workers and beat, and
-    web where EVERGRANT_TOKEN_BIND or EVERGRANT_OPS_BIND is set; starts again what dies, and stops all of it
-    gracefully. A second Ctrl-C kills.
+    web where EVERGRANT_TOKEN_BIND, EVERGRANT_PUBLIC_BIND or EVERGRANT_OPS_BIND is set; starts again what dies, and
+    stops all of it gracefully. A second Ctrl-C kills.
     """
     import settings as configuration
     from worker import logs

@@ -20,7 +20,7 @@ from worker.cli.processes import check_alive, check_option, refuse_a_database_th
 @check_option
 @json_option
 def web(*, check: bool, as_json: bool) -> None:
-    """Run one web: it hands out tokens over HTTP, and serves metrics. Any number may run."""
+    """Run one web: it hands out tokens over HTTP, lets customers connect, and serves metrics. Any number may run."""
     if check:
         check_alive("web", as_json=as_json)
         return

@@ -1,7 +1,8 @@
 """A browser that runs no script: cookies by their rules, redirects, forms, and the proxy that ends TLS before it."""
 
+import ssl
 from collections.abc import Mapping
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPSConnection
 from http.cookies import SimpleCookie
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -16,7 +17,13 @@ class Browser:
     """One customer's; `public` is where the listener of `base` really stands."""
 
     def __init__(
-        self, public: str, *, base: str = PUBLIC_URL, keeps_cookies: bool = True, language: str = "en"
+        self,
+        public: str,
+        *,
+        base: str = PUBLIC_URL,
+        keeps_cookies: bool = True,
+        language: str = "en",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.public = public
         self.base = base
@@ -25,6 +32,7 @@ class Browser:
         self.url = ""
         self.seen: list[str] = []
         self._keeps_cookies = keeps_cookies
+        self._tls = tls
 
     def open(self, url: str, *, follow: bool = True) -> Answer:
         """Open an address as a link is opened."""
@@ -66,7 +74,7 @@ class Browser:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         if form is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
-        connection = HTTPConnection(urlsplit(self.public).netloc if is_ours else parts.netloc, timeout=60)
+        connection = self._connection(urlsplit(self.public).netloc if is_ours else parts.netloc, is_ours=is_ours)
         try:
             connection.request(method, parts.path + (f"?{parts.query}" if parts.query else ""), form, headers)
             response = connection.getresponse()
@@ -76,6 +84,11 @@ class Browser:
             return Answer(response.status, found, response.read())
         finally:
             connection.close()
+
+    def _connection(self, netloc: str, *, is_ours: bool) -> HTTPConnection:
+        if is_ours and self._tls is not None:
+            return HTTPSConnection(netloc, timeout=60, context=self._tls)
+        return HTTPConnection(netloc, timeout=60)
 
     def _keep(self, header: str | None) -> None:
         for name, morsel in SimpleCookie(header or "").items():

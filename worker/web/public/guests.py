@@ -62,7 +62,14 @@ class Guests:
         def work(connection: Connection) -> str | None:
             if not tickets.use(connection, guest.ticket_id, tickets.hashed(browser)):
                 return None
-            return visits.begin(connection, self._vault, guest, provider, redirect_uri=self._redirect_uri)
+            return visits.begin(
+                connection,
+                self._vault,
+                guest,
+                provider,
+                redirect_uri=self._redirect_uri,
+                environment=self._settings.environment,
+            )
 
         return await self._database.run(work)
 

@@ -84,8 +84,7 @@ class PublicListener:
             url = await self._guests.begin(guest, browser)
         except (OAuthError, ConnectError) as error:
             log.error("public.cannot_begin", client=guest.client, ref=guest.ref, reason=str(error))  # noqa: TRY400
-            said = "not_yet" if reason_of(error) is VisitReason.STILL_REVOKING else "unfit"
-            return self._page(request, said, guest, status=503)
+            return self._page(request, _said_before(error), guest, status=503)
         if url is None:  # ended, or used elsewhere, meanwhile
             return self._closed(request, await self._guests.with_ticket(request.match_info["ticket"]), "used")
         log.info("public.begun", client=guest.client, ref=guest.ref)
@@ -235,6 +234,17 @@ def _said_at_the_end(guest: Guest) -> str:
             return "denied"
         case _:
             return guest.reason or VisitReason.UNFIT
+
+
+def _said_before(error: Exception) -> str:
+    """Why nobody is sent to the provider; the ticket is as good as before."""
+    match reason_of(error):
+        case VisitReason.STILL_REVOKING:
+            return "not_yet"
+        case VisitReason.CLIENT_PAUSED:
+            return "paused"
+        case _:
+            return VisitReason.UNFIT
 
 
 def _said_of(error: Exception) -> str:
