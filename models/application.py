@@ -18,8 +18,9 @@ from models.states.event import EventType
 
 __all__ = ["Application", "ApplicationClient", "Holder", "hashed", "new_key"]
 
-# What every key may that was made before keys could say what they may.
 EVERYTHING: Final = frozenset(Right)
+# What every key may that was made before keys could say what they may; no later right is in it.
+FIRST_RIGHTS: Final = frozenset({Right.READ, Right.REFRESH, Right.REVOKE, Right.ERASE})
 SOON: Final = timedelta(days=14)  # a key that ends within is told
 
 
@@ -157,14 +158,14 @@ def add(
 
     """
     ids = sorted(set(client_ids))
-    client_id, all_may = ids[0] if len(ids) == 1 else None, set(may) >= EVERYTHING
-    is_plain = all_may and expires_in is None and len(ids) <= 1
+    client_id = ids[0] if len(ids) == 1 else None
+    is_plain = set(may) >= FIRST_RIGHTS and expires_in is None and len(ids) <= 1
     wanted = {
         "name": name,
         "client_id": client_id,
         "key_hash": hashed(key) if is_plain else application_key.of_nobody(),
         "who": who,
-        "may": None if all_may else in_order(may),
+        "may": None if set(may) == FIRST_RIGHTS else in_order(may),
     }
     application_id = connection.execute(INSERT, wanted).scalar()
     if application_id is None:
@@ -190,7 +191,7 @@ def rotate(
     """
     found = _found(connection, name)
     expires_at = application_key.replace(connection, found.id, key, overlap=overlap, expires_in=expires_in, who=who)
-    is_plain = found.may is None and expires_at is None and not found.has_several
+    is_plain = _rights(found.may) >= FIRST_RIGHTS and expires_at is None and not found.has_several
     shown = hashed(key) if is_plain else application_key.of_nobody()
     connection.execute(SHOW_TO_THE_RELEASE_BEFORE, {"id": found.id, "key_hash": shown})
     told = {"name": name, "overlap_seconds": overlap.total_seconds()}
@@ -233,10 +234,14 @@ def _holder(row: RowMapping) -> Holder:
         name=row["name"],
         clients=None if row["clients"] is None else frozenset(row["clients"]),
         key_hash=row["key_hash"],
-        may=EVERYTHING if row["may"] is None else frozenset(row["may"]),
+        may=_rights(row["may"]),
         left=row["left"],
         key_id=row["key_id"],
     )
+
+
+def _rights(may: Sequence[str] | None) -> frozenset[str]:
+    return FIRST_RIGHTS if may is None else frozenset(may)
 
 
 def in_order(may: Collection[str]) -> list[str]:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, ForeignKey, Index, text
+from sqlalchemy import Connection, ForeignKey, Index, RowMapping, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Mapped, mapped_column
@@ -95,6 +95,17 @@ select evergrant.make_ticket(client_id => :client_id, ref => :ref, return_to => 
     labels => cast(:labels as jsonb), scopes => cast(:scopes as text[]), locale => :locale,
     other_account_allowed => :other_account_allowed, who => :who)
 """)
+MADE = text("select id, expires_at from evergrant.tickets where ticket_hash = :ticket_hash")
+# Where a ref may be connected, those that have it first; `public_url` and `database_state` stand in each.
+PLACES = text("""
+select c.name as client, c.provider, c.overrides, i.public_url,
+    exists (select from evergrant.grants g where g.client_id = c.id and g.ref = :ref) as has_ref,
+    evergrant.database_state(cast(:environment as text)) as database_state
+from evergrant.clients c cross join evergrant.installation i
+where (cast(:client as text) is null or c.name = :client)
+    and (cast(:clients as text[]) is null or c.name = any (cast(:clients as text[])))
+order by has_ref desc, c.name
+""")
 PUBLIC_URL = text("select public_url from evergrant.installation")
 NOTE_PUBLIC_URL = text("""
 update evergrant.installation set public_url = :url where public_url is distinct from :url
@@ -127,6 +138,21 @@ def make(connection: Connection, client_id: int, wanted: Wanted, *, other_accoun
     """Make a ticket for an operator; raises as `request`."""
     more = {"client_id": client_id, "other_account_allowed": other_account_allowed, "who": who}
     return _made(connection, MAKE, wanted, **more)
+
+
+def made(connection: Connection, ticket: str) -> tuple[UUID, datetime]:
+    """Which ticket was just made, and until when it is good."""
+    row = connection.execute(MADE, {"ticket_hash": hashed(ticket)}).one()
+    return row.id, row.expires_at
+
+
+def places(
+    connection: Connection, ref: str, client: str | None, *, clients: Sequence[str] | None, environment: str | None
+) -> Sequence[RowMapping]:
+    """The clients at which a ref may be connected: those that have it, else all; of `clients` alone, where given."""
+    wanted = {"ref": ref, "client": client, "clients": clients, "environment": environment}
+    found = connection.execute(PLACES, wanted).mappings().all()
+    return [each for each in found if each["has_ref"]] or found
 
 
 def public_url(connection: Connection) -> str | None:

@@ -10,6 +10,7 @@ class Right(Word):
     REFRESH = "refresh", "ask for early refreshes, and report a token that the provider's API refused"
     REVOKE = "revoke", "ask for the end of a grant"
     ERASE = "erase", "have forgotten whose a grant was, with its end; asked for together with `revoke`"
+    CONNECT = "connect", "make a link by which a customer connects, or connects again, in their own browser"
 
 
 class KeyState(Word):

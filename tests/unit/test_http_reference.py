@@ -20,7 +20,7 @@ DOCUMENT = openapi.document()
 def routes() -> set[tuple[str, str]]:
     """Method and path of every route of the token interface."""
     nothing: Any = None
-    app = TokenInterface(nothing, nothing, nothing, nothing).application(Traffic(CollectorRegistry()))
+    app = TokenInterface(nothing, nothing, nothing, nothing, tickets=nothing).application(Traffic(CollectorRegistry()))
     return {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource is not None}
 
 
@@ -61,7 +61,7 @@ def test_the_page_has_every_error_and_no_other() -> None:
 
 def test_the_document_has_every_status_somewhere() -> None:
     told = {int(status) for _, _, operation in operations() for status in operation["responses"]}
-    assert told == {status for status, _ in refusals()} | {200, 202, 204}
+    assert told == {status for status, _ in refusals()} | {200, 201, 202, 204}
     assert set(openapi.REFUSALS) == {status for status, _ in refusals()}
 
 

@@ -40,7 +40,7 @@ MEMBERS = (
         "dry_run",
     ),
     *("redriven", "discarded", "handed_over", "left", "imported", "replaced", "skipped", "bad"),
-    *("ring", "sealed", "revision", "may", "expires_at"),
+    *("ring", "sealed", "revision", "may", "expires_at", "ticket"),
 )
 
 _json = json.JSONEncoder(ensure_ascii=False, separators=(", ", ": "))

@@ -31,6 +31,7 @@ from worker.web.refusal import (
     SOON,
     Refusal,
     ambiguous_ref,
+    database_unfit,
     keys_missing,
     stopping,
     unknown_ref,
@@ -290,13 +291,7 @@ def refuse_hopeless(state: TokenState) -> None:
 
 def _refuse_unfit_database(state: TokenState) -> None:
     if state.database_state in (DatabaseState.COPIED, DatabaseState.NOT_ADOPTED):
-        raise Refusal(
-            503,
-            "database_unfit",
-            "Nothing is handed out from this database: it was copied, or never adopted",
-            "have an operator look at `evergrant db check`",
-            retry_after=LATER,
-        )
+        raise database_unfit()
 
 
 def _client_paused(state: TokenState) -> Refusal:

@@ -12,7 +12,7 @@ from tasks.oauth.messages import api_headers, labels_in_headers
 from tasks.oauth.provider import Provider
 from tasks.runtime import registration
 from worker.web.parameters import refuse_unknown
-from worker.web.refusal import LATER, Refusal, label_not_chosen
+from worker.web.refusal import label_not_chosen, provider_file
 
 log = structlog.get_logger()
 
@@ -57,15 +57,5 @@ class Headers:
                 self._read[name] = registration.resolve(state.provider, dict(state.overrides), self._settings)
             except OAuthError as error:
                 log.error("web.provider_file", client=state.client, reason=str(error))  # noqa: TRY400
-                raise _unusable(state.client) from None
+                raise provider_file(state.client) from None
         return self._read[name]
-
-
-def _unusable(client: str) -> Refusal:
-    return Refusal(
-        503,
-        "provider_file",
-        f"The provider file of client {client!r} cannot be used on this server",
-        "have an operator look at the log of `evergrant web`",
-        retry_after=LATER,
-    )

@@ -97,12 +97,28 @@ QUEUED = {
     },
 }
 
+LINK = {
+    "type": "object",
+    "required": ["url", "expires_at", "ref", "client"],
+    "properties": {
+        "url": TEXT | {"format": "uri", "description": "for that customer's browser alone; good once"},
+        "expires_at": {"type": "string", "format": "date-time"},
+        "ref": TEXT,
+        "client": TEXT,
+    },
+}
+LABELS = {
+    "type": "object",
+    "description": "label → value, or a list of values; laid over those that the grant has",
+    "additionalProperties": {"anyOf": [TEXT, {"type": "array", "items": TEXT}]},
+}
+
 # Every status that a route may answer with, and when.
 REFUSALS = {
     400: "a parameter or the body cannot be used, the ref belongs to several clients, or a label must be chosen",
     401: "no application key came, or one that opens nothing or has ended",
     403: "this key may not do that; `right` says what it lacks",
-    404: "there is no such grant, or this key may not see it",
+    404: "there is no such grant or client, or this key may not see it",
     405: "the path takes another method",
     408: "the body did not come in time",
     409: "the user must consent again; `reason` says why",
@@ -173,6 +189,7 @@ def document() -> dict[str, Any]:
                 "Error": ERROR,
                 "Awaited": AWAITED,
                 "Queued": QUEUED,
+                "Link": LINK,
             },
         },
         "paths": {
@@ -181,6 +198,7 @@ def document() -> dict[str, Any]:
             "/v1/grants/{ref}/rejected": {"post": _rejected()},
             "/v1/grants/{ref}/refresh": {"post": _refresh()},
             "/v1/grants/{ref}/revocation": {"post": _revocation()},
+            "/v1/grants/{ref}/connect": {"post": _connect()},
             "/v1/notices/{client}": {"post": _notice("notice"), "delete": _notice("removal")},
             "/openapi.json": {"get": _itself()},
         },
@@ -252,6 +270,25 @@ def _revocation() -> dict[str, Any]:
         "parameters": [REF, CLIENT],
         "requestBody": _body(members),
         "responses": _responses(202, "Queued", "queued, or was already", 409, *WITH_BODY),
+    }
+
+
+def _connect() -> dict[str, Any]:
+    members = {
+        "client": TEXT | {"description": "as the parameter of this name"},
+        "return_to": TEXT | {"format": "uri", "description": "an address that the client allows, or below it"},
+        "labels": LABELS,
+        "scopes": {"type": "array", "items": TEXT, "description": "asked for in place of the client's"},
+        "locale": TEXT | {"description": "the language of the pages, such as de"},
+    }
+    conflict = {"409": {"description": "the client's grants have no user", "content": _content("Error")}}
+    return {
+        "security": _needs(Right.CONNECT),
+        "operationId": "connect",
+        "summary": "A link by which a customer connects, or connects again, in their own browser; good for 15 minutes",
+        "parameters": [REF, CLIENT],
+        "requestBody": _body(members),
+        "responses": _responses(201, "Link", "the link", *WITH_BODY) | conflict,
     }
 
 

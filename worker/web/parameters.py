@@ -131,7 +131,7 @@ def generation(members: dict[str, Any], name: str) -> int:
     return value
 
 
-def words(members: dict[str, Any], name: str) -> str | None:
+def words(members: dict[str, Any], name: str, *, most: int = LARGEST_TEXT) -> str | None:
     """The text that a body names, or None.
 
     Raises:
@@ -141,11 +141,49 @@ def words(members: dict[str, Any], name: str) -> str | None:
     value = members.get(name)
     if value is None:
         return None
-    if not isinstance(value, str) or not value or len(value) > LARGEST_TEXT or not value.isprintable():
+    if not _is_text(value, most):
+        raise bad_parameter(message=f"{name} is no printable text of 1 to {most} characters", next_step="correct it")
+    return str(value)
+
+
+def list_of_words(members: dict[str, Any], name: str) -> list[str]:
+    """The texts that a body lists; absent is none.
+
+    Raises:
+        Refusal: it is no list of texts.
+
+    """
+    value = members.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(_is_text(each, LARGEST_TEXT) for each in value):
         raise bad_parameter(
-            message=f"{name} is no printable text of 1 to {LARGEST_TEXT} characters", next_step="correct it"
+            message=f"{name} is no list of printable texts of 1 to {LARGEST_TEXT} characters", next_step="correct it"
         )
     return value
+
+
+def labels(members: dict[str, Any], name: str) -> dict[str, list[str]] | None:
+    """The labels that a body names, every value in a list; None where it names none.
+
+    Raises:
+        Refusal: they are none.
+
+    """
+    value = members.get(name)
+    if value is None:
+        return None
+    read = {k: v if isinstance(v, list) else [v] for k, v in value.items()} if isinstance(value, dict) else {None: []}
+    if not all(_is_text(each, LARGEST_TEXT) for label, held in read.items() for each in (label, *held)):
+        raise bad_parameter(
+            message=f"{name} is no object of printable texts",
+            next_step='write it as {"org": "8f2"} or {"org": ["8f2", "9a1"]}',
+        )
+    return {str(label): held for label, held in read.items()}
+
+
+def _is_text(value: Any, most: int) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= most and value.isprintable()
 
 
 def flag(members: dict[str, Any], name: str) -> bool:

@@ -55,16 +55,33 @@ def unknown_ref(ref: str) -> Refusal:
     return Refusal(404, "unknown_ref", f"There is no grant {ref!r}", "name a ref that was connected")
 
 
-def ambiguous_ref(ref: str, clients: Sequence[str] = ()) -> Refusal:
-    """Several clients have the ref; `clients` names them where the asker may see them all."""
+def ambiguous_ref(ref: str, clients: Sequence[str] = (), *, could: str = "belongs to") -> Refusal:
+    """Several clients have the ref, or could; `clients` names them where the asker may see them all."""
     names = f": {', '.join(clients)}" if clients else ""
     facts: dict[str, Any] = {"clients": list(clients)} if clients else {}
     return Refusal(
         400,
         "ambiguous_ref",
-        f"The ref {ref!r} belongs to several clients{names}",
+        f"The ref {ref!r} {could} several clients{names}",
         "add the parameter client",
         **facts,
+    )
+
+
+def unknown_client(client: str | None) -> Refusal:
+    """There is no such client, or none that this application may see."""
+    named = "at which it could be connected" if client is None else repr(client)
+    return Refusal(404, "unknown_client", f"There is no client {named}", "name one that this key may see")
+
+
+def provider_file(client: str) -> Refusal:
+    """What a client's grants are at cannot be read here."""
+    return Refusal(
+        503,
+        "provider_file",
+        f"The provider file of client {client!r} cannot be used on this server",
+        "have an operator look at the log of `evergrant web`",
+        retry_after=LATER,
     )
 
 
@@ -84,6 +101,17 @@ def label_not_chosen(error: LabelNotChosen) -> Refusal:
 def database_away() -> Refusal:
     """The database does not answer; why is in our log, since it is none of an application's business."""
     return Refusal(503, "database_away", "The database does not answer", "try again", retry_after=SOON)
+
+
+def database_unfit() -> Refusal:
+    """What stands in this database is somebody else's, too."""
+    return Refusal(
+        503,
+        "database_unfit",
+        "Nothing is handed out from this database: it was copied, or never adopted",
+        "have an operator look at `evergrant db check`",
+        retry_after=LATER,
+    )
 
 
 def locked() -> Refusal:

@@ -40,6 +40,7 @@ from worker.web.notices import Notices
 from worker.web.operators import OperatorsListener
 from worker.web.pages.fleet_pages import FleetPages
 from worker.web.public.opening import Public
+from worker.web.tickets import Tickets
 from worker.web.token_interface import TokenInterface
 from worker.web.traffic import Traffic
 
@@ -111,7 +112,14 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
     pages = FleetPages(settings, shown, looks)
     operators = OperatorsListener(ready, metrics, registry, pages, environment=settings.environment)
     rates, notices = Rates(settings.token_requests_per_second), Notices(settings, reads, asked, vault)
-    interface = TokenInterface(grants, Applications(reads), rates, notices, auditor(settings, vault))
+    interface = TokenInterface(
+        grants,
+        Applications(reads),
+        rates,
+        notices,
+        tickets=Tickets(settings, asked),
+        auditor=auditor(settings, vault),
+    )
     connections = Connections(Limits.of_open_files(files))
     registry.register(ConnectionMetrics(connections))
     # The operators' listener has a loop of its own: it answers whatever happens on the other one.

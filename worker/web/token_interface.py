@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -9,6 +10,7 @@ from aiohttp import web
 from models.application import Holder
 from models.application_requests import Ending
 from models.states.application import Right
+from models.ticket import Wanted
 from worker.audit.trail import BEGUN
 from worker.web import audited
 from worker.web.answers import told
@@ -22,18 +24,24 @@ from worker.web.notices import Notices
 from worker.web.openapi import document
 from worker.web.parameters import (
     LARGEST_BODY,
+    LARGEST_REF,
     body_of,
     flag,
     generation,
+    labels,
+    list_of_words,
     query_of,
     ref_of,
     seconds,
     words,
 )
+from worker.web.refusal import bad_parameter
+from worker.web.tickets import Tickets
 from worker.web.traffic import Traffic
 
 log = structlog.get_logger()
 
+LONGEST_ADDRESS = 2000
 MIN_TTL_SECONDS, LONGEST_TTL_SECONDS = 60.0, 86400.0
 WAIT_SECONDS, LONGEST_WAIT_SECONDS = 10.0, 60.0
 
@@ -47,9 +55,12 @@ class TokenInterface:
         applications: Applications,
         rates: Rates,
         notices: Notices,
+        *,
+        tickets: Tickets,
         auditor: Auditor | None = None,
     ) -> None:
         self._grants = grants
+        self._tickets = tickets
         self._auditor = auditor
         self._applications = applications
         self._rates = rates
@@ -65,6 +76,7 @@ class TokenInterface:
                 web.post("/v1/grants/{ref}/rejected", self._for(Right.REFRESH, self.rejected)),
                 web.post("/v1/grants/{ref}/refresh", self._for(Right.REFRESH, self.refresh)),
                 web.post("/v1/grants/{ref}/revocation", self._for(Right.REVOKE, self.revocation)),
+                web.post("/v1/grants/{ref}/connect", self._for(Right.CONNECT, self.connect)),
                 web.post("/v1/notices/{client}", self.notice),
                 web.delete("/v1/notices/{client}", self.notice),
                 web.get("/openapi.json", self.openapi, allow_head=False),
@@ -141,6 +153,26 @@ class TokenInterface:
         log.info("web.revocation", application=holder.name, ref=ref, revocation=asked.id, held=asked.held)
         return told({"id": asked.id, "ref": ref, "held": asked.held}, status=202)
 
+    async def connect(self, request: web.Request, holder: Holder) -> web.Response:
+        """Make a link by which a customer connects, or connects again."""
+        ref = ref_of(request)
+        query = query_of(request, allowed=("client",))
+        members = await body_of(request, allowed=("client", "return_to", "labels", "scopes", "locale"))
+        wanted = Wanted(
+            ref=ref,
+            client=_client_of(query, members),
+            return_to=words(members, "return_to", most=LONGEST_ADDRESS),
+            labels=labels(members, "labels"),
+            scopes=list_of_words(members, "scopes"),
+            locale=words(members, "locale"),
+        )
+        link = await self._tickets.make(holder, wanted)
+        if entry := audited.entry():
+            entry.note(ref=ref, client=link.client, ticket=str(link.id))
+        log.info("web.connect", application=holder.name, client=link.client, ref=ref, ticket=str(link.id))
+        told_of = {"url": link.url, "expires_at": _iso(link.expires_at), "ref": ref, "client": link.client}
+        return told(told_of, status=201)
+
     async def notice(self, request: web.Request) -> web.Response:
         """Take in what a provider tells by itself; it proves itself, and needs no application's key."""
         return await self._notices.take(request)
@@ -172,6 +204,19 @@ class TokenInterface:
             return await handler(request, holder)
 
         return guarded
+
+
+def _client_of(query: dict[str, str], members: dict[str, Any]) -> str | None:
+    """The client, which may stand in the body as well.
+
+    Raises:
+        Refusal: both name one, and not the same.
+
+    """
+    named = {query.get("client"), words(members, "client", most=LARGEST_REF)} - {None}
+    if len(named) > 1:
+        raise bad_parameter(message="The query and the body name two clients", next_step="name one of them")
+    return named.pop() if named else None
 
 
 def _iso(at: datetime) -> str:

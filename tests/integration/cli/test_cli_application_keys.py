@@ -48,7 +48,7 @@ def test_a_key_gets_what_it_was_given_and_says_so(temple: Evergrant, sql: Any, t
 
 def test_a_key_that_is_given_no_limits_may_all_as_before_and_that_is_told(temple: Evergrant, tmp_path: Path) -> None:
     said = temple("apps", "add", "billing", "--key-file", str(tmp_path / "key")).out
-    assert "It may read, refresh, revoke and erase, and it has no end." in said
+    assert "It may read, refresh, revoke, erase and connect, and it has no end." in said
     assert "--may" in said
     limited = temple("apps", "add", "limited", "--may", "read", "--key-file", str(tmp_path / "limited")).out
     assert "It may read, and it has no end." in limited
@@ -116,7 +116,7 @@ def test_a_key_that_ends_soon_or_has_ended_is_told(temple: Evergrant, sql: Any, 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["add", "x", "--may", "write"], "'write' is no right: write some of read,refresh,revoke,erase"),
+        (["add", "x", "--may", "write"], "'write' is no right: write some of read,refresh,revoke,erase,connect"),
         (["add", "x", "--may", ","], "no right is named"),
         (["add", "x", "--may", "read,erase"], "write revoke,erase"),
         (["add", "x", "--expires", "0s"], "a key lives between 1s and 3650d"),

@@ -50,13 +50,13 @@ def test_the_script_finds_the_hash_of_a_token(tmp_path: Path) -> None:
 
 def test_every_route_that_needs_a_key_is_noted_but_those_that_hurry_a_refresh() -> None:
     nothing: Any = None
-    app = TokenInterface(nothing, nothing, nothing, nothing).application(Traffic(CollectorRegistry()))
+    app = TokenInterface(nothing, nothing, nothing, nothing, tickets=nothing).application(Traffic(CollectorRegistry()))
     routes = {route.resource.canonical for route in app.router.routes() if route.resource is not None}
     without_key = {"/v1/notices/{client}", "/openapi.json"}
     assert routes >= NOT_NOTED
-    assert routes - NOT_NOTED - without_key == {"/v1/grants/{ref}/token", "/v1/grants/{ref}/revocation"}, (
-        "a new route is noted by itself; see that docs/reference/audit.md names what it hands out or changes"
-    )
+    assert routes - NOT_NOTED - without_key == {
+        *("/v1/grants/{ref}/token", "/v1/grants/{ref}/revocation", "/v1/grants/{ref}/connect")
+    }, "a new route is noted by itself; see that docs/reference/audit.md names what it hands out or changes"
 
 
 def test_numbers_are_told_as_they_are() -> None:

@@ -41,7 +41,7 @@ def list_(*, as_json: bool) -> None:
 
 
 def _record(row: "RowMapping") -> dict[str, Any]:
-    from models.application import EVERYTHING, in_order
+    from models.application import FIRST_RIGHTS, in_order
 
     return {
         "name": row["name"],
@@ -49,7 +49,7 @@ def _record(row: "RowMapping") -> dict[str, Any]:
         "created_at": row["created_at"],
         "created_by": row["created_by"],
         "clients": row["clients"],
-        "may": in_order(EVERYTHING if row["may"] is None else row["may"]),
+        "may": in_order(FIRST_RIGHTS if row["may"] is None else row["may"]),
         "state": row["state"],
         "expires_at": row["expires_at"],
         "used_at": row["used_at"],
