@@ -1,8 +1,10 @@
 """Take the pictures of a customer's way: `PYTHONPATH=. python docs/record_pages.py docs/howto` (needs Chromium).
 
-A real `evergrant up` with its public listener, the bundled provider, and a customer in a real Chromium.
+A real `evergrant up` with its public listener, the bundled provider under another name, and a customer in a real
+Chromium.
 """  # noqa: INP001  # a script, no package
 
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -14,6 +16,7 @@ from tests.acceptance.one_machine import OneMachine
 from tests.acceptance.test_connecting import connecting, link
 from tests.chromium import chromium, customer
 
+ROOT = Path(__file__).parents[1]
 WIDE, SMALL = {"width": 720, "height": 440}, {"width": 320, "height": 560}
 FAULTS = {"working": ("delay", {"delay_seconds": 14}), "failed": ("html", {})}
 
@@ -32,6 +35,15 @@ def taken(context: BrowserContext, machine: OneMachine, provider: SimulatorContr
     return page
 
 
+def rename(folder: Path) -> None:
+    """Let the simulated provider be called as a real one might be, and have the time that the waiting page is for."""
+    text = (ROOT / "tasks" / "oauth" / "providers" / "simulator.toml").read_text(encoding="utf-8")
+    for name, value in (("title", '"Harbour Bookings"'), ("deadline_seconds", "30")):
+        text = re.sub(rf"^{name} = (?!.documented).*$", f"{name} = {value}", text, count=1, flags=re.MULTILINE)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    (folder / "simulator.toml").write_text(text, encoding="utf-8")
+
+
 def main(folder: Path) -> None:
     """Write them, one a page and a look."""
     looks = {
@@ -46,10 +58,11 @@ def main(folder: Path) -> None:
         chromium() as browser,
         connecting(Path(made) / "machine") as (machine, provider, _),
     ):
+        rename(machine.home.path / "providers")
         machine.command("clients", "set", "shop", "--title", "Acme Bookings", "--colour", "#0a5c36")
         for name, (said, viewport, scheme) in looks.items():
             context = customer(browser, viewport=viewport, color_scheme=scheme)
-            taken(context, machine, provider, said).screenshot(path=folder / name)
+            taken(context, machine, provider, said).screenshot(path=folder / name, full_page=True)
             context.close()
 
 

@@ -200,7 +200,7 @@ def test_no_page_tells_another_site_where_its_customer_was(
 
     def note(request: Request) -> None:
         if request.is_navigation_request():
-            referrers[urlsplit(request.url).netloc] = request.headers.get("referer")
+            referrers.setdefault(urlsplit(request.url).netloc, request.headers.get("referer"))
 
     ada.on("request", note)
     go_on(ada, street.link(return_to=APPLICATION))

@@ -5,13 +5,15 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.integration.public.chromium.conftest import GO_ON, PROVIDER, Street
 from tests.integration.public.chromium.test_a_customers_way import allow, go_on
 from worker.web.public.colours import OURS
 
 Says = Callable[[Page, str], None]
+# What a page that waits asks for by itself: held back, so that it stays while it is looked at.
+LOOKS_AGAIN = "**/outcome/*"
 LONG = "Bookings-and-Reservations-Management-of-the-Upper-Danube-Valley GmbH & Co. KG"
 LOOKS = {
     "light": {"color_scheme": "light"},
@@ -24,14 +26,18 @@ LOOKS = {
 
 def pages(street: Street, page: Page, **said: str) -> Iterator[str]:
     """One of each kind after the other: to press, to wait, of an end, of a link that has ended."""
-    link = street.link("a", **said)
-    page.goto(link)
+    page.goto(street.link("a", **said))
     yield "invitation"
+    held: list[Route] = []
+    page.route(LOOKS_AGAIN, lambda route: route.continue_() if route.request.redirected_from else held.append(route))
     page.get_by_role("button").first.click()
     allow(page)
     expect(page.get_by_role("status")).to_be_visible()
     yield "working"
     street.worker.once()
+    page.unroute(LOOKS_AGAIN)
+    for each in held:
+        each.continue_()
     expect(page.get_by_role("status")).to_have_count(0)
     yield "connected"
     ended = street.link("b", **said)
