@@ -11,6 +11,7 @@ from evergrant_client.errors import (
     GrantRevoked,
     IdempotencyKeyTaken,
     LabelNotChosen,
+    LinkRefused,
     NeedsConsent,
     NotAllowed,
     NotConfigured,
@@ -91,6 +92,28 @@ def refuse(answer: Answer, ref: str, client: str | None, *, key: str | None = No
         raise _about_grant(answer, ref, client, key) or _about_server(answer)
 
 
+def refuse_link(answer: Answer) -> None:
+    """Raise what only a link is refused for.
+
+    Raises:
+        LinkRefused: nobody could be sent there, or too many were made.
+        NotConfigured: there is no public listener.
+
+    """
+    told = f"{answer.said}: {_begun_small(str(answer.body.get('next', 'correct what was said.')))}"
+    match answer.status, answer.error:
+        case (400, "ticket_refused" | "bad_parameter") | (404, "unknown_client" | "unknown_ref") | (409, "no_user"):
+            raise LinkRefused(told)
+        case 429, "too_many_tickets":
+            raise LinkRefused(told, answer.retry_after)
+        case 503, "no_public_listener":
+            raise NotConfigured(told)
+
+
+def _begun_small(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
+
+
 def _about_grant(answer: Answer, ref: str, client: str | None, key: str | None) -> EvergrantError | None:
     body = answer.body
     match answer.status, answer.error:
@@ -103,7 +126,7 @@ def _about_grant(answer: Answer, ref: str, client: str | None, key: str | None) 
         case 409, "idempotency_key":
             told = IdempotencyKeyTaken(ref, key)
         case 409, _:
-            told = NeedsConsent(ref, body.get("reason"), body.get("connect_url"), answer.explanation)
+            told = NeedsConsent(ref, body.get("reason"), None, answer.explanation)
         case 410, _:
             told = GrantRevoked(ref)
         case _:

@@ -1,5 +1,6 @@
 """Evergrant over SQL: the view, the two functions, and LISTEN."""
 
+import json
 from dataclasses import asdict
 from typing import Any
 
@@ -7,17 +8,27 @@ import psycopg
 
 from evergrant_client import clock
 from evergrant_client.connections import Connections, T, Work
-from evergrant_client.errors import RETRY_LATER_SECONDS, AmbiguousGrant, GrantRevoked, NeedsConsent, UnknownGrant
+from evergrant_client.errors import (
+    RETRY_LATER_SECONDS,
+    AmbiguousGrant,
+    GrantRevoked,
+    NeedsConsent,
+    NotConfigured,
+    UnknownGrant,
+)
 from evergrant_client.labels import headers_of
 from evergrant_client.listening import Listener
 from evergrant_client.sealed import KeyRing, open_sealed
-from evergrant_client.source import Reading, RevocationRequest, Wanted
+from evergrant_client.source import ConnectRequest, Reading, RevocationRequest, Wanted
 from evergrant_client.statements import (
+    CONNECT_URL,
+    NO_PUBLIC_LISTENER,
     READ,
     READ_OWN,
     REQUEST_REFRESH,
     REQUEST_REVOCATION,
     for_psycopg,
+    link_refused,
     translated,
 )
 from evergrant_client.token import Held, Token
@@ -76,6 +87,25 @@ class Database:
             Wanted(request.ref, request.client),
             key=request.idempotency_key,
         )
+        return made
+
+    def connect_url(self, request: ConnectRequest) -> str:
+        """Have a ticket made, and a link of it."""
+        parameters = asdict(request) | {"labels": None if request.labels is None else json.dumps(request.labels)}
+
+        def work(connection: "psycopg.Connection[Row]") -> str | None:
+            try:
+                made: str | None = _value(connection, CONNECT_URL, parameters)
+            except psycopg.Error as error:
+                told = link_refused(error)
+                if told is None:
+                    raise
+                raise told from error
+            return made
+
+        made = self._translating(work, Wanted(request.ref, request.client))
+        if made is None:
+            raise NotConfigured(NO_PUBLIC_LISTENER)
         return made
 
     def after_fork(self) -> None:

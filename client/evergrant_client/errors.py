@@ -9,6 +9,7 @@
     ├── GrantRevoked           it was revoked, or is about to be
     ├── LabelNotChosen         a header needs one of several labels  .label .values
     ├── IdempotencyKeyTaken    the key belongs to another ref's revocation
+    ├── LinkRefused            no link is made of what was said, or too many were  .retry_after
     ├── CannotOpen             the sealed token does not open with these keys
     └── NotFreshYet            try again                          .retry_after .explanation
         └── Unreachable        Evergrant does not answer
@@ -16,7 +17,9 @@
 An error's arguments are those of its class, so each survives pickling.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
 
 RETRY_SECONDS = 5.0
 RETRY_LATER_SECONDS = 60.0  # where somebody must act first
@@ -66,16 +69,37 @@ class NeedsConsent(EvergrantError):
     def __init__(
         self, ref: str, reason: str | None = None, connect_url: str | None = None, explanation: str | None = None
     ) -> None:
-        super().__init__(ref, reason, connect_url, explanation)
+        super().__init__(ref, reason, None, explanation)  # a link is shown in no repr
         self.ref = ref
         self.reason = reason
-        self.connect_url = connect_url
         self.explanation = explanation
+        self._given = connect_url
+        self._made: str | None = None
+        self._make: Callable[[], str] | None = None
+
+    @property
+    def connect_url(self) -> str | None:
+        """A link for this user's browser, good once and for 15 minutes; made when it is first read.
+
+        None where none can be made, as where this application may not; `Evergrant.connect_url` says why. It stands in
+        no message and no repr: whoever opens it connects their account as this ref.
+        """
+        make, self._make = self._make, None
+        if self._given is None and make is not None:
+            with suppress(EvergrantError):
+                self._made = make()
+        return self._given or self._made
+
+    def made_by(self, make: Callable[[], str]) -> None:
+        """Say how a link is made; a copy of this error, as from another process, has none."""
+        self._make = make
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.ref, self.reason, self._given, self.explanation)
 
     def __str__(self) -> str:
         why = f" ({self.reason})" if self.reason else ""
-        where = f"send the user to {self.connect_url}" if self.connect_url else "have the user connected again"
-        return f"The grant {self.ref!r} needs its user's consent again{why}: {where}."
+        return f"The grant {self.ref!r} needs its user's consent again{why}: have the user connected again."
 
 
 class GrantRevoked(EvergrantError):
@@ -113,6 +137,17 @@ class IdempotencyKeyTaken(EvergrantError):
 
     def __str__(self) -> str:
         return f"The idempotency key {self.key!r} belongs to the revocation of another ref than {self.ref!r}."
+
+
+class LinkRefused(EvergrantError):
+    """No link is made: the message says why and what to do; `retry_after` seconds, where it is for now."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message, retry_after)
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class CannotOpen(EvergrantError):

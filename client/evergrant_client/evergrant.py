@@ -3,6 +3,8 @@
 import math
 import os
 import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from time import sleep
 from typing import Any
@@ -19,7 +21,7 @@ from evergrant_client.errors import (
 )
 from evergrant_client.flights import Flights
 from evergrant_client.memory import Memory
-from evergrant_client.source import Reading, RevocationRequest, Source, Wanted
+from evergrant_client.source import ConnectRequest, Reading, RevocationRequest, Source, Wanted
 from evergrant_client.statements import REQUEST_REFRESH, REQUEST_REVOCATION, call_in
 from evergrant_client.token import Token
 
@@ -81,6 +83,12 @@ class Evergrant:
             LabelNotChosen: the grant has no such `org`.
 
         """
+        with self._offering(ref, client):
+            return self._access_token(ref, client, org, min_ttl=min_ttl, timeout=timeout, rejected=rejected)
+
+    def _access_token(
+        self, ref: str, client: str | None, org: str | None, *, min_ttl: float, timeout: float, rejected: Token | None
+    ) -> Token:
         asked_at = clock.now()
         wanted = Wanted(ref, client, min_ttl, {} if org is None else {"org": org})
         if rejected is None:
@@ -108,7 +116,8 @@ class Evergrant:
 
         """
         self._memory.forget(ref, token.generation)
-        self._source.ask(Wanted(ref, client), token.generation, rejected=True)
+        with self._offering(ref, client):
+            self._source.ask(Wanted(ref, client), token.generation, rejected=True)
 
     def request_refresh(
         self,
@@ -128,7 +137,8 @@ class Evergrant:
 
         """
         if connection is None:
-            return self._source.request_refresh(ref, client, if_generation)
+            with self._offering(ref, client):
+                return self._source.request_refresh(ref, client, if_generation)
         arguments = {"ref": ref, "client": client, "if_generation": if_generation}
         return int(self._call_in(connection, REQUEST_REFRESH, arguments))
 
@@ -161,12 +171,45 @@ class Evergrant:
         self._memory.forget(ref)
         return made
 
+    def connect_url(
+        self,
+        ref: str,
+        *,
+        client: str | None = None,
+        return_to: str | None = None,
+        labels: Mapping[str, str | Sequence[str]] | None = None,
+        scopes: Sequence[str] | None = None,
+        locale: str | None = None,
+    ) -> str:
+        """A link by which this customer connects, or connects again, in a browser; good once and for 15 minutes.
+
+        Whoever opens it connects their account as `ref`: make it when that customer asks, and show it to nobody else.
+        `return_to` is where they go afterwards, an address that the client allows; `scopes` stand in for the client's.
+
+        Raises:
+            LinkRefused: nobody may be sent to `return_to`, there is no such client, or too many were made.
+            AmbiguousGrant: several clients have the ref, or could: pass `client`.
+            NotAllowed, NotConfigured: this application may not, or there is no public listener.
+
+        """
+        held = None if labels is None else {k: [v] if isinstance(v, str) else list(v) for k, v in labels.items()}
+        return self._source.connect_url(ConnectRequest(ref, client, return_to, held, scopes, locale))
+
     def close(self) -> None:
         """Let every connection go; it may be used again."""
         self._source.close()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({type(self._source).__name__})"
+
+    @contextmanager
+    def _offering(self, ref: str, client: str | None) -> Iterator[None]:
+        """Let whoever is told that consent is needed have a link made, if they want one."""
+        try:
+            yield
+        except NeedsConsent as error:
+            error.made_by(lambda: self.connect_url(ref, client=client))
+            raise
 
     def _call_in(self, connection: object, statement: str, arguments: dict[str, Any]) -> Any:
         return call_in(connection, statement, arguments)

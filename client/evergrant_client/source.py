@@ -1,8 +1,8 @@
 """What `Evergrant` needs of whoever holds the grants: the database, the token interface, or a fake."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from evergrant_client.token import Held
 
@@ -58,6 +58,9 @@ class Source(Protocol):
     def request_revocation(self, request: "RevocationRequest") -> int | None:
         """Ask for a revocation."""
 
+    def connect_url(self, request: "ConnectRequest") -> str:
+        """Make a link for a customer's browser."""
+
     def after_fork(self) -> None:
         """Forget what belongs to the parent process."""
 
@@ -75,3 +78,20 @@ class RevocationRequest:
     idempotency_key: str | None = None
     missing_ok: bool = False
     erase: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectRequest:
+    """The arguments of `evergrant.request_connect`; nothing said is nothing sent."""
+
+    ref: str
+    client: str | None = None
+    return_to: str | None = None
+    labels: Mapping[str, list[str]] | None = None
+    scopes: Sequence[str] | None = None
+    locale: str | None = None
+
+    def said(self) -> dict[str, Any]:
+        """What was said beside the ref."""
+        names = ("client", "return_to", "labels", "scopes", "locale")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}

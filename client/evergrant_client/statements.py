@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from evergrant_client.errors import (
+    RETRY_LATER_SECONDS,
     AmbiguousGrant,
     EvergrantError,
     IdempotencyKeyTaken,
+    LinkRefused,
     NotAllowed,
     NotConfigured,
     UnknownGrant,
@@ -35,6 +37,20 @@ select evergrant.request_revocation(ref => cast(:ref as text), client => cast(:c
     missing_ok => cast(:missing_ok as boolean), erase => cast(:erase as boolean))
 """
 
+# No ticket is made where its link would lead nowhere.
+CONNECT_URL = """
+select case when evergrant.connect_url('') is not null then evergrant.connect_url(evergrant.request_connect(
+    ref => cast(:ref as text), client => cast(:client as text), return_to => cast(:return_to as text),
+    labels => cast(:labels as jsonb), scopes => cast(:scopes as text[]), locale => cast(:locale as text))) end
+"""
+NO_PUBLIC_LISTENER = (
+    "No public listener of Evergrant is known, so a link would lead nowhere: have an operator set "
+    "EVERGRANT_PUBLIC_BIND and EVERGRANT_PUBLIC_URL of `evergrant web`."
+)
+
+# What makes no ticket: an unknown client, what cannot be used, what is too long, and limits.
+REFUSES_LINK = {"P0002", "22023", "22001", "22P02", "22P05"}
+TOO_MANY_TICKETS = "54000"
 BEHIND = {"42P01", "3F000", "42703", "42883"}  # no such table, schema, column, function
 
 
@@ -114,6 +130,18 @@ def translated(error: BaseException, ref: str, client: str | None, *, key: str |
     elif state == "25006":
         told = Unreachable("The database is a standby and takes no requests")
     return told
+
+
+def link_refused(error: Any) -> LinkRefused | None:
+    """What `request_connect` does not take, in its own words; None for any other error."""
+    if error.sqlstate not in (*REFUSES_LINK, TOO_MANY_TICKETS):
+        return None
+    message, hint = error.diag.message_primary or "", error.diag.message_hint
+    said = message[:1].upper() + message[1:]
+    is_for_now = error.sqlstate == TOO_MANY_TICKETS
+    return LinkRefused(
+        f"{said}: {hint[:1].lower() + hint[1:]}" if hint else f"{said}.", RETRY_LATER_SECONDS if is_for_now else None
+    )
 
 
 def first_line(error: object) -> str:

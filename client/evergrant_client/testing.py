@@ -10,7 +10,7 @@ from evergrant_client import clock
 from evergrant_client.errors import GrantRevoked, NeedsConsent, UnknownGrant, Unreachable
 from evergrant_client.evergrant import Evergrant
 from evergrant_client.labels import headers_of
-from evergrant_client.source import Reading, RevocationRequest, Wanted
+from evergrant_client.source import ConnectRequest, Reading, RevocationRequest, Wanted
 from evergrant_client.token import Held, Token
 
 
@@ -43,7 +43,7 @@ class FakeEvergrant(Evergrant):
 
     def __init__(self, tokens: Mapping[str, str] | None = None) -> None:
         """Begin with these tokens, by ref; each lives two hours."""
-        self.requested: list[RefreshRequest | RevocationRequest] = []
+        self.requested: list[RefreshRequest | RevocationRequest | ConnectRequest] = []
         self._grants: dict[str, _Grant] = {}
         self._away = False
         self._numbers = count(1)
@@ -95,10 +95,13 @@ class FakeEvergrant(Evergrant):
             return self._source.request_refresh(**arguments)
         return self._source.request_revocation(RevocationRequest(**arguments))
 
-    def _grant(self, ref: str) -> _Grant:
+    def _answer(self) -> None:
         if self._away:
             message = "The fake was told to be away"
             raise Unreachable(message)
+
+    def _grant(self, ref: str) -> _Grant:
+        self._answer()
         if ref not in self._grants:
             raise UnknownGrant(ref)
         return self._grants[ref]
@@ -144,6 +147,11 @@ class _FakeSource:
         self._fake.requested.append(request)
         grant.revoked = True
         return next(self._fake._numbers)  # noqa: SLF001
+
+    def connect_url(self, request: ConnectRequest) -> str:
+        self._fake._answer()  # noqa: SLF001
+        self._fake.requested.append(request)
+        return f"https://connect.test/connect/ticket-{next(self._fake._numbers)}"  # noqa: SLF001
 
     def after_fork(self) -> None:
         """There is nothing of the parent's."""

@@ -15,9 +15,9 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from evergrant_client import clock
-from evergrant_client.answers import Answer, refuse
+from evergrant_client.answers import Answer, refuse, refuse_link
 from evergrant_client.errors import LabelNotChosen, NotConfigured, NotFreshYet, Unreachable
-from evergrant_client.source import Reading, RevocationRequest, Wanted
+from evergrant_client.source import ConnectRequest, Reading, RevocationRequest, Wanted
 from evergrant_client.token import BEARER, Held, Token
 
 LONGEST_WAIT = 30.0
@@ -97,6 +97,17 @@ class TokenInterface:
         answer = self._post(request.ref, request.client, "revocation", body, key=request.idempotency_key)
         made: int | None = answer.member("id")
         return made
+
+    def connect_url(self, request: ConnectRequest) -> str:
+        """Have a link made."""
+        said = request.said()
+        if "scopes" in said:
+            said["scopes"] = list(said["scopes"])
+        client = said.pop("client", None)
+        answer = self._ask(_Question(request.ref, client, "connect", body=json.dumps(said).encode()))
+        refuse_link(answer)
+        refuse(answer, request.ref, client)
+        return str(answer.member("url"))
 
     def after_fork(self) -> None:
         """No connection outlives a request."""

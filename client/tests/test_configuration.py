@@ -14,6 +14,7 @@ from evergrant_client import (
     GrantRevoked,
     IdempotencyKeyTaken,
     LabelNotChosen,
+    LinkRefused,
     NeedsConsent,
     NotConfigured,
     NotFreshYet,
@@ -79,6 +80,7 @@ ERRORS = [
     GrantRevoked("r", "revoking"),
     LabelNotChosen("r", "org", ["a", "b"]),
     IdempotencyKeyTaken("r", "k"),
+    LinkRefused("20 links wait: use one of them.", 60),
     NotFreshYet("No fresh token came", 7),
     Unreachable("It does not answer"),
 ]

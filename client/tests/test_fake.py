@@ -2,8 +2,8 @@
 
 import pytest
 
-from evergrant_client import GrantRevoked, NeedsConsent, UnknownGrant
-from evergrant_client.source import RevocationRequest
+from evergrant_client import GrantRevoked, NeedsConsent, UnknownGrant, Unreachable
+from evergrant_client.source import ConnectRequest, RevocationRequest
 from evergrant_client.testing import FakeEvergrant, RefreshRequest
 
 
@@ -41,3 +41,20 @@ def test_every_end_can_be_played(evergrant: FakeEvergrant) -> None:
         evergrant.access_token("customer")
     with pytest.raises(UnknownGrant):
         evergrant.request_revocation("nobody")
+
+
+def test_links_are_made_and_listed(evergrant: FakeEvergrant) -> None:
+    first = evergrant.connect_url("new", client="temple", return_to="https://a.example/", labels={"org": "8f2"})
+    evergrant.need_consent("customer")
+    with pytest.raises(NeedsConsent) as told:
+        evergrant.access_token("customer")
+    assert len(evergrant.requested) == 1
+    assert told.value.connect_url == told.value.connect_url
+    assert {first, told.value.connect_url} == {f"https://connect.test/connect/ticket-{n}" for n in (1, 2)}
+    assert evergrant.requested == [
+        ConnectRequest("new", "temple", "https://a.example/", {"org": ["8f2"]}),
+        ConnectRequest("customer"),
+    ]
+    evergrant.go_away()
+    with pytest.raises(Unreachable):
+        evergrant.connect_url("customer")

@@ -15,6 +15,7 @@ from evergrant_client import (
     GrantRevoked,
     IdempotencyKeyTaken,
     LabelNotChosen,
+    LinkRefused,
     NeedsConsent,
     NotAllowed,
     NotConfigured,
@@ -236,3 +237,76 @@ def test_while_its_client_is_paused_nobody_waits_in_vain(script: Script, evergra
         evergrant.access_token("c/42", timeout=30)
     assert late.value.retry_after == 60
     assert len(script.asked) == 1
+
+
+LINK: Answer = (201, {"url": "https://c.test/connect/T", "expires_at": "2026-11-24T07:33:11Z", "client": "temple"}, {})
+
+
+def test_a_link_is_asked_for_with_what_was_said_and_no_more(script: Script, evergrant: Evergrant) -> None:
+    script.answers = [LINK]
+    said = {"return_to": "https://a.example/x", "labels": {"org": "8f2", "site": ("a", "b")}, "scopes": ("x", "y")}
+    assert evergrant.connect_url("c/42", client="temple", locale="de", **said) == "https://c.test/connect/T"  # type: ignore[arg-type]
+    assert evergrant.connect_url("new") == "https://c.test/connect/T"
+    body = {"return_to": "https://a.example/x", "labels": {"org": ["8f2"], "site": ["a", "b"]}, "scopes": ["x", "y"]}
+    assert script.asked == [
+        Asked("POST", "/v1/grants/c%2F42/connect", {"client": "temple"}, "app-key", body | {"locale": "de"}),
+        Asked("POST", "/v1/grants/new/connect", {}, "app-key", {}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (refusal(400, "ticket_refused"), LinkRefused),
+        (refusal(400, "bad_parameter"), LinkRefused),
+        (refusal(404, "unknown_client"), LinkRefused),
+        (refusal(409, "no_user"), LinkRefused),
+        (refusal(400, "ambiguous_ref", clients=["a", "b"]), AmbiguousGrant),
+        (refusal(403, "not_allowed", right="connect"), NotAllowed),
+        (refusal(503, "no_public_listener"), NotConfigured),
+        (refusal(404, "unknown_path"), NotConfigured),  # a server of 0.1
+        (refusal(503, "database_away"), Unreachable),
+    ],
+)
+def test_why_there_is_no_link_is_told(
+    script: Script, evergrant: Evergrant, answer: Answer, kind: type[Exception]
+) -> None:
+    script.answers = [answer]
+    with pytest.raises(kind) as told:
+        evergrant.connect_url("c/42")
+    assert type(told.value) is kind
+    assert "do something" in str(told.value) or kind in (AmbiguousGrant, Unreachable)
+
+
+def test_too_many_links_are_refused_for_a_while(script: Script, evergrant: Evergrant) -> None:
+    script.answers = [refusal(429, "too_many_tickets", retry_after="60")]
+    with pytest.raises(LinkRefused) as told:
+        evergrant.connect_url("c/42")
+    assert told.value.retry_after == 60
+
+
+def test_a_link_is_made_when_it_is_read_and_once_and_stands_in_no_message(script: Script, evergrant: Evergrant) -> None:
+    script.answers = [refusal(409, "needs_consent", reason="withdrawn"), LINK]
+    with pytest.raises(NeedsConsent) as told:
+        evergrant.access_token("c/42", client="temple")
+    assert len(script.asked) == 1
+    copied = pickle.loads(pickle.dumps(told.value))  # noqa: S301  # our own
+    assert len(script.asked) == 1
+    assert [told.value.connect_url for _ in range(3)] == ["https://c.test/connect/T"] * 3
+    assert [(each.path, each.query.get("client")) for each in script.asked[1:]] == [
+        ("/v1/grants/c%2F42/connect", "temple")
+    ]
+    for error in (told.value, copied, pickle.loads(pickle.dumps(told.value))):  # noqa: S301
+        assert "connect/T" not in f"{error} {error!r} {error.args}"
+        assert error.reason == "withdrawn"
+    assert copied.connect_url is None
+
+
+def test_where_no_link_can_be_made_none_is_told_and_nobody_asks_twice(script: Script, evergrant: Evergrant) -> None:
+    script.answers = [refusal(409, "needs_consent"), refusal(403, "not_allowed", right="connect")]
+    for call in (lambda: evergrant.request_refresh("c/42"), lambda: evergrant.access_token("c/42")):
+        script.asked.clear()
+        with pytest.raises(NeedsConsent) as told:
+            call()
+        assert [told.value.connect_url for _ in range(3)] == [None] * 3
+        assert [each.path.rpartition("/")[2] for each in script.asked][1:] == ["connect"]

@@ -169,7 +169,7 @@ def test_a_key_of_before_may_not_connect_and_is_told_how_one_may(
 
 
 def test_grants_of_a_client_without_users_have_no_link(harness: Harness, client: int, web: Web) -> None:
-    more = {"kind": "client_credentials", "rotation": "none", "probe": False, "revoke_token": "access"}
+    more: dict[str, Any] = {"kind": "client_credentials", "rotation": "none", "probe": False, "revoke_token": "access"}
     harness.client("app", scope_separator=" ", **more)
     answer = asked(web, client="app")
     assert answer.error == (409, "no_user")
