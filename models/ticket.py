@@ -61,13 +61,12 @@ class TicketRefused(Told):
             message=message[:1].upper() + message[1:], hint=(hint or "correct what was said").removesuffix(".")
         )
         self.state = state
-        if self.is_for_now:
-            self.error = "too_many_tickets"
 
-    @property
-    def is_for_now(self) -> bool:
-        """Whether it is a limit, so that the same may be asked for again later."""
-        return self.state == TOO_MANY
+
+class TooManyTickets(TicketRefused):
+    """{message}."""  # a limit: the same may be asked for again later
+
+    error = "too_many_tickets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +126,8 @@ def request(connection: Connection, wanted: Wanted, *, application: str) -> str:
     """Make a ticket for an application that asked over HTTP; returns it.
 
     Raises:
-        TicketRefused: the ref is ambiguous, the client unknown, users may not be sent there, or there are too many.
+        TicketRefused: the ref is ambiguous, the client unknown, or users may not be sent there.
+        TooManyTickets: of this ref, or of this asker.
 
     """
     connection.execute(NAME_APPLICATION, {"application": application})
@@ -204,4 +204,5 @@ def _made(connection: Connection, query: Any, wanted: Wanted, **more: Any) -> st
         diagnosis = getattr(error.orig, "diag", None)
         if diagnosis is None or diagnosis.sqlstate not in REFUSED:
             raise
-        raise TicketRefused(diagnosis.sqlstate, diagnosis.message_primary, diagnosis.message_hint) from None
+        kind = TooManyTickets if diagnosis.sqlstate == TOO_MANY else TicketRefused
+        raise kind(diagnosis.sqlstate, diagnosis.message_primary, diagnosis.message_hint) from None

@@ -8,6 +8,7 @@ import pytest
 
 from models import operator_actions, visit
 from models.database import transaction
+from models.states.visit import VisitOutcome, VisitReason
 from tasks.settling import replay
 from tests.integration.public.browser import PUBLIC_URL, Browser
 from tests.integration.public.conftest import Exchanging, Scene
@@ -400,3 +401,16 @@ def _copy(browser: Browser) -> Browser:
     made = Browser(browser.public)
     made.cookies = dict(browser.cookies)
     return made
+
+
+def test_of_two_answers_at_once_the_first_counts(scene: Scene) -> None:
+    scene.browser.press(scene.browser.open(scene.link()), follow=False)
+    ((visit_id,),) = scene.rows("select id from evergrant.visits")
+    for sealed, is_first in ((b"first", True), (b"second", False)):
+        with transaction() as connection:
+            assert visit.answer(connection, visit_id, sealed) is is_first
+    assert scene.rows("select sealed_answer from evergrant.visits") == [(b"first",)]
+    with transaction() as connection:
+        assert visit.end(connection, visit_id, VisitOutcome.CONNECTED, None)
+        assert not visit.end(connection, visit_id, VisitOutcome.FAILED, VisitReason.UNFIT)
+    assert scene.rows(ENDS) == [("connected", None, None)]
