@@ -144,6 +144,7 @@ def test_a_customer_connects_is_asked_for_again_and_leaves(beside: Beside, windo
     expect(mallory.get_by_text("Connect your account to see your bookings.")).to_be_visible()
     expect(mallory.get_by_role("status")).to_have_count(0)
 
+    beside.serving.ready_for_requests()
     provider.end_by_user([user])
     eventually(lambda: is_told(ada, "Your integration needs you"), timeout=90, every=0.5)
     connect(ada, user)
