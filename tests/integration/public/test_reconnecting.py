@@ -155,3 +155,16 @@ def test_an_answer_that_only_the_journal_has_is_held_against_the_account_as_well
     assert scene.rows("select ref, status from evergrant.grants where status = 'revoking'") == [
         ("customer-42", "revoking")
     ]
+
+
+def test_a_provider_that_gives_the_very_pair_back_has_connected_its_customer(scene: Scene) -> None:
+    """Doorkeeper may (`reuse_access_token`): the row stays as it was, and the customer is told so all the same."""
+    ended(scene.browser, scene.link(), scene.worker)
+    ((grant, sealed),) = scene.rows("select id, sealed_refresh_token from evergrant.grants")
+    pair = scene.harness.runtime.vault.open(sealed, table="grants", row_id=grant, purpose="refresh")
+    answers_with(scene.provider, refresh_token=pair)
+
+    assert "is connected" in words(ended(scene.browser, scene.link(), scene.worker))
+
+    assert scene.rows("select id, generation from evergrant.grants") == [(grant, 1)]
+    assert scene.rows("select outcome from evergrant.visits") == [("connected",)] * 2
