@@ -1,5 +1,6 @@
 """Explain: why a grant is as it is: read once, decided by tasks/policy/explanation, told alike wherever people ask."""
 
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping
@@ -10,6 +11,7 @@ from models.views import standing
 from models.views.standing import Standing
 from tasks.oauth.errors import OAuthError
 from tasks.oauth.rotation import Rotation
+from tasks.oauth.shapes import Kind
 from tasks.policy import pace
 from tasks.policy.explanation.cause import Explanation
 from tasks.policy.explanation.facts import Act, Client, Database, Facts, Grant, Journal, Letter, Process, Revocation
@@ -36,6 +38,7 @@ def facts_of(found: Standing, settings: configuration.Settings) -> Facts:
             environment=row["environment"],
             asked_as=settings.environment,
             incident_at=row["incident_at"],
+            leads_customers=settings.public_url is not None or row["public_url"] is not None,
             awaited=tuple(_journal(each) for each in found.journals if each["is_awaited"]),
         ),
         processes=tuple(_process(each) for each in found.processes),
@@ -84,17 +87,17 @@ def _client(row: RowMapping, settings: configuration.Settings) -> Client:
         interval=interval(valve),
         slowed_to=slow,
         half_pace_until=row["scarce_until"],
-        file_fault=_file_fault(row, settings),
+        **_of_file(row, settings),
     )
 
 
-def _file_fault(row: RowMapping, settings: configuration.Settings) -> str | None:
-    """Why the provider's file cannot be used here; workers have the same, unless somebody has mended it on one."""
+def _of_file(row: RowMapping, settings: configuration.Settings) -> dict[str, Any]:
+    """What the provider's file says, or why it cannot be used here; workers have the same, unless one was mended."""
     try:
-        resolve(row["provider"], row["overrides"], settings)
+        provider = resolve(row["provider"], row["overrides"], settings)
     except OAuthError as error:
-        return str(error).rstrip(".")
-    return None
+        return {"file_fault": str(error).rstrip(".")}
+    return {"has_user": provider.kind is not Kind.CLIENT_CREDENTIALS}
 
 
 def _process(row: RowMapping) -> Process:

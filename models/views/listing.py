@@ -37,6 +37,11 @@ IS_REFUSED_ALONE = """
         g.refusals > 0 and w.refused_since is null and coalesce(g.last_error_code = g.refused_code, false)
             and coalesce(g.refused_since > coalesce(g.refreshed_at, '-infinity'), false)"""
 
+# Its user can be sent somewhere: there is a public listener, and the client's grants have users.
+IS_ASKED_BY_LINK = """
+        exists (select from evergrant.installation i where i.public_url is not null)
+            and c.overrides ->> 'kind' is distinct from 'client_credentials'"""
+
 GRANTS = f"""
     select g.id, g.ref, c.name as client, c.provider, {STATUS} as status, g.reason, g.generation, g.scope,
         g.labels, coalesce(g.keep, c.keep) as keep, g.access_expires_at, g.due_at,
@@ -45,7 +50,7 @@ GRANTS = f"""
         g.created_at, g.refreshed_at,
         g.doubt_since, g.suspect_at,
         coalesce(g.claimed_at, g.started_at) is not null and g.due_at > clock_timestamp() as under_way,
-        {IS_REFUSED_ALONE} as refused_alone
+        {IS_REFUSED_ALONE} as refused_alone, {IS_ASKED_BY_LINK} as asked_by_link
     from evergrant.grants g
     join evergrant.clients c on c.id = g.client_id
     left join evergrant.witnesses w on w.client_id = g.client_id"""  # noqa: S608  # constants
@@ -270,14 +275,14 @@ def revocations_of(connection: Connection, grant_ids: Collection[UUID]) -> Seque
     return found.mappings().all()
 
 
-DEAD_LETTERS = """
+DEAD_LETTERS = f"""
     select d.id, d.kind, d.ref, c.name as client, d.cause, d.detail, d.attempts, d.first_failed_at, d.dead_at,
         d.resolved_at, d.resolution, d.resolved_by, d.rule, d.generation, d.grant_id, d.revocation_id,
         d.looks, d.look_at,
-        g.status as grant_status
+        g.status as grant_status, {IS_ASKED_BY_LINK} as asked_by_link
     from evergrant.dead_letters d
     join evergrant.clients c on c.id = d.client_id
-    join evergrant.grants g on g.id = d.grant_id"""
+    join evergrant.grants g on g.id = d.grant_id"""  # noqa: S608  # a constant
 
 
 def dead_letters(

@@ -49,7 +49,7 @@ select clock.at, g.id, g.ref, g.client_id, {STATUS} as status, g.reason, coalesc
     r.done_at, r.evidence, r.last_error_code as revocation_error,
     d.id as letter_id, d.cause as letter_cause, d.dead_at, d.look_at,
     h.requested_at as held_at, h.counted_as as held_by,
-    evergrant.database_state() as database_state, i.environment, i.incident_at
+    evergrant.database_state() as database_state, i.environment, i.incident_at, i.public_url
 from evergrant.grants g
 join evergrant.clients c on c.id = g.client_id
 join evergrant.valves v on v.client_id = c.id

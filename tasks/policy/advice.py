@@ -47,13 +47,19 @@ _FIRST: Final = {
 }
 
 
-def consent_advice(reason: str | None, *, grant: str) -> str:
+def asks_again(grant: str, *, by_link: bool) -> str:
+    """The command by which a user is asked again: `by_link`, in their own browser, where customers can be led there."""
+    return f"evergrant grants {'reconnect-link' if by_link else 'connect'} {grant}"
+
+
+def consent_advice(reason: str | None, *, grant: str, by_link: bool = False) -> str:
     """Say what to do about a grant that needs consent, by its reason."""
-    return f"{_FIRST.get(reason or '', '')}ask the user to connect again: evergrant grants connect {grant}"
+    return f"{_FIRST.get(reason or '', '')}ask the user to connect again: {asks_again(grant, by_link=by_link)}"
 
 
-def refused_alone_advice(code: str | None, rule: str | None, *, client: str, grant: str) -> str:
+def refused_alone_advice(code: str | None, rule: str | None, *, client: str, grant: str, by_link: bool = False) -> str:
     """Say what to do about a grant that alone is refused, by the rule of the provider's file that reads the refusal."""
+    again = asks_again(grant, by_link=by_link)
     match (rule or "").partition(": ")[2]:
         case "ours":
             told = advice(code, client=client) or "look at the client's registration there"
@@ -61,13 +67,10 @@ def refused_alone_advice(code: str | None, rule: str | None, *, client: str, gra
         case "scope":
             return (
                 "the provider refuses its scope, not its token: see which scopes the client may have there,"
-                f" then ask the user to connect again: evergrant grants connect {grant}"
+                f" then ask the user to connect again: {again}"
             )
         case _:
-            return (
-                "the provider refuses this grant alone, in a word of its own;"
-                f" if its user withdrew: evergrant grants connect {grant}"
-            )
+            return f"the provider refuses this grant alone, in a word of its own; if its user withdrew: {again}"
 
 
 def advice(code: str | None, *, client: str) -> str | None:

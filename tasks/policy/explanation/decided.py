@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tasks.policy.advice import consent_advice, named
+from tasks.policy.advice import asks_again, consent_advice, named
 from tasks.policy.explanation.cause import Cause, iso
 from tasks.policy.explanation.facts import (
     DEAD,
@@ -56,6 +56,7 @@ def consent_is_needed(now: Facts) -> Cause | None:
     reason = now.grant.reason
     why = DIED.get(reason or "", "nobody said why")
     look = now.letter.look_at if now.letter else None
+    grant = named(now.grant.ref, now.client.name)
     told = f"Its user must consent again ({reason or 'no reason'}): {why}"
     then = f"It is asked once more at {iso(look)}, in case it lives" if look else "Nothing happens by itself"
     return Cause(
@@ -63,8 +64,8 @@ def consent_is_needed(now: Facts) -> Cause | None:
         since=now.letter.dead_at if now.letter else now.grant.last_error_at,
         then=then,
         retry_at=look,
-        remedy=consent_advice(reason, grant=named(now.grant.ref, now.client.name)).rpartition(": ")[0],
-        command=f"evergrant grants connect {named(now.grant.ref, now.client.name)}",
+        remedy=consent_advice(reason, grant=grant).rpartition(": ")[0],
+        command=asks_again(grant, by_link=now.asks_by_link),
         stops=True,
     )
 

@@ -146,17 +146,22 @@ class Client:
     secret_refused_code: str | None = None
     secret_key_id: str | None = None
     file_fault: str | None = None
+    has_user: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """Which database this is, and who asks; `awaited`: the journals that an incident waits for."""
+    """Which database this is, and who asks; `awaited`: the journals that an incident waits for.
+
+    `leads_customers`: a public listener was started on it, so links for browsers lead somewhere.
+    """
 
     state: str = FIT
     environment: str | None = None
     asked_as: str | None = None
     incident_at: datetime | None = None
     awaited: tuple[Journal, ...] = ()
+    leads_customers: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +197,11 @@ class Facts:
         """How long its access token lives on; less than nothing where it has ended, or there is none."""
         ends = self.grant.access_expires_at
         return timedelta(-1) if ends is None or self.grant.access_key_id is None else ends - self.at
+
+    @property
+    def asks_by_link(self) -> bool:
+        """Whether its user can be asked again in their own browser."""
+        return self.database.leads_customers and self.client.has_user
 
     @property
     def under_lease(self) -> bool:

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Final
 
 from tasks.oauth.rotation import Rotation
-from tasks.policy.advice import advice, named, refused_alone_advice
+from tasks.policy.advice import advice, asks_again, named, refused_alone_advice
 from tasks.policy.explanation.cause import Cause, iso, length, many
 from tasks.policy.explanation.facts import ACTIVE, REVOKING, Facts, Journal
 from tasks.policy.explanation.outside import command_in
@@ -116,14 +116,21 @@ def grant_is_refused_alone(now: Facts) -> Cause | None:
     if not grant.failed_alone or not grant.failures or grant.status != ACTIVE:
         return None
     name = named(grant.ref, now.client.name)
-    told = refused_alone_advice(grant.last_error_code, grant.last_error_rule, client=now.client.name, grant=name)
+    again = asks_again(name, by_link=now.asks_by_link)
+    told = refused_alone_advice(
+        grant.last_error_code,
+        grant.last_error_rule,
+        client=now.client.name,
+        grant=name,
+        by_link=now.asks_by_link,
+    )
     return Cause(
         told=f"The provider refuses this grant alone ({grant.error}), {many(grant.failures, 'time')}",
         since=grant.failing_since,
         then=f"It is asked again at {iso(grant.due_at)}",
         retry_at=grant.due_at,
         remedy=told.partition(": evergrant")[0],
-        command=f"evergrant grants connect {name}" if "grants connect" in told else command_in(told),
+        command=again if again in told else command_in(told),
     )
 
 
@@ -198,7 +205,7 @@ def grant_ends_soon(now: Facts) -> Cause | None:
         told=f"It ends at {iso(ends)}, in {length(ends - now.at)}: renewing does not put that off",
         then=f"From {iso(ends)} on only its user can mend it",
         remedy="ask its user to connect again before that",
-        command=f"evergrant grants connect {named(now.grant.ref, now.client.name)}",
+        command=asks_again(named(now.grant.ref, now.client.name), by_link=now.asks_by_link),
     )
 
 

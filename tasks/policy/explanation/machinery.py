@@ -4,6 +4,7 @@ import shlex
 from datetime import timedelta
 from typing import Final
 
+from tasks.policy.advice import asks_again, named
 from tasks.policy.explanation.cause import Cause, iso, length, listed
 from tasks.policy.explanation.facts import ACTIVE, BEAT, PAUSED, REWOUND, WORKER, Facts, Process
 
@@ -198,7 +199,7 @@ def refresh_token_is_missing(now: Facts) -> Cause | None:
         told="It holds no refresh token, so nothing can renew it",
         then="Nothing is sent",
         remedy="ask its user to connect again",
-        command=f"evergrant grants connect {shlex.quote(now.grant.ref)} --client {now.client.name}",
+        command=asks_again(named(now.grant.ref, now.client.name), by_link=now.asks_by_link),
         stops=True,
     )
 

@@ -173,3 +173,25 @@ def test_an_account_is_sealed_anew_with_the_other_secrets(shop: Evergrant, sql: 
 
     assert any(place.table == "grant_accounts" for place in reseal.PLACES)
     assert "grant_accounts" in str(key_use.USED)
+
+
+def test_whose_consent_is_missing_is_asked_by_a_link_wherever_that_is_told(shop: Evergrant, sql: Any) -> None:
+    sql(
+        """insert into evergrant.grants (id, client_id, ref, status, reason, generation, due_at)
+        select gen_random_uuid(), id, 'lost', 'needs_consent', 'response_lost', 1, now() from evergrant.clients"""
+    )
+    sql(
+        """insert into evergrant.dead_letters (kind, grant_id, client_id, ref, cause, detail, attempts, dead_at)
+        select 'refresh', id, client_id, ref, 'response_lost', 'x', 1, now() from evergrant.grants"""
+    )
+    command = "evergrant grants reconnect-link lost --client temple"
+    assert shop("explain", "lost", "--json").json["command"] == command
+    assert shop("grants", "show", "lost", "--json").json["next"].endswith(command)
+    assert command in shop("grants", "token", "lost").err
+    assert shop("dead-letters", "show", "1", "--json").json["next"] == command
+    sql("update evergrant.installation set public_url = null")
+    command = "evergrant grants connect lost --client temple"
+    assert shop("explain", "lost", "--json").json["command"] == command
+    assert shop("grants", "show", "lost", "--json").json["next"].endswith(command)
+    assert command in shop("grants", "token", "lost").err
+    assert shop("dead-letters", "show", "1", "--json").json["next"] == command

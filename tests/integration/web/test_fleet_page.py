@@ -68,6 +68,18 @@ def test_a_grant_shows_the_explanation_that_every_command_gives_and_what_has_hap
     assert "evergrant grants history customer --client demo" in page.words
 
 
+def test_where_customers_are_led_in_their_browser_a_grant_names_the_command_for_their_link(
+    harness: Harness, client: int, web: Web
+) -> None:
+    harness.grant(client, "sad", status="needs_consent", reason="revoked_or_expired")
+    command = "evergrant grants reconnect-link sad --client demo"
+    assert command not in see(web, "/grants/demo/sad").words
+    harness.run("update evergrant.installation set public_url = 'https://connect.test'")
+    page = see(web, "/grants/demo/sad").words
+    assert page.count(command) == 2  # where it is explained, and among the commands
+    assert "evergrant grants connect sad" not in page
+
+
 def test_a_refs_earlier_consents_are_told_with_the_present_one(harness: Harness, client: int, web: Web) -> None:
     harness.grant(client, "customer", status="revoked")
     harness.grant(client, "customer", token="later")

@@ -74,7 +74,6 @@ def test_the_public_url_of_this_process_wins(harness: Harness, client: int, tmp_
 
 def test_without_a_public_listener_a_link_would_lead_nowhere(harness: Harness, web: Web) -> None:
     harness.client()
-    harness.run("update evergrant.installation set public_url = null")
     answer = asked(web)
     assert answer.error == (503, "no_public_listener")
     assert int(answer.headers["retry-after"]) > 0

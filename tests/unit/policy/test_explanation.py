@@ -351,6 +351,16 @@ def test_a_dead_grant_that_is_looked_at_once_more_says_when() -> None:
     assert told.command == "evergrant grants connect customer-42 --client temple"
 
 
+@pytest.mark.parametrize(
+    "cause", ["consent_is_needed", "grant_ends_soon", "grant_is_refused_alone", "refresh_token_is_missing"]
+)
+def test_where_customers_are_led_in_their_browser_the_way_back_is_a_link(cause: str) -> None:
+    by_link = both(MADE[cause], database(leads_customers=True))(WELL)
+    assert explain(by_link).command == "evergrant grants reconnect-link customer-42 --client temple"
+    without = both(MADE[cause], database(leads_customers=True), client(has_user=False))(WELL)
+    assert explain(without).command == "evergrant grants connect customer-42 --client temple"
+
+
 @pytest.mark.parametrize(("state", "word"), [("standby", "replica"), ("rewound", "lack commits"), ("copied", "copy")])
 def test_a_database_that_sends_nothing_says_which_it_is(state: str, word: str) -> None:
     told = explain(database(state=state, awaited=(JOURNAL,))(WELL))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from models.states.grant import ConsentReason
-from tasks.policy.advice import consent_advice, named
+from tasks.policy.advice import asks_again, consent_advice, named
 from worker.cli import explaining, output, session
 from worker.cli.commands import Command
 from worker.cli.dead_letters.letters import record, unknown
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from sqlalchemy import RowMapping
 
 NEXT = {
-    "response_lost": "evergrant grants connect {grant}",
-    "revoked_or_expired": "evergrant grants connect {grant}",
+    "response_lost": "{again}",
+    "revoked_or_expired": "{again}",
     "gave_up": "evergrant dead-letters redrive {id}",
-    "refused": "if the provider's word for it means that the user withdrew: evergrant grants connect {grant}",
+    "refused": "if the provider's word for it means that the user withdrew: {again}",
     "our_configuration": "check the client's id and secret, then: evergrant dead-letters redrive {id}",
 }
 
@@ -53,7 +53,8 @@ def next_step(row: "RowMapping") -> str | None:
         return None
     grant = named(row["ref"], row["client"])
     if row["cause"] in NEXT:
-        return NEXT[row["cause"]].format(id=row["id"], grant=grant)
+        again = asks_again(grant, by_link=row["asked_by_link"])
+        return NEXT[row["cause"]].format(id=row["id"], again=again)
     if row["cause"] in ConsentReason.meanings():
-        return consent_advice(row["cause"], grant=grant)
+        return consent_advice(row["cause"], grant=grant, by_link=row["asked_by_link"])
     return f"evergrant dead-letters redrive {row['id']}"

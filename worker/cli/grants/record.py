@@ -51,14 +51,18 @@ def next_step(row: "RowMapping") -> str | None:
     grant = named(row["ref"], row["client"])
     match GrantStatus(row["status"]):
         case GrantStatus.NEEDS_CONSENT:
-            return consent_advice(row["reason"], grant=grant)
+            return consent_advice(row["reason"], grant=grant, by_link=row["asked_by_link"])
         case GrantStatus.PAUSED if row["reason"] == PauseReason.HANDED_OVER:
             return f"another home keeps it; to take it back: evergrant grants resume {grant}"
         case GrantStatus.PAUSED:
             return f"evergrant grants resume {grant}"
         case GrantStatus.ACTIVE if row["refused_alone"]:
             return refused_alone_advice(
-                row["last_error_code"], row["last_error_rule"], client=row["client"], grant=grant
+                row["last_error_code"],
+                row["last_error_rule"],
+                client=row["client"],
+                grant=grant,
+                by_link=row["asked_by_link"],
             )
         case GrantStatus.ACTIVE:
             return advice(row["last_error_code"], client=row["client"]) if row["failures"] else None

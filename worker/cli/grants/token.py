@@ -46,7 +46,7 @@ def token(ref: str, *, client: str | None, min_ttl: timedelta, timeout: timedelt
         grant_id = listing.locate(connection, [ref], client)[0].id
         state = access_token.by_id(connection, grant_id)
         if not state.lasts(min_ttl):
-            _refuse_hopeless(state)
+            _refuse_hopeless(state, explaining.explained(connection, grant_id))
             operator_actions.request_refresh(connection, grant_id, who=settings.who)
     if not state.lasts(min_ttl):
         state = _renewed(grant_id, min_ttl=min_ttl, timeout=timeout, teller=explaining.Teller(as_json=as_json))
@@ -82,7 +82,7 @@ def _renewed(grant_id: UUID, *, min_ttl: timedelta, timeout: timedelta, teller: 
         state, told = seen[0]
         if told is None:
             return True
-        _refuse_hopeless(state)
+        _refuse_hopeless(state, told)
         waited = timedelta(seconds=time.monotonic() - begun)
         if told.decided:
             raise _late(state, told, waited)
@@ -105,7 +105,7 @@ def _look(grant_id: UUID, min_ttl: timedelta) -> "tuple[TokenState, Explanation 
         return state, None if state.lasts(min_ttl) else explaining.explained(connection, grant_id)
 
 
-def _refuse_hopeless(state: "TokenState") -> None:
+def _refuse_hopeless(state: "TokenState", told: "Explanation") -> None:
     """Raise where no refresh will come, whatever the wait.
 
     Raises:
@@ -113,6 +113,7 @@ def _refuse_hopeless(state: "TokenState") -> None:
 
     """
     grant = named(state.ref, state.client)
+    again = told.command if told.cause == "consent_is_needed" else f"evergrant grants connect {grant}"
     match GrantStatus(state.status):
         case GrantStatus.ACTIVE:
             return
@@ -120,7 +121,7 @@ def _refuse_hopeless(state: "TokenState") -> None:
             raise Failure(
                 code="needs_consent",
                 message=f"{state.ref} needs its user's consent again ({state.reason})",
-                next_step=f"run `evergrant grants connect {grant}`",
+                next_step=f"run `{again}`",
                 exit_code=ExitCode.HUMAN,
             )
         case GrantStatus.PAUSED:
