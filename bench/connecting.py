@@ -120,7 +120,7 @@ def _prepare(here: Stage, grants: int, seconds: float, runs: int) -> str:
     here.wait_said("web", "web.listening")
     wait(lambda: kept.ask("_report")["refreshed"] > 0, "nothing is refreshed", seconds=600)
     said = here.log_of("web").read_text(encoding="utf-8")
-    return re.findall(r'"public": "(http[^"]+)"', said)[0]
+    return str(re.findall(r'"public": "(http[^"]+)"', said)[0])
 
 
 def _run(here: Stage, public: str, count: int, seconds: float, *, first: int) -> dict[str, float]:

@@ -5,7 +5,7 @@ from html import escape
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, Request, Route, expect
+from playwright.sync_api import BrowserContext, Dialog, Page, Request, Route, expect
 
 from tests.integration.public.chromium.conftest import APPLICATION, GO_ON, Street
 from tests.integration.public.chromium.test_a_customers_way import INVITED, allow, go_on
@@ -179,8 +179,13 @@ def test_no_page_of_ours_is_shown_in_another_page(street: Street, ada: Page, whe
 def test_what_a_client_or_a_provider_says_is_text_and_runs_nothing(
     street: Street, ada: Page, says: Says, said: str
 ) -> None:
-    ran: list[object] = []
-    ada.on("dialog", lambda dialog: (ran.append(dialog), dialog.dismiss()))  # type: ignore[func-returns-value]
+    ran: list[str] = []
+
+    def dismiss(dialog: Dialog) -> None:
+        ran.append(dialog.message)
+        dialog.dismiss()
+
+    ada.on("dialog", dismiss)
     street.scene.harness.run("update evergrant.clients set title = :said", said=said)
     go_on(ada, street.link())
     state = parse_qs(urlsplit(ada.url).query)["state"][0]

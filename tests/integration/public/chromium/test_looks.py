@@ -1,6 +1,7 @@
 """How the pages look and sound: small and dark windows, another language, and what a screen reader needs."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,7 +16,7 @@ Says = Callable[[Page, str], None]
 # What a page that waits asks for by itself: held back, so that it stays while it is looked at.
 LOOKS_AGAIN = "**/outcome/*"
 LONG = "Bookings-and-Reservations-Management-of-the-Upper-Danube-Valley GmbH & Co. KG"
-LOOKS = {
+LOOKS: dict[str, dict[str, Any]] = {
     "light": {"color_scheme": "light"},
     "dark": {"color_scheme": "dark"},
     "small": {"viewport": {"width": 320, "height": 640}},
