@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
 from sqlalchemy import Connection, ForeignKey, Index, RowMapping, text
@@ -138,6 +139,11 @@ def make(connection: Connection, client_id: int, wanted: Wanted, *, other_accoun
     """Make a ticket for an operator; raises as `request`."""
     more = {"client_id": client_id, "other_account_allowed": other_account_allowed, "who": who}
     return _made(connection, MAKE, wanted, **more)
+
+
+def asked_at(ref: str, client: str) -> str:
+    """Where an application asks for a link for this customer: a path of the token interface, for a `POST`."""
+    return f"/v1/grants/{quote(ref, safe='')}/connect?{urlencode({'client': client})}"
 
 
 def made(connection: Connection, ticket: str) -> tuple[UUID, datetime]:

@@ -1,4 +1,4 @@
-"""Evergrant for other applications: fresh access tokens, refreshes and revocations.
+"""Evergrant for other applications: fresh access tokens, refreshes, revocations, and links for customers.
 
 evergrant = Evergrant()
 token = evergrant.access_token("customer-42")

@@ -4,11 +4,15 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from models import event
+from models import event, ticket
+from models.states.event import EventType
 from models.webhook import Ready
 from models.webhook_delivery import Taken
 from tasks.oauth.messages import Request
 from tasks.telling import signature
+
+# What only the grant's user mends. No link: it would be over in 15 minutes, and a letter may come days later.
+FOR_THE_USER = frozenset({EventType.GRANT_NEEDS_CONSENT, EventType.GRANT_EXPIRING})
 
 
 def body(told: Taken) -> bytes:
@@ -25,6 +29,8 @@ def body(told: Taken) -> bytes:
         "reason": told.reason,
         "data": told.data,
     }
+    if told.type in FOR_THE_USER and told.ref is not None and told.client is not None:
+        members["connect"] = ticket.asked_at(told.ref, told.client)
     return json.dumps(members).encode()
 
 

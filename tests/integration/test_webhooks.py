@@ -111,6 +111,7 @@ def test_what_happens_to_a_grant_is_told_signed_and_in_its_order(harness: Harnes
     assert (changed["client"], changed["ref"], changed["generation"]) == ("demo", "customer", 2)
     assert (changed["environment"], changed["labels"]) == ("test", {"org": ["8f2"]})
     assert dead["reason"] == "revoked_or_expired"
+    assert dead["connect"] == "/v1/grants/customer/connect?client=demo"
     assert [each.headers["webhook-id"] for each in receiver.got] == [each.body["id"] for each in receiver.got]
     assert "rt-" not in json.dumps(receiver.taken)
     assert "at-" not in json.dumps([each["data"] for each in receiver.taken])

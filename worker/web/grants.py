@@ -10,10 +10,11 @@ from typing import Any, assert_never
 
 import structlog
 
-from models import application_requests
+from models import application_requests, ticket
 from models.application import Holder
 from models.application_requests import Asked, Ending, NotAsked, RequestedRefresh
 from models.sealing.vault import Vault, VaultError
+from models.states.application import Right
 from models.states.grant import GrantStatus
 from models.states.installation import DatabaseState
 from models.views import access_token as access_tokens
@@ -117,7 +118,7 @@ class Grants:
         state = await self.see(holder, ref, client)
         headers = self._headers.of(state, chosen)
         if not state.lasts(min_ttl):
-            async with self._explaining(state):
+            async with self._explaining(holder, state):
                 state = await self._renewed(holder, state, min_ttl=min_ttl, wait=wait)
         return self._handed(state, headers, self._headers.api_header(state))
 
@@ -133,7 +134,7 @@ class Grants:
 
         """
         state = await self.see(holder, ref, client)
-        async with self._explaining(state):
+        async with self._explaining(holder, state):
             refuse_hopeless(state)
         return state.client, await self._request_refresh(holder, state, rejected)
 
@@ -189,11 +190,13 @@ class Grants:
         return found[0]
 
     @asynccontextmanager
-    async def _explaining(self, state: TokenState) -> AsyncIterator[None]:
-        """Add to a refusal that is about the grant why it is as it is."""
+    async def _explaining(self, holder: Holder, state: TokenState) -> AsyncIterator[None]:
+        """Add to a refusal that is about the grant why it is as it is, and where a link for its user is had."""
         try:
             yield
         except Refusal as refusal:
+            if refusal.error == "needs_consent" and Right.CONNECT in holder.may:
+                refusal.body["connect"] = ticket.asked_at(state.ref, state.client)
             if refusal.error in EXPLAINED and (told := await self._explanations.of(state.id)) is not None:
                 refusal.body["explanation"] = told
             raise

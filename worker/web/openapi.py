@@ -35,6 +35,7 @@ ERROR = {
         "message": TEXT,
         "next": TEXT,
         "explanation": {"$ref": "#/components/schemas/Explanation"},
+        "connect": TEXT | {"description": "of needs_consent: the path at which this key makes a link for its user"},
     },
 }
 MAY_BE_NULL = {"type": ["string", "null"]}

@@ -12,7 +12,7 @@ from models import ticket
 from models.application import Holder
 from models.application_requests import AMBIGUOUS_REF, UNKNOWN_REF
 from models.states.installation import DatabaseState
-from models.ticket import TicketRefused, Wanted
+from models.ticket import TicketRefused, TooManyTickets, Wanted
 from settings import Settings
 from tasks.oauth.errors import OAuthError
 from tasks.oauth.shapes import Kind
@@ -111,13 +111,12 @@ def _nowhere() -> Refusal:
 
 
 def _refused(error: TicketRefused, wanted: Wanted) -> Refusal:
-    """What SQL says of a ticket, by its state; a client may have gone since it was found."""
-    match error.state:
-        case _ if error.is_for_now:
-            return Refusal(429, "too_many_tickets", str(error).rstrip("."), error.next, retry_after=LATER)
-        case state if state == UNKNOWN_REF:
-            return unknown_client(wanted.client)
-        case state if state == AMBIGUOUS_REF:
-            return ambiguous_ref(wanted.ref, could="could be of")
-        case _:
-            return Refusal(400, "ticket_refused", str(error).rstrip("."), error.next)
+    """What SQL says of a ticket; a client may have gone since it was found."""
+    said, next_step = str(error).rstrip("."), error.next
+    if isinstance(error, TooManyTickets):
+        return Refusal(429, "too_many_tickets", said, next_step, retry_after=LATER)
+    if error.state == UNKNOWN_REF:
+        return unknown_client(wanted.client)
+    if error.state == AMBIGUOUS_REF:
+        return ambiguous_ref(wanted.ref, could="could be of")
+    return Refusal(400, "ticket_refused", said, next_step)

@@ -181,8 +181,9 @@ def test_whose_consent_is_missing_is_asked_by_a_link_wherever_that_is_told(shop:
         select gen_random_uuid(), id, 'lost', 'needs_consent', 'response_lost', 1, now() from evergrant.clients"""
     )
     sql(
-        """insert into evergrant.dead_letters (kind, grant_id, client_id, ref, cause, detail, attempts, dead_at)
-        select 'refresh', id, client_id, ref, 'response_lost', 'x', 1, now() from evergrant.grants"""
+        """insert into evergrant.dead_letters
+            (kind, grant_id, client_id, ref, generation, cause, detail, attempts, first_failed_at, dead_at)
+        select 'refresh', id, client_id, ref, 1, 'response_lost', 'x', 1, now(), now() from evergrant.grants"""
     )
     command = "evergrant grants reconnect-link lost --client temple"
     assert shop("explain", "lost", "--json").json["command"] == command

@@ -153,6 +153,23 @@ def test_a_dead_consent_is_409_with_its_reason(harness: Harness, client: int, we
         assert answer.json["reason"] == "response_lost"
 
 
+def test_a_dead_consent_says_where_a_key_that_may_connect_has_a_link_and_makes_none_by_itself(
+    harness: Harness, client: int, web: Web, key: Callable[..., str]
+) -> None:
+    reader = web.with_key(key("reader", may=("read", "refresh")))
+    harness.run("update evergrant.installation set public_url = 'https://connect.test'")
+    for n, ref in enumerate(("customer", "a/b c?d=ü")):
+        harness.grant(client, ref, token=str(n), status="needs_consent", reason="response_lost")
+        for refused in (web.get(ref), web.post(ref, "refresh")):
+            path = refused.json["connect"]
+            assert "url" not in refused.json
+        assert "connect" not in reader.get(ref).json
+        assert harness.all("select from evergrant.tickets where ref = :ref", ref=ref) == []
+        made = web.ask("POST", path).json
+        assert (made["ref"], made["client"]) == (ref, "demo")
+        assert made["url"].startswith("https://connect.test/connect/")
+
+
 def test_a_paused_grant_hands_out_what_it_has_and_waits_for_nothing(harness: Harness, client: int, web: Web) -> None:
     grant = harness.grant(client, status="paused")
     assert web.get("customer").status == 200
