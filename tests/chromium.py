@@ -11,8 +11,10 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
-# Sites that browsers keep apart as they do those of the internet; all of them are this machine.
+# Sites that browsers keep apart as they do those of the internet.
 SITES: Final = "--host-resolver-rules=MAP *.test 127.0.0.1"
+# All of them are this machine, and what guards that from the internet's pages would stop an attacker in our place.
+AS_OUTSIDE: Final = "--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests"
 PATIENCE_MS: Final = 60_000
 BLOCKED: Final = 2
 
@@ -24,7 +26,7 @@ def chromium() -> Iterator[Browser]:
     if found is None:
         pytest.skip(f"needs Chromium, and none of {', '.join(NAMES)} is on the path: install Debian's `chromium`")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=[SITES])
+        browser = playwright.chromium.launch(executable_path=found, args=[SITES, AS_OUTSIDE])
         yield browser
         browser.close()
 
@@ -48,7 +50,7 @@ def without_cookies(browser: Browser, folder: Path) -> Iterator[BrowserContext]:
     (folder / "Default").mkdir(parents=True)
     (folder / "Default" / "Preferences").write_text(json.dumps(preferences), encoding="utf-8")
     context = browser.browser_type.launch_persistent_context(
-        folder, executable_path=program(), args=[SITES], ignore_https_errors=True, locale="en-GB"
+        folder, executable_path=program(), args=[SITES, AS_OUTSIDE], ignore_https_errors=True, locale="en-GB"
     )
     context.set_default_timeout(PATIENCE_MS)
     yield context
