@@ -245,7 +245,7 @@ class Settings(BaseSettings):
         None,
         description="Where `evergrant web` leads customers through connecting, by tickets: host:port, or the path of a "
         "unix socket; beyond loopback it needs TLS, or a proxy in front of it; unset: nowhere. "
-        "[How to](../howto/connect-customers.md).",
+        "[How to](../howto/connect-your-customers.md).",
     )
     public_url: PublicUrl | None = Field(
         None,

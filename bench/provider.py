@@ -1,4 +1,5 @@
-"""A provider as light as can be, in a process of its own: it answers refreshes after a delay and keeps a ledger.
+"""A provider as light as can be, in a process of its own: it answers refreshes after a delay and keeps a ledger; it
+takes any code for a consent.
 
     python -m bench.provider --port 0
 
@@ -74,6 +75,11 @@ class Ledger:
             "created_at": int(now),
         }
 
+    def connect(self) -> tuple[int, dict[str, Any]]:
+        """Take any code for a consent: a grant more, whose number is the first."""
+        self.numbers.append(-1)
+        return self.refresh(refresh_token(len(self.numbers) - 1, -1, self.name))
+
     def report(self) -> dict[str, Any]:
         """The counts, and when the first request came and the last answer left (seconds since the epoch)."""
         names = ("refreshed", "refused", "turned_away", "most_in_flight", "first_at", "last_at")
@@ -115,7 +121,7 @@ class Connection(asyncio.Protocol):
         else:
             ledger.in_flight += 1
             ledger.most_in_flight = max(ledger.most_in_flight, ledger.in_flight)
-            answer = ledger.refresh(body["refresh_token"])
+            answer = ledger.connect() if "code" in body else ledger.refresh(body["refresh_token"])
             if ledger.delay:
                 asyncio.get_running_loop().call_later(ledger.delay, self._send_late, answer, keep)
             else:

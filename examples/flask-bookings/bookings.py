@@ -1,25 +1,24 @@
-"""A web application whose customers connect their account once and see their bookings from then on. See README.md."""
+"""A web application whose customers connect their account, see their bookings, and leave again. See README.md."""
 
-import json
 import os
 import re
 import secrets
-import shlex
-import subprocess
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import requests
-from flask import Flask, abort, redirect, render_template, request, session
+from flask import Flask, abort, flash, redirect, render_template, request, session, url_for
 from werkzeug.wrappers import Response
 
 import evergrant_client
-from evergrant_client import Evergrant, GrantRevoked, NeedsConsent, NotFreshYet, UnknownGrant
+from evergrant_client import Evergrant, EvergrantError, GrantRevoked, NeedsConsent, NotFreshYet, UnknownGrant
 
 CLIENT = os.environ["BOOKINGS_CLIENT"]
 API = os.environ["BOOKINGS_URL"]
-COMMAND = shlex.split(os.environ.get("BOOKINGS_EVERGRANT", "evergrant"))
 SECONDS = 30
+ENDS = {
+    "connected": "Your account is connected.",
+    "denied": "Your account is not connected: you said no, or it was said for you.",
+    "failed": "Your account could not be connected. Please try again.",
+}
 
 app = Flask(__name__)
 # Whoever restarts it without a key of its own signs everybody out.
@@ -30,16 +29,16 @@ evergrant = Evergrant()
 
 @app.get("/")
 def home() -> str:
-    """Show a customer's bookings, or the way to connect."""
+    """Show a customer's bookings, or what they must do to see them."""
     if (ref := session.get("ref")) is None:
         return render_template("page.html")
     try:
         auth = evergrant_client.requests.auth(evergrant, ref, client=CLIENT, timeout=10)
         answer = requests.get(API, auth=auth, timeout=SECONDS)
-    except UnknownGrant:
+    except (UnknownGrant, GrantRevoked):
         return render_template("page.html", ref=ref, connect="Connect your account to see your bookings.")
-    except (NeedsConsent, GrantRevoked):
-        return render_template("page.html", ref=ref, connect="Your account must be connected again.")
+    except NeedsConsent:
+        return render_template("page.html", ref=ref, connect="Your integration needs you: connect your account again.")
     except NotFreshYet as error:
         later = {"Retry-After": f"{error.retry_after:.0f}"}
         abort(Response(f"Please try again in {error.retry_after:.0f} s.", 503, later))
@@ -62,30 +61,34 @@ def sign_in() -> Response:
 
 @app.post("/connect")
 def connect() -> Response:
-    """Send a customer to the provider."""
-    ref = session["ref"] if "ref" in session else abort(401)
-    made = evergrant_command("authorize-url", ref, "--label", f"org={request.form['org']}")
-    # The callback counts in this browser alone: a forwarded link would store somebody else's consent under this ref.
-    session["state"] = parse_qs(urlsplit(made["url"]).query)["state"][0]
-    return redirect(made["url"])
+    """Send a customer's browser to connect; the link is made for whoever is signed in, and shown to nobody else."""
+    labels = {"org": request.form["org"]} if request.form.get("org") else None
+    back = url_for("came_back", _external=True)
+    try:
+        link = evergrant.connect_url(signed_in(), client=CLIENT, return_to=back, labels=labels)
+    except EvergrantError as error:
+        app.logger.error("no link for %s: %s", session["ref"], error)  # noqa: TRY400  # it says all that there is
+        abort(503, "Accounts cannot be connected now. Please try again later.")
+    return redirect(link, 303)
 
 
-@app.get("/callback")
-def callback() -> Response:
-    """Take a customer who comes back from the provider, and have the code exchanged."""
-    begun = session.pop("state", None)
-    if begun is None or begun != request.args.get("state"):
-        abort(400, "This connection was not begun in this browser, or was ended already: begin again.")
-    evergrant_command("exchange", session["ref"], "--callback-url-file", "-", stdin=request.url)
+@app.get("/came-back")
+def came_back() -> Response:
+    """Take a customer back. Anybody can type this address: it says what to tell, and the grant itself what is so."""
+    if request.args.get("ref") == signed_in():
+        flash(ENDS.get(request.args.get("evergrant", ""), ENDS["failed"]))
     return redirect("/")
 
 
-def evergrant_command(verb: str, ref: str, *options: str, stdin: str = "") -> dict[str, Any]:
-    """Carry out `evergrant grants VERB REF`; the callback's URL holds a code, so it goes by standard input."""
-    command = [*COMMAND, "grants", verb, *options, "--client", CLIENT, "--json", "--", ref]
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
-    if done.returncode != 0:
-        app.logger.error("grants %s %s: %s", verb, ref, done.stderr)
-        abort(502, "The account could not be connected: begin again.")
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+@app.post("/disconnect")
+def disconnect() -> Response:
+    """End a customer's grant: from now on no token of it is handed out, and the provider is told to forget it."""
+    evergrant.request_revocation(signed_in(), client=CLIENT, reason="customer disconnected", missing_ok=True)
+    flash("Your account is disconnected.")
+    return redirect("/")
+
+
+def signed_in() -> str:
+    """The ref of whoever is signed in."""
+    ref: str = session["ref"] if "ref" in session else abort(401)
+    return ref

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
+from playwright.sync_api import Browser, Page, expect
 from psycopg.conninfo import conninfo_to_dict
 
 from tests.acceptance.programs import ROOT, Running, environment
 from tests.acceptance.providers import ORG
 from tests.acceptance.serving import Serving, as_login, login, serving
+from tests.chromium import PATIENCE_MS, chromium, customer
 from tests.integration.web.asking import Web
-from tests.other_languages import node, psql
+from tests.other_languages import node, node_program, psql
 from tests.polling import eventually
 from worker.web.server import Addresses
 
@@ -34,6 +35,7 @@ class Beside:
 
     serving: Serving
     folder: Path
+    public: str
 
     def key(self, application: str) -> dict[str, str]:
         """What an application needs to ask for tokens, in its environment."""
@@ -49,6 +51,13 @@ class Beside:
         self.serving.installation.processes.append(program)
         eventually(lambda: program.said(said), timeout=60)
 
+    def start_apart(self, name: str, *argv: str, said: str, **env: str) -> None:
+        """The same with nothing of the operator's: no ring, no database, no home."""
+        mine = {"PYTHONPATH": str(ROOT / "client"), **env}
+        program = Running(name, argv, env=mine, log=self.folder / f"{name}.log")
+        self.serving.installation.processes.append(program)
+        eventually(lambda: program.said(said), timeout=60)
+
     def env(self, **env: str) -> dict[str, str]:
         """The operator's environment, with the client package where an application has it installed."""
         return {**self.serving.installation.env, "PYTHONPATH": str(ROOT / "client"), **env}
@@ -59,14 +68,23 @@ def beside(shared_servers: Any, tmp_path_factory: pytest.TempPathFactory) -> Ite
     folder = tmp_path_factory.mktemp("examples")
     sockets = {f"{name}_bind": str(folder / f"{name}.sock") for name in ("token", "ops")}
     rate = {"token_requests_per_second": str(PER_SECOND)}
-    with serving(shared_servers, folder, grants=6, **sockets, **rate) as found:
+    public = f"127.0.0.1:{free_port()}"
+    customers = {"public_bind": public, "public_url": f"http://{public}", "suspect_wait_seconds": "2"}
+    with serving(shared_servers, folder, grants=6, **sockets, **rate, **customers) as found:
         installation = found.installation
         as_operator = installation.env["EVERGRANT_DATABASE_URL"]
         as_login(installation, "evergrant_web")
         web = installation.run("web", [sys.executable, "-m", "worker.cli", "web"])
         installation.env["EVERGRANT_DATABASE_URL"] = as_operator
         eventually(lambda: web.said("web.listening"), timeout=60)
-        yield Beside(found, folder)
+        yield Beside(found, folder, f"http://{public}")
+
+
+@pytest.fixture(scope="module")
+def windows() -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE_MS)
+    with chromium() as found:
+        yield found
 
 
 def free_port() -> int:
@@ -75,63 +93,69 @@ def free_port() -> int:
         return port
 
 
-class Browser:
-    """A customer's browser, at the Flask application."""
-
-    def __init__(self, port: int) -> None:
-        self.here = f"http://127.0.0.1:{port}"
-        self.session = requests.Session()
-
-    def get(self, path: str = "/") -> requests.Response:
-        return self.session.get(self.here + path, timeout=60)
-
-    def post(self, path: str, **form: str) -> requests.Response:
-        return self.session.post(self.here + path, form, timeout=60, allow_redirects=False)
-
-    def sign_in(self, name: str) -> None:
-        assert self.post("/sign-in", name=name).status_code == 302
-
-    def way_to_the_provider(self) -> str:
-        sent = self.post("/connect", org=ORG)
-        assert sent.status_code == 302, sent.text
-        return sent.headers["Location"]
-
-    def consent(self, url: str, user: str) -> requests.Response:
-        """Allow, and come back."""
-        return self.session.get(f"{url}&auto=allow&user={user}", timeout=60)
+def sign_in(page: Page, name: str) -> None:
+    page.get_by_label("Who are you?").fill(name)
+    page.get_by_role("button", name="Sign in").click()
 
 
-def test_a_customer_of_the_flask_application_connects_and_sees_bookings(beside: Beside) -> None:
-    port = free_port()
-    provider = beside.serving.provider.another("bookings", f"http://127.0.0.1:{port}/callback")
-    beside.serving.installation.register("bookings", provider.registration(), provider.secret)
-    beside.start(
-        "flask",
-        *(sys.executable, "-m", "flask", "--app", "examples/flask-bookings/bookings.py", "run", "--port", str(port)),
-        said="Running on",
-        BOOKINGS_CLIENT="bookings",
-        BOOKINGS_URL=provider.url + provider.api,
-        BOOKINGS_EVERGRANT=f"{sys.executable} -m worker.cli",
-        **beside.key("flask"),
-    )
-    ada, mallory = Browser(port), Browser(port)
-    assert "Who are you?" in ada.get().text
-    assert ada.post("/connect", org=ORG).status_code == 401
-    ada.sign_in("ada")
-    mallory.sign_in("mallory")
-    assert "Connect your account" in ada.get().text
+def connect(page: Page, user: str) -> None:
+    """From the application to our page, to the provider, and back."""
+    page.get_by_label("Organization").fill(ORG)
+    page.get_by_role("button", name="Connect").click()
+    expect(page.get_by_role("heading")).to_have_text(re.compile("^Connect Acme with The bundled"))
+    page.get_by_role("button", name="Continue to").click()
+    page.get_by_label("Your name").fill(user)
+    page.get_by_role("button", name="Allow").click()
+    expect(page.get_by_role("status")).to_have_text("Your account is connected.")
+    expect(page.get_by_role("listitem")).to_have_text([f"Event {number} of {user}" for number in (1, 2, 3)])
 
-    # A link that somebody else began stores no consent, whoever follows it.
-    assert ada.consent(mallory.way_to_the_provider(), "ada").status_code == 400
-    page = ada.consent(ada.way_to_the_provider(), "ada")
-    assert (page.status_code, page.url) == (200, f"{ada.here}/")
-    assert re.findall(r"<li>(.+)</li>", page.text) == [f"Event {number} of ada" for number in (1, 2, 3)]
-    assert ada.get("/callback?state=&code=x").status_code == 400
-    assert beside.serving.installation.statuses("bookings") == {"active": 1}
 
-    beside.serving.installation.command("grants", "revoke", "customer-ada", "--client", "bookings", "--yes")
-    # The token that it remembers opens the API until the provider has killed it.
-    eventually(lambda: "must be connected again" in ada.get().text, timeout=60, every=0.5)
+def is_told(page: Page, sentence: str) -> bool:
+    """Look again; an application may be unable to tell for a moment."""
+    page.reload()
+    return page.get_by_text(sentence).count() > 0
+
+
+FLASK = (sys.executable, "-m", "flask", "--app", "examples/flask-bookings/bookings.py", "run", "--port")
+NODE = (node_program(), "examples/node-customers/customers.mjs")
+
+
+@pytest.mark.parametrize("name", ["flask", "node"])
+def test_a_customer_connects_is_asked_for_again_and_leaves(beside: Beside, windows: Browser, name: str) -> None:
+    port, user = free_port(), f"ada-{name}"
+    here = f"http://127.0.0.1:{port}"
+    installation, provider = beside.serving.installation, beside.serving.provider
+    app = provider.another(f"{name}-bookings", f"{beside.public}/callback")
+    more = ("--title", "Acme", "--return-to", f"{here}/came-back")
+    installation.register(app.client_id, [*app.registration(), *more], app.secret)
+    argv = (*FLASK, str(port)) if name == "flask" else NODE
+    about = {"BOOKINGS_CLIENT": app.client_id, "BOOKINGS_URL": app.url + app.api, "PORT": str(port)}
+    beside.start_apart(name, *argv, said=str(port), **about, **beside.key(name))
+
+    ada, mallory = customer(windows).new_page(), customer(windows).new_page()
+    for page, who in ((ada, user), (mallory, "mallory")):
+        page.goto(here)
+        sign_in(page, who)
+    expect(ada.get_by_text("Connect your account to see your bookings.")).to_be_visible()
+    connect(ada, user)
+
+    # What an address says of somebody else is told to nobody.
+    mallory.goto(f"{here}/came-back?evergrant=connected&ref=customer-{user}")
+    expect(mallory.get_by_text("Connect your account to see your bookings.")).to_be_visible()
+    expect(mallory.get_by_role("status")).to_have_count(0)
+
+    beside.serving.ready_for_requests()
+    provider.end_by_user([user])
+    eventually(lambda: is_told(ada, "Your integration needs you"), timeout=90, every=0.5)
+    connect(ada, user)
+
+    ada.get_by_role("button", name="Disconnect").click()
+    expect(ada.get_by_role("status")).to_have_text("Your account is disconnected.")
+    expect(ada.get_by_text("Connect your account to see your bookings.")).to_be_visible()
+    eventually(lambda: beside.serving.revocations().get(f"customer-{user}") == "done", timeout=60)
+    assert provider.alive(user) == 0
+    for page in (ada, mallory):
+        page.context.close()
 
 
 def test_the_celery_application_has_a_token_renewed_and_a_grant_revoked(beside: Beside) -> None:
