@@ -120,7 +120,7 @@ def translated(error: BaseException, ref: str, client: str | None, *, key: str |
     elif state == "42501":
         told = NotAllowed(
             f"The database refused this login ({first_line(cause)}): have the owner grant it evergrant_reader to read "
-            "tokens, evergrant_requester to ask for refreshes and revocations, or a role of its own."
+            "tokens, evergrant_requester to ask for refreshes, revocations and links, or a role of its own."
         )
     elif state in BEHIND:
         told = NotConfigured(

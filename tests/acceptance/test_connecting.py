@@ -25,7 +25,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def connecting(folder: Path, *, log_level: str = "INFO") -> Iterator[tuple[OneMachine, SimulatorControl, Browser]]:
+def connecting(
+    folder: Path, *, log_level: str = "INFO", **more: Any
+) -> Iterator[tuple[OneMachine, SimulatorControl, Browser]]:
     """An `up` with a public listener, a provider that says yes, and a customer's browser."""
     url = f"http://127.0.0.1:{free_port()}"
     with simulator_process() as provider:
@@ -36,7 +38,7 @@ def connecting(folder: Path, *, log_level: str = "INFO") -> Iterator[tuple[OneMa
             "public_url": url,
             "ops_bind": f"127.0.0.1:{free_port()}",
         }
-        machine = OneMachine.up(folder, **bind, log_level=log_level)
+        machine = OneMachine.up(folder, **bind, **more, log_level=log_level)
         try:
             paths = {"authorize": "authorize", "token": "token", "revoke": "revoke", "confirm": "token/info"}
             urls = [f"--{name}-url={provider.url}/oauth/{path}" for name, path in paths.items()]

@@ -16,7 +16,8 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE")
 CHANGED = """
     select (select count(*) from evergrant.revocations), (select count(*) from evergrant.erasures),
         (select count(*) from evergrant.refresh_requests), (select count(*) from evergrant.applications),
-        (select count(*) from evergrant.notices), (select max(id) from evergrant.events),
+        (select count(*) from evergrant.notices), (select count(*) from evergrant.tickets),
+        (select max(id) from evergrant.events),
         (select string_agg(g::text, '' order by g.id) from evergrant.grants g)
 """
 
@@ -47,7 +48,7 @@ def test_it_reads_and_changes_nothing(tmp_path: Path, empty_postgres_url: str, b
             else:
                 assert b"at-" not in answer.body
                 assert (method, what) != ("GET", "token") or ref == "customer-theirs"
-            if method == "POST" and what in ("refresh", "rejected", "revocation"):
+            if method == "POST" and what in ("refresh", "rejected", "revocation", "connect"):
                 assert answer.error == (403, "not_allowed")
         assert statuses == {200, 403, 404, 405}
         assert made.rows(CHANGED) == before

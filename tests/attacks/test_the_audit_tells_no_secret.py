@@ -47,7 +47,7 @@ def audit(tmp_path: Path, evergrant: Evergrant) -> Path:
 def billing(audit: Path, tmp_path: Path, evergrant: Evergrant) -> Iterator[Web]:
     """The listeners of a web with the same audit file, asked by an application."""
     assert evergrant("apps", "add", "billing", "--key-file", str(tmp_path / "billing.key")).code == 0
-    with served(bound(tmp_path)) as addresses:
+    with served(bound(tmp_path, public_url="https://connect.test")) as addresses:
         yield Web(addresses, (tmp_path / "billing.key").read_text(encoding="utf-8").strip())
 
 
@@ -90,9 +90,13 @@ def test_no_secret_stands_in_the_audit(evergrant: Evergrant, audit: Path, billin
     assert billing.get("a", label=SECRETS["label"]).status == 400
     billing.post("c", "revocation", {"reason": SECRETS["reason"], "idempotency_key": SECRETS["state"], "erase": True})
     billing.post("nobody", "revocation", {"reason": SECRETS["reason"]})
+    said = {"labels": {"org": SECRETS["label"]}, "scopes": [SECRETS["reason"]], "return_to": "https://a.example/"}
+    assert billing.post("d", "connect", said, client="temple").error == (400, "ticket_refused")
+    link = billing.post("d", "connect", {"labels": said["labels"]}, client="temple").json["url"]
     billing.with_key("egk_" + SECRETS["state"]).get("a")
     written = audit.read_text(encoding="utf-8")
     found = canaries(tmp_path, billing.key or "") | {"a ring that was typed": ring.partition(":")[2]}
+    found |= {"ticket": link.rpartition("/")[2], "return_to": "a.example"}
     assert [kind for kind, secret in found.items() if secret in written] == []
     told: list[dict[str, Any]] = [json.loads(line) for line in written.splitlines()]
     assert {each["by"] for each in told} == {"cli", "http"}

@@ -55,6 +55,11 @@ def test_a_key_that_is_given_no_limits_may_all_as_before_and_that_is_told(temple
     assert "--may" not in limited
 
 
+def test_a_key_that_the_release_before_made_is_listed_without_what_came_later(temple: Evergrant, sql: Any) -> None:
+    sql("insert into evergrant.applications (name, key_hash, created_by) values ('old', 'x', 'tests')")
+    assert temple("apps", "list", "--json").lines[0]["may"] == ["read", "refresh", "revoke", "erase"]
+
+
 def test_another_key_takes_over_and_lives_as_long_as_the_one_before(
     temple: Evergrant, sql: Any, tmp_path: Path
 ) -> None:
