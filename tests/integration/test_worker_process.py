@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -104,7 +105,10 @@ def _environment(harness: Harness) -> dict[str, str]:
 
 
 def messages_of(harness: Harness, client: int) -> list[Message]:
-    """Of each task one that has something to do, for the grants `due`, `left`, `asked` and `leaves`; every chore."""
+    """Of each task one that has something to do, for the grants `due`, `left`, `asked` and `leaves`; every chore.
+
+    But of the exchange one of a visit that is nobody's: the way to one is tried in `public`.
+    """
     harness.run("select evergrant.request_revocation('left')")
     claimed = harness.claim(client)
     revocations, due = message(claimed.revocations), message(claimed.due)
@@ -112,6 +116,7 @@ def messages_of(harness: Harness, client: int) -> list[Message]:
     return [
         ("evergrant.refresh", "evergrant.refresh", {"jobs": due, "client_id": client}),
         ("evergrant.revoke", "evergrant.revoke", {"jobs": revocations}),
+        ("evergrant.exchange", "evergrant.exchange", {"visit_id": str(uuid4())}),
         ("evergrant.request_refresh", "evergrant.request_refresh", {"ref": "asked"}),
         ("evergrant.request_revocation", "evergrant.request_revocation", {"ref": "leaves"}),
         *((f"evergrant.upkeep {name}", "evergrant.upkeep", {"name": name}) for name in upkeep.CHORES),
