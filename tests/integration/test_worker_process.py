@@ -22,7 +22,13 @@ from tests.integration.revoking import ORG, client_of, mint
 NOW, LATER = timedelta(0), timedelta(hours=1)
 ROOT = Path(__file__).resolve().parents[2]
 SENTENCE = str(runtime.NotStarted())
-NEED_THE_RUNTIME = {"evergrant.refresh", "evergrant.revoke", "evergrant.upkeep erase", "evergrant.upkeep read_notices"}
+NEED_THE_RUNTIME = {
+    "evergrant.exchange",
+    "evergrant.refresh",
+    "evergrant.revoke",
+    "evergrant.upkeep erase",
+    "evergrant.upkeep read_notices",
+}
 
 # Reads messages, each with the name that it is told by, and tells how each ended; "DONE" where it raised nothing.
 WORKER = """
