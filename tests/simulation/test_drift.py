@@ -13,7 +13,7 @@ ROUGH = Weather(kill=0.002, strand=0.3, grants=15, hourly={"strike": 20, "stall"
 
 def test_a_profile_that_became_stricter_is_told_within_hours() -> None:
     prepared = changes(HOUR / 2, profile="immediate", tells={"early_death"})
-    result = play("drift0", "on_use", refreshes=150, weather=ROUGH, prepared=prepared)
+    result = play("drift2", "on_use", refreshes=150, weather=ROUGH, prepared=prepared)
     assert not result.violation, "\n".join([result.violation, *result.story])
     assert all(at > HOUR / 2 for told in result.drifted.values() for at in told.values())
     assert any("early_death" in told for told in result.drifted.values())

@@ -54,6 +54,10 @@ class Applications:
         self._note_used(found[0])
         return found[0]
 
+    def forget(self) -> None:
+        """The database has just said that a key is no more: what a moment ago was known of all is out of date."""
+        self._read_at = None
+
     def _has_ended(self, holder: Holder) -> bool:
         return holder.left is not None and holder.left <= clock.boot() - (self._read_at or timedelta(0))
 

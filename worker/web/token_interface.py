@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -37,7 +38,7 @@ from worker.web.parameters import (
     seconds,
     words,
 )
-from worker.web.refusal import bad_parameter
+from worker.web.refusal import Refusal, bad_parameter
 from worker.web.tickets import Tickets
 from worker.web.traffic import Traffic
 
@@ -204,7 +205,12 @@ class TokenInterface:
             if self._auditor is not None:
                 self._auditor.enter(request, holder)
             allow(holder, right)
-            return await handler(request, holder)
+            try:
+                return await handler(request, holder)
+            except Refusal as refusal:
+                if refusal.status == HTTPStatus.UNAUTHORIZED:
+                    self._applications.forget()
+                raise
 
         return guarded
 
