@@ -63,8 +63,12 @@ class Connections:
             connect_timeout=CONNECT_SECONDS,
             application_name="evergrant-client",
         )
-        if _is_direct(made):
-            made.prepare_threshold = 0
+        try:
+            if _is_direct(made):
+                made.prepare_threshold = 0
+        except psycopg.Error:
+            made.close()
+            raise
         return made
 
     def close(self) -> None:

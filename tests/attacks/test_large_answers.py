@@ -1,5 +1,6 @@
 """A provider that says too much and then is silent, against a real worker: it hurts its own grants, and that is all."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,9 +37,17 @@ def lines(count: int, size: int) -> bytes:
     return b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%03d: %s\r\n" % (n, b"x" * (size - 9)) for n in range(count))
 
 
-def silent_after(head: bytes) -> Behaviour:
+def silent_after(head: bytes, *, together: int = 1) -> Behaviour:
+    """Say a head and no more, once so many have asked: the first answers shut the valve, and nobody else would come."""
+    asked, all_have_asked = 0, asyncio.Event()
+
     async def behave(peer: Peer) -> None:
+        nonlocal asked
         await peer.request()
+        asked += 1
+        if asked >= together:
+            all_have_asked.set()
+        await all_have_asked.wait()
         await peer.say(head)
         await peer.reader.read()  # until they leave
 
@@ -54,7 +63,7 @@ def test_a_hundred_large_heads_and_then_silence_cost_a_worker_some_megabytes(
     installation: Installation, head: bytes, code: str
 ) -> None:
     bench = Bench()
-    server = bench.serve(silent_after(head))
+    server = bench.serve(silent_after(head, together=GRANTS))
     try:
         with simulated("on_use", lifetime=3600) as provider:
             worker = installation.worker()
