@@ -14,7 +14,7 @@ def test_a_client_with_2000_due_grants_is_never_over_its_rate_and_recovers_from_
     with simulated("on_use", lifetime=7200, rate=RATE) as provider:
         installation.worker()
         installation.beat()
-        report = overload(installation, provider, rate=RATE, due=DUE, seconds=40)
+        report = overload(installation, provider, rate=RATE, due=DUE, seconds=52)
         assert report.faults() == []
         assert provider.presented_twice() == 0
         assert installation.statuses("app") == {"active": DUE}
