@@ -187,6 +187,8 @@ class GrantScheduler(Scheduler):
         with transaction() as connection:
             offered = visit.offer(connection)
         for visit_id in offered:
+            if self.broker_failed:  # each would wait for it; they are offered again
+                return
             try:
                 self.app.send_task(
                     "evergrant.exchange", args=[str(visit_id)], queue="connect", producer=self.producer, retry=False
