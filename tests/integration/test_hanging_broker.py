@@ -78,3 +78,38 @@ def test_once_the_broker_answers_the_fault_is_gone_at_once(
     for _ in range(2):
         beat.tick()
     assert fault_of(due) is None
+
+
+CAME_BACK = """
+with ticket as (
+    insert into evergrant.tickets (ticket_hash, client_id, ref, labels, scopes, other_account_allowed, created_by,
+        counted_as, expires_at)
+    select sha256(n::text::bytea), c.id, 'customer-' || n, '{}', '{}', false, 'test', 'test', now() + interval '1 hour'
+    from generate_series(1, 20) n, evergrant.clients c returning id, client_id, ref
+), request as (
+    insert into evergrant.connect_requests (id, client_id, ref, state_hash, sealed_verifier, redirect_uri, created_by,
+        expires_at)
+    select id, client_id, ref, sha256(ref::bytea), '', 'https://here.example', 'test', now() + interval '1 hour'
+    from ticket
+)
+insert into evergrant.visits (id, ticket_id, sealed_answer, answered_at)
+select id, id, 'sealed', clock_timestamp() from ticket
+"""
+
+
+def test_a_broker_that_hangs_is_waited_for_once_however_many_customers_came_back(
+    due: Harness, silent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due.run("update evergrant.grants set due_at = now() + interval '1 hour'")
+    due.run(CAME_BACK)
+    beat = beat_at(silent, monkeypatch)
+    failures: list[Exception] = []
+    note = beat._note_broker_failure
+
+    def counted(error: Exception) -> None:
+        failures.append(error)
+        note(error)
+
+    monkeypatch.setattr(beat, "_note_broker_failure", counted)
+    beat.tick()
+    assert len(failures) == 1
