@@ -29,6 +29,7 @@ class Lane(StrEnum):
     ASKED = "asked"  # what somebody asked for: refresh requests, revocations, erasures
     CHORES = "chores"  # heartbeats and chores; beat's looks
     WEBHOOKS = "webhooks"  # telling webhooks: one connection more, and only in a worker that has some
+    PUBLIC = "public"  # the public listener, where strangers come: one connection more, and only in a web that has it
 
 
 # The search path: a role that is called evergrant would have our schema as its default, and alembic miss the tables.
@@ -40,7 +41,13 @@ OPTIONS = {
 }
 # Our own transactions hold a lock for milliseconds. Whatever is held for longer is somebody else's: what cannot be had
 # now is tried again, and holds neither a connection nor the locks that its transaction has already.
-LOCK_TIMEOUTS: Mapping[Lane, str] = {Lane.HEART: "1s", Lane.ASKED: "200ms", Lane.CHORES: "200ms", Lane.WEBHOOKS: "1s"}
+LOCK_TIMEOUTS: Mapping[Lane, str] = {
+    Lane.HEART: "1s",
+    Lane.ASKED: "200ms",
+    Lane.CHORES: "200ms",
+    Lane.WEBHOOKS: "1s",
+    Lane.PUBLIC: "1s",
+}
 
 # What an execution raises while the database is away.
 AWAY = (OperationalError, InterfaceError, PoolTimeoutError)

@@ -1,4 +1,4 @@
-"""Evergrant over SQL: the view, the two functions, and LISTEN."""
+"""Evergrant over SQL: the view, the functions, and LISTEN."""
 
 import json
 from dataclasses import asdict

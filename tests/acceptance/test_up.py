@@ -130,11 +130,12 @@ def test_a_lost_key_ring_is_not_made_anew_where_values_are_sealed_with_it(tmp_pa
     assert (home / "keys" / "access-token.keys").exists()
 
 
-@pytest.mark.parametrize("variable", ["EVERGRANT_OPS_BIND", "EVERGRANT_TOKEN_BIND"])
+@pytest.mark.parametrize("variable", ["EVERGRANT_OPS_BIND", "EVERGRANT_TOKEN_BIND", "EVERGRANT_PUBLIC_BIND"])
 def test_a_port_in_use_is_named_before_anything_is_started(tmp_path: Path, variable: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         place = f"127.0.0.1:{taken.getsockname()[1]}"
-        free = {"EVERGRANT_OPS_BIND": "127.0.0.1:0"} if variable == "EVERGRANT_TOKEN_BIND" else {}
+        free = {"EVERGRANT_OPS_BIND": "127.0.0.1:0", "EVERGRANT_PUBLIC_URL": "http://127.0.0.1:9466"}
+        free.pop(variable, None)
         told = refused(tmp_path / "home", **free, **{variable: place})
     assert f"{variable}: another process listens on {place} already; end that one, or set {variable}" in told
     assert not (tmp_path / "home" / "postgres").exists()

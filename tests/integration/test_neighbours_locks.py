@@ -169,7 +169,7 @@ def test_who_holds_locks_of_ours_is_told_once_and_whoever_merely_reads_is_not(
 def test_the_lanes_have_together_what_a_process_may_open(pool: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "_current", [settings.Settings(database_pool=pool)])
     assert sum(database.connections(lane) for lane in database.OF_THE_POOL) == pool
-    assert set(Lane) - set(database.OF_THE_POOL) == {Lane.WEBHOOKS}  # one more, where there is a webhook
+    assert set(Lane) - set(database.OF_THE_POOL) == {Lane.WEBHOOKS, Lane.PUBLIC}  # one more each, where it is wanted
 
 
 def test_whoever_waits_in_one_lane_keeps_no_connection_of_another(harness: Harness) -> None:

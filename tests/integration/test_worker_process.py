@@ -113,7 +113,7 @@ def _environment(harness: Harness) -> dict[str, str]:
 def messages_of(harness: Harness, client: int) -> list[Message]:
     """Of each task one that has something to do, for the grants `due`, `left`, `asked` and `leaves`; every chore.
 
-    But of the exchange one of a visit that is nobody's: the way to one is tried in `public`.
+    But of the exchange one of a visit that is nobody's: the whole way is tried in acceptance/test_connecting.py.
     """
     harness.run("select evergrant.request_revocation('left')")
     claimed = harness.claim(client)

@@ -19,6 +19,7 @@ from tests.integration.public.test_connecting import ended, told, words
 from tests.integration.public.test_reconnecting import LIVING, account_at, answers_with
 from tests.integration.web.asking import Web
 from tests.integration.web.conftest import served
+from tests.polling import eventually
 from worker.web.server import Addresses
 
 RETURN_TO = "https://acme.example/settings"
@@ -33,6 +34,7 @@ def addresses(harness: Harness) -> Iterator[Addresses]:
     wanted = {"ops_bind": "127.0.0.1:0", "token_bind": "127.0.0.1:0", "public_bind": "127.0.0.1:0"}
     update = wanted | {"public_url": PUBLIC_URL, "public_behind_proxy": True}
     with served(settings.current().model_copy(update=update)) as found:
+        eventually(lambda: harness.one("select public_url from evergrant.installation")["public_url"])
         yield found
 
 

@@ -40,7 +40,7 @@ class Public:
         self._address = address
         self._tls = tls
         self._url = settings.public_url
-        self._database = Database(Lane.HEART, threads=1)
+        self._database = Database(Lane.PUBLIC, threads=1)
         self._apart = LoopThread("public")
         most = max(16, min(MOST, files // SHARE_OF_FILES))
         guests = Guests(settings, self._database, vault, redirect_uri=f"{self._url}/callback")
