@@ -30,7 +30,10 @@ class Applications:
         self._database = database
         self._holders: list[Holder] = []
         self._read_at: timedelta | None = None
+        self._forgotten = 0  # how often the database has said that what is known is out of date
+        self._known_under = 0  # what that was when the reading of what is known began
         self._reading: asyncio.Task[None] | None = None
+        self._reading_under = 0
         self._noted_at: dict[int, timedelta] = {}
         self._noting: set[asyncio.Task[None]] = set()
 
@@ -55,8 +58,11 @@ class Applications:
         return found[0]
 
     def forget(self) -> None:
-        """The database has just said that a key is no more: what a moment ago was known of all is out of date."""
-        self._read_at = None
+        """The database has just said that a key is no more: what a moment ago was known of all is out of date.
+
+        So is what is being read: that may have begun before the key was taken away.
+        """
+        self._forgotten += 1
 
     def _has_ended(self, holder: Holder) -> bool:
         return holder.left is not None and holder.left <= clock.boot() - (self._read_at or timedelta(0))
@@ -79,16 +85,22 @@ class Applications:
 
     async def _known(self) -> list[Holder]:
         """All of them; who comes while they are read waits for that, and is told together where it fails."""
-        if self._read_at is None or clock.boot() - self._read_at >= FRESH_FOR:
-            if self._reading is None or self._reading.done():
-                self._reading = asyncio.create_task(self._read())
+        if not self._is_fresh():
+            if self._reading is None or self._reading.done() or self._reading_under < self._forgotten:
+                self._reading_under = self._forgotten
+                self._reading = asyncio.create_task(self._read(self._forgotten))
             await asyncio.shield(self._reading)
         return self._holders
 
-    async def _read(self) -> None:
+    def _is_fresh(self) -> bool:
+        in_time = self._read_at is not None and clock.boot() - self._read_at < FRESH_FOR
+        return in_time and self._known_under == self._forgotten
+
+    async def _read(self, under: int) -> None:
         read_at = clock.boot()
-        self._holders = await self._database.run(application.holders)
-        self._read_at = read_at
+        holders = await self._database.run(application.holders)
+        if under >= self._known_under:  # else one that began later was quicker
+            self._holders, self._read_at, self._known_under = holders, read_at, under
 
 
 def allow(holder: Holder, right: Right) -> None:
