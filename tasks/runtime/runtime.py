@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
+from enum import StrEnum
 from functools import partial
 from typing import Self
 from uuid import UUID
@@ -39,6 +40,13 @@ Work = Callable[["Runtime", list[Arrived]], None]
 """What is done with a group of answers."""
 
 
+class Beside(StrEnum):
+    """What is done beside Celery's threads, each by threads of its own: who hangs with one holds up no other."""
+
+    REVOCATION = "revocation"
+    EXCHANGE = "exchange"  # a customer waits in front of a page
+
+
 class Runtime:
     """Everything that a process needs to carry out jobs."""
 
@@ -61,7 +69,9 @@ class Runtime:
         self.fit = True
         self.unfinished = Unfinished(self.stopping)
         self._afterwards = ThreadPoolExecutor(max_workers=2, thread_name_prefix="afterwards")
-        self._beside = ThreadPoolExecutor(max_workers=settings.concurrency, thread_name_prefix="asked")
+        self._beside = {
+            kind: ThreadPoolExecutor(max_workers=settings.concurrency, thread_name_prefix=kind) for kind in Beside
+        }
 
     @classmethod
     def open(cls, settings: configuration.Settings) -> Self:
@@ -99,18 +109,18 @@ class Runtime:
         """Journal what arrives from now on, and settle it, each in a thread."""
         self.answers.start(journal=partial(journal, self), settle=partial(settle, self))
 
-    def later(self, work: Callable[[], None]) -> None:
+    def later(self, work: Callable[[], object]) -> None:
         """Do something of no haste beside the settling thread, if the process is not stopping."""
         if not self.stopping.is_set():
             self._afterwards.submit(_told(work))
 
-    def beside(self, work: Callable[[], None]) -> None:
+    def beside(self, work: Callable[[], object], kind: Beside) -> None:
         """Do what somebody asked for in a thread of its own: whatever it waits for, Celery's threads are for refreshes.
 
         What has not begun when the process ends is claimed again when its lease is over.
         """
         if not self.stopping.is_set():
-            self._beside.submit(_told(work))
+            self._beside[kind].submit(_told(work))
 
     # The end
 
@@ -124,8 +134,12 @@ class Runtime:
         if not self.admission.wait_until_quiet(WHOLE_DEADLINE):
             log.warning("worker.left_under_way", count=self.admission.under_way)
             self.giving_up.set()
-        self._beside.shutdown(wait=True, cancel_futures=True)
-        self._afterwards.shutdown(wait=True, cancel_futures=True)
+        # Whoever waits for a database that is away gives up then: what they brought is in the journal.
+        late = threading.Timer(WHOLE_DEADLINE.total_seconds(), self.giving_up.set)
+        late.start()
+        for threads in (*self._beside.values(), self._afterwards):
+            threads.shutdown(wait=True, cancel_futures=True)
+        late.cancel()
         self.unfinished.close()
         self.transport.close()
         self.answers.close()
@@ -140,7 +154,7 @@ class Runtime:
                 log.exception("journal.drained_not_recorded", journal_id=self.journal_id)
 
 
-def _told(work: Callable[[], None]) -> Callable[[], None]:
+def _told(work: Callable[[], object]) -> Callable[[], None]:
     def run() -> None:
         try:
             work()

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -169,6 +171,28 @@ def test_a_process_has_one_runtime_until_it_closes_it(harness: Harness) -> None:
         runtime.current()
     with started(harness) as second:
         assert runtime.current() is second is not first
+
+
+def test_revocations_that_hang_hold_up_nobody_who_waits_in_front_of_a_page(harness: Harness) -> None:
+    over, exchanged = threading.Event(), threading.Event()
+    with started(harness) as worker:
+        for _ in range(harness.settings.concurrency + 1):
+            worker.beside(over.wait, runtime.Beside.REVOCATION)
+        worker.beside(exchanged.set, runtime.Beside.EXCHANGE)
+        was_in_time = exchanged.wait(20)
+        over.set()
+    assert was_in_time
+
+
+def test_a_worker_that_ends_lets_whoever_waits_for_the_database_give_up(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "WHOLE_DEADLINE", timedelta(seconds=0.2))
+    with started(harness) as worker:
+        worker.beside(lambda: worker.giving_up.wait(60), runtime.Beside.EXCHANGE)
+        begun = time.monotonic()
+    assert worker.giving_up.is_set()
+    assert time.monotonic() - begun < 60
 
 
 @contextmanager
