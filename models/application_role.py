@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base
-from models.roles import CONNECT_URL, CREATE, REQUESTS
+from models.roles import CREATE, LINKS, REQUESTS
 
 
 class ApplicationRole(Base):
@@ -29,7 +29,7 @@ MAY = {
     "read": "grant select on evergrant.own_access_tokens to {role}",
     "refresh": f"grant execute on function {REQUESTS[0]} to {{role}}",
     "revoke": f"grant execute on function {REQUESTS[1]} to {{role}}",
-    "connect": f"grant execute on function {REQUESTS[2]}, {CONNECT_URL} to {{role}}",
+    "connect": f"grant execute on function {', '.join(LINKS)} to {{role}}",
 }
 PREFIX = "evergrant_app_"
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")  # so that the role's name needs no quotes, and is not cut

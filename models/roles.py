@@ -74,9 +74,9 @@ CONNECT_URL = "evergrant.connect_url(text)"
 REQUESTS = (
     "evergrant.request_refresh(text, text, bigint)",
     "evergrant.request_revocation(text, text, text, text, boolean, boolean)",
-    "evergrant.request_connect(text, text, text, jsonb, text[], text)",
-    CONNECT_URL,
 )
+# Who makes a link may have another account take a ref's place: no role of before may, but one that was given it.
+LINKS = ("evergrant.request_connect(text, text, text, jsonb, text[], text)", CONNECT_URL)
 # A ticket by an operator, who may say more; and whether users may be sent back to where they shall.
 MAKE_TICKET = "evergrant.make_ticket(bigint, text, text, jsonb, text[], text, boolean, text)"
 IS_RETURN_TO = "evergrant.is_return_to(text, text[])"
@@ -161,7 +161,8 @@ def _on_surface(role: str) -> list[str]:
     if role == "evergrant_admin":
         made.append(f"grant execute on function {MAKE_TICKET} to {role}")
     if role != "evergrant_reader":
-        made += [f"grant execute on function {', '.join(REQUESTS)} to {role}"]
+        functions = REQUESTS if role == "evergrant_requester" else (*REQUESTS, *LINKS)
+        made.append(f"grant execute on function {', '.join(functions)} to {role}")
     if role in ("evergrant_worker", "evergrant_admin"):
         made.append(f"grant execute on function {', '.join((FORGET_EVENTS, *OF_WEBHOOKS))} to {role}")
     return made

@@ -274,8 +274,4 @@ do $$ begin
         grant execute on function evergrant.request_connect(text, text, text, jsonb, text[], text),
             evergrant.connect_url(text), evergrant.is_return_to(text, text[]) to evergrant_web;
     end if;
-    if to_regrole('evergrant_requester') is not null then
-        grant execute on function evergrant.request_connect(text, text, text, jsonb, text[], text),
-            evergrant.connect_url(text) to evergrant_requester;
-    end if;
 end $$;

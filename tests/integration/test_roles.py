@@ -110,7 +110,7 @@ VIEW = "select * from evergrant.access_tokens"
 @pytest.mark.parametrize(
     ("role", "allowed"),
     [
-        ("evergrant_requester", {REFRESH, REVOKE, CONNECT}),
+        ("evergrant_requester", {REFRESH, REVOKE}),
         ("evergrant_reader", {VIEW}),
         ("evergrant_web", {REFRESH, REVOKE, CONNECT, VIEW}),
         ("evergrant_worker", {REFRESH, REVOKE, CONNECT}),
