@@ -13,6 +13,7 @@ from celery import shared_task
 
 from tasks import visits
 from tasks.runtime import runtime
+from tasks.runtime.runtime import Beside
 
 log = structlog.get_logger()
 
@@ -26,4 +27,4 @@ def exchange(visit_id: Any = None, **_later: Any) -> None:
         log.warning("exchange.not_a_visit")
         return
     current = runtime.current()
-    current.beside(partial(visits.exchange, current, found))
+    current.beside(partial(visits.exchange, current, found), Beside.EXCHANGE)

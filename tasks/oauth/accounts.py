@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
+from tasks.oauth.answer import Answer, Response
 from tasks.oauth.kept import at, members_of
 from tasks.oauth.provider import Provider
-from tasks.oauth.transport import Answer, Response
 
 LONGEST: Final = 1000
 # What the first step of a path may be, besides a member of the token answer.

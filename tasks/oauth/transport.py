@@ -30,9 +30,6 @@ from tasks.oauth.loop_thread import LoopThread
 from tasks.oauth.messages import Request
 from tasks.oauth.public_hosts import PrivateHost, PublicResolver, is_public
 
-# What an answer may be is looked for here as well.
-__all__ = ["Answer", "Guard", "HeldBack", "NotSent", "Response", "Silence", "Transport", "names_private_address"]
-
 T = TypeVar("T")
 Clock = Callable[[], datetime]
 

@@ -357,7 +357,8 @@ def _is_whole(body: bytes, reason: str) -> bool:
         case "no_token":
             return b'"refresh_token"' not in body
         case "not_json":
-            return not _HTML.search(body[:HEAD]) and body.lstrip()[:1] not in (b"{", b"[")
+            half_there = body.lstrip()[:1] in (b"{", b"[") or b"access_token" in body or b"refresh_token" in body
+            return not half_there and not _HTML.search(body[:HEAD])
         case _:
             return False
 

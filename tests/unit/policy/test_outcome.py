@@ -194,6 +194,8 @@ UNREADABLE = {
     "a cut token set": json.dumps(TOKEN_SET).encode()[:-20],
     "no access token": b'{"refresh_token":"rt"}',
     "a cut list": b'[{"error":',
+    "a token set in XML": b"<token><access_token>a</access_token><refresh_token>r</refresh_token></token>",
+    "the end of a form": b"en=a&refresh_token=r&expires_in=7200",
     "a page within XML": b'<?xml version="1.0"?>\n<!DOCTYPE html><html lang="en"><title>Log in</title></html>',
     "a token with a line break": b'{"access_token":"a\\nb"}',
 }
