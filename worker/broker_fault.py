@@ -38,9 +38,13 @@ def _hangs(error: BaseException) -> bool:
 def _pid_under_up(settings: "Settings", url: str) -> int | None:
     """Its process, where it is the one that `evergrant up` runs in this home and would start again."""
     from worker.embedded import state
+    from worker.embedded.errors import EmbeddedError
     from worker.embedded.home import Home
 
-    found = state.read(Home(settings.home.expanduser()))
+    try:
+        found = state.read(Home(settings.home.expanduser()))
+    except (EmbeddedError, OSError):  # the home is another user's: it is told without
+        return None
     if found is None or found.broker_url != url or "valkey" not in found.processes:
         return None
     return found.processes["valkey"].pid

@@ -14,6 +14,7 @@ from tasks.runtime import clock
 IN_VAIN: Final = 3
 FIRST_REST: Final = timedelta(minutes=1)
 LONGEST_REST: Final = timedelta(hours=1)
+TELL_AGAIN: Final = timedelta(minutes=10)  # another process, which is gone by now, may have told that it fails
 
 Place = tuple[int, str]
 """A client, and the address that its access tokens are presented at: another address begins anew."""
@@ -24,7 +25,7 @@ class News(Enum):
 
     NONE = "none"
     FAILS = "fails"  # it told nothing three times running, and rests
-    ANSWERS = "answers"  # it told something, for the first time in this process or since it had failed
+    ANSWERS = "answers"  # it told something, for the first time in this process, since it had failed, or for a while
 
 
 class Confirmations:
@@ -33,7 +34,7 @@ class Confirmations:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._in_vain: Counter[Place] = Counter()
-        self._answers: set[Place] = set()
+        self._answers: dict[Place, timedelta] = {}  # since when, or when that was told last
         self._rests_until: dict[Place, timedelta] = {}
 
     def rests(self, place: Place) -> bool:
@@ -49,9 +50,10 @@ class Confirmations:
     def _told(self, place: Place) -> News:
         del self._in_vain[place]
         self._rests_until.pop(place, None)
-        if place in self._answers:
+        now, told_at = clock.boot(), self._answers.get(place)
+        if told_at is not None and now - told_at < TELL_AGAIN:
             return News.NONE
-        self._answers.add(place)
+        self._answers[place] = now
         return News.ANSWERS
 
     def _told_nothing(self, place: Place) -> News:
@@ -59,7 +61,7 @@ class Confirmations:
         more = self._in_vain[place] - IN_VAIN
         if more < 0:
             return News.NONE
-        self._answers.discard(place)
+        self._answers.pop(place, None)
         doubled = FIRST_REST * 2 ** min(more, 10)
         self._rests_until[place] = clock.boot() + min(doubled, LONGEST_REST)
         return News.FAILS

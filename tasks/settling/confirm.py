@@ -17,14 +17,14 @@ from sqlalchemy import Connection
 
 from models import client as clients
 from models import confirmation, former_token, label, revocation
-from models.database import transaction
+from models.database import AWAY, transaction
 from models.revocation import Branch
 from models.states.former_token import PairKind
 from tasks.oauth import messages
 from tasks.oauth.addresses import Labels
+from tasks.oauth.answer import Answer, Response
 from tasks.oauth.errors import AddressError
 from tasks.oauth.messages import Request
-from tasks.oauth.transport import Answer, Response
 from tasks.policy.outcome import Life, presented
 from tasks.policy.valve import USABLE_SHARE
 from tasks.runtime import retry
@@ -106,7 +106,10 @@ def _told(runtime: Runtime, registered: Registered, request: Request) -> bool:
     sending = retry.send(runtime.transport, request, deadline=registered.times.deadline, guard=lambda: None)
     answer = runtime.transport.submit(sending).result()
     told = presented(answer, registered.provider) is not Life.UNTOLD
-    _note(runtime.confirmations.end(_place(registered), told=told), registered, answer)
+    try:
+        _note(runtime.confirmations.end(_place(registered), told=told), registered, answer)
+    except AWAY as error:  # what was killed is dead all the same, and is noted
+        log.warning("confirm.not_noted", client=registered.known.name, error=type(error).__name__)
     return told
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tasks.runtime import clock
-from tasks.runtime.confirmations import FIRST_REST, IN_VAIN, LONGEST_REST, Confirmations, News
+from tasks.runtime.confirmations import FIRST_REST, IN_VAIN, LONGEST_REST, TELL_AGAIN, Confirmations, News
 
 HERE, ELSEWHERE = (1, "https://here/"), (1, "https://elsewhere/")
 
@@ -50,6 +50,17 @@ def test_an_answer_ends_the_rest_and_is_news_once(at: list[timedelta]) -> None:
     assert not confirmations.rests(HERE)
     assert confirmations.end(HERE, told=True) is News.NONE
     assert failed(confirmations, IN_VAIN)[-1] is News.FAILS
+
+
+def test_that_it_answers_is_told_again_after_a_while_for_another_process_that_failed_may_be_gone(
+    at: list[timedelta],
+) -> None:
+    confirmations = Confirmations()
+    assert confirmations.end(HERE, told=True) is News.ANSWERS
+    at[0] += TELL_AGAIN - timedelta(seconds=1)
+    assert confirmations.end(HERE, told=True) is News.NONE
+    at[0] += timedelta(seconds=1)
+    assert [confirmations.end(HERE, told=True) for _ in range(2)] == [News.ANSWERS, News.NONE]
 
 
 def test_a_process_that_has_just_begun_tells_of_its_first_answer_for_the_one_before_may_have_told_of_none() -> None:
