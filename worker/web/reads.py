@@ -193,7 +193,7 @@ class Reads(Generic[K, V]):
             if may_be_dead and (not line.is_open or _is_stale(error)):
                 line.close()  # the server has ended it, or cannot use what was prepared: another one will do
                 self._again(batch)
-            elif len(keys) > 1 and _is_of_a_row(error):
+            elif len(keys) > 1 and isinstance(error.orig, psycopg.DataError):
                 await self._one_by_one(batch, line)
             else:
                 self._tell_of_locks(error)
@@ -207,7 +207,7 @@ class Reads(Generic[K, V]):
         batch.asked.clear()
 
     async def _one_by_one(self, batch: _Batch[K, V], line: Line) -> None:
-        """One of them it is: the others do not fail with it. Meanwhile there is another line for everybody else."""
+        """One of them cannot be read: the others do not fail with it. Meanwhile there is another line for all else."""
         for key, futures in batch.asked.items():
             one = _Batch({key: futures})
             if not one.is_awaited:
@@ -231,8 +231,3 @@ def _close(opening: "Future[tuple[psycopg.Connection[Any], bool]]") -> None:
 def _is_stale(error: DBAPIError) -> bool:
     """Whether what was prepared is of no use any more."""
     return getattr(error.orig, "sqlstate", None) in STALE
-
-
-def _is_of_a_row(error: DBAPIError) -> bool:
-    """Whether it is about one of the rows: somebody holds it, or it cannot be read."""
-    return is_locked(error) or isinstance(error.orig, psycopg.DataError)
