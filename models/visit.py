@@ -106,13 +106,14 @@ _IS_TOO_LATE = f"""(
     )"""
 _HAS_GRANT = f"exists (select from evergrant.grants g where g.id = v.id and {IS_LIVING})"
 _UNCLEAR = VisitReason.EXCHANGE_UNCLEAR.value
+_IS_CONNECTED = f"(v.ended_at is null or v.reason = '{_UNCLEAR}') and v.answered_at is not null and {_HAS_GRANT}"
 OUTCOME: Final = f"""case
-            when (v.ended_at is null or v.reason = '{_UNCLEAR}') and v.answered_at is not null and {_HAS_GRANT}
-                then '{VisitOutcome.CONNECTED.value}'
+            when {_IS_CONNECTED} then '{VisitOutcome.CONNECTED.value}'
             when v.ended_at is not null then v.outcome
             when {_IS_LOST} or {_IS_TOO_LATE} then '{VisitOutcome.FAILED.value}'
         end"""
 REASON: Final = f"""case
+            when {_IS_CONNECTED} then null
             when v.ended_at is not null then v.reason
             when {_IS_LOST} then '{_UNCLEAR}'
             when {_IS_TOO_LATE} then coalesce(v.held_by, '{VisitReason.TOO_LATE.value}')
@@ -205,7 +206,7 @@ END_LOST = text(f"""
 update evergrant.visits set ended_at = clock_timestamp(), sealed_answer = null, outcome = lost.outcome,
     reason = lost.reason
 from (
-    select v.id, {OUTCOME} as outcome, case when {_HAS_GRANT} then null else {REASON} end as reason
+    select v.id, {OUTCOME} as outcome, {REASON} as reason
     from evergrant.visits v
     join evergrant.connect_requests r on r.id = v.id
     where v.ended_at is null and v.sealed_answer is not null

@@ -13,6 +13,7 @@ from typing import assert_never
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
+import structlog
 from sqlalchemy import Connection
 
 from models import client as clients
@@ -45,6 +46,8 @@ from tasks.connect_errors import (
 )
 from tasks.journal import JournalBroken, Position
 from tasks.oauth import accounts, addresses, kept, messages
+from tasks.oauth.addresses import Labels
+from tasks.oauth.answer import Answer, HeldBack, NotSent, Response
 from tasks.oauth.echoes import repeats
 from tasks.oauth.error_answers import told_sentence, told_word
 from tasks.oauth.errors import LabelMissing
@@ -54,7 +57,6 @@ from tasks.oauth.provider import Provider
 from tasks.oauth.rules import Asked, Means
 from tasks.oauth.shapes import Kind, Reach
 from tasks.oauth.token_answer import tokens_of
-from tasks.oauth.transport import Answer, HeldBack, NotSent, Response
 from tasks.policy.advice import UNPROVEN
 from tasks.policy.kinds import of_kind
 from tasks.policy.outcome import (
@@ -78,6 +80,8 @@ from tasks.settling import access_life, credentials
 from tasks.settling.consent import AnotherAccount, Consent, ConsentError, StoredConsent, dispose, store
 from tasks.settling.reading import sign_of
 from tasks.visit_ends import write_end
+
+log = structlog.get_logger()
 
 LIVES = timedelta(minutes=15)
 EXCHANGE_PATIENCE = timedelta(minutes=1)
@@ -254,7 +258,8 @@ def finish(
     given = kept.from_answer(registered.provider, body, begun.labels)
     given = given.without(sent, tokens=tokens_of(end.token_set) if isinstance(end, Refreshed) else ())
     told = accounts.from_answer(registered.provider, body, callback.parameters)
-    account = _account(runtime, registered, begun, end, told=told)
+    labels = given.over(begun.labels)
+    account = _account(runtime, registered, begun, end, labels=labels, told=told)
     consented = _consent(registered, begun, end, given=given, account=account, started_at=started_at)
     stored = _settle(
         runtime, registered, begun, end, given=consented, started_at=started_at, who=who, patience=patience
@@ -436,18 +441,29 @@ def _consent(
     )
 
 
-def _account(runtime: Runtime, registered: Registered, begun: Begun, end: Outcome, *, told: str | None) -> str | None:
+def _account(
+    runtime: Runtime, registered: Registered, begun: Begun, end: Outcome, *, labels: Labels, told: str | None
+) -> str | None:
     """Whose account it is: what was told, as the provider's file says; else, of a ticket, by one introspection."""
     provider = registered.provider
     asks = begun.by_ticket and provider.account_at is None and provider.introspect_url is not None
     if not asks or not isinstance(end, Refreshed):
         return told
-    with transaction() as connection:
-        clients.debit(connection, begun.client_id, usable_share=USABLE_SHARE)
     token = end.token_set.access_token
-    request = messages.introspect(registered.registration, token=token, labels=begun.labels, hint="access_token")
-    sending = runtime.transport.send(request, deadline=min(registered.times.deadline, LOOK))
-    return accounts.from_introspection(runtime.transport.submit(sending).result())
+    try:
+        with transaction() as connection:
+            clients.debit(connection, begun.client_id, usable_share=USABLE_SHARE)
+        request = messages.introspect(registered.registration, token=token, labels=labels, hint="access_token")
+        sending = runtime.transport.send(request, deadline=min(registered.times.deadline, LOOK))
+        told = accounts.from_introspection(runtime.transport.submit(sending).result())
+    except Exception as error:  # noqa: BLE001  # the token set is here: nothing keeps it from its row
+        log.warning(
+            "connect.account_not_asked", client=registered.known.name, ref=begun.ref, error=type(error).__name__
+        )
+        return None
+    if told is None:
+        log.warning("connect.account_untold", client=registered.known.name, ref=begun.ref)
+    return told
 
 
 def _settle(

@@ -24,7 +24,15 @@ from models.visit import Guest, Waiting
 from settings import Settings
 from tasks import connect
 from tasks.connect import BY_WEB, LIVES, Callback
-from tasks.connect_errors import ClientPaused, ConnectError, DatabaseUnfit, NoUser, StateUsed, StillRevoking
+from tasks.connect_errors import (
+    ClientPaused,
+    ConnectError,
+    DatabaseUnfit,
+    ExchangeNotSent,
+    NoUser,
+    StateUsed,
+    StillRevoking,
+)
 from tasks.journal import JournalBroken
 from tasks.oauth import messages
 from tasks.oauth.error_answers import told_word
@@ -45,7 +53,7 @@ DENIALS: Final = frozenset({"access_denied", "consent_required", "interaction_re
 # With a database that is away: no human waits at this process, and the answer is in its journal.
 PATIENCE: Final = timedelta(hours=1)
 # Nothing was sent, and what is in the way may go: the code is offered to a worker again for as long as it lives.
-HELD = (ClientPaused, DatabaseUnfit, StillRevoking, JournalBroken, VaultError)
+HELD = (ClientPaused, DatabaseUnfit, ExchangeNotSent, StillRevoking, JournalBroken, VaultError)
 
 
 def provider_of(guest: Guest, settings: Settings) -> Provider:

@@ -108,6 +108,12 @@ def test_a_customer_connects_comes_back_and_is_told_the_truth_while_processes_di
         states = {each["ref"]: each["state"] for each in reversed(machine.listed("tickets", "list"))}
         assert states == {"customer-1": "connected", "customer-2": "connected", "customer-3": "connected"}
 
+        # And a link that an operator takes back leads nowhere.
+        shared = link(machine, "customer-4")
+        (waits,) = machine.listed("tickets", "list", "--ref", "customer-4")
+        machine.command("tickets", "revoke", waits["id"])
+        assert "taken back" in words(browser.open(shared))
+
 
 def test_no_log_and_no_process_tells_a_secret_of_a_customers_way(tmp_path: Path) -> None:
     with connecting(tmp_path / "machine", log_level="DEBUG") as (machine, provider, browser):

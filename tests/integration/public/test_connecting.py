@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from models import operator_actions, visit
+from models import operator_actions, ticket_listing, visit
 from models.database import transaction
 from models.states.visit import VisitOutcome, VisitReason
 from tasks.settling import replay
@@ -365,6 +365,14 @@ def test_a_worker_that_dies_without_an_answer_is_told_with_what_to_do(scene: Sce
     with transaction() as connection:
         visit.tend(connection)
     assert scene.rows(ENDS) == [("failed", "exchange_unclear", None)]
+
+    # And where a journal has it after all, nothing that is told says otherwise.
+    (row,) = scene.rows("select id from evergrant.visits")
+    scene.harness.grant(scene.harness.one("select id from evergrant.clients")["id"], "customer-42")
+    scene.harness.run("update evergrant.grants set id = :id", id=row[0])
+    with transaction() as connection:
+        (found,) = ticket_listing.listed(connection, client=None, ref=None, state=None, most=9)
+    assert (found["state"], found["reason"]) == ("connected", None)
 
 
 def test_a_page_that_waits_says_so_and_looks_again(scene: Scene) -> None:

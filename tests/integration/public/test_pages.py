@@ -227,6 +227,8 @@ def test_an_address_that_comes_too_often_is_told_to_wait_and_others_are_not(publ
 
     assert answers[:50] == [404] * 50
     assert answers[-1] == 429
+    assert raw(public, **mine).headers["refresh"] == "5"  # who came back with a code loses it else
+    assert "refresh" not in raw(public, "POST", **mine).headers
     # Whoever writes the header before the proxy does hides behind nobody.
     assert raw(public, X_Forwarded_Proto="https", X_Forwarded_For="10.9.9.9, 203.0.113.9").status == 429
     assert raw(public, X_Forwarded_Proto="https", X_Forwarded_For="203.0.113.10").status == 404

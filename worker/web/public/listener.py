@@ -187,7 +187,7 @@ class PublicListener:
 
     async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if not self._visitors.may_come(request):
-            return self._page(request, "busy", status=429)
+            return self._page(request, "busy", status=429, again_in=_again_in(request))
         if not self._visitors.came_by_tls(request):
             return self._page(request, "not_by_tls", status=400)
         try:
@@ -200,10 +200,14 @@ class PublicListener:
     def _failed(self, request: web.Request, error: Exception) -> web.Response:
         """What cannot be had now is looked for again by a page that sends nothing; the log has the rest."""
         refusal = refusal_of(error)
-        again = RETRY_SECONDS if request.method == "GET" else None
         if isinstance(error, DatabaseSilent) or refusal.status == 503:  # noqa: PLR2004
-            return self._page(request, "away", status=503, again_in=again)
+            return self._page(request, "away", status=503, again_in=_again_in(request))
         return self._page(request, "internal", status=500)
+
+
+def _again_in(request: web.Request) -> int | None:
+    """After how many seconds a page asks again by itself: never for what was sent, which it would send again."""
+    return RETRY_SECONDS if request.method == "GET" else None
 
 
 def told_at(return_to: str, guest: Guest, *, failed_for: str | None = None) -> str:
