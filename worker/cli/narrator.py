@@ -161,7 +161,8 @@ def _folded(text: str) -> str:
 
 def complaint(log: Path, name: str) -> str | None:
     """The last that a process said of why it ends: a command's sentence, or an error of its own in the log."""
-    with log.open("rb") as file:
+    lines: list[str] = []
+    with suppress(OSError), log.open("rb") as file:  # it may have been removed
         file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
         lines = file.read().decode("utf-8", "replace").splitlines()
     kind = name.partition("-")[0]

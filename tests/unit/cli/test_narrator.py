@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from worker.cli.narrator import Narrator, complaint
-from worker.embedded.log_file import LogFile
 
 
 @pytest.fixture
@@ -100,20 +99,6 @@ def test_what_ends_before_it_was_up_is_told_by_its_error_alone(log: Path, capsys
     assert told(log, capsys, {"event": "stopping"}, {"event": "down", "clean": True}) == []
 
 
-def test_a_log_that_has_grown_long_goes_on_in_the_same_file(tmp_path: Path) -> None:
-    path = tmp_path / "up.log"
-    with LogFile(path, most_bytes=20) as log, path.open("a", encoding="utf-8") as of_a_process:
-        of_a_process.write("the first line\n")
-        of_a_process.flush()
-        log.shorten()
-        assert not log.former.exists()
-        of_a_process.write("the second line\n")
-        of_a_process.flush()
-        log.shorten()
-        of_a_process.write("the third\n")
-    assert path.read_text(encoding="utf-8") == "the third\n"
-    assert log.former.read_text(encoding="utf-8") == "the first line\nthe second line\n"
-    assert [each.stat().st_mode & 0o777 for each in (path, log.former)] == [0o600, 0o600]
-    with LogFile(path) as log:
-        log.lines.write("of the next start\n")
-    assert path.read_text(encoding="utf-8") == "the third\nof the next start\n"
+def test_who_ends_is_told_also_where_the_log_was_removed(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log.unlink()
+    assert told(log, capsys, DIED) == [f"worker-1 ended (exit code 1) and is started again in 2 s: see {log}"]
