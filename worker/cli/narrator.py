@@ -7,12 +7,17 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+import structlog
 
 from worker.cli.output import hint
 from worker.cli.started import as_started
+from worker.cli.translations import translate
+
+if TYPE_CHECKING:
+    from settings import Settings
 
 Line = Mapping[str, Any]
 
@@ -23,7 +28,10 @@ FIRST_STEPS: Final = (
     "evergrant grants connect customer-1 --client temple",
 )
 LOOKING: Final = ("evergrant status --watch", "evergrant explain REF")
+LOOKS_LATER: Final = "ask again with `evergrant status`"
 MOST_ATTENTION: Final = 5
+
+log = structlog.get_logger()
 
 
 class Narrator:
@@ -107,32 +115,47 @@ def _exit(code: int | None) -> str:
 def _ready(log: Path) -> Iterator[str]:
     """That all works, how it is, and what to type next."""
     import settings
-    from models import database
-    from worker.cli import glance
 
     current = settings.current()
-    with database.transaction() as connection:
-        found = glance.read(connection, current)
-    clients, grants = len(found["clients"]), found["grants"]["active"]
+    found = _glance(current)
     yield click.style("Evergrant is ready.", fg="green", bold=True)
     yield ""
     yield f"  home  {current.home.expanduser().absolute()}"
     yield f"  log   {log}"
     if "ops_bind" in current.model_fields_set and not current.ops_bind.startswith(("/", "unix:")):
         yield f"  page  http://{current.ops_bind}/"
-    if clients:
-        yield f"  kept  {_many(grants, 'grant')} of {_many(clients, 'client')}"
+    if found and found["clients"]:
+        yield f"  kept  {_many(found['grants']['active'], 'grant')} of {_many(len(found['clients']), 'client')}"
     yield ""
-    human = [each for each in found["attention"] if each["human"]]
-    if human:
+    if human := [each for each in found["attention"] if each["human"]] if found else []:
         yield click.style("What needs somebody:", bold=True)
         yield from (_folded(f"{hint(each['what'])}  → {hint(each['next'])}") for each in human[:MOST_ATTENTION])
         yield ""
     yield f"Next, in another terminal{_variables()}:"
-    steps = [*(FIRST_STEPS if not clients else FIRST_STEPS[1:] if not grants else ()), *LOOKING]
-    yield from (f"  {_on_two_lines(as_started(step))}" for step in steps)
+    yield from (f"  {_on_two_lines(as_started(step))}" for step in (*_first_steps(found), *LOOKING))
     yield ""
     yield "Ctrl-C here ends everything, gracefully."
+
+
+def _glance(current: "Settings") -> Mapping[str, Any] | None:
+    """How it is; None where that cannot be read now: all are at work, and nothing ends for a sentence's sake."""
+    from models import database
+    from worker.cli import glance
+
+    try:
+        with database.transaction() as connection:
+            return glance.read(connection, current)
+    except Exception as error:
+        why = translate(error).message
+        log.warning("glance.failed", reason=f"How it is could not be read ({why})", next=LOOKS_LATER, exc_info=True)
+        return None
+
+
+def _first_steps(found: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """What somebody types first who has nothing yet."""
+    if found is None or found["grants"]["active"]:
+        return ()
+    return FIRST_STEPS[1:] if found["clients"] else FIRST_STEPS
 
 
 def _on_two_lines(command: str) -> str:

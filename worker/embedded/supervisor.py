@@ -202,11 +202,20 @@ class Supervisor:
         return [one.process for stage in self._stages for one in stage if one.process not in self._engines.running]
 
     def watch(self, *beside: Callable[[], None]) -> None:
-        """Start again what dies, until a stop is asked for; each look does what is `beside` as well."""
+        """Start again what dies, until a stop is asked for; each look does what is `beside` as well.
+
+        What fails beside is logged, the first time, and keeps nobody from looking after the processes.
+        """
+        failed: set[Callable[[], None]] = set()
         while not self._signals.stops:
             self.look()
             for each in beside:
-                each()
+                try:
+                    each()
+                except Exception:
+                    if each not in failed:
+                        log.exception("beside_failed", reason=f"{each.__qualname__} failed; all goes on")
+                    failed.add(each)
             self._signals.wait(_LOOK_SECONDS)
 
     def look(self) -> None:

@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
+from structlog.testing import capture_logs
 
+import settings
 from worker.cli.narrator import Narrator, complaint
 
 
@@ -102,3 +105,20 @@ def test_what_ends_before_it_was_up_is_told_by_its_error_alone(log: Path, capsys
 def test_who_ends_is_told_also_where_the_log_was_removed(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log.unlink()
     assert told(log, capsys, DIED) == [f"worker-1 ended (exit code 1) and is started again in 2 s: see {log}"]
+
+
+def test_that_it_is_ready_is_told_also_where_the_database_answers_nothing(
+    log: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = settings.Settings(database_url=SecretStr("postgresql://nobody@127.0.0.1:1/none"), home=log.parent)
+    monkeypatch.setattr(settings, "_current", [nowhere])
+    with capture_logs() as logged:
+        lines = told(log, capsys, {"event": "ready", "seconds": 3.0})
+    assert lines[0] == "Evergrant is ready."
+    assert f"  log   {log}" in lines
+    assert any(line.startswith("Next, in another terminal") for line in lines)
+    assert any(line.endswith("status --watch") for line in lines)
+    assert not any("kept" in line or "clients add" in line for line in lines), "nobody knows how many there are"
+    assert [(each["event"], each["log_level"]) for each in logged] == [("glance.failed", "warning")]
+    assert logged[0]["exc_info"]
+    assert "The database did not answer" in logged[0]["reason"]
