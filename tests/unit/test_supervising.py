@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+import pytest
 from structlog.testing import capture_logs
 
+from tests.polling import eventually
 from worker.embedded.engines import Engines
+from worker.embedded.process import Program
 from worker.embedded.signals import Signals
 from worker.embedded.supervisor import Supervisor
 
@@ -38,3 +41,26 @@ def test_what_fails_beside_is_logged_once_and_ends_nothing(tmp_path: Path) -> No
     assert done == ["failing", "the other"] * 3
     assert [(each["event"], each["log_level"]) for each in told] == [("beside_failed", "error")]
     assert told[0]["exc_info"]
+
+
+def test_who_dies_is_told_with_where_the_log_was_when_it_was_launched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines = Engines(tmp_path / "home")
+    monkeypatch.setattr(engines, "publish", lambda _: None)  # nobody has taken the home
+    with (tmp_path / "log").open("a", encoding="utf-8") as lines:
+        watching = Supervisor(engines, cast("Signals", Looks(0)), lines_to=lines)
+        lines.write("before it\n")
+        lines.flush()
+        with capture_logs() as told:
+            program = Program(name="worker-1", argv=["/bin/sh", "-c", "echo goodbye; exit 3"])
+            watching.start([[program]])
+
+            def died() -> list[int]:
+                watching.look()
+                return [each["log_from"] for each in told if each["event"] == "died"]
+
+            assert eventually(lambda: len(died()) > 1 and died()[:2]) == [
+                len("before it\n"),
+                len("before it\ngoodbye\n"),
+            ]

@@ -23,6 +23,7 @@ Line = Mapping[str, Any]
 
 TAIL_BYTES: Final = 16_384
 BAD: Final = {"error", "critical"}
+ENGINES: Final = {"postgres": "PostgreSQL", "valkey": "Valkey"}
 FIRST_STEPS: Final = (
     "evergrant clients add temple --provider event-temple --client-id ID --client-secret-file FILE",
     "evergrant grants connect customer-1 --client temple",
@@ -58,7 +59,7 @@ class Narrator:
                 waits = f"Not at work yet, after {line['seconds']:.0f} s: {_names(line['waits_for'])}"
                 yield _warning(f"{waits}. What they say: {self._log}")
             case "died":
-                why = complaint(self._log, line["name"]) or f"see {self._log}"
+                why = _last_words(self._log, line) or f"see {self._log}"
                 ended = f"{line['name']} ended ({_exit(line['exit_code'])})"
                 yield _warning(f"{ended} and is started again in {line['again_in_s']:g} s: {why}")
             case "not_started":
@@ -102,7 +103,7 @@ _NOT_TOLD: Final = {"event", "level", "at", "process", "remedy", "next"}
 
 
 def _names(names: list[str]) -> str:
-    shown = [{"postgres": "PostgreSQL", "valkey": "Valkey"}.get(name, name) for name in names]
+    shown = [ENGINES.get(name, name) for name in names]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
@@ -182,11 +183,23 @@ def _folded(text: str) -> str:
     return textwrap.fill(text, width, initial_indent="! ", subsequent_indent="  ")
 
 
-def complaint(log: Path, name: str) -> str | None:
-    """The last that a process said of why it ends: a command's sentence, or an error of its own in the log."""
+def _last_words(log: Path, died: Line) -> str | None:
+    """What it may have said of why it ends: whoever is killed says nothing, and an engine's own lines are no words."""
+    if (died["exit_code"] or 0) < 0 or died["name"] in ENGINES:
+        return None
+    return complaint(log, died["name"], behind=died["log_from"])
+
+
+def complaint(log: Path, name: str, *, behind: int) -> str | None:
+    """The last that a process said of why it ends: a command's sentence, or an error of its own in the log.
+
+    `behind`: how many bytes of the log are older than the process.
+    """
     lines: list[str] = []
     with suppress(OSError), log.open("rb") as file:  # it may have been removed
-        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+        size = file.seek(0, os.SEEK_END)
+        # Shorter than it was: its lines have moved since.
+        file.seek(max(behind if behind <= size else 0, size - TAIL_BYTES))
         lines = file.read().decode("utf-8", "replace").splitlines()
     kind = name.partition("-")[0]
     return next((said for line in reversed(lines) if (said := _complaint(line, kind))), None)

@@ -5,6 +5,7 @@ or SIGHUP: the other way round, PostgreSQL last. A second signal kills. A child 
 then 2 s … 30 s.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -172,6 +173,8 @@ class Watched:
     backoff: float = BACKOFF_FIRST_SECONDS
     due_at: float | None = None
     """When to start it again (monotonic); None while it runs."""
+    log_from: int = 0
+    """How many bytes of the log are older than it."""
 
 
 class Supervisor:
@@ -192,7 +195,7 @@ class Supervisor:
             watched = [_watched(self._process(program)) for program in stage]
             self._stages.append(watched)
             for one in watched:
-                one.process.launch()
+                self._launch(one)
         self._publish()
         log.info("up", home=str(self._engines.home.path), processes=[p.name for p in self._processes()])
 
@@ -261,7 +264,13 @@ class Supervisor:
                 one.backoff = BACKOFF_FIRST_SECONDS
             return False
         if one.due_at is None:
-            log.error("died", name=one.process.name, exit_code=one.process.exit_code, again_in_s=one.backoff)
+            log.error(
+                "died",
+                name=one.process.name,
+                exit_code=one.process.exit_code,
+                again_in_s=one.backoff,
+                log_from=one.log_from,
+            )
             _postpone(one, now)
             return True
         if now < one.due_at:
@@ -269,9 +278,13 @@ class Supervisor:
         self._launch_again(one, now)
         return True
 
+    def _launch(self, one: Watched) -> None:
+        one.log_from = os.fstat((self._lines_to or sys.stderr).fileno()).st_size  # of a pipe it is 0
+        one.process.launch()
+
     def _launch_again(self, one: Watched, now: float) -> None:
         try:
-            one.process.launch()
+            self._launch(one)
         except (EmbeddedError, OSError) as error:
             log.error("not_started", name=one.process.name, reason=str(error), again_in_s=one.backoff)  # noqa: TRY400
             _postpone(one, now)

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 import settings
-from worker.cli.narrator import Narrator, complaint
+from worker.cli.narrator import Narrator
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def told(log: Path, capsys: pytest.CaptureFixture[str], *lines: dict[str, Any]) 
     return capsys.readouterr().out.replace("\r", "").splitlines()
 
 
-DIED = {"event": "died", "level": "error", "name": "worker-1", "exit_code": 1, "again_in_s": 2.0}
+DIED = {"event": "died", "level": "error", "name": "worker-1", "exit_code": 1, "again_in_s": 2.0, "log_from": 0}
 
 
 @pytest.mark.parametrize(
@@ -52,10 +52,33 @@ def test_who_ends_is_told_with_what_it_said_last(
     assert told(log, capsys, DIED) == [f"worker-1 ended (exit code 1) and is started again in 2 s: {why}"]
 
 
-def test_who_ends_without_a_word_is_looked_up_in_the_log(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert complaint(log, "beat") is None
-    killed = DIED | {"exit_code": -9}
-    assert told(log, capsys, killed) == [f"worker-1 ended (killed by signal 9) and is started again in 2 s: see {log}"]
+@pytest.mark.parametrize(
+    ("died", "how"),
+    [
+        ({"name": "worker-1", "exit_code": -9}, "worker-1 ended (killed by signal 9)"),
+        ({"name": "postgres", "exit_code": 1}, "postgres ended (exit code 1)"),
+        ({"name": "valkey", "exit_code": 1}, "valkey ended (exit code 1)"),
+    ],
+)
+def test_who_was_killed_and_an_engine_have_said_nothing_of_why(
+    log: Path, capsys: pytest.CaptureFixture[str], died: dict[str, Any], how: str
+) -> None:
+    log.write_text("evergrant: Another's sentence; heed it.\n", encoding="utf-8")
+    assert told(log, capsys, DIED | died) == [f"{how} and is started again in 2 s: see {log}"]
+
+
+def test_what_was_said_before_a_process_was_launched_is_not_its_word(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = "evergrant: What ended the start of yesterday; mend it.\n"
+    log.write_text(before, encoding="utf-8")
+    died = DIED | {"log_from": len(before)}
+    assert told(log, capsys, died) == [f"worker-1 ended (exit code 1) and is started again in 2 s: see {log}"]
+    with log.open("a", encoding="utf-8") as file:
+        file.write("evergrant: What ends it today; mend that.\n")
+    assert told(log, capsys, died)[0].endswith(": What ends it today; mend that.")
+    log.write_text("evergrant: Said in the emptied log.\n", encoding="utf-8")
+    assert told(log, capsys, died)[0].endswith(": Said in the emptied log.")
 
 
 def test_each_turn_of_a_life_has_a_sentence(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
