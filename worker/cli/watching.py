@@ -29,7 +29,6 @@ CHANNEL: Final = "evergrant_token_set"
 STEP_SECONDS: Final = 0.25
 """How soon a renewal is shown, and how soon another size of the terminal."""
 MOST_SHOWN: Final = 100
-TERMINATED: Final = 143
 
 Found = Mapping[str, Any]
 
