@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from tests.polling import eventually
 from worker.embedded.engines import Engines
-from worker.embedded.process import Program
+from worker.embedded.process import Process, Program
 from worker.embedded.signals import Signals
 from worker.embedded.supervisor import Supervisor
 
@@ -64,3 +64,35 @@ def test_who_dies_is_told_with_where_the_log_was_when_it_was_launched(
                 len("before it\n"),
                 len("before it\ngoodbye\n"),
             ]
+
+
+def test_a_full_disk_that_takes_no_state_file_ends_nothing_and_it_is_written_once_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines, room, written = Engines(tmp_path / "home"), [True], []
+
+    def publish(processes: list[Process]) -> None:
+        if not room[0]:
+            raise OSError(28, "No space left on device")
+        written.append([each.pid for each in processes])
+
+    monkeypatch.setattr(engines, "publish", publish)
+    with (tmp_path / "log").open("a", encoding="utf-8") as lines, capture_logs() as told:
+        watching = Supervisor(engines, cast("Signals", Looks(0)), lines_to=lines)
+        watching.start([[Program(name="worker-1", argv=["/bin/sh", "-c", "exit 3"])]])
+        assert len(written) == 1
+        watching._stages[-1][0].backoff = 600  # it stays away
+        room[0] = False
+
+        def died() -> bool:
+            watching.look()
+            return any(each["event"] == "died" for each in told)
+
+        eventually(died)
+        watching.look()
+        assert [each["event"] for each in told] == ["up", "died", "state_not_written"]
+        room[0] = True
+        watching.look()
+        assert written[1:] == [[None]]
+        watching.look()
+        assert len(written) == 2

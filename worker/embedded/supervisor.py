@@ -44,6 +44,7 @@ _WEB_GRACE_SECONDS = 20.0
 """Slow readers get a few seconds, and a database that says nothing."""
 
 COPIED = "it was copied or moved: nothing is sent before `evergrant db adopt`; see first that the original is stopped"
+MAKE_ROOM = "make room on the disk of the home; until then commands may name processes that have ended"
 
 log = structlog.get_logger()
 
@@ -187,6 +188,7 @@ class Supervisor:
         self._engines = engines
         self._signals = signals
         self._lines_to = lines_to
+        self._unpublished = False
         self._stages: list[list[Watched]] = [[_watched(engine)] for engine in engines.running]
 
     def start(self, programs: Sequence[Stage]) -> None:
@@ -224,8 +226,8 @@ class Supervisor:
     def look(self) -> None:
         """Look once after everything."""
         changed = [self._look_after(one) for stage in self._stages for one in stage]
-        if True in changed:
-            self._publish()
+        if True in changed or self._unpublished:
+            self._publish_if_there_is_room()
 
     def process(self, name: str) -> Process:
         """One of the processes on the engines, by its name."""
@@ -301,6 +303,17 @@ class Supervisor:
 
     def _publish(self) -> None:
         self._engines.publish(self.started)
+
+    def _publish_if_there_is_room(self) -> None:
+        """Commands find an older state until the next look that finds room: no reason to end what runs."""
+        try:
+            self._publish()
+        except OSError as error:
+            if not self._unpublished:
+                log.error("state_not_written", reason=f"What runs could not be noted ({error})", remedy=MAKE_ROOM)  # noqa: TRY400
+            self._unpublished = True
+        else:
+            self._unpublished = False
 
 
 def _watched(process: Process) -> Watched:
