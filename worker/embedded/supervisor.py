@@ -123,8 +123,8 @@ def supervise(settings: Settings, programs: Sequence[Stage], *, log_file: LogFil
             if not signals.stops:
                 prepare(settings, engines)
                 supervisor.start(programs)
-                readiness = Readiness(supervisor.started)
-                supervisor.watch(readiness.look, *([] if log_file is None else [log_file.shorten]))
+                with Readiness(supervisor.started) as readiness:
+                    supervisor.watch(readiness.look, *([] if log_file is None else [log_file.shorten]))
         finally:
             clean = supervisor.stop()
     return 0 if clean else 1
