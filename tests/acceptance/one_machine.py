@@ -25,14 +25,14 @@ class OneMachine(Installation):
 
     @classmethod
     def up(cls, folder: Path, *, workers: int = 1, **settings: str) -> Self:
-        """Start `evergrant up` in a new home and wait until it runs."""
+        """Start `evergrant up` in a new home and wait until all that it started is at work."""
         folder.mkdir(parents=True)
         home = Home(folder / "home")
         env = {"EVERGRANT_HOME": str(home.path), **variables(settings)}
         argv = [sys.executable, "-m", "worker.cli", "up", "--workers", str(workers)]
         supervisor = Running("up", argv, env=env, log=folder / "up.log")
         try:
-            eventually(lambda: supervisor.said('"event": "up"'), timeout=90)
+            eventually(lambda: supervisor.said('"event": "ready"'), timeout=120)
             found = state.read(home)
             assert found is not None
             vault = Vault.from_settings(merge(Settings.model_validate({"home": home.path, **settings}), found, home))

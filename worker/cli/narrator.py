@@ -7,23 +7,32 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+import structlog
 
 from worker.cli.output import hint
 from worker.cli.started import as_started
+from worker.cli.translations import translate
+
+if TYPE_CHECKING:
+    from settings import Settings
 
 Line = Mapping[str, Any]
 
 TAIL_BYTES: Final = 16_384
 BAD: Final = {"error", "critical"}
+ENGINES: Final = {"postgres": "PostgreSQL", "valkey": "Valkey"}
 FIRST_STEPS: Final = (
     "evergrant clients add temple --provider event-temple --client-id ID --client-secret-file FILE",
     "evergrant grants connect customer-1 --client temple",
 )
 LOOKING: Final = ("evergrant status --watch", "evergrant explain REF")
+LOOKS_LATER: Final = "ask again with `evergrant status`"
 MOST_ATTENTION: Final = 5
+
+log = structlog.get_logger()
 
 
 class Narrator:
@@ -50,7 +59,7 @@ class Narrator:
                 waits = f"Not at work yet, after {line['seconds']:.0f} s: {_names(line['waits_for'])}"
                 yield _warning(f"{waits}. What they say: {self._log}")
             case "died":
-                why = complaint(self._log, line["name"]) or f"see {self._log}"
+                why = _last_words(self._log, line) or f"see {self._log}"
                 ended = f"{line['name']} ended ({_exit(line['exit_code'])})"
                 yield _warning(f"{ended} and is started again in {line['again_in_s']:g} s: {why}")
             case "not_started":
@@ -94,7 +103,7 @@ _NOT_TOLD: Final = {"event", "level", "at", "process", "remedy", "next"}
 
 
 def _names(names: list[str]) -> str:
-    shown = [{"postgres": "PostgreSQL", "valkey": "Valkey"}.get(name, name) for name in names]
+    shown = [ENGINES.get(name, name) for name in names]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
@@ -107,32 +116,47 @@ def _exit(code: int | None) -> str:
 def _ready(log: Path) -> Iterator[str]:
     """That all works, how it is, and what to type next."""
     import settings
-    from models import database
-    from worker.cli import glance
 
     current = settings.current()
-    with database.transaction() as connection:
-        found = glance.read(connection, current)
-    clients, grants = len(found["clients"]), found["grants"]["active"]
+    found = _glance(current)
     yield click.style("Evergrant is ready.", fg="green", bold=True)
     yield ""
     yield f"  home  {current.home.expanduser().absolute()}"
     yield f"  log   {log}"
     if "ops_bind" in current.model_fields_set and not current.ops_bind.startswith(("/", "unix:")):
         yield f"  page  http://{current.ops_bind}/"
-    if clients:
-        yield f"  kept  {_many(grants, 'grant')} of {_many(clients, 'client')}"
+    if found and found["clients"]:
+        yield f"  kept  {_many(found['grants']['active'], 'grant')} of {_many(len(found['clients']), 'client')}"
     yield ""
-    human = [each for each in found["attention"] if each["human"]]
-    if human:
+    if human := [each for each in found["attention"] if each["human"]] if found else []:
         yield click.style("What needs somebody:", bold=True)
         yield from (_folded(f"{hint(each['what'])}  → {hint(each['next'])}") for each in human[:MOST_ATTENTION])
         yield ""
     yield f"Next, in another terminal{_variables()}:"
-    steps = [*(FIRST_STEPS if not clients else FIRST_STEPS[1:] if not grants else ()), *LOOKING]
-    yield from (f"  {_on_two_lines(as_started(step))}" for step in steps)
+    yield from (f"  {_on_two_lines(as_started(step))}" for step in (*_first_steps(found), *LOOKING))
     yield ""
     yield "Ctrl-C here ends everything, gracefully."
+
+
+def _glance(current: "Settings") -> Mapping[str, Any] | None:
+    """How it is; None where that cannot be read now: all are at work, and nothing ends for a sentence's sake."""
+    from models import database
+    from worker.cli import glance
+
+    try:
+        with database.transaction() as connection:
+            return glance.read(connection, current)
+    except Exception as error:
+        why = translate(error).message
+        log.warning("glance.failed", reason=f"How it is could not be read ({why})", next=LOOKS_LATER, exc_info=True)
+        return None
+
+
+def _first_steps(found: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """What somebody types first who has nothing yet."""
+    if found is None or found["grants"]["active"]:
+        return ()
+    return FIRST_STEPS[1:] if found["clients"] else FIRST_STEPS
 
 
 def _on_two_lines(command: str) -> str:
@@ -159,10 +183,23 @@ def _folded(text: str) -> str:
     return textwrap.fill(text, width, initial_indent="! ", subsequent_indent="  ")
 
 
-def complaint(log: Path, name: str) -> str | None:
-    """The last that a process said of why it ends: a command's sentence, or an error of its own in the log."""
-    with log.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+def _last_words(log: Path, died: Line) -> str | None:
+    """What it may have said of why it ends: whoever is killed says nothing, and an engine's own lines are no words."""
+    if (died["exit_code"] or 0) < 0 or died["name"] in ENGINES:
+        return None
+    return complaint(log, died["name"], behind=died["log_from"])
+
+
+def complaint(log: Path, name: str, *, behind: int) -> str | None:
+    """The last that a process said of why it ends: a command's sentence, or an error of its own in the log.
+
+    `behind`: how many bytes of the log are older than the process.
+    """
+    lines: list[str] = []
+    with suppress(OSError), log.open("rb") as file:  # it may have been removed
+        size = file.seek(0, os.SEEK_END)
+        # Shorter than it was: its lines have moved since.
+        file.seek(max(behind if behind <= size else 0, size - TAIL_BYTES))
         lines = file.read().decode("utf-8", "replace").splitlines()
     kind = name.partition("-")[0]
     return next((said for line in reversed(lines) if (said := _complaint(line, kind))), None)

@@ -15,7 +15,6 @@ import psycopg
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
-from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from models import database
@@ -29,7 +28,6 @@ CHANNEL: Final = "evergrant_token_set"
 STEP_SECONDS: Final = 0.25
 """How soon a renewal is shown, and how soon another size of the terminal."""
 MOST_SHOWN: Final = 100
-TERMINATED: Final = 143
 
 Found = Mapping[str, Any]
 
@@ -41,7 +39,7 @@ class Renewals:
     since: datetime | None = None
     count: int = 0
     last: deque[Found] = field(default_factory=lambda: deque(maxlen=MOST_SHOWN))
-    _connection: Connection | None = None
+    _listener: "psycopg.Connection[Any] | None" = None
 
     def hear(self, seconds: float) -> bool:
         """Wait for news, for so long at most; returns whether any came.
@@ -51,32 +49,40 @@ class Renewals:
         """
         try:
             ids = self._heard(seconds)
+            self.count += len(ids)
+            if ids:
+                self._read(list(dict.fromkeys(ids))[-MOST_SHOWN:])
         except (psycopg.Error, SQLAlchemyError):
             self.close()
             time.sleep(seconds)
             return False
-        self.count += len(ids)
-        if ids:
-            self._read(list(dict.fromkeys(ids))[-MOST_SHOWN:])
         return bool(ids)
 
     def close(self) -> None:
         """Listen no longer."""
-        if self._connection is not None:
-            with suppress(psycopg.Error, SQLAlchemyError):
-                self._connection.invalidate()
-                self._connection.close()
-        self._connection = None
+        if self._listener is not None:
+            self._listener.close()
+        self._listener = None
 
     def _heard(self, seconds: float) -> list[UUID]:
-        if self._connection is None:
-            self._connection = database.engine().connect().execution_options(isolation_level="AUTOCOMMIT")
-            self._connection.exec_driver_sql(f"listen {CHANNEL}")
+        if self._listener is None:
+            self._listener = self._listen()
+        return [UUID(notice.payload) for notice in self._listener.notifies(timeout=seconds, stop_after=1)]
+
+    def _listen(self) -> "psycopg.Connection[Any]":
+        """Open a connection apart from the pool, which may have no more than one."""
+        borrowed = database.engine().connect().execution_options(isolation_level="AUTOCOMMIT")
+        made = borrowed.connection.driver_connection
+        assert isinstance(made, psycopg.Connection)  # noqa: S101  # for the type checker
+        borrowed.detach()  # it is never given back
+        try:
+            borrowed.exec_driver_sql(f"listen {CHANNEL}")
             if self.since is None:
-                self.since = fleet.clock(self._connection)["at"]
-        raw = self._connection.connection.driver_connection
-        assert isinstance(raw, psycopg.Connection)  # noqa: S101  # for the type checker
-        return [UUID(notice.payload) for notice in raw.notifies(timeout=seconds, stop_after=1)]
+                self.since = fleet.clock(borrowed)["at"]
+        except (psycopg.Error, SQLAlchemyError):
+            made.close()
+            raise
+        return made
 
     def _read(self, ids: list[UUID]) -> None:
         with session.reading() as connection:

@@ -5,6 +5,7 @@ or SIGHUP: the other way round, PostgreSQL last. A second signal kills. A child 
 then 2 s … 30 s.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +44,7 @@ _WEB_GRACE_SECONDS = 20.0
 """Slow readers get a few seconds, and a database that says nothing."""
 
 COPIED = "it was copied or moved: nothing is sent before `evergrant db adopt`; see first that the original is stopped"
+MAKE_ROOM = "make room on the disk of the home; until then commands may name processes that have ended"
 
 log = structlog.get_logger()
 
@@ -121,8 +123,8 @@ def supervise(settings: Settings, programs: Sequence[Stage], *, log_file: LogFil
             if not signals.stops:
                 prepare(settings, engines)
                 supervisor.start(programs)
-                readiness = Readiness(supervisor.started)
-                supervisor.watch(readiness.look, *([] if log_file is None else [log_file.shorten]))
+                with Readiness(supervisor.started) as readiness:
+                    supervisor.watch(readiness.look, *([] if log_file is None else [log_file.shorten]))
         finally:
             clean = supervisor.stop()
     return 0 if clean else 1
@@ -172,6 +174,8 @@ class Watched:
     backoff: float = BACKOFF_FIRST_SECONDS
     due_at: float | None = None
     """When to start it again (monotonic); None while it runs."""
+    log_from: int = 0
+    """How many bytes of the log are older than it."""
 
 
 class Supervisor:
@@ -184,6 +188,7 @@ class Supervisor:
         self._engines = engines
         self._signals = signals
         self._lines_to = lines_to
+        self._unpublished = False
         self._stages: list[list[Watched]] = [[_watched(engine)] for engine in engines.running]
 
     def start(self, programs: Sequence[Stage]) -> None:
@@ -192,7 +197,7 @@ class Supervisor:
             watched = [_watched(self._process(program)) for program in stage]
             self._stages.append(watched)
             for one in watched:
-                one.process.launch()
+                self._launch(one)
         self._publish()
         log.info("up", home=str(self._engines.home.path), processes=[p.name for p in self._processes()])
 
@@ -202,18 +207,27 @@ class Supervisor:
         return [one.process for stage in self._stages for one in stage if one.process not in self._engines.running]
 
     def watch(self, *beside: Callable[[], None]) -> None:
-        """Start again what dies, until a stop is asked for; each look does what is `beside` as well."""
+        """Start again what dies, until a stop is asked for; each look does what is `beside` as well.
+
+        What fails beside is logged, the first time, and keeps nobody from looking after the processes.
+        """
+        failed: set[Callable[[], None]] = set()
         while not self._signals.stops:
             self.look()
             for each in beside:
-                each()
+                try:
+                    each()
+                except Exception:
+                    if each not in failed:
+                        log.exception("beside_failed", reason=f"{each.__qualname__} failed; all goes on")
+                    failed.add(each)
             self._signals.wait(_LOOK_SECONDS)
 
     def look(self) -> None:
         """Look once after everything."""
         changed = [self._look_after(one) for stage in self._stages for one in stage]
-        if True in changed:
-            self._publish()
+        if True in changed or self._unpublished:
+            self._publish_if_there_is_room()
 
     def process(self, name: str) -> Process:
         """One of the processes on the engines, by its name."""
@@ -252,7 +266,13 @@ class Supervisor:
                 one.backoff = BACKOFF_FIRST_SECONDS
             return False
         if one.due_at is None:
-            log.error("died", name=one.process.name, exit_code=one.process.exit_code, again_in_s=one.backoff)
+            log.error(
+                "died",
+                name=one.process.name,
+                exit_code=one.process.exit_code,
+                again_in_s=one.backoff,
+                log_from=one.log_from,
+            )
             _postpone(one, now)
             return True
         if now < one.due_at:
@@ -260,9 +280,13 @@ class Supervisor:
         self._launch_again(one, now)
         return True
 
+    def _launch(self, one: Watched) -> None:
+        one.log_from = os.fstat((self._lines_to or sys.stderr).fileno()).st_size  # of a pipe it is 0
+        one.process.launch()
+
     def _launch_again(self, one: Watched, now: float) -> None:
         try:
-            one.process.launch()
+            self._launch(one)
         except (EmbeddedError, OSError) as error:
             log.error("not_started", name=one.process.name, reason=str(error), again_in_s=one.backoff)  # noqa: TRY400
             _postpone(one, now)
@@ -279,6 +303,17 @@ class Supervisor:
 
     def _publish(self) -> None:
         self._engines.publish(self.started)
+
+    def _publish_if_there_is_room(self) -> None:
+        """Commands find an older state until the next look that finds room: no reason to end what runs."""
+        try:
+            self._publish()
+        except OSError as error:
+            if not self._unpublished:
+                log.error("state_not_written", reason=f"What runs could not be noted ({error})", remedy=MAKE_ROOM)  # noqa: TRY400
+            self._unpublished = True
+        else:
+            self._unpublished = False
 
 
 def _watched(process: Process) -> Watched:

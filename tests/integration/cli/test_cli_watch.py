@@ -4,14 +4,17 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, text
 
 import settings
 from tests.integration.cli.evergrant import Evergrant, environment_of
+from tests.polling import eventually
 from tests.terminal import CTRL_C, Terminal, on_terminal
+from worker.cli.watching import Renewals
 
 ANOTHER_SCREEN, BACK = b"\x1b[?1049h", b"\x1b[?1049l"
 RENEW = """
@@ -112,3 +115,29 @@ def test_a_database_that_is_away_is_told_and_waited_for(
             pass
         sql(RENEW, ref="customer-1")
         terminal.wait_for("customer-1 of temple, generation 3")
+
+
+def test_a_renewal_that_cannot_be_read_just_now_ends_no_watch(
+    temple: Evergrant, adopted: settings.Settings, sql: Any, database: Engine
+) -> None:
+    assert settings.current() is adopted
+    temple.take_in("customer-1")
+    with closing(Renewals()) as renewals:
+        assert not renewals.hear(0)
+        sql(RENEW, ref="customer-1")
+        with database.begin() as somebody:
+            somebody.execute(text("lock table evergrant.grants"))
+            assert not renewals.hear(1)
+        assert renewals.count == 1
+        assert not renewals.hear(0)  # listens anew
+        sql(RENEW, ref="customer-1")
+        eventually(lambda: renewals.hear(0.1))
+    assert (renewals.count, [each["ref"] for each in renewals.last]) == (2, ["customer-1"])
+
+
+def test_one_connection_in_the_pool_is_enough(temple: Evergrant, adopted: settings.Settings, sql: Any) -> None:
+    temple.take_in("customer-1")
+    with watching(adopted.model_copy(update={"database_pool": 1})) as terminal:
+        terminal.wait_for("Renewed  0 since")
+        sql(RENEW, ref="customer-1")
+        terminal.wait_for("Renewed  1 since", "customer-1 of temple, generation 2")

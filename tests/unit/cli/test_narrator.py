@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
+from structlog.testing import capture_logs
 
-from worker.cli.narrator import Narrator, complaint
-from worker.embedded.log_file import LogFile
+import settings
+from worker.cli.narrator import Narrator
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def told(log: Path, capsys: pytest.CaptureFixture[str], *lines: dict[str, Any]) 
     return capsys.readouterr().out.replace("\r", "").splitlines()
 
 
-DIED = {"event": "died", "level": "error", "name": "worker-1", "exit_code": 1, "again_in_s": 2.0}
+DIED = {"event": "died", "level": "error", "name": "worker-1", "exit_code": 1, "again_in_s": 2.0, "log_from": 0}
 
 
 @pytest.mark.parametrize(
@@ -50,10 +52,33 @@ def test_who_ends_is_told_with_what_it_said_last(
     assert told(log, capsys, DIED) == [f"worker-1 ended (exit code 1) and is started again in 2 s: {why}"]
 
 
-def test_who_ends_without_a_word_is_looked_up_in_the_log(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert complaint(log, "beat") is None
-    killed = DIED | {"exit_code": -9}
-    assert told(log, capsys, killed) == [f"worker-1 ended (killed by signal 9) and is started again in 2 s: see {log}"]
+@pytest.mark.parametrize(
+    ("died", "how"),
+    [
+        ({"name": "worker-1", "exit_code": -9}, "worker-1 ended (killed by signal 9)"),
+        ({"name": "postgres", "exit_code": 1}, "postgres ended (exit code 1)"),
+        ({"name": "valkey", "exit_code": 1}, "valkey ended (exit code 1)"),
+    ],
+)
+def test_who_was_killed_and_an_engine_have_said_nothing_of_why(
+    log: Path, capsys: pytest.CaptureFixture[str], died: dict[str, Any], how: str
+) -> None:
+    log.write_text("evergrant: Another's sentence; heed it.\n", encoding="utf-8")
+    assert told(log, capsys, DIED | died) == [f"{how} and is started again in 2 s: see {log}"]
+
+
+def test_what_was_said_before_a_process_was_launched_is_not_its_word(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = "evergrant: What ended the start of yesterday; mend it.\n"
+    log.write_text(before, encoding="utf-8")
+    died = DIED | {"log_from": len(before)}
+    assert told(log, capsys, died) == [f"worker-1 ended (exit code 1) and is started again in 2 s: see {log}"]
+    with log.open("a", encoding="utf-8") as file:
+        file.write("evergrant: What ends it today; mend that.\n")
+    assert told(log, capsys, died)[0].endswith(": What ends it today; mend that.")
+    log.write_text("evergrant: Said in the emptied log.\n", encoding="utf-8")
+    assert told(log, capsys, died)[0].endswith(": Said in the emptied log.")
 
 
 def test_each_turn_of_a_life_has_a_sentence(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,20 +125,23 @@ def test_what_ends_before_it_was_up_is_told_by_its_error_alone(log: Path, capsys
     assert told(log, capsys, {"event": "stopping"}, {"event": "down", "clean": True}) == []
 
 
-def test_a_log_that_has_grown_long_goes_on_in_the_same_file(tmp_path: Path) -> None:
-    path = tmp_path / "up.log"
-    with LogFile(path, most_bytes=20) as log, path.open("a", encoding="utf-8") as of_a_process:
-        of_a_process.write("the first line\n")
-        of_a_process.flush()
-        log.shorten()
-        assert not log.former.exists()
-        of_a_process.write("the second line\n")
-        of_a_process.flush()
-        log.shorten()
-        of_a_process.write("the third\n")
-    assert path.read_text(encoding="utf-8") == "the third\n"
-    assert log.former.read_text(encoding="utf-8") == "the first line\nthe second line\n"
-    assert [each.stat().st_mode & 0o777 for each in (path, log.former)] == [0o600, 0o600]
-    with LogFile(path) as log:
-        log.lines.write("of the next start\n")
-    assert path.read_text(encoding="utf-8") == "the third\nof the next start\n"
+def test_who_ends_is_told_also_where_the_log_was_removed(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log.unlink()
+    assert told(log, capsys, DIED) == [f"worker-1 ended (exit code 1) and is started again in 2 s: see {log}"]
+
+
+def test_that_it_is_ready_is_told_also_where_the_database_answers_nothing(
+    log: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = settings.Settings(database_url=SecretStr("postgresql://nobody@127.0.0.1:1/none"), home=log.parent)
+    monkeypatch.setattr(settings, "_current", [nowhere])
+    with capture_logs() as logged:
+        lines = told(log, capsys, {"event": "ready", "seconds": 3.0})
+    assert lines[0] == "Evergrant is ready."
+    assert f"  log   {log}" in lines
+    assert any(line.startswith("Next, in another terminal") for line in lines)
+    assert any(line.endswith("status --watch") for line in lines)
+    assert not any("kept" in line or "clients add" in line for line in lines), "nobody knows how many there are"
+    assert [(each["event"], each["log_level"]) for each in logged] == [("glance.failed", "warning")]
+    assert logged[0]["exc_info"]
+    assert "The database did not answer" in logged[0]["reason"]
