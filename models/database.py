@@ -93,6 +93,7 @@ def engine() -> Engine:
     owner = (os.getpid(), secret.get_secret_value())
     with _lock:
         if lane not in _engines or _engines[lane][:2] != owner:
+            _close(lane)
             _engines[lane] = (*owner, connect(secret.get_secret_value(), lane=lane))
         return _engines[lane][2]
 
@@ -145,10 +146,15 @@ def _host_and_port(text: str) -> tuple[str, str]:
 def dispose() -> None:
     """Close every connection of this process; the next use opens new ones."""
     with _lock:
-        for pid, _, made in _engines.values():
-            if pid == os.getpid():
-                made.dispose()
-        _engines.clear()
+        for lane in list(_engines):
+            _close(lane)
+
+
+def _close(lane: Lane) -> None:
+    """Forget a lane's engine, and close its connections if they are this process's: a parent's go on."""
+    pid, _, made = _engines.pop(lane, (None, None, None))
+    if made is not None and pid == os.getpid():
+        made.dispose()
 
 
 def is_locked(error: BaseException) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import QueuePool
 
 import settings
 from models import database, operator_actions
@@ -54,6 +55,16 @@ def test_a_database_that_is_away_burns_no_link_and_loses_no_code(scene: Scene, a
     assert "is connected" in words(scene.browser.open(callback))
     scene.browser.open(link)
     assert scene.browser.press(opened, follow=False).status == 303
+
+
+def test_another_address_of_the_database_leaves_no_connection_at_the_one_before(scene: Scene, away: Any) -> None:
+    assert scene.rows("select 1") == [(1,)]
+    before = database.engine().pool
+    assert isinstance(before, QueuePool)
+    assert before.checkedin() > 0
+    away(True)
+    database.engine()
+    assert before.checkedin() == 0
 
 
 def test_a_worker_without_the_key_leaves_the_code_to_another(scene: Scene) -> None:
