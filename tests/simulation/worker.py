@@ -120,11 +120,11 @@ class SimulatedRuntime(Runtime):
         self.answers = ThreadlessAnswers(self.admission, worker)
         self.unfinished = Unfinished(self.stopping)
 
-    def later(self, work: Callable[[], None]) -> None:
+    def later(self, work: Callable[[], object]) -> None:
         if not self.stopping.is_set():
             self.worker.do_later(work)
 
-    def beside(self, work: Callable[[], None], kind: Beside) -> None:
+    def beside(self, work: Callable[[], object], kind: Beside) -> None:
         del kind
         work()
 
@@ -297,7 +297,7 @@ class Worker(Sender):
 
         self._run(carry_out, strand=task == "evergrant.revoke")
 
-    def do_later(self, work: Callable[[], None]) -> None:
+    def do_later(self, work: Callable[[], object]) -> None:
         """Beside the settling thread."""
 
         def told() -> None:
