@@ -46,6 +46,7 @@ from tasks.connect_errors import (
 )
 from tasks.journal import JournalBroken, Position
 from tasks.oauth import accounts, addresses, kept, messages
+from tasks.oauth.accounts import Account
 from tasks.oauth.addresses import Labels
 from tasks.oauth.answer import Answer, HeldBack, NotSent, Response
 from tasks.oauth.echoes import repeats
@@ -423,7 +424,7 @@ def _write_down(
 
 
 def _consent(
-    registered: Registered, begun: Begun, end: Outcome, *, given: Kept, account: str | None, started_at: datetime
+    registered: Registered, begun: Begun, end: Outcome, *, given: Kept, account: Account | None, started_at: datetime
 ) -> Consent | None:
     """The consent that an answer tells of; None: it tells of none."""
     if not isinstance(end, Refreshed):
@@ -442,8 +443,8 @@ def _consent(
 
 
 def _account(
-    runtime: Runtime, registered: Registered, begun: Begun, end: Outcome, *, labels: Labels, told: str | None
-) -> str | None:
+    runtime: Runtime, registered: Registered, begun: Begun, end: Outcome, *, labels: Labels, told: Account | None
+) -> Account | None:
     """Whose account it is: what was told, as the provider's file says; else, of a ticket, by one introspection."""
     provider = registered.provider
     asks = begun.by_ticket and provider.account_at is None and provider.introspect_url is not None

@@ -7,8 +7,9 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from tasks.oauth.answer import Answer, Response
 from tasks.oauth.kept import at, members_of
@@ -18,10 +19,35 @@ LONGEST: Final = 1000
 # What the first step of a path may be, besides a member of the token answer.
 ID_TOKEN: Final = "id_token"  # noqa: S105  # the name of a member
 REDIRECT: Final = "redirect"
+INTROSPECTION: Final = "introspection"
 SUBJECT: Final = "sub"
+_APART: Final = "="
 
 
-def from_answer(provider: Provider, body: bytes, redirect: Mapping[str, str] | None = None) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One account, and where that was told: a file whose `account_at` has changed tells another thing of the same."""
+
+    place: str
+    told: str = field(repr=False)
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """What `text` wrote."""
+        place, _, told = text.partition(_APART)
+        return cls(place, told)
+
+    @property
+    def text(self) -> str:
+        """Both, to be sealed; no place has the sign between them."""
+        return f"{self.place}{_APART}{self.told}"
+
+    def is_another(self, other: Self) -> bool:
+        """Whether these are known to be two."""
+        return self.place == other.place and self.told != other.told
+
+
+def from_answer(provider: Provider, body: bytes, redirect: Mapping[str, str] | None = None) -> Account | None:
     """Whose account a token answer says that it is; `redirect`: what the browser came back with.
 
     The claims of an ID token are read without its signature, as OpenID Connect allows where it came from the token
@@ -31,21 +57,21 @@ def from_answer(provider: Provider, body: bytes, redirect: Mapping[str, str] | N
         return None
     first, _, rest = provider.account_at.partition(".")
     if first == REDIRECT:
-        return _text((redirect or {}).get(rest))
+        return _account(provider.account_at, (redirect or {}).get(rest))
     members = members_of(body)
     if first == ID_TOKEN and isinstance(members, dict):
         members = {**members, ID_TOKEN: _claims(members.get(ID_TOKEN))}
-    return _text(at(members, provider.account_at))
+    return _account(provider.account_at, at(members, provider.account_at))
 
 
-def from_introspection(answer: Answer) -> str | None:
+def from_introspection(answer: Answer) -> Account | None:
     """Whose account a token is by its introspection: the `sub` of one that lives (RFC 7662 §2.2)."""
     if not isinstance(answer, Response) or answer.status != HTTPStatus.OK:
         return None
     members = members_of(answer.body)
     if not isinstance(members, dict) or members.get("active") is not True:
         return None
-    return _text(members.get(SUBJECT))
+    return _account(f"{INTROSPECTION}.{SUBJECT}", members.get(SUBJECT))
 
 
 def _claims(token: Any) -> dict[str, Any]:
@@ -60,5 +86,5 @@ def _claims(token: Any) -> dict[str, Any]:
     return claims if isinstance(claims, dict) else {}
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and 0 < len(value) <= LONGEST else None
+def _account(place: str, value: Any) -> Account | None:
+    return Account(place, value) if isinstance(value, str) and 0 < len(value) <= LONGEST else None

@@ -26,6 +26,7 @@ from models.states.event import EventType
 from models.states.grant import GrantStatus
 from tasks.journal import Entry
 from tasks.oauth import accounts
+from tasks.oauth.accounts import Account
 from tasks.oauth.kept import from_answer
 from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Kind, Reach
@@ -93,7 +94,7 @@ class Consent:
     started_at: datetime
     refused_labels: Mapping[str, str] = field(default_factory=dict)  # that came with it and cannot be kept
     generation: int = 0  # that was asked from: more than 0 only where a replay meets a refresh before its exchange
-    account: str | None = field(repr=False, default=None)  # at the provider, where it is told
+    account: Account | None = None  # at the provider, where it is told
     other_account_allowed: bool = True
 
 
@@ -166,18 +167,18 @@ def _refuse_held(connection: Connection, given: Consent, vault: Vault) -> None:
 
 
 def _refuse_another_account(connection: Connection, given: Consent, old: LiveRow | None, vault: Vault) -> None:
-    """Compare whose account it is with whose it was, where both were told."""
+    """Compare whose account it is with whose it was, where both were told in one place."""
     if given.other_account_allowed or given.account is None or old is None or old.id == given.grant_id:
         return
     before = grant_account.of(connection, old.id)
     if before is None:
         return
     try:
-        known = vault.open(before, table="grant_accounts", row_id=old.id, purpose="account")
+        known = Account.read(vault.open(before, table="grant_accounts", row_id=old.id, purpose="account"))
     except VaultError as error:
         log.warning("consent.account_unopened", grant_id=str(old.id), reason=str(error))
         return
-    if known != given.account:
+    if known.is_another(given.account):
         raise AnotherAccount(given.ref)
 
 
@@ -305,7 +306,7 @@ def _new_row(
     if not consent.insert(connection, known.id, [row]):  # another process was faster
         return StoredConsent(row.id, row.generation, "unchanged", row.ref)
     if given.account is not None:
-        account = vault.seal(given.account, table="grant_accounts", row_id=row.id, purpose="account")
+        account = vault.seal(given.account.text, table="grant_accounts", row_id=row.id, purpose="account")
         grant_account.keep(connection, row.id, account)
     event.of_grants(
         connection, [row.id], EventType.GRANT_CONNECTED if old is None else EventType.GRANT_RECONNECTED, actor=who

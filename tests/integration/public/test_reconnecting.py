@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from simulator.control import SimulatorControl
+from tasks.oauth.accounts import Account
 from tasks.settling import replay
 from tests.harness import Harness
 from tests.integration.public.browser import PUBLIC_URL
@@ -99,7 +100,15 @@ def test_whose_it_is_stands_sealed_and_nowhere_else(scene: Scene, connected: Non
     ((grant, sealed),) = scene.rows("select id, sealed_account from evergrant.grant_accounts")
 
     assert b"team-1" not in bytes(sealed)
-    assert scene.harness.runtime.vault.open(sealed, table="grant_accounts", row_id=grant, purpose="account") == "team-1"
+    opened = scene.harness.runtime.vault.open(sealed, table="grant_accounts", row_id=grant, purpose="account")
+    assert Account.read(opened) == Account("team.id", "team-1")
+
+
+def test_a_file_that_tells_it_in_another_place_makes_nobody_another(scene: Scene, connected: None) -> None:
+    account_at(scene.harness, "owner")
+    for owner, said in (("ada", "is connected"), ("ada", "is connected"), ("bob", "That was another account")):
+        answers_with(scene.provider, owner=owner)
+        assert said in words(ended(scene.browser, scene.link(), scene.worker))
 
 
 def id_token(**claims: Any) -> str:
