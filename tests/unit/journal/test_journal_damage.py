@@ -141,7 +141,7 @@ def drained(own: Path, vault: Vault) -> Replayed:
 
 def flip(path: Path, at: int) -> None:
     data = bytearray(path.read_bytes())
-    data[at] ^= 1
+    data[at] ^= 1 if data[at] != 1 else 2  # no zero: at the end that is what a killed writer leaves
     path.write_bytes(data)
 
 
