@@ -86,6 +86,25 @@ def test_a_refresh_of_a_grant_that_is_held_is_told_so_and_another_is_queued(
     assert answer.status == 202
 
 
+def test_a_table_that_is_locked_is_told_to_all_who_read_at_once(harness: Harness, grants: None, web: Web) -> None:
+    """Found out by each alone, the last would wait until they are told that the database is away."""
+    assert web.get("free").status == 200
+
+    async def asked() -> set[tuple[int, str | None]]:
+        targets = [f"{web.url}/v1/grants/{ref}/token" for ref in ("held", "free", "also", *range(12))]
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {web.key}"}) as session:
+
+            async def one(target: str) -> tuple[int, str | None]:
+                async with session.get(target) as answer:
+                    return answer.status, (await answer.json()).get("error")
+
+            return set(await asyncio.gather(*map(one, targets)))
+
+    with open_transaction("lock table evergrant.grants"):
+        assert asyncio.run(asked()) == {(503, "locked")}
+    assert web.get("free").status == 200
+
+
 def test_one_that_is_held_lets_nobody_fail_that_was_asked_for_together_with_it(harness: Harness) -> None:
     def squares(_: Connection, numbers: Sequence[int]) -> dict[int, int]:
         if 3 in numbers:
