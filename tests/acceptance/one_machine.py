@@ -4,8 +4,8 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Self
 
 from models.sealing.vault import Vault
 from settings import Settings
@@ -24,25 +24,36 @@ class OneMachine(Installation):
     home: Home
 
     @classmethod
-    def up(cls, folder: Path, *, workers: int = 1, **settings: str) -> Self:
+    def up(cls, folder: Path, *, workers: int = 1, **settings: str) -> "OneMachine":
         """Start `evergrant up` in a new home and wait until all that it started is at work."""
+        return cls.starting(folder, workers=workers, **settings)()
+
+    @classmethod
+    def starting(cls, folder: Path, *, workers: int = 1, **settings: str) -> "Callable[[], OneMachine]":
+        """Start it, so that others may start meanwhile; call what is returned to wait until all of it is at work."""
         folder.mkdir(parents=True)
         home = Home(folder / "home")
         env = {"EVERGRANT_HOME": str(home.path), **variables(settings)}
         argv = [sys.executable, "-m", "worker.cli", "up", "--workers", str(workers)]
         supervisor = Running("up", argv, env=env, log=folder / "up.log")
-        try:
-            eventually(lambda: supervisor.said('"event": "ready"'), timeout=120)
-            found = state.read(home)
-            assert found is not None
-            vault = Vault.from_settings(merge(Settings.model_validate({"home": home.path, **settings}), found, home))
-            made = cls(folder, database_url=found.database_url or "", vault=vault, env=env)
-        except BaseException:
-            supervisor.stop()
-            raise
-        made.home, made.supervisor = home, supervisor
-        made.processes.append(supervisor)
-        return made
+
+        def at_work() -> "OneMachine":
+            try:
+                eventually(lambda: supervisor.said('"event": "ready"'), timeout=120)
+                found = state.read(home)
+                assert found is not None
+                vault = Vault.from_settings(
+                    merge(Settings.model_validate({"home": home.path, **settings}), found, home)
+                )
+                made = cls(folder, database_url=found.database_url or "", vault=vault, env=env)
+            except BaseException:
+                supervisor.stop()
+                raise
+            made.home, made.supervisor = home, supervisor
+            made.processes.append(supervisor)
+            return made
+
+        return at_work
 
     def kill_part(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
         """End one child of the supervisor, such as `worker-1`, and wait until another runs in its place."""
