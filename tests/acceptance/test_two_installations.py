@@ -45,7 +45,10 @@ class Side:
         self.machine.import_grants(provider.client_id, rows)
 
     def generations(self, client: str) -> list[int]:
-        return [row["generation"] for row in self.machine.listed("grants", "list", "--client", client)]
+        statement = """
+            select g.generation from evergrant.grants g join evergrant.clients c on c.id = g.client_id where c.name = %s
+        """
+        return [row["generation"] for row in self.machine.rows(statement, [client])]
 
 
 @contextmanager
@@ -103,7 +106,7 @@ class Application:
             return type(error).__name__
 
     def _run(self) -> None:
-        while not self._ended.wait(0.1):
+        while not self._ended.wait(0.5):
             for client in tuple(self.homes):
                 self.answers.update(self.call(client, ref) for ref in REFS)
 
