@@ -13,12 +13,14 @@ from celery.concurrency import solo, thread
 import settings as configuration
 from models import installation
 from models.database import transaction
+from models.sealing.keys import VARIABLES
 from models.states.process import ProcessKind
 from tasks import heartbeat, waiting_requests
 from tasks.runtime import meters, runtime
 from tasks.settling.settle import journal_answers, settle
 from tasks.telling import teller
 from worker import garbage, metrics, service_manager, traces
+from worker.embedded.rings import RINGS, is_given
 
 log = structlog.get_logger()
 
@@ -46,6 +48,7 @@ def _begin(**_: Any) -> None:
     """
     try:
         settings = configuration.current()
+        _refuse_missing_rings(settings)
         metrics_port = metrics.serve(meters.OF_WORKER, settings.metrics_port)
         traces.begin(settings, ProcessKind.WORKER)
         _raise_open_files()
@@ -61,6 +64,15 @@ def _begin(**_: Any) -> None:
     # On the loop of the requests to providers: a worker whose loop stands still keeps nothing alive.
     started.transport.launch(service_manager.keep_telling())
     service_manager.tell(service_manager.READY)
+
+
+def _refuse_missing_rings(settings: configuration.Settings) -> None:
+    """Refuse to ask for what could not be stored: without the access ring a token set that came is sealed by nobody."""
+    for ring in RINGS:
+        if not is_given(settings, ring):
+            reason = f"A worker needs the {ring} key ring: set {VARIABLES[ring]}_FILE to it"
+            log.error("worker.cannot_start", reason=reason)
+            raise SystemExit(1)
 
 
 def _raise_open_files() -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import psycopg
+import pytest
 from psycopg import sql
 
 from tests.acceptance.installation import Installation
@@ -25,6 +26,19 @@ def test_a_worker_refuses_a_pool_of_processes_for_those_would_refresh_nothing(in
     worker = installation.worker("--pool", "processes", wait=False)  # `prefork` is read as: none was chosen
     assert worker.wait(60) == 1
     assert "--pool threads" in _reason(worker.log, "worker.cannot_start")
+
+
+@pytest.mark.parametrize("ring", ["refresh", "access"])
+def test_a_worker_refuses_to_work_without_one_of_the_rings_for_it_could_not_store_what_it_is_given(
+    installation: Installation, ring: str
+) -> None:
+    variable = f"EVERGRANT_{ring.upper()}_TOKEN_KEYS"
+    del installation.env[f"{variable}_FILE"]
+    worker = installation.worker(wait=False)
+    assert worker.wait(60) == 1
+    assert _reason(worker.log, "worker.cannot_start") == f"A worker needs the {ring} key ring: set {variable}_FILE to it"
+    assert "Traceback" not in worker.log.read_text(encoding="utf-8")
+    assert installation.rows("select 1 as n from evergrant.journals") == []
 
 
 def test_a_worker_takes_a_pool_that_works_in_its_own_process(installation: Installation) -> None:
