@@ -22,6 +22,7 @@ DEAREST_FIRST: Final = (
     "attacks/test_journals.py",
     "acceptance/test_upgrade.py",
     "acceptance/test_crash_loop.py",
+    "acceptance/test_connecting_in_chromium.py",
     "acceptance/test_scripts.py",
     "acceptance/test_worn_machines.py",
     "attacks/test_webhooks.py",

@@ -1,7 +1,5 @@
 """Fixtures: an installation on the engines that the whole run shares, or an `up` of its own."""
 
-import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,7 @@ import pytest
 
 from tests.acceptance.installation import Installation
 from tests.acceptance.one_machine import OneMachine
-from tests.acceptance.providers import Toolkit, toolkit
+from tests.acceptance.providers import Toolkit, toolkit_beside
 
 # Lives are seconds here, so a failing grant is asked again after seconds.
 QUICK = {"backoff_first_seconds": "1", "backoff_cap_seconds": "5", "dispatch_lease_seconds": "5"}
@@ -46,10 +44,5 @@ def one_machine(tmp_path: Path) -> Iterator[OneMachine]:
 @pytest.fixture
 def django_toolkit(tmp_path: Path, shared_servers: Any) -> Iterator[Toolkit]:
     """django-oauth-toolkit with access tokens of 12 seconds, on a database of its own."""
-    name = f"toolkit_{os.getpid()}_{time.monotonic_ns()}"
-    with shared_servers.postgres.connect() as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    with toolkit(tmp_path, database_url=shared_servers.postgres.url_of(name), lifetime=12) as provider:
+    with toolkit_beside(shared_servers, tmp_path, lifetime=12) as provider:
         yield provider
-    with shared_servers.postgres.connect() as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -1,9 +1,11 @@
 """The two providers that scenarios run against, behind one face: the bundled simulator and django-oauth-toolkit."""
 
 import json
+import os
 import re
 import secrets
 import sys
+import time
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -173,20 +175,29 @@ class Toolkit(Provider):
     api = "/api/bookings"
     rotation = "family"
 
-    def __init__(self, url: str, secret: str, client_id: str = "app") -> None:
+    def __init__(self, url: str, secret: str, client_id: str = "app", redirect_uri: str = REDIRECT_URI) -> None:
         self.url = url
         self.secret = secret
         self.client_id = client_id
+        self.redirect_uri = redirect_uri
 
-    def another(self, client_id: str, *, says_dead: tuple[int, str]) -> "Toolkit":
-        """Another client of the same toolkit, which is told so of a dead refresh token."""
-        new = Toolkit(self.url, secrets.token_urlsafe(12), client_id)
-        self._control("POST", "clients", {"client_id": client_id, "secret": new.secret, "says_dead": says_dead})
+    def another(
+        self, client_id: str, redirect_uri: str = REDIRECT_URI, *, says_dead: tuple[int, str] | None = None
+    ) -> "Toolkit":
+        """Another client of the same toolkit; `says_dead`: what it is told of a dead refresh token."""
+        new = Toolkit(self.url, secrets.token_urlsafe(12), client_id, redirect_uri)
+        wanted = {"client_id": client_id, "secret": new.secret, "redirect_uri": redirect_uri, "says_dead": says_dead}
+        self._control("POST", "clients", wanted)
         return new
 
+    def add_user(self, name: str, password: str) -> None:
+        """Somebody who can sign in there."""
+        self._control("POST", "users", {"name": name, "password": password})
+
     def registration(self) -> list[str]:
+        redirect = ("--redirect-uri", self.redirect_uri)
         return [
-            *("--provider", "generic", "--client-id", self.client_id, "--redirect-uri", REDIRECT_URI, "--body", "form"),
+            *("--provider", "generic", "--client-id", self.client_id, *redirect, "--body", "form"),
             *("--authorize-url", f"{self.url}/o/authorize/", "--token-url", f"{self.url}/o/token/"),
             *("--revoke-url", f"{self.url}/o/revoke_token/", "--api-url", self.url + self.api),
         ]
@@ -226,6 +237,18 @@ class Toolkit(Provider):
         status, text = call(self.url, method, f"/_control/{path}", body=body)
         assert status == 200, text
         return str(text)
+
+
+@contextmanager
+def toolkit_beside(servers: Any, folder: Path, *, lifetime: float) -> Iterator[Toolkit]:
+    """Run the Django project on a database of its own, beside those of the tests."""
+    name = f"toolkit_{os.getpid()}_{time.monotonic_ns()}"
+    with servers.postgres.connect() as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    with toolkit(folder, database_url=servers.postgres.url_of(name), lifetime=lifetime) as provider:
+        yield provider
+    with servers.postgres.connect() as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @contextmanager

@@ -36,7 +36,8 @@ def test_a_worker_refuses_to_work_without_one_of_the_rings_for_it_could_not_stor
     del installation.env[f"{variable}_FILE"]
     worker = installation.worker(wait=False)
     assert worker.wait(60) == 1
-    assert _reason(worker.log, "worker.cannot_start") == f"A worker needs the {ring} key ring: set {variable}_FILE to it"
+    told = f"A worker needs the {ring} key ring: set {variable}_FILE to it"
+    assert _reason(worker.log, "worker.cannot_start") == told
     assert "Traceback" not in worker.log.read_text(encoding="utf-8")
     assert installation.rows("select 1 as n from evergrant.journals") == []
 

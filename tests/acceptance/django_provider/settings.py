@@ -1,6 +1,7 @@
 """Django's settings of a provider that nobody of us wrote: django-oauth-toolkit, rotating, with reuse protection."""
 
 import os
+from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 _database = urlsplit(os.environ["PROVIDER_DATABASE_URL"])
@@ -15,8 +16,25 @@ ROOT_URLCONF = "tests.acceptance.django_provider.urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "oauth2_provider"]
 MIDDLEWARE = [
+    # What its users need who sign in and say yes or no; the session is in their cookie.
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
     "tests.acceptance.django_provider.ledger.LedgerMiddleware",
     "tests.acceptance.django_provider.dialect.DialectMiddleware",
+]
+SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+LOGIN_URL = "/sign-in/"
+STATIC_URL = "/static/"
+# Made slow on purpose, the usual ones cost half a second of CPU a user.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [Path(__file__).parent / "templates"],
+        "APP_DIRS": True,  # the toolkit's own page of consent
+        "OPTIONS": {"context_processors": ["django.template.context_processors.request"]},
+    }
 ]
 LOGGING_CONFIG = None
 

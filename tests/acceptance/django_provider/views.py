@@ -31,27 +31,40 @@ class Bookings(ProtectedResourceView):  # type: ignore[misc]
 bookings = Bookings.as_view()
 
 
-def register(client_id: str, secret: str) -> None:
+def register(client_id: str, secret: str, redirect_uri: str = "http://127.0.0.1:8765/callback") -> None:
     """Make a client, if there is none of this id."""
     Application.objects.get_or_create(
         client_id=client_id,
         defaults={
+            "name": client_id,
             "client_secret": secret,
             # Hashed it costs half a second of CPU a request.
             "hash_client_secret": False,
             "client_type": Application.CLIENT_CONFIDENTIAL,
             "authorization_grant_type": Application.GRANT_AUTHORIZATION_CODE,
-            "redirect_uris": "http://127.0.0.1:8765/callback",
+            "redirect_uris": redirect_uri,
         },
     )
 
 
 @csrf_exempt  # type: ignore[untyped-decorator]
 def add_client(request: Any) -> Any:
-    """`{"client_id", "secret", "says_dead": [status, body]}`: a client that is told so of a dead refresh token."""
+    """`{"client_id", "secret", "redirect_uri", "says_dead": [status, body]}`: it is told so of a dead refresh token.
+
+    Null: as the toolkit says it itself.
+    """
     wanted = json.loads(request.body)
-    register(wanted["client_id"], wanted["secret"])
-    dialect.teach(wanted["client_id"], *wanted["says_dead"])
+    register(wanted["client_id"], wanted["secret"], wanted["redirect_uri"])
+    if wanted["says_dead"] is not None:
+        dialect.teach(wanted["client_id"], *wanted["says_dead"])
+    return JsonResponse({})
+
+
+@csrf_exempt  # type: ignore[untyped-decorator]
+def add_user(request: Any) -> Any:
+    """`{"name", "password"}`: somebody who can sign in."""
+    wanted = json.loads(request.body)
+    User.objects.create_user(wanted["name"], password=wanted["password"])
     return JsonResponse({})
 
 

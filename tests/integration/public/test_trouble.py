@@ -47,7 +47,9 @@ def test_a_database_that_is_away_burns_no_link_and_loses_no_code(scene: Scene, a
         assert answer.status == 503
         assert "does not answer" in words(answer)
     assert arrived.headers["refresh"] == "5"  # the same address again, with the code
+    assert "tries again by itself" in words(arrived)
     assert "refresh" not in pressed.headers
+    assert "Open the link again" in words(pressed)
 
     away(False)
     assert scene.browser.open(callback, follow=False).status == 303

@@ -201,7 +201,8 @@ class PublicListener:
         """What cannot be had now is looked for again by a page that sends nothing; the log has the rest."""
         refusal = refusal_of(error)
         if isinstance(error, DatabaseSilent) or refusal.status == 503:  # noqa: PLR2004
-            return self._page(request, "away", status=503, again_in=_again_in(request))
+            again_in = _again_in(request)
+            return self._page(request, "not_begun" if again_in is None else "away", status=503, again_in=again_in)
         return self._page(request, "internal", status=500)
 
 

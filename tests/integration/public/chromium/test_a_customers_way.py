@@ -156,6 +156,37 @@ def test_a_window_that_is_closed_too_soon_loses_nothing(street: Street, ada: Pag
     says(again, "Connected")
 
 
+def test_a_window_that_is_closed_before_an_answer_is_opened_later_by_the_same_link(
+    street: Street, working: Exchanging, ada: Page, says: Says
+) -> None:
+    link, context = street.link(), ada.context
+    go_on(ada, link)
+    ada.close()
+
+    again = context.new_page()
+    go_on(again, link)
+    allow(again)
+    says(again, "Connected")
+    assert (street.refs(), street.asked()) == (["customer-42"], 1)
+
+
+def test_whoever_comes_back_with_another_account_is_told_so_and_may_come_again_with_the_right_one(
+    street: Street, working: Exchanging, ada: Page, says: Says
+) -> None:
+    street.scene.harness.run(
+        """update evergrant.clients set updated_at = clock_timestamp(),
+            overrides = overrides || jsonb_build_object('introspect_url', cast(:url as text))""",
+        url=f"{street.scene.provider.url}/oauth/introspect",
+    )
+    for user, heading in (("ada", "Connected"), ("mallory", "That was another account"), ("ada", "Connected")):
+        go_on(ada, street.link())
+        ada.get_by_label("Your name").fill(user)
+        allow(ada)
+        says(ada, heading)
+    living = "select generation from evergrant.grants where status = 'active'"
+    assert [tuple(row) for row in street.rows(living)] == [(2,)]
+
+
 def test_a_provider_that_takes_long_is_waited_for_by_a_page_that_says_so(
     street: Street, working: Exchanging, says: Says
 ) -> None:
