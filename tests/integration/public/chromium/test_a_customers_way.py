@@ -170,6 +170,24 @@ def test_a_window_that_is_closed_before_an_answer_is_opened_later_by_the_same_li
     assert (street.refs(), street.asked()) == (["customer-42"], 1)
 
 
+def test_a_browser_that_forgot_its_cookies_at_the_provider_is_told_what_leads_on(
+    street: Street, working: Exchanging, ada: Page, says: Says
+) -> None:
+    """As one that was another: an application's own window that hands a sign-in on to the browser."""
+    link = street.link()
+    go_on(ada, link)
+    ada.context.clear_cookies()
+    allow(ada)
+    says(ada, "This page belongs to another browser")
+    expect(ada.get_by_role("main")).to_contain_text("Ask for a new link")
+
+    ada.goto(link)
+    says(ada, "This link was used already")
+    go_on(ada, street.link())
+    allow(ada)
+    says(ada, "Connected")
+
+
 def test_whoever_comes_back_with_another_account_is_told_so_and_may_come_again_with_the_right_one(
     street: Street, working: Exchanging, ada: Page, says: Says
 ) -> None:
