@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+import settings
 from tests.integration.cli.evergrant import Evergrant
 
 URL = "https://connect.acme.example"
@@ -13,7 +14,7 @@ URL = "https://connect.acme.example"
 @pytest.fixture
 def shop(temple: Evergrant, sql: Any) -> Evergrant:
     """The client `temple`, beside a public listener that was started once."""
-    sql("update evergrant.installation set public_url = :url", url=URL)
+    sql("update evergrant.installation set public_url = :url, public_url_seen_at = clock_timestamp()", url=URL)
     return temple
 
 
@@ -37,6 +38,23 @@ def test_a_link_leads_to_the_public_listener_and_says_what_the_provider_must_kno
 def test_without_a_public_listener_no_link_is_made(temple: Evergrant, sql: Any) -> None:
     done = temple("grants", "connect-link", "customer-42", "--json")
     assert (done.code, done.error) == (1, "no_public_listener")
+    assert sql("select from evergrant.tickets") == []
+
+
+def test_where_nobody_serves_the_public_listener_any_longer_no_link_is_made_and_that_is_said(
+    shop: Evergrant, sql: Any
+) -> None:
+    """Whether this command was told where it is makes no difference: who would open the link meets nobody."""
+    sql("update evergrant.installation set public_url_seen_at = '2026-01-02 14:02Z'")
+    for settled in (None, "https://here.example"):
+        settings.adopt(settings.current().model_copy(update={"public_url": settled}))
+        done = shop("grants", "connect-link", "customer-42")
+        assert (done.code, done.out) == (1, "")
+        assert done.err == (
+            f"evergrant: No web serves the public listener {URL} any longer (last: 2026-01-02T14:02:00Z), so a link "
+            "would lead nowhere; start `evergrant web` with EVERGRANT_PUBLIC_BIND and EVERGRANT_PUBLIC_URL, or "
+            "`evergrant up` with them.\n"
+        )
     assert sql("select from evergrant.tickets") == []
 
 
