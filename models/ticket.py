@@ -106,6 +106,12 @@ where (cast(:client as text) is null or c.name = :client)
     and (cast(:clients as text[]) is null or c.name = any (cast(:clients as text[])))
 order by has_ref desc, c.name
 """)
+# By the index of tickets: a look a client.
+ASKED_FOR = text("""
+select c.name, c.provider, c.overrides from evergrant.clients c
+where exists (select from evergrant.tickets t where t.client_id = c.id)
+order by c.name
+""")
 USE = text("""
 update evergrant.tickets set used_at = coalesce(used_at, clock_timestamp()), browser_hash = :browser_hash
 where id = :id and revoked_at is null and expires_at > clock_timestamp()
@@ -155,6 +161,11 @@ def places(
     wanted = {"ref": ref, "client": client, "clients": clients, "environment": environment}
     found = connection.execute(PLACES, wanted).mappings().all()
     return [each for each in found if each["has_ref"]] or found
+
+
+def clients_asked_for(connection: Connection) -> Sequence[RowMapping]:
+    """The clients of which a link was made within the last week, and of which provider each is; by name."""
+    return connection.execute(ASKED_FOR).mappings().all()
 
 
 def hashed(secret: str) -> bytes:

@@ -1,9 +1,9 @@
 """Customers on their way through a provider, as rows: how far each is, and how it ended."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
-
-from tests.harness import Harness
 
 VISIT = """
 with ticket as (
@@ -13,15 +13,15 @@ with ticket as (
         clock_timestamp() + interval '10 minutes', clock_timestamp(), clock_timestamp())
     returning id
 )
-insert into evergrant.visits (id, ticket_id, sealed_answer, answered_at, held_by, ended_at, outcome, reason)
+insert into evergrant.visits (id, ticket_id, sealed_answer, answered_at, held_by, journal_id, ended_at, outcome, reason)
 select cast(:id as uuid), id, cast(:sealed as bytea), clock_timestamp() - cast(:back as interval), :held_by,
-    clock_timestamp() - cast(:ended as interval), :outcome, :reason
+    :journal_id, clock_timestamp() - cast(:ended as interval), :outcome, :reason
 from ticket
 """
 
 
 def a_visit(
-    harness: Harness,
+    run: Callable[..., Any],
     client_id: int,
     ref: str = "customer",
     *,
@@ -30,10 +30,11 @@ def a_visit(
     outcome: str | None = None,
     reason: str | None = None,
     held_by: str | None = None,
+    journal_id: int | None = None,
 ) -> UUID:
     """A customer who came back so many seconds ago, and whose visit ended so many seconds ago, where it has."""
     visit_id = uuid4()
-    harness.run(
+    run(
         VISIT,
         id=str(visit_id),
         client_id=client_id,
@@ -44,5 +45,6 @@ def a_visit(
         outcome=outcome,
         reason=reason,
         held_by=held_by,
+        journal_id=journal_id,
     )
     return visit_id

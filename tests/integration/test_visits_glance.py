@@ -31,11 +31,11 @@ def client(harness: Harness) -> int:
 
 
 def test_who_waits_is_counted_by_what_holds_them_up_with_the_first_of_them(harness: Harness, client: int) -> None:
-    a_visit(harness, client, back=5)
-    a_visit(harness, client, back=40, held_by="client_paused")
-    a_visit(harness, client, back=90, held_by="client_paused")
-    a_visit(harness, client, back=90, ended=80, outcome="connected")
-    a_visit(harness, harness.client("other"), back=31)
+    a_visit(harness.run, client, back=5)
+    a_visit(harness.run, client, back=40, held_by="client_paused")
+    a_visit(harness.run, client, back=90, held_by="client_paused")
+    a_visit(harness.run, client, back=90, ended=80, outcome="connected")
+    a_visit(harness.run, harness.client("other"), back=31)
 
     found = waiting()
     assert [(row["client"], row["held_by"], row["visits"]) for row in found] == [
@@ -50,10 +50,10 @@ def test_who_waits_is_counted_by_what_holds_them_up_with_the_first_of_them(harne
 
 def test_ends_are_counted_for_an_hour_by_how_and_why(harness: Harness, client: int) -> None:
     for reason in ("keys", "keys", "begun_again"):
-        a_visit(harness, client, back=30, ended=20, outcome="failed", reason=reason)
-    a_visit(harness, client, back=30, ended=20, outcome="denied")
-    a_visit(harness, client, back=HOUR + 20, ended=HOUR - 20, outcome="connected")
-    a_visit(harness, client, back=HOUR + 30, ended=HOUR + 20, outcome="connected")
+        a_visit(harness.run, client, back=30, ended=20, outcome="failed", reason=reason)
+    a_visit(harness.run, client, back=30, ended=20, outcome="denied")
+    a_visit(harness.run, client, back=HOUR + 20, ended=HOUR - 20, outcome="connected")
+    a_visit(harness.run, client, back=HOUR + 30, ended=HOUR + 20, outcome="connected")
 
     found = ended()
     assert [(row["outcome"], row["reason"], row["visits"]) for row in found] == [
@@ -63,13 +63,13 @@ def test_ends_are_counted_for_an_hour_by_how_and_why(harness: Harness, client: i
         ("failed", "keys", 2),
     ]
     assert not any(row["recovered"] for row in found)
-    a_visit(harness, client, back=2, ended=1, outcome="connected")
+    a_visit(harness.run, client, back=2, ended=1, outcome="connected")
     assert [row["reason"] for row in ended() if row["recovered"]] == [None, "begun_again", "keys"]
 
 
 def test_whose_token_set_a_journal_had_after_all_is_connected(harness: Harness, client: int) -> None:
-    visit_id = a_visit(harness, client, back=30, ended=20, outcome="failed", reason="exchange_unclear")
-    a_visit(harness, client, back=30, ended=20, outcome="failed", reason="exchange_unclear")
+    visit_id = a_visit(harness.run, client, back=30, ended=20, outcome="failed", reason="exchange_unclear")
+    a_visit(harness.run, client, back=30, ended=20, outcome="failed", reason="exchange_unclear")
     harness.run(
         """insert into evergrant.grants (id, client_id, ref, status, due_at)
         values (:id, :client, 'customer', 'active', now())""",
@@ -84,12 +84,12 @@ def test_whose_token_set_a_journal_had_after_all_is_connected(harness: Harness, 
 
 def test_how_long_it_took_is_told_of_those_who_brought_a_code(harness: Harness, client: int) -> None:
     for length in (1, 2, 3):
-        a_visit(harness, client, back=100, ended=100 - length, outcome="connected")
-    a_visit(harness, client, back=100, ended=60, outcome="failed", reason="exchange_not_sent")
-    a_visit(harness, client, back=100, ended=99.999, outcome="denied")
-    a_visit(harness, client, back=100, ended=99.999, outcome="failed", reason="provider_error")
-    a_visit(harness, client, back=2 * HOUR, ended=1.5 * HOUR, outcome="connected")
-    a_visit(harness, harness.client("other"), back=100, ended=99.999, outcome="denied")
+        a_visit(harness.run, client, back=100, ended=100 - length, outcome="connected")
+    a_visit(harness.run, client, back=100, ended=60, outcome="failed", reason="exchange_not_sent")
+    a_visit(harness.run, client, back=100, ended=99.999, outcome="denied")
+    a_visit(harness.run, client, back=100, ended=99.999, outcome="failed", reason="provider_error")
+    a_visit(harness.run, client, back=2 * HOUR, ended=1.5 * HOUR, outcome="connected")
+    a_visit(harness.run, harness.client("other"), back=100, ended=99.999, outcome="denied")
     with transaction() as connection:
         found = visits.hour(connection).seconds
     assert found.keys() == {"shop"}

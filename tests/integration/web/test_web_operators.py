@@ -64,10 +64,10 @@ def test_metrics_tell_what_the_database_knows_and_all_of_them_are_on_the_page(
     )
     with transaction() as connection:
         webhook.add(connection, "https://a.example/", types=None, client_ids=None, allow_private=False, who="tests")
-    a_visit(harness, client, "c", back=40, held_by="exchange_not_sent")
-    a_visit(harness, client, "d", back=20)
-    a_visit(harness, client, "e", back=12, ended=2, outcome="failed", reason="keys")
-    a_visit(harness, client, "f", back=12, ended=2, outcome="denied")
+    a_visit(harness.run, client, "c", back=40, held_by="exchange_not_sent")
+    a_visit(harness.run, client, "d", back=20)
+    a_visit(harness.run, client, "e", back=12, ended=2, outcome="failed", reason="keys")
+    a_visit(harness.run, client, "f", back=12, ended=2, outcome="denied")
     with transaction() as connection:
         public_listener.begin(connection, "https://connect.test")
     web.get("a")
