@@ -1,11 +1,13 @@
 """`evergrant grants connect-link | reconnect-link`, `evergrant tickets`, and what `clients` says of pages."""
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 import settings
+from tests.customers import a_visit
 from tests.integration.cli.evergrant import Evergrant
 
 URL = "https://connect.acme.example"
@@ -176,6 +178,19 @@ def test_a_ticket_tells_what_became_of_it(shop: Evergrant, sql: Any) -> None:
     }
     assert found["failed"]["reason"] == "pair_held"
     assert found["denied"]["code"] == "access_denied"
+
+
+def test_of_a_customer_who_waits_it_is_told_since_when_and_what_is_in_the_way(shop: Evergrant, sql: Any) -> None:
+    ((client_id,),) = sql("select id from evergrant.clients")
+    a_visit(sql, client_id, "waits", back=40, held_by="client_paused")
+    a_visit(sql, client_id, "late", back=700, held_by="client_paused")
+    found = {each["ref"]: each for each in shop("tickets", "list", "--json").lines}
+    assert (found["waits"]["state"], found["waits"]["held_by"]) == ("used", "client_paused")
+    back = datetime.fromisoformat(found["waits"]["answered_at"])
+    assert timedelta(seconds=39) < datetime.now(UTC) - back < timedelta(minutes=2)
+    assert (found["late"]["state"], found["late"]["held_by"]) == ("failed", None)
+    assert found["late"]["reason"] == "client_paused"
+    assert "client_paused" in shop("tickets", "list", "--ref", "waits").out
 
 
 def test_the_twenty_first_that_waits_is_too_many(shop: Evergrant) -> None:
