@@ -29,6 +29,7 @@ class Installation(Base):
     place: Mapped[str | None]
     place_found: Mapped[str | None]
     public_url: Mapped[str | None]
+    public_url_seen_at: Mapped[datetime | None]
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def _without_secrets(model: type[Client | Grant | Webhook]) -> str:
 # application has no table at all. `None`: nothing. A table that is missing here is an error of the tests.
 TABLES: dict[str, tuple[str | None, str | None]] = {
     "alembic_version": (READ, READ),
-    "installation": (CHANGE, f"{READ}, update (public_url)"),
+    "installation": (CHANGE, f"{READ}, update (public_url, public_url_seen_at)"),
     "clients": (f"{READ}, update ({LEARNT})", _without_secrets(Client)),
     "valves": (CHANGE, READ),
     "witnesses": (WORK, READ),

@@ -96,19 +96,21 @@ select evergrant.make_ticket(client_id => :client_id, ref => :ref, return_to => 
     other_account_allowed => :other_account_allowed, who => :who)
 """)
 MADE = text("select id, expires_at from evergrant.tickets where ticket_hash = :ticket_hash")
-# Where a ref may be connected, those that have it first; `public_url` and `database_state` stand in each.
+# Where a ref may be connected, those that have it first; `database_state` stands in each.
 PLACES = text("""
-select c.name as client, c.provider, c.overrides, i.public_url,
+select c.name as client, c.provider, c.overrides,
     exists (select from evergrant.grants g where g.client_id = c.id and g.ref = :ref) as has_ref,
     evergrant.database_state(cast(:environment as text)) as database_state
-from evergrant.clients c cross join evergrant.installation i
+from evergrant.clients c
 where (cast(:client as text) is null or c.name = :client)
     and (cast(:clients as text[]) is null or c.name = any (cast(:clients as text[])))
 order by has_ref desc, c.name
 """)
-PUBLIC_URL = text("select public_url from evergrant.installation")
-NOTE_PUBLIC_URL = text("""
-update evergrant.installation set public_url = :url where public_url is distinct from :url
+# By the index of tickets: a look a client.
+ASKED_FOR = text("""
+select c.name, c.provider, c.overrides from evergrant.clients c
+where exists (select from evergrant.tickets t where t.client_id = c.id)
+order by c.name
 """)
 USE = text("""
 update evergrant.tickets set used_at = coalesce(used_at, clock_timestamp()), browser_hash = :browser_hash
@@ -161,17 +163,9 @@ def places(
     return [each for each in found if each["has_ref"]] or found
 
 
-def public_url(connection: Connection) -> str | None:
-    """Where the public listener is found; None: none was ever started on this database.
-
-    A link is that, `/connect/` and the ticket.
-    """
-    return connection.execute(PUBLIC_URL).scalar()
-
-
-def note_public_url(connection: Connection, url: str) -> None:
-    """Remember where the public listener is found, for whoever makes links."""
-    connection.execute(NOTE_PUBLIC_URL, {"url": url})
+def clients_asked_for(connection: Connection) -> Sequence[RowMapping]:
+    """The clients of which a link was made within the last week, and of which provider each is; by name."""
+    return connection.execute(ASKED_FOR).mappings().all()
 
 
 def hashed(secret: str) -> bytes:

@@ -7,10 +7,11 @@ from models.visit import OUTCOME, REASON
 
 LISTED = text(f"""
 select f.id, f.ref, f.client, f.state, f.reason, f.code, f.labels, f.scopes, f.return_to, f.locale,
-    f.other_account_allowed, f.created_at, f.created_by, f.expires_at, f.used_at, f.ended_at
+    f.other_account_allowed, f.created_at, f.created_by, f.expires_at, f.used_at, f.answered_at, f.held_by, f.ended_at
 from (
     select t.id, t.ref, c.name as client, t.labels, t.scopes, t.return_to, t.locale, t.other_account_allowed,
-        t.created_at, t.created_by, t.expires_at, t.used_at, v.ended_at, {REASON} as reason, v.code,
+        t.created_at, t.created_by, t.expires_at, t.used_at, v.answered_at, v.ended_at, {REASON} as reason, v.code,
+        case when {OUTCOME} is null then v.held_by end as held_by,
         case
             when t.revoked_at is not null and {OUTCOME} is null then '{TicketState.REVOKED.value}'
             when {OUTCOME} is not null and v.reason is distinct from '{VisitReason.BEGUN_AGAIN.value}' then {OUTCOME}

@@ -32,6 +32,7 @@ class Visit(Base):
     __table_args__ = (
         Index(None, "ticket_id"),
         Index("ix_visits_waiting", "answered_at", postgresql_where=text("sealed_answer is not null")),
+        Index(None, "ended_at", postgresql_where=text("ended_at is not null")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 import settings as configuration
-from models import chore, held_revocation, process, visit, webhook_upkeep
+from models import chore, held_revocation, process, public_listener, visit, webhook_upkeep
 from models.database import Lane, is_locked, transaction, using
 from models.states.chore import ChoreName
 from models.views import expiring, overdue, refused_credentials
@@ -61,6 +61,12 @@ def read_notices(connection: Connection) -> None:
     notices.read(connection, runtime.current())
 
 
+def tend_tickets(connection: Connection) -> None:
+    """End visits that nobody will end, forget tickets of long ago, and a public listener that nobody serves."""
+    visit.tend(connection)
+    public_listener.forget_silent(connection)
+
+
 # Each in a transaction, and again in another one while it says that there is more.
 CHORES: dict[str, Callable[[Connection], bool | None]] = {
     ChoreName.TELL_LATE: overdue.tell_late,
@@ -74,7 +80,7 @@ CHORES: dict[str, Callable[[Connection], bool | None]] = {
     ChoreName.FORGET_SILENT_PROCESSES: process.forget_silent,
     ChoreName.TELL_SECRETS_REFUSED: refused_credentials.tell_refused,
     ChoreName.TEND_WEBHOOKS: webhook_upkeep.tend,
-    ChoreName.TEND_TICKETS: visit.tend,
+    ChoreName.TEND_TICKETS: tend_tickets,
 }
 
 

@@ -44,8 +44,8 @@ select case when evergrant.connect_url('') is not null then evergrant.connect_ur
     labels => cast(:labels as jsonb), scopes => cast(:scopes as text[]), locale => cast(:locale as text))) end
 """
 NO_PUBLIC_LISTENER = (
-    "No public listener of Evergrant is known, so a link would lead nowhere: have an operator set "
-    "EVERGRANT_PUBLIC_BIND and EVERGRANT_PUBLIC_URL of `evergrant web`."
+    "No web of Evergrant serves a public listener, so a link would lead nowhere: have an operator start "
+    "`evergrant web` with EVERGRANT_PUBLIC_BIND and EVERGRANT_PUBLIC_URL."
 )
 
 # What makes no ticket: an unknown client, what cannot be used, what is too long, and limits.

@@ -283,6 +283,43 @@ ROWS: Final[Sequence[tuple[str, Sequence[Panel]]]] = [
         ],
     ),
     (
+        "Customers who connect",
+        [
+            Panel(
+                "How visits ended",
+                "Within the last hour, by outcome and reason.",
+                [
+                    (
+                        f"sum by (outcome, reason) ({_fleet('evergrant_visits_ended', 'client, outcome, reason')})",
+                        "{{outcome}} {{reason}}",
+                    )
+                ],
+                stacked=True,
+            ),
+            Panel(
+                "Who waits",
+                "Customers who wait for their exchange; listener served 0: no web leads customers any longer.",
+                [
+                    (_fleet("evergrant_visits_waiting"), "{{client}} waiting"),
+                    ("max(evergrant_public_listener_served)", "listener served"),
+                ],
+            ),
+            Panel(
+                "How long they wait",
+                "The first of those who wait; from return to end within the last hour, the worst of twenty.",
+                [
+                    (_fleet("evergrant_visits_lag_seconds"), "{{client}} first"),
+                    (
+                        _fleet("evergrant_visit_seconds", "client, quantile").replace(MINE, f'{MINE},quantile="0.95"'),
+                        "{{client}} p95",
+                    ),
+                ],
+                unit="s",
+                worry=30,
+            ),
+        ],
+    ),
+    (
         "Doors",
         [
             Panel(

@@ -223,6 +223,8 @@ def settings_page() -> str:
 
 def _setting(name: str, field: FieldInfo) -> str:
     default = "" if field.default is None else f"`{field.default}`"
+    if isinstance(field.default, bool):
+        default = default.lower()  # as it is written in an environment
     if field.default_factory is not None:
         default = "`~/.local/state/evergrant`" if name == "home" else "see there"
     return f"| `{PREFIX}{name.upper()}` | {_kind(field)} | {default} | {field.description} |"
@@ -233,8 +235,15 @@ def _kind(field: FieldInfo) -> str:
     kind = kinds[0]
     while get_origin(kind) is not None:
         kind = get_args(kind)[0]
-    known = {"SecretStr": "secret text", "Path": "path", "str": "text", "int": "whole number", "float": "number"}
-    return known.get(getattr(kind, "__name__", ""), "text")
+    known = {
+        "SecretStr": "secret text",
+        "Path": "path",
+        "str": "text",
+        "bool": "`true` or `false`",
+        "int": "whole number",
+        "float": "number",
+    }
+    return known[kind.__name__]  # a new kind is no text by itself
 
 
 def states_page() -> str:

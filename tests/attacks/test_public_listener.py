@@ -57,10 +57,10 @@ def test_neither_half_open_requests_nor_guessed_tickets_are_felt_by_anybody_else
         installation.import_grants("app", provider.mint(1))
         installation.command("apps", "add", "billing", "--key-file", str(tmp_path / "key"))
     key = (tmp_path / "key").read_text(encoding="utf-8").strip()
-    link = installation.command("grants", "connect-link", "customer-2").strip()
     program = [sys.executable, "-m", "worker.cli", "web"]
     web = installation.run("web", ["/bin/sh", "-c", f'ulimit -n {FILES} && exec "$0" "$@"', *program])
     eventually(lambda: web.said("web.listening"), timeout=60)
+    link = installation.command("grants", "connect-link", "customer-2").strip()
 
     def read() -> int:
         headers = {"Authorization": f"Bearer {key}"}

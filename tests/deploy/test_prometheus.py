@@ -78,6 +78,8 @@ def test_whatever_the_page_of_metrics_worries_about_has_an_alert() -> None:
         "evergrant_webhook_queued": "EvergrantWebhookBehind",
         "evergrant_webhook_deliveries_total": "EvergrantWebhookBehind",
         "evergrant_webhook_delivery_seconds": "EvergrantWebhookBehind",
+        "evergrant_visits_waiting": "EvergrantCustomersWait",
+        "evergrant_visit_seconds": "EvergrantCustomersWait",
     }
     assert set(elsewhere.values()) & set(ALERTS) <= set(ALERTS)
     told = {re.sub(r"_(bucket|sum|count)$", "", name) for name in on_the_page()}

@@ -146,7 +146,7 @@ def harness(harness_url: str, tmp_path: Path) -> Iterator[Harness]:
                 evergrant.grant_accounts, evergrant.webhooks, evergrant.webhook_deliveries restart identity""")
         )
         installation.adopt(connection, installation.observed(connection, "test"), who="tests")
-        connection.execute(text("update evergrant.installation set public_url = null"))
+        connection.execute(text("update evergrant.installation set public_url = null, public_url_seen_at = null"))
     # Plain lines: the pretty tracebacks that structlog starts with take seconds.
     structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()])
     runtime = Runtime.open(settings.current())

@@ -156,7 +156,7 @@ def a_webhook_that_nothing_reaches(harness: Harness) -> IsDone:
 
 
 def a_customer_for_whom_nobody_came(harness: Harness) -> IsDone:
-    """Their code has lapsed; and beside them a ticket that ended eight days ago."""
+    """Their code has lapsed; beside them a ticket of eight days ago, and a listener of yesterday."""
     client, visit_id = harness.client(), uuid4()
     with transaction() as connection:
         for ref in ("old", "customer"):
@@ -169,8 +169,10 @@ def a_customer_for_whom_nobody_came(harness: Harness) -> IsDone:
         id=visit_id,
     )
     harness.run("update evergrant.tickets set expires_at = expires_at - interval '8 days' where ref = 'old'")
+    harness.run("update evergrant.installation set public_url = 'x', public_url_seen_at = now() - interval '25 hours'")
     ended = "select from evergrant.visits where reason = 'too_late' and sealed_answer is null"
-    return lambda: bool(harness.all(ended)) and len(harness.all("select from evergrant.tickets")) == 1
+    tickets, forgotten = "select from evergrant.tickets", "select from evergrant.installation where public_url is null"
+    return lambda: [len(harness.all(each)) for each in (ended, tickets, forgotten)] == [1, 1, 1]
 
 
 SOMETHING_TO_DO: dict[str, Callable[[Harness], IsDone]] = {

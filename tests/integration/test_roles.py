@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 import settings
-from models import database, migrations, roles
+from models import database, migrations, public_listener, roles
 from models.database import transaction
 from models.errors import NotTheOwner
 from tasks import explain, upkeep
@@ -20,6 +20,7 @@ from tasks.runtime import runtime
 from tasks.runtime.runtime import Runtime
 from tasks.settling.settle import journal_answers, settle
 from tests.harness import LOST, Harness, token_set
+from worker.web import visit_metrics
 
 Login = Callable[[str], psycopg.Connection]
 EVERYTHING = {"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"}
@@ -141,6 +142,19 @@ def test_web_reads_no_sealed_secret_and_changes_only_its_own_tables(harness: Har
     assert changed == {"connect_requests", "notices", "processes", "tickets", "visits"}
     assert not may(web, "update evergrant.installation set environment = 'other'")
     assert not may(web, "select evergrant.make_ticket(1, 'a', null, null, null, null, true)")
+
+
+def test_a_web_says_that_it_leads_customers_and_tells_of_them_and_a_worker_forgets_it(
+    harness: Harness, logins: Callable[[str], str]
+) -> None:
+    with as_login(harness, logins("evergrant_web")), transaction() as connection:
+        public_listener.begin(connection, "https://connect.test")
+        public_listener.go_on(connection, "https://connect.test")
+        visit_metrics.look(connection)
+    harness.run("update evergrant.installation set public_url_seen_at = now() - interval '2 days'")
+    with as_login(harness, logins("evergrant_worker")), transaction() as connection:
+        public_listener.forget_silent(connection)
+    assert harness.one("select public_url from evergrant.installation")["public_url"] is None
 
 
 def test_a_worker_changes_no_client_and_no_table(login: Login) -> None:
@@ -285,6 +299,7 @@ def _held(engine: Engine, role: str, first: list[str]) -> set[tuple[str, str, st
             table_name <> all (cast(:first as text[]))
             or table_name = 'clients' and column_name = any (cast(:clients as text[]))
             or table_name = 'grants' and column_name = any (cast(:grants as text[]))
+            or table_name = 'installation' and grantee = 'evergrant_web' and privilege_type = 'UPDATE'
         )
     """
     clients = ["former_secret_at", "secret_refused_at", "secret_refused_code", "drift", "drift_watch", "after_grace"]

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from models import erasure, ticket
+from models import erasure, public_listener, ticket
 from models.database import transaction
 from models.ticket import TicketRefused, TooManyTickets, Wanted
 from tests.application_logins import Logins, logins
@@ -59,8 +59,29 @@ def test_a_link_leads_to_the_public_listener_that_was_started_last(harness: Harn
     query = "select evergrant.connect_url('T') as url"
     assert harness.one(query)["url"] is None
     with transaction() as connection:
-        ticket.note_public_url(connection, "https://connect.acme.example/x")
+        public_listener.begin(connection, "https://connect.acme.example")
+        public_listener.begin(connection, "https://connect.acme.example/x")
+        public_listener.go_on(connection, "https://connect.acme.example")  # it is still there, and was not started last
     assert harness.one(query)["url"] == "https://connect.acme.example/x/connect/T"
+    harness.run("update evergrant.installation set public_url_seen_at = clock_timestamp() - interval '3 minutes'")
+    with transaction() as connection:
+        public_listener.go_on(connection, "https://connect.acme.example")
+    assert harness.one(query)["url"] == "https://connect.acme.example/connect/T"
+
+
+@pytest.mark.parametrize(("silent_for", "leads"), [("110 seconds", True), ("130 seconds", False)])
+def test_a_listener_that_nobody_tells_of_is_believed_for_two_minutes_by_whoever_makes_a_link(
+    harness: Harness, client: int, silent_for: str, leads: bool
+) -> None:
+    with transaction() as connection:
+        public_listener.begin(connection, "https://connect.acme.example")
+    harness.run(
+        "update evergrant.installation set public_url_seen_at = clock_timestamp() - cast(:silent as interval)",
+        silent=silent_for,
+    )
+    assert (harness.one("select evergrant.connect_url('T') as url")["url"] is not None) is leads
+    with transaction() as connection:
+        assert public_listener.known(connection).is_served is leads
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from tasks.policy.explanation.machinery import takes_nothing_up
 from worker.cli import output
 from worker.cli.clients.drift import next_step, sentence
 from worker.cli.journals.list import mend
+from worker.cli.tickets import attention as of_customers
 from worker.cli.units import length
 from worker.cli.webhooks import attention as of_webhooks
 
@@ -47,7 +48,7 @@ def attention(found: Found) -> list[Attention]:
     """Everything: causes before what comes of them, and of those what stops all before what concerns a few."""
     checks = (
         *(_about_database, _about_processes, _about_keys, _about_deaf_workers, _about_journals),
-        *(_about_clients, _about_secrets, _about_failing, _about_backlogs, _about_suspects),
+        *(_about_clients, _about_secrets, _about_failing, _about_backlogs, _about_suspects, _about_customers),
         _about_confirmations,
         *(_about_held_revocations, _about_drift, _about_webhooks),
         *(_about_letters_and_grants, _about_chores, _about_replaced),
@@ -314,6 +315,10 @@ def _about_drift(found: Found) -> Iterable[Attention]:
 
 def _last_done(chore: Found) -> str:
     return f"{chore['name']} ({'never' if chore['done_at'] is None else 'last ' + output.iso(chore['done_at'])})"
+
+
+def _about_customers(found: Found) -> Iterable[Attention]:
+    return (Attention(*told) for told in of_customers.attention(found))
 
 
 def _about_webhooks(found: Found) -> Iterable[Attention]:

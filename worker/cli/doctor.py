@@ -32,7 +32,7 @@ def doctor(*, as_json: bool) -> None:
 
     All that `status` tells and `db check` finds; the key rings, environment, clock, disk and misspelt variables of each
     process and of this machine; the broker; who may read or write which file; rates that do not fit; pauses that are
-    over and have opened nothing.
+    over and have opened nothing; links by which a customer would get nowhere.
     """
     from worker.cli.examination import findings
 

@@ -13,6 +13,8 @@ from worker.cli import output, session
 from worker.cli.units import length
 
 if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
+
     from settings import Settings
 
 Look = Callable[["Settings"], Iterator["Finding"]]
@@ -46,6 +48,7 @@ def findings() -> Iterator[Finding]:
         ("broker", _of_broker),
         ("rate", _of_rates),
         ("pause", _of_pauses),
+        ("link", _of_links),
     )
     told: set[str] = set()
     for name, look in looks:
@@ -249,3 +252,37 @@ def _of_pauses(settings: "Settings") -> Iterator[Finding]:
                 " since: no grant of it has come due",
                 f"evergrant grants refresh REF --client {each['name']}",
             )
+
+
+def _of_links(settings: "Settings") -> Iterator[Finding]:
+    """What would meet a customer who opens a link, and nobody before."""
+    from models import public_listener, ticket
+
+    with session.reading() as connection:
+        known, asked = public_listener.known(connection), ticket.clients_asked_for(connection)
+    here = settings.public_url
+    if known.is_served and here is not None and known.url != here:
+        yield Finding(
+            "link",
+            f"EVERGRANT_PUBLIC_URL is {here} here, where links lead that are made here, and a web serves {known.url}",
+            "set it as that web has it, or unset it here",
+        )
+    for each in asked:
+        if (fault := _unfit_for_customers(each, settings)) is not None:
+            name = each["name"]
+            yield Finding("link", f"customers who open a link of {name} can be sent nowhere: {fault[0]}", fault[1])
+
+
+def _unfit_for_customers(client: "RowMapping", settings: "Settings") -> tuple[str, str] | None:
+    """Why nobody can be led to a client's provider, and what to do."""
+    from tasks.oauth.errors import OAuthError
+    from tasks.runtime.registration import resolve
+
+    name = client["name"]
+    try:
+        provider = resolve(client["provider"], dict(client["overrides"]), settings)
+    except OAuthError as error:
+        return str(error).rstrip("."), f"mend its provider file: evergrant providers show {client['provider']}"
+    if provider.authorize_url is None:
+        return "it has no authorize_url", f"evergrant clients set {name} --authorize-url URL"
+    return None

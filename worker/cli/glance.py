@@ -12,6 +12,7 @@ from worker.cli.attention import attention
 from worker.cli.clients.drift import drift_of
 from worker.cli.clients.record import pace, state
 from worker.cli.clients.secrets import certificates_ending
+from worker.cli.tickets import attention as customers
 from worker.cli.units import rate
 from worker.cli.webhooks import attention as webhooks
 
@@ -29,9 +30,9 @@ def read(connection: "Connection", settings: "Settings", *, sealed: bool = True)
 
     `sealed`: whoever asks may read what is sealed; else nothing is said of keys that are missing and of certificates.
     """
-    from models import held_revocation, installation, webhook
+    from models import held_revocation, installation, public_listener, webhook
     from models.sealing import key_use
-    from models.views import fleet, unconfirmed
+    from models.views import fleet, unconfirmed, visits
 
     clock = fleet.clock(connection)
     clients = fleet.by_client(connection)
@@ -59,6 +60,9 @@ def read(connection: "Connection", settings: "Settings", *, sealed: bool = True)
         "certificates_ending": _certificates_ending(connection, settings) if sealed else [],
         "application_keys_ending": _application_keys_ending(connection),
         "webhooks": webhooks.shown(webhook.listed(connection)),
+        "visits_waiting": customers.waiting(visits.waiting(connection, longer_than=customers.LONG)),
+        "visits_failed": customers.failed(visits.hour(connection)),
+        "public_listener": customers.listener(public_listener.known(connection), settings.public_url),
         "untaken": dict(fleet.untaken(connection)),
         "causes": [dict(row) for row in fleet.failing(connection)],
         "unconfirmed": [dict(row) for row in unconfirmed.failing(connection)],

@@ -35,7 +35,9 @@ def status(*, watch: bool, interval: timedelta, as_json: bool) -> None:
     names journals that cannot be read, `revocations_held` what waits until somebody decides, and `database` says
     whether this is the one that was adopted. `untaken` is what was handed out and no worker has taken up,
     `unconfirmed` names the clients whose new access tokens cannot be confirmed, and the `backlog` of a client is what
-    waits for its rate or burst.
+    waits for its rate or burst. `visits_waiting` are customers who wait for an exchange for longer than half a minute,
+    with what is in the way, `visits_failed` those of the last hour who could not connect, by reason, and
+    `public_listener` says whether any web leads them.
 
     With --watch on a terminal it fits the window, and shows renewals as they come and what happened last.
     """

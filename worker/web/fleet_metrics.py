@@ -19,6 +19,7 @@ from models.states.process import ProcessKind
 from models.states.revocation import RequestStatus, RevocationStatus
 from models.views import fleet
 from tasks.runtime import clock
+from worker.web import visit_metrics
 from worker.web.database import Database
 
 log = structlog.get_logger()
@@ -52,6 +53,7 @@ class Picture:
     overdue_chores: int
     alive: Counter[str]
     webhooks: Sequence[RowMapping]
+    visits: visit_metrics.Visits
 
 
 def look(connection: Connection, environment: str | None) -> Picture:
@@ -67,6 +69,7 @@ def look(connection: Connection, environment: str | None) -> Picture:
         len(fleet.overdue_chores(connection)),
         Counter(each["kind"] for each in processes if each["alive"]),
         webhook.listed(connection),
+        visit_metrics.look(connection),
     )
 
 
@@ -104,6 +107,7 @@ class FleetMetrics(Collector):
             yield from _of_clients(self._picture.clients)
             yield from _of_all(self._picture)
             yield from _of_webhooks(self._picture.webhooks)
+            yield from visit_metrics.families(self._picture.visits, [row["name"] for row in self._picture.clients])
 
 
 def _of_clients(clients: list[RowMapping]) -> Iterable[Metric]:

@@ -8,9 +8,10 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection, RowMapping
 
-from models import ticket
+from models import public_listener, ticket
 from models.application import Holder
 from models.application_requests import AMBIGUOUS_REF, UNKNOWN_REF
+from models.public_listener import NoPublicListener
 from models.states.installation import DatabaseState
 from models.ticket import TicketRefused, TooManyTickets, Wanted
 from settings import Settings
@@ -61,15 +62,18 @@ class Tickets:
         place = _the_one(places, wanted)
         _refuse_unfit(place)
         self._refuse_without_user(place)
-        base = self._settings.public_url or place["public_url"]
-        if base is None:
-            raise _nowhere()
+        told = _served(connection)
         try:
             made = ticket.request(connection, replace(wanted, client=place["client"]), application=holder.name)
         except TicketRefused as error:
             raise _refused(error, wanted) from None
         ticket_id, expires_at = ticket.made(connection, made)
-        return Link(ticket_id, f"{base}/connect/{made}", place["client"], expires_at.astimezone(UTC))
+        return Link(
+            ticket_id,
+            f"{self._settings.public_url or told}/connect/{made}",
+            place["client"],
+            expires_at.astimezone(UTC),
+        )
 
     def _refuse_without_user(self, place: RowMapping) -> None:
         try:
@@ -100,14 +104,12 @@ def _refuse_unfit(place: RowMapping) -> None:
         raise database_unfit()
 
 
-def _nowhere() -> Refusal:
-    return Refusal(
-        503,
-        "no_public_listener",
-        "No public listener is known, so a link would lead nowhere",
-        "have an operator set EVERGRANT_PUBLIC_BIND and EVERGRANT_PUBLIC_URL of `evergrant web`",
-        retry_after=LATER,
-    )
+def _served(connection: Connection) -> str:
+    try:
+        return public_listener.served(connection)
+    except NoPublicListener as error:
+        step = "have an operator start `evergrant web` with EVERGRANT_PUBLIC_BIND and EVERGRANT_PUBLIC_URL"
+        raise Refusal(503, "no_public_listener", str(error), step, retry_after=LATER) from None
 
 
 def _refused(error: TicketRefused, wanted: Wanted) -> Refusal:

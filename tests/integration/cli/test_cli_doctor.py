@@ -106,3 +106,40 @@ def test_a_rate_that_does_not_fit_and_a_pause_that_is_over_are_told(living: Ever
     told = {check: (finding, step) for check, finding, step in found(living)}
     assert told["rate"] == ("temple: 1 grants are too many for 1/minute", "evergrant plan --client temple")
     assert "was shut (http_503) until" in told["pause"][0]
+
+
+LINK = """
+insert into evergrant.tickets (ticket_hash, client_id, ref, labels, scopes, other_account_allowed, created_by,
+    counted_as, expires_at)
+select 'hash', id, 'customer', '{}', '{}', false, 'tests', 'tests', clock_timestamp() from evergrant.clients
+"""
+
+
+def test_a_client_whose_customers_could_be_sent_nowhere_is_told_once_a_link_of_it_was_made(
+    living: Evergrant, sql: Any
+) -> None:
+    sql("update evergrant.clients set overrides = '{\"token_url\": \"https://a.example/t\"}', provider = 'generic'")
+    assert found(living) == []
+    sql(LINK)
+    assert found(living) == [
+        (
+            "link",
+            "customers who open a link of temple can be sent nowhere: it has no authorize_url",
+            "evergrant clients set temple --authorize-url URL",
+        )
+    ]
+    assert living("clients", "set", "temple", "--authorize-url", "https://a.example/authorize").code == 0
+    assert found(living) == []
+    sql("update evergrant.clients set provider = 'gone'")
+    assert [finding for check, finding, _ in found(living) if check == "link"] != []
+
+
+def test_links_that_lead_elsewhere_than_to_the_web_that_serves_them_are_told(living: Evergrant, sql: Any) -> None:
+    sql("update evergrant.installation set public_url = 'https://a.example', public_url_seen_at = clock_timestamp()")
+    settings.adopt(settings.current().model_copy(update={"public_url": "https://a.example"}))
+    assert found(living) == []
+    settings.adopt(settings.current().model_copy(update={"public_url": "https://b.example"}))
+    ((check, finding, _),) = found(living)
+    assert check == "link"
+    assert "https://a.example" in finding
+    assert "https://b.example" in finding

@@ -1,10 +1,13 @@
 """`evergrant grants connect-link | reconnect-link`, `evergrant tickets`, and what `clients` says of pages."""
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+import settings
+from tests.customers import a_visit
 from tests.integration.cli.evergrant import Evergrant
 
 URL = "https://connect.acme.example"
@@ -13,7 +16,7 @@ URL = "https://connect.acme.example"
 @pytest.fixture
 def shop(temple: Evergrant, sql: Any) -> Evergrant:
     """The client `temple`, beside a public listener that was started once."""
-    sql("update evergrant.installation set public_url = :url", url=URL)
+    sql("update evergrant.installation set public_url = :url, public_url_seen_at = clock_timestamp()", url=URL)
     return temple
 
 
@@ -37,6 +40,23 @@ def test_a_link_leads_to_the_public_listener_and_says_what_the_provider_must_kno
 def test_without_a_public_listener_no_link_is_made(temple: Evergrant, sql: Any) -> None:
     done = temple("grants", "connect-link", "customer-42", "--json")
     assert (done.code, done.error) == (1, "no_public_listener")
+    assert sql("select from evergrant.tickets") == []
+
+
+def test_where_nobody_serves_the_public_listener_any_longer_no_link_is_made_and_that_is_said(
+    shop: Evergrant, sql: Any
+) -> None:
+    """Whether this command was told where it is makes no difference: who would open the link meets nobody."""
+    sql("update evergrant.installation set public_url_seen_at = '2026-01-02 14:02Z'")
+    for settled in (None, "https://here.example"):
+        settings.adopt(settings.current().model_copy(update={"public_url": settled}))
+        done = shop("grants", "connect-link", "customer-42")
+        assert (done.code, done.out) == (1, "")
+        assert done.err == (
+            f"evergrant: No web serves the public listener {URL} any longer (last: 2026-01-02T14:02:00Z), so a link "
+            "would lead nowhere; start `evergrant web` with EVERGRANT_PUBLIC_BIND and EVERGRANT_PUBLIC_URL, or "
+            "`evergrant up` with them.\n"
+        )
     assert sql("select from evergrant.tickets") == []
 
 
@@ -158,6 +178,19 @@ def test_a_ticket_tells_what_became_of_it(shop: Evergrant, sql: Any) -> None:
     }
     assert found["failed"]["reason"] == "pair_held"
     assert found["denied"]["code"] == "access_denied"
+
+
+def test_of_a_customer_who_waits_it_is_told_since_when_and_what_is_in_the_way(shop: Evergrant, sql: Any) -> None:
+    ((client_id,),) = sql("select id from evergrant.clients")
+    a_visit(sql, client_id, "waits", back=40, held_by="client_paused")
+    a_visit(sql, client_id, "late", back=700, held_by="client_paused")
+    found = {each["ref"]: each for each in shop("tickets", "list", "--json").lines}
+    assert (found["waits"]["state"], found["waits"]["held_by"]) == ("used", "client_paused")
+    back = datetime.fromisoformat(found["waits"]["answered_at"])
+    assert timedelta(seconds=39) < datetime.now(UTC) - back < timedelta(minutes=2)
+    assert (found["late"]["state"], found["late"]["held_by"]) == ("failed", None)
+    assert found["late"]["reason"] == "client_paused"
+    assert "client_paused" in shop("tickets", "list", "--ref", "waits").out
 
 
 def test_the_twenty_first_that_waits_is_too_many(shop: Evergrant) -> None:

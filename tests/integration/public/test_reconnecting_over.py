@@ -168,9 +168,10 @@ def test_what_makes_no_link_is_told_alike(scene: Scene, package: Evergrant) -> N
 
 @pytest.mark.parametrize("over", ["package over sql"], indirect=True)
 def test_without_a_public_listener_no_ticket_is_made(scene: Scene, package: Evergrant) -> None:
-    scene.harness.run("update evergrant.installation set public_url = null")
-    with pytest.raises(NotConfigured, match="EVERGRANT_PUBLIC_URL"):
-        package.connect_url("customer-42")
+    for gone in ("public_url = null", "public_url_seen_at = clock_timestamp() - interval '3 minutes'"):
+        scene.harness.run(f"update evergrant.installation set {gone}")  # noqa: S608  # constants
+        with pytest.raises(NotConfigured, match="EVERGRANT_PUBLIC_URL"):
+            package.connect_url("customer-42")
     assert scene.rows("select from evergrant.tickets") == []
 
 

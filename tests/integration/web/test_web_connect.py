@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from models import ticket
+from models import public_listener, ticket
 from models.database import transaction
 from tests.harness import Harness
 from tests.integration.web.asking import Answer, Web
@@ -26,7 +26,7 @@ def client(harness: Harness) -> int:
     made = harness.client()
     harness.run("update evergrant.clients set return_to_urls = :urls", urls=[OURS])
     with transaction() as connection:
-        ticket.note_public_url(connection, PUBLIC)
+        public_listener.begin(connection, PUBLIC)
     return made
 
 
@@ -70,6 +70,18 @@ def test_no_body_is_a_link_with_nothing_said_and_none_is_told_twice(harness: Har
 def test_the_public_url_of_this_process_wins(harness: Harness, client: int, tmp_path: Path, key: Key) -> None:
     with served(bound(tmp_path, public_url="https://here.example/x")) as addresses:
         assert asked(Web(addresses, key())).json["url"].startswith("https://here.example/x/connect/")
+
+
+def test_where_nobody_serves_it_any_longer_no_link_is_made_and_that_is_said(
+    harness: Harness, client: int, web: Web
+) -> None:
+    harness.run("update evergrant.installation set public_url_seen_at = clock_timestamp() - interval '3 minutes'")
+    answer = asked(web)
+    assert answer.error == (503, "no_public_listener")
+    assert PUBLIC in answer.json["message"]
+    assert "EVERGRANT_PUBLIC_BIND" in answer.json["next"]
+    assert int(answer.headers["retry-after"]) > 0
+    assert harness.all("select from evergrant.tickets") == []
 
 
 def test_without_a_public_listener_a_link_would_lead_nowhere(harness: Harness, web: Web) -> None:

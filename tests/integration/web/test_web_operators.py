@@ -12,12 +12,13 @@ import pytest
 from pydantic import SecretStr
 
 import settings
-from models import database, process, roles, webhook
+from models import database, process, public_listener, roles, webhook
 from models.database import transaction
 from models.states.process import ProcessKind
 from settings import SettingsError
 from tasks.runtime import presence
 from tests.certificates import written
+from tests.customers import a_visit
 from tests.harness import Harness
 from tests.integration.web.asking import Web, ask
 from tests.integration.web.conftest import bound, served
@@ -63,6 +64,12 @@ def test_metrics_tell_what_the_database_knows_and_all_of_them_are_on_the_page(
     )
     with transaction() as connection:
         webhook.add(connection, "https://a.example/", types=None, client_ids=None, allow_private=False, who="tests")
+    a_visit(harness.run, client, "c", back=40, held_by="exchange_not_sent")
+    a_visit(harness.run, client, "d", back=20)
+    a_visit(harness.run, client, "e", back=12, ended=2, outcome="failed", reason="keys")
+    a_visit(harness.run, client, "f", back=12, ended=2, outcome="denied")
+    with transaction() as connection:
+        public_listener.begin(connection, "https://connect.test")
     web.get("a")
     eventually(lambda: b'processes_alive{kind="web"} 1.0' in web.ops("/metrics").body, timeout=20)
     told = web.ops("/metrics").body.decode()
@@ -75,7 +82,27 @@ def test_metrics_tell_what_the_database_knows_and_all_of_them_are_on_the_page(
     assert 'evergrant_database_state{state="fit"} 1.0' in told
     assert 'evergrant_database_state{state="copied"} 0.0' in told
     assert 'evergrant_webhook_open{webhook="1"} 1.0' in told
+    assert 'evergrant_visits_waiting{client="demo"} 2.0' in told
+    assert 40 <= value(told, 'evergrant_visits_lag_seconds{client="demo"}') < 100
+    assert 'evergrant_visits_ended{client="demo",outcome="failed",reason="keys"} 1.0' in told
+    assert 'evergrant_visits_ended{client="demo",outcome="denied",reason=""} 1.0' in told
+    assert 9 < value(told, 'evergrant_visit_seconds{client="demo",quantile="0.95"}') < 11
+    assert "evergrant_public_listener_served 1.0" in told
     assert scraped(told) == on_the_page("the fleet, from web")
+
+
+def value(told: str, series: str) -> float:
+    (found,) = (line for line in told.splitlines() if line.startswith(series))
+    return float(found.rpartition(" ")[2])
+
+
+def test_a_listener_that_nobody_serves_is_told_of_and_one_that_never_was_is_not(harness: Harness, web: Web) -> None:
+    assert "\nevergrant_public_listener_served " not in web.ops("/metrics").body.decode()
+    harness.run(
+        """update evergrant.installation set public_url = 'https://connect.test',
+            public_url_seen_at = clock_timestamp() - interval '3 minutes'"""
+    )
+    eventually(lambda: b"evergrant_public_listener_served 0.0" in web.ops("/metrics").body, timeout=30)
 
 
 def test_metrics_tell_of_a_database_in_which_nothing_may_be_sent(harness: Harness, web: Web) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from models import application
+from models import application, public_listener
 from models.database import transaction
 from models.states.application import Right
 from tests.harness import Harness
@@ -45,7 +45,8 @@ def test_a_key_does_what_it_may_and_is_told_what_it_may_not(
 ) -> None:
     may = set(rights.split(","))
     harness.grant(client)
-    harness.run("update evergrant.installation set public_url = 'https://connect.test'")
+    with transaction() as connection:
+        public_listener.begin(connection, "https://connect.test")
     answers = tried(web.with_key(key("limited", may=may)), "customer")
     for name, answer in answers.items():
         lacking = [right for right in map(str, Right) if right in NEEDED[name] - may]

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import text
 
-from models import operator_actions
+from models import operator_actions, public_listener
 from models.database import transaction
 from tests.harness import Harness, token_set
 from tests.integration.web.asking import Answer, Web
@@ -160,7 +160,8 @@ def test_a_dead_consent_says_where_a_key_that_may_connect_has_a_link_and_makes_n
     harness: Harness, client: int, web: Web, key: Callable[..., str]
 ) -> None:
     reader = web.with_key(key("reader", may=("read", "refresh")))
-    harness.run("update evergrant.installation set public_url = 'https://connect.test'")
+    with transaction() as connection:
+        public_listener.begin(connection, "https://connect.test")
     for n, ref in enumerate(("customer", "a/b c?d=ü")):
         harness.grant(client, ref, token=str(n), status="needs_consent", reason="response_lost")
         for refused in (web.get(ref), web.post(ref, "refresh")):

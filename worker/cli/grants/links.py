@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from worker.cli import output, session
-from worker.cli.failures import Failure, misuse
+from worker.cli.failures import misuse
 
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping
@@ -20,11 +20,12 @@ def make_link(
     """Make a ticket; returns its link, and the redirect URI that the provider must know.
 
     Raises:
-        Failure: no public listener is known, or the client's grants have no user.
+        Failure: the client's grants have no user.
+        NoPublicListener: nobody serves one.
         TicketRefused: what was said makes no ticket, or there are too many.
 
     """
-    from models import ticket
+    from models import public_listener, ticket
     from worker.cli.grants.code_flow import has_no_user
 
     if has_no_user(chosen, settings):
@@ -34,12 +35,11 @@ def make_link(
             next_step=f"run `evergrant grants connect {wanted.ref} --client {chosen['name']}`, which asks at once",
         )
     with session.transaction() as connection:
+        told = public_listener.served(connection)
         made = ticket.make(
             connection, chosen["id"], wanted, other_account_allowed=allow_other_account, who=settings.who
         )
-        base = settings.public_url or ticket.public_url(connection)
-        if base is None:
-            raise _nowhere()
+        base = settings.public_url or told
     return f"{base}/connect/{made}", f"{base}/callback"
 
 
@@ -54,11 +54,3 @@ def tell(ref: str, client: str, link: tuple[str, str], *, as_json: bool) -> None
         "expires_in": LIVES_SECONDS,
     }
     output.done(record, url, as_json=as_json)
-
-
-def _nowhere() -> Failure:
-    return Failure(
-        code="no_public_listener",
-        message="No public listener is known, so a link would lead nowhere",
-        next_step="set EVERGRANT_PUBLIC_BIND and EVERGRANT_PUBLIC_URL, and start `evergrant web` or `evergrant up`",
-    )

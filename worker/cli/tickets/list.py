@@ -15,6 +15,8 @@ COLUMNS = [
     Column("state"),
     Column("reason"),
     Column("code", spare=1),
+    Column("answered_at", "back", spare=6),
+    Column("held_by", "held by", spare=6),
     Column("created_at", "made", spare=3),
     Column("created_by", "by", spare=4),
     Column("return_to", spare=5),
@@ -30,7 +32,8 @@ COLUMNS = [
 def list_(*, client: str | None, ref: str | None, state: str | None, limit: int, as_json: bool) -> None:
     """List the tickets of the last week, newest first, with what became of each; the links themselves are nowhere.
 
-    `reason` says in a word why one failed, `code` what the provider said.
+    `reason` says in a word why one failed, `code` what the provider said. Of a customer who waits for their exchange
+    `answered_at` says since when they are back, and `held_by` what is in the way, where something is.
     """
     from models.ticket_listing import listed
     from models.views import listing

@@ -8,8 +8,8 @@ from typing import Any, Final, Self, TypeVar
 
 import structlog
 
-from models import ticket
 from models.database import Lane
+from models.public_listener import TELL_AGAIN, begin, go_on
 from models.sealing.vault import Vault
 from settings import Settings
 from tasks.oauth.loop_thread import LoopThread
@@ -77,15 +77,18 @@ class Public:
         await self._database.close()
 
     async def _note(self) -> None:
-        """Let whoever makes links know where they lead, as soon as the database can be had."""
+        """Let whoever makes links know where they lead, as soon as the database can be had, and again and again."""
+        note = begin
         while True:
+            wait = TELL_AGAIN.total_seconds()
             try:
-                await self._database.run(partial(ticket.note_public_url, url=self._url))
+                await self._database.run(partial(note, url=self._url))
             except Exception as error:  # noqa: BLE001  # it is away now, or is read only
-                log.warning("public.url_not_noted", error=type(error).__name__, again_in_s=NOTE_AGAIN_SECONDS)
-                await asyncio.sleep(NOTE_AGAIN_SECONDS)
+                wait = NOTE_AGAIN_SECONDS
+                log.warning("public.url_not_noted", error=type(error).__name__, again_in_s=wait)
             else:
-                return
+                note = go_on
+            await asyncio.sleep(wait)
 
     async def _on(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return await asyncio.wrap_future(self._apart.submit(coroutine))
