@@ -45,7 +45,10 @@ class Attention:
 
 
 def attention(found: Found) -> list[Attention]:
-    """Everything: causes before what comes of them, and of those what stops all before what concerns a few."""
+    """Everything: what needs a human before what mends itself.
+
+    Of either causes before what comes of them, and of those what stops all before what concerns a few.
+    """
     checks = (
         *(_about_database, _about_processes, _about_keys, _about_deaf_workers, _about_journals),
         *(_about_clients, _about_secrets, _about_failing, _about_backlogs, _about_suspects, _about_customers),
@@ -53,7 +56,10 @@ def attention(found: Found) -> list[Attention]:
         *(_about_held_revocations, _about_drift, _about_webhooks),
         *(_about_letters_and_grants, _about_chores, _about_replaced),
     )
-    return [each for check in checks for each in check(found)]
+    told = [each for check in checks for each in check(found)]
+    if found["lapsed"]:
+        told.append(_about_lapsed(found, is_explained=bool(told)))
+    return sorted(told, key=lambda each: not each.human)
 
 
 def needs_human(found: Found) -> bool:
@@ -168,18 +174,21 @@ def _about_letters_and_grants(found: Found) -> Iterable[Attention]:
         yield Attention(
             f"{many(consents, 'grant')} {need} to consent again", "evergrant grants list --status needs_consent"
         )
-    if found["lapsed"]:
-        yield Attention(
-            f"{many(found['lapsed'], 'access token')} lapsed although kept warm",
-            "evergrant grants list --due-within 0s",
-            human=False,
-        )
     if found["expiring"]:
         first = output.iso(found["first_expires_at"]) if found["first_expires_at"] else "-"
         yield Attention(
             f"{many(found['expiring'], 'grant')} will end unless somebody does something, the first at {first}",
             "evergrant grants list --expiring-within 14d",
         )
+
+
+def _about_lapsed(found: Found, *, is_explained: bool) -> Attention:
+    """The harm itself: what causes it is told as well, or somebody has to look for it."""
+    return Attention(
+        f"{many(found['lapsed'], 'access token')} lapsed although kept warm",
+        "evergrant grants list --due-within 0s",
+        human=not is_explained,
+    )
 
 
 def _about_journals(found: Found) -> Iterable[Attention]:

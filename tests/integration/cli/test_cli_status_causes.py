@@ -77,6 +77,26 @@ def test_what_is_wrong_with_one_process_is_told_of_it(living: Evergrant, sql: An
     assert living("status").code == 1
 
 
+LAPSED = "1 access token lapsed although kept warm"
+
+
+def test_a_token_that_lapsed_needs_a_human_where_nothing_tells_why(living: Evergrant, sql: Any) -> None:
+    sql("update evergrant.grants set access_expires_at = now() - interval '1 minute' where ref = 'a'")
+    assert [(what, human) for what, _, human in told(living)] == [(LAPSED, True)]
+
+    sql("update evergrant.grants set suspect_at = '2026-01-02 14:02Z' where ref = 'b'")
+    assert [(what.partition(" since")[0], human) for what, _, human in told(living)] == [
+        ("temple: 1 suspect", False),
+        (LAPSED, False),
+    ]
+
+
+def test_what_mends_itself_stands_below_what_needs_a_human(living: Evergrant, sql: Any) -> None:
+    sql("update evergrant.grants set suspect_at = '2026-01-02 14:02Z' where ref = 'a'")
+    sql("update evergrant.grants set status = 'needs_consent' where ref = 'b'")
+    assert [human for _, _, human in told(living)] == [True, False]
+
+
 def test_a_process_whose_place_another_has_taken_needs_nobody(living: Evergrant, sql: Any) -> None:
     sql("update evergrant.processes set seen_at = clock_timestamp() - interval '10 minutes' where pid = 1")
     sql(ALIVE, kind="worker", pid=7, environment=None, keys=["r1", "a1"])

@@ -83,7 +83,7 @@ def test_who_could_not_connect_is_told_for_an_hour_by_reason(living: Evergrant, 
     for _ in range(3):
         visit(back=60, ended=50, outcome="failed", reason="exchange_refused")
     visit(back=60, ended=50, outcome="failed", reason="another_account")
-    others, refused = told(living)
+    refused, others = told(living)  # what needs a human first
     assert others[0].startswith("temple: 1 customer could not connect within the hour, the last 20")
     assert others[0].endswith("Z: another_account, the customer signed in with another account than before")
     assert others[1:] == (WHO, False)
