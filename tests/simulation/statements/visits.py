@@ -1,10 +1,15 @@
-"""The twin of models/visit.py: nobody connects in the simulation, so nothing is ever offered."""
+"""The twin of what tickets and visits ask: nobody connects by a ticket in the simulation."""
 
-from models import visit
+from models import connect_request, visit
 from tests.simulation.statements.registry import Parameters, carries_out
 from tests.simulation.tables import Row, Tables
 
 
 @carries_out(visit.OFFER)
 def offer_visits(_: Tables, __: Parameters) -> list[Row]:
+    return []
+
+
+@carries_out(connect_request.OTHER_ACCOUNT_ALLOWED)
+def other_account_allowed(_: Tables, __: Parameters) -> list[Row]:
     return []
