@@ -52,7 +52,8 @@ MANNERS = """# Commands
 Every command has `--help` with an example. `REF...` may be `-`: the refs are read from standard input, one a line.
 With `--json` lists print one object a line, everything else one object; without it a table on a terminal and plain
 aligned text in a pipe. Times are ISO 8601 in UTC. Lengths of time are written `90s`, `10m`, `2h`, `7d`.
-Secrets are read from a file or, with `-`, from standard input. Tokens are printed by `grants token`, and
+Secrets are read from a file or, with `-`, from standard input: a pipe, or a terminal, which asks for it and does not
+show what is typed. Tokens are printed by `grants token`, and
 written by `grants export`, alone. What destroys
 asks on a terminal and needs `--yes` without one. Whoever changes something is recorded by `EVERGRANT_ACTOR`, else by
 the name of the OS user. `eval "$(evergrant completion bash)"` completes commands in a shell.

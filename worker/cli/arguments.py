@@ -3,7 +3,9 @@
 import os
 import re
 import sys
-from collections.abc import Callable
+import termios
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -183,13 +185,13 @@ def grouped(labels: tuple[tuple[str, str], ...]) -> dict[str, list[str]]:
 
 
 def read_secret(path: str, *, what: str) -> str:
-    """A secret from a file, or from standard input for `-`, without the newline at its end.
+    """A secret from a file, or from standard input for `-`, without the newline at its end; a terminal is not shown it.
 
     Raises:
         Failure: the file cannot be read, is empty, too large, or not text on one line.
 
     """
-    secret = _text(path, what=what).rstrip("\r\n")
+    secret = (_typed(what) if _is_typed(path) else _text(path, what=what)).rstrip("\r\n")
     if not secret or not secret.isprintable():
         fault = "not one line of text" if secret else "empty"
         raise _bad_secret(message=f"The {what} in {_name(path)} is {fault}", next_step="put the secret alone into it")
@@ -197,13 +199,27 @@ def read_secret(path: str, *, what: str) -> str:
 
 
 def read_pem(path: str, *, what: str) -> str:
-    """Text of several lines from a file, or from standard input for `-`.
+    """Text of several lines from a file, or from standard input for `-`; a terminal is not shown it.
 
     Raises:
         Failure: the file cannot be read, is too large, or not text.
 
     """
-    return _text(path, what=what)
+    if not _is_typed(path):
+        return _text(path, what=what)
+    click.echo(f"{_capitalised(what)}, and then Ctrl-D on a line of its own: ", err=True)
+    with unseen():
+        return _text(path, what=what)
+
+
+def _is_typed(path: str) -> bool:
+    return path == "-" and sys.stdin.isatty()
+
+
+def _typed(what: str) -> str:
+    """One line from whoever sits there; what is empty is told by who asked for it, as that of a pipe is."""
+    told = _capitalised(what)
+    return str(click.prompt(told, default="", show_default=False, hide_input=True, err=True))
 
 
 def _text(path: str, *, what: str) -> str:
@@ -231,6 +247,22 @@ def _bytes(path: str) -> bytes:
         return sys.stdin.buffer.read(LARGEST_SECRET + 1)
     with Path(path).open("rb") as file:
         return file.read(LARGEST_SECRET + 1)
+
+
+def _capitalised(what: str) -> str:
+    return what[0].upper() + what[1:]
+
+
+@contextmanager
+def unseen() -> Iterator[None]:
+    """What is typed meanwhile at the terminal that is standard input is not shown."""
+    shown = termios.tcgetattr(sys.stdin)
+    hidden = [*shown[:3], shown[3] & ~termios.ECHO, *shown[4:]]
+    try:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, hidden)
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, shown)
 
 
 def _bad_secret(*, message: str, next_step: str) -> Failure:
