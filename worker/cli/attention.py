@@ -18,6 +18,7 @@ from tasks.policy.explanation.faults import BROKER, mended
 from tasks.policy.explanation.machinery import takes_nothing_up
 from worker.cli import output
 from worker.cli.clients.drift import next_step, sentence
+from worker.cli.hanging import hanging, remedy
 from worker.cli.journals.list import mend
 from worker.cli.tickets import attention as of_customers
 from worker.cli.units import length
@@ -85,13 +86,16 @@ def _about_database(found: Found) -> Iterable[Attention]:
 
 
 def _about_processes(found: Found) -> Iterable[Attention]:
-    alive = {kind: _alive(found, kind) for kind in ProcessKind}
-    if not alive[ProcessKind.BEAT]:
-        yield Attention("no beat is alive: nothing is claimed", "start `evergrant up` or `evergrant beat`")
-    if not alive[ProcessKind.WORKER]:
-        yield Attention("no worker is alive: nothing is sent", "start `evergrant up` or `evergrant worker`")
+    alive, hung = {kind: _alive(found, kind) for kind in ProcessKind}, hanging(found["processes"])
+    for kind, comes_of_it in ((ProcessKind.BEAT, "nothing is claimed"), (ProcessKind.WORKER, "nothing is sent")):
+        if not alive[kind]:
+            here = [each for each in hung if each["kind"] == kind]
+            start = f"start `evergrant up` or `evergrant {kind}`"
+            yield Attention(f"no {kind} is alive: {comes_of_it}", remedy(here) if here else start)
     for each in found["processes"]:
-        if not _is_replaced(each, alive[each["kind"]]):
+        if each in hung:
+            yield Attention(_unheard(each), remedy([each]))
+        elif not _is_replaced(each, alive[each["kind"]]):
             yield from _about_process(each, found["environment"])
 
 
@@ -134,7 +138,7 @@ def _is_replaced(each: Found, alive: list[Found]) -> bool:
 def _about_replaced(found: Found) -> Iterable[Attention]:
     """Those who need nobody."""
     for each in found["processes"]:
-        if _is_replaced(each, _alive(found, each["kind"])):
+        if _is_replaced(each, _alive(found, each["kind"])) and each not in hanging(found["processes"]):
             yield Attention(_unheard(each), "another has taken its place: it is forgotten after an hour", human=False)
 
 
@@ -160,9 +164,9 @@ def _about_process(each: Found, adopted: str | None) -> Iterable[Attention]:
 
 def _of_a_fault(name: str, fault: str) -> Attention:
     """Beat is well where the broker is not: then it is the broker that is named first."""
-    remedy, command = mended(fault)
+    step, command = mended(fault)
     what = f"{fault}, so {name} hands nothing out" if fault.startswith(BROKER) else f"{name} cannot work: {fault}"
-    return Attention(what, f"{remedy}: {command}")
+    return Attention(what, f"{step}: {command}")
 
 
 def _about_letters_and_grants(found: Found) -> Iterable[Attention]:

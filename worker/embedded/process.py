@@ -35,6 +35,8 @@ class Program:
     """Sent when patience is over; a last SIGKILL follows where it is a milder one."""
     grace_seconds: float = 10.0
     """How long a stop may take before the program is killed."""
+    silence_seconds: float = 60.0
+    """How long the database may hear nothing of it, while it hears of others, before it is taken for one that hangs."""
 
 
 class Process:

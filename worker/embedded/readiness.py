@@ -53,7 +53,6 @@ class Readiness:
         if not missing:
             self._ready = True
             log.info("ready", seconds=round(waited, 1))
-            database.dispose()  # whoever supervises needs no connection
         elif waited > LONG_SECONDS and not self._told_long:
             self._told_long = True
             log.warning("not_ready", waits_for=missing, seconds=round(waited, 1))

@@ -2,7 +2,7 @@
 
 Start: PostgreSQL, Valkey, migrations, then web where a bind is set, then workers, then beat. End, at SIGINT, SIGTERM
 or SIGHUP: the other way round, PostgreSQL last. A second signal kills. A child that dies is started again after 1 s,
-then 2 s … 30 s.
+then 2 s … 30 s; one that hangs is killed first.
 """
 
 import os
@@ -30,6 +30,7 @@ from worker.embedded.readiness import Readiness
 from worker.embedded.refusal import refuse_lost_rings, refuse_unfit
 from worker.embedded.rings import missing_rings
 from worker.embedded.signals import Signals
+from worker.embedded.silence import Silence
 
 ROOT = Path(__file__).resolve().parents[2]
 BACKOFF_FIRST_SECONDS = 1.0
@@ -42,6 +43,9 @@ _SETTLE_SECONDS = 15.0
 """What a worker gets beyond the HTTP deadline to settle the last answers."""
 _WEB_GRACE_SECONDS = 20.0
 """Slow readers get a few seconds, and a database that says nothing."""
+
+_BEAT_SILENCE_SECONDS = 180.0
+"""It speaks between two looks, and one at many clients that somebody has locked takes long."""
 
 COPIED = "it was copied or moved: nothing is sent before `evergrant db adopt`; see first that the original is stopped"
 MAKE_ROOM = "make room on the disk of the home; until then commands may name processes that have ended"
@@ -70,7 +74,7 @@ def stages(settings: Settings, *, workers: int, concurrency: int) -> list[Stage]
             )
             for number in range(1, workers + 1)
         ],
-        [evergrant("beat", name="beat", without=("refresh", "access"))],
+        [evergrant("beat", name="beat", silence_seconds=_BEAT_SILENCE_SECONDS, without=("refresh", "access"))],
     ]
 
 
@@ -79,6 +83,7 @@ def evergrant(
     name: str,
     env: Mapping[str, str] | None = None,
     grace_seconds: float = 10,
+    silence_seconds: float = Program.silence_seconds,
     without: tuple[str, ...] = (),
 ) -> Program:
     """One of our own commands, run by this Python, whatever folder we are in; `without`: what it does not get."""
@@ -90,6 +95,7 @@ def evergrant(
         env={**checkout, **(env or {})},
         inherits=partial(of_ours, without=without),
         grace_seconds=grace_seconds,
+        silence_seconds=silence_seconds,
     )
 
 
@@ -123,8 +129,9 @@ def supervise(settings: Settings, programs: Sequence[Stage], *, log_file: LogFil
             if not signals.stops:
                 prepare(settings, engines)
                 supervisor.start(programs)
-                with Readiness(supervisor.started) as readiness:
-                    supervisor.watch(readiness.look, *([] if log_file is None else [log_file.shorten]))
+                with Readiness(supervisor.started) as readiness, Silence(supervisor.started) as silence:
+                    shorten = [] if log_file is None else [log_file.shorten]
+                    supervisor.watch(readiness.look, silence.look, *shorten)
         finally:
             clean = supervisor.stop()
     return 0 if clean else 1

@@ -1,5 +1,9 @@
 """`status` names causes and not only counts, and ends with 1 where somebody must act; `reseal` in the wrong order."""
 
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -103,6 +107,49 @@ def test_a_process_whose_place_another_has_taken_needs_nobody(living: Evergrant,
     ((what, step, human),) = told(living)
     assert what.startswith("worker 1 on box was not heard of")
     assert ("taken its place" in step, human) == (True, False)
+
+
+@pytest.fixture
+def beat_here(living: Evergrant, sql: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """The only beat is a process of this machine, which lives and was not heard of for ten minutes."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", "beat"]) as process:
+        sql(
+            "update evergrant.processes set host = :host, pid = :pid, started_at = now() - interval '1 day',"
+            " seen_at = clock_timestamp() - interval '10 minutes' where kind = 'beat'",
+            host=socket.gethostname(),
+            pid=process.pid,
+        )
+        yield process
+        process.kill()
+
+
+def test_who_lives_here_and_is_not_heard_of_is_to_be_killed(
+    living: Evergrant, sql: Any, beat_here: subprocess.Popen[bytes]
+) -> None:
+    kill = f"it hangs here: kill -9 {beat_here.pid}; `evergrant up`, or the service manager, starts it again"
+    assert [(step, human) for _, step, human in told(living)] == [(kill, True)] * 2  # no beat is alive, and this one
+    found = living("doctor", "--json")
+    assert kill in found.out
+    sql("update evergrant.processes set kind = 'web' where kind = 'beat'")  # the pid is another's by now
+    assert not any("kill" in step for _, step, _ in told(living))
+
+
+def test_who_hangs_here_is_told_of_also_where_another_has_taken_its_place(
+    living: Evergrant, sql: Any, beat_here: subprocess.Popen[bytes]
+) -> None:
+    sql(ALIVE, kind="beat", pid=7, environment=None, keys=[])
+    sql("update evergrant.processes set host = :host where pid = 7", host=socket.gethostname())
+    ((what, step, human),) = told(living)
+    assert what.startswith(f"beat {beat_here.pid} on ")
+    assert (f"kill -9 {beat_here.pid};" in step, human) == (True, True)
+
+
+@pytest.mark.usefixtures("beat_here")
+def test_nobody_is_to_be_killed_while_nobody_at_all_is_heard_of(living: Evergrant, sql: Any) -> None:
+    sql("update evergrant.processes set seen_at = clock_timestamp() - interval '10 minutes'")
+    steps = [step for _, step, _ in told(living)]
+    assert "start `evergrant up` or `evergrant beat`" in steps
+    assert not any("kill" in step for step in steps)
 
 
 def test_a_web_needs_no_refresh_ring_and_a_beat_none_at_all(living: Evergrant, sql: Any) -> None:

@@ -21,8 +21,8 @@ def typing(read: str, *, what: str) -> Iterator[tuple[int, subprocess.Popen[byte
     """A terminal at which `read` reads a secret; its other end."""
     ours, theirs = os.openpty()
     script = READ.format(read=read, what=what)
-    ends = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "start_new_session": True}
-    with subprocess.Popen([sys.executable, "-c", script], **ends) as reading:
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True) as reading:
         try:
             yield ours, reading
         finally:

@@ -1,0 +1,35 @@
+"""A process of this machine that lives and is not heard of: to start another would leave it where it is."""
+
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Found = Mapping[str, Any]
+
+
+def hanging(processes: Sequence[Found]) -> list[Found]:
+    """Those of them that hang here.
+
+    None while nobody at all is heard of: then it may be the database that takes no word of anybody.
+    """
+    if not any(each["alive"] for each in processes):
+        return []
+    return [each for each in processes if not each["alive"] and lives_here(each)]
+
+
+def lives_here(process: Found) -> bool:
+    """Whether its pid is still its own here: the system may have given it to another, whose command is another."""
+    if process["host"] != socket.gethostname():
+        return False
+    try:
+        command = Path(f"/proc/{process['pid']}/cmdline").read_bytes()
+    except OSError:  # it has ended, or this is no Linux
+        return False
+    return str(process["kind"]).encode() in command
+
+
+def remedy(processes: Sequence[Found]) -> str:
+    """What ends them; whoever looks after them starts others."""
+    pids = " ".join(str(each["pid"]) for each in processes)
+    return f"it hangs here: kill -9 {pids}; `evergrant up`, or the service manager, starts it again"
