@@ -27,6 +27,29 @@ BEAT = timedelta(seconds=5)
 DRAIN = timedelta(minutes=1)
 UNSTARTED = timedelta(seconds=15)
 DEAF = timedelta(seconds=90)
+YOUNG = UNSTARTED + 3 * BEAT  # of a claim that was made anew, and of looks that come late
+
+
+class Deafness:
+    """How long work has waited while a worker takes nothing up; it reads no clock and asks nobody."""
+
+    def __init__(self) -> None:
+        self._since: timedelta | None = None
+        self._seen_at: timedelta | None = None
+
+    def take(self, *, unstarted: bool, consumed_at: timedelta, at: timedelta) -> bool:
+        """One look at `at`: whether a claim is unstarted by then. Returns whether it is deaf, which begins it anew.
+
+        A claim that nobody starts lapses and is made anew, and is young for a while then: that ends nothing.
+        """
+        if unstarted:
+            self._since, self._seen_at = self._since or at, at
+        elif self._seen_at is None or at - self._seen_at > YOUNG:
+            self._since = None
+        if self._since is None or at - max(self._since, consumed_at) < DEAF:
+            return False
+        self._since = self._seen_at = None
+        return True
 
 
 class Heartbeat:
@@ -36,7 +59,7 @@ class Heartbeat:
         self.runtime = runtime
         self.metrics_port = metrics_port
         self.id = uuid4()
-        self.unstarted_since: timedelta | None = None
+        self.deafness = Deafness()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -82,14 +105,9 @@ class Heartbeat:
         """
         with transaction() as connection:
             unstarted = process.work_is_unstarted(connection, wait=UNSTARTED)
-        if not unstarted:
-            self.unstarted_since = None
-            return
-        since = self.unstarted_since = self.unstarted_since or clock.boot()
-        if clock.boot() - max(since, self.runtime.admission.consumed_at) >= DEAF:
+        if self.deafness.take(unstarted=unstarted, consumed_at=self.runtime.admission.consumed_at, at=clock.boot()):
             log.error("worker.deaf", remedy="it ends itself, to be started again")
             os.kill(os.getpid(), signal.SIGTERM)
-            self.unstarted_since = None
 
     def _say_alive(self) -> None:
         with transaction() as connection:

@@ -134,7 +134,7 @@ def workers_are_deaf(now: Facts) -> Cause | None:
         return None
     return Cause(
         told=f"{_every(workers)} lives and takes nothing up: the last message {length(now.at - last)} ago",
-        since=claimed,
+        since=last,  # the claim is made anew twice a minute
         then="A worker that stays so for 90 s ends itself, to be started again; the grant is handed out anew at "
         + iso(now.grant.due_at),
         retry_at=now.grant.due_at,

@@ -382,7 +382,8 @@ def test_a_claim_that_was_made_anew_just_now_tells_of_deaf_workers_where_no_peri
         grant(claimed_at=AT - timedelta(seconds=1), due_at=AT + MINUTE), processes("worker", consumed_at=AT - MINUTE)
     )
     assert explain(both(anew, with_(worked_at=AT - timedelta(seconds=20)))(WELL)).cause == "grant_is_handed_out"
-    assert explain(both(anew, with_(worked_at=AT - timedelta(seconds=31)))(WELL)).cause == "workers_are_deaf"
+    told = explain(both(anew, with_(worked_at=AT - timedelta(seconds=31)))(WELL))
+    assert (told.cause, told.since) == ("workers_are_deaf", AT - MINUTE)  # and not since the claim
 
 
 def test_what_was_claimed_since_the_workers_last_said_that_they_live_tells_nothing_of_them() -> None:
