@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, TextClause, text
 
-from models.sealing.keys import VARIABLES, label
+from models.sealing.keys import label, variable_of
 from models.sealing.vault import VERSION, Vault
 
 # Sealed bytes name their key: one byte of version, one of length, then the id (docs/reference/sealed-format.md).
@@ -76,12 +76,12 @@ class Missing:
         """The same of another process, and what to do there."""
         need = "1 sealed value needs" if self.rows == 1 else f"{self.rows} sealed values need"
         what = f"it lacks the key {self.key_id} of the {self.ring} key ring, which {need}"
-        return what, f"add the key {self.key_id} to {VARIABLES[self.ring]} of {process}, and start it again"
+        return what, f"add the key {self.key_id} to {variable_of(self.ring)} of {process}, and start it again"
 
     @property
     def remedy(self) -> str:
         """What to do about it."""
-        return f"add the key {self.key_id} to {VARIABLES[self.ring]} here and on every machine that uses them"
+        return f"add the key {self.key_id} to {variable_of(self.ring)} here and on every machine that uses them"
 
 
 def counts(connection: Connection) -> dict[tuple[str, str], int]:

@@ -22,6 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import settings as configuration
 from settings import Settings, open_to_others
 
 if TYPE_CHECKING:
@@ -34,6 +35,14 @@ FINGERPRINT_BYTES = 16
 VARIABLES = {"refresh": "EVERGRANT_REFRESH_TOKEN_KEYS", "access": "EVERGRANT_ACCESS_TOKEN_KEYS"}
 
 _KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+
+
+def variable_of(ring: str) -> str:
+    """The variable that says here where a ring is; where none does, the one that names a file."""
+    here = configuration.current()
+    ways = {"": "", "_FILE": "_file", "_COMMAND": "_command"}
+    is_set = (end for end, name in ways.items() if getattr(here, f"{ring}_token_keys{name}") is not None)
+    return VARIABLES[ring] + next(is_set, "_FILE")
 
 
 class VaultError(Exception):
@@ -58,7 +67,7 @@ class KeyMissing(VaultError):
     """A row was sealed with a key that is not in the ring: the row is neither sent nor blamed."""
 
     def __init__(self, key_id: str, ring: str) -> None:
-        super().__init__(f"the key {key_id!r} is not in the {ring} key ring; add it to {VARIABLES[ring]}")
+        super().__init__(f"the key {key_id!r} is not in the {ring} key ring; add it to {variable_of(ring)}")
         self.key_id = key_id
         self.ring = ring
 

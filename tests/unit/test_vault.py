@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+import settings as configuration
+from models.sealing.key_use import Missing
 from models.sealing.keys import RingKey
 from models.sealing.vault import KeyMissing, KeyRing, KeysError, NotText, SealBroken, Vault, VaultError, key_id
 from settings import Settings
@@ -359,3 +361,24 @@ def test_no_repr_and_no_message_holds_a_secret() -> None:
         assert "geheim" not in text
         assert MATERIAL not in text
         assert repr(bytes(range(32))) not in text
+
+
+@pytest.mark.parametrize(
+    ("ring_here", "variable"),
+    [
+        ({"refresh_token_keys": SecretStr("r2:x")}, "EVERGRANT_REFRESH_TOKEN_KEYS"),
+        ({"refresh_token_keys_file": Path("refresh.keys")}, "EVERGRANT_REFRESH_TOKEN_KEYS_FILE"),
+        ({"refresh_token_keys_command": "pass refresh"}, "EVERGRANT_REFRESH_TOKEN_KEYS_COMMAND"),
+        ({}, "EVERGRANT_REFRESH_TOKEN_KEYS_FILE"),
+    ],
+)
+def test_whoever_lacks_a_key_is_told_the_variable_that_is_set_here(
+    monkeypatch: pytest.MonkeyPatch, ring_here: dict[str, Any], variable: str
+) -> None:
+    unset = dict.fromkeys(f"refresh_token_keys{way}" for way in ("", "_file", "_command"))
+    here = configuration.current().model_copy(update={**unset, **ring_here})
+    monkeypatch.setattr(configuration, "_current", [here])
+    missing = Missing("r1", "refresh", 1)
+    assert missing.remedy == f"add the key r1 to {variable} here and on every machine that uses them"
+    assert missing.lacked_by("worker 1 on box")[1].startswith(f"add the key r1 to {variable} of worker 1 on box")
+    assert str(KeyMissing("r1", "refresh")).endswith(f"add it to {variable}")

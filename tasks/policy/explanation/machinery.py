@@ -203,8 +203,9 @@ def _lacks(process: Process, key: str) -> bool:
 def _add(key: str, workers: list[Process]) -> str:
     names = listed([each.name for each in workers])
     return (
-        f"put the line of the key {key} into EVERGRANT_REFRESH_TOKEN_KEYS, or the file of that, in the environment of"
-        f" {names}, and start them again; what this shell holds is of no use to them"
+        f"put the line of the key {key} into the file that EVERGRANT_REFRESH_TOKEN_KEYS_FILE names, or into"
+        f" EVERGRANT_REFRESH_TOKEN_KEYS where that is set, in the environment of {names}, and start them again;"
+        " what this shell holds is of no use to them"
     )
 
 

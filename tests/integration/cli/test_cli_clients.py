@@ -81,6 +81,7 @@ def test_an_operators_pause_is_recorded_with_who_did_it(temple: Evergrant, sql: 
     assert temple("clients", "resume", "temple", "--json").json["state"] == "open"
     events = sql("select type, actor from evergrant.events order by id desc limit 2")
     assert events == [("client.resumed", "ada"), ("client.paused", "ada")]
+    assert "evergrant clients resume temple." in temple("clients", "pause", "temple").out
 
 
 def test_deaths_are_accepted_only_where_some_are_held(temple: Evergrant, sql: Any) -> None:

@@ -375,6 +375,7 @@ def test_the_key_that_is_missing_is_named_with_the_workers_that_lack_it() -> Non
     told = explain(MADE["key_is_missing"](WELL))
     assert told.headline == "No worker holds the key r1, which its client's secret is sealed with, so nothing is sent."
     assert "worker 12 on box" in (told.remedy or "")
+    assert "the file that EVERGRANT_REFRESH_TOKEN_KEYS_FILE names" in (told.remedy or "")
 
 
 def test_a_claim_that_was_made_anew_just_now_tells_of_deaf_workers_where_no_periodic_work_is_done_either() -> None:

@@ -17,7 +17,12 @@ def pause(name: str, *, as_json: bool) -> None:
     """Stop everything that is sent for a client, revocations excepted."""
     from models import operator_actions
 
-    turn(name, operator_actions.pause_client, "{name} is paused; resume it with `clients resume`.", as_json=as_json)
+    turn(
+        name,
+        operator_actions.pause_client,
+        "{name} is paused; resume it: evergrant clients resume {name}.",
+        as_json=as_json,
+    )
 
 
 def turn(name: str, change: Callable[..., None], told: str, *, as_json: bool) -> None:
