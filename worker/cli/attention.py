@@ -31,6 +31,10 @@ PASSING: Final = timedelta(minutes=10)  # what may be over by then needs nobody
 UNFIT: Final = {
     DatabaseState.COPIED: ("this database is a copy: nothing is sent from it", "evergrant db check"),
     DatabaseState.NOT_ADOPTED: ("nobody has adopted this database: nothing is sent from it", "evergrant db upgrade"),
+    DatabaseState.STANDBY: (
+        "this database is a replica: it answers, and takes no work",
+        "name the primary in EVERGRANT_DATABASE_URL",
+    ),
     DatabaseState.REWOUND: ("commits may be missing: nothing is sent before all journals are", "evergrant db check"),
 }
 
@@ -73,6 +77,8 @@ def many(count: int, noun: str) -> str:
 
 
 def _about_database(found: Found) -> Iterable[Attention]:
+    if found["unwritable"]:
+        yield Attention(f"{found['unwritable']}: nothing is sent", mended(found["unwritable"]).remedy)
     here, adopted = found["environment_here"], found["environment"]
     if here is not None and adopted is not None and here != adopted:
         # Seen from here it would be a copy, and `db adopt` would make it one of an environment that it is not of.
@@ -87,12 +93,21 @@ def _about_database(found: Found) -> Iterable[Attention]:
 def _about_processes(found: Found) -> Iterable[Attention]:
     alive = {kind: _alive(found, kind) for kind in ProcessKind}
     if not alive[ProcessKind.BEAT]:
-        yield Attention("no beat is alive: nothing is claimed", "start `evergrant up` or `evergrant beat`")
+        yield Attention(
+            "no beat is alive: nothing is claimed", _start(found, "start `evergrant up` or `evergrant beat`")
+        )
     if not alive[ProcessKind.WORKER]:
-        yield Attention("no worker is alive: nothing is sent", "start `evergrant up` or `evergrant worker`")
+        yield Attention(
+            "no worker is alive: nothing is sent", _start(found, "start `evergrant up` or `evergrant worker`")
+        )
     for each in found["processes"]:
         if not _is_replaced(each, alive[each["kind"]]):
-            yield from _about_process(each, found["environment"])
+            yield from _about_process(found, each)
+
+
+def _start(found: Found, step: str) -> str:
+    """What to do about one that is silent; where nobody can write that they live, silence says nothing."""
+    return "see to the database first: no process can say there that it lives" if found["unwritable"] else step
 
 
 def _alive(found: Found, kind: str) -> list[Found]:
@@ -142,10 +157,10 @@ def _unheard(each: Found) -> str:
     return f"{each['kind']} {each['pid']} on {each['host']} was not heard of since {output.iso(each['seen_at'])}"
 
 
-def _about_process(each: Found, adopted: str | None) -> Iterable[Attention]:
-    name = f"{each['kind']} {each['pid']} on {each['host']}"
+def _about_process(found: Found, each: Found) -> Iterable[Attention]:
+    adopted, name = found["environment"], f"{each['kind']} {each['pid']} on {each['host']}"
     if not each["alive"]:
-        yield Attention(_unheard(each), "start it again, or see its log")
+        yield Attention(_unheard(each), _start(found, "start it again, or see its log"))
         return
     if adopted is not None and each["environment"] not in (None, adopted):
         yield Attention(
