@@ -122,6 +122,39 @@ def not_durable(connection: Connection) -> list[str]:
     return list(connection.execute(query, {"names": list(DURABLE)}).scalars())
 
 
+READ_ONLY = "the database is read-only"
+COMMITS_NOTHING = "the database commits nothing"
+
+# For everybody who connects: a role or a session that has been given this alone concerns nobody else.
+IS_READ_ONLY = """coalesce((
+    select s.setting = 'on' and s.source not in ('user', 'database user', 'client', 'interactive', 'session')
+    from pg_settings s where s.name = 'default_transaction_read_only'
+), false)"""
+
+
+# A replica commits nothing by design, and its state says so.
+COMMIT_NOTHING = text("""
+select pg_logical_emit_message(true, 'evergrant', 'is anything committed?') where not pg_is_in_recovery()
+""")
+
+
+def unwritable(connection: Connection) -> str | None:
+    """Why nothing can be written here, as far as reading tells; a standby's state says it itself."""
+    if connection.execute(text(f"select {IS_READ_ONLY}")).scalar_one():
+        return f"{READ_ONLY} (default_transaction_read_only is on)"
+    return None
+
+
+def recovers(connection: Connection) -> bool:
+    """Whether this server follows another one, and takes no write."""
+    return bool(connection.execute(text("select pg_is_in_recovery()")).scalar_one())
+
+
+def commit_nothing(connection: Connection) -> None:
+    """Give this transaction something to commit, and so to be fsynced: a record in PostgreSQL's log, and no row."""
+    connection.execute(COMMIT_NOTHING)
+
+
 STATE = text("select evergrant.database_state(cast(:environment as text))")
 RAISE = text("""
 update evergrant.installation

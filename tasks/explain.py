@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import Connection, RowMapping
 
 import settings as configuration
+from models import installation
 from models.states.client import Keep
 from models.views import standing
 from models.views.standing import Standing
@@ -20,12 +21,18 @@ from tasks.policy.valve import Valve, interval
 from tasks.runtime.registration import resolve
 
 
-def of_grant(connection: Connection, grant_id: UUID, *, settings: configuration.Settings) -> Explanation:
-    """Explain a grant as it stands now, to whoever asks with these settings."""
-    return explain(facts_of(standing.of_grant(connection, grant_id), settings))
+def of_grant(
+    connection: Connection, grant_id: UUID, *, settings: configuration.Settings, unwritable: str | None = None
+) -> Explanation:
+    """Explain a grant as it stands now, to whoever asks with these settings.
+
+    `unwritable`: why the database commits nothing, where whoever asks has found that out.
+    """
+    fault = unwritable or installation.unwritable(connection)
+    return explain(facts_of(standing.of_grant(connection, grant_id), settings, unwritable=fault))
 
 
-def facts_of(found: Standing, settings: configuration.Settings) -> Facts:
+def facts_of(found: Standing, settings: configuration.Settings, *, unwritable: str | None = None) -> Facts:
     """What the policy reads."""
     row = found.row
     journals = [_journal(each) for each in found.journals if each["may_hold_it"]]
@@ -40,6 +47,7 @@ def facts_of(found: Standing, settings: configuration.Settings) -> Facts:
             incident_at=row["incident_at"],
             leads_customers=settings.public_url is not None or row["public_url"] is not None,
             awaited=tuple(_journal(each) for each in found.journals if each["is_awaited"]),
+            unwritable=unwritable,
         ),
         processes=tuple(_process(each) for each in found.processes),
         journals=tuple(journals),

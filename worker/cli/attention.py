@@ -32,6 +32,10 @@ PASSING: Final = timedelta(minutes=10)  # what may be over by then needs nobody
 UNFIT: Final = {
     DatabaseState.COPIED: ("this database is a copy: nothing is sent from it", "evergrant db check"),
     DatabaseState.NOT_ADOPTED: ("nobody has adopted this database: nothing is sent from it", "evergrant db upgrade"),
+    DatabaseState.STANDBY: (
+        "this database is a replica: it answers, and takes no work",
+        "name the primary in EVERGRANT_DATABASE_URL",
+    ),
     DatabaseState.REWOUND: ("commits may be missing: nothing is sent before all journals are", "evergrant db check"),
 }
 
@@ -74,6 +78,8 @@ def many(count: int, noun: str) -> str:
 
 
 def _about_database(found: Found) -> Iterable[Attention]:
+    if found["unwritable"]:
+        yield Attention(f"{found['unwritable']}: nothing is sent", mended(found["unwritable"]).remedy)
     here, adopted = found["environment_here"], found["environment"]
     if here is not None and adopted is not None and here != adopted:
         # Seen from here it would be a copy, and `db adopt` would make it one of an environment that it is not of.
@@ -86,17 +92,27 @@ def _about_database(found: Found) -> Iterable[Attention]:
 
 
 def _about_processes(found: Found) -> Iterable[Attention]:
-    alive, hung = {kind: _alive(found, kind) for kind in ProcessKind}, hanging(found["processes"])
+    alive, hung = {kind: _alive(found, kind) for kind in ProcessKind}, _hung(found)
     for kind, comes_of_it in ((ProcessKind.BEAT, "nothing is claimed"), (ProcessKind.WORKER, "nothing is sent")):
         if not alive[kind]:
             here = [each for each in hung if each["kind"] == kind]
-            start = f"start `evergrant up` or `evergrant {kind}`"
+            start = _start(found, f"start `evergrant up` or `evergrant {kind}`")
             yield Attention(f"no {kind} is alive: {comes_of_it}", remedy(here) if here else start)
     for each in found["processes"]:
         if each in hung:
             yield Attention(_unheard(each), remedy([each]))
         elif not _is_replaced(each, alive[each["kind"]]):
-            yield from _about_process(each, found["environment"])
+            yield from _about_process(found, each)
+
+
+def _hung(found: Found) -> list[Found]:
+    """Who of this machine hangs; where nobody can write that they live, silence says nothing."""
+    return [] if found["unwritable"] else hanging(found["processes"])
+
+
+def _start(found: Found, step: str) -> str:
+    """What to do about one that is silent, or what comes before."""
+    return "see to the database first: no process can say there that it lives" if found["unwritable"] else step
 
 
 def _alive(found: Found, kind: str) -> list[Found]:
@@ -138,7 +154,7 @@ def _is_replaced(each: Found, alive: list[Found]) -> bool:
 def _about_replaced(found: Found) -> Iterable[Attention]:
     """Those who need nobody."""
     for each in found["processes"]:
-        if _is_replaced(each, _alive(found, each["kind"])) and each not in hanging(found["processes"]):
+        if _is_replaced(each, _alive(found, each["kind"])) and each not in _hung(found):
             yield Attention(_unheard(each), "another has taken its place: it is forgotten after an hour", human=False)
 
 
@@ -146,10 +162,10 @@ def _unheard(each: Found) -> str:
     return f"{each['kind']} {each['pid']} on {each['host']} was not heard of since {output.iso(each['seen_at'])}"
 
 
-def _about_process(each: Found, adopted: str | None) -> Iterable[Attention]:
-    name = f"{each['kind']} {each['pid']} on {each['host']}"
+def _about_process(found: Found, each: Found) -> Iterable[Attention]:
+    adopted, name = found["environment"], f"{each['kind']} {each['pid']} on {each['host']}"
     if not each["alive"]:
-        yield Attention(_unheard(each), "start it again, or see its log")
+        yield Attention(_unheard(each), _start(found, "start it again, or see its log"))
         return
     if adopted is not None and each["environment"] not in (None, adopted):
         yield Attention(

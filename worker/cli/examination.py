@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from worker.cli import output, session
+from worker.cli import output, patience, session
 from worker.cli.units import length
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ CLOCK_OFF: Final = timedelta(seconds=2)  # leases count on the database's clock,
 OVER_FOR: Final = timedelta(minutes=10)
 OLDEST_BROKER: Final = (6, 2)
 BROKER_SECONDS: Final = 5
+OF_THE_DATABASE: Final = {"database", "fleet", "process", "clock", "rate", "pause"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Finding:
     check: str
     finding: str
     next: str
+    silent: bool = False  # the database has not answered: whoever needs it would wait as long
 
 
 def findings() -> Iterator[Finding]:
@@ -51,11 +53,15 @@ def findings() -> Iterator[Finding]:
         ("link", _of_links),
     )
     told: set[str] = set()
+    silent = False
     for name, look in looks:
+        if silent and name in OF_THE_DATABASE:
+            continue
         for each in _looked(name, look, settings):
             if each.finding not in told:
                 told.add(each.finding)
                 yield each
+            silent = silent or each.silent
 
 
 def _looked(name: str, look: Look, settings: "Settings") -> Iterator[Finding]:
@@ -65,12 +71,14 @@ def _looked(name: str, look: Look, settings: "Settings") -> Iterator[Finding]:
     from worker.cli.translations import translate
 
     try:
-        yield from look(settings)
+        yield from patience.patiently(lambda: list(look(settings)))
     except OperationalError:
         raise
     except Exception as error:  # noqa: BLE001  # the others go on
         failure = translate(error)
-        yield Finding(name, f"cannot be looked at: {failure.message}", failure.next_step)
+        silent = failure.code == patience.SILENT
+        what = failure.message if silent else f"cannot be looked at: {failure.message}"
+        yield Finding(name, what, failure.next_step, silent)
 
 
 def _of_database(settings: "Settings") -> Iterator[Finding]:

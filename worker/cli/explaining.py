@@ -19,11 +19,11 @@ INDENT = 9
 UNHURRIED = timedelta(seconds=3)  # a refresh takes one: before that there is nothing to tell where nothing is wrong
 
 
-def explained(connection: "Connection", grant_id: UUID) -> "Explanation":
-    """Why a grant is as it is, to whoever runs this command."""
+def explained(connection: "Connection", grant_id: UUID, *, unwritable: str | None = None) -> "Explanation":
+    """Why a grant is as it is, to whoever runs this command; `unwritable`: what it has found of the database."""
     from tasks import explain
 
-    return explain.of_grant(connection, grant_id, settings=session.prepared())
+    return explain.of_grant(connection, grant_id, settings=session.prepared(), unwritable=unwritable)
 
 
 def record(told: "Explanation") -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from models.states.application import KeyState
 from models.states.client import ClientState
 from models.states.grant import GrantStatus
+from models.states.process import ProcessKind
 from worker.cli import keyrings
 from worker.cli.attention import attention
 from worker.cli.clients.drift import drift_of
@@ -17,6 +18,8 @@ from worker.cli.units import rate
 from worker.cli.webhooks import attention as webhooks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Connection, RowMapping
 
     from settings import Settings
@@ -25,10 +28,18 @@ FACTS = ("due", "under_way", "failing", "in_doubt", "suspect", "lapsed", "expiri
 ENDING = ("10m", "20m", "40m")
 
 
-def read(connection: "Connection", settings: "Settings", *, sealed: bool = True) -> dict[str, Any]:
+def read(
+    connection: "Connection",
+    settings: "Settings",
+    *,
+    sealed: bool = True,
+    no_commit: "Callable[[], str | None] | None" = None,
+) -> dict[str, Any]:
     """Everything, and what of it needs attention.
 
     `sealed`: whoever asks may read what is sealed; else nothing is said of keys that are missing and of certificates.
+    `no_commit`: finds out why nothing is committed; asked where no beat or no worker says that it lives, as none can
+    who cannot write.
     """
     from models import held_revocation, installation, public_listener, webhook
     from models.sealing import key_use
@@ -43,6 +54,7 @@ def read(connection: "Connection", settings: "Settings", *, sealed: bool = True)
         "environment": clock["environment"],
         "environment_here": settings.environment,
         "database": installation.state(connection, settings.environment),
+        "unwritable": installation.unwritable(connection) or _uncommitted(processes, no_commit),
         "grants": {name: sum(row[name] for row in clients) for name in GrantStatus},
         **{name: sum(row[name] for row in clients) for name in FACTS},
         "lateness_seconds": _seconds(max((r["lateness"] for r in clients if r["lateness"]), default=None)),
@@ -77,6 +89,13 @@ def read(connection: "Connection", settings: "Settings", *, sealed: bool = True)
     for each in found["processes"]:
         each["missing_keys"] = [what for what, _ in each["missing_keys"]]
     return found | told
+
+
+def _uncommitted(processes: "list[RowMapping]", no_commit: "Callable[[], str | None] | None") -> str | None:
+    alive = {each["kind"] for each in processes if each["alive"]}
+    if no_commit is None or alive >= {ProcessKind.BEAT, ProcessKind.WORKER}:
+        return None
+    return no_commit()
 
 
 def _processes(connection: "Connection", rows: "list[RowMapping]", *, sealed: bool) -> list[dict[str, Any]]:

@@ -2,16 +2,19 @@
 
 import time
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from worker.cli import glance, output, session
+from worker.cli import glance, output, patience, session
 from worker.cli.arguments import Duration
 from worker.cli.attention import needs_human
 from worker.cli.commands import Command
 from worker.cli.failures import ExitCode
 from worker.cli.output import json_option
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 @click.command(
@@ -33,10 +36,11 @@ def status(*, watch: bool, interval: timedelta, as_json: bool) -> None:
     with, and since when, `suspects` which were refused once. `chores_overdue` names periodic work (erasures, late
     grants, shredding) that was not done for three of its intervals, and for five minutes at least. `journals_damaged`
     names journals that cannot be read, `revocations_held` what waits until somebody decides, and `database` says
-    whether this is the one that was adopted. `untaken` is what was handed out and no worker has taken up,
-    `unconfirmed` names the clients whose new access tokens cannot be confirmed, and the `backlog` of a client is what
-    waits for its rate or burst. `visits_waiting` are customers who wait for an exchange for longer than half a minute,
-    with what is in the way, `visits_failed` those of the last hour who could not connect, by reason, and
+    whether this is the one that was adopted; `unwritable` says why it answers and takes no write, or commits none.
+    `home`, `database_host` and `database_name` are what is looked at. `untaken` is what was handed out and no worker
+    has taken up, `unconfirmed` names the clients whose new access tokens cannot be confirmed, and the `backlog` of a
+    client is what waits for its rate or burst. `visits_waiting` are customers who wait for an exchange for longer than
+    half a minute, with what is in the way, `visits_failed` those of the last hour who could not connect, by reason, and
     `public_listener` says whether any web leads them.
 
     With --watch on a terminal it fits the window, and shows renewals as they come and what happened last.
@@ -66,8 +70,23 @@ def _print(found: dict[str, Any], *, as_json: bool) -> None:
 
 def snapshot() -> dict[str, Any]:
     """Everything that `status` shows, read in one transaction."""
+    return patience.patiently(_read)
+
+
+def _read() -> dict[str, Any]:
     with session.reading() as connection:
-        return glance.read(connection, session.prepared())
+        found = glance.read(connection, session.prepared(), no_commit=patience.no_commit)
+        return found | _looked_at(connection)
+
+
+def _looked_at(connection: "Connection") -> dict[str, Any]:
+    """Which home and which database: two that are empty look alike. Of several hosts the one that answered."""
+    info = connection.connection.dbapi_connection.info  # type: ignore[union-attr]  # psycopg's
+    return {
+        "home": str(session.prepared().home.expanduser().absolute()),
+        "database_host": f"{info.host}:{info.port}",
+        "database_name": info.dbname,
+    }
 
 
 def _print_again_and_again(pause: float, *, as_json: bool) -> None:

@@ -75,7 +75,14 @@ def live(read: Callable[[], dict[str, Any]], *, pause: float) -> None:
 
 def page(found: Found, *, width: int) -> Group:
     """Everything, top down: what needs a human, the counts, the clients, the processes."""
-    parts: list[Any] = [_title(found), Text(), *_attention(found, width=width), Text(), *_numbers(found, width=width)]
+    parts: list[Any] = [
+        _title(found),
+        _looked_at(found),
+        Text(),
+        *_attention(found, width=width),
+        Text(),
+        *_numbers(found, width=width),
+    ]
     if found["clients"]:
         shown = _clients(found)
         parts += [Text(), table(shown, CLIENTS, width=width), *_left_out(shown, CLIENTS, width=width)]
@@ -212,6 +219,11 @@ def _title(found: Found) -> Text:
     title = Text.assemble(("Evergrant", "bold"))
     title.append(f"  {found['environment'] or '-'}  {iso(found['at'])}", style="dim")
     return title
+
+
+def _looked_at(found: Found) -> Text:
+    where = f"home {found['home']}, database {found['database_name']} at {found['database_host']}"
+    return Text(output.cell(where), style="dim")
 
 
 def _attention(found: Found, *, width: int) -> list[Text]:

@@ -64,7 +64,7 @@ class StillStarting(EmbeddedError):
 
 
 class NotRunning(EmbeddedError):
-    """No engines run in {home}; start `evergrant up`, or set {variable}."""
+    """No engines run in {home}; start `evergrant up`, or set {variable}, or EVERGRANT_HOME to the home you mean."""
 
     error = "not_running"
 

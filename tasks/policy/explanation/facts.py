@@ -165,7 +165,8 @@ class Client:
 class Database:
     """Which database this is, and who asks; `awaited`: the journals that an incident waits for.
 
-    `leads_customers`: a public listener was started on it, so links for browsers lead somewhere.
+    `leads_customers`: a public listener was started on it, so links for browsers lead somewhere. `unwritable`: why it
+    answers and takes no write.
     """
 
     state: str = FIT
@@ -174,6 +175,7 @@ class Database:
     incident_at: datetime | None = None
     awaited: tuple[Journal, ...] = ()
     leads_customers: bool = False
+    unwritable: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,8 @@ from typing import Final, NamedTuple
 BROKER: Final = "the broker"
 JOURNAL: Final = "the journal"
 OF_UP: Final = re.compile(r"process (\d+) of `evergrant up`\)")
+READ_ONLY: Final = "the database is read-only"
+COMMITS_NOTHING: Final = "the database commits nothing"
 HANGS: Final = f"{BROKER} hangs"
 PLACE: Final = re.compile(r" \(.*\)")
 
@@ -20,17 +22,30 @@ class Mended(NamedTuple):
     command: str
 
 
+# By how a fault starts; the first that fits.
+MENDS: Final = {
+    READ_ONLY: Mended(
+        "turn default_transaction_read_only off in PostgreSQL (alter system or alter database … reset, then select"
+        " pg_reload_conf()); what runs goes on by itself",
+        "evergrant db check",
+    ),
+    COMMITS_NOTHING: Mended(
+        "see that PostgreSQL's disk has room and is not frozen, and that no synchronous standby is missing; what runs"
+        " goes on by itself",
+        "evergrant db check",
+    ),
+    HANGS: Mended("end the broker's process, by kill -9 if need be, and start it again", "evergrant doctor"),
+    BROKER: Mended("start the broker, or correct EVERGRANT_BROKER_URL", "evergrant doctor"),
+    JOURNAL: Mended("make room on that file system, or let the worker's user write there", "evergrant doctor"),
+}
+HOME: Final = Mended("make room where EVERGRANT_HOME lies, or make it writable", "evergrant doctor")
+
+
 def mended(fault: str) -> Mended:
     """What mends a fault; one that an older release tells says less, and so does its remedy."""
     if of_up := OF_UP.search(fault):
         return Mended("end that process, `evergrant up` starts another in its place", f"kill -9 {of_up[1]}")
-    if fault.startswith(HANGS):
-        return Mended("end the broker's process, by kill -9 if need be, and start it again", "evergrant doctor")
-    if fault.startswith(BROKER):
-        return Mended("start the broker, or correct EVERGRANT_BROKER_URL", "evergrant doctor")
-    if fault.startswith(JOURNAL):
-        return Mended("make room on that file system, or let the worker's user write there", "evergrant doctor")
-    return Mended("make room where EVERGRANT_HOME lies, or make it writable", "evergrant doctor")
+    return next((mends for starts, mends in MENDS.items() if fault.startswith(starts)), HOME)
 
 
 def without_place(told: str) -> str:

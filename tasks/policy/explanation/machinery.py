@@ -31,6 +31,20 @@ def environment_is_another(now: Facts) -> Cause | None:
     )
 
 
+def database_takes_no_write(now: Facts) -> Cause | None:
+    """The database answers and takes no write: nobody can claim, store, or say that they live."""
+    fault = now.database.unwritable
+    if fault is None:
+        return None
+    return Cause(
+        told=f"{fault[0].upper()}{fault[1:]}, so nothing is sent, and no process can say that it lives",
+        then="It goes on by itself once that is mended",
+        remedy=mended(fault).remedy,
+        command=mended(fault).command,
+        stops=True,
+    )
+
+
 def database_is_unfit(now: Facts) -> Cause | None:
     """The database is a copy, a replica, or may lack commits."""
     if now.database.state == REWOUND:

@@ -18,6 +18,7 @@ Check = Callable[[Facts], Cause | None]
 OBSTACLES: Final[tuple[Check, ...]] = (
     decided.grant_is_revoked,
     machinery.environment_is_another,
+    machinery.database_takes_no_write,
     machinery.database_is_unfit,
     decided.consent_is_needed,
     decided.grant_is_handed_over,

@@ -155,7 +155,7 @@ def test_a_bare_environment_is_told_what_to_start(start: Start, tmp_path: Path) 
     _, err = process.communicate(timeout=60)
     assert process.returncode == 75
     assert err.count("\n") == 1
-    assert "start `evergrant up`, or set EVERGRANT_DATABASE_URL" in err
+    assert "start `evergrant up`, or set EVERGRANT_DATABASE_URL, or EVERGRANT_HOME to the home you mean" in err
 
 
 @pytest.mark.parametrize(

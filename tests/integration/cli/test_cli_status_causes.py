@@ -36,6 +36,15 @@ def test_where_all_is_well_nothing_is_told_and_it_ends_with_0(living: Evergrant)
     assert "All is well." in done.out
 
 
+def test_status_says_which_home_and_which_database_it_looks_at_and_no_password(living: Evergrant, sql: Any) -> None:
+    found, name = living("status", "--json").json, sql("select current_database()")[0][0]
+    home = str(settings.current().home)
+    assert (found["home"], found["database_name"]) == (home, name)
+    assert found["database_host"]
+    told = " ".join(living("status").out.split())
+    assert f"home {home}, database {name} at {found['database_host']}" in told
+
+
 def test_a_cause_is_named_with_its_client_its_count_and_since_when(living: Evergrant, sql: Any) -> None:
     sql(
         """update evergrant.grants set failures = 1, failing_since = '2026-01-02 14:02Z',

@@ -161,7 +161,9 @@ def test_engines_that_do_not_run_are_a_database_that_is_away(
     nothing = settings.Settings(home=tmp_path / "nothing", database_url=None, broker_url=None)
     monkeypatch.setattr("settings._current", [nothing])
     assert run(command.split()) == 75
-    assert "start `evergrant up`, or set EVERGRANT_DATABASE_URL" in capsys.readouterr().err
+    assert (
+        "start `evergrant up`, or set EVERGRANT_DATABASE_URL, or EVERGRANT_HOME to the home" in capsys.readouterr().err
+    )
     assert not (tmp_path / "nothing").exists()
 
 

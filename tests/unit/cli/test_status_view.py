@@ -24,6 +24,9 @@ FOUND = {
     "lateness_seconds": 0.4,
     "runway_seconds": 6700.0,
     "ending": {"10m": 0, "20m": 0, "40m": 288},
+    "home": "/var/lib/evergrant",
+    "database_host": "db.internal:5432",
+    "database_name": "evergrant",
     "clients": [],
     "processes": [],
 }

@@ -104,6 +104,7 @@ CLAIMED = grant(claimed_at=AT - 10 * timedelta(seconds=1), due_at=AT + 20 * time
 MADE: dict[str, Change] = {
     "grant_is_revoked": both(grant(status="revoked"), with_(revocation=replace(ENDING, status="done", done_at=AT))),
     "environment_is_another": database(asked_as="staging"),
+    "database_takes_no_write": database(unwritable="the database commits nothing (no answer within 5 s)"),
     "database_is_unfit": database(state="copied"),
     "consent_is_needed": grant(status="needs_consent", reason="revoked_or_expired"),
     "grant_is_handed_over": grant(status="paused", reason="handed_over", paused=Act(AT - HOUR, "maria")),

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from worker.cli import keyrings, output
+from worker.cli import keyrings, output, patience
 from worker.cli.commands import Command
 from worker.cli.db.environment import named_environment
 from worker.cli.failures import ExitCode
@@ -21,15 +21,22 @@ FINDINGS = [Column("check"), Column("finding"), Column("next", spare=1)]
 @click.command(cls=Command, changes=False, example="evergrant db check && echo fine")
 @json_option
 def check(*, as_json: bool) -> None:
-    """Look for what would bite later; exit 1 where something was found."""
-    from models import database
+    """Look for what would bite later; exit 1 where something was found.
 
+    It commits once, a record in PostgreSQL's log that changes no row: a database may answer, and commit nothing.
+    """
     _, environment = named_environment()
-    with database.transaction() as connection:
-        findings = list(findings_of(connection, environment))
+    findings = patience.patiently(lambda: _found(environment))
     output.rows(findings, FINDINGS, as_json=as_json, nothing="Nothing was found: the database is fit.")
     if findings:
         raise click.exceptions.Exit(ExitCode.FAILED)
+
+
+def _found(environment: str) -> list[dict[str, Any]]:
+    from models import database
+
+    with database.transaction() as connection:
+        return findings_of(connection, environment)
 
 
 def findings_of(connection: "Connection", environment: str) -> list[dict[str, Any]]:
@@ -38,7 +45,7 @@ def findings_of(connection: "Connection", environment: str) -> list[dict[str, An
     from models.errors import NewerDatabase, NotUpgraded
     from models.sealing import key_use
 
-    found = [*_unknown_variables(), *_unfit_server(connection)]
+    found = [*_unwritable(connection), *_unknown_variables(), *_unfit_server(connection)]
     revision = migrations.current(connection)
     if revision is None:
         return [*found, _finding("tables", "there are none", "evergrant db upgrade")]
@@ -51,6 +58,19 @@ def findings_of(connection: "Connection", environment: str) -> list[dict[str, An
     else:
         found += [_finding("keys", what, remedy) for what, remedy in keyrings.missing_keys(connection, key_use.missing)]
     return [*found, *_foreign(connection, environment)]
+
+
+def _unwritable(connection: "Connection") -> list[dict[str, Any]]:
+    """What comes first: a database that takes no write, by what it says of itself or by a commit that has no end."""
+    from models import installation
+    from models.states.installation import DatabaseState
+    from tasks.policy.explanation.faults import mended
+    from worker.cli.attention import UNFIT
+
+    if installation.recovers(connection):
+        return [_finding("writes", *UNFIT[DatabaseState.STANDBY])]
+    fault = installation.unwritable(connection) or patience.no_commit()
+    return [] if fault is None else [_finding("writes", f"{fault}: nothing is sent", mended(fault).remedy)]
 
 
 def _unknown_variables() -> list[dict[str, Any]]:
