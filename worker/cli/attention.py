@@ -56,7 +56,7 @@ def attention(found: Found) -> list[Attention]:
     """
     checks = (
         *(_about_database, _about_processes, _about_keys, _about_deaf_workers, _about_journals),
-        *(_about_clients, _about_secrets, _about_failing, _about_backlogs, _about_suspects, _about_customers),
+        *(_about_clients, _about_secrets, _about_failing, _about_backlogs, _about_suspects),
         _about_confirmations,
         *(_about_held_revocations, _about_drift, _about_webhooks),
         *(_about_letters_and_grants, _about_chores, _about_replaced),
@@ -64,6 +64,7 @@ def attention(found: Found) -> list[Attention]:
     told = [each for check in checks for each in check(found)]
     if found["lapsed"]:
         told.append(_about_lapsed(found, is_explained=bool(told)))
+    told += _about_customers(found)  # of whom none explains why a token has lapsed
     return sorted(told, key=lambda each: not each.human)
 
 

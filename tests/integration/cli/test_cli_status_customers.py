@@ -97,6 +97,17 @@ def test_who_could_not_connect_is_told_for_an_hour_by_reason(living: Evergrant, 
     assert told(living) == []
 
 
+def test_a_customer_who_could_not_connect_explains_no_token_that_has_lapsed(
+    living: Evergrant, visit: Any, sql: Any
+) -> None:
+    living.take_in("a", left=-60)
+    sql("update evergrant.grants set due_at = clock_timestamp() + interval '1 hour'")
+    before = told(living)
+    visit(back=60, ended=50, outcome="failed", reason="another_account")
+    assert [each for each in told(living) if "customer" not in each[0]] == before
+    assert any(human for _, _, human in before)
+
+
 def test_whatever_holds_a_visit_up_or_ends_it_has_its_words(living: Evergrant, visit: Any, sql: Any) -> None:
     for reason in VisitReason:
         visit(back=60, ended=50, outcome="failed", reason=reason)
