@@ -57,7 +57,7 @@ def _grant(row: RowMapping) -> Grant:
         *("ref", "status", "due_at", "created_at", "reason", "refreshed_at", "access_expires_at", "life", "claimed_at"),
         *("started_at", "doubt_since", "suspect_at", "failures", "attempts", "failing_since", "failed_alone"),
         *("last_error_code", "last_error_http_status", "last_error_at", "last_error_rule", "asked_at", "ends_soon_at"),
-        *("consent_expires_at", "refresh_expires_at"),
+        *("last_error_shape", "consent_expires_at", "refresh_expires_at"),
         *("refresh_key_id", "access_key_id", "formers"),
     )
     return Grant(
@@ -85,6 +85,7 @@ def _client(row: RowMapping, settings: configuration.Settings) -> Client:
         shut_until=row["paused_until"],
         shut_since=row["changed_at"] if shut else None,
         shut_for=row["pause_reason"] if shut else None,
+        shut_shape=row["shut_shape"] if shut else None,
         canary_is_this=shut and row["canary_is_this"],
         interval=interval(valve),
         slowed_to=slow,

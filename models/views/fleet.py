@@ -127,7 +127,7 @@ from (
 FAILING = text(f"""
 select c.name as client, g.last_error_code as code, count(*) as grants,
     min(coalesce(g.failing_since, g.last_error_at)) as since, min(g.ref) as example,
-    bool_and({IS_REFUSED_ALONE}) as alone
+    bool_and({IS_REFUSED_ALONE}) as alone, max(g.last_error_shape) as shape
 from evergrant.grants g
 join evergrant.clients c on c.id = g.client_id
 left join evergrant.witnesses w on w.client_id = g.client_id

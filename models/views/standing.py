@@ -31,7 +31,13 @@ select clock.at, g.id, g.ref, g.client_id, {STATUS} as status, g.reason, coalesc
     case when g.claimed_at > 'epoch' then g.claimed_at end as claimed_at, g.started_at,
     g.doubt_since, g.doubt_journals, g.suspect_at, g.failures, g.attempts, g.failing_since, g.asked_at,
     {IS_REFUSED_ALONE} as failed_alone,
-    g.last_error_code, g.last_error_http_status, g.last_error_at, g.last_error_rule, g.journal_id,
+    g.last_error_code, g.last_error_http_status, g.last_error_at, g.last_error_rule, g.last_error_shape,
+    g.journal_id,
+    case when v.pause_reason = 'tls_certificate' then (
+        select max(a.last_error_shape) from evergrant.grants a
+        where a.client_id = g.client_id and a.status = 'active' and a.failures > 0
+            and a.last_error_code = v.pause_reason
+    ) end as shut_shape,  -- the valve tells no more than the code
     case when g.status in ('active', 'paused') then {ends_soon_at(not_renewed=IS_NOT_RENEWED)} end as ends_soon_at,
     g.consent_expires_at, g.refresh_expires_at,
     paused.occurred_at as paused_at, paused.actor as paused_by,

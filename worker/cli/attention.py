@@ -235,7 +235,7 @@ def _about_secrets(found: Found) -> Iterable[Attention]:
 def _about_clients(found: Found) -> Iterable[Attention]:
     for each in found["clients"]:
         if each["state"] != ClientState.OPEN:
-            step, human = _client_step(each)
+            step, human = _client_step(each, _shape(found, each))
             yield Attention(f"{each['name']} is {each['state']}: {each['reason']}", step, human)
     for each in found["clients"]:
         if each["pace"] is not None:
@@ -269,21 +269,27 @@ def _of_a_backlog(client: Found) -> Attention:
     )
 
 
-def _client_step(client: Found) -> tuple[str, bool]:
+def _shape(found: Found, client: Found) -> str | None:
+    """Of what the valve is shut for, as its grants tell it."""
+    alike = (each for each in found["causes"] if (each["client"], each["code"]) == (client["name"], client["reason"]))
+    return next((each["shape"] for each in alike), None)
+
+
+def _client_step(client: Found, shape: str | None) -> tuple[str, bool]:
     match client["state"]:
         case ClientState.PAUSED:
             return f"evergrant clients resume {client['name']}", True
         case ClientState.HOLDING:
             return f"evergrant clients accept-deaths {client['name']}", True
         case _:
-            told = advice(client["reason"], client=client["name"])
+            told = advice(client["reason"], client=client["name"], shape=shape)
             return told or f"it opens by itself; see evergrant clients show {client['name']}", told is not None
 
 
 def _about_failing(found: Found) -> Iterable[Attention]:
     """Grants that fail, by their client and what they fail with."""
     for each in found["causes"]:
-        told = advice_for(each["code"], ref=each["example"], client=each["client"])
+        told = advice_for(each["code"], ref=each["example"], client=each["client"], shape=each["shape"])
         look = f"evergrant explain {named(each['example'], each['client'])}"
         alone = " alone" if each["alone"] else ""
         yield Attention(

@@ -104,6 +104,7 @@ class Grant:
     last_error_http_status: int | None = None
     last_error_at: datetime | None = None
     last_error_rule: str | None = None
+    last_error_shape: str | None = None
     asked_at: datetime | None = None
     ends_soon_at: datetime | None = None
     consent_expires_at: datetime | None = None
@@ -138,6 +139,7 @@ class Client:
     shut_until: datetime | None = None
     shut_since: datetime | None = None
     shut_for: str | None = None
+    shut_shape: str | None = None
     canary_is_this: bool = False
     rate_per_minute: float | None = None
     interval: timedelta = timedelta(0)

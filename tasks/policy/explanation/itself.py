@@ -153,7 +153,7 @@ def grant_is_failing(now: Facts) -> Cause | None:
     grant = now.grant
     if not grant.failures or grant.failed_alone or grant.status != ACTIVE:
         return None
-    told = advice_for(grant.last_error_code, ref=grant.ref, client=now.client.name)
+    told = advice_for(grant.last_error_code, ref=grant.ref, client=now.client.name, shape=grant.last_error_shape)
     given_up = f"; dead letter {now.letter.id} is open, and it is asked every hour" if now.letter else ""
     again = f"evergrant dead-letters redrive {now.letter.id}" if now.letter else None
     return Cause(

@@ -283,6 +283,22 @@ def test_what_there_is_to_hand_out_meanwhile_is_told_whatever_the_cause(change: 
 
 
 @pytest.mark.parametrize(
+    ("shape", "says"),
+    [
+        ("ended", "the provider's certificate has ended, by the workers' clocks: the provider must renew it; nothing"),
+        ("other_name", "the provider's certificate is made for another name: check the token URL"),
+        ("unknown_issuer", "who issued the provider's certificate is not trusted here: where it has a CA of its own"),
+        (None, "the provider's certificate has ended, is not trusted here, or is made for another name: check"),
+    ],
+)
+def test_a_certificate_is_told_by_why_it_was_refused(shape: str | None, says: str) -> None:
+    fails = grant(failures=3, failing_since=AT - HOUR, last_error_code="tls_certificate", last_error_shape=shape)
+    shut = client(shut_until=AT + MINUTE, shut_since=AT - HOUR, shut_for="tls_certificate", shut_shape=shape)
+    for told in (explain(fails(WELL)), explain(shut(WELL))):
+        assert (told.remedy or "").startswith(says)
+
+
+@pytest.mark.parametrize(
     ("ends", "says"),
     [
         ({"consent_expires_at": AT + DAY}, "Its consent ends at 2026-03-02T14:02:00Z, in 24 h: renewing does not put"),
