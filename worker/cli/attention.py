@@ -175,11 +175,24 @@ def _about_letters_and_grants(found: Found) -> Iterable[Attention]:
             f"{many(consents, 'grant')} {need} to consent again", "evergrant grants list --status needs_consent"
         )
     if found["expiring"]:
-        first = output.iso(found["first_expires_at"]) if found["first_expires_at"] else "-"
-        yield Attention(
-            f"{many(found['expiring'], 'grant')} will end unless somebody does something, the first at {first}",
-            "evergrant grants list --expiring-within 14d",
-        )
+        yield _about_ends(found, found["expiring_first"])
+
+
+def _about_ends(found: Found, first: Found | None) -> Attention:
+    """The one that ends, by name; of several the first end. One that has passed is told as past."""
+    look = "evergrant grants list --expiring-within 14d"
+    if first is None:  # connected again meanwhile, or a revocation is asked for
+        return Attention(f"{many(found['expiring'], 'grant')} will end unless somebody does something", look)
+    at, has_ended = output.iso(first["at"]), first["at"] <= found["at"]
+    if found["expiring"] > 1:
+        will = "have ended or will end" if has_ended else "will end"
+        tail = f"the first {'ended ' if has_ended else ''}at {at}"
+        return Attention(f"{found['expiring']} grants {will} unless somebody does something, {tail}", look)
+    what = f"the {first['what'].replace('_', ' ')} of {first['ref']} of {first['client']}"
+    step = f"evergrant explain {named(first['ref'], first['client'])}"
+    if has_ended:
+        return Attention(f"{what} has ended, at {at}: ask its user to connect again now", step)
+    return Attention(f"{what} will end unless somebody does something, at {at}", step)
 
 
 def _about_lapsed(found: Found, *, is_explained: bool) -> Attention:

@@ -32,7 +32,7 @@ def read(connection: "Connection", settings: "Settings", *, sealed: bool = True)
     """
     from models import held_revocation, installation, public_listener, webhook
     from models.sealing import key_use
-    from models.views import fleet, unconfirmed, visits
+    from models.views import expiring, fleet, unconfirmed, visits
 
     clock = fleet.clock(connection)
     clients = fleet.by_client(connection)
@@ -49,6 +49,7 @@ def read(connection: "Connection", settings: "Settings", *, sealed: bool = True)
         "runway_seconds": _seconds(min((r["runway"] for r in clients if r["runway"]), default=None)),
         "ending": {name: sum(row[f"ending_{name}"] for row in clients) for name in ENDING},
         "first_expires_at": min((r["first_expires_at"] for r in clients if r["first_expires_at"]), default=None),
+        "expiring_first": _row(expiring.first(connection)) if any(row["expiring"] for row in clients) else None,
         "dead_letters": fleet.open_dead_letters(connection),
         "revocations": {name: revocations.get(name, 0) for name in ("queued", "dead", "held")},
         "revocations_held": [asdict(each) for each in held_revocation.held(connection)],
@@ -121,6 +122,10 @@ def _client(row: "RowMapping", at: datetime) -> dict[str, Any]:
         "ending": {name: row[f"ending_{name}"] for name in ENDING},
         "first_expires_at": row["first_expires_at"],
     }
+
+
+def _row(row: "RowMapping | None") -> dict[str, Any] | None:
+    return None if row is None else dict(row)
 
 
 def _backlog(row: "RowMapping", at: datetime) -> dict[str, Any] | None:

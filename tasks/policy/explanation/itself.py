@@ -1,6 +1,6 @@
 """What a grant's own last requests tell: a lost answer, a refusal, a failure; or that all is well with it."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from tasks.oauth.rotation import Rotation
@@ -201,6 +201,8 @@ def grant_ends_soon(now: Facts) -> Cause | None:
     ends, grant = now.grant.ends_soon_at, now.grant
     if ends is None:
         return None
+    if ends <= now.at:
+        return _has_ended(now, ends)
     when = f"ends at {iso(ends)}, in {length(ends - now.at)}"
     if ends != grant.consent_expires_at:
         return Cause(
@@ -216,6 +218,17 @@ def grant_ends_soon(now: Facts) -> Cause | None:
         told=f"Its {'refresh token' if ends == grant.refresh_expires_at else 'consent'} {when}: {seen}",
         then=f"From {iso(ends)} on only its user can mend it",
         remedy="ask its user to connect again before that",
+        command=asks_again(named(now.grant.ref, now.client.name), by_link=now.asks_by_link),
+    )
+
+
+def _has_ended(now: Facts, ends: datetime) -> Cause:
+    """Its end has passed, and nobody has judged it yet: what it still does its provider may end at any time."""
+    what = "consent" if ends == now.grant.consent_expires_at != now.grant.refresh_expires_at else "refresh token"
+    return Cause(
+        told=f"Its {what} ended at {iso(ends)}, {length(now.at - ends)} ago",
+        then="Only its user can mend it; until then its provider may refuse it at any time",
+        remedy="ask its user to connect again now",
         command=asks_again(named(now.grant.ref, now.client.name), by_link=now.asks_by_link),
     )
 

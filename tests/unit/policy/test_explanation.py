@@ -316,6 +316,17 @@ def test_which_end_comes_near_is_told_and_what_a_renewal_does_to_it(ends: dict[s
     assert explain(grant(ends_soon_at=AT + DAY, **ends)(WELL)).headline.startswith(says)
 
 
+def test_an_end_that_has_passed_is_told_as_past_and_its_user_is_asked_now() -> None:
+    passed = AT - 34 * timedelta(seconds=1)
+    told = explain(grant(ends_soon_at=passed, consent_expires_at=passed)(WELL))
+    assert told.headline == "Its consent ended at 2026-03-01T14:01:26Z, 34 s ago."
+    assert told.remedy == "ask its user to connect again now"
+    assert told.command == "evergrant grants connect customer-42 --client temple"
+    assert "From" not in told.next
+    told = explain(grant(ends_soon_at=passed, refresh_expires_at=passed, consent_expires_at=AT + DAY)(WELL))
+    assert told.headline.startswith("Its refresh token ended at")
+
+
 def test_a_wrong_secret_is_told_with_one_grant_though_nothing_trips() -> None:
     told = explain(MADE["credentials_are_refused"](WELL))
     assert told.headline == "The provider refuses the credentials of temple (invalid_client)."
