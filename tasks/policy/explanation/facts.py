@@ -77,7 +77,9 @@ class Letter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """The row, as far as it tells anything. `failed_alone`: nobody understands its refusal, and others are well.
+    """The row, as far as it tells anything. `doubt_repeated`: its last error is of a later request than the doubt.
+
+    `failed_alone`: nobody understands its refusal, and others are well.
 
     `ends_soon_at`: the one of its two ends that comes near, and that renewing will not mend. `formers`: its former
     token sets that may live.
@@ -95,6 +97,7 @@ class Grant:
     claimed_at: datetime | None = None
     started_at: datetime | None = None
     doubt_since: datetime | None = None
+    doubt_repeated: bool = False
     suspect_at: datetime | None = None
     failures: int = 0
     attempts: int = 0

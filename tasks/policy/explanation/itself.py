@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from tasks.oauth.rotation import Rotation
+from tasks.oauth.rotation import KEEP_PREDECESSORS, Rotation
 from tasks.policy.advice import advice_for, asks_again, named, refused_alone_advice
 from tasks.policy.backlog import LATE
 from tasks.policy.explanation.cause import Cause, iso, length, many
@@ -16,6 +16,7 @@ _GUARDED: Final = {
     "access_token_still_serves": "to ask again may kill what lives, so it waits until its access token is of no use",
     "grace_is_not_over": "it waits until the grace of what was sent is over",
 }
+_NO_WHOLE_ANSWER: Final = frozenset({"timeout", "reset", "malformed", "truncated", "too_large", "internal"})
 
 
 def a_journal_is_awaited(now: Facts) -> Cause | None:
@@ -85,7 +86,7 @@ def guard_holds_it(now: Facts) -> Cause | None:
     ends = now.grant.access_expires_at
     until = f"; its access token ends {iso(ends)}" if ends and held == "access_token_still_serves" else ""
     return Cause(
-        told=f"The answer to its last refresh was lost{_code(now)}, and {_GUARDED[held]}{until}",
+        told=f"{_doubt(now, since)}, and {_GUARDED[held]}{until}",
         since=since,
         then=f"It is looked at again at {iso(now.grant.due_at)}",
         retry_at=now.grant.due_at,
@@ -138,14 +139,43 @@ def grant_is_refused_alone(now: Facts) -> Cause | None:
 def answer_was_lost(now: Facts) -> Cause | None:
     """It is in doubt: whether the provider acted on its last refresh is unknown, and to ask again harms nothing."""
     since = now.in_doubt_since
-    if since is None or now.grant.status != ACTIVE or _held_back(now) is not None:
+    if since is None or now.grant.status != ACTIVE:
+        return None
+    if now.grant.suspect_at is not None:
+        return _of_a_suspect(now, since)
+    if _held_back(now) is not None:
         return None
     return Cause(
-        told=f"The answer to its last refresh was lost{_code(now)}, so whether the provider has acted is unknown",
+        told=f"{_doubt(now, since)}, so whether the provider has acted is unknown",
         since=since,
         then=f"It is asked again at {iso(max(now.grant.due_at, now.at))}, which kills nothing at this provider",
         retry_at=max(now.grant.due_at, now.at),
     )
+
+
+def _of_a_suspect(now: Facts, since: datetime) -> Cause | None:
+    """Where a refresh token serves once, the refusal comes of the doubt: what is held was spent, if it was acted on."""
+    if now.client.rotation in KEEP_PREDECESSORS or since > (now.grant.suspect_at or since):
+        return None
+    return Cause(
+        told=f"{_doubt(now, since)}; if the provider has acted, the refresh token held is spent, and the new one"
+        " is lost",
+        since=since,
+        then=f"It is asked again at {iso(now.grant.due_at)}",
+        retry_at=now.grant.due_at,
+    )
+
+
+def _doubt(now: Facts, since: datetime) -> str:
+    """How the request ended that nobody knows the end of; its code is known until a later one has ended."""
+    grant = now.grant
+    if grant.doubt_repeated:
+        return f"A refresh before the last one, of {iso(since)}, brought no answer of use"
+    if grant.last_error_at is None or grant.last_error_at < since:  # nobody has ended it
+        return f"The answer to its refresh of {iso(since)} was lost"
+    if grant.last_error_code in _NO_WHOLE_ANSWER:
+        return f"The answer to its last refresh was lost{_code(now)}"
+    return f"Its last refresh was answered without a token set{_code(now)}"
 
 
 def grant_is_failing(now: Facts) -> Cause | None:

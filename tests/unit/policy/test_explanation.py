@@ -98,6 +98,7 @@ def second_worker(now: Facts) -> Facts:
 
 
 FAILED = {"failures": 3, "failing_since": AT - HOUR, "last_error_at": AT - MINUTE}
+TIMED_OUT = {"last_error_code": "timeout", "last_error_at": AT - MINUTE}
 CLAIMED = grant(claimed_at=AT - 10 * timedelta(seconds=1), due_at=AT + 20 * timedelta(seconds=1))
 
 # Each cause, and what makes it hold where all else is well.
@@ -130,11 +131,11 @@ MADE: dict[str, Change] = {
         grant(doubt_since=AT - HOUR, access_expires_at=AT - MINUTE),
         with_(journals=(JOURNAL,)),
     ),
+    "answer_was_lost": grant(doubt_since=AT - MINUTE, **TIMED_OUT),
     "grant_is_suspect": grant(suspect_at=AT - MINUTE, last_error_code="invalid_grant"),
-    "guard_holds_it": both(client(rotation="family"), grant(doubt_since=AT - HOUR, last_error_code="timeout")),
+    "guard_holds_it": both(client(rotation="family"), grant(doubt_since=AT - HOUR, **TIMED_OUT)),
     "grant_is_refused_alone": grant(**FAILED, failed_alone=True, last_error_code="temple_says_no"),
     "grant_is_failing": grant(**FAILED, last_error_code="http_404", last_error_http_status=404),
-    "answer_was_lost": grant(doubt_since=AT - MINUTE, last_error_code="timeout"),
     "grant_is_throttled": grant(attempts=1, last_error_code="http_429", last_error_at=AT - MINUTE),
     "grant_was_renewed_too_lately": both(
         client(grant_interval=5 * MINUTE), grant(access_expires_at=AT + timedelta(seconds=1))
@@ -431,6 +432,39 @@ def test_the_turn_of_a_grant_that_waits_for_the_rate_is_reckoned() -> None:
     told = explain(MADE["rate_is_used_up"](WELL))
     assert told.will_retry_at == AT + MINUTE + 9 * timedelta(seconds=1)
     assert "60 requests a minute, and 9 grants of it are due for longer" in told.headline
+
+
+@pytest.mark.parametrize("rotation", ["grace", "immediate", "family"])
+def test_of_a_suspect_the_answer_that_was_lost_before_stands_first_and_bears_no_later_code(rotation: str) -> None:
+    refused = {"last_error_code": "invalid_grant", "last_error_http_status": 400, "last_error_at": AT}
+    change = grant(doubt_since=AT - HOUR, doubt_repeated=True, suspect_at=AT, access_expires_at=AT - DAY, **refused)
+    told = explain(both(client(rotation=rotation), change)(WELL))
+    assert words(told)[:2] == ["answer_was_lost", "grant_is_suspect"]
+    assert told.headline.startswith(
+        "A refresh before the last one, of 2026-03-01T13:02:00Z, brought no answer of use; if"
+    )
+    assert "invalid_grant" not in told.headline
+    assert "(invalid_grant, HTTP 400)" in told.chain[0].told
+
+
+def test_where_a_refresh_token_outlives_its_use_a_refusal_comes_of_no_lost_answer() -> None:
+    change = grant(doubt_since=AT - HOUR, doubt_repeated=True, suspect_at=AT, last_error_code="invalid_grant")
+    assert words(explain(both(client(rotation="on_use"), change)(WELL))) == ["grant_is_suspect"]
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "says"),
+    [
+        ("reset", None, "The answer to its last refresh was lost (reset), so whether"),
+        ("http_503", 503, "Its last refresh was answered without a token set (http_503, HTTP 503), so whether"),
+    ],
+)
+def test_an_answer_that_came_is_not_told_as_lost(code: str, status: int | None, says: str) -> None:
+    ended = {"last_error_code": code, "last_error_http_status": status, "last_error_at": AT}
+    told = explain(grant(doubt_since=AT - MINUTE, **ended)(WELL))
+    assert told.headline.startswith(says)
+    told = explain(grant(doubt_since=AT, **(ended | {"last_error_at": AT - MINUTE}))(WELL))
+    assert told.headline.startswith("The answer to its refresh of 2026-03-01T14:02:00Z was lost, so whether")
 
 
 def test_a_suspect_without_a_witness_is_told_until_when_nobody_judges() -> None:
