@@ -37,6 +37,8 @@ def facts_of(found: Standing, settings: configuration.Settings) -> Facts:
             state=row["database_state"],
             environment=row["environment"],
             asked_as=settings.environment,
+            name=row["database_name"],
+            adopted_name=row["adopted_name"],
             incident_at=row["incident_at"],
             leads_customers=settings.public_url is not None or row["public_url"] is not None,
             awaited=tuple(_journal(each) for each in found.journals if each["is_awaited"]),

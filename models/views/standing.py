@@ -76,7 +76,8 @@ select clock.at, g.id, g.ref, g.client_id, {STATUS} as status, g.reason, coalesc
     d.id as letter_id, d.cause as letter_cause, d.dead_at, d.look_at,
     h.requested_at as held_at, h.counted_as as held_by,
     (select max(coalesce(w.done_at, i.adopted_at)) from evergrant.chores w) as worked_at,
-    evergrant.database_state() as database_state, i.environment, i.incident_at, i.public_url
+    evergrant.database_state() as database_state, i.environment, current_database() as database_name,
+    i.database_name as adopted_name, i.incident_at, i.public_url
 from evergrant.grants g
 join evergrant.clients c on c.id = g.client_id
 join evergrant.valves v on v.client_id = c.id

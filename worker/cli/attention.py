@@ -15,7 +15,7 @@ from models.states.process import ProcessKind
 from tasks.policy.advice import advice, advice_for, named
 from tasks.policy.explanation.cause import listed
 from tasks.policy.explanation.faults import BROKER, mended
-from tasks.policy.explanation.machinery import takes_nothing_up
+from tasks.policy.explanation.machinery import of_a_copy, takes_nothing_up
 from worker.cli import output
 from worker.cli.clients.drift import next_step, sentence
 from worker.cli.journals.list import mend
@@ -29,7 +29,6 @@ PASSING: Final = timedelta(minutes=10)  # what may be over by then needs nobody
 
 # What of `database` needs a human, and what to do.
 UNFIT: Final = {
-    DatabaseState.COPIED: ("this database is a copy: nothing is sent from it", "evergrant db check"),
     DatabaseState.NOT_ADOPTED: ("nobody has adopted this database: nothing is sent from it", "evergrant db upgrade"),
     DatabaseState.REWOUND: ("commits may be missing: nothing is sent before all journals are", "evergrant db check"),
 }
@@ -79,6 +78,11 @@ def _about_database(found: Found) -> Iterable[Attention]:
         yield Attention(
             f"you ask as environment {here}, and this database is {adopted}'s: what changes anything is refused",
             f"export EVERGRANT_ENVIRONMENT={adopted}",
+        )
+    elif found["database"] == DatabaseState.COPIED:
+        yield Attention(
+            "this database is a copy: nothing is sent from it",
+            of_a_copy(found["database_name_adopted"], found["database_name"]),
         )
     elif found["database"] in UNFIT:
         yield Attention(*UNFIT[found["database"]])

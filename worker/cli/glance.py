@@ -43,6 +43,8 @@ def read(connection: "Connection", settings: "Settings", *, sealed: bool = True)
         "environment": clock["environment"],
         "environment_here": settings.environment,
         "database": installation.state(connection, settings.environment),
+        "database_name": clock["database_name"],
+        "database_name_adopted": clock["adopted_name"],
         "grants": {name: sum(row[name] for row in clients) for name in GrantStatus},
         **{name: sum(row[name] for row in clients) for name in FACTS},
         "lateness_seconds": _seconds(max((r["lateness"] for r in clients if r["lateness"]), default=None)),

@@ -9,7 +9,7 @@ ACTIVE, PAUSED, NEEDS_CONSENT = "active", "paused", "needs_consent"
 REVOKING, REVOKED = "revoking", "revoked"
 BEAT, WORKER = "beat", "worker"
 QUEUED, WAITING, DEAD = "queued", "waiting", "dead"  # a revocation
-FIT, REWOUND = "fit", "rewound"  # a database
+FIT, REWOUND, COPIED = "fit", "rewound", "copied"  # a database
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +170,16 @@ class Client:
 class Database:
     """Which database this is, and who asks; `awaited`: the journals that an incident waits for.
 
+    `name`: its own, `adopted_name`: of the one that was adopted.
+
     `leads_customers`: a public listener was started on it, so links for browsers lead somewhere.
     """
 
     state: str = FIT
     environment: str | None = None
     asked_as: str | None = None
+    name: str | None = None
+    adopted_name: str | None = None
     incident_at: datetime | None = None
     awaited: tuple[Journal, ...] = ()
     leads_customers: bool = False

@@ -498,6 +498,17 @@ def test_a_database_that_sends_nothing_says_which_it_is(state: str, word: str) -
     assert told.hopeless
 
 
+def test_a_copy_names_both_databases_and_puts_no_adoption_into_the_shell() -> None:
+    told = explain(database(state="copied", name="copy1", adopted_name="evergrant")(WELL))
+    assert told.remedy is not None
+    assert told.remedy.startswith(
+        "point EVERGRANT_DATABASE_URL at the right one (adopted: evergrant, this: copy1); only"
+    )
+    assert told.command is None
+    told = explain(database(state="copied", name="evergrant", adopted_name="evergrant")(WELL))
+    assert "this: evergrant, on another server or in another folder); only if" in (told.remedy or "")
+
+
 def test_a_ref_that_a_shell_would_misread_is_quoted_in_the_command() -> None:
     told = explain(both(MADE["grant_is_paused"], grant(ref="a b; rm"))(WELL))
     assert told.command == "evergrant grants resume 'a b; rm' --client temple"
