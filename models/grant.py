@@ -144,7 +144,8 @@ class Grant(Base):
         doc="which `[[answers]]` of the provider file read it, if one did"
     )
     last_error_shape: Mapped[str | None] = mapped_column(
-        doc="of a word of the provider's that may not be told, its length and a keyed hash"
+        doc="of a word of the provider's that may not be told, its length and a keyed hash; of a certificate, why it"
+        " was refused: ended, other_name, unknown_issuer"
     )
     spent_refused_at: Mapped[datetime | None] = mapped_column(
         doc="when the refresh token that its pair came of was refused, though it should have lived: "

@@ -44,6 +44,8 @@ def facts_of(found: Standing, settings: configuration.Settings, *, unwritable: s
             state=row["database_state"],
             environment=row["environment"],
             asked_as=settings.environment,
+            name=row["database_name"],
+            adopted_name=row["adopted_name"],
             incident_at=row["incident_at"],
             leads_customers=settings.public_url is not None or row["public_url"] is not None,
             awaited=tuple(_journal(each) for each in found.journals if each["is_awaited"]),
@@ -63,9 +65,18 @@ def facts_of(found: Standing, settings: configuration.Settings, *, unwritable: s
 def _grant(row: RowMapping) -> Grant:
     same = (
         *("ref", "status", "due_at", "created_at", "reason", "refreshed_at", "access_expires_at", "life", "claimed_at"),
-        *("started_at", "doubt_since", "suspect_at", "failures", "attempts", "failing_since", "failed_alone"),
+        *(
+            "started_at",
+            "doubt_since",
+            "doubt_repeated",
+            "suspect_at",
+            "failures",
+            "attempts",
+            "failing_since",
+            "failed_alone",
+        ),
         *("last_error_code", "last_error_http_status", "last_error_at", "last_error_rule", "asked_at", "ends_soon_at"),
-        *("consent_expires_at", "refresh_expires_at"),
+        *("last_error_shape", "consent_expires_at", "refresh_expires_at"),
         *("refresh_key_id", "access_key_id", "formers"),
     )
     return Grant(
@@ -93,6 +104,7 @@ def _client(row: RowMapping, settings: configuration.Settings) -> Client:
         shut_until=row["paused_until"],
         shut_since=row["changed_at"] if shut else None,
         shut_for=row["pause_reason"] if shut else None,
+        shut_shape=row["shut_shape"] if shut else None,
         canary_is_this=shut and row["canary_is_this"],
         interval=interval(valve),
         slowed_to=slow,

@@ -4,9 +4,16 @@ A renewal puts off the end of most refresh tokens, so a grant that is renewed is
 ends whatever is done, and a refresh token that nobody renews.
 """
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, RowMapping, text
 
-from models.predicates import CONSENT_ENDS_SOON, END_IS_ASKED_FOR, MAY_EXPIRE, REFRESH_TOKEN_ENDS_SOON
+from models.predicates import (
+    CONSENT_ENDS_SOON,
+    END_IS_ASKED_FOR,
+    IS_NOT_RENEWED,
+    MAY_EXPIRE,
+    REFRESH_TOKEN_ENDS_SOON,
+    ends_soon_at,
+)
 
 MOST = 1000  # in one transaction: until its end nothing else is written to these grants
 
@@ -33,6 +40,26 @@ where {MAY_EXPIRE} and (g.consent_expires_at is not null or g.refresh_expires_at
 limit :most
 for no key update of g skip locked
 """)  # noqa: S608  # constants
+
+# The first that ends, by name.
+FIRST = text(f"""
+select n.ref, n.client, case when n.ends_at = n.consent_expires_at then 'consent' else 'refresh_token' end as what,
+    n.ends_at as at
+from (
+    select g.ref, c.name as client, g.consent_expires_at, {ends_soon_at(not_renewed=IS_NOT_RENEWED)} as ends_at
+    from evergrant.grants g join evergrant.clients c on c.id = g.client_id
+    where {MAY_EXPIRE} and (g.consent_expires_at is not null or g.refresh_expires_at is not null)
+        and not {END_IS_ASKED_FOR}
+) n
+where n.ends_at is not null
+order by n.ends_at, n.client, n.ref
+limit 1
+""")  # noqa: S608  # constants
+
+
+def first(connection: Connection) -> RowMapping | None:
+    """The grant that ends first of those that end soon: its ref and client, what of it ends, and when."""
+    return connection.execute(FIRST).mappings().one_or_none()
 
 
 def tell_expiring(connection: Connection) -> bool:

@@ -127,7 +127,7 @@ from (
 FAILING = text(f"""
 select c.name as client, g.last_error_code as code, count(*) as grants,
     min(coalesce(g.failing_since, g.last_error_at)) as since, min(g.ref) as example,
-    bool_and({IS_REFUSED_ALONE}) as alone
+    bool_and({IS_REFUSED_ALONE}) as alone, max(g.last_error_shape) as shape
 from evergrant.grants g
 join evergrant.clients c on c.id = g.client_id
 left join evergrant.witnesses w on w.client_id = g.client_id
@@ -268,9 +268,10 @@ def overdue_chores(connection: Connection) -> list[RowMapping]:
 
 
 def clock(connection: Connection) -> RowMapping:
-    """The database's time and its name for this environment."""
+    """The database's time, its name for this environment, its own name and that of the one that was adopted."""
     query = """
-        select clock_timestamp() as at, (select environment from evergrant.installation) as environment"""
+        select clock.at, i.environment, current_database()::text as database_name, i.database_name as adopted_name
+        from (select clock_timestamp() as at) clock left join evergrant.installation i on true"""
     return connection.execute(text(query)).mappings().one()
 
 

@@ -29,9 +29,16 @@ STANDING = text(f"""
 select clock.at, g.id, g.ref, g.client_id, {STATUS} as status, g.reason, coalesce(g.keep, c.keep) as keep,
     g.refreshed_at, g.access_expires_at, g.life, g.due_at, g.created_at,
     case when g.claimed_at > 'epoch' then g.claimed_at end as claimed_at, g.started_at,
-    g.doubt_since, g.doubt_journals, g.suspect_at, g.failures, g.attempts, g.failing_since, g.asked_at,
+    g.doubt_since, g.doubt_repeated, g.doubt_journals, g.suspect_at,
+    g.failures, g.attempts, g.failing_since, g.asked_at,
     {IS_REFUSED_ALONE} as failed_alone,
-    g.last_error_code, g.last_error_http_status, g.last_error_at, g.last_error_rule, g.journal_id,
+    g.last_error_code, g.last_error_http_status, g.last_error_at, g.last_error_rule, g.last_error_shape,
+    g.journal_id,
+    case when v.pause_reason = 'tls_certificate' then (
+        select max(a.last_error_shape) from evergrant.grants a
+        where a.client_id = g.client_id and a.status = 'active' and a.failures > 0
+            and a.last_error_code = v.pause_reason
+    ) end as shut_shape,  -- the valve tells no more than the code
     case when g.status in ('active', 'paused') then {ends_soon_at(not_renewed=IS_NOT_RENEWED)} end as ends_soon_at,
     g.consent_expires_at, g.refresh_expires_at,
     paused.occurred_at as paused_at, paused.actor as paused_by,
@@ -69,7 +76,8 @@ select clock.at, g.id, g.ref, g.client_id, {STATUS} as status, g.reason, coalesc
     d.id as letter_id, d.cause as letter_cause, d.dead_at, d.look_at,
     h.requested_at as held_at, h.counted_as as held_by,
     (select max(coalesce(w.done_at, i.adopted_at)) from evergrant.chores w) as worked_at,
-    evergrant.database_state() as database_state, i.environment, i.incident_at, i.public_url
+    evergrant.database_state() as database_state, i.environment, current_database() as database_name,
+    i.database_name as adopted_name, i.incident_at, i.public_url
 from evergrant.grants g
 join evergrant.clients c on c.id = g.client_id
 join evergrant.valves v on v.client_id = c.id

@@ -8,6 +8,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 SUCCESS = range(200, 300)  # statuses (RFC 9110 §15.3)
+# How a certificate was refused, as the shape of `tls_certificate`, by OpenSSL's number (its x509_vfy.h).
+CERTIFICATE_SHAPES = {
+    10: "ended",
+    **dict.fromkeys((62, 64), "other_name"),
+    **dict.fromkeys((2, 18, 19, 20, 21), "unknown_issuer"),
+}
 # Codes of what was not sent because of its address: that is one grant's, or one file's, and no provider is ill.
 UNFIT_ADDRESS = frozenset(
     {"label_missing", "label_ambiguous", "label_unfit", "host_not_allowed", "host_private", "setting_missing"}
@@ -35,7 +41,8 @@ class RequestEnd:
 
     `code`: in one word; `retry_after`: when we may come again, where the provider says so; `unknown`: the provider may
     have acted or not, and nobody can know; `rule`: which one of the provider's file read it, `3: dead, revoked`;
-    `shape`: of a word that may not be told, `<string 43 #5f3a91c2>`, so that two can be told apart.
+    `shape`: of a word that may not be told, `<string 43 #5f3a91c2>`, so that two can be told apart; of
+    `tls_certificate`, one of `CERTIFICATE_SHAPES`.
     """
 
     code: str

@@ -21,7 +21,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.connector import Connection
 from yarl import URL
 
-from tasks.oauth.answer import Answer, Guard, HeldBack, NotSent, Response, Silence
+from tasks.oauth.answer import CERTIFICATE_SHAPES, Answer, Guard, HeldBack, NotSent, Response, Silence
 from tasks.oauth.answer_size import LINE_LIMIT, LINES_LIMIT, SizedAnswers, TooLarge, inflated
 from tasks.oauth.client_key import ClientKey
 from tasks.oauth.client_tls import showing
@@ -93,7 +93,7 @@ class _Flight:
             return self.held
         if not isinstance(error, aiohttp.ClientError | OSError | ValueError):
             raise error
-        return NotSent(_not_sent_code(error))
+        return NotSent(_not_sent_code(error), shape=_not_sent_shape(error))
 
 
 def _wall() -> datetime:
@@ -308,6 +308,13 @@ def _not_sent_code(error: Exception) -> str:  # noqa: PLR0911  # one a code
             return "bad_request"
         case _:
             return "connect"
+
+
+def _not_sent_shape(error: Exception) -> str | None:
+    """Why a certificate was refused, where OpenSSL says so: who can mend it differs."""
+    if not isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return None
+    return CERTIFICATE_SHAPES.get(getattr(error.certificate_error, "verify_code", 0))
 
 
 def _silence_code(error: Exception, *, head: bool) -> str:

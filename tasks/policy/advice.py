@@ -10,8 +10,14 @@ _REDIRECT = re.compile(r"http_3\d\d")
 _ADVICE = {
     "dns": f"the token URL's host has no address: check it, then {_SET} --token-url URL",
     "connect_refused": f"nobody listens at the token URL: check it, then {_SET} --token-url URL",
-    "tls_certificate": "the provider's certificate is not trusted here, or made for another name: check the token URL;"
-    " where it has a CA of its own, start workers with SSL_CERT_FILE",
+    "tls_certificate": "the provider's certificate has ended, is not trusted here, or is made for another name: check"
+    " the token URL; where it has a CA of its own, start workers with SSL_CERT_FILE",
+    "tls_certificate ended": "the provider's certificate has ended, by the workers' clocks: the provider must renew it;"
+    " nothing is to be changed here",
+    "tls_certificate other_name": "the provider's certificate is made for another name: check the token URL, then"
+    f" {_SET} --token-url URL",
+    "tls_certificate unknown_issuer": "who issued the provider's certificate is not trusted here: where it has a CA of"
+    " its own, start workers with SSL_CERT_FILE",
     "tls": f"no TLS could be agreed with the provider: check the token URL, then {_SET} --token-url URL",
     "http_404": f"the provider knows no such address: check the token URL, then {_SET} --token-url URL",
     "http_405": f"the address takes no POST: check the token URL, then {_SET} --token-url URL",
@@ -78,7 +84,7 @@ def refused_alone_advice(code: str | None, rule: str | None, *, client: str, gra
             return f"the provider refuses this grant alone, in a word of its own; if its user withdrew: {again}"
 
 
-def advice(code: str | None, *, client: str) -> str | None:
+def advice(code: str | None, *, client: str, shape: str | None = None) -> str | None:
     """Say what to do about a grant's last error or a valve's reason; None where time may mend it."""
     if code is None:
         return None
@@ -87,13 +93,13 @@ def advice(code: str | None, *, client: str) -> str | None:
     elif code.endswith(UNPROVEN):
         told = _UNPROVEN_ADVICE
     else:
-        told = _ADVICE.get(code, "")
+        told = _ADVICE.get(f"{code} {shape}") or _ADVICE.get(code, "")
     return told.format(client=client) or None
 
 
-def advice_for(code: str | None, *, ref: str, client: str) -> str | None:
+def advice_for(code: str | None, *, ref: str, client: str, shape: str | None = None) -> str | None:
     """The same of one grant, whose name stands in the commands."""
-    told = advice(code, client=client)
+    told = advice(code, client=client, shape=shape)
     return None if told is None else _ANY_GRANT.sub(lambda _: named(ref, client), told)
 
 

@@ -15,7 +15,7 @@ from models import journal as register
 from models.claim import Job
 from models.database import engine, transaction
 from tasks import refresh
-from tasks.oauth.answer import Answer, HeldBack
+from tasks.oauth.answer import Answer, HeldBack, NotSent
 from tasks.settling.settle import journal_answers, settle
 from tests.harness import HELD_BACK, INVALID_CLIENT, INVALID_GRANT, LOST, UNREACHABLE, Harness, message, token_set
 from tests.polling import eventually
@@ -356,3 +356,11 @@ def test_while_the_provider_is_asked_no_transaction_is_open_and_no_row_locked(ha
     assert harness.one(open_ones)["n"] == 0
     harness.run("select from evergrant.grants for update nowait")
     bench.close()
+
+
+def test_why_a_certificate_was_refused_is_kept_with_the_error(harness: Harness) -> None:
+    client = harness.client()
+    grant = harness.grant(client)
+    harness.ask(client, NotSent("tls_certificate", shape="ended"))
+    row = harness.row(grant)
+    assert (row["last_error_code"], row["last_error_shape"]) == ("tls_certificate", "ended")

@@ -53,6 +53,19 @@ def test_a_short_one_is_told_at_half_of_its_life(harness: Harness, days: float, 
     assert counted(harness) == (told, told)  # one definition for the count and for the list
 
 
+def test_the_consent_of_an_imported_grant_is_told_fourteen_days_ahead_however_young_its_row(harness: Harness) -> None:
+    grant = harness.grant(harness.client())
+    harness.run(
+        "insert into evergrant.events (type, client_id, grant_id, ref)"
+        " select 'grant.imported', client_id, id, ref from evergrant.grants"
+    )
+    of_age(harness, grant, days=0, left=14.1)
+    assert (tell(harness), counted(harness)) == ([], (0, 0))
+    end = of_age(harness, grant, days=0, left=13.9)
+    assert tell(harness) == [("consent", end)]
+    assert counted(harness) == (1, 1)
+
+
 def test_an_end_that_moved_is_told_anew(harness: Harness) -> None:
     grant = harness.grant(harness.client())
     ends = [of_age(harness, grant, days=300, left=3), *tell(harness)][:1]

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -195,7 +196,16 @@ def test_a_certificate_that_the_system_does_not_trust_is_not_sent_to(bench: Benc
     tls, _ = self_signed(tmp_path)
     server = bench.serve(keep_answering, tls)
 
-    assert bench.ask(server.url("https")) == NotSent("tls_certificate")
+    assert bench.ask(server.url("https")) == NotSent("tls_certificate", shape="unknown_issuer")
+    assert server.requests == []
+
+
+def test_a_certificate_that_has_ended_is_told_from_one_that_nobody_trusts(bench: Bench, tmp_path: Path) -> None:
+    tls, pem = self_signed(tmp_path, lives=-timedelta(days=1))
+    server = bench.serve(keep_answering, tls)
+    bench.transport = Transport(tls=ssl.create_default_context(cafile=str(pem)), keep_alive=LONG)
+
+    assert bench.ask(server.url("https")) == NotSent("tls_certificate", shape="ended")
     assert server.requests == []
 
 
@@ -215,7 +225,9 @@ def test_a_certificate_for_another_host_is_not_sent_to(bench: Bench, tmp_path: P
     server = bench.serve(keep_answering, tls)
     bench.transport = Transport(tls=ssl.create_default_context(cafile=str(pem)), keep_alive=LONG)
 
-    assert bench.ask(server.url("https").replace("127.0.0.1", "localhost")) == NotSent("tls_certificate")
+    assert bench.ask(server.url("https").replace("127.0.0.1", "localhost")) == NotSent(
+        "tls_certificate", shape="other_name"
+    )
 
 
 def test_a_server_that_does_not_speak_tls_is_not_sent_to(bench: Bench) -> None:

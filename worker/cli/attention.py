@@ -15,7 +15,7 @@ from models.states.process import ProcessKind
 from tasks.policy.advice import advice, advice_for, named
 from tasks.policy.explanation.cause import listed
 from tasks.policy.explanation.faults import BROKER, mended
-from tasks.policy.explanation.machinery import takes_nothing_up
+from tasks.policy.explanation.machinery import of_a_copy, takes_nothing_up
 from worker.cli import output
 from worker.cli.clients.drift import next_step, sentence
 from worker.cli.hanging import hanging, remedy
@@ -30,7 +30,6 @@ PASSING: Final = timedelta(minutes=10)  # what may be over by then needs nobody
 
 # What of `database` needs a human, and what to do.
 UNFIT: Final = {
-    DatabaseState.COPIED: ("this database is a copy: nothing is sent from it", "evergrant db check"),
     DatabaseState.NOT_ADOPTED: ("nobody has adopted this database: nothing is sent from it", "evergrant db upgrade"),
     DatabaseState.STANDBY: (
         "this database is a replica: it answers, and takes no work",
@@ -87,6 +86,11 @@ def _about_database(found: Found) -> Iterable[Attention]:
         yield Attention(
             f"you ask as environment {here}, and this database is {adopted}'s: what changes anything is refused",
             f"export EVERGRANT_ENVIRONMENT={adopted}",
+        )
+    elif found["database"] == DatabaseState.COPIED:
+        yield Attention(
+            "this database is a copy: nothing is sent from it",
+            of_a_copy(found["database_name_adopted"], found["database_name"]),
         )
     elif found["database"] in UNFIT:
         yield Attention(*UNFIT[found["database"]])
@@ -196,11 +200,24 @@ def _about_letters_and_grants(found: Found) -> Iterable[Attention]:
             f"{many(consents, 'grant')} {need} to consent again", "evergrant grants list --status needs_consent"
         )
     if found["expiring"]:
-        first = output.iso(found["first_expires_at"]) if found["first_expires_at"] else "-"
-        yield Attention(
-            f"{many(found['expiring'], 'grant')} will end unless somebody does something, the first at {first}",
-            "evergrant grants list --expiring-within 14d",
-        )
+        yield _about_ends(found, found["expiring_first"])
+
+
+def _about_ends(found: Found, first: Found | None) -> Attention:
+    """The one that ends, by name; of several the first end. One that has passed is told as past."""
+    look = "evergrant grants list --expiring-within 14d"
+    if first is None:  # connected again meanwhile, or a revocation is asked for
+        return Attention(f"{many(found['expiring'], 'grant')} will end unless somebody does something", look)
+    at, has_ended = output.iso(first["at"]), first["at"] <= found["at"]
+    if found["expiring"] > 1:
+        will = "have ended or will end" if has_ended else "will end"
+        tail = f"the first {'ended ' if has_ended else ''}at {at}"
+        return Attention(f"{found['expiring']} grants {will} unless somebody does something, {tail}", look)
+    what = f"the {first['what'].replace('_', ' ')} of {first['ref']} of {first['client']}"
+    step = f"evergrant explain {named(first['ref'], first['client'])}"
+    if has_ended:
+        return Attention(f"{what} has ended, at {at}: ask its user to connect again now", step)
+    return Attention(f"{what} will end unless somebody does something, at {at}", step)
 
 
 def _about_lapsed(found: Found, *, is_explained: bool) -> Attention:
@@ -256,7 +273,7 @@ def _about_secrets(found: Found) -> Iterable[Attention]:
 def _about_clients(found: Found) -> Iterable[Attention]:
     for each in found["clients"]:
         if each["state"] != ClientState.OPEN:
-            step, human = _client_step(each)
+            step, human = _client_step(each, _shape(found, each))
             yield Attention(f"{each['name']} is {each['state']}: {each['reason']}", step, human)
     for each in found["clients"]:
         if each["pace"] is not None:
@@ -290,21 +307,27 @@ def _of_a_backlog(client: Found) -> Attention:
     )
 
 
-def _client_step(client: Found) -> tuple[str, bool]:
+def _shape(found: Found, client: Found) -> str | None:
+    """Of what the valve is shut for, as its grants tell it."""
+    alike = (each for each in found["causes"] if (each["client"], each["code"]) == (client["name"], client["reason"]))
+    return next((each["shape"] for each in alike), None)
+
+
+def _client_step(client: Found, shape: str | None) -> tuple[str, bool]:
     match client["state"]:
         case ClientState.PAUSED:
             return f"evergrant clients resume {client['name']}", True
         case ClientState.HOLDING:
             return f"evergrant clients accept-deaths {client['name']}", True
         case _:
-            told = advice(client["reason"], client=client["name"])
+            told = advice(client["reason"], client=client["name"], shape=shape)
             return told or f"it opens by itself; see evergrant clients show {client['name']}", told is not None
 
 
 def _about_failing(found: Found) -> Iterable[Attention]:
     """Grants that fail, by their client and what they fail with."""
     for each in found["causes"]:
-        told = advice_for(each["code"], ref=each["example"], client=each["client"])
+        told = advice_for(each["code"], ref=each["example"], client=each["client"], shape=each["shape"])
         look = f"evergrant explain {named(each['example'], each['client'])}"
         alone = " alone" if each["alone"] else ""
         yield Attention(

@@ -43,7 +43,7 @@ def read(
     """
     from models import held_revocation, installation, public_listener, webhook
     from models.sealing import key_use
-    from models.views import fleet, unconfirmed, visits
+    from models.views import expiring, fleet, unconfirmed, visits
 
     clock = fleet.clock(connection)
     clients = fleet.by_client(connection)
@@ -55,12 +55,15 @@ def read(
         "environment_here": settings.environment,
         "database": installation.state(connection, settings.environment),
         "unwritable": installation.unwritable(connection) or _uncommitted(processes, no_commit),
+        "database_name": clock["database_name"],
+        "database_name_adopted": clock["adopted_name"],
         "grants": {name: sum(row[name] for row in clients) for name in GrantStatus},
         **{name: sum(row[name] for row in clients) for name in FACTS},
         "lateness_seconds": _seconds(max((r["lateness"] for r in clients if r["lateness"]), default=None)),
         "runway_seconds": _seconds(min((r["runway"] for r in clients if r["runway"]), default=None)),
         "ending": {name: sum(row[f"ending_{name}"] for row in clients) for name in ENDING},
         "first_expires_at": min((r["first_expires_at"] for r in clients if r["first_expires_at"]), default=None),
+        "expiring_first": _row(expiring.first(connection)) if any(row["expiring"] for row in clients) else None,
         "dead_letters": fleet.open_dead_letters(connection),
         "revocations": {name: revocations.get(name, 0) for name in ("queued", "dead", "held")},
         "revocations_held": [asdict(each) for each in held_revocation.held(connection)],
@@ -140,6 +143,10 @@ def _client(row: "RowMapping", at: datetime) -> dict[str, Any]:
         "ending": {name: row[f"ending_{name}"] for name in ENDING},
         "first_expires_at": row["first_expires_at"],
     }
+
+
+def _row(row: "RowMapping | None") -> dict[str, Any] | None:
+    return None if row is None else dict(row)
 
 
 def _backlog(row: "RowMapping", at: datetime) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ ACTIVE, PAUSED, NEEDS_CONSENT = "active", "paused", "needs_consent"
 REVOKING, REVOKED = "revoking", "revoked"
 BEAT, WORKER = "beat", "worker"
 QUEUED, WAITING, DEAD = "queued", "waiting", "dead"  # a revocation
-FIT, REWOUND = "fit", "rewound"  # a database
+FIT, REWOUND, COPIED = "fit", "rewound", "copied"  # a database
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,9 @@ class Letter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """The row, as far as it tells anything. `failed_alone`: nobody understands its refusal, and others are well.
+    """The row, as far as it tells anything. `doubt_repeated`: its last error is of a later request than the doubt.
+
+    `failed_alone`: nobody understands its refusal, and others are well.
 
     `ends_soon_at`: the one of its two ends that comes near, and that renewing will not mend. `formers`: its former
     token sets that may live.
@@ -95,6 +97,7 @@ class Grant:
     claimed_at: datetime | None = None
     started_at: datetime | None = None
     doubt_since: datetime | None = None
+    doubt_repeated: bool = False
     suspect_at: datetime | None = None
     failures: int = 0
     attempts: int = 0
@@ -104,6 +107,7 @@ class Grant:
     last_error_http_status: int | None = None
     last_error_at: datetime | None = None
     last_error_rule: str | None = None
+    last_error_shape: str | None = None
     asked_at: datetime | None = None
     ends_soon_at: datetime | None = None
     consent_expires_at: datetime | None = None
@@ -138,6 +142,7 @@ class Client:
     shut_until: datetime | None = None
     shut_since: datetime | None = None
     shut_for: str | None = None
+    shut_shape: str | None = None
     canary_is_this: bool = False
     rate_per_minute: float | None = None
     interval: timedelta = timedelta(0)
@@ -165,13 +170,15 @@ class Client:
 class Database:
     """Which database this is, and who asks; `awaited`: the journals that an incident waits for.
 
-    `leads_customers`: a public listener was started on it, so links for browsers lead somewhere. `unwritable`: why it
-    answers and takes no write.
+    `name`: its own, `adopted_name`: of the one that was adopted. `leads_customers`: a public listener was started on it,
+    so links for browsers lead somewhere. `unwritable`: why it answers and takes no write.
     """
 
     state: str = FIT
     environment: str | None = None
     asked_as: str | None = None
+    name: str | None = None
+    adopted_name: str | None = None
     incident_at: datetime | None = None
     awaited: tuple[Journal, ...] = ()
     leads_customers: bool = False

@@ -1,9 +1,9 @@
 """What a grant's own last requests tell: a lost answer, a refusal, a failure; or that all is well with it."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
-from tasks.oauth.rotation import Rotation
+from tasks.oauth.rotation import KEEP_PREDECESSORS, Rotation
 from tasks.policy.advice import advice_for, asks_again, named, refused_alone_advice
 from tasks.policy.backlog import LATE
 from tasks.policy.explanation.cause import Cause, iso, length, many
@@ -16,6 +16,7 @@ _GUARDED: Final = {
     "access_token_still_serves": "to ask again may kill what lives, so it waits until its access token is of no use",
     "grace_is_not_over": "it waits until the grace of what was sent is over",
 }
+_NO_WHOLE_ANSWER: Final = frozenset({"timeout", "reset", "malformed", "truncated", "too_large", "internal"})
 
 
 def a_journal_is_awaited(now: Facts) -> Cause | None:
@@ -85,7 +86,7 @@ def guard_holds_it(now: Facts) -> Cause | None:
     ends = now.grant.access_expires_at
     until = f"; its access token ends {iso(ends)}" if ends and held == "access_token_still_serves" else ""
     return Cause(
-        told=f"The answer to its last refresh was lost{_code(now)}, and {_GUARDED[held]}{until}",
+        told=f"{_doubt(now, since)}, and {_GUARDED[held]}{until}",
         since=since,
         then=f"It is looked at again at {iso(now.grant.due_at)}",
         retry_at=now.grant.due_at,
@@ -138,14 +139,43 @@ def grant_is_refused_alone(now: Facts) -> Cause | None:
 def answer_was_lost(now: Facts) -> Cause | None:
     """It is in doubt: whether the provider acted on its last refresh is unknown, and to ask again harms nothing."""
     since = now.in_doubt_since
-    if since is None or now.grant.status != ACTIVE or _held_back(now) is not None:
+    if since is None or now.grant.status != ACTIVE:
+        return None
+    if now.grant.suspect_at is not None:
+        return _of_a_suspect(now, since)
+    if _held_back(now) is not None:
         return None
     return Cause(
-        told=f"The answer to its last refresh was lost{_code(now)}, so whether the provider has acted is unknown",
+        told=f"{_doubt(now, since)}, so whether the provider has acted is unknown",
         since=since,
         then=f"It is asked again at {iso(max(now.grant.due_at, now.at))}, which kills nothing at this provider",
         retry_at=max(now.grant.due_at, now.at),
     )
+
+
+def _of_a_suspect(now: Facts, since: datetime) -> Cause | None:
+    """Where a refresh token serves once, the refusal comes of the doubt: what is held was spent, if it was acted on."""
+    if now.client.rotation in KEEP_PREDECESSORS or since > (now.grant.suspect_at or since):
+        return None
+    return Cause(
+        told=f"{_doubt(now, since)}; if the provider has acted, the refresh token held is spent, and the new one"
+        " is lost",
+        since=since,
+        then=f"It is asked again at {iso(now.grant.due_at)}",
+        retry_at=now.grant.due_at,
+    )
+
+
+def _doubt(now: Facts, since: datetime) -> str:
+    """How the request ended that nobody knows the end of; its code is known until a later one has ended."""
+    grant = now.grant
+    if grant.doubt_repeated:
+        return f"A refresh before the last one, of {iso(since)}, brought no answer of use"
+    if grant.last_error_at is None or grant.last_error_at < since:  # nobody has ended it
+        return f"The answer to its refresh of {iso(since)} was lost"
+    if grant.last_error_code in _NO_WHOLE_ANSWER:
+        return f"The answer to its last refresh was lost{_code(now)}"
+    return f"Its last refresh was answered without a token set{_code(now)}"
 
 
 def grant_is_failing(now: Facts) -> Cause | None:
@@ -153,7 +183,7 @@ def grant_is_failing(now: Facts) -> Cause | None:
     grant = now.grant
     if not grant.failures or grant.failed_alone or grant.status != ACTIVE:
         return None
-    told = advice_for(grant.last_error_code, ref=grant.ref, client=now.client.name)
+    told = advice_for(grant.last_error_code, ref=grant.ref, client=now.client.name, shape=grant.last_error_shape)
     given_up = f"; dead letter {now.letter.id} is open, and it is asked every hour" if now.letter else ""
     again = f"evergrant dead-letters redrive {now.letter.id}" if now.letter else None
     return Cause(
@@ -201,6 +231,8 @@ def grant_ends_soon(now: Facts) -> Cause | None:
     ends, grant = now.grant.ends_soon_at, now.grant
     if ends is None:
         return None
+    if ends <= now.at:
+        return _has_ended(now, ends)
     when = f"ends at {iso(ends)}, in {length(ends - now.at)}"
     if ends != grant.consent_expires_at:
         return Cause(
@@ -216,6 +248,17 @@ def grant_ends_soon(now: Facts) -> Cause | None:
         told=f"Its {'refresh token' if ends == grant.refresh_expires_at else 'consent'} {when}: {seen}",
         then=f"From {iso(ends)} on only its user can mend it",
         remedy="ask its user to connect again before that",
+        command=asks_again(named(now.grant.ref, now.client.name), by_link=now.asks_by_link),
+    )
+
+
+def _has_ended(now: Facts, ends: datetime) -> Cause:
+    """Its end has passed, and nobody has judged it yet: what it still does its provider may end at any time."""
+    what = "consent" if ends == now.grant.consent_expires_at != now.grant.refresh_expires_at else "refresh token"
+    return Cause(
+        told=f"Its {what} ended at {iso(ends)}, {length(now.at - ends)} ago",
+        then="Only its user can mend it; until then its provider may refuse it at any time",
+        remedy="ask its user to connect again now",
         command=asks_again(named(now.grant.ref, now.client.name), by_link=now.asks_by_link),
     )
 

@@ -6,14 +6,13 @@ from typing import Final
 
 from tasks.policy.advice import asks_again, named
 from tasks.policy.explanation.cause import Cause, iso, length, listed
-from tasks.policy.explanation.facts import ACTIVE, BEAT, PAUSED, REWOUND, WORKER, Facts, Process
+from tasks.policy.explanation.facts import ACTIVE, BEAT, COPIED, PAUSED, REWOUND, WORKER, Facts, Process
 from tasks.policy.explanation.faults import BROKER, mended
 
 TAKEN_UP_AFTER: Final = timedelta(seconds=3)  # from a claim to its start, where somebody consumes
 WORK_EVERY: Final = timedelta(seconds=30)  # some periodic work is handed out every ten seconds
 STATES: Final = {
     "not_adopted": ("Nobody has adopted this database, so nothing is sent from it", "evergrant db upgrade"),
-    "copied": ("This database is a copy of the one that was adopted, so nothing is sent from it", "evergrant db adopt"),
     "standby": ("This database is a replica: it answers, and takes no work", None),
 }
 
@@ -49,11 +48,29 @@ def database_is_unfit(now: Facts) -> Cause | None:
     """The database is a copy, a replica, or may lack commits."""
     if now.database.state == REWOUND:
         return _rewound(now)
+    if now.database.state == COPIED:
+        return Cause(
+            told="This database is a copy of the one that was adopted, so nothing is sent from it",
+            then="Nothing is sent",
+            remedy=of_a_copy(now.database.adopted_name, now.database.name),
+            stops=True,
+        )
     if now.database.state not in STATES:
         return None
     told, command = STATES[now.database.state]
     remedy = "let the commands name the primary in EVERGRANT_DATABASE_URL" if command is None else None
     return Cause(told=told, then="Nothing is sent", remedy=remedy, command=command, stops=True)
+
+
+def of_a_copy(adopted: str | None, here: str | None) -> str:
+    """What to do in a copy: mostly it is the URL that is wrong, and two that are adopted refresh the same grants."""
+    same = adopted == here
+    setting = "EVERGRANT_DATABASE_URL, or EVERGRANT_HOME," if same else "EVERGRANT_DATABASE_URL"
+    elsewhere = ", on another server or in another folder" if same else ""
+    return (
+        f"point {setting} at the right one (adopted: {adopted}, this: {here}{elsewhere}); only if this copy is"
+        " to take over for good, and the other one is stopped: evergrant db adopt"
+    )
 
 
 def _rewound(now: Facts) -> Cause:

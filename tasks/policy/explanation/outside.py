@@ -115,7 +115,7 @@ def valve_is_shut(now: Facts) -> Cause | None:
     client = now.client
     if client.shut_until is None or _is_ours(client.shut_for) or _is_unproven(client.shut_for):
         return None
-    told = advice(client.shut_for, client=client.name)
+    told = advice(client.shut_for, client=client.name, shape=client.shut_shape)
     this = ": this grant was the last to try" if client.canary_is_this else ""
     soon = f"at {iso(client.shut_until)}" if client.shut_until > now.at else "now"
     return Cause(

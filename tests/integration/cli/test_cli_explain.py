@@ -54,6 +54,24 @@ def test_a_paused_client_is_told_with_who_did_it_since_when_and_the_command_that
     assert explained(living)["cause"] == "grant_is_well"
 
 
+def test_a_copy_points_at_the_right_database_wherever_people_look(living: Evergrant, sql: Any) -> None:
+    sql("update evergrant.installation set database_name = 'theirs'")
+    ((here,),) = sql("select current_database()")
+    says = f"point EVERGRANT_DATABASE_URL at the right one (adopted: theirs, this: {here}); only if"
+    told = explained(living)
+    assert (told["cause"], told["command"]) == ("database_is_unfit", None)
+    assert told["remedy"].startswith(says)
+    assert says in living("grants", "token", "a", "--min-ttl", "1d", "--timeout", "0.1s").err
+    status = living("status", "--json").json
+    assert (status["database"], status["database_name"], status["database_name_adopted"]) == ("copied", here, "theirs")
+    assert [each["next"].startswith(says) for each in status["attention"]] == [True]
+    assert [each["next"].startswith(says) for each in living("db", "check", "--json").lines] == [True]
+    doctor = [
+        each for each in living("doctor", "--json").lines if "copy" in each["finding"] or each["check"] == "adopted"
+    ]
+    assert [each["next"].startswith(says) for each in doctor] == [True, True]
+
+
 def test_the_same_sentence_stands_in_grants_show_and_its_next_step_is_no_dash(living: Evergrant) -> None:
     living("clients", "pause", "temple")
     shown = living("grants", "show", "a", "--json").json

@@ -64,6 +64,33 @@ def test_a_cause_is_named_with_its_client_its_count_and_since_when(living: Everg
     assert "All is well." not in done.out
 
 
+def test_a_certificate_that_has_ended_is_nothing_to_change_here(living: Evergrant, sql: Any) -> None:
+    sql(
+        """update evergrant.grants set failures = 1, failing_since = now(), last_error_code = 'tls_certificate',
+        last_error_shape = 'ended', last_error_at = now() where ref = 'a'"""
+    )
+    assert ["the provider must renew it" in step for _, step, _ in told(living)] == [True]
+    assert "the provider must renew it" in living("grants", "show", "a").out
+    sql("update evergrant.valves set paused_until = now() + interval '1 h', pause_reason = 'tls_certificate'")
+    assert ["the provider must renew it" in step for _, step, _ in told(living)] == [True, True]
+    for ref in ("a", "b"):  # b has not failed: it is told of the valve alone
+        assert "the provider must renew it" in living("explain", ref, "--json").json["remedy"]
+
+
+def test_the_one_that_ends_is_named_and_one_that_has_ended_is_told_as_past(living: Evergrant, sql: Any) -> None:
+    sql("update evergrant.grants set consent_expires_at = now() + interval '3 days' where ref = 'a'")
+    ((what, step, human),) = told(living)
+    assert what.startswith("the consent of a of temple will end unless somebody does something, at ")
+    assert (step, human) == ("evergrant explain a --client temple", True)
+    sql("update evergrant.grants set consent_expires_at = now() - interval '34 s' where ref = 'a'")
+    ((what, _, _),) = told(living)
+    assert what.startswith("the consent of a of temple has ended, at ")
+    sql("update evergrant.grants set consent_expires_at = now() + interval '3 days' where ref = 'b'")
+    ((what, step, _),) = told(living)
+    assert what.startswith("2 grants have ended or will end unless somebody does something, the first ended at ")
+    assert step == "evergrant grants list --expiring-within 14d"
+
+
 def test_suspects_are_told_though_nobody_must_act_yet(living: Evergrant, sql: Any) -> None:
     sql("update evergrant.grants set suspect_at = '2026-01-02 14:02Z' where ref = 'a'")
     ((what, _, human),) = told(living)

@@ -98,6 +98,7 @@ def second_worker(now: Facts) -> Facts:
 
 
 FAILED = {"failures": 3, "failing_since": AT - HOUR, "last_error_at": AT - MINUTE}
+TIMED_OUT = {"last_error_code": "timeout", "last_error_at": AT - MINUTE}
 CLAIMED = grant(claimed_at=AT - 10 * timedelta(seconds=1), due_at=AT + 20 * timedelta(seconds=1))
 
 # Each cause, and what makes it hold where all else is well.
@@ -131,11 +132,11 @@ MADE: dict[str, Change] = {
         grant(doubt_since=AT - HOUR, access_expires_at=AT - MINUTE),
         with_(journals=(JOURNAL,)),
     ),
+    "answer_was_lost": grant(doubt_since=AT - MINUTE, **TIMED_OUT),
     "grant_is_suspect": grant(suspect_at=AT - MINUTE, last_error_code="invalid_grant"),
-    "guard_holds_it": both(client(rotation="family"), grant(doubt_since=AT - HOUR, last_error_code="timeout")),
+    "guard_holds_it": both(client(rotation="family"), grant(doubt_since=AT - HOUR, **TIMED_OUT)),
     "grant_is_refused_alone": grant(**FAILED, failed_alone=True, last_error_code="temple_says_no"),
     "grant_is_failing": grant(**FAILED, last_error_code="http_404", last_error_http_status=404),
-    "answer_was_lost": grant(doubt_since=AT - MINUTE, last_error_code="timeout"),
     "grant_is_throttled": grant(attempts=1, last_error_code="http_429", last_error_at=AT - MINUTE),
     "grant_was_renewed_too_lately": both(
         client(grant_interval=5 * MINUTE), grant(access_expires_at=AT + timedelta(seconds=1))
@@ -284,6 +285,22 @@ def test_what_there_is_to_hand_out_meanwhile_is_told_whatever_the_cause(change: 
 
 
 @pytest.mark.parametrize(
+    ("shape", "says"),
+    [
+        ("ended", "the provider's certificate has ended, by the workers' clocks: the provider must renew it; nothing"),
+        ("other_name", "the provider's certificate is made for another name: check the token URL"),
+        ("unknown_issuer", "who issued the provider's certificate is not trusted here: where it has a CA of its own"),
+        (None, "the provider's certificate has ended, is not trusted here, or is made for another name: check"),
+    ],
+)
+def test_a_certificate_is_told_by_why_it_was_refused(shape: str | None, says: str) -> None:
+    fails = grant(failures=3, failing_since=AT - HOUR, last_error_code="tls_certificate", last_error_shape=shape)
+    shut = client(shut_until=AT + MINUTE, shut_since=AT - HOUR, shut_for="tls_certificate", shut_shape=shape)
+    for told in (explain(fails(WELL)), explain(shut(WELL))):
+        assert (told.remedy or "").startswith(says)
+
+
+@pytest.mark.parametrize(
     ("ends", "says"),
     [
         ({"consent_expires_at": AT + DAY}, "Its consent ends at 2026-03-02T14:02:00Z, in 24 h: renewing does not put"),
@@ -299,6 +316,17 @@ def test_what_there_is_to_hand_out_meanwhile_is_told_whatever_the_cause(change: 
 )
 def test_which_end_comes_near_is_told_and_what_a_renewal_does_to_it(ends: dict[str, datetime], says: str) -> None:
     assert explain(grant(ends_soon_at=AT + DAY, **ends)(WELL)).headline.startswith(says)
+
+
+def test_an_end_that_has_passed_is_told_as_past_and_its_user_is_asked_now() -> None:
+    passed = AT - 34 * timedelta(seconds=1)
+    told = explain(grant(ends_soon_at=passed, consent_expires_at=passed)(WELL))
+    assert told.headline == "Its consent ended at 2026-03-01T14:01:26Z, 34 s ago."
+    assert told.remedy == "ask its user to connect again now"
+    assert told.command == "evergrant grants connect customer-42 --client temple"
+    assert "From" not in told.next
+    told = explain(grant(ends_soon_at=passed, refresh_expires_at=passed, consent_expires_at=AT + DAY)(WELL))
+    assert told.headline.startswith("Its refresh token ended at")
 
 
 def test_a_wrong_secret_is_told_with_one_grant_though_nothing_trips() -> None:
@@ -409,6 +437,39 @@ def test_the_turn_of_a_grant_that_waits_for_the_rate_is_reckoned() -> None:
     assert "60 requests a minute, and 9 grants of it are due for longer" in told.headline
 
 
+@pytest.mark.parametrize("rotation", ["grace", "immediate", "family"])
+def test_of_a_suspect_the_answer_that_was_lost_before_stands_first_and_bears_no_later_code(rotation: str) -> None:
+    refused = {"last_error_code": "invalid_grant", "last_error_http_status": 400, "last_error_at": AT}
+    change = grant(doubt_since=AT - HOUR, doubt_repeated=True, suspect_at=AT, access_expires_at=AT - DAY, **refused)
+    told = explain(both(client(rotation=rotation), change)(WELL))
+    assert words(told)[:2] == ["answer_was_lost", "grant_is_suspect"]
+    assert told.headline.startswith(
+        "A refresh before the last one, of 2026-03-01T13:02:00Z, brought no answer of use; if"
+    )
+    assert "invalid_grant" not in told.headline
+    assert "(invalid_grant, HTTP 400)" in told.chain[0].told
+
+
+def test_where_a_refresh_token_outlives_its_use_a_refusal_comes_of_no_lost_answer() -> None:
+    change = grant(doubt_since=AT - HOUR, doubt_repeated=True, suspect_at=AT, last_error_code="invalid_grant")
+    assert words(explain(both(client(rotation="on_use"), change)(WELL))) == ["grant_is_suspect"]
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "says"),
+    [
+        ("reset", None, "The answer to its last refresh was lost (reset), so whether"),
+        ("http_503", 503, "Its last refresh was answered without a token set (http_503, HTTP 503), so whether"),
+    ],
+)
+def test_an_answer_that_came_is_not_told_as_lost(code: str, status: int | None, says: str) -> None:
+    ended = {"last_error_code": code, "last_error_http_status": status, "last_error_at": AT}
+    told = explain(grant(doubt_since=AT - MINUTE, **ended)(WELL))
+    assert told.headline.startswith(says)
+    told = explain(grant(doubt_since=AT, **(ended | {"last_error_at": AT - MINUTE}))(WELL))
+    assert told.headline.startswith("The answer to its refresh of 2026-03-01T14:02:00Z was lost, so whether")
+
+
 def test_a_suspect_without_a_witness_is_told_until_when_nobody_judges() -> None:
     alone = explain(MADE["grant_is_suspect"](WELL)).next
     assert "2026-03-01T16:02:00Z" in alone  # the end of its access token
@@ -438,6 +499,17 @@ def test_a_database_that_sends_nothing_says_which_it_is(state: str, word: str) -
     told = explain(database(state=state, awaited=(JOURNAL,))(WELL))
     assert word in told.headline
     assert told.hopeless
+
+
+def test_a_copy_names_both_databases_and_puts_no_adoption_into_the_shell() -> None:
+    told = explain(database(state="copied", name="copy1", adopted_name="evergrant")(WELL))
+    assert told.remedy is not None
+    assert told.remedy.startswith(
+        "point EVERGRANT_DATABASE_URL at the right one (adopted: evergrant, this: copy1); only"
+    )
+    assert told.command is None
+    told = explain(database(state="copied", name="evergrant", adopted_name="evergrant")(WELL))
+    assert "this: evergrant, on another server or in another folder); only if" in (told.remedy or "")
 
 
 def test_a_ref_that_a_shell_would_misread_is_quoted_in_the_command() -> None:

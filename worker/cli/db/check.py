@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tasks.policy.explanation.machinery import of_a_copy
 from worker.cli import keyrings, output, patience
 from worker.cli.commands import Command
 from worker.cli.db.environment import named_environment
@@ -110,7 +111,7 @@ def _foreign(connection: "Connection", environment: str) -> list[dict[str, Any]]
     if not different:
         return []
     names = ", ".join(different).replace("_", " ")
-    remedy = "evergrant db adopt"
+    remedy = of_a_copy(before.database_name, here.database_name)
     if different == ["environment"]:  # the wrong shell, most likely: adopted from there, everybody else is refused
         remedy = f"export EVERGRANT_ENVIRONMENT={before.environment}; only a copy is adopted"
     return [_finding("adopted", f"another {names} than was adopted", remedy)]

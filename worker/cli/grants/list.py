@@ -67,7 +67,8 @@ SORTS = ("ref", "due", "expires", "failures", "created")  # a test holds them to
     type=Duration(),
     metavar="14d",
     help="Only those whose refresh token or consent ends by then, and that renewing will not mend; of a life shorter"
-    " than twice that, those in its second half. With 14d they are those that `status` counts as expiring.",
+    " than twice that, those in its second half; of an imported consent the end alone counts. With 14d they are"
+    " those that `status` counts as expiring.",
 )
 @click.option("--failing", is_flag=True, help="Only those whose last refresh failed.")
 @click.option("--sort", type=click.Choice(SORTS), default="ref", show_default=True, help="By what, over all clients.")

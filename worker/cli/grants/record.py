@@ -66,7 +66,7 @@ def next_step(row: "RowMapping") -> str | None:
             )
         case GrantStatus.ACTIVE:
             code = row["last_error_code"] if row["failures"] else None
-            return advice_for(code, ref=row["ref"], client=row["client"])
+            return advice_for(code, ref=row["ref"], client=row["client"], shape=row["last_error_shape"])
         case GrantStatus.REVOKING | GrantStatus.REVOKED:
             return None
         case status:
