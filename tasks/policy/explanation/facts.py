@@ -170,8 +170,8 @@ class Client:
 class Database:
     """Which database this is, and who asks; `awaited`: the journals that an incident waits for.
 
-    `name`: its own, `adopted_name`: of the one that was adopted. `leads_customers`: a public listener was started on it,
-    so links for browsers lead somewhere. `unwritable`: why it answers and takes no write.
+    `name`: its own, `adopted_name`: of the one that was adopted. `leads_customers`: a public listener was started on
+    it, so links for browsers lead somewhere. `unwritable`: why it answers and takes no write.
     """
 
     state: str = FIT
