@@ -87,7 +87,7 @@ def test_what_the_policy_and_the_protocol_call_a_thing_is_what_the_database_call
     assert told == {*map(str, GrantStatus)}
     assert {facts.BEAT, facts.WORKER} < {*map(str, ProcessKind)}
     assert {facts.QUEUED, facts.WAITING, facts.DEAD} < {*map(str, RevocationStatus)}
-    assert {facts.FIT, facts.REWOUND, *machinery.STATES} == {*map(str, DatabaseState)}
+    assert {facts.FIT, facts.REWOUND, facts.COPIED, *machinery.STATES} == {*map(str, DatabaseState)}
     assert {*decided.DIED} == {*map(str, Death)}
     assert {decided.HANDED_OVER} == {*map(str, PauseReason)}
     assert {*map(str, Rotation)} <= {*map(str, RotationFinding)}
