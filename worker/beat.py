@@ -10,7 +10,6 @@ from uuid import UUID, uuid4
 import structlog
 from celery.beat import Scheduler
 from kombu import Connection
-from kombu.exceptions import ChannelError
 from kombu.exceptions import OperationalError as BrokerAway
 from redis.exceptions import ResponseError
 
@@ -35,7 +34,7 @@ TASKS = {"refresh": "evergrant.refresh", "refresh_urgent": "evergrant.refresh", 
 # that hangs would be told as a dead beat.
 BROKER_PATIENCE_SECONDS = 5
 # One that refuses a write is as good as away: nothing can be handed out.
-BROKER_ERRORS = (BrokerAway, ConnectionError, OSError, ChannelError, ResponseError)
+BROKER_ERRORS = (BrokerAway, ConnectionError, OSError, ResponseError)
 
 
 class GrantScheduler(Scheduler):

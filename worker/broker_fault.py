@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from kombu.exceptions import ChannelError
 from redis.exceptions import NoPermissionError, ResponseError
 from redis.exceptions import TimeoutError as Silent
 
@@ -31,7 +30,7 @@ def fault(settings: "Settings", error: Exception) -> str:
 
 def refusal_of(error: BaseException | None) -> BaseException | None:
     """What it has answered where it answers and refuses: its disk or its memory is full, it is a replica."""
-    if error is None or isinstance(error, ResponseError | ChannelError):
+    if error is None or isinstance(error, ResponseError):
         return error
     return refusal_of(error.__cause__)
 
@@ -52,7 +51,9 @@ def try_to_write(client: Any) -> None:
 
 
 def _reason(refusal: BaseException) -> str:
-    return " ".join(str(refusal).rstrip(".").split())[:LONGEST_REASON]
+    """What it says itself; of several commands sent together redis-py tells which, with kombu's control characters."""
+    said = str(refusal).rpartition("caused error: ")[2].rstrip(".")
+    return "".join(each for each in said if each.isprintable())[:LONGEST_REASON]
 
 
 def place(url: str) -> str:
