@@ -38,6 +38,8 @@ broker_transport_options = {
 # Redis may vanish at any moment, at the start as well, and for as long as it likes.
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
+# Or answer and take no write, for its disk or its memory is full: Celery would end the worker ("Unrecoverable error").
+broker_channel_error_retry = True
 
 # Messages carry ids; JSON is all they need, and pickle would run what a stranger wrote into the broker.
 task_serializer = "json"

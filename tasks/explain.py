@@ -18,6 +18,7 @@ from tasks.policy.explanation.cause import Explanation
 from tasks.policy.explanation.facts import Act, Client, Database, Facts, Grant, Journal, Letter, Process, Revocation
 from tasks.policy.explanation.order import explain
 from tasks.policy.valve import Valve, interval
+from tasks.runtime import disk
 from tasks.runtime.registration import resolve
 
 
@@ -36,6 +37,7 @@ def facts_of(found: Standing, settings: configuration.Settings, *, unwritable: s
     """What the policy reads."""
     row = found.row
     journals = [_journal(each) for each in found.journals if each["may_hold_it"]]
+    full_disk = disk.full(settings.home)
     return Facts(
         at=row["at"],
         grant=_grant(row),
@@ -59,6 +61,7 @@ def facts_of(found: Standing, settings: configuration.Settings, *, unwritable: s
         if row["letter_id"] is None
         else Letter(row["letter_id"], row["letter_cause"], row["dead_at"], row["look_at"]),
         worked_at=row["worked_at"],
+        full_disk=None if full_disk is None else str(full_disk),
     )
 
 

@@ -11,6 +11,7 @@ import structlog
 from celery.beat import Scheduler
 from kombu import Connection
 from kombu.exceptions import OperationalError as BrokerAway
+from redis.exceptions import ResponseError
 
 import settings as configuration
 from models import attempt as attempts
@@ -32,7 +33,8 @@ TASKS = {"refresh": "evergrant.refresh", "refresh_urgent": "evergrant.refresh", 
 # It answers within milliseconds. Whoever waits for it longer than this cannot say meanwhile that it lives, and a broker
 # that hangs would be told as a dead beat.
 BROKER_PATIENCE_SECONDS = 5
-BROKER_ERRORS = (BrokerAway, ConnectionError, OSError)
+# One that refuses a write is as good as away: nothing can be handed out.
+BROKER_ERRORS = (BrokerAway, ConnectionError, OSError, ResponseError)
 
 
 class GrantScheduler(Scheduler):
@@ -218,7 +220,10 @@ class GrantScheduler(Scheduler):
 
     def _broker_answers(self) -> bool:
         try:
-            self._ensure_connected()
+            connection = self._ensure_connected()
+            if broker_fault.refusal_of(self.broker_error) is not None:  # it answered then as well
+                channel: Any = connection.default_channel
+                broker_fault.try_to_write(channel.client)
         except BROKER_ERRORS as error:
             self.broker_error = error
             return False

@@ -53,19 +53,32 @@ class QoS(redis.QoS):
 
     _delivered: Any  # the stubs: it may be None
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._uncopied: set[str] = set()
+
     def append(self, message: Any, delivery_tag: str) -> None:
-        """Take a message."""
-        if names_claims(message):
-            virtual.QoS.append(self, message, delivery_tag)
-        else:
-            super().append(message, delivery_tag)
+        """Take a message; where the broker takes no copy, it is here alone, for it is in no queue any more."""
+        if not names_claims(message):
+            try:
+                super().append(message, delivery_tag)
+            except ResponseError as error:
+                log.warning("worker.not_copied", error=type(error).__name__)
+                self._uncopied.add(delivery_tag)
+            else:
+                return
+        virtual.QoS.append(self, message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
-        """Forget a message that was dealt with."""
-        if self._is_here_alone(delivery_tag) or self._is_cut_off:
-            virtual.QoS.ack(self, delivery_tag)
-        else:
-            super().ack(delivery_tag)
+        """Forget a message that was dealt with; a copy that the broker does not let go of comes back."""
+        if not (self._is_here_alone(delivery_tag) or self._is_cut_off):
+            try:
+                super().ack(delivery_tag)
+            except ResponseError as error:
+                log.warning("worker.copy_stays", error=type(error).__name__)
+            else:
+                return
+        self._forget(delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Forget a message, or give it back to its queue."""
@@ -74,7 +87,7 @@ class QoS(redis.QoS):
             return
         if requeue and not self._is_cut_off:
             virtual.Channel._restore(self.channel, self._delivered[delivery_tag])  # noqa: SLF001
-        virtual.QoS.ack(self, delivery_tag)
+        self._forget(delivery_tag)
 
     def restore_unacked(self, client: Any = None) -> None:
         """At a clean end: give back what nobody began, so that other workers have it before its claim lapses."""
@@ -100,7 +113,11 @@ class QoS(redis.QoS):
 
     def _is_here_alone(self, delivery_tag: str) -> bool:
         message = self._delivered.get(delivery_tag)
-        return message is not None and names_claims(message)
+        return message is not None and (names_claims(message) or delivery_tag in self._uncopied)
+
+    def _forget(self, delivery_tag: str) -> None:
+        self._uncopied.discard(delivery_tag)
+        virtual.QoS.ack(self, delivery_tag)
 
 
 def names_claims(message: Any) -> bool:

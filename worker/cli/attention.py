@@ -3,6 +3,7 @@
 `human`: it will not mend itself. What will is told as well, for nothing that stands still is well.
 """
 
+import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +17,7 @@ from tasks.policy.advice import advice, advice_for, named
 from tasks.policy.explanation.cause import listed
 from tasks.policy.explanation.faults import BROKER, mended
 from tasks.policy.explanation.machinery import of_a_copy, takes_nothing_up
+from tasks.runtime import disk
 from worker.cli import output
 from worker.cli.clients.drift import next_step, sentence
 from worker.cli.hanging import hanging, remedy
@@ -54,7 +56,7 @@ def attention(found: Found) -> list[Attention]:
     Of either causes before what comes of them, and of those what stops all before what concerns a few.
     """
     checks = (
-        *(_about_database, _about_processes, _about_keys, _about_deaf_workers, _about_journals),
+        *(_about_disks, _about_database, _about_processes, _about_keys, _about_deaf_workers, _about_journals),
         *(_about_clients, _about_secrets, _about_failing, _about_backlogs, _about_suspects),
         _about_confirmations,
         *(_about_held_revocations, _about_drift, _about_webhooks),
@@ -75,6 +77,26 @@ def needs_human(found: Found) -> bool:
 def many(count: int, noun: str) -> str:
     """A number of things."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _about_disks(found: Found) -> Iterable[Attention]:
+    """On a full disk all else fails, each in its own words; a process is named where it is not the disk here."""
+    here = found["full_disk"]
+    if here is not None:
+        yield Attention(str(here), here.step)
+    for each in found["processes"]:
+        free, elsewhere = each["disk_free"], here is None or each["host"] != socket.gethostname()
+        if each["alive"] and free is not None and free < disk.LEAST_ROOM and elsewhere:
+            yield Attention(*of_a_journals_disk(each))
+
+
+def of_a_journals_disk(process: Found) -> tuple[str, str]:
+    """How little room a process has for its journal, and what to do."""
+    host, free = process["host"], disk.mib(process["disk_free"])
+    return (
+        f"{process['kind']} {process['pid']} on {host} has {free} left for its journal",
+        f"make room on {host}, on the file system that `journals` in its EVERGRANT_HOME lies on",
+    )
 
 
 def _about_database(found: Found) -> Iterable[Attention]:

@@ -40,6 +40,7 @@ def findings() -> Iterator[Finding]:
     """Everything that is found, what stops all before what bites later; one look that fails is a finding itself."""
     settings = session.prepared()
     looks: tuple[tuple[str, Look], ...] = (
+        ("disk", _of_a_full_disk),  # first: where it is full, all else fails in its own words
         ("database", _of_database),
         ("fleet", _of_fleet),
         ("process", _of_processes),
@@ -81,6 +82,14 @@ def _looked(name: str, look: Look, settings: "Settings") -> Iterator[Finding]:
         yield Finding(name, what, failure.next_step, silent)
 
 
+def _of_a_full_disk(settings: "Settings") -> Iterator[Finding]:
+    from tasks.runtime import disk
+
+    found = disk.full(settings.home)
+    if found is not None:
+        yield Finding("disk", str(found), found.step)
+
+
 def _of_database(settings: "Settings") -> Iterator[Finding]:
     from models import database
     from worker.cli.db.check import findings_of
@@ -100,6 +109,8 @@ def _of_fleet(settings: "Settings") -> Iterator[Finding]:
 
 
 def _of_processes(settings: "Settings") -> Iterator[Finding]:
+    from worker.cli.attention import of_a_journals_disk
+
     del settings
     for each in _processes():
         name = f"{each['kind']} {each['pid']} on {each['host']}"
@@ -112,12 +123,7 @@ def _of_processes(settings: "Settings") -> Iterator[Finding]:
                 "variable", f"{name} ignores {variable}, which is no setting", "correct its name, or unset it"
             )
         if each["disk_free"] is not None and each["disk_free"] < LEAST_FREE:
-            free = f"{each['disk_free'] / 1024**2:.0f} MiB"
-            yield Finding(
-                "disk",
-                f"{name} has {free} left for its journal",
-                f"make room on {each['host']}, on the file system that `journals` in its EVERGRANT_HOME lies on",
-            )
+            yield Finding("disk", *of_a_journals_disk(each))
         behind = timedelta(seconds=each["clock_behind_seconds"] or 0)
         if abs(behind) > CLOCK_OFF:
             yield _off(f"the clock of {name}", behind)
@@ -177,6 +183,7 @@ def _of_files(settings: "Settings") -> Iterator[Finding]:
 
 
 def _of_disk(settings: "Settings") -> Iterator[Finding]:
+    from tasks.runtime import disk
     from tasks.runtime.mount import mount_of
 
     home = settings.home.expanduser()
@@ -185,8 +192,8 @@ def _of_disk(settings: "Settings") -> Iterator[Finding]:
     folders = [each for each in (home, home / "journals") if each.exists()]
     for mount, folder in {mount_of(each): each for each in folders}.items():
         free = shutil.disk_usage(folder).free
-        if free < LEAST_FREE:
-            told = f"{free / 1024**2:.0f} MiB are left for {folder}, on the file system of {mount}"
+        if disk.LEAST_ROOM <= free < LEAST_FREE:
+            told = f"{disk.mib(free)} are left for {folder}, on the file system of {mount}"
             yield Finding("disk", told, f"make room on {mount}: while a journal cannot be written nothing is sent")
     if not os.access(home, os.W_OK):
         yield Finding("disk", f"{home} cannot be written by this user", "run commands as the user of the service")
@@ -196,7 +203,7 @@ def _of_broker(settings: "Settings") -> Iterator[Finding]:
     from redis import Redis
     from redis.exceptions import RedisError
 
-    from worker.broker_fault import fault
+    from worker.broker_fault import fault, try_to_write
 
     if settings.broker_url is None:
         return
@@ -206,6 +213,7 @@ def _of_broker(settings: "Settings") -> Iterator[Finding]:
     client = Redis.from_url(url, socket_timeout=BROKER_SECONDS, socket_connect_timeout=BROKER_SECONDS)
     try:
         server, memory = client.info("server"), client.info("memory")
+        try_to_write(client)
     except RedisError as error:
         told = fault(settings, error)
         yield Finding("broker", f"{told} ({type(error).__name__})", _broker_step(told))

@@ -8,6 +8,7 @@ from models.states.application import KeyState
 from models.states.client import ClientState
 from models.states.grant import GrantStatus
 from models.states.process import ProcessKind
+from tasks.runtime import disk
 from worker.cli import keyrings
 from worker.cli.attention import attention
 from worker.cli.clients.drift import drift_of
@@ -53,6 +54,7 @@ def read(
         "at": clock["at"],
         "environment": clock["environment"],
         "environment_here": settings.environment,
+        "full_disk": disk.full(settings.home),
         "database": installation.state(connection, settings.environment),
         "unwritable": installation.unwritable(connection) or _uncommitted(processes, no_commit),
         "database_name": clock["database_name"],
@@ -85,7 +87,8 @@ def read(
         "clients": [_client(row, clock["at"]) for row in clients],
         "processes": _processes(connection, processes, sealed=sealed),
     }
-    told = {
+    told: dict[str, Any] = {
+        "full_disk": None if found["full_disk"] is None else str(found["full_disk"]),
         "missing_keys": [what for what, _ in found["missing_keys"]],
         "attention": [asdict(each) for each in attention(found)],
     }

@@ -37,11 +37,12 @@ def status(*, watch: bool, interval: timedelta, as_json: bool) -> None:
     grants, shredding) that was not done for three of its intervals, and for five minutes at least. `journals_damaged`
     names journals that cannot be read, `revocations_held` what waits until somebody decides, and `database` says
     whether this is the one that was adopted; `unwritable` says why it answers and takes no write, or commits none.
-    `home`, `database_host` and `database_name` are what is looked at. `untaken` is what was handed out and no worker
-    has taken up, `unconfirmed` names the clients whose new access tokens cannot be confirmed, and the `backlog` of a
-    client is what waits for its rate or burst. `visits_waiting` are customers who wait for an exchange for longer than
-    half a minute, with what is in the way, `visits_failed` those of the last hour who could not connect, by reason, and
-    `public_listener` says whether any web leads them.
+    `full_disk` tells that less than 64 MiB are left where EVERGRANT_HOME lies here. `home`, `database_host` and
+    `database_name` are what is looked at. `untaken` is what was handed out and no worker has taken up, `unconfirmed`
+    names the clients whose new access tokens cannot be confirmed, and the `backlog` of a client is what waits for its
+    rate or burst. `visits_waiting` are customers who wait for an exchange for longer than half a minute, with what is
+    in the way, `visits_failed` those of the last hour who could not connect, by reason, and `public_listener` says
+    whether any web leads them.
 
     With --watch on a terminal it fits the window, and shows renewals as they come and what happened last.
     """

@@ -8,12 +8,16 @@ import re
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import click
 
+from tasks.policy.explanation.faults import NO_ROOM
 from worker.cli.failures import ExitCode, Failure
 from worker.cli.meant import is_alike
+
+if TYPE_CHECKING:
+    from tasks.runtime.disk import FullDisk
 
 LOCKED = "55P03"  # SQLSTATE: lock_timeout ran out
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +45,9 @@ EXIT_CODES = {
     },
 }
 
+# The failures that a full disk may be the cause of: a server that does not answer, or that was not found.
+OF_A_SERVER = {"database_away", "broker_away", "not_running"}
+
 
 @runtime_checkable
 class SaysItself(Protocol):
@@ -52,6 +59,10 @@ class SaysItself(Protocol):
 
 def translate(error: BaseException) -> Failure:
     """Turn any exception into what the user is told."""
+    return _of_a_full_disk(_translated(error))
+
+
+def _translated(error: BaseException) -> Failure:
     if isinstance(error, Failure):
         return error
     if isinstance(error, SaysItself):
@@ -61,6 +72,40 @@ def translate(error: BaseException) -> Failure:
         if told is not None:
             return told(error)
     return _unexpected(error)
+
+
+def _of_a_full_disk(failure: Failure) -> Failure:
+    """Name the disk first where it may be why nothing answers: seen here, or said by what answers at all.
+
+    The code stays, for programs know it.
+    """
+    if failure.code not in OF_A_SERVER:
+        return failure
+    found = _full_disk()
+    if found is None and NO_ROOM not in failure.message:
+        return failure
+    message = failure.message[:1].lower() + failure.message[1:]
+    return Failure(
+        code=failure.code,
+        message=f"{'A disk of the machine that it runs on is full' if found is None else _sentence(found)}: {message}",
+        next_step="make room there, then try again" if found is None else f"make room on {found.mount}, then try again",
+        exit_code=failure.exit_code,
+    )
+
+
+def _sentence(told: object) -> str:
+    return f"{str(told)[:1].upper()}{str(told)[1:]}"
+
+
+def _full_disk() -> "FullDisk | None":
+    """The disk of the home here, where it is full and the settings can be read."""
+    import settings
+    from tasks.runtime import disk
+
+    try:
+        return disk.full(settings.current().home)
+    except settings.SettingsError:
+        return None
 
 
 def _ours(error: SaysItself) -> Failure:

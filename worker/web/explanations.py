@@ -15,7 +15,7 @@ from settings import Settings
 from tasks import explain
 from tasks.policy.explanation.cause import Explanation, iso
 from tasks.policy.explanation.faults import without_place
-from tasks.policy.explanation.machinery import processes_cannot_work
+from tasks.policy.explanation.machinery import disk_is_full, processes_cannot_work
 from worker.web.database import Database, DatabaseSilent
 
 log = structlog.get_logger()
@@ -23,6 +23,7 @@ log = structlog.get_logger()
 AT_ONCE: Final = 2  # more than these who are refused at the same time are refused without: no reader waits for them
 FRESH_SECONDS: Final = 1.0
 KEPT: Final = 1000
+OF_OUR_MACHINES: Final = frozenset({disk_is_full.__name__, processes_cannot_work.__name__})  # they name places
 
 
 class Explanations:
@@ -81,4 +82,4 @@ def _told(found: Explanation) -> dict[str, Any]:
 
 def _outside(cause: str, told: str) -> str:
     """A sentence without the places that a process names in its fault."""
-    return without_place(told) if cause == processes_cannot_work.__name__ else told
+    return without_place(told) if cause in OF_OUR_MACHINES else told

@@ -12,6 +12,8 @@ OF_UP: Final = re.compile(r"process (\d+) of `evergrant up`\)")
 READ_ONLY: Final = "the database is read-only"
 COMMITS_NOTHING: Final = "the database commits nothing"
 HANGS: Final = f"{BROKER} hangs"
+REFUSES: Final = f"{BROKER} refuses"
+NO_ROOM: Final = "No space left on device"  # as a server says it of its own disk
 PLACE: Final = re.compile(r" \(.*\)")
 
 
@@ -35,6 +37,7 @@ MENDS: Final = {
         "evergrant db check",
     ),
     HANGS: Mended("end the broker's process, by kill -9 if need be, and start it again", "evergrant doctor"),
+    REFUSES: Mended("let the broker take writes: see its log, its maxmemory, its replicas", "evergrant doctor"),
     BROKER: Mended("start the broker, or correct EVERGRANT_BROKER_URL", "evergrant doctor"),
     JOURNAL: Mended("make room on that file system, or let the worker's user write there", "evergrant doctor"),
 }
@@ -45,6 +48,8 @@ def mended(fault: str) -> Mended:
     """What mends a fault; one that an older release tells says less, and so does its remedy."""
     if of_up := OF_UP.search(fault):
         return Mended("end that process, `evergrant up` starts another in its place", f"kill -9 {of_up[1]}")
+    if fault.startswith(REFUSES) and NO_ROOM in fault:
+        return Mended("make room on the disk that the broker writes to", "evergrant doctor")
     return next((mends for starts, mends in MENDS.items() if fault.startswith(starts)), HOME)
 
 

@@ -86,6 +86,19 @@ def _rewound(now: Facts) -> Cause:
     )
 
 
+def disk_is_full(now: Facts) -> Cause | None:
+    """The disk of the home of whoever asks has no room: what is on it fails, each in its own words."""
+    if now.full_disk is None:
+        return None
+    return Cause(
+        told=f"{now.full_disk[0].upper()}{now.full_disk[1:]}",
+        then="Whatever writes there, database, broker or journal, may stand still at any moment; it goes on by itself"
+        " once there is room",
+        remedy="make room on that file system",
+        command="evergrant doctor",
+    )
+
+
 def no_beat_is_alive(now: Facts) -> Cause | None:
     """Nobody claims what is due."""
     return _nobody(now, BEAT, "claims what is due")

@@ -26,6 +26,7 @@ OBSTACLES: Final[tuple[Check, ...]] = (
     decided.revocation_has_failed,
     decided.client_is_paused,
     decided.grant_is_being_revoked,
+    machinery.disk_is_full,
     machinery.no_beat_is_alive,
     machinery.no_worker_is_alive,
     machinery.processes_are_foreign,

@@ -113,6 +113,7 @@ MADE: dict[str, Change] = {
     "revocation_has_failed": both(grant(status="revoking"), with_(revocation=replace(ENDING, status="dead"))),
     "client_is_paused": client(paused=Act(AT - HOUR, "maria")),
     "grant_is_being_revoked": both(grant(status="revoking"), with_(revocation=ENDING)),
+    "disk_is_full": with_(full_disk="the disk is full: 0 MiB are left (for /home, on the file system of /)"),
     "no_beat_is_alive": processes("beat", alive=False, seen_at=AT - HOUR),
     "no_worker_is_alive": processes("worker", alive=False, seen_at=AT - HOUR),
     "processes_are_foreign": processes("worker", environment="staging"),

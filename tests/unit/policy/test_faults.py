@@ -7,6 +7,7 @@ from tasks.policy.explanation.order import explain
 from tests.unit.policy.test_explanation import WELL, both, processes
 
 HANGS = "the broker hangs: it takes connections and does not answer (queue:6379)"
+FULL = "the broker refuses what is written to it: MISCONF Errors writing to the AOF file: No space left on device (q:1)"
 OF_UP = HANGS.replace("queue:6379", "/run/valkey.sock, process 4711 of `evergrant up`")
 
 
@@ -16,6 +17,8 @@ OF_UP = HANGS.replace("queue:6379", "/run/valkey.sock, process 4711 of `evergran
         (OF_UP, "kill -9 4711", "starts another in its place"),
         (HANGS, "evergrant doctor", "end the broker's process"),
         ("the broker cannot be reached (queue:6379)", "evergrant doctor", "start the broker"),
+        (FULL, "evergrant doctor", "make room on the disk that the broker writes to"),
+        ("the broker refuses what is written to it: command not allowed (queue:6379)", "evergrant doctor", "maxmemory"),
         ("the broker does not answer", "evergrant doctor", "start the broker"),  # as 0.1.0 says it
         ("the journal cannot be written: x (/a/journals, on the file system of /a)", "evergrant doctor", "that file"),
         ("no space left on device", "evergrant doctor", "EVERGRANT_HOME"),
