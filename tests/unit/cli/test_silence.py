@@ -31,6 +31,7 @@ SILENT = (
     "tasks.policy.understood",
     "tasks.policy.valve",
     "tasks.runtime.clock",
+    "tasks.runtime.disk",
     "tasks.runtime.mount",
     "tasks.runtime.registration",
     "tasks.telling.signature",
