@@ -86,16 +86,21 @@ def engine() -> Engine:
         DatabaseNotConfigured: neither a URL nor embedded engines are known.
 
     """
-    secret = settings.current().database_url
-    if secret is None:
-        raise DatabaseNotConfigured
+    url = _url()
     lane = _lane.get() if settings.current().database_pool >= FEWEST_LANES else Lane.HEART
-    owner = (os.getpid(), secret.get_secret_value())
+    owner = (os.getpid(), url)
     with _lock:
         if lane not in _engines or _engines[lane][:2] != owner:
             _close(lane)
-            _engines[lane] = (*owner, connect(secret.get_secret_value(), lane=lane))
+            _engines[lane] = (*owner, connect(url, lane=lane))
         return _engines[lane][2]
+
+
+def _url() -> str:
+    secret = settings.current().database_url
+    if secret is None:
+        raise DatabaseNotConfigured
+    return secret.get_secret_value()
 
 
 def connect(url: str, *, lane: Lane = Lane.HEART) -> Engine:
@@ -167,3 +172,14 @@ def transaction() -> Iterator[Connection]:
     """One short transaction: commits at the end, rolls back on an exception. Never hold one over HTTP."""
     with engine().begin() as connection:
         yield connection
+
+
+@contextmanager
+def passing_transaction() -> Iterator[Connection]:
+    """One on a connection of its own, closed at the end: for whoever asks seldom, and is to hold none meanwhile."""
+    made = connect(_url())
+    try:
+        with made.begin() as connection:
+            yield connection
+    finally:
+        made.dispose()

@@ -10,7 +10,7 @@ from tests.acceptance.releases import checked_out, has_history
 from tests.acceptance.upgrading import upgraded_and_taken_back
 
 GRANTS = 250
-LIFETIME = 14.0
+LIFETIME = 20.0
 
 
 @pytest.mark.skipif(not has_history(), reason="the last release is not in this checkout's history")

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 import settings
-from models import application
+from models import application, public_listener
 from models.database import transaction
 from models.sealing.vault import KeyRing
 from tests.integration.cli.evergrant import Evergrant
@@ -90,6 +90,8 @@ def test_no_secret_stands_in_the_audit(evergrant: Evergrant, audit: Path, billin
     assert billing.get("a", label=SECRETS["label"]).status == 400
     billing.post("c", "revocation", {"reason": SECRETS["reason"], "idempotency_key": SECRETS["state"], "erase": True})
     billing.post("nobody", "revocation", {"reason": SECRETS["reason"]})
+    with transaction() as connection:
+        public_listener.begin(connection, "https://connect.test")
     said = {"labels": {"org": SECRETS["label"]}, "scopes": [SECRETS["reason"]], "return_to": "https://a.example/"}
     assert billing.post("d", "connect", said, client="temple").error == (400, "ticket_refused")
     link = billing.post("d", "connect", {"labels": said["labels"]}, client="temple").json["url"]

@@ -60,12 +60,12 @@ def attention(found: Found) -> list[Attention]:
         *(_about_clients, _about_secrets, _about_failing, _about_backlogs, _about_suspects),
         _about_confirmations,
         *(_about_held_revocations, _about_drift, _about_webhooks),
-        *(_about_letters_and_grants, _about_chores, _about_replaced),
+        *(_about_letters_and_grants, _about_chores),
     )
     told = [each for check in checks for each in check(found)]
     if found["lapsed"]:
         told.append(_about_lapsed(found, is_explained=bool(told)))
-    told += _about_customers(found)  # of whom none explains why a token has lapsed
+    told += [*_about_customers(found), *_about_replaced(found)]  # none of whom explains why a token has lapsed
     return sorted(told, key=lambda each: not each.human)
 
 

@@ -84,7 +84,7 @@ def pause(waited: float) -> float:
 def _at_work() -> set[int]:
     """Who of this machine has said lately that it lives."""
     try:
-        with database.transaction() as connection:
+        with database.passing_transaction() as connection:
             rows = fleet.processes(connection)
     except database.AWAY:  # it is being started again, or the user's own is away
         return set()

@@ -118,8 +118,11 @@ class Silence:
 
 
 def _heard() -> dict[int, datetime]:
-    """When each pid of this machine was last heard of."""
-    with database.transaction() as connection:
+    """When each pid of this machine was last heard of.
+
+    Whoever supervises comes in as the superuser, and does not stay.
+    """
+    with database.passing_transaction() as connection:
         rows = fleet.processes(connection)
     host = socket.gethostname()
     seen: dict[int, datetime] = {}
