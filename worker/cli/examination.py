@@ -104,8 +104,10 @@ def _of_fleet(settings: "Settings") -> Iterator[Finding]:
     from worker.cli.status import snapshot
 
     del settings
-    for each in snapshot()["attention"]:
-        yield Finding("fleet", each["what"], each["next"])
+    found = snapshot()
+    for each in found["attention"]:
+        if each["what"] != found["full_disk"]:  # told first, with the room that there was a moment ago
+            yield Finding("fleet", each["what"], each["next"])
 
 
 def _of_processes(settings: "Settings") -> Iterator[Finding]:
