@@ -1,5 +1,7 @@
 """A child that lives and hangs is killed, to be started again; nobody is where it may be the database's fault."""
 
+import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -77,7 +79,8 @@ def test_what_was_silent_before_the_database_was_away_counts_anew() -> None:
 def children(harness: Harness) -> Iterator[list[Process]]:
     """Two that live and have spoken once."""
     made = [
-        Process(Program(name=f"worker-{number}", argv=["/bin/sleep", "600"], silence_seconds=1)) for number in (1, 2)
+        Process(Program(name=f"worker-{number}", argv=["/bin/sleep", "600"], silence_seconds=1, grace_seconds=1))
+        for number in (1, 2)
     ]
     for each in made:
         each.launch()
@@ -87,9 +90,16 @@ def children(harness: Harness) -> Iterator[list[Process]]:
     harness.run("delete from evergrant.processes")
 
 
-def test_a_child_that_hangs_is_killed_and_told_and_the_others_live(harness: Harness, children: list[Process]) -> None:
+@pytest.mark.parametrize(("hangs", "ends_by"), [(True, signal.SIGKILL), (False, signal.SIGTERM)])
+def test_a_child_that_is_silent_is_ended_by_force_only_where_it_hangs_and_the_others_live(
+    harness: Harness, children: list[Process], hangs: bool, ends_by: int
+) -> None:
+    """It may be that somebody has locked its row alone: killed, it would lose the answers on their way to it."""
     hung, other = children
     host, pid = socket.gethostname(), hung.pid
+    assert pid is not None
+    if hangs:
+        os.kill(pid, signal.SIGSTOP)
     with Silence(children, look_seconds=LOOK) as silence, capture_logs() as told:
         eventually(lambda: silence._hearing._known is not None)  # it looked before they spoke
         harness.run(SPEAKS, host=host, pid=other.pid)
@@ -102,7 +112,7 @@ def test_a_child_that_hangs_is_killed_and_told_and_the_others_live(harness: Harn
             return not hung.alive()
 
         eventually(killed)
-        assert hung.exit_code == -9
+        assert hung.exit_code == -ends_by
         assert other.alive()
         ((event, name, of),) = [(each["event"], each["name"], each["pid"]) for each in told]
         assert (event, name, of) == ("hangs", "worker-1", pid)

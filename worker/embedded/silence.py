@@ -1,4 +1,8 @@
-"""Who of what `evergrant up` has started lives and hangs: the database hears no more of it, and does of others."""
+"""Who of what `evergrant up` has started lives and hangs: the database hears no more of it, and does of others.
+
+It may be that only its word is held up, by whoever has locked its row: so it is asked to end before it is killed, and
+the answers that are on their way to it are not lost.
+"""
 
 import socket
 import threading
@@ -17,6 +21,10 @@ from worker.embedded.process import Process
 LOOK_SECONDS: Final = 5.0
 LOOKS_THAT_FOLLOW: Final = 3
 """Of looks further apart than so many the later one is a first one: the machine slept, or we did."""
+
+REASON: Final = (
+    "it lives, and the database hears of others and not of it: it is ended, by force if need be, and started again"
+)
 
 Heard = Mapping[int, datetime]
 
@@ -60,7 +68,7 @@ class Hearing:
 
 
 class Silence:
-    """While it is entered, looks for children that hang; they are killed at a look of whoever starts them again.
+    """While it is entered, looks for children that hang; they are ended at a look of whoever starts them again.
 
     One that has not been heard of since its start is never taken for one that hangs. It looks on a thread of its own,
     see readiness.py.
@@ -71,6 +79,7 @@ class Silence:
         self._pause = look_seconds
         self._hearing = Hearing(look_seconds)
         self._hanging: dict[int, float] = {}  # replaced as a whole by the thread
+        self._kill_at: dict[int, float] = {}  # who was asked to end (monotonic)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep_looking, name="silence", daemon=True)
 
@@ -84,18 +93,18 @@ class Silence:
         self._ended.set()  # not waited for: it may hang
 
     def look(self) -> None:
-        """Kill who hangs; whatever the database does, it is not waited for."""
-        hanging = self._hanging
+        """End who hangs, by force once its grace is over; whatever the database does, it is not waited for."""
+        hanging, now = self._hanging, time.monotonic()
+        self._kill_at = {pid: at for pid, at in self._kill_at.items() if pid in hanging}
         for process in self._processes:
             pid = process.pid
-            if pid is not None and pid in hanging:
-                log.error(
-                    "hangs",
-                    name=process.name,
-                    pid=pid,
-                    silent_s=round(hanging[pid]),
-                    reason="it lives, and the database hears of others and not of it: it is killed, and started again",
-                )
+            if pid is None or pid not in hanging:
+                continue
+            if pid not in self._kill_at:
+                self._kill_at[pid] = now + process.program.grace_seconds
+                log.error("hangs", name=process.name, pid=pid, silent_s=round(hanging[pid]), reason=REASON)
+                process.ask_to_stop()
+            elif now >= self._kill_at[pid]:
                 process.kill()
 
     def _keep_looking(self) -> None:
