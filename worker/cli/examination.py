@@ -23,7 +23,7 @@ CLOCK_OFF: Final = timedelta(seconds=2)  # leases count on the database's clock,
 OVER_FOR: Final = timedelta(minutes=10)
 OLDEST_BROKER: Final = (6, 2)
 BROKER_SECONDS: Final = 5
-OF_THE_DATABASE: Final = {"database", "fleet", "process", "clock", "rate", "pause"}
+OF_THE_DATABASE: Final = {"database", "fleet", "process", "clock", "rate", "pause", "link"}
 
 
 @dataclass(frozen=True, slots=True)

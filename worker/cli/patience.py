@@ -112,7 +112,11 @@ def _commit() -> None:
     assert url is not None  # noqa: S101  # whoever looks has prepared them
     engine = database.connect(url.get_secret_value())
     try:
-        with engine.begin() as connection:
+        connection = engine.connect()
+    except database.AWAY:  # as with too many connections: that says nothing of commits, and whoever reads tells it
+        return
+    try:
+        with connection, connection.begin():
             installation.commit_nothing(connection)
     finally:
         engine.dispose()

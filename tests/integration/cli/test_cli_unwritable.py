@@ -1,6 +1,7 @@
 """A database that answers and takes no write is named first, before those who cannot say there that they live."""
 
 import os
+import secrets
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -137,3 +138,23 @@ def test_a_replica_is_named_first_and_where_to_go_instead(temple: Evergrant, sql
         "this database is a replica: it answers, and takes no work",
         "name the primary in EVERGRANT_DATABASE_URL",
     )
+
+
+def test_a_login_that_may_open_one_connection_more_only_is_no_fault_of_the_database(
+    temple: Evergrant, sql: Any
+) -> None:
+    """Whether anything is committed is asked on a connection of its own, beside that of whoever reads."""
+    name, before = f"login_{secrets.token_hex(6)}", settings.current()
+    temple("db", "roles", "--apply")
+    sql(f"create role {name} login password 'hush' in role evergrant_admin connection limit 1")
+    url = models_database.engine().url.set(drivername="postgresql", username=name, password="hush")
+    try:
+        settings.adopt(before.model_copy(update={"database_url": SecretStr(url.render_as_string(hide_password=False))}))
+        told = [what for what, _ in attention(temple)]
+        assert told[0].startswith("no beat is alive")
+        assert "commits nothing" not in str(told)
+    finally:
+        settings.adopt(before)
+        models_database.dispose()
+        with models_database.transaction() as connection:
+            connection.exec_driver_sql(f"drop role {name}")
