@@ -68,16 +68,8 @@ def facts_of(found: Standing, settings: configuration.Settings, *, unwritable: s
 def _grant(row: RowMapping) -> Grant:
     same = (
         *("ref", "status", "due_at", "created_at", "reason", "refreshed_at", "access_expires_at", "life", "claimed_at"),
-        *(
-            "started_at",
-            "doubt_since",
-            "doubt_repeated",
-            "suspect_at",
-            "failures",
-            "attempts",
-            "failing_since",
-            "failed_alone",
-        ),
+        *("started_at", "doubt_since", "doubt_repeated", "suspect_at"),
+        *("failures", "attempts", "failing_since", "failed_alone"),
         *("last_error_code", "last_error_http_status", "last_error_at", "last_error_rule", "asked_at", "ends_soon_at"),
         *("last_error_shape", "consent_expires_at", "refresh_expires_at"),
         *("refresh_key_id", "access_key_id", "formers"),

@@ -189,8 +189,8 @@ class Database:
 class Facts:
     """All of it, at `at` of the database's clock. `journals`: those that are not drained and may hold its answer.
 
-    `worked_at`: when any worker has last carried out periodic work. `full_disk`: what is said
-    of the disk of the home here where that is full.
+    `worked_at`: when any worker has last carried out periodic work. `full_disk`: what is said of the disk of the home
+    here, where that is full.
     """
 
     at: datetime
