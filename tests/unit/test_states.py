@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from models import installation
 from models.states.application import KeyState, Right
 from models.states.chore import ChoreName
 from models.states.client import ClientState, Keep
@@ -23,7 +24,7 @@ from models.states.visit import TicketState, VisitOutcome, VisitReason
 from models.states.webhook import DeliveryStatus, WebhookPause, WebhookState
 from models.states.word import Word
 from tasks.oauth.rotation import Rotation
-from tasks.policy.explanation import decided, facts, machinery
+from tasks.policy.explanation import decided, facts, faults, machinery
 from tasks.policy.rotation import RotationFinding
 from tasks.policy.verdict import Death
 from tests import statements
@@ -87,6 +88,7 @@ def test_what_the_policy_and_the_protocol_call_a_thing_is_what_the_database_call
     assert told == {*map(str, GrantStatus)}
     assert {facts.BEAT, facts.WORKER} < {*map(str, ProcessKind)}
     assert {facts.QUEUED, facts.WAITING, facts.DEAD} < {*map(str, RevocationStatus)}
+    assert (faults.READ_ONLY, faults.COMMITS_NOTHING) == (installation.READ_ONLY, installation.COMMITS_NOTHING)
     assert {facts.FIT, facts.REWOUND, facts.COPIED, *machinery.STATES} == {*map(str, DatabaseState)}
     assert {*decided.DIED} == {*map(str, Death)}
     assert {decided.HANDED_OVER} == {*map(str, PauseReason)}
