@@ -30,6 +30,10 @@ def lives_here(process: Found) -> bool:
 
 
 def remedy(processes: Sequence[Found]) -> str:
-    """What ends them; whoever looks after them starts others."""
+    """What ends them; whoever looks after them starts others.
+
+    Politely first: somebody may have locked its row alone, and answers be on their way to it.
+    """
     pids = " ".join(str(each["pid"]) for each in processes)
-    return f"it hangs here: kill -9 {pids}; `evergrant up`, or the service manager, starts it again"
+    end = f"kill {pids}; if it is still there after half a minute: kill -9 {pids}"
+    return f"it hangs here: {end}; `evergrant up`, or the service manager, starts it again"

@@ -162,7 +162,9 @@ def beat_here(living: Evergrant, sql: Any) -> Iterator[subprocess.Popen[bytes]]:
 def test_who_lives_here_and_is_not_heard_of_is_to_be_killed(
     living: Evergrant, sql: Any, beat_here: subprocess.Popen[bytes]
 ) -> None:
-    kill = f"it hangs here: kill -9 {beat_here.pid}; `evergrant up`, or the service manager, starts it again"
+    pid = beat_here.pid
+    end = f"kill {pid}; if it is still there after half a minute: kill -9 {pid}"
+    kill = f"it hangs here: {end}; `evergrant up`, or the service manager, starts it again"
     assert [(step, human) for _, step, human in told(living)] == [(kill, True)] * 2  # no beat is alive, and this one
     found = living("doctor", "--json")
     assert kill in found.out
