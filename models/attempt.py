@@ -49,9 +49,15 @@ class Started(NamedTuple):
     canary: bool
 
 
+_WAS_HELD_BACK = f"""(
+                coalesce(c.after_grace, 'family') = 'family' and coalesce(g.access_expires_at > clock.at, false)
+                and g.rejected_at is null and not {REJECTION_IS_REPORTED}
+            )"""
+
 # An attempt that nobody ended (started_at is still set) is noted as doubt before it is forgotten, together with
 # the journal that may hold its answer. At `grace` one that began when every earlier grace was over, with nothing left
-# in a journal, begins a doubt of its own: what came before is settled or lost, and this may be the first use. A suspect
+# in a journal, begins a doubt of its own: what came before is settled or lost, and this may be the first use. Not where
+# its access token still serves and a late repeat would end it: then it was held back (policy/guard.py). A suspect
 # presents its newest former token that had no attempt yet; at `grace` and `family` only once its present token was
 # refused a second time, for there a spent one kills what is alive; not where nothing is killed after the grace either.
 #
@@ -68,7 +74,8 @@ with job as (
 mine as (
     select g.id, c.attempt_lease, clock.at,
         g.started_at is not null and (
-            g.doubt_since is null or g.started_at > g.doubt_since + 2 * c.grace and not {A_JOURNAL_IS_UNDRAINED}
+            g.doubt_since is null
+            or g.started_at > g.doubt_since + 2 * c.grace and not {A_JOURNAL_IS_UNDRAINED} and not {_WAS_HELD_BACK}
         ) as begins_doubt
     from job
     join evergrant.grants g on g.id = job.id and g.claim_no = job.claim_no

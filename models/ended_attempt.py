@@ -96,11 +96,22 @@ returning g.id, g.ref, g.client_id, g.generation, g.labels, g.status, g.reason, 
 """)
 
 # We got no token set, so our journal cannot hold one: nobody needs to wait for it any longer. A process settles in the
-# order in which its attempts ended, so earlier ones of the grant have been settled; a later one may be under way.
+# order in which its attempts ended, so earlier ones of the grant have been settled; a later one may be under way. Where
+# the very attempt still stands in a row that was claimed anew meanwhile, whoever starts that notes no journal for it.
 NOT_IN_JOURNAL = text("""
-update evergrant.grants g set doubt_journals = array_remove(g.doubt_journals, cast(:journal_id as bigint))
-where g.id = any (cast(:ids as uuid[])) and cast(:journal_id as bigint) = any (g.doubt_journals)
-    and not (g.started_at is not null and g.journal_id = cast(:journal_id as bigint))
+with ended as (
+    select id, array_agg(started_at) as started
+    from unnest(cast(:ids as uuid[]), cast(:started_at as timestamptz[])) as ended (id, started_at)
+    group by id
+)
+update evergrant.grants g set
+    doubt_journals = array_remove(g.doubt_journals, cast(:journal_id as bigint)),
+    journal_id = case when g.started_at = any (e.started) then nullif(g.journal_id, :journal_id) else g.journal_id end
+from ended e
+where g.id = e.id and case
+    when g.started_at is not null and g.journal_id = cast(:journal_id as bigint) then g.started_at = any (e.started)
+    else cast(:journal_id as bigint) = any (g.doubt_journals)
+end
 """)
 
 # Tried is not known dead: a provider that refuses everybody for a while refuses a living one, too, and a revocation
@@ -123,7 +134,11 @@ def end(connection: Connection, attempts: Sequence[Ended], *, now: datetime | No
     return rows
 
 
-def not_in_journal(connection: Connection, ids: Sequence[UUID], *, journal_id: int) -> None:
-    """Take a journal out of the doubt about grants whose attempts have just ended without a token set for it."""
-    if ids:
-        connection.execute(NOT_IN_JOURNAL, {"ids": list(ids), "journal_id": journal_id})
+def not_in_journal(connection: Connection, ended: Sequence[tuple[UUID, datetime]], *, journal_id: int) -> None:
+    """Take a journal out of the doubt about grants whose attempts have just ended without a token set for it.
+
+    `ended`: each grant, and when its attempt was started.
+    """
+    if ended:
+        ids, started_at = map(list, zip(*ended, strict=True))
+        connection.execute(NOT_IN_JOURNAL, {"ids": ids, "started_at": started_at, "journal_id": journal_id})

@@ -17,13 +17,15 @@ class Surroundings:
     deaths_accepted_at: datetime | None
 
 
-# A witness is a success of *another* grant, begun after the first refusal, under the credentials that were refused.
+# A witness is a success of *another* grant, begun after the first refusal and before the attempt that is judged, under
+# the credentials that were refused. One begun later says nothing of the time of the refusals: a provider that refused
+# everybody for a while may have become well since.
 SURROUNDINGS = text("""
 select
     exists (
         select from evergrant.grants w
         where w.client_id = :client_id and w.id <> :grant_id and w.refreshed_at > :suspect_at
-            and w.refreshed_credentials_no = :credentials_no
+            and w.refreshed_at <= :started_at and w.refreshed_credentials_no = :credentials_no
     ) as witnessed,
     s.suspects,
     (
@@ -63,15 +65,21 @@ def surroundings(
     client_id: int,
     grant_id: UUID,
     suspect_at: datetime,
+    started_at: datetime,
     at: datetime,
     life: timedelta,
     credentials_no: int,
 ) -> Surroundings:
-    """Read the facts around a suspect; `life` is that of one access token, the credentials those it was sent under."""
+    """Read the facts around a suspect.
+
+    `started_at`: of the attempt that is judged; `life` is that of one access token, the credentials those it was sent
+    under.
+    """
     parameters = {
         "client_id": client_id,
         "grant_id": grant_id,
         "suspect_at": suspect_at,
+        "started_at": started_at,
         "at": at,
         "life": life,
         "credentials_no": credentials_no,

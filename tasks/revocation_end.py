@@ -115,9 +115,10 @@ class RevocationEnd:
 
         Where the claim has moved on meanwhile (a process that was frozen) the next attempt does wait for it.
         """
-        grant_id, answers = self.attempt.job.grant_id, self.runtime.answers
-        if grant_id not in answers.refused and grant_id not in answers.parked:
-            ended_attempt.not_in_journal(connection, [grant_id], journal_id=self.runtime.journal_id)
+        job, answers = self.attempt.job, self.runtime.answers
+        if job.grant_id not in answers.refused and job.grant_id not in answers.parked:
+            ended = [(job.grant_id, job.started_at)]
+            ended_attempt.not_in_journal(connection, ended, journal_id=self.runtime.journal_id)
 
     def _write_letter(self, connection: Any, task: Task, end: NotYet, row: dict[str, Any]) -> None:
         dead_letter.write(

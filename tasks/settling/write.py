@@ -77,7 +77,7 @@ def write(runtime: Runtime, group: Sequence[Arrived], *, wait: timedelta) -> set
             decider.decide(arrived, outcome)
         write_token_sets(connection, decider.made)
         left = _make_missing(connection, runtime, group, outcomes, held)
-        _write_ends(connection, runtime, decider.made)
+        _write_ends(connection, runtime, decider.made, told.group)
         drift.heed(connection, runtime.settings, decider.made.seen)
         results, numbers = _results(told.group, outcomes, refused, held)
         # Their valves are locked with the others, in order.
@@ -165,6 +165,7 @@ def _around(
                 client_id=row.client_id,
                 grant_id=row.grant_id,
                 suspect_at=row.suspect_at,
+                started_at=arrived.attempt.job.started_at,
                 at=row.at,
                 # An imported grant that never answered has no life of its own yet.
                 life=row.life or timedelta(seconds=registered.provider.default_life_seconds),
@@ -200,7 +201,7 @@ def write_token_sets(connection: Connection, made: Decisions) -> None:
         event.of_grants(connection, [grant_id], EventType.GRANT_SCOPE_CHANGED, data=change)
 
 
-def _write_ends(connection: Connection, runtime: Runtime, made: Decisions) -> None:
+def _write_ends(connection: Connection, runtime: Runtime, made: Decisions, group: Sequence[Arrived]) -> None:
     rows = {row["id"]: row for row in ended_attempt.end(connection, made.ended)}
     for ended in made.ended:
         row, cause = rows.get(ended.grant_id), made.letters.get(ended.grant_id)
@@ -223,8 +224,9 @@ def _write_ends(connection: Connection, runtime: Runtime, made: Decisions) -> No
         attempts.release(connection, made.released)
     # Where the claim has moved on meanwhile (a process that was frozen) the next attempt waits for our journal, which
     # holds nothing of these: but for those whose earlier answers the database refused.
-    ended_ids = [*(ended.grant_id for ended in made.ended), *(grant_id for grant_id, *_ in made.released)]
-    empty = [grant_id for grant_id in ended_ids if grant_id not in runtime.answers.refused]
+    jobs = [*((ended.grant_id, ended.claim_no) for ended in made.ended), *(job[:2] for job in made.released)]
+    started = {(job.grant_id, job.claim_no): job.started_at for job in (each.attempt.job for each in group)}
+    empty = [(job[0], started[job]) for job in jobs if job[0] not in runtime.answers.refused]
     ended_attempt.not_in_journal(connection, empty, journal_id=runtime.journal_id)
 
 

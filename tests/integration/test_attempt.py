@@ -109,6 +109,33 @@ def test_an_attempt_that_nobody_ended_is_noted_as_doubt_with_its_journal(harness
     assert harness.row(grant)["doubt_journals"] == [harness.runtime.journal_id]
 
 
+@pytest.mark.parametrize(
+    ("after_grace", "left", "rejected", "begins"),
+    [
+        ("family", 40, False, False),
+        (None, 40, False, False),
+        ("family", -1, False, True),
+        ("family", 40, True, True),  # what applications are refused with does not serve
+        ("immediate", 40, False, True),  # there a late repeat ends nothing, so it was not held back for that
+    ],
+)
+def test_at_grace_an_attempt_begins_a_doubt_of_its_own_only_if_it_was_not_held_back_for_its_access_token(
+    harness: Harness, after_grace: str | None, left: int, rejected: bool, begins: bool
+) -> None:
+    client = harness.client(rotation="grace")
+    harness.run("update evergrant.clients set after_grace = :after", after=after_grace)
+    grant = harness.grant(client, access_left=timedelta(minutes=left))
+    harness.run(
+        """update evergrant.grants set doubt_since = clock_timestamp() - interval '1 hour',
+            rejected_at = case when :rejected then clock_timestamp() end""",
+        rejected=rejected,
+    )
+    harness.begin(client)  # and its process is killed
+    harness.until_due(grant)
+    row = harness.row(grant)
+    assert harness.begin(client).job.doubt_since == (row["started_at"] if begins else row["doubt_since"])
+
+
 def test_doubt_outlives_later_attempts_and_begins_with_the_first(harness: Harness) -> None:
     client = harness.client()
     grant = harness.grant(client)
@@ -157,6 +184,24 @@ def test_a_worker_that_lost_its_claim_and_got_no_tokens_takes_its_journal_out_of
     assert row["doubt_journals"] == []
     assert row["doubt_since"] is not None
     assert row["started_at"] is not None  # the other's attempt goes on
+
+
+@pytest.mark.parametrize("answer", [LOST, HELD_BACK])
+def test_a_worker_that_got_no_tokens_when_its_grant_was_claimed_anew_and_not_started_lets_nobody_wait_for_it(
+    harness: Harness, answer: Answer
+) -> None:
+    """Its claim is lost, and its attempt stands in the row still: whoever starts next would wait while it lives."""
+    client = harness.client()
+    grant = harness.grant(client)
+    frozen = harness.begin(client)
+    harness.until_due(grant)
+    begun = harness.row(grant)["started_at"]  # moved with the time that went by
+    claimed = _claimed(harness, client)
+    harness.settle((replace(frozen, job=frozen.job._replace(started_at=begun)), answer))
+    with transaction() as connection:
+        elsewhere = register.register(connection, host="elsewhere", process="1")
+        (started,) = attempts.start(connection, claimed, journal_id=elsewhere)
+    assert (started.doubt_since, started.journals_undrained) == (begun, False)
 
 
 @pytest.mark.parametrize("answer", [LOST, HELD_BACK])

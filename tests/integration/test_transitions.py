@@ -233,7 +233,7 @@ TRIES = {
         [ENDED | {"reason": [None]}, ENDED | {"reason": [ConsentReason.RESPONSE_LOST]}],
         prepare=_columns(started_at=NOW),
     ),
-    "models.ended_attempt.NOT_IN_JOURNAL": Try(prepare=_in_doubt),
+    "models.ended_attempt.NOT_IN_JOURNAL": Try([{"started_at": [NOW]}], prepare=_in_doubt),
     "models.token_set.DROP_OLDEST_PREDECESSORS": Try([{"kept": 0}], prepare=_crowded),
     "models.journal.DRAINED": Try([{"id": "journal_id"}], prepare=_in_doubt),
     "models.journal.ABANDONED": Try([{"id": "journal_id", "by": "tests"}], prepare=_in_doubt),

@@ -182,6 +182,20 @@ def test_a_success_begun_before_the_suspicion_is_no_witness(harness: Harness, cl
     assert harness.row(grant)["status"] == "active"
 
 
+def test_a_success_begun_after_the_attempt_that_is_judged_is_no_witness(harness: Harness, client: int) -> None:
+    """A provider that refused everybody for a while may have become well before the second refusal is settled."""
+    grant = harness.grant(client)
+    harness.ask(client, INVALID_GRANT)
+    harness.until_due(grant)
+    (judged,) = harness.start(harness.claim(client).due)
+    witness(harness, client)
+    harness.settle((judged, INVALID_GRANT))
+    assert harness.row(grant)["status"] == "active"
+
+    refuse(harness, client, grant)  # of the next one it is
+    assert harness.row(grant)["status"] == "needs_consent"
+
+
 def test_a_success_under_other_credentials_is_no_witness(harness: Harness, client: int) -> None:
     grant = harness.grant(client)
     harness.ask(client, INVALID_GRANT)

@@ -457,6 +457,30 @@ MUTANTS: tuple[Mutant, ...] = (
         (Edit("tasks/policy/guard.py", "    profile_forbids,\n    lease_is_too_short,\n", "    profile_forbids,\n"),),
     ),
     Mutant(
+        "judged_late",
+        "a success begun after the refused attempt is a witness of the time before",
+        (f"{INTEGRATION}/test_verdict.py::test_a_success_begun_after_the_attempt_that_is_judged_is_no_witness",),
+        (Edit("models/suspects.py", "            and w.refreshed_at <= :started_at and w", "            and w"),),
+    ),
+    Mutant(
+        "ended_between_claim_and_start",
+        "who ends between the next claim and its start is waited for as long as it lives",
+        (f"{INTEGRATION}/test_attempt.py", "-k", "claimed_anew_and_not_started"),
+        (
+            Edit(
+                "models/ended_attempt.py",
+                "= cast(:journal_id as bigint) then g.started_at = any (e.started)",
+                "= cast(:journal_id as bigint) then false",
+            ),
+        ),
+    ),
+    Mutant(
+        "doubt_of_the_unsent",
+        "an attempt that was held back begins a doubt as if its token had been sent",
+        (f"{INTEGRATION}/test_attempt.py", "-k", "held_back_for_its_access_token"),
+        (Edit("models/attempt.py", " and not {_WAS_HELD_BACK}", ""),),
+    ),
+    Mutant(
         "surplus_dropped",
         "a token set for a generation that is stored already is thrown away",
         (f"{INTEGRATION}/test_settlement.py::test_a_late_set_for_a_stored_generation_is_kept_as_surplus",),

@@ -62,7 +62,7 @@ inline start(n) {
     fi
 }
 
-#ifdef OPEN_DOUBT_OF_THE_UNSENT
+#ifdef MUTANT_DOUBT_OF_THE_UNSENT
 #define MAY_HAVE_BEEN_SENT true
 #else
 #define MAY_HAVE_BEEN_SENT (!serves)
@@ -122,7 +122,7 @@ inline release(n) {
 inline not_in_journal(n) {
 #ifndef MUTANT_A_LOST_CLAIM_LEAVES_ITS_JOURNAL_IN_THE_DOUBT
     if
-#ifdef OPEN_ENDED_BETWEEN_CLAIM_AND_START
+#ifdef MUTANT_ENDED_BETWEEN_CLAIM_AND_START
     :: started && started_by == n -> skip
 #else
     :: started && started_by == n && w[n].current -> started_by = NOBODY /* claimed anew, and not started */
@@ -179,7 +179,7 @@ inline end_attempt(n, is_unknown, is_refused) {
 #endif
 #if defined(MUTANT_NO_WITNESS) || defined(MUTANT_ONE_REFUSAL_IS_DEATH)
 #define HAS_A_WITNESS(n) true
-#elif defined(OPEN_JUDGED_LATE)
+#elif defined(MUTANT_JUDGED_LATE)
 #define HAS_A_WITNESS(n) witnessed
 #else
 #define HAS_A_WITNESS(n) (w[n].witnessed)

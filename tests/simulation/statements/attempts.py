@@ -51,7 +51,8 @@ def _begin(tables: Tables, grant: Row, at: datetime, journal_id: int) -> Row:
     client = tables.clients[grant["client_id"]]
     since, repeated, journals = grant["doubt_since"], grant["doubt_repeated"], grant["doubt_journals"]
     if grant["started_at"] is not None:
-        if since is None or (begins_doubt(grant, client) and not undrained(tables, journals)):
+        begins = begins_doubt(grant, client) and not undrained(tables, journals)
+        if since is None or (begins and not _was_held_back(tables, grant, client, at)):
             since, repeated = grant["started_at"], False
         if grant["journal_id"] is not None and grant["journal_id"] not in journals:
             journals = [*journals, grant["journal_id"]]
@@ -67,6 +68,13 @@ def _begin(tables: Tables, grant: Row, at: datetime, journal_id: int) -> Row:
         doubt_journals=journals,
     )
     return _started(tables, grant)
+
+
+def _was_held_back(tables: Tables, grant: Row, client: Row, at: datetime) -> bool:
+    """Whether its access token serves yet, which a late repeat would end."""
+    serves = grant["access_expires_at"] is not None and grant["access_expires_at"] > at
+    is_rejected = grant["rejected_at"] is not None or is_reported(tables, grant)
+    return (client["after_grace"] or "family") == "family" and serves and not is_rejected
 
 
 def _started(tables: Tables, grant: Row) -> Row:

@@ -1,5 +1,6 @@
 """The twin of models/locked_grant.py, token_set.py, ended_attempt.py and suspects.py."""
 
+from collections import defaultdict
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -349,13 +350,22 @@ def _judgement(tables: Tables, grant: Row, attempt: Row, at: datetime) -> Row:
 @carries_out(ended_attempt.NOT_IN_JOURNAL)
 def not_in_journal(tables: Tables, p: Parameters) -> None:
     journal_id = p["journal_id"]
-    for grant_id in p["ids"]:
+    started = defaultdict[Any, list[Any]](list)
+    for grant_id, started_at in zip(p["ids"], p["started_at"], strict=True):
+        started[grant_id].append(started_at)
+    for grant_id, times in started.items():
         grant = tables.grants.get(grant_id)
-        if grant is None or journal_id not in grant["doubt_journals"]:
+        if grant is None:
             continue
-        if grant["started_at"] is None or grant["journal_id"] != journal_id:
+        stands = grant["started_at"] in times
+        if grant["started_at"] is not None and grant["journal_id"] == journal_id:
+            found = stands
+        else:
+            found = journal_id in grant["doubt_journals"]
+        if found:
             left = [each for each in grant["doubt_journals"] if each != journal_id]
-            tables.change(grant, doubt_journals=left)
+            is_gone = stands and grant["journal_id"] == journal_id
+            tables.change(grant, doubt_journals=left, journal_id=None if is_gone else grant["journal_id"])
 
 
 @carries_out(ended_attempt.TRIED)
@@ -375,7 +385,7 @@ def surroundings(tables: Tables, p: Parameters) -> list[Row]:
     asked = len([grant for grant in active if grant["asked_at"] is not None and grant["asked_at"] > horizon])
     witnessed = any(
         grant["refreshed_at"] is not None
-        and grant["refreshed_at"] > p["suspect_at"]
+        and p["suspect_at"] < grant["refreshed_at"] <= p["started_at"]
         and grant["refreshed_credentials_no"] == p["credentials_no"]
         and grant["id"] != p["grant_id"]
         for grant in grants
