@@ -52,14 +52,19 @@ insert into evergrant.connect_requests
 values (:id, :client_id, :ref, :state_hash, :sealed_verifier, :redirect_uri, cast(:scopes as text[]),
     cast(:labels as jsonb), :who, clock_timestamp() + :lives)
 """)
-FIND = text("""
+_BEGUN = """
 select r.id as grant_id, r.client_id, r.ref, r.sealed_verifier, r.redirect_uri, r.labels,
     r.expires_at <= clock_timestamp() as expired, v.id is not null as by_ticket,
     coalesce(t.other_account_allowed, true) as other_account_allowed
 from evergrant.connect_requests r
 left join evergrant.visits v on v.id = r.id
 left join evergrant.tickets t on t.id = v.ticket_id
-where r.state_hash = :state_hash
+"""
+FIND = text(f"{_BEGUN} where r.state_hash = :state_hash")
+OF_VISIT = text(f"{_BEGUN} where r.id = :visit_id")
+
+IS_SOMEBODY_AWAY = text("""
+select exists (select from evergrant.connect_requests where used_at is null and expires_at > clock_timestamp())
 """)
 
 # Committed before the code is sent: whatever happens then, it is not sent a second time.
@@ -107,6 +112,16 @@ def find(connection: Connection, state_hash: bytes) -> Begun | None:
     """The code flow that a state belongs to."""
     row = connection.execute(FIND, {"state_hash": state_hash}).mappings().one_or_none()
     return Begun(**row) if row else None
+
+
+def of_visit(connection: Connection, visit_id: UUID) -> Begun:
+    """The code flow of a visit, which has its id."""
+    return Begun(**connection.execute(OF_VISIT, {"visit_id": visit_id}).mappings().one())
+
+
+def is_somebody_away(connection: Connection) -> bool:
+    """Whether somebody is at a provider now, or has come back and waits."""
+    return bool(connection.execute(IS_SOMEBODY_AWAY).scalar())
 
 
 def use(connection: Connection, grant_id: UUID) -> datetime | None:

@@ -88,8 +88,6 @@ class Waiting:
     """A visit whose code nobody has sent yet."""
 
     id: UUID
-    client_id: int
-    ref: str
     sealed_answer: bytes = field(repr=False)
     created_by: str
 
@@ -198,7 +196,7 @@ with due as (
 update evergrant.visits v set offered_at = clock_timestamp() from due where v.id = due.id returning v.id
 """)
 WAITING = text("""
-select v.id, t.client_id, t.ref, v.sealed_answer, t.created_by
+select v.id, v.sealed_answer, t.created_by
 from evergrant.visits v
 join evergrant.tickets t on t.id = v.ticket_id
 where v.id = :id and v.sealed_answer is not null and v.ended_at is null

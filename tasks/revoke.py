@@ -57,7 +57,7 @@ from tasks.revocation_end import RevocationEnd
 from tasks.revocation_requests import NotYet, RevocationRequests
 from tasks.runtime import clock, retry, runtime, valves
 from tasks.runtime.attempt import Arrived, Attempt
-from tasks.runtime.runtime import Beside, Runtime
+from tasks.runtime.runtime import Runtime
 from tasks.settling import credentials
 from tasks.settling.reading import read, sign_of
 from tasks.settling.settle import settle
@@ -70,7 +70,7 @@ def revoke(jobs: Any = None, **_later: Any) -> None:
     """Carry out `[[grant_id, claim_no], …]` of grants whose revocation beat has claimed, beside Celery's threads."""
     worker = runtime.current()
     for job in worker.admission.once(read_jobs(jobs)):
-        worker.beside(partial(_revoke, worker, job), Beside.REVOCATION)
+        worker.revoke(partial(_revoke, worker, job))
 
 
 def _revoke(runtime: Runtime, job: Job) -> None:

@@ -1,12 +1,10 @@
-"""Visits: a customer is sent to the provider, comes back, and a worker exchanges what they brought.
+"""Visits: a customer is sent to the provider, and comes back; what web does of it.
 
-begin      web     state and verifier, sealed with the access ring, for web holds no other; the URL for the browser
-come_back  web     what the browser brought is sealed for a worker, and never sent by this process
-exchange   worker  tasks/connect.py, once: the use of the code is committed before it is sent
+begin      state and verifier, sealed with the access ring, for web holds no other; the URL for the browser
+come_back  what the browser brought is sealed for a worker (tasks/exchange.py), and never sent by this process
 """
 
 import secrets
-from datetime import timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -14,46 +12,31 @@ import structlog
 from sqlalchemy import Connection
 
 from models import connect_request, installation, operator_actions, visit
-from models.database import transaction
-from models.sealing.keys import VaultError
 from models.sealing.vault import Vault
 from models.states.installation import DatabaseState
 from models.states.visit import VisitOutcome, VisitReason
 from models.ticket import hashed
-from models.visit import Guest, Waiting
+from models.visit import Guest
 from settings import Settings
 from tasks import connect
 from tasks.connect import BY_WEB, LIVES, Callback
 from tasks.connect_errors import (
     ClientPaused,
-    ConnectError,
     DatabaseUnfit,
-    ExchangeNotSent,
     NoUser,
-    StateUsed,
-    StillRevoking,
 )
-from tasks.journal import JournalBroken
 from tasks.oauth import messages
 from tasks.oauth.error_answers import told_word
-from tasks.oauth.errors import OAuthError
 from tasks.oauth.messages import Registration
 from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Kind
 from tasks.runtime import registration
-from tasks.runtime.runtime import Runtime
-from tasks.settling.consent import ConsentError
-from tasks.visit_ends import reason_of, write_end
 
 log = structlog.get_logger()
 
 SEALED_AS: Final = "code"
 # How a user, or somebody who decides for them, says no (RFC 6749 §4.1.2.1, and OpenID Connect's errors).
 DENIALS: Final = frozenset({"access_denied", "consent_required", "interaction_required", "login_required"})
-# With a database that is away: no human waits at this process, and the answer is in its journal.
-PATIENCE: Final = timedelta(hours=1)
-# Nothing was sent, and what is in the way may go: the code is offered to a worker again for as long as it lives.
-HELD = (ClientPaused, DatabaseUnfit, ExchangeNotSent, StillRevoking, JournalBroken, VaultError)
 
 
 def provider_of(guest: Guest, settings: Settings) -> Provider:
@@ -131,41 +114,3 @@ def come_back(connection: Connection, vault: Vault, visit_id: UUID, callback: Ca
             visit.end(connection, visit_id, VisitOutcome.FAILED, VisitReason.PROVIDER_ERROR, code=error)
         return
     visit.answer(connection, visit_id, vault.seal(query, table="visits", row_id=visit_id, purpose=SEALED_AS))
-
-
-def exchange(runtime: Runtime, visit_id: UUID, *, patience: timedelta = PATIENCE) -> None:
-    """Exchange what a browser brought; whatever becomes of it stands in the row, for the page that waits.
-
-    `patience`: with a database that is away; then whoever drains the journal stores it.
-    """
-    with transaction() as connection:
-        waiting = visit.waiting(connection, visit_id)
-    if waiting is None:
-        return
-    try:
-        stored = connect.finish(
-            runtime,
-            _callback(runtime, waiting),
-            client_id=waiting.client_id,
-            ref=waiting.ref,
-            who=waiting.created_by,
-            patience=patience,
-        )
-    except StateUsed:  # another worker was faster
-        return
-    except HELD as error:
-        log.warning("visit.held", visit=str(visit_id), ref=waiting.ref, reason=reason_of(error))
-        with transaction() as connection:
-            visit.hold(connection, visit_id, reason_of(error))
-    except (ConnectError, ConsentError, OAuthError) as error:
-        log.warning("visit.failed", visit=str(visit_id), ref=waiting.ref, reason=reason_of(error))
-        with transaction() as connection:  # what was found before anything was sent is written nowhere yet
-            write_end(connection, visit_id, error)
-    else:
-        log.info("visit.connected", visit=str(visit_id), ref=waiting.ref, how=stored.how)
-
-
-def _callback(runtime: Runtime, waiting: Waiting) -> Callback:
-    query = runtime.vault.open(waiting.sealed_answer, table="visits", row_id=waiting.id, purpose=SEALED_AS)
-    registered = connect.registered_of(runtime.registrations, waiting.client_id)
-    return connect.read_callback(f"?{query}", code_parameter=registered.provider.code_parameter)

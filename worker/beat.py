@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 
 import settings as configuration
 from models import attempt as attempts
-from models import chore, claim, process, tick, visit
+from models import chore, claim, connect_request, process, tick, visit
 from models.claim import Job
 from models.database import AWAY, Lane, is_locked, transaction, using
 from models.states.process import ProcessKind
@@ -33,6 +33,8 @@ TASKS = {"refresh": "evergrant.refresh", "refresh_urgent": "evergrant.refresh", 
 # It answers within milliseconds. Whoever waits for it longer than this cannot say meanwhile that it lives, and a broker
 # that hangs would be told as a dead beat.
 BROKER_PATIENCE_SECONDS = 5
+# A customer who came back waits in front of a page; while somebody is at a provider beat looks for that so often.
+CUSTOMER_SECONDS = 0.1
 # One that refuses a write is as good as away: nothing can be handed out.
 BROKER_ERRORS = (BrokerAway, ConnectionError, OSError, ResponseError)
 
@@ -46,6 +48,8 @@ class GrantScheduler(Scheduler):
         self.failures = 0
         self.seen_at: timedelta | None = None
         self.chores_at: timedelta | None = None
+        self.customers_away = False  # at a provider, or back from it
+        self.look_at = timedelta(0)  # the next whole look; until then it is for customers only
         self.broker_failed = False
         self.broker_error: Exception | None = None
         self.busy = False  # in the database or with the broker
@@ -124,6 +128,16 @@ class GrantScheduler(Scheduler):
         return self.settings.beat_interval_seconds
 
     def _look(self) -> float:
+        if self.broker_failed or clock.boot() >= self.look_at:
+            again_in = self._look_at_all()
+            if not self.customers_away:
+                return again_in
+            self.look_at = clock.boot() + timedelta(seconds=again_in)
+        self._offer_visits()
+        left = (self.look_at - clock.boot()).total_seconds()
+        return min(max(left, 0.0), CUSTOMER_SECONDS)
+
+    def _look_at_all(self) -> float:
         self._sign_in()
         # A claim that cannot be published is lost time for its grant: so the broker is asked first once it failed.
         if self.broker_failed and not self._broker_answers():
@@ -186,6 +200,8 @@ class GrantScheduler(Scheduler):
 
     def _offer_visits(self) -> None:
         """Let workers exchange what customers came back with, who wait in front of a page."""
+        if self.broker_failed:
+            return
         with transaction() as connection:
             offered = visit.offer(connection)
         for visit_id in offered:
@@ -204,7 +220,8 @@ class GrantScheduler(Scheduler):
         if self.broker_failed or (self.chores_at is not None and now < self.chores_at):
             return
         self.chores_at = now + timedelta(seconds=self.settings.beat_interval_seconds)
-        self._offer_visits()
+        with transaction() as connection:
+            self.customers_away = connect_request.is_somebody_away(connection)
         self._publish_chores()
 
     def _publish_chores(self) -> None:

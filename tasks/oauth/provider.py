@@ -158,9 +158,15 @@ def load(name: str, *, folder: Path) -> Provider:
         ProviderFileError: the file cannot be read or used.
 
     """
-    if name not in names(folder=folder):
-        raise UnknownProvider(name, names(folder=folder))
-    return read(next(p for place in (folder, BUNDLED) if (p := place / f"{name}.toml").is_file()))
+    return read(find(name, folder=folder))
+
+
+def find(name: str, *, folder: Path) -> Path:
+    """The provider file `name`; raises UnknownProvider as `load`."""
+    for place in (folder, BUNDLED) if NAME.fullmatch(name) else ():
+        if (path := place / f"{name}.toml").is_file():
+            return path
+    raise UnknownProvider(name, names(folder=folder))
 
 
 def read(path: Path) -> Provider:

@@ -1,9 +1,13 @@
 """Registrations: a client's row made ready to send with: provider file, overrides, opened secret, time limits."""
 
+import json
+import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import settings as configuration
 from models.client import Known
@@ -20,6 +24,8 @@ if TYPE_CHECKING:  # it brings cryptography, and few clients have a key
 
 # The number of credentials that are not the client's yet: what succeeds under them proves nothing of the present ones.
 ON_TRIAL = 0
+# A file may be written twice within one tick of the file system's clock: what is younger than this is read anew.
+SETTLED_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +105,24 @@ def resolve(name: str, overrides: dict[str, object], settings: configuration.Set
         ProviderFileError, UnknownProvider: the file is gone or wrong, others may write it, or an override does not fit.
 
     """
-    provider = providers.load(name, folder=settings.provider_folder)
+    path = providers.find(name, folder=settings.provider_folder)
     _refuse_open(settings.provider_folder / f"{name}.toml")
+    with suppress(OSError):
+        found = path.stat()
+        if time.time() - found.st_mtime > SETTLED_SECONDS:
+            return _read_once(path, (found.st_mtime_ns, found.st_size, found.st_ino), json.dumps(overrides))
+    return _read(path, overrides)
+
+
+@lru_cache(maxsize=256)
+def _read_once(path: Path, version: tuple[int, ...], overrides: str) -> Provider:
+    """To read a file and check it costs a millisecond, and a customer's way to the provider needs it on each page."""
+    del version
+    return _read(path, json.loads(overrides))
+
+
+def _read(path: Path, overrides: dict[str, object]) -> Provider:
+    provider = providers.read(path)
     return provider.with_overrides(**overrides) if overrides else provider
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
-from enum import StrEnum
 from functools import partial
 from typing import Self
 from uuid import UUID
@@ -28,8 +27,10 @@ from tasks.runtime.admission import Admission
 from tasks.runtime.answers import Answers
 from tasks.runtime.attempt import Arrived
 from tasks.runtime.confirmations import Confirmations
+from tasks.runtime.exchanges import Exchanges
 from tasks.runtime.introspections import Introspections
 from tasks.runtime.registration import Registrations
+from tasks.runtime.threads import told
 from tasks.runtime.unfinished import Unfinished
 
 log = structlog.get_logger()
@@ -38,13 +39,6 @@ WHOLE_DEADLINE = timedelta(seconds=60)  # of a shutdown: longer than any attempt
 
 Work = Callable[["Runtime", list[Arrived]], None]
 """What is done with a group of answers."""
-
-
-class Beside(StrEnum):
-    """What is done beside Celery's threads, each by threads of its own: who hangs with one holds up no other."""
-
-    REVOCATION = "revocation"
-    EXCHANGE = "exchange"  # a customer waits in front of a page
 
 
 class Runtime:
@@ -68,10 +62,9 @@ class Runtime:
         # may be adopted at any moment: until this process has looked again it starts nothing.
         self.fit = True
         self.unfinished = Unfinished(self.stopping)
+        self.exchanges = Exchanges(threads=settings.concurrency)
         self._afterwards = ThreadPoolExecutor(max_workers=2, thread_name_prefix="afterwards")
-        self._beside = {
-            kind: ThreadPoolExecutor(max_workers=settings.concurrency, thread_name_prefix=kind) for kind in Beside
-        }
+        self._revoking = ThreadPoolExecutor(max_workers=settings.concurrency, thread_name_prefix="revocation")
 
     @classmethod
     def open(cls, settings: configuration.Settings) -> Self:
@@ -112,15 +105,15 @@ class Runtime:
     def later(self, work: Callable[[], object]) -> None:
         """Do something of no haste beside the settling thread, if the process is not stopping."""
         if not self.stopping.is_set():
-            self._afterwards.submit(_told(work))
+            self._afterwards.submit(told(work))
 
-    def beside(self, work: Callable[[], object], kind: Beside) -> None:
-        """Do what somebody asked for in a thread of its own: whatever it waits for, Celery's threads are for refreshes.
+    def revoke(self, work: Callable[[], object]) -> None:
+        """Carry out a revocation in a thread of its own: whatever it waits for, Celery's threads are for refreshes.
 
         What has not begun when the process ends is claimed again when its lease is over.
         """
         if not self.stopping.is_set():
-            self._beside[kind].submit(_told(work))
+            self._revoking.submit(told(work))
 
     # The end
 
@@ -137,7 +130,8 @@ class Runtime:
         # Whoever waits for a database that is away gives up then: what they brought is in the journal.
         late = threading.Timer(WHOLE_DEADLINE.total_seconds(), self.giving_up.set)
         late.start()
-        for threads in (*self._beside.values(), self._afterwards):
+        self.exchanges.close(WHOLE_DEADLINE)
+        for threads in (self._revoking, self._afterwards):
             threads.shutdown(wait=True, cancel_futures=True)
         late.cancel()
         self.unfinished.close()
@@ -152,16 +146,6 @@ class Runtime:
                     register.drained(connection, self.journal_id)
             except Exception:
                 log.exception("journal.drained_not_recorded", journal_id=self.journal_id)
-
-
-def _told(work: Callable[[], object]) -> Callable[[], None]:
-    def run() -> None:
-        try:
-            work()
-        except Exception:
-            log.exception("afterwards.failed")
-
-    return run
 
 
 class NotStarted(Exception):

@@ -10,7 +10,7 @@ from celery import signals
 from sqlalchemy.exc import OperationalError
 
 from settings import current
-from tasks import connect
+from tasks import code_exchange, connect
 from tasks.connect_errors import ConnectError
 from tasks.journal import JournalBroken
 from tasks.runtime.registration import Registrations
@@ -75,7 +75,7 @@ def exchange(_: str, trace: Trace, *, client_id: int, ref: str) -> None:
         )
         back = visit(f"{invited.url}&auto=allow&user={ref}")
         trace.say("consented", ref=ref)
-        stored = connect.finish(runtime, connect.read_callback(back), client_id=client_id, ref=ref, who="crashes")
+        stored = code_exchange.finish(runtime, connect.read_callback(back), client_id=client_id, ref=ref, who="crashes")
         trace.say("stored", ref=ref, how=stored.how)
     except (ConnectError, ConsentError, JournalBroken, OperationalError) as error:
         trace.say("not_connected", ref=ref, error=type(error).__name__)

@@ -16,7 +16,7 @@ from celery.worker.request import Request
 
 from models import attempt, locked_grant, revocation, token_set
 from models import journal as register
-from tasks import connect, journal, refresh, revocation_requests, revoke
+from tasks import code_exchange, journal, refresh, revocation_requests, revoke
 from tasks.journal import segment
 from tasks.oauth.answer import Response
 from tasks.oauth.transport import Transport
@@ -218,8 +218,8 @@ def _revoke(striker: Striker) -> None:
 
 
 def _exchange(striker: Striker) -> None:
-    around(connect, "_take", before=_point(striker, "exchange.before"), after=_point(striker, "exchange.taken"))
-    around(connect, "_ask", after=_point(striker, "exchange.answered"))
-    around(connect, "_write_down", after=_point(striker, "exchange.kept"))
-    around(connect, "store", after=_transaction_of("exchange"))
-    around(connect, "_settle", after=_point(striker, "exchange.committed"))
+    around(code_exchange, "_use", before=_point(striker, "exchange.before"), after=_point(striker, "exchange.taken"))
+    kept = {"before": _point(striker, "exchange.answered"), "after": _point(striker, "exchange.kept")}
+    around(code_exchange, "keep", **kept)
+    around(code_exchange, "store", after=_transaction_of("exchange"))
+    around(code_exchange, "_written", after=_point(striker, "exchange.committed"))

@@ -177,8 +177,8 @@ def test_revocations_that_hang_hold_up_nobody_who_waits_in_front_of_a_page(harne
     over, exchanged = threading.Event(), threading.Event()
     with started(harness) as worker:
         for _ in range(harness.settings.concurrency + 1):
-            worker.beside(over.wait, runtime.Beside.REVOCATION)
-        worker.beside(exchanged.set, runtime.Beside.EXCHANGE)
+            worker.revoke(over.wait)
+        worker.exchanges.submit(exchanged.set)
         was_in_time = exchanged.wait(20)
         over.set()
     assert was_in_time
@@ -189,7 +189,7 @@ def test_a_worker_that_ends_lets_whoever_waits_for_the_database_give_up(
 ) -> None:
     monkeypatch.setattr(runtime, "WHOLE_DEADLINE", timedelta(seconds=0.2))
     with started(harness) as worker:
-        worker.beside(lambda: worker.giving_up.wait(60), runtime.Beside.EXCHANGE)
+        worker.revoke(lambda: worker.giving_up.wait(60))
         begun = time.monotonic()
     assert worker.giving_up.is_set()
     assert time.monotonic() - begun < 60

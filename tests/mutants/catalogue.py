@@ -481,6 +481,20 @@ MUTANTS: tuple[Mutant, ...] = (
         (Edit("models/attempt.py", " and not {_WAS_HELD_BACK}", ""),),
     ),
     Mutant(
+        "exchange_waits_in_its_thread",
+        "whoever exchanges a code waits for the provider in a thread, of which there are eight",
+        (f"{INTEGRATION}/public/test_slow_provider.py", "-k", "hold_up_no_other"),
+        (
+            Edit(
+                "tasks/exchange.py",
+                "            return taken, code_exchange.ask(runtime, taken)\n",
+                "            asked = code_exchange.ask(runtime, taken)\n"
+                "            asked.exception()\n"
+                "            return taken, asked\n",
+            ),
+        ),
+    ),
+    Mutant(
         "surplus_dropped",
         "a token set for a generation that is stored already is thrown away",
         (f"{INTEGRATION}/test_settlement.py::test_a_late_set_for_a_stored_generation_is_kept_as_surplus",),

@@ -20,7 +20,7 @@ from tasks.oauth.answer import Answer, Response
 from tasks.runtime.admission import Admission
 from tasks.runtime.answers import Answers, waiting
 from tasks.runtime.attempt import Arrived
-from tasks.runtime.runtime import Beside, Runtime
+from tasks.runtime.runtime import Runtime
 from tasks.runtime.unfinished import Unfinished
 from tasks.settling import recover, replay
 from tasks.settling.settle import settle
@@ -124,8 +124,7 @@ class SimulatedRuntime(Runtime):
         if not self.stopping.is_set():
             self.worker.do_later(work)
 
-    def beside(self, work: Callable[[], object], kind: Beside) -> None:
-        del kind
+    def revoke(self, work: Callable[[], object]) -> None:
         work()
 
 

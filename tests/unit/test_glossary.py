@@ -23,6 +23,7 @@ PLAIN = {
         "asked",
         "behind",
         "left",
+        "threads",
         "size",
         "states",
         "word",

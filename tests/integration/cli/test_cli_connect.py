@@ -21,6 +21,7 @@ from models import client as clients
 from models.database import transaction
 from models.sealing.vault import Vault
 from simulator.control import SimulatorControl
+from tasks import code_exchange
 from tasks import connect as flow
 from tasks.connect_errors import StateUsed
 from tasks.journal import left_behind, take_over
@@ -144,7 +145,7 @@ def test_of_two_who_come_with_one_callback_at_once_one_may_send(invite: Any, pro
     def finish(runtime: Runtime) -> str:
         together.wait()
         try:
-            return flow.finish(runtime, callback, client_id=1, ref="a", who="ada").how
+            return code_exchange.finish(runtime, callback, client_id=1, ref="a", who="ada").how
         except StateUsed:
             return "used"
 
@@ -313,7 +314,7 @@ def test_an_answer_that_the_database_did_not_take_is_stored_from_the_journal(
     callback = flow.read_callback(invite("a"))
     runtime = Runtime.open(settings.current())
     with away_at(database, "insert into evergrant.grants", times=MANY), pytest.raises(OperationalError):
-        flow.finish(runtime, callback, client_id=1, ref="a", who="ada", patience=timedelta(seconds=0.3))
+        code_exchange.finish(runtime, callback, client_id=1, ref="a", who="ada", patience=timedelta(seconds=0.3))
     runtime.close()
     assert sql("select count(*) from evergrant.grants") == [(0,)]
     _replay(settings.current().home / "journals")
@@ -331,7 +332,9 @@ def test_an_exchange_that_gave_up_leaves_its_process_as_patient_as_before(
     callback = flow.read_callback(invite("b"))
     runtime = Runtime.open(settings.current())
     with away_at(database, "insert into evergrant.grants", times=MANY), pytest.raises(OperationalError):
-        flow.finish(runtime, callback, client_id=client_id, ref="b", who="ada", patience=timedelta(seconds=0.1))
+        code_exchange.finish(
+            runtime, callback, client_id=client_id, ref="b", who="ada", patience=timedelta(seconds=0.1)
+        )
     provider.add_fault("status", where="token", when="before", status=200, body=FRESH, count=1)
     with away_at(database, "as former_fingerprints", times=3):
         assert probe(runtime, grant_id, client_id=client_id) is Finding.REFRESHED

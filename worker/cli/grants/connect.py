@@ -41,7 +41,8 @@ def connect(ref: str, *, client: str | None, labels: Labels, timeout: timedelta,
     """
     import asyncio
 
-    from tasks import connect as flow
+    from tasks import code_exchange
+    from tasks.connect import read_callback
     from tasks.obtain import obtain
     from worker.cli.grants.callback import Loopback
     from worker.cli.runtime import opened
@@ -58,8 +59,8 @@ def connect(ref: str, *, client: str | None, labels: Labels, timeout: timedelta,
     code = code_parameter(chosen, settings)
     with opened(settings) as runtime:
         url = asyncio.run(_callback_of(invitation, listening_at, timeout, code))
-        callback = flow.read_callback(url, code_parameter=code)
-        stored = flow.finish(runtime, callback, client_id=chosen["id"], ref=ref, who=settings.who)
+        callback = read_callback(url, code_parameter=code)
+        stored = code_exchange.finish(runtime, callback, client_id=chosen["id"], ref=ref, who=settings.who)
     warn_of_crowd(chosen, stored, settings)
     tell(stored, ref, chosen["name"], as_json=as_json)
 

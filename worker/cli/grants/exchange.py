@@ -24,14 +24,14 @@ from worker.cli.output import json_option
 @json_option
 def exchange(ref: str, *, client: str | None, callback_url_file: str, as_json: bool) -> None:
     """Finish a code flow with the URL that the user came back to; its state must be one made for this ref."""
-    from tasks import connect as flow
+    from tasks import code_exchange, connect
     from worker.cli.runtime import opened
 
     settings = session.prepared()
     chosen = client_of(check_ref(ref), client)
     url = read_secret(callback_url_file, what="callback URL")
-    callback = flow.read_callback(url, code_parameter=code_parameter(chosen, settings))
+    callback = connect.read_callback(url, code_parameter=code_parameter(chosen, settings))
     with opened(settings) as runtime:
-        stored = flow.finish(runtime, callback, client_id=chosen["id"], ref=ref, who=settings.who)
+        stored = code_exchange.finish(runtime, callback, client_id=chosen["id"], ref=ref, who=settings.who)
     warn_of_crowd(chosen, stored, settings)
     tell(stored, ref, chosen["name"], as_json=as_json)

@@ -1,0 +1,170 @@
+"""A provider that answers late keeps its own customers waiting, and no other client's."""
+
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from datetime import timedelta
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from uuid import UUID
+
+import pytest
+
+from models import ticket, visit
+from models.database import transaction
+from models.ticket import Wanted
+from tasks import exchange
+from tasks.runtime import exchanges
+from tasks.runtime.runtime import Runtime
+from tests.harness import Harness
+from tests.integration.public.browser import PUBLIC_URL
+from tests.integration.public.conftest import Exchanging, Scene
+from tests.integration.public.test_connecting import back, words
+from tests.polling import eventually
+
+
+class Late:
+    """A token endpoint that answers nobody until it is told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.released = threading.Event()
+        late = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:  # its name
+                self.rfile.read(int(self.headers["Content-Length"]))
+                late.asked.append(self.path)
+                late.released.wait(60)
+                number = len(late.asked)
+                pair = {"access_token": f"at-{id(self)}-{number}", "refresh_token": f"rt-{id(self)}-{number}"}
+                body = json.dumps(pair | {"token_type": "bearer", "expires_in": 7200}).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/token"
+
+
+@pytest.fixture
+def late() -> Iterator[Late]:
+    made = Late()
+    serving = threading.Thread(target=made.server.serve_forever, args=(0.05,))
+    serving.start()
+    yield made
+    made.released.set()
+    made.server.shutdown()
+    made.server.server_close()
+    serving.join()
+
+
+@pytest.fixture
+def slow(harness: Harness, scene: Scene, late: Late) -> int:
+    """A client of that provider."""
+    base = scene.provider.url
+    return harness.client("slow", authorize_url=f"{base}/oauth/authorize", token_url=late.url, revoke_url=None)
+
+
+def come_back(scene: Scene, link: str) -> str:
+    """Say yes at the provider and come back; where the page is that waits."""
+    return PUBLIC_URL + scene.browser.open(back(scene.browser, link), follow=False).headers["location"]
+
+
+def come_back_slowly(scene: Scene, client_id: int, count: int) -> None:
+    for number in range(count):
+        with transaction() as connection:
+            made = ticket.make(connection, client_id, Wanted(f"s{number}"), other_account_allowed=True, who="tests")
+        come_back(scene, f"{PUBLIC_URL}/connect/{made}")
+
+
+def offered(runtime: Runtime) -> list[UUID]:
+    """Take what beat would offer now, in a worker's threads."""
+    with transaction() as connection:
+        found = visit.offer(connection)
+    for each in found:
+        runtime.exchanges.submit(partial(exchange.carry_out, runtime, each))
+    return found
+
+
+def open_ones(scene: Scene) -> int:
+    return len(scene.rows("select from evergrant.visits where ended_at is null"))
+
+
+def test_more_customers_at_a_provider_that_hangs_than_there_are_threads_hold_up_no_other(
+    scene: Scene, slow: int, late: Late
+) -> None:
+    count = scene.harness.settings.concurrency + 1
+    come_back_slowly(scene, slow, count)
+    assert len(offered(scene.harness.runtime)) == count
+    eventually(lambda: len(late.asked) == count)
+
+    outcome = come_back(scene, scene.link())
+    assert len(offered(scene.harness.runtime)) == 1
+    assert "is connected" in words(scene.browser.open(outcome))
+    assert open_ones(scene) == count
+
+    late.released.set()
+    eventually(lambda: open_ones(scene) == 0)
+    refs = scene.rows("select ref from evergrant.grants where client_id = :id and status = 'active'", id=slow)
+    assert len(refs) == count
+
+
+def test_a_client_has_half_of_the_room_and_whoever_has_none_is_offered_again(
+    scene: Scene, slow: int, late: Late, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchanges, "MOST_OF_A_CLIENT", 2)
+    come_back_slowly(scene, slow, 3)
+    offered(scene.harness.runtime)
+    eventually(lambda: len(late.asked) == 2)
+    outcome = come_back(scene, scene.link())
+    offered(scene.harness.runtime)
+    assert "is connected" in words(scene.browser.open(outcome))
+
+    late.released.set()
+    eventually(lambda: open_ones(scene) == 1)
+    scene.harness.run("update evergrant.visits set offered_at = offered_at - interval '1 minute'")
+    assert len(offered(scene.harness.runtime)) == 1
+    eventually(lambda: open_ones(scene) == 0)
+    assert len(late.asked) == 3
+
+
+def test_a_worker_that_ends_waits_for_the_answers_that_are_under_way(
+    scene: Scene, slow: int, late: Late, worker: Exchanging
+) -> None:
+    come_back_slowly(scene, slow, 3)
+    ending = Runtime.open(scene.harness.settings)
+    offered(ending)
+    eventually(lambda: len(late.asked) == 3)
+
+    closing = threading.Thread(target=ending.close)
+    closing.start()
+    late.released.set()
+    closing.join()
+
+    assert open_ones(scene) == 0
+    assert len(scene.rows("select from evergrant.grants where status = 'active'")) == 3
+
+
+def test_what_fails_between_two_steps_leaves_room_for_others() -> None:
+    found = exchanges.Exchanges(threads=1)
+    broken = Future[str]()
+
+    def begin() -> tuple[str, Future[str]]:
+        return "taken", broken
+
+    assert found.carry_out(1, begin=begin, keep=lambda _, __: None, end=lambda _, __: None)
+    assert not found.wait_until_quiet(timedelta(0))
+    broken.set_exception(OSError("the loop is gone"))
+    assert found.wait_until_quiet(timedelta(seconds=20))
+
+    with pytest.raises(ZeroDivisionError):
+        found.carry_out(1, begin=lambda: 1 // 0, keep=lambda _, __: None, end=lambda _, __: None)  # type: ignore[arg-type,return-value]
+    assert found.wait_until_quiet(timedelta(0))
+    found.close(timedelta(0))
