@@ -50,7 +50,8 @@ class Started(NamedTuple):
 
 
 _WAS_HELD_BACK = f"""(
-                coalesce(c.after_grace, 'family') = 'family' and coalesce(g.access_expires_at > clock.at, false)
+                coalesce(c.after_grace, 'family') = 'family'
+                and coalesce(g.access_expires_at - least(interval '60 seconds', g.life / 4) > clock.at, false)
                 and g.rejected_at is null and not {REJECTION_IS_REPORTED}
             )"""
 

@@ -115,12 +115,13 @@ def test_an_attempt_that_nobody_ended_is_noted_as_doubt_with_its_journal(harness
         ("family", 40, False, False),
         (None, 40, False, False),
         ("family", -1, False, True),
+        ("family", 0.5, False, True),  # that little is handed out to nobody, so nothing waited for its end
         ("family", 40, True, True),  # what applications are refused with does not serve
         ("immediate", 40, False, True),  # there a late repeat ends nothing, so it was not held back for that
     ],
 )
 def test_at_grace_an_attempt_begins_a_doubt_of_its_own_only_if_it_was_not_held_back_for_its_access_token(
-    harness: Harness, after_grace: str | None, left: int, rejected: bool, begins: bool
+    harness: Harness, after_grace: str | None, left: float, rejected: bool, begins: bool
 ) -> None:
     client = harness.client(rotation="grace")
     harness.run("update evergrant.clients set after_grace = :after", after=after_grace)

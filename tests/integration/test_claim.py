@@ -198,6 +198,7 @@ def test_at_grace_an_attempt_that_is_lost_long_after_the_first_is_repeated_at_on
     harness.ask(client, BUSY)
     for outcome in (BUSY, None):  # or its worker dies
         harness.later(seconds=90)
+        harness.run("update evergrant.grants set access_expires_at = clock_timestamp()")  # it waited for that
         harness.run("update evergrant.valves set paused_until = null")
         attempt = harness.begin(client)
         assert attempt.job.doubt_repeated

@@ -1,6 +1,7 @@
 """A beat process: the real scheduler, with the simulated broker in Celery's place."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, Protocol, cast
 from uuid import UUID
 
@@ -58,6 +59,8 @@ class Scheduler(GrantScheduler):
         self.failures = 0
         self.seen_at = None
         self.chores_at = None
+        self.customers_away = False
+        self.look_at = timedelta(0)
         self.broker_failed = False
         self.broker_error = None
         self.app = cast("Any", broker)

@@ -72,7 +72,8 @@ def _begin(tables: Tables, grant: Row, at: datetime, journal_id: int) -> Row:
 
 def _was_held_back(tables: Tables, grant: Row, client: Row, at: datetime) -> bool:
     """Whether its access token serves yet, which a late repeat would end."""
-    serves = grant["access_expires_at"] is not None and grant["access_expires_at"] > at
+    least = min(timedelta(minutes=1), timedelta.max if grant["life"] is None else grant["life"] / 4)
+    serves = grant["access_expires_at"] is not None and grant["access_expires_at"] - least > at
     is_rejected = grant["rejected_at"] is not None or is_reported(tables, grant)
     return (client["after_grace"] or "family") == "family" and serves and not is_rejected
 

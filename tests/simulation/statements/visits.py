@@ -13,3 +13,8 @@ def offer_visits(_: Tables, __: Parameters) -> list[Row]:
 @carries_out(connect_request.OTHER_ACCOUNT_ALLOWED)
 def other_account_allowed(_: Tables, __: Parameters) -> list[Row]:
     return []
+
+
+@carries_out(connect_request.IS_SOMEBODY_AWAY)
+def is_somebody_away(_: Tables, __: Parameters) -> list[Row]:
+    return [{"exists": False}]
