@@ -4,6 +4,7 @@ The row's id is that of its connect request, and of the grant to be: so a grant 
 that the customer is connected, whatever became of the process that sent the code.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -152,6 +153,13 @@ join evergrant.tickets t on t.id = v.ticket_id
 join evergrant.clients c on c.id = t.client_id
 left join evergrant.connect_requests r on r.id = v.id
 """)  # constants
+ENDED = text(f"""
+select v.id
+from unnest(cast(:ids as uuid[])) as asked (id)
+join evergrant.visits v on v.id = asked.id
+left join evergrant.connect_requests r on r.id = v.id
+where {OUTCOME} is not null
+""")  # noqa: S608  # constants
 
 # One browser may begin anew, as when its user went back: what it began before leads nowhere then.
 BEGIN = text(f"""
@@ -227,10 +235,16 @@ def by_state(connection: Connection, state_hash: bytes) -> Guest | None:
     return _guest(connection.execute(BY_STATE, {"state_hash": state_hash}).mappings().one_or_none())
 
 
-def by_ids(connection: Connection, ids: "list[UUID] | tuple[UUID, ...]") -> dict[UUID, Guest | None]:
-    """Who waits for the end of each of these visits."""
+def by_ids(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Guest | None]:
+    """Whose visit each of these is."""
     rows = connection.execute(BY_ID, {"ids": list(ids)}).mappings()
     return dict.fromkeys(ids) | {row["visit_id"]: Guest(**row) for row in rows}
+
+
+def ended(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, bool]:
+    """Whether each of these visits has ended: many wait for it, and ask again and again."""
+    found = connection.execute(ENDED, {"ids": list(ids)}).scalars()
+    return dict.fromkeys(ids, False) | dict.fromkeys(found, True)
 
 
 def begin(connection: Connection, visit_id: UUID, ticket_id: UUID) -> None:

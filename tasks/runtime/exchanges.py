@@ -22,8 +22,8 @@ T = TypeVar("T")
 A = TypeVar("A")
 K = TypeVar("K")
 
-MOST_UNDER_WAY: Final = 256  # the journal has room for their answers, beside those to refreshes
-MOST_OF_A_CLIENT: Final = MOST_UNDER_WAY // 2
+MOST_ASKED: Final = 256  # at a time: the journal has room for their answers, beside those to refreshes
+MOST_OF_A_CLIENT: Final = MOST_ASKED // 2
 
 
 class Exchanges:
@@ -35,7 +35,8 @@ class Exchanges:
         self._keeping = ThreadPoolExecutor(1, thread_name_prefix="exchange-keep")
         self._ending = ThreadPoolExecutor(threads, thread_name_prefix="exchange-end")
         self._changed = threading.Condition()
-        self._under_way: Counter[int] = Counter()
+        self._asked: Counter[int] = Counter()  # by client, until the answer is kept
+        self._under_way = 0
 
     def submit(self, work: Callable[[], object]) -> None:
         """Begin one in a thread; what was not begun when the process ends is offered to another one."""
@@ -62,7 +63,8 @@ class Exchanges:
             begun = begin()
         finally:
             if begun is None:
-                self._leave(client_id)
+                self._give_back(client_id)
+                self._leave()
         if begun is not None:
             self._follow(client_id, *begun, keep=keep, end=end)
         return True
@@ -80,32 +82,39 @@ class Exchanges:
             try:
                 self._ending.submit(told(partial(ended, keep(taken, answered.result()))))
             except BaseException:
-                self._leave(client_id)
+                self._leave()
                 raise
+            finally:
+                self._give_back(client_id)
 
         def ended(found: K) -> None:
             try:
                 end(taken, found)
             finally:
-                self._leave(client_id)
+                self._leave()
 
         answered.add_done_callback(lambda _: self._keeping.submit(told(kept)))
 
     def _enter(self, client_id: int) -> bool:
         with self._changed:
-            fits = self._under_way.total() < MOST_UNDER_WAY and self._under_way[client_id] < MOST_OF_A_CLIENT
-            self._under_way[client_id] += fits
+            fits = self._asked.total() < MOST_ASKED and self._asked[client_id] < MOST_OF_A_CLIENT
+            self._asked[client_id] += fits
+            self._under_way += fits
         return fits
 
-    def _leave(self, client_id: int) -> None:
+    def _give_back(self, client_id: int) -> None:
         with self._changed:
-            self._under_way[client_id] -= 1
+            self._asked[client_id] -= 1
+
+    def _leave(self) -> None:
+        with self._changed:
+            self._under_way -= 1
             self._changed.notify_all()
 
     def wait_until_quiet(self, patience: timedelta) -> bool:
         """Wait until none is under way; False: some are, and patience is over."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._under_way.total() == 0, patience.total_seconds())
+            return self._changed.wait_for(lambda: self._under_way == 0, patience.total_seconds())
 
     def close(self, patience: timedelta) -> None:
         """Begin no more, and see those that are under way to their end: each has its deadline, and is to be kept."""

@@ -36,7 +36,8 @@ class Guests:
         self._database = database
         self._vault = vault
         self._redirect_uri = redirect_uri
-        self._ended = Batch(database, lambda connection, ids: visit.by_ids(connection, list(ids)))
+        self._of_visit = Batch(database, visit.by_ids)
+        self._ended = Batch(database, visit.ended)
 
     async def with_ticket(self, ticket: str) -> Guest | None:
         """Who came by a link."""
@@ -50,7 +51,7 @@ class Guests:
 
     async def of_visit(self, visit_id: UUID) -> Guest | None:
         """Whose visit it is."""
-        return await self._ended(visit_id)
+        return await self._of_visit(visit_id)
 
     async def begin(self, guest: Guest, browser: str) -> str | None:
         """Use the ticket in a browser; returns where that goes, None where the ticket is no longer good.
@@ -90,15 +91,12 @@ class Guests:
             lambda connection: visits.come_back(connection, self._vault, visit_id, callback, query=query)
         )
 
-    async def wait(self, visit_id: UUID, seconds: float) -> Guest | None:
-        """Wait for a visit's end, for so long at most; returns how it stands."""
+    async def wait(self, visit_id: UUID, seconds: float) -> None:
+        """Wait for a visit's end, for so long at most."""
         now = asyncio.get_running_loop().time
         begun = now()
-        guest = await self._ended(visit_id)
-        while guest is not None and guest.outcome is None and now() < begun + seconds:
+        while not await self._ended(visit_id) and now() < begun + seconds:  # noqa: ASYNC110  # a row sets no event
             await asyncio.sleep(LOOK_AGAIN_SECONDS[now() > begun + HASTE_SECONDS])
-            guest = await self._ended(visit_id)
-        return guest
 
     def provider(self, guest: Guest) -> Provider:
         """The provider of a guest's client; raises OAuthError."""

@@ -121,7 +121,9 @@ class PublicListener:
         guest = await self._guests.of_visit(visit_id)
         if guest is None or not is_of(guest, cookies.of(request, guest.ticket_id)):
             return self._page(request, "unknown" if guest is None else "other_browser", status=404)
-        guest = await self._guests.wait(visit_id, WAIT_SECONDS) or guest
+        if guest.outcome is None:
+            await self._guests.wait(visit_id, WAIT_SECONDS)
+            guest = await self._guests.of_visit(visit_id) or guest
         if guest.outcome is None:
             said = "working" if guest.held_by is None else "held"
             return self._page(request, said, guest, again_in=AGAIN_SECONDS)
