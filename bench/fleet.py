@@ -98,6 +98,26 @@ def sizes(stage: Stage) -> dict[str, float]:
     return {str(row["name"]).removeprefix("evergrant."): float(row["mb"]) for row in rows}
 
 
+# Of the first one's provider, and as it is in all else.
+MORE_CLIENTS = """
+insert into evergrant.clients overriding system value
+select (jsonb_populate_record(c, jsonb_build_object('id', c.id + i, 'name', c.name || '-' || i))).*
+from evergrant.clients c, generate_series(1, %s::int) i
+returning id
+"""
+
+
+def more_clients(stage: Stage, count: int) -> None:
+    """Make `count` clients beside the only one there is, each with its own secret and valve."""
+    vault = Vault.from_settings(current())
+    with psycopg.connect(stage.database_url, row_factory=scalar_row) as connection, connection.cursor() as cursor:
+        made = cursor.execute(MORE_CLIENTS, [count]).fetchall()
+        sealed = [(vault.seal("secret", table="clients", row_id=each, purpose="secret"), each) for each in made]
+        cursor.executemany("update evergrant.clients set sealed_client_secret = %s where id = %s", sealed)
+        cursor.executemany("insert into evergrant.valves (client_id) values (%s)", [(each,) for each in made])
+    stage.sql("vacuum (freeze, analyze) evergrant.clients, evergrant.valves")
+
+
 COPY = """
 copy evergrant.grants (
     id, client_id, ref, status, generation, scope, sealed_refresh_token, sealed_access_token, refresh_fingerprint,
@@ -128,14 +148,14 @@ def fill_openable(
         psycopg.connect(stage.database_url) as connection,
         connection.cursor() as cursor,
     ):
-        (client_id,) = cursor.execute("select id from evergrant.clients").fetchone() or (0,)
+        clients = [row[0] for row in cursor.execute("select id from evergrant.clients order by id")]
         with cursor.copy(COPY) as copy:
             for index in range(count):
                 grant_id, token, until = uuid4(), refresh_token(index, 0), first_due + random() * LIFE * 2 / 3
                 opened, due_at = opens(index, until), now + until
                 refresh = sealed(token, grant_id, "refresh", opened=opened)
                 access = sealed(access_token(index, 0), grant_id, "access", opened=opened)
-                row = (grant_id, client_id, ref_of(index), "active", 1, "crm_read", refresh, access)
+                row = (grant_id, clients[index % len(clients)], ref_of(index), "active", 1, "crm_read", refresh, access)
                 times = (due_at + LIFE / 3, LIFE, due_at, 3, due_at - LIFE * 2 / 3, 1)
                 copy.write_row((*row, vault.fingerprint(token) if opened else randbytes(32), *times))
     stage.sql("vacuum (freeze, analyze) evergrant.grants")

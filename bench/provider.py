@@ -2,6 +2,7 @@
 takes any code for a consent.
 
     python -m bench.provider --port 0
+    python -m bench.provider --port 0 --certificate cert.pem --key key.pem
 
 A refresh token names its grant and its number, `rt-0000042-000007-…`; only the newest of a grant works, once. So the
 ledger is one number a grant, and what a contestant has stored can be checked row by row. The bundled simulator tells
@@ -11,6 +12,7 @@ far more, and costs ten times as much CPU a request: here it would be what is me
 import argparse
 import asyncio
 import json
+import ssl
 import time
 from array import array
 from collections.abc import Callable
@@ -38,6 +40,7 @@ class Ledger:
         self.numbers = array("l")
         self.delay = 0.0
         self.mood = "well"
+        self.keeps = True  # a connection after an answer
         self.reset(count=0)
 
     def reset(self, *, count: int, delay: float = 0.0) -> None:
@@ -108,7 +111,8 @@ class Connection(asyncio.Protocol):
             return
         self.buffer = rest[length:]
         method, path, _ = head.split(b"\r\n", 1)[0].decode().split(" ")
-        keep = not any(line.replace(b" ", b"") == b"connection:close" for line in lines)
+        asked = not any(line.replace(b" ", b"") == b"connection:close" for line in lines)
+        keep = asked and self.ledger.keeps
         self._answer(method, path, json.loads(rest[:length]) if length else {}, keep=keep)
 
     def _answer(self, method: str, path: str, body: dict[str, Any], *, keep: bool) -> None:
@@ -154,11 +158,16 @@ def _control(ledger: Ledger, method: str, path: str, body: dict[str, Any]) -> tu
     return (404, {}) if order is None else (200, order())
 
 
-async def serve(port: int, name: str) -> None:
-    """Serve until a signal ends the process; the first line tells where."""
-    ledger = Ledger(name)
-    server = await asyncio.get_running_loop().create_server(lambda: Connection(ledger), "127.0.0.1", port, backlog=1024)
+async def serve(options: argparse.Namespace) -> None:
+    """Serve until a signal ends the process; the first line tells where, and a second one where by TLS."""
+    ledger, loop = Ledger(options.name), asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(ledger), "127.0.0.1", options.port, backlog=1024)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
+    if options.certificate is not None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(options.certificate, options.key)
+        by_tls = await loop.create_server(lambda: Connection(ledger), "127.0.0.1", 0, backlog=1024, ssl=tls)
+        print(f"https://127.0.0.1:{by_tls.sockets[0].getsockname()[1]}", flush=True)
     await server.serve_forever()
 
 
@@ -166,13 +175,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--name", default="A", help="Two providers must not give out the same tokens.")
+    parser.add_argument("--certificate", help="Serve by TLS as well, with this.")
+    parser.add_argument("--key")
     options = parser.parse_args()
     try:
         from uvloop import run  # of the extra requirements; half the CPU
     except ImportError:
-        asyncio.run(serve(options.port, options.name))
+        asyncio.run(serve(options))
     else:
-        run(serve(options.port, options.name))
+        run(serve(options))
 
 
 if __name__ == "__main__":

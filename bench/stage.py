@@ -40,7 +40,8 @@ class Provider:
     """The provider's process, as the benchmark asks and orders it."""
 
     url: str
-    process: Process
+    tls_url: str = ""
+    process: Process = field(kw_only=True)
 
     def order(self, path: str, **body: Any) -> None:
         """Order something: `_reset` with count and delay, `_mark`, `_set` with delay or mood."""
@@ -164,11 +165,11 @@ class Stage:
             cursor.execute(statement, parameters or None)
             return cursor.fetchall() if cursor.description else []
 
-    def provider(self, name: str = "A") -> Provider:
+    def provider(self, name: str = "A", *options: str) -> Provider:
         """Start a provider; several need names."""
-        process = self.python(f"provider-{name}", "bench.provider", "--name", name)
-        self.wait_said(process.name, "http://")
-        return Provider(self.log_of(process.name).read_text(encoding="utf-8").split()[0], process)
+        process = self.python(f"provider-{name}", "bench.provider", "--name", name, *options)
+        self.wait_said(process.name, "https://" if "--certificate" in options else "http://")
+        return Provider(*self.log_of(process.name).read_text(encoding="utf-8").split(), process=process)
 
 
 @contextmanager
@@ -224,11 +225,13 @@ default_life_seconds = 7200
 """
 
 
-def register(stage: Stage, provider: Provider, *, name: str, rotation: str, options: Sequence[str] = ()) -> None:
-    """Write a provider file and add a client, as a user would."""
+def register(
+    stage: Stage, provider: Provider, *, name: str, rotation: str, options: Sequence[str] = (), tls: bool = False
+) -> None:
+    """Write a provider file and add a client, as a user would; `tls`: the provider is asked by that."""
     folder = settings.current().provider_folder
     folder.mkdir(mode=0o700, exist_ok=True)
-    text = PROVIDER_FILE.format(url=provider.url, rotation=rotation)
+    text = PROVIDER_FILE.format(url=provider.tls_url if tls else provider.url, rotation=rotation)
     (folder / f"{name}.toml").write_text(text, encoding="utf-8")
     ids = ("--provider", name, "--client-id", "bench", "--client-secret-file", "-")
     stage.command("clients", "add", name, *ids, *options, stdin="secret")

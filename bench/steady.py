@@ -2,6 +2,7 @@
 
     python -m bench.steady
     python -m bench.steady --grants 20000 --minutes 1 --runs 1
+    python -m bench.steady --clients 10000 --name steady_10000_clients
 
 The runs follow one another in the same fleet, each with figures of its own. Due times are spread over 80 minutes, as
 they are in a fleet that is kept warm, so a million grants make 208 refreshes a second. Measured: what that uses of the
@@ -26,26 +27,31 @@ STARTING_SECONDS = 60.0
 
 @click.command()
 @click.option("--grants", default=1_000_000, show_default=True)
+@click.option("--clients", default=1, show_default=True, help="That share the grants alike.")
 @click.option("--minutes", default=2.0, show_default=True, help="Of each run.")
 @click.option("--warm", default=30.0, show_default=True, help="Seconds that go by before it counts.")
 @click.option("--runs", default=3, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of results.")
-def main(*, grants: int, minutes: float, warm: float, runs: int, out: Path | None) -> None:
+@click.option("--name", default="steady", show_default=True, help="Of the file of results.")
+def main(*, grants: int, clients: int, minutes: float, warm: float, runs: int, out: Path | None, name: str) -> None:
     """Let a fleet be kept warm, and watch."""
     begun = machine.described()
     with stage() as here:
-        rounds = _watch(here, grants, minutes * 60, warm, runs)
+        rounds = _watch(here, (grants, clients), minutes * 60, warm, runs)
     measured = {name: report.spread(each[name] for each in rounds) for name in rounds[0]}
     report.say()
     report.table([{"figure": name, **values} for name, values in measured.items()])
-    known = {"grants": grants, "minutes": minutes, "runs": runs, "load": machine.load()}
-    report.save("steady", {**known, **measured}, begun=begun, folder=out)
+    known = {"grants": grants, "clients": clients, "minutes": minutes, "runs": runs, "load": machine.load()}
+    report.save(name, {**known, **measured}, begun=begun, folder=out)
 
 
-def _watch(here: Stage, grants: int, seconds: float, warm: float, runs: int) -> list[dict[str, float]]:
+def _watch(here: Stage, fleet_of: tuple[int, int], seconds: float, warm: float, runs: int) -> list[dict[str, float]]:
+    grants, clients = fleet_of
     provider = here.provider()
     provider.order("_reset", count=grants, delay=0.05)
     register(here, provider, name="bench", rotation="on_use")
+    if clients > 1:
+        fleet.more_clients(here, clients - 1)
     _fill(here, grants, warm + seconds * runs)
     here.python("worker", "worker.cli", "worker")
     here.python("beat", "worker.cli", "beat")

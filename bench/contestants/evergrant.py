@@ -24,8 +24,11 @@ class Evergrant(Contestant):
         workers: int = 1,
         beats: int = 1,
         rotation: str = "on_use",
+        trusts: str | None = None,
     ) -> None:
+        """`trusts`: the provider is asked by TLS, and this is its certificate."""
         super().__init__(stage, provider, count)
+        self.trusts = trusts
         self.workers = [f"worker-{number}" for number in range(1, workers + 1)]
         self.beats = [f"beat-{number}" for number in range(1, beats + 1)]
         self.rotation = rotation
@@ -33,7 +36,14 @@ class Evergrant(Contestant):
         self.name = f"Evergrant, {workers} worker{'s' * (workers > 1)}{several}, {rotation}"
 
     def prepare(self) -> None:
-        stages.register(self.stage, self.provider, name=CLIENT, rotation=self.rotation, options=("--burst", "2000"))
+        stages.register(
+            self.stage,
+            self.provider,
+            name=CLIENT,
+            rotation=self.rotation,
+            options=("--burst", "2000"),
+            tls=self.trusts is not None,
+        )
         self.pause(paused=True)
         lines = (json.dumps({"ref": ref_of(i), "refresh_token": refresh_token(i, 0)}) for i in range(self.count))
         self.stage.command("grants", "import", "-", "--client", CLIENT, stdin="\n".join(lines))
@@ -44,7 +54,7 @@ class Evergrant(Contestant):
 
     def start(self) -> None:
         for name in self.workers:
-            self.stage.python(name, "worker.cli", "worker")
+            self.stage.python(name, "worker.cli", "worker", env={"SSL_CERT_FILE": self.trusts} if self.trusts else None)
         for name in self.beats:
             self.stage.python(name, "worker.cli", "beat")
         for name in self.workers:
