@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Connection, ForeignKey, text
+from sqlalchemy import Connection, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base
@@ -16,6 +16,7 @@ class ConnectRequest(Base):
     """One trip of a user to the provider, for one ref (RFC 6749 §4.1)."""
 
     __tablename__ = "connect_requests"
+    __table_args__ = (Index(None, "expires_at", postgresql_where=text("used_at is null")),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     client_id: Mapped[int] = mapped_column(ForeignKey("evergrant.clients.id"))
@@ -42,6 +43,7 @@ class Begun:
     redirect_uri: str
     labels: dict[str, list[str]]
     expired: bool
+    used: bool
     by_ticket: bool = False  # by the public listener, which sealed the verifier as it can
     other_account_allowed: bool = True
 
@@ -54,7 +56,7 @@ values (:id, :client_id, :ref, :state_hash, :sealed_verifier, :redirect_uri, cas
 """)
 _BEGUN = """
 select r.id as grant_id, r.client_id, r.ref, r.sealed_verifier, r.redirect_uri, r.labels,
-    r.expires_at <= clock_timestamp() as expired, v.id is not null as by_ticket,
+    r.expires_at <= clock_timestamp() as expired, r.used_at is not null as used, v.id is not null as by_ticket,
     coalesce(t.other_account_allowed, true) as other_account_allowed
 from evergrant.connect_requests r
 left join evergrant.visits v on v.id = r.id

@@ -203,6 +203,7 @@ with due as (
 )
 update evergrant.visits v set offered_at = clock_timestamp() from due where v.id = due.id returning v.id
 """)
+OFFER_AGAIN = text("update evergrant.visits set offered_at = null, held_by = null where id = :id and ended_at is null")
 WAITING = text("""
 select v.id, v.sealed_answer, t.created_by
 from evergrant.visits v
@@ -281,6 +282,11 @@ def take(connection: Connection, visit_id: UUID, journal_id: int) -> None:
 def hold(connection: Connection, visit_id: UUID, why: VisitReason) -> None:
     """Note why nothing could be sent yet; it is offered again."""
     connection.execute(HOLD, {"id": visit_id, "why": why})
+
+
+def offer_again(connection: Connection, visit_id: UUID) -> None:
+    """Let beat offer a visit at its next look."""
+    connection.execute(OFFER_AGAIN, {"id": visit_id})
 
 
 def offer(connection: Connection) -> list[UUID]:

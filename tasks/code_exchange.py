@@ -9,6 +9,7 @@ settle    it is read, and becomes a row: tasks/settling/consent.py
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import NamedTuple, assert_never
 
 import structlog
@@ -32,6 +33,7 @@ from tasks.connect import (
 from tasks.connect_errors import (
     ClientPaused,
     CodeRefused,
+    CredentialsReplaced,
     DatabaseUnfit,
     Denied,
     ExchangeNotSent,
@@ -47,10 +49,9 @@ from tasks.connect_errors import (
 from tasks.journal import JournalBroken, Position
 from tasks.oauth import accounts, addresses, kept, messages
 from tasks.oauth.accounts import Account
-from tasks.oauth.addresses import Labels
 from tasks.oauth.answer import Answer, HeldBack, NotSent, Response
 from tasks.oauth.error_answers import told_sentence, told_word
-from tasks.oauth.errors import LabelMissing
+from tasks.oauth.errors import LabelMissing, OAuthError
 from tasks.oauth.kept import Kept
 from tasks.oauth.messages import Request
 from tasks.oauth.provider import Provider
@@ -105,7 +106,7 @@ class Taken:
         return tuple(filter(None, (self.callback.code, self.verifier, self.callback.state, secret)))
 
 
-class Arrived(NamedTuple):
+class Answered(NamedTuple):
     """An answer to an exchange, as it came."""
 
     answer: Answer
@@ -123,7 +124,7 @@ class Journaled(NamedTuple):
 def finish(
     runtime: Runtime, callback: Callback, *, client_id: int, ref: str, who: str, patience: timedelta = PATIENCE
 ) -> StoredConsent:
-    """Exchange the code of a callback and store the grant, all three steps; the caller's thread waits.
+    """Exchange the code of a callback and store the grant, all steps; the caller's thread waits.
 
     `patience`: how long a human waits for a database that is away; then whoever drains the journal stores it.
 
@@ -136,17 +137,31 @@ def finish(
     """
     with transaction() as connection:
         begun = connect_request.find(connection, hashed(callback.state))
-        known = clients.known(connection, [client_id])[client_id]
     if begun is None or begun.client_id != client_id:
         raise StateUnknown
     if begun.ref != ref:
         raise StateForAnother(begun.ref)
-    taken = take(runtime, runtime.registrations.ready(known), begun, callback)
-    return settle(runtime, taken, keep(runtime, taken, ask(runtime, taken).result()), who=who, patience=patience)
+    try:
+        return _finished(runtime, callback, begun, who=who, patience=patience)
+    except CredentialsReplaced:  # once more, with those that are in force
+        return _finished(runtime, callback, replace(begun, used=False), who=who, patience=patience)
+
+
+def _finished(runtime: Runtime, callback: Callback, begun: Begun, *, who: str, patience: timedelta) -> StoredConsent:
+    registered = registered_of(runtime.registrations, begun.client_id)
+    taken = take(runtime, registered, begun, callback)
+    journaled = keep(runtime, taken, ask(runtime, taken).result())
+    looking = look(runtime, taken, journaled)
+    account = None if looking is None else account_of(taken, looking)
+    stored = settle(runtime, taken, journaled, account=account, who=who, patience=patience)
+    access_life.learn_of(runtime, registered, stored)
+    return stored
 
 
 def take(runtime: Runtime, registered: Registered, begun: Begun, callback: Callback) -> Taken:
     """Commit the one use of this flow, and a slot of the client's rate; raises as `finish`."""
+    if begun.used:
+        raise StateUsed
     if begun.expired:
         raise StateUnknown
     expect_issuer(callback, registered.provider)
@@ -176,25 +191,26 @@ def _use(runtime: Runtime, registered: Registered, begun: Begun) -> datetime:
             raise StateUsed
         if begun.by_ticket:
             visit.take(connection, begun.grant_id, runtime.journal_id)
-        clients.debit(connection, begun.client_id, usable_share=USABLE_SHARE)
+        for _ in range(1 + asks_for_account(registered.provider, begun)):
+            clients.debit(connection, begun.client_id, usable_share=USABLE_SHARE)
         return started_at
 
 
-def ask(runtime: Runtime, taken: Taken) -> Future[Arrived]:
+def ask(runtime: Runtime, taken: Taken) -> Future[Answered]:
     """Send the code, once."""
     request = _request(taken.registered, taken.begun, taken.callback.code or "", taken.verifier)
 
-    async def arrived() -> Arrived:
+    async def answered() -> Answered:
         deadline = taken.registered.times.deadline
         answer = await retry.send(runtime.transport, request, deadline=deadline, guard=lambda: None)
-        return Arrived(answer, clock.wall())
+        return Answered(answer, clock.wall())
 
-    return runtime.transport.submit(arrived())
+    return runtime.transport.submit(answered())
 
 
-def keep(runtime: Runtime, taken: Taken, arrived: Arrived) -> Journaled:
+def keep(runtime: Runtime, taken: Taken, answered: Answered) -> Journaled:
     """Journal an answer that may hold tokens, before anybody parses it."""
-    answer, received_at = arrived
+    answer, received_at = answered
     if not isinstance(answer, Response) or not answer.may_hold_tokens:
         return Journaled(answer, received_at, None)
     entry = entry_of(
@@ -212,28 +228,83 @@ def keep(runtime: Runtime, taken: Taken, arrived: Arrived) -> Journaled:
     return Journaled(answer, received_at, write_down(runtime.journal, [entry])[0])
 
 
-def settle(runtime: Runtime, taken: Taken, journaled: Journaled, *, who: str, patience: timedelta) -> StoredConsent:
-    """Read an answer, and write what the exchange came to; raises as `finish`."""
-    read = _read(taken, journaled)
-    if (former := _with_former_secret(runtime, taken.registered, read)) is not None:
-        taken = replace(taken, registered=former)
-        journaled = keep(runtime, taken, ask(runtime, taken).result())
-        read = _read(taken, journaled)
-    registered, begun, sent = taken.registered, taken.begun, taken.secrets
-    end = of_kind(fit_to_keep(read, sent), registered.provider.kind)
+def look(runtime: Runtime, taken: Taken, journaled: Journaled) -> Future[Answer] | None:
+    """Ask whose account it is, by one introspection, where nothing else tells a ticket; None: nothing is asked."""
+    if not asks_for_account(taken.registered.provider, taken.begun):
+        return None
+    end, given = _understood(taken, journaled)
+    if not isinstance(end, Refreshed):
+        return None
+    registration, token = taken.registered.registration, end.token_set.access_token
+    try:
+        labels = given.over(taken.begun.labels)
+        request = messages.introspect(registration, token=token, labels=labels, hint="access_token")
+    except OAuthError as error:  # the token set is here: nothing keeps it from its row
+        _tell_of_account(taken, "connect.account_not_asked", error=type(error).__name__)
+        return None
+    sending = runtime.transport.send(request, deadline=min(taken.registered.times.deadline, LOOK))
+    return runtime.transport.submit(sending)
+
+
+def asks_for_account(provider: Provider, begun: Begun) -> bool:
+    """Whether only an introspection tells whose account it is, and somebody wants to know."""
+    return begun.by_ticket and provider.account_at is None and provider.introspect_url is not None
+
+
+def account_of(taken: Taken, looking: Future[Answer]) -> Account | None:
+    """Whose account it is, as far as it was told; what went wrong keeps no token set from its row."""
+    try:
+        found = accounts.from_introspection(looking.result())
+    except Exception as error:  # noqa: BLE001
+        _tell_of_account(taken, "connect.account_not_asked", error=type(error).__name__)
+        return None
+    if found is None:
+        _tell_of_account(taken, "connect.account_untold")
+    return found
+
+
+def _tell_of_account(taken: Taken, what: str, **more: str) -> None:
+    log.warning(what, client=taken.registered.known.name, ref=taken.begun.ref, **more)
+
+
+def settle(
+    runtime: Runtime,
+    taken: Taken,
+    journaled: Journaled,
+    *,
+    account: Account | None,
+    who: str,
+    patience: timedelta,
+    waits_for_locks: bool = True,
+) -> StoredConsent:
+    """Read an answer, and write what the exchange came to; raises as `finish`.
+
+    `account`: as an introspection told it. Where it does not wait for a stranger's lock, that is raised.
+    """
+    end, given = _understood(taken, journaled)
     body = journaled.answer.body if isinstance(journaled.answer, Response) else b""
-    given = kept.from_answer(registered.provider, body, begun.labels)
-    given = given.without(sent, tokens=tokens_of(end.token_set) if isinstance(end, Refreshed) else ())
-    told = accounts.from_answer(registered.provider, body, taken.callback.parameters)
-    account = _account(runtime, taken, end, labels=given.over(begun.labels), told=told)
-    consented = _consent(taken, end, given=given, account=account)
-    stored = _written(runtime, taken, end, given=consented, who=who, patience=patience)
+    told = account or accounts.from_answer(taken.registered.provider, body, taken.callback.parameters)
+    consented = _consent(taken, end, given=given, account=told)
+    stored = retry.while_database_away(
+        partial(_write, runtime, taken, end, given=consented, who=who),
+        give_up=runtime.giving_up,
+        patience=patience,
+        unless=(lambda _: False) if waits_for_locks else retry.is_locked,
+    )
     if journaled.position is not None:
         runtime.journal.mark_settled([journaled.position])
     if isinstance(stored, StoredConsent):
-        access_life.learn_of(runtime, registered, stored)
         return stored
     raise stored
+
+
+def _understood(taken: Taken, journaled: Journaled) -> tuple[Outcome, Kept]:
+    """What an answer means, and the values that it gives to be kept."""
+    provider, sent = taken.registered.provider, taken.secrets
+    end = of_kind(fit_to_keep(_read(taken, journaled), sent), provider.kind)
+    body = journaled.answer.body if isinstance(journaled.answer, Response) else b""
+    given = kept.from_answer(provider, body, taken.begun.labels)
+    return end, given.without(sent, tokens=tokens_of(end.token_set) if isinstance(end, Refreshed) else ())
 
 
 def _read(taken: Taken, journaled: Journaled) -> Outcome:
@@ -245,18 +316,6 @@ def _read(taken: Taken, journaled: Journaled) -> Outcome:
         hide=taken.secrets,
         to=Asked.CODE,
     )
-
-
-def _with_former_secret(runtime: Runtime, registered: Registered, end: Outcome) -> Registered | None:
-    """Fall back to the former secret where the new one was refused: a code that was not looked at is good still."""
-    known = registered.known
-    if _is_of_the_code(end) or not credentials.is_refused(known, end, known.credentials_no):
-        return None
-    with transaction() as connection:
-        if credentials.fall_back(connection, known, end.code) is None:
-            return None
-        clients.debit(connection, known.id, usable_share=USABLE_SHARE)
-    return registered_of(runtime.registrations, known.id)
 
 
 def _labels(provider: Provider, begun: Begun, callback: Callback) -> dict[str, list[str]]:
@@ -310,65 +369,56 @@ def _consent(taken: Taken, end: Outcome, *, given: Kept, account: Account | None
     )
 
 
-def _account(runtime: Runtime, taken: Taken, end: Outcome, *, labels: Labels, told: Account | None) -> Account | None:
-    """Whose account it is: what was told, as the provider's file says; else, of a ticket, by one introspection."""
-    registered, begun = taken.registered, taken.begun
-    provider = registered.provider
-    asks = begun.by_ticket and provider.account_at is None and provider.introspect_url is not None
-    if not asks or not isinstance(end, Refreshed):
-        return told
-    token = end.token_set.access_token
-    try:
-        with transaction() as connection:
-            clients.debit(connection, begun.client_id, usable_share=USABLE_SHARE)
-        request = messages.introspect(registered.registration, token=token, labels=labels, hint="access_token")
-        sending = runtime.transport.send(request, deadline=min(registered.times.deadline, LOOK))
-        told = accounts.from_introspection(runtime.transport.submit(sending).result())
-    except Exception as error:  # noqa: BLE001  # the token set is here: nothing keeps it from its row
-        log.warning(
-            "connect.account_not_asked", client=registered.known.name, ref=begun.ref, error=type(error).__name__
-        )
-        return None
-    if told is None:
-        log.warning("connect.account_untold", client=registered.known.name, ref=begun.ref)
-    return told
-
-
-def _written(
-    runtime: Runtime, taken: Taken, end: Outcome, *, given: Consent | None, who: str, patience: timedelta
+def _write(
+    runtime: Runtime, taken: Taken, end: Outcome, *, given: Consent | None, who: str
 ) -> StoredConsent | Exception:
     """Write what the exchange came to; what went wrong is returned, for it is settled as well."""
-    begun = taken.begun
-
-    def write() -> StoredConsent | Exception:
-        with transaction() as connection:
+    with transaction() as connection:
+        if _is_of_other_credentials(connection, taken, end):
+            connect_request.give_back(connection, taken.begun.grant_id)
+            stored: StoredConsent | Exception = CredentialsReplaced(end.code)
+        else:
             _feed_valve(connection, taken, end)
-            stored = settled(connection)
-            if begun.by_ticket:
-                write_end(connection, begun.grant_id, stored)
-            return stored
+            stored = _settled(connection, runtime, taken, end, given=given, who=who)
+        if taken.begun.by_ticket:
+            write_end(connection, taken.begun.grant_id, stored)
+        return stored
 
-    def settled(connection: Connection) -> StoredConsent | Exception:  # one a kind
-        match end:
-            case Refreshed():
-                assert given is not None  # noqa: S101  # it tells of one
-                return _stored(connection, runtime, given, who=who)
-            case HeldBack(code=code) | NotSent(code=code) | NotNow(code=code, unknown=False):
-                connect_request.give_back(connection, begun.grant_id)
-                return ExchangeNotSent(code)
-            case GrantThrottled(code=code) | Race(code=code):  # nothing was consumed
-                connect_request.give_back(connection, begun.grant_id)
-                return ExchangeNotSent(code)
-            case NotUnderstood(code=code) if end.says_nothing:
-                return ExchangeUnclear(code)
-            case NotNow(code=code) | Unknown(code=code):
-                return ExchangeUnclear(code)
-            case Refused() | NotUnderstood():
-                return _refused(end)
-            case _:
-                assert_never(end)
 
-    return retry.while_database_away(write, give_up=runtime.giving_up, patience=patience)
+def _is_of_other_credentials(connection: Connection, taken: Taken, end: Outcome) -> bool:
+    """Whether a code was not looked at, for the secret that was shown with it, and another one is in force by now.
+
+    A new secret that was refused before it ever worked gives way to the former one here, as where a refresh sees it.
+    """
+    known = taken.registered.known
+    if not isinstance(end, NotUnderstood) or end.says_nothing or _is_of_the_code(end):
+        return False
+    if credentials.is_refused(known, end, known.credentials_no):
+        credentials.fall_back(connection, known, end.code)
+    return clients.known(connection, [known.id])[known.id].credentials_no != known.credentials_no
+
+
+def _settled(
+    connection: Connection, runtime: Runtime, taken: Taken, end: Outcome, *, given: Consent | None, who: str
+) -> StoredConsent | Exception:
+    match end:
+        case Refreshed():
+            assert given is not None  # noqa: S101  # it tells of one
+            return _stored(connection, runtime, given, who=who)
+        case HeldBack(code=code) | NotSent(code=code) | NotNow(code=code, unknown=False):
+            connect_request.give_back(connection, taken.begun.grant_id)
+            return ExchangeNotSent(code)
+        case GrantThrottled(code=code) | Race(code=code):  # nothing was consumed
+            connect_request.give_back(connection, taken.begun.grant_id)
+            return ExchangeNotSent(code)
+        case NotUnderstood(code=code) if end.says_nothing:
+            return ExchangeUnclear(code)
+        case NotNow(code=code) | Unknown(code=code):
+            return ExchangeUnclear(code)
+        case Refused() | NotUnderstood():
+            return _refused(end)
+        case _:
+            assert_never(end)
 
 
 def _stored(connection: Connection, runtime: Runtime, given: Consent, *, who: str) -> StoredConsent | ConsentError:

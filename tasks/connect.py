@@ -11,7 +11,6 @@ from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
-import structlog
 from sqlalchemy import Connection
 
 from models import client as clients
@@ -33,8 +32,6 @@ from tasks.oauth.messages import Registration
 from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Kind, Reach
 from tasks.runtime.registration import Registered, Registrations
-
-log = structlog.get_logger()
 
 LIVES = timedelta(minutes=15)
 MOST_TEXT = 200

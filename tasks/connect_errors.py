@@ -196,6 +196,13 @@ class ExchangeNotSent(ConnectError):
         self.code = code
 
 
+class CredentialsReplaced(ExchangeNotSent):
+    """The provider refused a secret of the client's that is not in force any more ({code}).
+
+    It did not look at the code, which is as good as before.
+    """
+
+
 class ExchangeUnclear(ConnectError):
     """The provider may have taken the code, and no token set came ({code})."""
 

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from models import visit
 from models.states.visit import VisitOutcome, VisitReason
-from tasks.connect_errors import CodeRefused, ExchangeNotSent, ScopeRefused, UserRefused
+from tasks.connect_errors import CodeRefused, CredentialsReplaced, ExchangeNotSent, ScopeRefused, UserRefused
 from tasks.settling.consent import StoredConsent
 
 # Of one class of errors, which has one `error` for programs, some are told to customers in other words.
@@ -22,6 +22,8 @@ def write_end(connection: Connection, visit_id: UUID, end: StoredConsent | Excep
     match end:
         case StoredConsent():
             visit.end(connection, visit_id, VisitOutcome.CONNECTED, None)
+        case CredentialsReplaced():
+            visit.offer_again(connection, visit_id)
         case ExchangeNotSent():
             visit.hold(connection, visit_id, reason_of(end))
         case _:

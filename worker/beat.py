@@ -130,7 +130,7 @@ class GrantScheduler(Scheduler):
     def _look(self) -> float:
         if self.broker_failed or clock.boot() >= self.look_at:
             again_in = self._look_at_all()
-            if not self.customers_away:
+            if self.broker_failed or not self.customers_away:
                 return again_in
             self.look_at = clock.boot() + timedelta(seconds=again_in)
         self._offer_visits()

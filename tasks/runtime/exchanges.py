@@ -3,8 +3,8 @@
 The database and the disk are asked on threads, the provider is not: one that takes forty seconds holds up nobody, and
 no client's customers take all the room.
 
-begin    what a message asks for, until the code is sent
-keep     the answer goes to the journal, on a thread of its own: whatever the others wait for
+begin    until the code is sent
+keep     the answer goes to the journal, on threads that wait for nothing else; perhaps something is asked about it
 end      it is read and stored
 """
 
@@ -14,90 +14,123 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, Protocol
 
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from models.database import is_locked
+from tasks.runtime import clock
 from tasks.runtime.threads import told
 
-T = TypeVar("T")
-A = TypeVar("A")
-K = TypeVar("K")
+log = structlog.get_logger()
 
 MOST_ASKED: Final = 256  # at a time: the journal has room for their answers, beside those to refreshes
 MOST_OF_A_CLIENT: Final = MOST_ASKED // 2
+LOCKED_WAIT: Final = timedelta(seconds=1)  # of an end that meets a stranger's lock; others go first meanwhile
+TRIES_END: Final = timedelta(seconds=20)  # after the deadline: see tasks/runtime/retry.py
+
+
+class Exchange(Protocol):
+    """One exchange. Each step is called once, but `end` again after it has met a lock."""
+
+    client_id: int
+
+    def begin(self) -> tuple[Future[Any], timedelta] | None:
+        """Send the code; returns where its answer will be and the deadline, or None where nothing was sent."""
+
+    def keep(self, answered: Future[Any]) -> Future[Any] | None:
+        """Keep the answer; returns what is to be waited for before the end, if anything is."""
+
+    def end(self) -> None:
+        """Read the answer, and store what it tells of."""
 
 
 class Exchanges:
     """Which exchanges may begin, and the threads of their steps."""
 
-    def __init__(self, *, threads: int) -> None:
-        """`threads`: that begin, and again that end."""
+    def __init__(self, stopping: threading.Event, *, threads: int) -> None:
+        """`threads`: of each step."""
+        self._stopping = stopping
         self._beginning = ThreadPoolExecutor(threads, thread_name_prefix="exchange-begin")
-        self._keeping = ThreadPoolExecutor(1, thread_name_prefix="exchange-keep")
+        self._keeping = ThreadPoolExecutor(threads, thread_name_prefix="exchange-keep")
         self._ending = ThreadPoolExecutor(threads, thread_name_prefix="exchange-end")
         self._changed = threading.Condition()
         self._asked: Counter[int] = Counter()  # by client, until the answer is kept
         self._under_way = 0
+        self._answered_by = clock.boot()  # all that was asked so far
 
     def submit(self, work: Callable[[], object]) -> None:
-        """Begin one in a thread; what was not begun when the process ends is offered to another one."""
-        self._beginning.submit(told(work))
+        """Begin something in a thread; what was not begun when the process ends is offered to another one."""
+        if not self._stopping.is_set():
+            self._beginning.submit(told(work))
 
-    def carry_out(
-        self,
-        client_id: int,
-        *,
-        begin: Callable[[], tuple[T, Future[A]] | None],
-        keep: Callable[[T, A], K],
-        end: Callable[[T, K], object],
-    ) -> bool:
+    def carry_out(self, exchange: Exchange) -> bool:
         """Begin one here and now; its other steps follow in their threads, once it is answered.
 
         Returns:
-            False: there is no room for it, and nothing was begun.
+            False: there is no room for it, or the process is stopping; nothing was begun.
 
         """
-        if not self._enter(client_id):
+        if not self._enter(exchange.client_id):
             return False
         begun = None
         try:
-            begun = begin()
+            begun = exchange.begin()
         finally:
             if begun is None:
-                self._give_back(client_id)
+                self._give_back(exchange.client_id)
                 self._leave()
         if begun is not None:
-            self._follow(client_id, *begun, keep=keep, end=end)
+            answered, deadline = begun
+            self._answered_by = max(self._answered_by, clock.boot() + deadline + TRIES_END)
+            answered.add_done_callback(lambda _: self._go_on(self._keeping, partial(self._keep, exchange, answered)))
         return True
 
-    def _follow(
-        self,
-        client_id: int,
-        taken: T,
-        answered: Future[A],
-        *,
-        keep: Callable[[T, A], K],
-        end: Callable[[T, K], object],
-    ) -> None:
-        def kept() -> None:
+    def _keep(self, exchange: Exchange, answered: Future[Any]) -> None:
+        try:
+            looked = exchange.keep(answered)
+        finally:
+            self._give_back(exchange.client_id)
+        end = partial(self._go_on, self._ending, partial(self._end, exchange))
+        if looked is None:
+            end()
+        else:
+            looked.add_done_callback(lambda _: end())
+
+    def _end(self, exchange: Exchange) -> None:
+        try:
+            exchange.end()
+        except DBAPIError as error:
+            if not is_locked(error):
+                raise
+            again = threading.Timer(
+                LOCKED_WAIT.total_seconds(), self._go_on, (self._ending, partial(self._end, exchange))
+            )
+            again.daemon = True
+            again.start()
+        else:
+            self._leave()
+
+    def _go_on(self, threads: ThreadPoolExecutor, step: Callable[[], None]) -> None:
+        """Take the next step in a thread; one that fails is told, and the exchange is over."""
+
+        def taken() -> None:
             try:
-                self._ending.submit(told(partial(ended, keep(taken, answered.result()))))
+                step()
             except BaseException:
                 self._leave()
                 raise
-            finally:
-                self._give_back(client_id)
 
-        def ended(found: K) -> None:
-            try:
-                end(taken, found)
-            finally:
-                self._leave()
-
-        answered.add_done_callback(lambda _: self._keeping.submit(told(kept)))
+        try:
+            threads.submit(told(taken))
+        except RuntimeError:  # shut down: nobody waited any longer
+            self._leave()
 
     def _enter(self, client_id: int) -> bool:
         with self._changed:
             fits = self._asked.total() < MOST_ASKED and self._asked[client_id] < MOST_OF_A_CLIENT
+            fits = fits and not self._stopping.is_set()
             self._asked[client_id] += fits
             self._under_way += fits
         return fits
@@ -117,8 +150,9 @@ class Exchanges:
             return self._changed.wait_for(lambda: self._under_way == 0, patience.total_seconds())
 
     def close(self, patience: timedelta) -> None:
-        """Begin no more, and see those that are under way to their end: each has its deadline, and is to be kept."""
+        """Begin no more, and wait for those under way: for so long at least, and until each must be answered."""
         self._beginning.shutdown(wait=True, cancel_futures=True)
-        self.wait_until_quiet(patience)
-        self._keeping.shutdown(wait=True)
-        self._ending.shutdown(wait=True)
+        if not self.wait_until_quiet(max(patience, self._answered_by - clock.boot())):
+            log.warning("worker.left_exchanges_under_way", count=self._under_way)
+        for threads in (self._keeping, self._ending):
+            threads.shutdown(wait=True)

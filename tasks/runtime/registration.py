@@ -109,8 +109,9 @@ def resolve(name: str, overrides: dict[str, object], settings: configuration.Set
     _refuse_open(settings.provider_folder / f"{name}.toml")
     with suppress(OSError):
         found = path.stat()
-        if time.time() - found.st_mtime > SETTLED_SECONDS:
-            return _read_once(path, (found.st_mtime_ns, found.st_size, found.st_ino), json.dumps(overrides))
+        if time.time() - max(found.st_mtime, found.st_ctime) > SETTLED_SECONDS:
+            version = (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)  # a copy may keep its mtime
+            return _read_once(path, version, json.dumps(overrides))
     return _read(path, overrides)
 
 

@@ -62,7 +62,7 @@ class Runtime:
         # may be adopted at any moment: until this process has looked again it starts nothing.
         self.fit = True
         self.unfinished = Unfinished(self.stopping)
-        self.exchanges = Exchanges(threads=settings.concurrency)
+        self.exchanges = Exchanges(self.stopping, threads=settings.concurrency)
         self._afterwards = ThreadPoolExecutor(max_workers=2, thread_name_prefix="afterwards")
         self._revoking = ThreadPoolExecutor(max_workers=settings.concurrency, thread_name_prefix="revocation")
 

@@ -54,15 +54,19 @@ class Asking:
 
 def learn_of(runtime: Runtime, registered: Registered, stored: StoredConsent) -> None:
     """Ask for the lives of what a consent became, and wait for the answers: its process may be about to end."""
-    both = [stored, *filter(None, [stored.second])]
-    questions = [Question(each.grant_id, each.generation, due) for each in both if (due := each.asks_for_life)]
-    if not questions:
+    if not (questions := questions_of(stored)):
         return
     try:
         asked = _begin(runtime, registered, questions)
         _write(runtime, runtime.transport.submit(_ask_all(runtime, registered, asked)).result())
     except Exception:
         log.exception("life.not_asked", client=registered.known.name)  # the grant is stored; it is no less so for this
+
+
+def questions_of(stored: StoredConsent) -> list[Question]:
+    """What is to be asked of a consent that was stored."""
+    both = [stored, *filter(None, [stored.second])]
+    return [Question(each.grant_id, each.generation, due) for each in both if (due := each.asks_for_life)]
 
 
 def learn_later(runtime: Runtime, registered: Registered, questions: Sequence[Question]) -> None:

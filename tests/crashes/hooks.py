@@ -222,4 +222,4 @@ def _exchange(striker: Striker) -> None:
     kept = {"before": _point(striker, "exchange.answered"), "after": _point(striker, "exchange.kept")}
     around(code_exchange, "keep", **kept)
     around(code_exchange, "store", after=_transaction_of("exchange"))
-    around(code_exchange, "_written", after=_point(striker, "exchange.committed"))
+    around(code_exchange, "_write", after=_point(striker, "exchange.committed"))

@@ -113,3 +113,13 @@ def test_a_broker_that_hangs_is_waited_for_once_however_many_customers_came_back
     monkeypatch.setattr(beat, "_note_broker_failure", counted)
     beat.tick()
     assert len(failures) == 1
+
+
+def test_customers_who_are_awaited_have_a_broker_that_is_away_asked_no_more_often(
+    due: Harness, silent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beat = beat_at(silent, monkeypatch)
+    beat.tick()
+    assert beat.broker_failed
+    beat.customers_away = True
+    assert beat.tick() == due.settings.beat_interval_seconds

@@ -13,7 +13,7 @@ from sqlalchemy import event, text
 
 import settings
 from models import ticket, visit
-from models.database import engine, transaction
+from models.database import Lane, engine, transaction, using
 from models.ticket import Wanted
 from simulator.control import SimulatorControl
 from simulator.launch import simulator_thread
@@ -135,7 +135,7 @@ class Exchanging:
         dying = Runtime.open(self._harness.settings)
         with transaction() as connection:
             (offered,) = visit.offer(connection)
-        with away_at("insert into evergrant.grants"):
+        with using(Lane.ASKED), away_at("insert into evergrant.grants"):
             exchange.carry_out(dying, offered, patience=timedelta(seconds=0.1))
             dying.close()
 
