@@ -487,10 +487,10 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "tasks/exchange.py",
-                "            return taken, code_exchange.ask(runtime, taken)\n",
-                "            asked = code_exchange.ask(runtime, taken)\n"
+                "            return code_exchange.ask(self._runtime, self.taken), registered.times.deadline\n",
+                "            asked = code_exchange.ask(self._runtime, self.taken)\n"
                 "            asked.exception()\n"
-                "            return taken, asked\n",
+                "            return asked, registered.times.deadline\n",
             ),
         ),
     ),
