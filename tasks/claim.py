@@ -45,7 +45,7 @@ def claim(
     """Take what one client's valve lets through now; commit before publishing.
 
     Args:
-        connection: in a transaction of its own.
+        connection: in a short transaction, of its own or of a few clients.
         client_id: whose rows; skipped where another beat has the valve.
         lease: how long a claim waits for a worker, at most the client's attempt lease.
         most: rows at most.
