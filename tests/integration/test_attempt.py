@@ -15,7 +15,8 @@ from models import attempt as attempts
 from models import journal as register
 from models.claim import Job
 from models.database import engine, transaction
-from tasks import journal, refresh
+from tasks import journal as journals
+from tasks import refresh
 from tasks.oauth.answer import Answer, HeldBack, NotSent
 from tasks.settling import replay
 from tasks.settling.settle import journal_answers, settle
@@ -418,7 +419,7 @@ def test_a_whole_token_set_whose_end_never_came_is_journaled_before_anything_els
     refresh.ask(harness.runtime, harness.begin(client))
     assert arrived.wait(30)
     assert harness.token(grant) == "rt-customer-1"
-    result = journal.replay(harness.runtime.journal, lambda items: replay.replay(harness.runtime, items))
+    result = journals.replay(harness.runtime.journal, lambda items: replay.replay(harness.runtime, items))
     assert (result.settled, harness.token(grant), harness.row(grant)["status"]) == (1, "rt-broken-off", "active")
     bench.close()
 
