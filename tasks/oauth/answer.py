@@ -22,12 +22,16 @@ UNFIT_ADDRESS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A whole answer; header names are in lower case, `body` is decoded, and at most 128 KiB."""
+    """A whole answer; header names are in lower case, `body` is decoded, and at most 128 KiB.
+
+    `is_encoded`: it could not be, and `body` is what came; nobody can say what the provider said.
+    """
 
     status: int
     headers: Mapping[str, str] = field(repr=False, default_factory=dict)
     body: bytes = field(repr=False, default=b"")
     assertion: str = field(repr=False, compare=False, default="")  # that the request showed: nothing told repeats it
+    is_encoded: bool = False
 
     @property
     def may_hold_tokens(self) -> bool:

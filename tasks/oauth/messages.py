@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -19,6 +20,7 @@ from tasks.oauth.authentication import Credentials, Proof, needed, proof
 from tasks.oauth.errors import LabelNotChosen, MissingSetting, ProbeNotAllowed
 from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Auth, Kind, Method, RevokeBody
+from tasks.oauth.whole_answer import is_whole_token_set
 
 if TYPE_CHECKING:  # it brings cryptography, and few clients have a key
     from tasks.oauth.client_key import ClientKey
@@ -31,7 +33,8 @@ class Request:
     """One request, ready to be sent; its repr shows no secret.
 
     `sign`: makes it complete at the instant of sending. `certificate`: what TLS shows of us. `public_only`: not to an
-    address of a private range, whatever its host's name stands for.
+    address of a private range, whatever its host's name stands for. `is_answered_by`: where tokens are asked for,
+    whether a body is a whole token set, so that it is an answer also where its end never comes.
     """
 
     method: str
@@ -43,6 +46,7 @@ class Request:
     sign: Callable[[datetime], "Request"] | None = field(repr=False, compare=False, default=None)
     certificate: "ClientKey | None" = field(repr=False, default=None)
     assertion: str = field(repr=False, compare=False, default="")  # what proves who it is from, made for this one
+    is_answered_by: Callable[[bytes], bool] | None = field(repr=False, compare=False, default=None)
 
     def signed(self, at: datetime) -> "Request":
         """This request as it is sent at `at`: where who it is from is proved by an assertion, with a fresh one."""
@@ -296,10 +300,12 @@ def _ask(
 ) -> Request:
     provider = registration.provider
     headers, url = accepting(provider), address_of(provider, setting, labels)
+    is_token_set = partial(is_whole_token_set, provider=provider)
 
     def write(from_us: Proof) -> Request:
         members = {**parameters, **from_us.members}
-        return fenced(written(method, url, {**headers, **from_us.headers}, members, where=where), provider)
+        request = fenced(written(method, url, {**headers, **from_us.headers}, members, where=where), provider)
+        return request if setting == "introspect_url" else replace(request, is_answered_by=is_token_set)
 
     return from_client(registration, provider.auth, labels, write)
 

@@ -21,10 +21,11 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.connector import Connection
 from yarl import URL
 
-from tasks.oauth.answer import CERTIFICATE_SHAPES, Answer, Guard, HeldBack, NotSent, Response, Silence
-from tasks.oauth.answer_size import LINE_LIMIT, LINES_LIMIT, SizedAnswers, TooLarge, inflated
+from tasks.oauth.answer import CERTIFICATE_SHAPES, SUCCESS, Answer, Guard, HeldBack, NotSent, Response, Silence
+from tasks.oauth.answer_size import LINE_LIMIT, LINES_LIMIT, SizedAnswers, TooLarge
 from tasks.oauth.client_key import ClientKey
 from tasks.oauth.client_tls import showing
+from tasks.oauth.codings import decoded
 from tasks.oauth.deadline import Deadline
 from tasks.oauth.loop_thread import LoopThread
 from tasks.oauth.messages import Request
@@ -60,6 +61,8 @@ class _Flight:
     held: HeldBack | None = None
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    content: aiohttp.StreamReader | None = field(repr=False, default=None)
+    came: list[bytes] = field(repr=False, default_factory=list)  # of the body, coded as it is
 
     def begin(self) -> None:
         """Ask the guard; from here on the first byte may have left."""
@@ -84,6 +87,35 @@ class _Flight:
         """Keep status and headers, so that they are known also where the body fails."""
         self.status = response.status
         self.headers = _headers(response)
+        self.content = response.content
+
+    async def read(self, content: aiohttp.StreamReader) -> None:
+        """Read a body to its end, and keep what came of one that has none."""
+        async for piece in content.iter_any():
+            self.came.append(piece)
+
+    def response(self, request: Request) -> Response:
+        """What came, as an answer.
+
+        Raises:
+            TooLarge: it blows up.
+
+        """
+        assert self.status is not None  # noqa: S101  # its head came before it
+        body, is_encoded = decoded(b"".join(self.came), self.headers)
+        return Response(self.status, self.headers, body, request.assertion, is_encoded)
+
+    def saved(self, request: Request) -> Response | None:
+        """What came, where it is a whole token set though its end never came: it may be the only copy."""
+        if request.is_answered_by is None or self.content is None or self.status not in SUCCESS:
+            return None
+        try:
+            self.content.set_exception(None)  # type: ignore[arg-type]  # else it keeps to itself what nobody has read
+            self.came.append(self.content.read_nowait())
+            found = self.response(request)
+            return found if request.is_answered_by(found.body) else None
+        except Exception:  # noqa: BLE001  # whatever is wrong with it: then it is silence, as all else that breaks off
+            return None
 
     def failed(self, error: Exception) -> NotSent | HeldBack | Silence:
         """Say what `error` proves, and nothing more."""
@@ -160,7 +192,7 @@ class Transport:
             with Deadline(deadline, may_be_answered=lambda: flight.begun):
                 return await self._exchange(request, flight)
         except Exception as error:  # noqa: BLE001 (whatever it is: once begun, the outcome is unknown)
-            return flight.failed(error)
+            return flight.saved(request) or flight.failed(error)
 
     async def _exchange(self, request: Request, flight: _Flight) -> Response:
         _flying.set(flight)
@@ -173,8 +205,8 @@ class Transport:
         )
         try:
             flight.head_arrived(response)
-            body = await response.content.read()
-            return Response(response.status, flight.headers, inflated(body, flight.headers), request.assertion)
+            await flight.read(response.content)
+            return flight.response(request)
         finally:
             response.close()
 

@@ -320,6 +320,8 @@ def presented(answer: Answer, provider: Provider) -> Life:
     match answer:
         case Response(status=HTTPStatus.UNAUTHORIZED):
             return Life.DEAD
+        case Response(is_encoded=True):
+            return Life.UNTOLD
         case Response(status=status, body=body) if status in SUCCESS:
             is_page = body.lstrip().startswith(b"<")
             return Life.UNTOLD if is_page or isinstance(read_token_answer(body), ErrorAnswer) else Life.ALIVE
@@ -342,6 +344,8 @@ def _success(response: Response, provider: Provider, hide: Iterable[str]) -> Out
             return Refreshed(token_set=token_set, http_status=response.status)
         case ErrorAnswer(code=code):
             return NotUnderstood(code, response.status, unknown=True)
+        case Unreadable() if response.is_encoded:
+            return Unknown(UNREADABLE, response.status)
         case Unreadable(reason=reason) if _is_whole(response.body, reason):
             return NotUnderstood(UNREADABLE, response.status, unknown=True)
         case _:

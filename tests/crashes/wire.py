@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from aiohttp import client_proto, http_writer
+from aiohttp import http_writer
 
+from tasks.oauth.answer_size import SizedAnswers
 from tests.crashes.strike import Striker
 
 END_OF_HEAD = b"\r\n\r\n"
@@ -39,7 +40,7 @@ def _install_requests(striker: Striker) -> None:
 
 
 def _install_answers(striker: Striker) -> None:
-    received = client_proto.ResponseHandler.data_received
+    received = SizedAnswers.data_received
 
     def data_received(self: Any, data: bytes) -> None:
         feed = _feeder(received, self)
@@ -53,7 +54,7 @@ def _install_answers(striker: Striker) -> None:
                     data = data[upto:]
         feed(data)
 
-    client_proto.ResponseHandler.data_received = data_received  # type: ignore[method-assign]
+    SizedAnswers.data_received = data_received  # type: ignore[method-assign]
 
 
 def _feeder(received: Callable[[Any, bytes], None], protocol: Any) -> Callable[[bytes], None]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from threading import Event
 from uuid import uuid4
 
 import pytest
@@ -14,12 +15,14 @@ from models import attempt as attempts
 from models import journal as register
 from models.claim import Job
 from models.database import engine, transaction
+from tasks import journal as journals
 from tasks import refresh
 from tasks.oauth.answer import Answer, HeldBack, NotSent
+from tasks.settling import replay
 from tasks.settling.settle import journal_answers, settle
 from tests.harness import HELD_BACK, INVALID_CLIENT, INVALID_GRANT, LOST, UNREACHABLE, Harness, message, token_set
 from tests.polling import eventually
-from tests.raw_servers import Bench, hang
+from tests.raw_servers import Bench, answering, hang
 
 
 def test_a_started_attempt_has_the_lease_of_its_client_and_names_its_journal(harness: Harness) -> None:
@@ -401,6 +404,23 @@ def test_while_the_provider_is_asked_no_transaction_is_open_and_no_row_locked(ha
     )
     assert harness.one(open_ones)["n"] == 0
     harness.run("select from evergrant.grants for update nowait")
+    bench.close()
+
+
+def test_a_whole_token_set_whose_end_never_came_is_journaled_before_anything_else(harness: Harness) -> None:
+    """A process that ends here leaves it to whoever replays the journal: at `immediate` it is the only copy."""
+    bench = Bench()
+    length, body = b"Content-Length: 999", token_set("broken-off").body
+    server = bench.serve(answering(b"HTTP/1.1 200 OK\r\n" + length + b"\r\n\r\n" + body))
+    client = harness.client(token_url=server.url(), rotation="immediate")
+    grant = harness.grant(client)
+    arrived = Event()
+    harness.runtime.handle_answers(journal=journal_answers, settle=lambda *_: arrived.set())
+    refresh.ask(harness.runtime, harness.begin(client))
+    assert arrived.wait(30)
+    assert harness.token(grant) == "rt-customer-1"
+    result = journals.replay(harness.runtime.journal, lambda items: replay.replay(harness.runtime, items))
+    assert (result.settled, harness.token(grant), harness.row(grant)["status"]) == (1, "rt-broken-off", "active")
     bench.close()
 
 

@@ -83,7 +83,7 @@ PLAIN = {
         "retry",
         "rows",
     ),
-    *("advice", "decided", "itself", "machinery", "order", "outside"),
+    *("advice", "codings", "decided", "itself", "machinery", "order", "outside", "whole"),
     *("authentication", "discovery", "fields", "paths", "proof", "shapes", "times", "tls"),
     *("scope", "since", "status", "tables", "thread", "timing", "token", "transport", "use", "views", "writer"),
 }

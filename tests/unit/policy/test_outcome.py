@@ -213,6 +213,21 @@ def test_a_200_that_says_nothing_that_we_read_is_a_refusal_first_of_all_of_its_g
     assert end.says_nothing
 
 
+@pytest.mark.parametrize("body", [b"\x8b\x00\x80{}\x03", b"", b"{}"])
+def test_a_200_that_is_encoded_still_is_nobodys_word(body: bytes) -> None:
+    answer = Response(200, body=body, is_encoded=True)
+
+    assert told(answer) == Unknown("unreadable", 200)
+    assert presented(answer, PROVIDER) is Life.UNTOLD
+    assert presented(Response(401, body=body, is_encoded=True), PROVIDER) is Life.DEAD
+
+
+def test_a_token_set_is_one_whatever_its_header_says_of_codings() -> None:
+    answer = Response(200, body=json.dumps(TOKEN_SET).encode(), is_encoded=True)
+
+    assert isinstance(told(answer), Refreshed)
+
+
 @pytest.mark.parametrize("status", [200, 201, 226])
 @pytest.mark.parametrize(
     ("body", "code"),
