@@ -4,7 +4,8 @@
     else at RFC 6749's places           the same: a token set that reached us is never dropped for where it stands
     else                                an error that was told, or unreadable
 
-Nothing about a life is a reason to drop a token set either: what makes no sense is left out and named in `strange`.
+Nothing about a life, nor a refresh token that is none, is a reason to drop a token set either: what makes no sense is
+left out and named in `strange`.
 """
 
 import json
@@ -40,7 +41,7 @@ class Ends:
     """What an answer says of ends beside `expires_in`.
 
     Lives in seconds from the start of the request; infinite: it said that there is no end. `strange`: what it said of
-    lives and makes no sense.
+    lives, or for a refresh token, and makes no sense.
     """
 
     expires_at: datetime | None = None
@@ -161,22 +162,23 @@ def _plain(members: dict[str, Any] | list[Any]) -> TokenSet | Unreadable:
     """Read a token set at RFC 6749's places; walking paths to them would cost more than all the rest."""
     if isinstance(members, list):
         return Unreadable("no_token")
-    access_token, refresh_token = members.get("access_token"), members.get("refresh_token")
+    access_token = members.get("access_token")
     if access_token in (None, ""):
         return Unreadable("no_token")
-    if not is_token(access_token) or not (refresh_token in (None, "") or is_token(refresh_token)):
+    if not is_token(access_token):
         return Unreadable("bad_token")
+    refresh_token, strange = _refresh_token([members.get("refresh_token")])
     token_set = TokenSet(
         access_token,
-        refresh_token or None,
+        refresh_token,
         _seconds(members.get("expires_in")),
         _scope(members.get("scope")),
         _token_type(members),
     )
     seconds = token_set.expires_in
-    if seconds is not None and seconds < INSTANT[0] and OF_HORIZONS.isdisjoint(members):
+    if seconds is not None and seconds < INSTANT[0] and not strange and OF_HORIZONS.isdisjoint(members):
         return token_set
-    return _with_ends(token_set, members, RFC)
+    return _with_ends(token_set, members, RFC, strange)
 
 
 def _at_paths(members: Any, paths: TokenPaths) -> TokenSet | Unreadable:
@@ -192,11 +194,9 @@ def _at_paths(members: Any, paths: TokenPaths) -> TokenSet | Unreadable:
         elsewhere = Unreadable("no_token") if paths.is_plain else _plain(members if isinstance(members, dict) else [])
         return Unreadable("bad_token") if found and elsewhere == Unreadable("no_token") else elsewhere
     refreshing = list(paths.found("refresh_token", members))
-    if not refreshing and access_token == at_rfc and members.get("refresh_token") not in (None, ""):
-        refreshing = [members["refresh_token"]]
-    refresh_token = next(filter(is_token, refreshing), None)
-    if refreshing and refresh_token is None:
-        return Unreadable("bad_token")
+    if not any(refreshing) and access_token == at_rfc:
+        refreshing = [members.get("refresh_token")]
+    refresh_token, strange = _refresh_token(refreshing)
     token_set = TokenSet(
         access_token,
         refresh_token,
@@ -204,7 +204,19 @@ def _at_paths(members: Any, paths: TokenPaths) -> TokenSet | Unreadable:
         next(filter(None, map(_scope, paths.found("scope", members))), None),
         _token_type(members),
     )
-    return _with_ends(token_set, members, paths)
+    return _with_ends(token_set, members, paths, strange)
+
+
+def _refresh_token(found: Iterable[Any]) -> tuple[str | None, list[str]]:
+    """The first refresh token that can be sent back, and what is strange of it.
+
+    RFC 6749 §5.1 leaves it to the server whether there is one: `false`, 0, `[]` and `{}` say that there is none, as
+    null and an empty text do. Another one that cannot be sent back is no reason to drop the access token beside it:
+    where a refresh token was spent for this answer, that is all there is.
+    """
+    told = [each for each in found if each]
+    refresh_token = next(filter(is_token, told), None)
+    return refresh_token, ["refresh_token"] if told and refresh_token is None else []
 
 
 def is_token(value: object) -> TypeGuard[str]:
@@ -215,9 +227,8 @@ def is_token(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and value != "" and value.isascii() and value.isprintable()
 
 
-def _with_ends(token_set: TokenSet, members: Any, paths: TokenPaths) -> TokenSet:
-    """Add what an answer says of ends; of each the first name that is there counts."""
-    strange: list[str] = []
+def _with_ends(token_set: TokenSet, members: Any, paths: TokenPaths, strange: list[str]) -> TokenSet:
+    """Add what an answer says of ends; of each the first name that is there counts. `strange`: what is so already."""
     expires_in = _length(strange, "expires_in", paths.found("expires_in", members))
     refresh_life = _length(strange, "refresh_expires_in", paths.found("refresh_expires_in", members))
     consent_life = _length(strange, "consent_expires_in", paths.found("consent_expires_in", members))
