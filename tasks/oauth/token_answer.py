@@ -2,13 +2,13 @@
 
     at the paths of the provider file   a token set
     else at RFC 6749's places           the same: a token set that reached us is never dropped for where it stands
+    else amid a text that is no JSON    the same, and nothing but a token set
     else                                an error that was told, or unreadable
 
 Nothing about a life, nor a refresh token that is none, is a reason to drop a token set either: what makes no sense is
 left out and named in `strange`.
 """
 
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -17,11 +17,13 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeGuard
 from urllib.parse import parse_qsl
 
+from tasks.oauth.answer_text import BYTE_ORDER_MARK, JSON, objects_amid, text_of
 from tasks.oauth.echoes import repeats
 from tasks.oauth.error_answers import ErrorAnswer, cleaned, error_answer, tells_error, word_of
 from tasks.oauth.token_paths import RFC, SecondTokenSet, TokenPaths, at, steps_of
 
 SCOPE_LIMIT: Final = 4000
+FORM_LIMIT: Final = 1000  # members
 SECONDS_LIMIT: Final = 1e18  # far beyond any life, and any instant in milliseconds
 
 # A life is told in seconds. A number this large is an instant since 1970 (2001 to 2036), or milliseconds of one; what
@@ -90,15 +92,14 @@ def read_token_answer(
     an error's texts must not repeat; looked at only then.
     """
     members = _members(body, paths)
-    if isinstance(members, Unreadable):
-        return members
-    answer = _plain(members) if paths.is_plain else _at_paths(members, paths)
-    if second is not None:
-        answer = _with_second(answer, _at_paths(at(members, steps_of(second.within)), paths))
+    answer = members if isinstance(members, Unreadable) else _token_set(members, paths, second)
+    if isinstance(answer, TokenSet):
+        return answer
+    amid_text = _amid_text(body, paths, second)
+    if amid_text is not None:
+        return amid_text
     telling = _telling(members)
-    if isinstance(answer, Unreadable) and telling is not None and tells_error(telling):
-        return error_answer(telling, hide)
-    return answer
+    return error_answer(telling, hide) if telling is not None and tells_error(telling) else answer
 
 
 def read_refusal(body: bytes, *, hide: Iterable[str]) -> ErrorAnswer | None:
@@ -119,6 +120,28 @@ def _telling(members: object) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+def _token_set(
+    members: dict[str, Any] | list[Any], paths: TokenPaths, second: SecondTokenSet | None
+) -> TokenSet | Unreadable:
+    answer = _plain(members) if paths.is_plain else _at_paths(members, paths)
+    return answer if second is None else _with_second(answer, _at_paths(at(members, steps_of(second.within)), paths))
+
+
+def _amid_text(body: bytes, paths: TokenPaths, second: SecondTokenSet | None) -> TokenSet | None:
+    """The first token set amid a text that is no JSON as a whole; None: there is none.
+
+    Only a usable access token where this provider has it is reason enough to take a part for the answer, for a spent
+    refresh token has no other successor. An error amid a text is nobody's word: a machine in between may have quoted
+    it, and what is read as a refusal can kill a grant, so it is left to the whole body. An error that shows tokens
+    shows those that were sent.
+    """
+    for members in objects_amid(text_of(body)):
+        answer = _token_set(members, paths, second)
+        if isinstance(answer, TokenSet) and not tells_error(members):
+            return answer
+    return None
+
+
 def _with_second(answer: TokenSet | Unreadable, second: TokenSet | Unreadable) -> TokenSet | Unreadable:
     if not isinstance(second, TokenSet):
         return answer
@@ -132,7 +155,7 @@ def _members(body: bytes, paths: TokenPaths) -> dict[str, Any] | list[Any] | Unr
     if not body.strip():
         return Unreadable("empty")
     try:
-        found = _JSON.decode(_text(body))
+        found = JSON.decode(text_of(body))
     except (ValueError, RecursionError):
         form = _form(body)
         is_form = "access_token" in form or "error" in form or any(paths.found("access_token", form))
@@ -140,20 +163,13 @@ def _members(body: bytes, paths: TokenPaths) -> dict[str, Any] | list[Any] | Unr
     return found if isinstance(found, dict | list) else Unreadable("no_token")
 
 
-def _text(body: bytes) -> str:
-    if body.startswith(b'{"'):  # in UTF-16 and UTF-32 a NUL would stand between
-        return body.decode(errors="replace")
-    return body.decode(json.detect_encoding(body), errors="replace").removeprefix("\ufeff")
-
-
-# An integer of any length is read as a float: a silly number must not make its neighbours unreadable. Made once: a
-# decoder for each answer costs more than the answer.
-_JSON = json.JSONDecoder(strict=False, parse_int=float)
-
-
 def _form(body: bytes) -> dict[str, Any]:
+    """The members of a form. A name may stand in it as it is (`user=José`), which is no reason to drop its tokens."""
+    text = body.decode(errors="replace").removeprefix(BYTE_ORDER_MARK).strip()
+    if not text.isascii() and "<" in text:  # a page in any language has links that look like one
+        return {}
     try:
-        return dict(parse_qsl(body.decode("ascii").strip(), max_num_fields=50))
+        return dict(parse_qsl(text, max_num_fields=FORM_LIMIT))
     except ValueError:
         return {}
 

@@ -15,7 +15,6 @@ A token set is read before anything else. Then the rules of the provider's file 
 that fits makes the answer one of these, in the provider's own word. Below them stands the table of RFC 6749.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,6 +25,7 @@ from http import HTTPStatus
 from typing import Final, assert_never
 
 from tasks.oauth.answer import SUCCESS, Answer, HeldBack, NotSent, RequestEnd, Response, Silence
+from tasks.oauth.answer_text import JSON, text_of
 from tasks.oauth.echoes import Together
 from tasks.oauth.error_answers import UNRECOGNISED, ErrorAnswer
 from tasks.oauth.provider import Provider
@@ -38,6 +38,7 @@ RETRY_AFTER: Final = "Retry-After"
 REFUSALS: Final = range(400, 500)  # statuses (RFC 9110 §15.5)
 ABOUT_THE_TOKEN: Final = ("invalid_grant", "invalid_scope")  # and not about us, whoever says it
 _HTML: Final = re.compile(rb"<(!doctype\s+)?html\b", re.IGNORECASE)
+_HALF_THERE: Final = re.compile(rb'"refresh_token\\?"')  # in JSON, also in JSON that is a JSON text
 HEAD: Final = 1024  # bytes of a body that say what it is
 UNREADABLE: Final = "unreadable"  # a success with neither a token set nor an error in it
 RETRY_AFTER_CAP: Final = timedelta(minutes=5)
@@ -359,7 +360,7 @@ def _is_whole(body: bytes, reason: str) -> bool:
     """
     match reason:
         case "no_token":
-            return b'"refresh_token"' not in body
+            return not _HALF_THERE.search(body)
         case "not_json":
             half_there = body.lstrip()[:1] in (b"{", b"[") or b"access_token" in body or b"refresh_token" in body
             return not half_there and not _HTML.search(body[:HEAD])
@@ -382,9 +383,8 @@ def _is_own_word(answer: Answer) -> bool:
 
 def _is_json(body: bytes) -> bool:
     """Whether the token endpoint itself speaks (RFC 6749 §5.2), and no page with a link that looks like a form."""
-    text = body.decode(json.detect_encoding(body), errors="replace").removeprefix("\ufeff")
     try:
-        return isinstance(json.loads(text, strict=False, parse_int=float), dict)
+        return isinstance(JSON.decode(text_of(body)), dict)
     except (ValueError, RecursionError):
         return False
 

@@ -85,7 +85,7 @@ PLAIN = {
     ),
     *("advice", "codings", "decided", "itself", "machinery", "order", "outside", "whole"),
     *("authentication", "discovery", "fields", "paths", "proof", "shapes", "times", "tls"),
-    *("scope", "since", "status", "tables", "thread", "timing", "token", "transport", "use", "views", "writer"),
+    *("scope", "since", "status", "tables", "text", "thread", "timing", "token", "transport", "use", "views", "writer"),
 }
 # Another form of a word that is defined.
 FORMS = {

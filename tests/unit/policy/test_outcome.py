@@ -79,6 +79,24 @@ def test_a_token_set_that_is_odd_is_a_token_set(
     assert (end.token_set.refresh_token, end.token_set.scope) == (refresh_token, scope)
 
 
+AROUND = {
+    "a notice before it": b"<br />\n<b>Deprecated</b>: x<br />\n" + json.dumps(TOKEN_SET).encode(),
+    "a comment behind it": json.dumps(TOKEN_SET).encode() + b"<!-- 0.02s -->",
+    "encoded twice": json.dumps(json.dumps(TOKEN_SET)).encode(),
+}
+
+
+@pytest.mark.parametrize("body", AROUND.values(), ids=AROUND)
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_what_stands_around_a_token_set_costs_none_and_no_refusal_holds_one(body: bytes, status: int) -> None:
+    assert isinstance(told(Response(status, body=body)), Refreshed) == (status == 200)
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_an_invalid_grant_amid_a_text_is_no_word_of_the_token_endpoint(status: int) -> None:
+    assert isinstance(told(Response(status, body=b"<br />Notice<br />" + INVALID_GRANT)), NotUnderstood)
+
+
 @pytest.mark.parametrize("status", [200, 201, 203, 299])
 def test_any_2xx_may_bring_a_token_set(status: int) -> None:
     end = told(Response(status, body=json.dumps(TOKEN_SET).encode()))
@@ -198,6 +216,7 @@ UNREADABLE = {
     "the end of a form": b"en=a&refresh_token=r&expires_in=7200",
     "a page within XML": b'<?xml version="1.0"?>\n<!DOCTYPE html><html lang="en"><title>Log in</title></html>',
     "a token with a line break": b'{"access_token":"a\\nb"}',
+    "half a token set, encoded twice": json.dumps('{"access_token":5,"refresh_token":"r"}').encode(),
 }
 
 
