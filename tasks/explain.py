@@ -100,6 +100,7 @@ def _client(row: RowMapping, settings: configuration.Settings) -> Client:
         shut_since=row["changed_at"] if shut else None,
         shut_for=row["pause_reason"] if shut else None,
         shut_shape=row["shut_shape"] if shut else None,
+        shut_by_refusals=shut and row["shut_by_refusals"],
         canary_is_this=shut and row["canary_is_this"],
         interval=interval(valve),
         slowed_to=slow,

@@ -46,6 +46,7 @@ select clock.at, g.id, g.ref, g.client_id, {STATUS} as status, g.reason, coalesc
     c.name as client, c.provider, c.overrides, c.rotation, c.grace, c.after_grace, c.rate_per_minute, c.burst,
     c.grant_interval, c.secret_refused_at, c.secret_refused_code,
     v.paused_by_operator, v.paused_until, v.pause_reason, v.changed_at, v.next_slot_at,
+    coalesce(w.refused_since is not null and v.pause_reason = w.refused_code, false) as shut_by_refusals,
     v.canary_grant_id is not distinct from g.id as canary_is_this,
     unconfirmed.occurred_at as unconfirmed_since, unconfirmed.reason as unconfirmed_code,
     (select count(*) from evergrant.former_tokens f where f.grant_id = g.id and f.known_dead_at is null) as formers,

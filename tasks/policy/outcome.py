@@ -3,7 +3,8 @@
 Refreshed      200 with a token set
 HeldBack       a guard of ours said no: nothing was tried
 NotSent        it provably was not sent: retry freely
-NotNow         429, 503: the client's valve shuts at once; after a 503 we also cannot know
+NotNow         429, 503, another 4xx that asks to wait: the client's valve shuts at once; after a 503 we also cannot
+               know
 Refused        400 invalid_grant: one of these proves little
 NotUnderstood  any other refusal: a 4xx, an error inside a 2xx, or invalid_grant while nothing ever succeeded under
                these credentials. Whose fault it is, a witness tells (tasks/policy/refusal.py)
@@ -27,7 +28,7 @@ from typing import Final, assert_never
 from tasks.oauth.answer import SUCCESS, Answer, HeldBack, NotSent, RequestEnd, Response, Silence
 from tasks.oauth.answer_text import JSON, text_of
 from tasks.oauth.echoes import Together
-from tasks.oauth.error_answers import UNRECOGNISED, ErrorAnswer
+from tasks.oauth.error_answers import STANDARD, UNRECOGNISED, ErrorAnswer
 from tasks.oauth.provider import Provider
 from tasks.oauth.rules import Asked, LimitOf, Means, Reason
 from tasks.oauth.token_answer import TokenSet, Unreadable, read_refusal, read_token_answer, told_scope
@@ -40,6 +41,8 @@ ABOUT_THE_TOKEN: Final = ("invalid_grant", "invalid_scope")  # and not about us,
 _HTML: Final = re.compile(rb"<(!doctype\s+)?html\b", re.IGNORECASE)
 _HALF_THERE: Final = re.compile(rb'"refresh_token\\?"')  # in JSON, also in JSON that is a JSON text
 HEAD: Final = 1024  # bytes of a body that say what it is
+WORDS_TO_WAIT: Final = frozenset({"temporarily_unavailable", "slow_down"})  # RFC 6749 §4.1.2.1, RFC 8628 §3.5
+WORDS_OF_REFUSAL: Final = STANDARD - {"temporarily_unavailable", "server_error"}
 UNREADABLE: Final = "unreadable"  # a success with neither a token set nor an error in it
 RETRY_AFTER_CAP: Final = timedelta(minutes=5)
 
@@ -206,7 +209,7 @@ def _by_the_table(  # noqa: PLR0911  # one a row of the table
         case Response(status=HTTPStatus.REQUEST_TIMEOUT):  # by a gateway that waits no longer, or of an idle connection
             return Unknown("http_408", int(HTTPStatus.REQUEST_TIMEOUT))
         case Response(status=status) if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
-            return _client_error(answer, proven=proven, hide=hide)
+            return _client_error(answer, provider=provider, proven=proven, wall_clock=wall_clock, hide=hide)
         case Response(status=status):
             return Unknown(f"http_{status}", status)
 
@@ -368,12 +371,31 @@ def _is_whole(body: bytes, reason: str) -> bool:
             return False
 
 
-def _client_error(response: Response, *, proven: bool, hide: Iterable[str]) -> Outcome:
+def _client_error(
+    response: Response, *, provider: Provider, proven: bool, wall_clock: datetime, hide: Iterable[str]
+) -> Outcome:
     match read_refusal(response.body, hide=hide):
         case ErrorAnswer(code="invalid_grant", standard=True) if _is_own_word(response):
             return Refused() if proven else NotUnderstood("invalid_grant" + UNPROVEN, response.status)
         case _:
-            return NotUnderstood(raw_code(response, hide), response.status)
+            code = raw_code(response, hide)
+            wait = _asked_to_wait(code, response, provider, wall_clock)
+            if wait is None:
+                return NotUnderstood(code, response.status)
+            return NotNow(code, response.status, wait or None)
+
+
+def _asked_to_wait(code: str, response: Response, provider: Provider, wall_clock: datetime) -> timedelta | None:
+    """How long a refusal asks us to wait, nothing where it only says so by its word; None: it asks for none.
+
+    GitHub says 403 with a Retry-After of its secondary limits. A header of a provider's own name may be in all of its
+    answers, so it tells how long, and never whether. What the standards say of a token, a client or a request stays
+    that: a machine in between may add its header to any refusal.
+    """
+    if code in WORDS_TO_WAIT:
+        return retry_after(response.headers, wall_clock, header=provider.retry_after_header) or timedelta(0)
+    asked = None if code in WORDS_OF_REFUSAL else retry_after(response.headers, wall_clock)
+    return asked or None
 
 
 def _is_own_word(answer: Answer) -> bool:

@@ -12,7 +12,7 @@ from models.views import fleet, listing
 from tasks.oauth.answer import Response
 from tests.harness import BUSY, Harness, token_set
 
-SLOW_DOWN = Response(403, {}, b'{"error": "slow_down"}')
+TOO_FAST = Response(403, {}, b'{"error": "too_fast"}')
 SETTLED = "update evergrant.grants set due_at = clock_timestamp() + interval '2 h', claimed_at = null"
 
 
@@ -28,7 +28,7 @@ def a_minute(harness: Harness, client: int, n: int, *, throttled: int, well: int
     ids = [harness.grant(client, f"minute-{n}-{m}") for m in range(throttled + well)]
     slow = set(ids[:throttled])
     attempts = harness.start(take(harness, client, ids))
-    ended = [(a, SLOW_DOWN if a.job.grant_id in slow else token_set(f"{a.job.ref}-2")) for a in attempts]
+    ended = [(a, TOO_FAST if a.job.grant_id in slow else token_set(f"{a.job.ref}-2")) for a in attempts]
     assert len(ended) == throttled + well
     harness.settle(*ended)
     harness.later(seconds=61)
@@ -85,10 +85,10 @@ def test_once_one_who_was_refused_is_refreshed_each_minute_halves_it_again_and_e
 ) -> None:
     throttled = harness.grant(client, "throttled")
     (attempt,) = harness.start(take(harness, client, [throttled]))
-    harness.settle((attempt, SLOW_DOWN))
+    harness.settle((attempt, TOO_FAST))
     (attempt,) = harness.start(take(harness, client, [throttled]))
     harness.settle((attempt, token_set("throttled-2")))
-    assert witness(harness, client)["passing_code"] == "slow_down"
+    assert witness(harness, client)["passing_code"] == "too_fast"
     seen = []
     for n in range(8):
         a_minute(harness, client, n, throttled=5 if n < 4 else 0, well=10)
@@ -110,7 +110,7 @@ def test_who_died_all_at_once_costs_the_others_one_minute_at_half_the_pace(harne
 def test_a_pause_of_the_valve_leaves_the_pace_as_it_is(harness: Harness, client: int) -> None:
     for n in range(2):
         a_minute(harness, client, n, throttled=5, well=10)
-        harness.run("update evergrant.witnesses set passing_code = 'slow_down', passing_at = clock_timestamp()")
+        harness.run("update evergrant.witnesses set passing_code = 'too_fast', passing_at = clock_timestamp()")
     grant = harness.grant(client, "busy")
     (attempt,) = harness.start(take(harness, client, [grant]))
     harness.settle((attempt, BUSY))
@@ -129,7 +129,7 @@ def test_it_is_told_where_clients_are_shown(harness: Harness, client: int) -> No
     with transaction() as connection:
         (glance,), listed = fleet.by_client(connection), listing.client_by_name(connection, "demo")
     for row in (glance, listed):
-        assert (row["slowed_by"], row["slowed_from"], row["slowed_code"]) == (1, 6000, "slow_down")
+        assert (row["slowed_by"], row["slowed_from"], row["slowed_code"]) == (1, 6000, "too_fast")
 
 
 def test_where_nobody_was_ever_slowed_a_claim_reads_one_row_more_at_most(harness: Harness, client: int) -> None:

@@ -7,7 +7,9 @@ import pytest
 
 from models import operator_actions
 from models.database import transaction
+from tasks import explain
 from tasks.oauth.answer import Answer, Response
+from tasks.runtime import clock
 from tests.harness import GATEWAY, INVALID_CLIENT, INVALID_GRANT, LOST, Harness, token_set
 
 MINUTE = timedelta(minutes=1)
@@ -57,6 +59,39 @@ def test_a_fifth_that_dies_at_one_instant_in_any_words_delays_nobody_else(
     assert {harness.row(grant)["generation"] for grant in grants if grant not in dead} == {2}
     assert {harness.row(grant)["status"] for grant in dead} == {"active"}
     assert all(9 * MINUTE < wait_of(harness, grant) <= 10 * MINUTE for grant in dead)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (Response(403, {"retry-after": "60"}, b'{"message": "secondary rate limit"}'), ", or is not well (http_403)"),
+        (Response(400, {"retry-after": "60"}, b'{"error": "temporarily_unavailable"}'), " (temporarily_unavailable)"),
+    ],
+)
+def test_a_refusal_that_asks_to_wait_makes_all_of_the_client_wait_and_refuses_nobody(
+    harness: Harness, client: int, answer: Answer, says: str
+) -> None:
+    grant, beside = harness.grants(client, 2)
+    harness.set(beside, due_at=clock.wall() + timedelta(hours=1))
+    harness.ask(client, answer)
+    assert harness.valve(client)["paused_until"] - harness.valve(client)["changed_at"] == MINUTE
+    row = harness.row(grant)
+    assert (row["refusals"], row["failures"], row["doubt_since"], row["suspect_at"]) == (0, 0, None, None)
+    for each in (grant, beside):
+        with transaction() as connection:
+            told = explain.of_grant(connection, each, settings=harness.settings)
+        (link,) = [link for link in told.chain if link.cause == "valve_is_shut"]
+        assert f"asked demo to wait{says}" in link.told
+
+
+def test_a_valve_that_three_refusals_shut_is_told_so(harness: Harness, client: int) -> None:
+    grants = harness.grants(client, 4)
+    for _ in range(4):
+        ask_all(harness, client, dead=set(grants), answer=Response(403, {}, b"<html>"), most=1)
+    assert is_shut(harness, client)
+    with transaction() as connection:
+        told = explain.of_grant(connection, grants[0], settings=harness.settings)
+    assert [link.told for link in told.chain if "Everybody of demo is refused (http_403)" in link.told]
 
 
 def test_from_the_third_refusal_on_a_grant_is_asked_hourly_while_others_succeed(harness: Harness, client: int) -> None:

@@ -130,7 +130,8 @@ class Client:
     """The client and its valve. `under_way`: of its jobs; `ahead`: of its grants those that are due for longer.
 
     `refused_since`: nobody has succeeded since somebody was refused in a word that nobody understands. `refused_alike`:
-    of its other grants those that fail in the same word as this one, which nothing has proven yet.
+    of its other grants those that fail in the same word as this one, which nothing has proven yet. `shut_by_refusals`:
+    the valve is shut because several were refused alike, and nobody has succeeded since.
     `unconfirmed_since`: where a new access token is presented once, nobody has answered of use since, and why.
     """
 
@@ -143,6 +144,7 @@ class Client:
     shut_since: datetime | None = None
     shut_for: str | None = None
     shut_shape: str | None = None
+    shut_by_refusals: bool = False
     canary_is_this: bool = False
     rate_per_minute: float | None = None
     interval: timedelta = timedelta(0)

@@ -11,14 +11,15 @@ from tasks.policy.explanation.facts import ACTIVE, REVOKING, Facts
 
 # Which end of a request says what of the provider; the first that fits.
 _UNREACHABLE: Final = re.compile(r"dns|connect.*|tls.*|host_.*")
-_BUSY: Final = re.compile(r"http_429|.*throttl.*|.*rate.*limit.*|slow_down|too_many.*")
+_BUSY: Final = re.compile(r"http_429|.*throttl.*|.*rate.*limit.*|slow_down|too_many.*|temporarily_unavailable")
 _AWAY: Final = re.compile(r"http_50[0-9]|http_408|timeout|reset|truncated|malformed|too_large|unreadable|http_3\d\d")
+_OF_ADDRESS: Final = ("http_404", "http_405", "http_415")
 _CREDENTIALS: Final = re.compile(r"invalid_client|unauthorized_client")
 _COMMAND: Final = re.compile(r"evergrant [^;,]+")
 
 
-def _words_of(code: str | None, client: str) -> str:
-    """What a code says of the provider, in a sentence."""
+def _words_of(code: str | None, client: str, *, refused: bool) -> str:
+    """What a code says of the provider, in a sentence; `refused`: several were, in that word."""
     told = code or "nobody said why"
     if _BUSY.fullmatch(told):
         return f"The provider asked {client} to wait ({told})"
@@ -28,6 +29,8 @@ def _words_of(code: str | None, client: str) -> str:
         return f"The provider cannot be reached ({told})"
     if _AWAY.fullmatch(told):
         return f"The provider gives no answer that can be used ({told})"
+    if not refused:  # it came with a Retry-After, or by a rule that calls the provider ill
+        return f"The provider asked {client} to wait, or is not well ({told})"
     return f"Everybody of {client} is refused ({told})"
 
 
@@ -116,10 +119,13 @@ def valve_is_shut(now: Facts) -> Cause | None:
     if client.shut_until is None or _is_ours(client.shut_for) or _is_unproven(client.shut_for):
         return None
     told = advice(client.shut_for, client=client.name, shape=client.shut_shape)
+    if client.shut_for in _OF_ADDRESS and not client.shut_by_refusals:
+        told = None  # who asks us to wait has an address
     this = ": this grant was the last to try" if client.canary_is_this else ""
     soon = f"at {iso(client.shut_until)}" if client.shut_until > now.at else "now"
     return Cause(
-        told=f"{_words_of(client.shut_for, client.name)}, so nothing of {client.name} is sent{this}",
+        told=f"{_words_of(client.shut_for, client.name, refused=client.shut_by_refusals)}, so nothing of {client.name}"
+        f" is sent{this}",
         since=client.shut_since,
         then=f"One request tries {soon} whether it is well again; the first success opens it for all",
         retry_at=max(client.shut_until, now.at),

@@ -366,6 +366,22 @@ def test_a_wrong_secret_that_shut_the_valve_is_told_of_a_grant_that_is_well_so_f
     assert (told.cause, told.since, told.will_retry_at) == ("credentials_are_refused", AT - HOUR, AT + MINUTE)
 
 
+@pytest.mark.parametrize("code", ["temporarily_unavailable", "slow_down", "http_429", "rate_limited"])
+def test_a_valve_that_a_request_to_wait_shut_is_told_so(code: str) -> None:
+    told = explain(client(shut_until=AT + MINUTE, shut_since=AT - MINUTE, shut_for=code)(WELL))
+    assert told.headline.startswith(f"The provider asked temple to wait ({code})")
+
+
+@pytest.mark.parametrize("code", ["http_403", "http_404", "secondary_limit"])
+def test_a_word_that_shut_the_valve_is_a_refusal_of_everybody_only_where_many_were_refused(code: str) -> None:
+    shut = client(shut_until=AT + MINUTE, shut_since=AT - MINUTE, shut_for=code)
+    told = explain(shut(WELL))
+    assert told.headline.startswith(f"The provider asked temple to wait, or is not well ({code})")
+    assert told.remedy is None
+    told = explain(both(shut, client(shut_by_refusals=True))(WELL))
+    assert told.headline.startswith(f"Everybody of temple is refused ({code})")
+
+
 def test_who_paused_a_client_is_told_and_since_when() -> None:
     told = explain(MADE["client_is_paused"](WELL))
     assert (told.by_whom, told.since) == ("maria", AT - HOUR)

@@ -318,6 +318,75 @@ def test_the_header_is_named_as_the_provider_file_names_it() -> None:
     assert end.retry_after == timedelta(seconds=9)
 
 
+RATE_LIMIT = b'{"message": "You have exceeded a secondary rate limit"}'
+ASKED_TO_WAIT: dict[str, tuple[Response, NotNow]] = {
+    "GitHub's secondary limit": (
+        Response(403, {"retry-after": "60"}, RATE_LIMIT),
+        NotNow("http_403", 403, timedelta(minutes=1)),
+    ),
+    "a word of its own, and a date": (
+        Response(400, {"retry-after": "Sun, 01 Mar 2026 12:01:00 GMT"}, b'{"error":"rate_limited"}'),
+        NotNow("rate_limited", 400, timedelta(minutes=1)),
+    ),
+    "an hour": (Response(404, {"retry-after": "3600"}), NotNow("http_404", 404, RETRY_AFTER_CAP)),
+    "a wall": (Response(403, {"retry-after": "9"}, b"<html>"), NotNow("http_403", 403, timedelta(seconds=9))),
+    "a server that is ill": (
+        Response(400, {"retry-after": "9"}, b'{"error":"server_error"}'),
+        NotNow("server_error", 400, timedelta(seconds=9)),
+    ),
+    "RFC 6749's word": (error(400, "temporarily_unavailable"), NotNow("temporarily_unavailable", 400)),
+    "it with a time": (
+        Response(401, {"retry-after": "7"}, b'{"error":"temporarily_unavailable"}'),
+        NotNow("temporarily_unavailable", 401, timedelta(seconds=7)),
+    ),
+    "RFC 8628's word": (error(400, "slow_down"), NotNow("slow_down", 400)),
+}
+
+
+@pytest.mark.parametrize(("answer", "end"), ASKED_TO_WAIT.values(), ids=ASKED_TO_WAIT)
+@pytest.mark.parametrize("proven", [True, False])
+def test_a_4xx_that_asks_to_wait_is_not_now_and_refuses_nobody(answer: Response, end: NotNow, proven: bool) -> None:
+    assert told(answer, proven=proven) == end
+    assert revocation_outcome(answer, provider=PROVIDER, wall_clock=NOW, hide=()) == end
+    assert probed(answer, told(answer)) is Finding.UNCLEAR
+
+
+WORDS_OF_A_REFUSAL = ["invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request"]
+WORDS_OF_A_REFUSAL += ["invalid_scope", "access_denied", "invalid_token", "consent_required"]
+
+
+@pytest.mark.parametrize("code", WORDS_OF_A_REFUSAL)
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_no_word_of_the_standards_becomes_not_now_by_a_retry_after(code: str, status: int) -> None:
+    answer = Response(status, {"retry-after": "60"}, json.dumps({"error": code}).encode())
+
+    assert told(answer) == NotUnderstood(code, status)
+
+
+def test_an_invalid_grant_with_a_retry_after_is_refused_all_the_same() -> None:
+    later = {"retry-after": "60"}
+
+    assert told(Response(400, later, INVALID_GRANT)) == Refused()
+    assert told(Response(400, later, INVALID_GRANT), proven=False) == NotUnderstood("invalid_grant_unproven", 400)
+    assert told(Response(401, later, INVALID_GRANT)) == NotUnderstood("invalid_grant", 401)
+
+
+@pytest.mark.parametrize("value", ["", "0", "soon", "-5", AT])
+def test_what_names_no_time_to_come_asks_nobody_to_wait(value: str) -> None:
+    assert told(Response(403, {"retry-after": value}, RATE_LIMIT)) == NotUnderstood("http_403", 403)
+
+
+def test_a_header_of_a_providers_own_is_in_all_of_its_answers_perhaps_and_makes_none_of_them_not_now() -> None:
+    provider = PROVIDER.model_copy(update={"retry_after_header": "X-RateLimit-Reset-After"})
+
+    def read(answer: Response) -> Outcome:
+        return outcome(answer, provider=provider, proven=True, wall_clock=NOW, hide=())
+
+    headers = {"x-ratelimit-reset-after": "9"}
+    assert read(Response(403, headers, b'{"error":"gone"}')) == NotUnderstood("gone", 403)
+    assert read(Response(400, headers, b'{"error":"slow_down"}')) == NotNow("slow_down", 400, timedelta(seconds=9))
+
+
 dates = st.datetimes(timezones=st.timezones()).map(lambda at: at.strftime("%a, %d %b %Y %H:%M:%S %z"))
 scraps = st.lists(
     st.sampled_from(
