@@ -12,6 +12,16 @@ JSON: Final = json.JSONDecoder(strict=False, parse_int=float)
 _OPENING: Final = re.compile(r'\{\s*"')
 # What no notice of a server has and every page: where it begins, what it is headed by, what it runs or asks for.
 _OF_PAGES: Final = re.compile(r"<(?:!doctype\s+html|html|head|title|meta|link|style|body|script|form)\b", re.IGNORECASE)
+# What may stand before a page or XML, and the elements that a page, or a piece of one, begins with. XML has its own, and
+# a notice of PHP's, behind which the application itself speaks, begins with <br>, <b>, <font> or <table>.
+_BEFORE: Final = re.compile(r"(?:\s+|<\?xml.*?\?>|<!--.*?-->)*", re.IGNORECASE | re.DOTALL)
+_BEGINNING: Final = re.compile(
+    r"<(?:!--|(?:!doctype\s+html|html|head|title|base|meta|link|style|script|noscript|body|header|main|nav|section|div|p"
+    r"|h[1-6]|center|form|frameset|iframe|ul|ol|svg|img|a|span)(?=[\s/>]|$))",
+    re.IGNORECASE,
+)
+_HTML: Final = re.compile(r"<(?:!doctype\s+)?html(?=[\s/>]|$)", re.IGNORECASE)
+HEAD: Final = 1024  # characters that say what a text is
 
 
 def text_of(body: bytes) -> str:
@@ -19,6 +29,13 @@ def text_of(body: bytes) -> str:
     if body.startswith(b'{"'):  # in UTF-16 and UTF-32 a NUL would stand between
         return body.decode(errors="replace")
     return body.decode(json.detect_encoding(body), errors="replace").removeprefix(BYTE_ORDER_MARK)
+
+
+def is_page(text: str) -> bool:
+    """Whether a text is HTML: a machine in between wants a login, or says that it is ill."""
+    before = _BEFORE.match(text)
+    start = before.end() if before else 0
+    return bool(_BEGINNING.match(text, start) or _HTML.search(text, start, start + HEAD))
 
 
 def is_of_a_page(text: str) -> bool:

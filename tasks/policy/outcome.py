@@ -26,7 +26,7 @@ from http import HTTPStatus
 from typing import Final, assert_never
 
 from tasks.oauth.answer import SUCCESS, Answer, HeldBack, NotSent, RequestEnd, Response, Silence
-from tasks.oauth.answer_text import JSON, text_of
+from tasks.oauth.answer_text import JSON, is_page, text_of
 from tasks.oauth.echoes import Together
 from tasks.oauth.error_answers import STANDARD, UNRECOGNISED, ErrorAnswer
 from tasks.oauth.provider import Provider
@@ -38,9 +38,7 @@ from tasks.policy.advice import UNPROVEN
 RETRY_AFTER: Final = "Retry-After"
 REFUSALS: Final = range(400, 500)  # statuses (RFC 9110 §15.5)
 ABOUT_THE_TOKEN: Final = ("invalid_grant", "invalid_scope")  # and not about us, whoever says it
-_HTML: Final = re.compile(rb"<(!doctype\s+)?html\b", re.IGNORECASE)
-_HALF_THERE: Final = re.compile(rb'"refresh_token\\?"')  # in JSON, also in JSON that is a JSON text
-HEAD: Final = 1024  # bytes of a body that say what it is
+_HALF_THERE: Final = re.compile(r'"refresh_token\\?"')  # in JSON, also in JSON that is a JSON text
 WORDS_TO_WAIT: Final = frozenset({"temporarily_unavailable", "slow_down"})  # RFC 6749 §4.1.2.1, RFC 8628 §3.5
 WORDS_OF_REFUSAL: Final = STANDARD - {"temporarily_unavailable", "server_error"}
 UNREADABLE: Final = "unreadable"  # a success with neither a token set nor an error in it
@@ -327,8 +325,8 @@ def presented(answer: Answer, provider: Provider) -> Life:
         case Response(is_encoded=True):
             return Life.UNTOLD
         case Response(status=status, body=body) if status in SUCCESS:
-            is_page = body.lstrip().startswith(b"<")
-            return Life.UNTOLD if is_page or isinstance(read_token_answer(body), ErrorAnswer) else Life.ALIVE
+            is_marked_up = text_of(body).lstrip().startswith("<")
+            return Life.UNTOLD if is_marked_up or isinstance(read_token_answer(body), ErrorAnswer) else Life.ALIVE
         case _:
             return Life.UNTOLD
 
@@ -361,12 +359,13 @@ def _is_whole(body: bytes, reason: str) -> bool:
 
     A page is a machine's in between, which wants a login; and what is cut off, mangled or half there was a token set.
     """
+    text = text_of(body)
     match reason:
         case "no_token":
-            return not _HALF_THERE.search(body)
+            return not _HALF_THERE.search(text)
         case "not_json":
-            half_there = body.lstrip()[:1] in (b"{", b"[") or b"access_token" in body or b"refresh_token" in body
-            return not half_there and not _HTML.search(body[:HEAD])
+            half_there = text.lstrip()[:1] in ("{", "[") or "access_token" in text or "refresh_token" in text
+            return not half_there and not is_page(text)
         case _:
             return False
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.oauth.answer_text import is_page, text_of
 from tasks.oauth.error_answers import ErrorAnswer
 from tasks.oauth.token_answer import TokenSet, Unreadable, read_refusal, read_token_answer
 from tasks.oauth.token_paths import SecondTokenSet, TokenPaths
@@ -134,3 +135,45 @@ def test_whatever_stands_around_is_read_without_an_error(before: str, behind: st
         Unreadable("not_json"),
         Unreadable("no_token"),
     )
+
+
+PAGES = {
+    "a page": "<html><body>Welcome</body></html>",
+    "a page with its type": "\r\n<!DOCTYPE html>\n<html lang=en>",
+    "another case": "<!doctype HTML><HTML>",
+    "a head alone": "<head><title>Log in</title></head><body>",
+    "a script alone": "<script>location='/login'</script>",
+    "an order to go elsewhere": '<meta http-equiv=refresh content="0;url=/login">',
+    "a heading alone": "<h1>503</h1>",
+    "a type that is no HTML's": '<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0//EN"><p>',
+    "XHTML": '<?xml version="1.0"?>\n<!DOCTYPE html>\n<html xmlns="x">',
+    "a long comment first": "<!--" + "x" * 5000 + "-->\n<!-- y -->\n<html>",
+    "a comment without its end": "<!-- " + "x" * 5000,
+    "a notice before it": "Warning: x\n<!doctype html><html>",
+}
+
+
+@pytest.mark.parametrize("text", PAGES.values(), ids=PAGES)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_a_page_is_known_however_it_begins_and_is_encoded(text: str, encoding: str) -> None:
+    assert is_page(text_of(text.encode(encoding)))
+
+
+NO_PAGES = ["", "OK", "{}", "<r><gone/></r>", '<?xml version="1.0"?><error code="1"/>', "<!-- 0.02s -->", "a < b", "<"]
+NO_PAGES += [
+    "<!-- 0.02s --><answer/>",
+    "<p:answer/>",
+    "<br />\n<b>Notice</b>: x",
+    "<html5-answer/>",
+    '{"message":"' + "x" * 2000 + '<html>"}',
+]
+
+
+@pytest.mark.parametrize("text", NO_PAGES)
+def test_xml_and_plain_words_are_no_pages(text: str) -> None:
+    assert not is_page(text)
+
+
+@given(st.text(alphabet='<!->?xml htp/"\n '))
+def test_any_text_is_looked_at_without_an_error(text: str) -> None:
+    assert is_page(text) in (True, False)

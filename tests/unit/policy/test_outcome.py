@@ -208,6 +208,11 @@ def test_an_answer_that_did_not_come_whole_is_unknown(code: str, status: int | N
 
 UNREADABLE = {
     "HTML": b"<html><body>Welcome</body></html>",
+    "a head alone": b"<head><title>Log in</title></head>",
+    "a script alone": b"<script>location='/login'</script>",
+    "a page in UTF-16": "<html>Log in</html>".encode("utf-16"),
+    "a page behind a long comment": b"<!--" + b"x" * 1100 + b"-->\n<html>",
+    "half a token set in UTF-16": '{"access_token":"a"'.encode("utf-16"),
     "nothing": b"",
     "a cut token set": json.dumps(TOKEN_SET).encode()[:-20],
     "no access token": b'{"refresh_token":"rt"}',
@@ -567,6 +572,9 @@ def test_what_was_not_found_out_is_told_of_no_token(finding: Finding) -> None:
         (Response(204), Life.ALIVE),
         (Response(200, body=b'{"error": null, "data": []}'), Life.ALIVE),
         (Response(200, body=b"<!doctype html><p>Back soon"), Life.UNTOLD),
+        (Response(200, body=b"\xef\xbb\xbf<html>Log in"), Life.UNTOLD),
+        (Response(200, body="<html>Log in".encode("utf-16")), Life.UNTOLD),
+        (Response(200, body="<html>Log in".encode("utf-16-le")), Life.UNTOLD),
         (Response(200, body=b'{"error": "temporarily_unavailable"}'), Life.UNTOLD),
         (Response(401), Life.DEAD),
         (Response(403), Life.UNTOLD),
