@@ -12,8 +12,8 @@ JSON: Final = json.JSONDecoder(strict=False, parse_int=float)
 _OPENING: Final = re.compile(r'\{\s*"')
 # What no notice of a server has and every page: where it begins, what it is headed by, what it runs or asks for.
 _OF_PAGES: Final = re.compile(r"<(?:!doctype\s+html|html|head|title|meta|link|style|body|script|form)\b", re.IGNORECASE)
-# What may stand before a page or XML, and the elements that a page, or a piece of one, begins with. XML has its own, and
-# a notice of PHP's, behind which the application itself speaks, begins with <br>, <b>, <font> or <table>.
+# What may stand before a page or XML, and the elements that a page, or a piece of one, begins with. XML has its own,
+# and a notice of PHP's, behind which the application itself speaks, begins with <br>, <b>, <font> or <table>.
 _BEFORE: Final = re.compile(r"(?:\s+|<\?xml.*?\?>|<!--.*?-->)*", re.IGNORECASE | re.DOTALL)
 _BEGINNING: Final = re.compile(
     r"<(?:!--|(?:!doctype\s+html|html|head|title|base|meta|link|style|script|noscript|body|header|main|nav|section|div|p"

@@ -263,6 +263,8 @@ def revocation_outcome(
 ) -> Accepted | Outcome:
     """Read an answer of the revocation endpoint: 403 means the wrong client, 503 that the token still exists.
 
+    A success that tells an error, or is a page, has revoked nothing: to believe it would shred tokens that live.
+
     A rule that says that the token is dead says that it was so before: there is nothing to revoke (RFC 7009 §2.2).
     `already_gone`: the statuses by which this provider says the same.
     """
@@ -272,10 +274,21 @@ def revocation_outcome(
         if rule is not None:
             end = _explained(rule, answer, provider=provider, proven=True, wall_clock=wall_clock, hide=hide)
             return Accepted(http_status=end.http_status, rule=end.rule) if isinstance(end, Refused) else end
-        if answer.status in SUCCESS or answer.status in already_gone:
+        if answer.status in already_gone:
             return Accepted(http_status=answer.status)
+        if answer.status in SUCCESS:
+            return _taken(answer, hide)
     told = _by_the_table(answer, provider=provider, proven=False, wall_clock=wall_clock, hide=hide)
     return NotUnderstood(told.code, told.http_status or 0) if isinstance(told, Refused) else told
+
+
+def _taken(response: Response, hide: Iterable[str]) -> Accepted | NotUnderstood:
+    """Read a success, which may have no body (RFC 7009 §2.2), as the token endpoint's would be."""
+    if isinstance(read_token_answer(response.body), ErrorAnswer):
+        return NotUnderstood(raw_code(response, hide), response.status)
+    if is_page(text_of(response.body)):
+        return NotUnderstood(UNREADABLE, response.status)
+    return Accepted(http_status=response.status)
 
 
 def probed(answer: Answer, end: Outcome) -> Finding:  # noqa: PLR0911  # one a row of the table

@@ -39,6 +39,24 @@ def test_a_success_that_a_rule_reads_as_ours_has_revoked_nothing(harness: Harnes
     assert (found(harness)["status"], found(harness)["last_error_code"]) == ("queued", "bad_client")
 
 
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [('{"ok":false,"error":"invalid_auth"}', "invalid_auth"), ("<!DOCTYPE html><title>Sign in</title>", "unreadable")],
+)
+def test_a_success_with_an_error_or_a_page_has_revoked_nothing_and_is_tried_again_without_a_rule(
+    harness: Harness, simulator: SimulatorControl, body: str, code: str
+) -> None:
+    client = granted(harness, simulator, probe=False, api_url=None)
+    simulator.add_fault("status", where="revoke", when="before", status=200, body=body, count=1)
+    harness.run("select evergrant.request_revocation('customer')")
+    end(harness, client)
+    assert (found(harness)["status"], found(harness)["last_error_code"]) == ("queued", code)
+    assert harness.one("select sealed_refresh_token is null as shredded from evergrant.grants")["shredded"] is False
+    harness.later(minutes=5)
+    end(harness, client)
+    assert (found(harness)["status"], found(harness)["evidence"]) == ("done", "accepted")
+
+
 def test_a_letter_of_a_revocation_tells_the_rule(harness: Harness, simulator: SimulatorControl) -> None:
     client = granted(harness, simulator, OURS, probe=False, api_url=None)
     simulator.add_fault("status", where="revoke", when="before", status=200, body='{"error":"bad_client"}')

@@ -507,6 +507,54 @@ def test_the_answer_to_a_revocation_is_read_for_what_it_is(answer: Answer, kind:
     assert type(revocation_outcome(answer, provider=PROVIDER, wall_clock=NOW, hide=())) is kind
 
 
+TAKEN = [
+    b"",
+    b"{}",
+    b'{"ok":true}',
+    b'{"success":true,"errors":[]}',
+    b'{"error":null}',
+    b"OK",
+    b"null",
+    b"<ok/>",
+    b"[]",
+]
+
+
+@pytest.mark.parametrize("body", TAKEN)
+@pytest.mark.parametrize("status", [200, 202])
+def test_a_revocation_is_taken_by_a_success_that_tells_no_error(body: bytes, status: int) -> None:
+    end = revocation_outcome(Response(status, body=body), provider=PROVIDER, wall_clock=NOW, hide=())
+    assert end == Accepted(http_status=status)
+
+
+NOT_TAKEN = {
+    "Slack's": (b'{"ok":false,"error":"invalid_auth"}', "invalid_auth"),
+    "a status": (b'{"status":"failure"}', "failure"),
+    "a success that is none": (b'{"success":false,"code":"GONE"}', "GONE"),
+    "a list of errors": (b'{"errors":[{"code":"NOT_FOUND"}]}', "NOT_FOUND"),
+    "our client": (b'{"error":"invalid_client"}', "invalid_client"),
+    "a form": (b"error=invalid_client", "invalid_client"),
+    "the secret itself": (b'{"error":"oursecretwords"}', "unrecognised"),
+    "no word": (b'{"success":false}', "http_200"),
+    "a page that wants a login": (b"<!DOCTYPE html><title>Sign in</title>", "unreadable"),
+    "a script": (b"<script>location='/login'</script>", "unreadable"),
+    "a page in UTF-16": ("<html>Sign in".encode("utf-16"), "unreadable"),
+}
+
+
+@pytest.mark.parametrize(("body", "code"), NOT_TAKEN.values(), ids=NOT_TAKEN)
+def test_a_success_that_tells_an_error_or_is_a_page_takes_no_revocation(body: bytes, code: str) -> None:
+    answer = Response(200, body=body)
+    end = revocation_outcome(answer, provider=PROVIDER, wall_clock=NOW, hide=["oursecretwords"])
+    assert end == NotUnderstood(code, 200)
+
+
+def test_a_status_by_which_a_provider_says_that_a_token_is_gone_is_taken_whatever_its_body() -> None:
+    answer = Response(404, body=b'{"error":"not_found"}')
+    end = revocation_outcome(answer, provider=PROVIDER, wall_clock=NOW, hide=(), already_gone=frozenset({404}))
+    assert end == Accepted(http_status=404)
+
+
 FORM_GRANT, FORM_SCOPE = b"error=invalid_grant&error_description=expired", b"error=invalid_scope"
 LINK = b'<a href="?a=1&error=invalid_grant&b=2">'
 
