@@ -1,8 +1,9 @@
 """Error answers: the word and the sentence in which a provider says no, in whatever shape it writes them.
 
 RFC 6749 §5.2 has `error` and `error_description`. Others say `{"errors": [{"errorType": …}]}`, `{"status":
-"BAD_REFRESH_TOKEN"}`, `{"object": "error", "code": …}`, `{"ok": false}`, or numbers. Whatever they write may repeat a
-secret of the request, a refresh token or a code, or be a token of its own: neither text ever does.
+"BAD_REFRESH_TOKEN"}`, `{"object": "error", "code": …}`, `{"error": true, "code": …}`, `{"ok": false}`, or numbers.
+Whatever they write may repeat a secret of the request, a refresh token or a code, or be a token of its own: neither
+text ever does.
 """
 
 import re
@@ -34,9 +35,10 @@ NUMBERED = re.compile(rf"[A-Za-z][A-Za-z]*[_.:-]?\d{{1,{DIGITS}}}|\d{{1,{DIGITS}
 MOST_DIGITS = re.compile(rf"\D*(\d\D*){{0,{DIGITS}}}")
 # Where an object says its word, the most telling member first; a `status` that is a number repeats HTTP's.
 NAMES: Final = ("error", "errorType", "error_type", "errorCode", "error_code", "code", "status", "type")
-NAMES_WITHIN_ERROR: Final = ("type", "status", "code", "errorType", "error_type", "errorCode", "error_code")
+NAMES_WITHIN_ERROR: Final = ("error", "type", "status", "code", "errorType", "error_type", "errorCode", "error_code")
 SENTENCES: Final = ("error_description", "message", "msg", "reason", "detail", "description", "error_message")
 FAILED: Final = ("error", "fail", "failed", "failure")
+NO_TYPE: Final = "about:blank"  # such a problem is told by its status alone (RFC 9457 §4.2.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +53,12 @@ class ErrorAnswer:
 def word_of(members: Mapping[str, Any]) -> str | None:
     """The word that members have for what went wrong, as it came: a secret, perhaps. None: there is none."""
     error = members.get("error")
-    first = _first(members.get("errors"))
-    if isinstance(error, str) and error:
-        return error
-    within = next((each for each in (error, first) if isinstance(each, Mapping)), members)
-    words = [within[name] for name in NAMES if isinstance(within.get(name), str)]
-    return next((word for word in words if word and word.lower() not in FAILED), None)
+    first = _first(error)
+    if isinstance(first, str) and first:
+        return first
+    errors = (first, _first(members.get("errors")))
+    within = next((each for each in errors if isinstance(each, Mapping)), members)
+    return next((word for word in _words(within, NAMES) if word and word.lower() not in FAILED), None)
 
 
 def tells_error(members: Mapping[str, Any]) -> bool:
@@ -79,9 +81,14 @@ def error_answer(members: Mapping[str, Any], hide: Iterable[str]) -> ErrorAnswer
     if isinstance(error, Mapping):  # Facebook and others answer {"error": {"type": …, "message": …}}
         code = _code_within(error, hide, names=NAMES_WITHIN_ERROR)
         return ErrorAnswer(code, _described(_sentence(error) or _sentence(members), hide))
-    if error not in (None, "", False):
+    if error is True:  # the word stands beside it
+        code = _code_within(members, hide)
+        return ErrorAnswer(code, _described(_sentence(members), hide), standard=code == UNRECOGNISED)
+    if error and not isinstance(error, list):
         return ErrorAnswer(_code(error, hide), _described(_sentence(members), hide))
-    first = _first(members.get("errors"))
+    first = _first(error or members.get("errors"))
+    if error and isinstance(first, str):
+        return ErrorAnswer(_code(first, hide), _described(_sentence(members), hide), standard=False)
     if isinstance(first, Mapping):
         code = _code_of_field(first, hide) or _code_within(first, hide)
         return ErrorAnswer(code, _described(_sentence(first) or _sentence(members), hide), standard=False)
@@ -109,11 +116,16 @@ def _code_of_field(error: Mapping[str, Any], hide: Iterable[str]) -> str | None:
 
 def _code_within(error: Mapping[str, Any], hide: Iterable[str], *, names: Sequence[str] = NAMES) -> str:
     """The first word that an object has for it; else its numbers, the narrower one behind a dot (Meta)."""
-    words = [error[name] for name in names if isinstance(error.get(name), str)]
+    words = _words(error, names)
     telling = [word for word in words if word.lower() not in FAILED]
     numbers = [str(_whole(error[name])) for name in ("code", "error_subcode") if _is_number(error.get(name))]
     codes = (_code(each, hide) for each in [*telling, ".".join(numbers), *words])
     return next((code for code in codes if code != UNRECOGNISED), UNRECOGNISED)
+
+
+def _words(members: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    words = [members[name] for name in names if isinstance(members.get(name), str)]
+    return [word for word in words if word != NO_TYPE]
 
 
 def _is_number(value: object) -> bool:

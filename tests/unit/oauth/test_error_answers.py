@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.oauth.error_answers import ErrorAnswer, error_answer, tells_error
+from tasks.oauth.error_answers import ErrorAnswer, error_answer, tells_error, word_of
 from tasks.oauth.token_answer import Unreadable, read_refusal, read_token_answer
 
 SHAPES: dict[str, tuple[dict[str, Any], str]] = {
@@ -30,6 +30,13 @@ SHAPES: dict[str, tuple[dict[str, Any], str]] = {
     "Microsoft's": ({"error": "AADSTS700082"}, "AADSTS700082"),
     "capitals with a digit": ({"code": "OAUTH2_TOKEN_EXPIRED"}, "OAUTH2_TOKEN_EXPIRED"),
     "a status alone": ({"status": "error"}, "error"),
+    "true, and a code": ({"error": True, "code": "invalid_grant", "message": "No."}, "invalid_grant"),
+    "true, and a number": ({"error": True, "code": 20026}, "20026"),
+    "a list of words": ({"error": ["invalid_grant", "x"]}, "invalid_grant"),
+    "a list of objects": ({"error": [{"code": "GONE", "message": "No."}]}, "GONE"),
+    "an error within": ({"error": {"error": "invalid_grant", "status": "error"}}, "invalid_grant"),
+    "RFC 9457's": ({"type": "token-revoked", "title": "Bad", "status": 400}, "token-revoked"),
+    "RFC 9457's, and a code": ({"type": "about:blank", "title": "Bad", "code": "GONE"}, "GONE"),
 }
 
 
@@ -72,6 +79,24 @@ def test_a_list_of_errors_is_told_by_its_first(body: bytes, code: str) -> None:
 @pytest.mark.parametrize("body", [b"[]", b"[7]", b'[[{"error":"x"}]]', b'[{"token":"a"}]'])
 def test_another_list_is_no_error(body: bytes) -> None:
     assert read_token_answer(body) == Unreadable("no_token")
+
+
+@pytest.mark.parametrize("told", [{"error": ["invalid_grant"]}, {"error": True, "code": "invalid_grant"}])
+def test_a_word_that_is_not_the_member_error_itself_is_not_the_standards_own(told: dict[str, Any]) -> None:
+    assert error_answer(told, ()) == ErrorAnswer("invalid_grant", standard=False)
+
+
+def test_a_problem_of_no_type_of_its_own_is_told_by_its_status_alone() -> None:
+    problem = {"type": "about:blank", "title": "Unauthorized", "status": 401, "detail": "No."}  # RFC 9457 §4.2.1
+    assert error_answer(problem, ()) == ErrorAnswer("unrecognised", "No.", standard=False)
+
+
+@pytest.mark.parametrize(
+    "told", [{"error": True, "code": "token"}, {"error": ["token"]}, {"error": {"error": "token"}}]
+)
+def test_no_shape_repeats_what_was_sent(told: dict[str, Any]) -> None:
+    assert error_answer(told, ["token"]).code == "unrecognised"
+    assert word_of(told) == "token"
 
 
 def test_only_the_member_error_is_the_standards_own_word() -> None:
