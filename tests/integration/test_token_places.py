@@ -125,6 +125,24 @@ def test_an_end_that_makes_no_sense_costs_no_token_set_and_is_told_once(harness:
     assert [log["field"] for log in logs if log["event"] == "answer.strange_end"] == ["expires_at"]
 
 
+def test_what_stands_around_a_token_set_and_a_refresh_token_that_is_none_cost_no_generation(harness: Harness) -> None:
+    strange.tell_once.cache_clear()
+    client = harness.client()
+    grant = harness.grant(client)
+    around = b"<br />\n<b>Deprecated</b>: x<br />\n"
+    bodies = [
+        around + b'{"access_token":"at-2","refresh_token":"rt-2","expires_in":600}',
+        b'{"access_token":"at-3","refresh_token":false,"expires_in":600}',
+        b'{"access_token":"at-4","refresh_token":{"token":"rt-4"},"expires_in":600}',
+    ]
+    with structlog.testing.capture_logs() as logs:
+        for body in bodies:
+            harness.ask(client, Response(200, {}, body))
+            harness.until_due(grant)
+    assert (harness.row(grant)["generation"], harness.token(grant)) == (4, "rt-2")
+    assert [log["field"] for log in logs if log["event"] == "answer.strange_end"] == ["refresh_token"]
+
+
 # ── the same access token again ─────────────────────────────────────────────────────────────────────────────────
 
 
