@@ -6,7 +6,7 @@ an operator gives another. Each change is one UPDATE that asks for the number of
 many workers that see the same one makes it, and workers use it from their next start on.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
@@ -59,11 +59,21 @@ where id = :id and credentials_no = :credentials_no and sealed_former_secret is 
 returning id
 """)
 
+# By a grant in trouble only where nobody is well: nothing has succeeded under what is used now, or since its trouble
+# began, or for a day.
 BEGIN_TRIAL = text("""
-update evergrant.clients set secret_refused_at = clock_timestamp()
-where id = :id and sealed_former_secret is not null and secret_refused_at <= clock_timestamp()
-    - greatest(:first, least((clock_timestamp() - former_secret_at) / 4, :longest))
-returning id
+update evergrant.clients c set secret_refused_at = clock_timestamp()
+where c.id = :id and c.sealed_former_secret is not null and c.secret_refused_at <= clock_timestamp()
+    - greatest(:first, least((clock_timestamp() - c.former_secret_at) / 4, :longest))
+    and (cast(:in_trouble_since as timestamptz) is null or exists (
+        select from evergrant.valves v
+        where v.client_id = c.id and (
+            v.credentials_proven_no is distinct from c.credentials_no
+            or coalesce(v.last_success_at, '-infinity')
+                < greatest(cast(:in_trouble_since as timestamptz), clock_timestamp() - interval '1 day')
+        )
+    ))
+returning c.id
 """)
 
 END_TRIAL = text("""
@@ -105,10 +115,13 @@ def proven(connection: Connection, client_id: int, *, credentials_no: int) -> bo
     return shredded
 
 
-def begin_trial(connection: Connection, client_id: int) -> bool:
-    """Take the one trial of a refused secret that may be made now; False: it is not time yet, or somebody has it."""
+def begin_trial(connection: Connection, client_id: int, *, in_trouble_since: datetime | None = None) -> bool:
+    """Take the one trial of a refused secret that may be made now; False: it is not time yet, or somebody has it.
+
+    `in_trouble_since`: since when the grant fails, or is suspect, that is to make it: others who are well go before.
+    """
     wanted = {"id": client_id, "first": FIRST_TRIAL_AFTER, "longest": LONGEST_TRIAL_WAIT}
-    return connection.execute(BEGIN_TRIAL, wanted).scalar() is not None
+    return connection.execute(BEGIN_TRIAL, {**wanted, "in_trouble_since": in_trouble_since}).scalar() is not None
 
 
 def end_trial(connection: Connection, client_id: int, *, tried: bytes) -> int | None:

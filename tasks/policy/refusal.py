@@ -6,6 +6,7 @@ can tell them apart. Where everybody is refused alike it is ours: the breaker sh
 no breaker, so that those who live do not wait for those who died. It is not declared dead, for nobody said so.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -15,6 +16,12 @@ from tasks.policy.timing import quarter_of
 OFTEN_ENOUGH: Final = 3  # refusals, after which asking again soon teaches nothing
 LONG_ENOUGH: Final = timedelta(minutes=10)  # for a passing trouble to have passed
 SELDOM: Final = timedelta(hours=1)
+# What asks to come later (RFC 6749 §4.1.2.1, RFC 8628 §3.5, RFC 8470 §5.2), or knows no such address: it tells of no
+# secret and of no token.
+_PASSING: Final = re.compile(
+    r"temporarily_unavailable|server_error|slow_down|.*throttl.*|.*rate.?limit.*|too.?many.*|http_404|http_425",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,11 @@ class Refusals:
     witnessed: bool
     all_refused: bool
     proven: bool
+
+
+def will_pass(code: str) -> bool:
+    """Whether a refusal in this word speaks of the provider's state, and of nobody who asked."""
+    return _PASSING.fullmatch(code) is not None
 
 
 def is_its_own(known: Refusals) -> bool:

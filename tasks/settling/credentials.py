@@ -19,6 +19,7 @@ from models.states.event import EventType
 from tasks.oauth.answer import HeldBack
 from tasks.oauth.rules import Means
 from tasks.policy.outcome import NotUnderstood, Outcome, Refreshed, Refused
+from tasks.policy.refusal import will_pass
 from tasks.runtime.attempt import Arrived
 from tasks.runtime.registration import ON_TRIAL
 
@@ -46,8 +47,9 @@ def heed(connection: Connection, group: Sequence[Arrived], outcomes: Sequence[Ou
     ]
     if not telling:
         return Told(list(group), list(outcomes))
-    known = clients.known(connection, telling)
     told = Told([_with_number(connection, *each) for each in zip(group, outcomes, strict=True)], list(outcomes))
+    # Only now: where a trial has just succeeded what came under the other secret tells nothing of its grant.
+    known = clients.known(connection, telling)
     succeeded = {
         _credentials(each) for each, end in zip(told.group, outcomes, strict=True) if isinstance(end, Refreshed)
     }
@@ -102,6 +104,7 @@ def is_refused(client: Known, end: Outcome, credentials_no: int) -> bool:
         isinstance(end, NotUnderstood)
         and end.means is not Means.SCOPE
         and not end.says_nothing
+        and not will_pass(end.code)
         and credentials_no == client.credentials_no
         and client.may_fall_back
         and not client.proven

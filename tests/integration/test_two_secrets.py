@@ -88,6 +88,25 @@ def test_a_wrong_new_secret_falls_back_at_once_and_blames_nobody(
     assert secrets(harness, client) == ("s3cret", "typed wrong")
 
 
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (404, b"<html>no such page"),
+        (425, b""),
+        (403, b'{"error": "rate_limit_exceeded"}'),
+        (403, b'{"error": "slow_down"}'),
+        (401, b'{"error": "temporarily_unavailable"}'),
+    ],
+)
+def test_what_tells_of_no_secret_leaves_the_new_one_in_use(
+    harness: Harness, client: int, status: int, body: bytes
+) -> None:
+    harness.grant(client)
+    give(harness, client, "new")
+    ask(harness, client, {"new": False}, Response(status, {}, body))
+    assert secrets(harness, client) == ("new", "s3cret")
+
+
 def test_a_refusal_inside_a_success_falls_back_as_well(harness: Harness, client: int) -> None:
     harness.grants(client, 5)
     give(harness, client, "typed wrong")
@@ -232,3 +251,131 @@ def test_a_revocation_that_is_refused_for_a_wrong_new_secret_is_made_again_with_
     assert revoke(harness, client, looks=3, apart=0)["evidence"] == "verified"
     assert secrets(harness, client) == ("s3cret", "typed wrong")
     assert living(simulator) == []
+
+
+# ── a right secret that was refused at first, while the provider has ended the former one ───────────────────────
+
+
+def go_on(harness: Harness, client: int, good: dict[str, bool], *, times: int, seconds: float) -> list[str]:
+    """So many looks of beat, each so much later; returns the secrets that were sent."""
+    sent: list[str] = []
+    for _ in range(times):
+        harness.later(seconds=seconds)
+        since(harness, client, seconds)
+        sent += ask(harness, client, good)
+    return sent
+
+
+@pytest.mark.parametrize("count", [1, 2, 6])
+def test_a_right_secret_is_found_again_where_the_former_one_was_ended_and_every_grant_fails(
+    harness: Harness, client: int, count: int
+) -> None:
+    """The first answer under the new one was a page in between; the former one is dead from that instant on."""
+    grants = harness.grants(client, count)
+    give(harness, client, "new")
+    ask(harness, client, {"new": False}, FORBIDDEN)
+    assert secrets(harness, client) == ("s3cret", "new")
+
+    sent = go_on(harness, client, {"new": True, "s3cret": False}, times=20, seconds=30)
+
+    assert secrets(harness, client) == ("new", None)
+    assert sent.index("new") <= sent.count("s3cret") < 20 + count
+    go_on(harness, client, {"new": True}, times=3, seconds=301)
+    assert {harness.row(grant)["failures"] for grant in grants} == {0}
+    assert harness.valve(client)["paused_until"] is None
+
+
+def test_so_it_is_where_the_former_one_worked_for_a_while_and_ended_then(harness: Harness, client: int) -> None:
+    grant = harness.grant(client)
+    give(harness, client, "new")
+    ask(harness, client, {"new": False}, FORBIDDEN)
+    harness.later(seconds=0.01)
+    assert ask(harness, client, {"s3cret": True}) == ["s3cret"]
+    harness.until_due(grant)
+    assert set(ask(harness, client, {"s3cret": False})) == {"s3cret"}
+    assert harness.row(grant)["failures"] == 1
+
+    go_on(harness, client, {"new": True, "s3cret": False}, times=5, seconds=301)
+
+    assert secrets(harness, client) == ("new", None)
+
+
+def test_where_both_are_wrong_one_request_tries_the_newer_one_now_and_then_and_nobody_is_blamed(
+    harness: Harness, client: int
+) -> None:
+    grants = harness.grants(client, 4)
+    give(harness, client, "typed wrong")
+    ask(harness, client, {"typed wrong": False})
+
+    sent = go_on(harness, client, {"typed wrong": False, "s3cret": False}, times=72, seconds=300)
+
+    assert 5 <= sent.count("typed wrong") <= 15  # within six hours: three minutes, then ever more seldom
+    assert all(harness.row(grant)["suspect_at"] is None for grant in grants)
+    assert {harness.row(grant)["status"] for grant in grants} == {"active"}
+    assert secrets(harness, client) == ("s3cret", "typed wrong")
+
+
+def test_a_grant_that_fails_alone_makes_no_trial_while_others_are_well(harness: Harness, client: int) -> None:
+    harness.grants(client, 2)
+    give(harness, client, "early")
+    ask(harness, client, {"early": False})
+    harness.later(seconds=0.01)
+    ask(harness, client, {"s3cret": True})
+    since(harness, client, 600)
+    sick = harness.one("select min(id::text)::uuid as id from evergrant.grants where ref <> 'first'")["id"]
+    at = harness.row(sick)["created_at"]
+    harness.set(sick, due_at=at, failures=3, failing_since=at)
+    assert ask(harness, client, {"s3cret": True}) == ["s3cret"]
+
+
+def test_a_grant_that_is_well_makes_the_trial_before_one_that_fails(harness: Harness, client: int) -> None:
+    harness.grants(client, 2)
+    give(harness, client, "early")
+    ask(harness, client, {"early": False})
+    harness.run(
+        "update evergrant.grants set failures = 1, failing_since = clock_timestamp() where id = "
+        "(select min(id::text)::uuid from evergrant.grants where ref <> 'first')"
+    )
+    since(harness, client, 200)
+    harness.later(seconds=0.01)
+    attempts = with_trial(harness.runtime.registrations, harness.start(harness.claim(client).due))
+    tried = [each.job for each in attempts if each.registered.registration.client_secret == "early"]
+    assert [(len(attempts), job.failing_since) for job in tried] == [(2, None)]
+
+
+def test_what_is_refused_under_the_former_secret_beside_a_trial_that_succeeds_is_blamed_on_nobody(
+    harness: Harness, client: int
+) -> None:
+    grants = harness.grants(client, 4)
+    give(harness, client, "new")
+    ask(harness, client, {"new": False}, FORBIDDEN)
+    since(harness, client, 200)
+    harness.later(seconds=0.01)
+
+    assert sorted(ask(harness, client, {"new": True, "s3cret": False})) == ["new", *["s3cret"] * 3]
+
+    assert untouched(harness, grants)
+    harness.later(seconds=0.01)
+    assert ask(harness, client, {"new": True}) == ["new"] * 3
+
+
+def test_a_grant_in_doubt_makes_no_trial_whoever_else_fails(harness: Harness, client: int) -> None:
+    grant = harness.grant(client)
+    give(harness, client, "early")
+    ask(harness, client, {"early": False})
+    harness.set(grant, doubt_since=harness.row(grant)["created_at"])
+    assert set(go_on(harness, client, {"s3cret": False}, times=5, seconds=700)) == {"s3cret"}
+
+
+def test_who_is_held_back_uses_up_no_trial(harness: Harness, client: int) -> None:
+    harness.grant(client)
+    give(harness, client, "early")
+    ask(harness, client, {"early": False})
+    since(harness, client, 200)
+    harness.later(seconds=0.01)
+    claimed = harness.claim(client)
+    harness.run("update evergrant.valves set paused_until = clock_timestamp() + interval '1 h', pause_reason = 'x'")
+    (attempt,) = with_trial(harness.runtime.registrations, harness.start(claimed.due))
+    assert attempt.registered.registration.client_secret == "s3cret"
+    refused_at = harness.one("select secret_refused_at < now() - interval '150 s' as long from evergrant.clients")
+    assert refused_at["long"]
