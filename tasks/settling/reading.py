@@ -1,17 +1,20 @@
 """Reading: what the answers of a group mean, before anybody decides what they change for a row."""
 
+import codecs
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import assert_never
 from uuid import UUID
 
+from models.attempt import Started
 from models.client import Known
 from models.locked_grant import LockedGrant
 from models.sealing.keys import VaultError
 from models.sealing.vault import Vault
 from tasks.oauth.answer import Answer, HeldBack, NotSent, Response
 from tasks.oauth.error_answers import UNRECOGNISED
+from tasks.oauth.provider import Provider
 from tasks.oauth.token_answer import untold_word
 from tasks.policy.advice import UNPROVEN
 from tasks.policy.kinds import of_kind
@@ -62,10 +65,22 @@ def read(arrived: Arrived, *, proven: bool, vault: Vault) -> Outcome:
             wall_clock=arrived.received_at,
             hide=SecretsSent(arrived, vault),
         )
-        ended = job.access_expires_at is not None and job.access_expires_at <= job.started_at
-        return of_kind(_shaped(end, arrived.answer, vault), provider.kind, token_ended=ended)
+        ended = _has_ended(job, provider) and _is_json(arrived.answer)
+        return of_kind(_shaped(end, arrived.answer, vault), provider.kind, token_ended=ended, proven=proven)
     except Exception as error:  # noqa: BLE001  # an answer that we cannot read is no verdict
         return Unknown(f"unread_{type(error).__name__}", None)
+
+
+def _has_ended(job: Started, provider: Provider) -> bool:
+    """Whether the access token held had ended when it was asked for; a life that is the file's may be a guess."""
+    told = job.life != timedelta(seconds=provider.default_life_seconds)
+    return told and job.access_expires_at is not None and job.access_expires_at <= job.started_at
+
+
+def _is_json(answer: Answer) -> bool:
+    """Whether a token endpoint speaks (RFC 6749 §5.2), and no page with a link that looks like a form."""
+    body = answer.body if isinstance(answer, Response) else b""
+    return body.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"{", b"[")
 
 
 def _shaped(end: Outcome, answer: Answer, vault: Vault) -> Outcome:

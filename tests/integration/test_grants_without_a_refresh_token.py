@@ -12,6 +12,7 @@ from tasks.obtain import obtain
 from tasks.policy.kinds import placeholder
 from tests.harness import INVALID_CLIENT, INVALID_GRANT, Harness
 from tests.integration.revoking import ORG, ask, client_of, mint, revoke
+from tests.integration.test_two_secrets import give, secrets
 
 META: dict[str, Any] = {
     "kind": "exchange",
@@ -199,6 +200,55 @@ def test_once_it_has_ended_only_the_user_can_help(harness: Harness) -> None:
     harness.ask(client, ENDED)
 
     assert (harness.row(grant)["status"], harness.letters(grant)) == ("needs_consent", ["revoked_or_expired"])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Response(403, {}, b"<html>Just a moment..."),
+        Response(400, {}, b"<html><a href='/login?a=1&error=login_required&b=2'>"),
+        Response(404, {}, b"<html>404"),
+        Response(400, {}, b'{"error": "temporarily_unavailable"}'),
+        Response(401, {}, b'{"message": "Unauthorized"}'),
+        INVALID_CLIENT,
+    ],
+    ids=["firewall", "page", "404", "ill", "gateway", "credentials"],
+)
+def test_what_a_page_says_or_what_is_said_of_us_condemns_none_that_has_ended(
+    harness: Harness, answer: Response
+) -> None:
+    client = harness.client(**META)
+    harness.run("update evergrant.valves set credentials_proven_no = 1 where client_id = :id", id=client)
+    grant = harness.grant(client, access_left=timedelta(seconds=-1))
+
+    for _ in range(4):
+        harness.run("update evergrant.valves set paused_until = null")
+        harness.until_due(grant)
+        harness.ask(client, answer)
+
+    assert (harness.row(grant)["status"], harness.row(grant)["suspect_at"]) == ("active", None)
+
+
+def test_a_life_that_is_the_files_may_be_a_guess_and_its_end_condemns_nobody(harness: Harness) -> None:
+    client = harness.client(**META, default_life_seconds=7200)
+    harness.run("update evergrant.valves set credentials_proven_no = 1 where client_id = :id", id=client)
+    grant = harness.grant(client, life=timedelta(hours=2), access_left=timedelta(seconds=-1))
+
+    harness.ask(client, ENDED)
+
+    assert harness.row(grant)["suspect_at"] is None
+
+
+def test_nor_does_a_new_secret_that_is_wrong_and_the_former_one_is_used_again(harness: Harness) -> None:
+    client = harness.client(**META)
+    harness.run("update evergrant.valves set credentials_proven_no = 1 where client_id = :id", id=client)
+    grant = harness.grant(client, access_left=timedelta(seconds=-1))
+    give(harness, client, "typed wrong")
+
+    harness.ask(client, ENDED)
+
+    assert harness.row(grant)["suspect_at"] is None
+    assert secrets(harness, client) == ("s3cret", "typed wrong")
 
 
 def test_as_long_as_it_lives_a_strange_refusal_condemns_nobody(harness: Harness) -> None:

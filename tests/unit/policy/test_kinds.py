@@ -4,6 +4,7 @@ from uuid import uuid4
 
 import pytest
 
+from tasks.oauth.rules import Means
 from tasks.oauth.shapes import Kind
 from tasks.oauth.token_answer import TokenSet
 from tasks.policy.kinds import held_of, of_kind, placeholder
@@ -39,6 +40,39 @@ def test_an_access_token_that_has_ended_can_be_exchanged_no_more_whatever_the_pr
     assert of_kind(refusal, Kind.EXCHANGE, token_ended=True) == Refused("OAuthException", 400)
     assert of_kind(refusal, Kind.EXCHANGE) == refusal
     assert of_kind(refusal, Kind.CODE, token_ended=True) == refusal
+
+
+@pytest.mark.parametrize("status", [400, 401])
+@pytest.mark.parametrize("code", ["OAuthException", "token_expired", "unrecognised"])
+def test_it_is_the_providers_own_word_for_a_token_that_ends_it(status: int, code: str) -> None:
+    end = of_kind(NotUnderstood(code, status), Kind.EXCHANGE, token_ended=True)
+
+    assert end == Refused(code, status)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        *(NotUnderstood(f"http_{status}", status) for status in (400, 401, 403, 404, 405, 407)),
+        *(NotUnderstood("token_expired", status) for status in (403, 404, 410, 425)),
+        *(NotUnderstood(code, 401) for code in ("invalid_client", "unauthorized_client")),
+        *(NotUnderstood(code, 400) for code in ("invalid_request", "invalid_scope", "unsupported_grant_type")),
+        *(NotUnderstood(code, 400) for code in ("temporarily_unavailable", "server_error", "slow_down")),
+        *(NotUnderstood(code, 400) for code in ("rate_limit_exceeded", "TooManyRequests", "Throttling")),
+        *(NotUnderstood("says_so", 400, means=means) for means in (Means.OURS, Means.SCOPE)),
+    ],
+    ids=lambda end: f"{end.http_status} {end.code}",
+)
+def test_what_is_said_of_us_or_by_a_page_is_no_end_of_an_exchanged_token(end: NotUnderstood) -> None:
+    assert of_kind(end, Kind.EXCHANGE, token_ended=True) == end
+
+
+def test_under_credentials_that_nothing_proves_it_waits_for_proof() -> None:
+    end = of_kind(NotUnderstood("OAuthException", 400), Kind.EXCHANGE, token_ended=True, proven=False)
+
+    assert end == NotUnderstood("OAuthException_unproven", 400)
+    assert isinstance(end, NotUnderstood)
+    assert end.waits_for_proof
 
 
 @pytest.mark.parametrize(
