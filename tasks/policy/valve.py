@@ -2,9 +2,11 @@
 
 Rate: GCRA, `next_slot_at` is the theoretical time of the next request. Breaker: three bad requests in a row
 on different grants, or over 5 % (at least three) in a minute; a grant that is bad again and again counts once, for
-it tells of itself. Or three different grants that were refused alike, in words that nobody understands, while nobody
-succeeded: one request that was begun after the first of these and succeeds is a witness that it is not us; or six in
-whatever words, for behind several nodes each may have its own. Canary: the one request that may open it again.
+it tells of itself. A 429 shuts it at once, unless the same grant was told so before and others were refreshed since:
+then the limit is its own, and only three such in a row shut it. Or three different grants that were refused alike, in
+words that nobody understands, while nobody succeeded: one request that was begun after the first of these and succeeds
+is a witness that it is not us; or six in whatever words, for behind several nodes each may have its own. Canary: the
+one request that may open it again.
 """
 
 from collections.abc import Sequence
@@ -73,7 +75,8 @@ class Sign(Enum):
 class Result(NamedTuple):  # cheaper to make than a frozen dataclass, and made for each answer
     """The end of one request to the client's provider.
 
-    `refreshed`: it brought a token set. `refused_since`: the same was refused alike before, the first time then.
+    `refreshed`: it brought a token set. `refused_since`: the same was refused alike before, the first time then; or it
+    was asked to wait before, the last time then.
     `was_well`: it was refused, in words that nobody understands, and its request before had succeeded.
     `recovered_from`: the word in which it was refused before it succeeded now. `of_refresh`: it asked for a token set;
     other requests may be refused in other words, be the cause the same.
@@ -226,7 +229,7 @@ def _feed_one(valve: Valve, result: Result, at: datetime) -> Valve:
     match result.sign:
         case Sign.NOT_NOW if valve.paused_until is not None:
             return _stay_shut(valve, result, at)
-        case Sign.NOT_NOW:
+        case Sign.NOT_NOW if not _is_alone(valve, result) or len(valve.strike_grant_ids) >= STRIKES:
             return shut(valve, at=at, reason=result.code, wait=result.retry_after)
         case Sign.GOOD if valve.paused_until is not None:
             return reopen(valve, at=at)
@@ -248,14 +251,15 @@ def _count(valve: Valve, result: Result, at: datetime) -> Valve:
     if not bad:
         return replace(valve, strike_grant_ids=[])
     valve = replace(valve, strike_grant_ids=_with(valve.strike_grant_ids, result.grant_id))
-    if result.grant_id in valve.minute_grant_ids:
+    tells_of_itself = result.sign is Sign.NOT_NOW and _is_alone(valve, result)
+    if tells_of_itself or result.grant_id in valve.minute_grant_ids:
         return valve
     seen = _with(valve.minute_grant_ids, result.grant_id)
     return replace(valve, minute_bad=valve.minute_bad + 1, minute_grant_ids=seen)
 
 
 def _is_alone(valve: Valve, result: Result) -> bool:
-    """Whether somebody was refreshed since the same was first refused: so it tells of itself."""
+    """Whether somebody was refreshed since the same was refused, or asked to wait: so it tells of itself."""
     witness, since = valve.witness_at, result.refused_since
     return witness is not None and since is not None and witness > since
 

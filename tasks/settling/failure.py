@@ -3,7 +3,7 @@
 import random
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import Final, assert_never
 from uuid import UUID
 
 from models.attempt import Started
@@ -14,9 +14,11 @@ from settings import Settings
 from tasks.oauth.answer import NotSent
 from tasks.oauth.rules import Means
 from tasks.policy import guard, refusal, timing
-from tasks.policy.outcome import GrantThrottled, NotNow, NotUnderstood, Race, Refused, Unknown
+from tasks.policy.outcome import GrantThrottled, NotNow, NotUnderstood, Outcome, Race, Refused, Unknown
 from tasks.policy.refusal import Refusals
 from tasks.runtime.attempt import Arrived
+
+TOO_MANY: Final = "http_429"
 
 Failure = NotSent | NotNow | Refused | NotUnderstood | GrantThrottled | Race | Unknown
 
@@ -34,7 +36,7 @@ class Patience:
             case Refused():
                 return self._of_suspect(job, row)
             case NotNow(unknown=False):
-                return timing.release_wait(random.random())
+                return self._of_limited(row, end)
             case GrantThrottled(retry_after=timedelta() as told):
                 return max(told, timing.release_wait(random.random()))
             case GrantThrottled() | Race():
@@ -47,6 +49,14 @@ class Patience:
                 return self._back_off(row)
             case _:
                 assert_never(end)
+
+    def _of_limited(self, row: LockedGrant, end: NotNow) -> timedelta:
+        """As long as it was told; where it alone is, ever longer, and spread: several such must not come in a row."""
+        told = max(end.retry_after or timedelta(0), timing.release_wait(random.random()))
+        since = limited_since(row, end)
+        if since is None or row.witness_at is None or row.witness_at <= since:
+            return told
+        return max(told + told / 4 * random.random(), self._back_off(row, times=row.attempts))
 
     def _of_refused(self, job: Started, row: LockedGrant, end: NotUnderstood) -> timedelta:
         known = self.refused[row.grant_id]
@@ -103,6 +113,14 @@ class Patience:
                 return None
             case _:
                 assert_never(end)
+
+
+def limited_since(row: LockedGrant, end: Outcome) -> datetime | None:
+    """Since when a grant is told 429 again and again, that was told so once more; a rule says itself whose limit it is.
+
+    Where others have been refreshed since, the limit is its own.
+    """
+    return row.too_many_at if isinstance(end, NotNow) and end.code == TOO_MANY and end.rule is None else None
 
 
 def is_in_its_word(row: LockedGrant, end: Failure) -> bool:

@@ -52,6 +52,7 @@ from tasks.runtime.runtime import Runtime
 from tasks.settling import access_life, consent, credentials, drift, metrics
 from tasks.settling.confirm import confirm
 from tasks.settling.decide import Decider, Decisions
+from tasks.settling.failure import limited_since
 from tasks.settling.reading import read_all, read_refusals, sign_of
 from tasks.settling.strange import tell_once
 
@@ -279,7 +280,7 @@ def _results(
                 outcome.code,
                 outcome.retry_after,
                 refreshed=isinstance(outcome, Refreshed),
-                refused_since=_refused_since(job, refused, row),
+                refused_since=_refused_since(job, refused, row, outcome),
                 was_well=sign is Sign.REFUSED and row is not None and row.was_well and job.status == GrantStatus.ACTIVE,
                 recovered_from=row.refused_code if sign is Sign.GOOD and row is not None and row.refusals else None,
             )
@@ -290,10 +291,15 @@ def _results(
     return results, credentials
 
 
-def _refused_since(job: Started, refused: Mapping[UUID, Refusals], row: LockedGrant | None) -> datetime | None:
-    """Since when a grant that was refused is refused alike; in whatever words a former token is, it is known to be."""
+def _refused_since(
+    job: Started, refused: Mapping[UUID, Refusals], row: LockedGrant | None, end: Outcome
+) -> datetime | None:
+    """Since when a grant that was refused is refused alike; in whatever words a former token is, it is known to be.
+
+    Of one that is asked to wait: when it last was.
+    """
     if job.grant_id not in refused:
-        return None
+        return None if row is None else limited_since(row, end)
     of_former = job.former_token_id is not None and job.status == GrantStatus.ACTIVE
     return row.refused_since if of_former and row is not None else refused[job.grant_id].since
 

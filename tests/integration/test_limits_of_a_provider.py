@@ -2,10 +2,14 @@
 
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+import settings
+from models.database import transaction
 from simulator.control import SimulatorControl
+from tasks import explain
 from tasks.oauth.answer import Response
 from tests.harness import GATEWAY, INVALID_GRANT, TOO_MANY, Harness, token_set
 from tests.integration.revoking import ask, client_of, mint
@@ -129,3 +133,114 @@ def test_where_the_file_names_no_header_nothing_is_noted(harness: Harness) -> No
     harness.ask(client, answer("3"))
 
     assert harness.one("select remaining from evergrant.witnesses")["remaining"] is None
+
+
+# ── a limit that nobody has written down ────────────────────────────────────────────────────────────────────────
+
+AN_HOUR = Response(429, {"retry-after": "3600"}, b"")
+
+
+def wait_of(harness: Harness, grant: UUID) -> timedelta:
+    found = harness.one("select due_at - last_error_at as wait from evergrant.grants where id = :id", id=grant)
+    wait: timedelta = found["wait"]
+    return wait
+
+
+def look(harness: Harness, client: int, limited: set[UUID], at: int) -> list[UUID]:
+    """One look of beat, and what comes of it where some have a limit of their own; returns who was told so."""
+    attempts = harness.start(harness.claim(client).due)
+    told = [attempt.job.grant_id for attempt in attempts if attempt.job.grant_id in limited]
+    harness.settle(
+        *(
+            (a, AN_HOUR if a.job.grant_id in limited else token_set(f"{a.job.ref}-{at}", expires_in=600))
+            for a in attempts
+        )
+    )
+    return told
+
+
+def test_a_grant_that_is_told_to_wait_waits_as_long_as_it_was_told_five_minutes_at_most(harness: Harness) -> None:
+    client = harness.client(rotation="none")
+    grant = harness.grant(client)
+
+    harness.ask(client, Response(429, {"retry-after": "120"}, b""))
+    assert timedelta(seconds=119) < wait_of(harness, grant) <= timedelta(seconds=120)
+    harness.until_due(grant)
+    harness.ask(client, AN_HOUR)
+    assert timedelta(seconds=299) < wait_of(harness, grant) <= timedelta(seconds=300)
+
+
+def test_a_grant_with_a_limit_of_its_own_stops_no_other(harness: Harness) -> None:
+    """Twelve, with lives of ten minutes, for two hours."""
+    client = harness.client(rotation="none")
+    grants = harness.grants(client, 12, access_left=timedelta(seconds=200), life=timedelta(minutes=10))
+    told, stale = 0, 0
+    for n in range(360):
+        told += len(look(harness, client, {grants[0]}, n))
+        harness.later(seconds=20)
+        late = "select count(*) as n from evergrant.grants where id <> :id and access_expires_at < clock_timestamp()"
+        stale += harness.one(late, id=grants[0])["n"] if n > 60 else 0
+
+    assert harness.events(client_id=client).count("client.paused") <= 2
+    assert stale == 0
+    assert 15 <= told <= 25  # every five to six minutes and a quarter
+    assert harness.row(grants[0])["failures"] == 0
+    assert "grant_is_throttled" in (told_of := why(grants[0]))
+    assert told_of["grant_is_throttled"] == (
+        "The provider asked this grant to wait (http_429, HTTP 429), and others of demo are renewed meanwhile."
+    )
+
+
+def why(grant: UUID) -> dict[str, str]:
+    """What explains a grant, by cause."""
+    with transaction() as connection:
+        found = explain.of_grant(connection, grant, settings=settings.current())
+    return {found.cause: found.headline} | {link.cause: link.told for link in found.chain}
+
+
+def test_where_none_names_a_wait_it_grows_while_the_grant_alone_is_told_so(harness: Harness) -> None:
+    client = harness.client(rotation="none")
+    grant = harness.grant(client)
+    waits: list[timedelta] = []
+    for n in range(8):
+        harness.until_due(grant)
+        harness.run("update evergrant.valves set paused_until = null, changed_at = null")
+        harness.ask(client, Response(429, {}, b""))
+        waits.append(wait_of(harness, grant))
+        harness.run("update evergrant.valves set paused_until = null, changed_at = null")
+        harness.grant(client, f"other-{n}")
+        harness.ask(client, token_set(f"other-{n}-2", expires_in=10**7))
+
+    assert waits[0] <= timedelta(seconds=15)
+    assert waits[-1] >= timedelta(seconds=150)
+
+
+def test_a_limit_of_the_client_slows_all_of_it_at_once_whoever_was_told_so_before(harness: Harness) -> None:
+    client = harness.client(rotation="none")
+    grants = harness.grants(client, 10)
+    attempts = harness.start(harness.claim(client).due)
+    harness.settle(*((attempt, TOO_MANY) for attempt in attempts))
+    assert harness.valve(client)["paused_until"] is not None
+
+    harness.later(seconds=16)
+    harness.ask(client, token_set("canary"))  # it opens, and the others were all told 429 before
+    assert harness.valve(client)["paused_until"] is None
+    harness.later(seconds=1)
+    attempts = harness.start(harness.claim(client).due)
+    assert len(attempts) == len(grants) - 1
+    harness.settle(*((attempt, TOO_MANY) for attempt in attempts[:3]))
+
+    assert harness.valve(client)["paused_until"] is not None
+
+
+def test_a_rule_that_says_that_it_is_the_clients_is_believed(harness: Harness) -> None:
+    client = harness.client(rotation="none", answers=[{"status": 429, "means": "throttled"}])
+    grant = harness.grant(client)
+    for n in range(2):
+        harness.until_due(grant)
+        harness.run("update evergrant.valves set paused_until = null, changed_at = null")
+        harness.ask(client, TOO_MANY)
+        assert harness.valve(client)["paused_until"] is not None
+        harness.run("update evergrant.valves set paused_until = null, changed_at = null")
+        harness.grant(client, f"other-{n}")
+        harness.ask(client, token_set(f"other-{n}-2", expires_in=10**7))

@@ -201,8 +201,11 @@ def grant_is_throttled(now: Facts) -> Cause | None:
     grant = now.grant
     if grant.attempts <= 0 or grant.failures or grant.suspect_at or now.in_doubt_since or grant.status != ACTIVE:
         return None
+    others = now.client.witness_at
+    alone = others is not None and grant.last_error_at is not None and others > grant.last_error_at
     return Cause(
-        told=f"The provider asked this grant to wait ({grant.error})",
+        told=f"The provider asked this grant to wait ({grant.error})"
+        + (f", and others of {now.client.name} are renewed meanwhile" if alone else ""),
         since=grant.last_error_at,
         then=f"It is asked again at {iso(grant.due_at)}",
         retry_at=grant.due_at,

@@ -78,6 +78,7 @@ def _held(tables: Tables, grant: Row, at: datetime) -> Row:
         "at": at,
         "drift": client["drift"],
         "drift_watch": client["drift_watch"],
+        "too_many_at": grant["last_error_at"] if grant["last_error_code"] == "http_429" else None,
     }
 
 

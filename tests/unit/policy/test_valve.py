@@ -81,6 +81,38 @@ def test_a_429_shuts_the_valve_at_once_for_as_long_as_the_provider_says(wait: in
     assert wait == 0 or may(valve, NOW + wait * SECOND - timedelta(milliseconds=1)) == Budget(0)
 
 
+def again(number: int, *, since: datetime = NOW - 300 * SECOND, at: datetime = NOW) -> Result:
+    """A grant that was told 429 before, and is told so once more."""
+    return result(NOT_NOW, number, at=at, code="http_429", wait=60 * SECOND)._replace(refused_since=since)
+
+
+WITNESSED = replace(OPEN, witness_at=NOW - 100 * SECOND)
+
+
+def test_a_429_that_one_grant_alone_is_told_again_shuts_nothing() -> None:
+    valve = fed(WITNESSED, again(1), again(2))
+
+    assert not is_shut(valve)
+    assert (valve.minute_asked, valve.minute_bad) == (2, 0)
+
+
+def test_where_nobody_was_refreshed_since_it_may_be_everybodys() -> None:
+    assert is_shut(fed(OPEN, again(1)))
+    assert is_shut(fed(replace(OPEN, witness_at=NOW - 301 * SECOND), again(1)))
+
+
+def test_a_429_that_another_grant_is_told_beside_it_shuts_at_once() -> None:
+    valve = fed(WITNESSED, again(1), result(NOT_NOW, 2, code="http_429", wait=60 * SECOND))
+
+    assert valve.paused_until == NOW + 60 * SECOND
+
+
+def test_three_that_are_told_so_again_in_a_row_tell_of_the_client() -> None:
+    assert is_shut(fed(WITNESSED, again(1), again(2), again(3)))
+    assert not is_shut(fed(WITNESSED, again(1), again(2), result(GOOD, 9), again(3)))
+    assert not is_shut(fed(WITNESSED, again(1), again(1), again(1)))
+
+
 def test_a_429_that_names_no_wait_shuts_the_valve_for_five_seconds() -> None:
     assert fed(OPEN, result(NOT_NOW)).paused_until == NOW + 5 * SECOND
 
