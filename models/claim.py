@@ -167,7 +167,7 @@ with requested as (
     from evergrant.refresh_requests w
     join evergrant.grants g on g.id = w.grant_id
     where w.client_id = :client_id and g.status = 'active' and g.generation = w.generation
-        and (g.due_at <= :at or {NOBODY_HAS_IT})
+        and (g.due_at <= :at or g.attempts = 0 and {NOBODY_HAS_IT})
         and g.failures = 0 and g.suspect_at is null and g.doubt_since is null
         and (g.refreshed_at is null or g.refreshed_at <= :at - least(interval '60 seconds', g.life / 4))
         and {IS_NOT_TOO_SOON}

@@ -170,6 +170,19 @@ def test_a_grant_that_is_told_to_wait_waits_as_long_as_it_was_told_five_minutes_
     assert timedelta(seconds=299) < wait_of(harness, grant) <= timedelta(seconds=300)
 
 
+def test_nor_does_a_wish_shorten_what_it_was_told(harness: Harness) -> None:
+    client = harness.client(rotation="none")
+    harness.grant(client)
+    harness.ask(client, Response(429, {"retry-after": "120"}, b""))
+    harness.run("update evergrant.valves set paused_until = null")
+
+    harness.later(seconds=100)
+    wish(harness)
+    assert harness.claim(client).count == 0
+    harness.later(seconds=21)
+    assert harness.claim(client).count == 1
+
+
 def test_a_grant_with_a_limit_of_its_own_stops_no_other(harness: Harness) -> None:
     """Twelve, with lives of ten minutes, for two hours."""
     client = harness.client(rotation="none")

@@ -209,7 +209,7 @@ def is_reported(tables: Tables, grant: Row) -> bool:
 
 
 def _may_be_early(request: Row, grant: Row, at: datetime) -> bool:
-    idle = grant["due_at"] <= at or not is_claimed(grant)
+    idle = grant["due_at"] <= at or (grant["attempts"] == 0 and not is_claimed(grant))
     well = grant["failures"] == 0 and grant["suspect_at"] is None and grant["doubt_since"] is None
     youngest = MINUTE if grant["life"] is None else min(MINUTE, grant["life"] / 4)
     old_enough = grant["refreshed_at"] is None or grant["refreshed_at"] <= at - youngest
