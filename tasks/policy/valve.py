@@ -2,9 +2,9 @@
 
 Rate: GCRA, `next_slot_at` is the theoretical time of the next request. Breaker: three bad requests in a row
 on different grants, or over 5 % (at least three) in a minute; a grant that is bad again and again counts once, for
-it tells of itself. A 429 shuts it at once, unless the same grant was told so before and others were refreshed since:
-then the limit is its own, and only three such in a row shut it. Or three different grants that were refused alike, in
-words that nobody understands, while nobody succeeded: one request that was begun after the first of these and succeeds
+it tells of itself. A 429 shuts it at once, unless the same grant was told so before: the valve is open since somebody
+succeeded, so the limit is its own, and only three such in a row shut it. Or three different grants that were refused
+alike, in words that nobody understands, while nobody succeeded: one request that was begun after the first of these and succeeds
 is a witness that it is not us; or six in whatever words, for behind several nodes each may have its own. Canary: the
 one request that may open it again.
 """
@@ -229,7 +229,7 @@ def _feed_one(valve: Valve, result: Result, at: datetime) -> Valve:
     match result.sign:
         case Sign.NOT_NOW if valve.paused_until is not None:
             return _stay_shut(valve, result, at)
-        case Sign.NOT_NOW if not _is_alone(valve, result) or len(valve.strike_grant_ids) >= STRIKES:
+        case Sign.NOT_NOW if result.refused_since is None or len(valve.strike_grant_ids) >= STRIKES:
             return shut(valve, at=at, reason=result.code, wait=result.retry_after)
         case Sign.GOOD if valve.paused_until is not None:
             return reopen(valve, at=at)
@@ -251,7 +251,8 @@ def _count(valve: Valve, result: Result, at: datetime) -> Valve:
     if not bad:
         return replace(valve, strike_grant_ids=[])
     valve = replace(valve, strike_grant_ids=_with(valve.strike_grant_ids, result.grant_id))
-    tells_of_itself = result.sign is Sign.NOT_NOW and _is_alone(valve, result)
+    # Its 429 before shut the valve, or told of itself: open again it is since somebody succeeded.
+    tells_of_itself = result.sign is Sign.NOT_NOW and result.refused_since is not None
     if tells_of_itself or result.grant_id in valve.minute_grant_ids:
         return valve
     seen = _with(valve.minute_grant_ids, result.grant_id)
@@ -259,7 +260,7 @@ def _count(valve: Valve, result: Result, at: datetime) -> Valve:
 
 
 def _is_alone(valve: Valve, result: Result) -> bool:
-    """Whether somebody was refreshed since the same was refused, or asked to wait: so it tells of itself."""
+    """Whether somebody was refreshed since the same was first refused: so it tells of itself."""
     witness, since = valve.witness_at, result.refused_since
     return witness is not None and since is not None and witness > since
 

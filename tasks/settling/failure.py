@@ -51,10 +51,9 @@ class Patience:
                 assert_never(end)
 
     def _of_limited(self, row: LockedGrant, end: NotNow) -> timedelta:
-        """As long as it was told; where it alone is, ever longer, and spread: several such must not come in a row."""
+        """As long as it was told; once more, ever longer, and spread: several such must not come in a row."""
         told = max(end.retry_after or timedelta(0), timing.release_wait(random.random()))
-        since = limited_since(row, end)
-        if since is None or row.witness_at is None or row.witness_at <= since:
+        if limited_since(row, end) is None:
             return told
         return max(told + told / 4 * random.random(), self._back_off(row, times=row.attempts))
 
@@ -116,10 +115,7 @@ class Patience:
 
 
 def limited_since(row: LockedGrant, end: Outcome) -> datetime | None:
-    """Since when a grant is told 429 again and again, that was told so once more; a rule says itself whose limit it is.
-
-    Where others have been refreshed since, the limit is its own.
-    """
+    """When a grant was last told 429 that was told so once more; a rule says itself whose limit it is."""
     return row.too_many_at if isinstance(end, NotNow) and end.code == TOO_MANY and end.rule is None else None
 
 

@@ -167,7 +167,7 @@ def test_a_grant_that_is_told_to_wait_waits_as_long_as_it_was_told_five_minutes_
     assert timedelta(seconds=119) < wait_of(harness, grant) <= timedelta(seconds=120)
     harness.until_due(grant)
     harness.ask(client, AN_HOUR)
-    assert timedelta(seconds=299) < wait_of(harness, grant) <= timedelta(seconds=300)
+    assert timedelta(seconds=299) < wait_of(harness, grant) <= timedelta(seconds=375)  # spread
 
 
 def test_nor_does_a_wish_shorten_what_it_was_told(harness: Harness) -> None:

@@ -96,9 +96,11 @@ def test_a_429_that_one_grant_alone_is_told_again_shuts_nothing() -> None:
     assert (valve.minute_asked, valve.minute_bad) == (2, 0)
 
 
-def test_where_nobody_was_refreshed_since_it_may_be_everybodys() -> None:
-    assert is_shut(fed(OPEN, again(1)))
-    assert is_shut(fed(replace(OPEN, witness_at=NOW - 301 * SECOND), again(1)))
+def test_while_it_is_shut_who_is_told_so_again_keeps_it_shut() -> None:
+    shut = fed(OPEN, result(NOT_NOW, 1, code="http_429", wait=5 * SECOND))
+    later = NOW + 6 * SECOND
+
+    assert fed(shut, again(1, since=NOW, at=later), at=later).paused_until == later + 60 * SECOND
 
 
 def test_a_429_that_another_grant_is_told_beside_it_shuts_at_once() -> None:
