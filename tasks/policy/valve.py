@@ -1,12 +1,12 @@
 """The valve of a client: how much may leave now, and what shuts and opens it.
 
-Rate: GCRA, `next_slot_at` is the theoretical time of the next request. Breaker: three bad requests in a row
-on different grants, or over 5 % (at least three) in a minute; a grant that is bad again and again counts once, for
-it tells of itself. A 429 shuts it at once, unless the same grant was told so before: the valve is open since somebody
+Rate: GCRA, `next_slot_at` is the theoretical time of the next request. Breaker: three bad requests in a row on
+different grants, or over 5 % (at least three) in a minute; a grant that is bad again and again counts once, for it
+tells of itself. A 429 shuts it at once, unless the same grant was told so before: the valve is open since somebody
 succeeded, so the limit is its own, and only three such in a row shut it. Or three different grants that were refused
-alike, in words that nobody understands, while nobody succeeded: one request that was begun after the first of these and succeeds
-is a witness that it is not us; or six in whatever words, for behind several nodes each may have its own. Canary: the
-one request that may open it again.
+alike, in words that nobody understands, while nobody succeeded: one request that was begun after the first of these and
+succeeds is a witness that it is not us; or six in whatever words, for behind several nodes each may have its own.
+Canary: the one request that may open it again.
 """
 
 from collections.abc import Sequence
