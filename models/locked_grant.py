@@ -54,7 +54,8 @@ class LockedGrant(NamedTuple):
     spent_refused_at: datetime | None = None
     drift: dict[str, Any] | None = None  # of its client
     drift_watch: dict[str, Any] | None = None
-    too_many_at: datetime | None = None  # set: its last request ended then in a 429
+    last_error_code: str | None = None  # its last request ended so, and then
+    last_error_at: datetime | None = None
 
 
 # A stranger's lock must not hold up the answers of other grants for as long as a transaction waits else. The time is
@@ -103,7 +104,7 @@ select g.id as grant_id, g.client_id, g.ref, g.status, g.generation, g.claim_no,
     g.refreshed_at is not null and g.last_error_at is null as was_well,
     coalesce(:now, clock_timestamp()) as at,
     g.spent_refused_at, c.drift, c.drift_watch,
-    case when g.last_error_code = 'http_429' then g.last_error_at end as too_many_at
+    g.last_error_code, g.last_error_at
 from evergrant.grants g
 join evergrant.clients c on c.id = g.client_id
 join evergrant.valves v on v.client_id = g.client_id

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Final, assert_never
+from typing import assert_never
 from uuid import UUID
 
 from models.attempt import Started
@@ -17,8 +17,6 @@ from tasks.policy import guard, refusal, timing
 from tasks.policy.outcome import GrantThrottled, NotNow, NotUnderstood, Outcome, Race, Refused, Unknown
 from tasks.policy.refusal import Refusals
 from tasks.runtime.attempt import Arrived
-
-TOO_MANY: Final = "http_429"
 
 Failure = NotSent | NotNow | Refused | NotUnderstood | GrantThrottled | Race | Unknown
 
@@ -115,8 +113,9 @@ class Patience:
 
 
 def limited_since(row: LockedGrant, end: Outcome) -> datetime | None:
-    """When a grant was last told 429 that was told so once more; a rule says itself whose limit it is."""
-    return row.too_many_at if isinstance(end, NotNow) and end.code == TOO_MANY and end.rule is None else None
+    """When a grant was last asked to wait that is asked so once more; a rule says itself whose limit it is."""
+    is_limit = isinstance(end, NotNow) and not end.unknown and end.rule is None
+    return row.last_error_at if is_limit and row.last_error_code == end.code else None
 
 
 def is_in_its_word(row: LockedGrant, end: Failure) -> bool:

@@ -78,7 +78,8 @@ def _held(tables: Tables, grant: Row, at: datetime) -> Row:
         "at": at,
         "drift": client["drift"],
         "drift_watch": client["drift_watch"],
-        "too_many_at": grant["last_error_at"] if grant["last_error_code"] == "http_429" else None,
+        "last_error_code": grant["last_error_code"],
+        "last_error_at": grant["last_error_at"],
     }
 
 
