@@ -47,8 +47,10 @@ ORPHANS: Final = """
 select g.ref, g.due_at, g.claimed_at, g.started_at from evergrant.grants g
 join evergrant.clients c on c.id = g.client_id
 where g.status in ('active', 'revoking') and (
-    -- Claimed: its dispatch lease of 3 s; or that of the attempt beside which a late token set was stored.
-    g.claimed_at is not null and g.due_at > g.claimed_at + greatest(interval '3 s', c.attempt_lease)
+    -- Claimed: its dispatch lease of 3 s, or the attempt's. One of 1970 stands for an attempt beside which a late token
+    -- set was stored: until that one's lease is over.
+    g.claimed_at > 'epoch' and g.due_at > g.claimed_at + greatest(interval '3 s', c.attempt_lease)
+    or g.claimed_at = 'epoch' and g.due_at > clock_timestamp() + c.attempt_lease
     or g.claimed_at is null and g.started_at is not null and g.due_at > g.started_at + c.attempt_lease
 )
 """
