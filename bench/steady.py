@@ -42,7 +42,7 @@ def main(*, grants: int, clients: int, minutes: float, warm: float, runs: int, o
     report.say()
     report.table([{"figure": name, **values} for name, values in measured.items()])
     known = {"grants": grants, "clients": clients, "minutes": minutes, "runs": runs, "load": machine.load()}
-    report.save(name, {**known, **measured}, begun=begun, folder=out)
+    report.save(name, {**known, **measured}, module="steady", begun=begun, folder=out)
 
 
 def _watch(here: Stage, fleet_of: tuple[int, int], seconds: float, warm: float, runs: int) -> list[dict[str, float]]:
