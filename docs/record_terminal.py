@@ -7,6 +7,7 @@ each command on a real terminal of 80 and of 140 columns, and its last page is d
 import itertools
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -53,10 +54,21 @@ FAINT = 2  # pyte has no such attribute; nothing of ours is in italics
 pyte.graphics.TEXT[FAINT] = "+italics"
 
 
+@contextmanager
+def throw_away() -> Iterator[str]:
+    """A folder for the installation, whose name is in the pictures, so it is always the same."""
+    home = Path(tempfile.gettempdir()) / "evergrant"
+    home.mkdir(mode=0o700)
+    try:
+        yield str(home)
+    finally:
+        shutil.rmtree(home)
+
+
 def main(folder: Path) -> None:
     """Run the installation, and record every command at every width."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="evergrant-terminal-") as home, installation(home) as env:
+    with throw_away() as home, installation(home) as env:
         for name, command in COMMANDS.items():
             for columns, rows in SIZES.items():
                 lines = recorded(command, env, columns, rows)
