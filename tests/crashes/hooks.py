@@ -106,7 +106,9 @@ def _start(striker: Striker) -> None:
 def _guard(striker: Striker) -> None:
     """The guard on the open connection; what passed it is on its way, and the trace says so."""
 
-    def passed(_: Any, __: Any, ours: Any) -> None:
+    def passed(held: Any, _: Any, ours: Any) -> None:
+        if held is not None:
+            return  # it said no: nothing leaves
         try:
             asyncio.get_running_loop()
         except RuntimeError:
