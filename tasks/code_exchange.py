@@ -51,7 +51,7 @@ from tasks.oauth import accounts, addresses, kept, messages
 from tasks.oauth.accounts import Account
 from tasks.oauth.answer import Answer, HeldBack, NotSent, Response
 from tasks.oauth.error_answers import told_sentence, told_word
-from tasks.oauth.errors import LabelMissing, OAuthError
+from tasks.oauth.errors import LabelMissing
 from tasks.oauth.kept import Kept
 from tasks.oauth.messages import Request
 from tasks.oauth.provider import Provider
@@ -239,11 +239,11 @@ def look(runtime: Runtime, taken: Taken, journaled: Journaled) -> Future[Answer]
     try:
         labels = given.over(taken.begun.labels)
         request = messages.introspect(registration, token=token, labels=labels, hint="access_token")
-    except OAuthError as error:  # the token set is here: nothing keeps it from its row
+        sending = runtime.transport.send(request, deadline=min(taken.registered.times.deadline, LOOK))
+        return runtime.transport.submit(sending)
+    except Exception as error:  # noqa: BLE001  # the token set is here: nothing keeps it from its row
         _tell_of_account(taken, "connect.account_not_asked", error=type(error).__name__)
         return None
-    sending = runtime.transport.send(request, deadline=min(taken.registered.times.deadline, LOOK))
-    return runtime.transport.submit(sending)
 
 
 def asks_for_account(provider: Provider, begun: Begun) -> bool:

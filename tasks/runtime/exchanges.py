@@ -83,7 +83,8 @@ class Exchanges:
                 self._leave()
         if begun is not None:
             answered, deadline = begun
-            self._answered_by = max(self._answered_by, clock.boot() + deadline + TRIES_END)
+            with self._changed:
+                self._answered_by = max(self._answered_by, clock.boot() + deadline + TRIES_END)
             answered.add_done_callback(lambda _: self._go_on(self._keeping, partial(self._keep, exchange, answered)))
         return True
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import structlog
+from celery import Celery
 from pydantic import SecretStr
 from sqlalchemy import text
 
@@ -24,6 +25,7 @@ from simulator.control import SimulatorControl
 from simulator.launch import simulator_thread
 from tasks.runtime.runtime import Runtime
 from tests.harness import Harness
+from worker import broker
 from worker.embedded.binaries import postgres_bin
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,6 +108,15 @@ def open_folder() -> Iterator[Path]:
 def as_if_root(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the choice of identity believe that we are root; for others than root it can then only refuse."""
     monkeypatch.setattr("os.geteuid", lambda: 0)
+
+
+@pytest.fixture
+def celery(broker_url: str) -> Iterator[Celery]:
+    """An application as beat has it, at a broker of its own; a file may have another one."""
+    broker.use()
+    app = Celery("evergrant", broker=broker_url, config_source="celeryconfig", set_as_current=False)
+    yield app
+    app.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """Very many clients with little due each: beat claims for some of them in one transaction."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -16,18 +15,9 @@ from tests.harness import Harness
 from tests.integration.test_broker import channel_of
 from tests.integration.test_neighbours_locks import stranger
 from worker import beat as beats
-from worker import broker
 from worker.beat import GrantScheduler
 
 CLIENTS = 7
-
-
-@pytest.fixture
-def celery(broker_url: str) -> Iterator[Celery]:
-    broker.use()
-    app = Celery("evergrant", broker=broker_url, config_source="celeryconfig", set_as_current=False)
-    yield app
-    app.close()
 
 
 @pytest.fixture

@@ -161,6 +161,18 @@ def test_a_look_at_the_account_that_cannot_be_had_keeps_nobody_from_connecting(s
     assert [row[1] for row in scene.rows(LIVING)] == ["active"]
 
 
+def test_a_look_at_the_account_that_cannot_even_be_begun_keeps_nobody_from_connecting(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.harness.run(
+        """update evergrant.clients set updated_at = clock_timestamp(),
+            overrides = overrides || jsonb_build_object('introspect_url', 'http://127.0.0.1:9/introspect')"""
+    )
+    monkeypatch.setattr("tasks.oauth.messages.introspect", lambda *_, **__: 1 // 0)
+    assert "is connected" in words(ended(scene.browser, scene.link(), scene.worker))
+    assert [row[1] for row in scene.rows(LIVING)] == ["active"]
+
+
 def test_an_answer_that_only_the_journal_has_is_held_against_the_account_as_well(scene: Scene, connected: None) -> None:
     """Its scene.worker died before it was stored: whoever replays it asks the same."""
     answers_with(scene.provider, team={"id": "team-2"})

@@ -13,18 +13,9 @@ from tests.integration.public.conftest import Scene
 from tests.integration.public.test_connecting import back
 from tests.integration.test_broker import stands
 from worker import beat as beats
-from worker import broker
 from worker.beat import GrantScheduler
 
 INTERVAL = 30.0
-
-
-@pytest.fixture
-def celery(broker_url: str) -> Iterator[Celery]:
-    broker.use()
-    app = Celery("evergrant", broker=broker_url, config_source="celeryconfig", set_as_current=False)
-    yield app
-    app.close()
 
 
 @pytest.fixture
