@@ -151,8 +151,10 @@ class RevocationAttempt:
         dead = self._present(task.branches)
         living = [each for each in task.branches if not each.dead and each not in dead]
         for stale in [each for each in living if self._is_stale(each, task)]:
+            if stale not in living:
+                continue  # refused for its predecessor's sake
             renewed = self._renewed_for(stale, living)
-            self._freshen(renewed)
+            self._freshen(renewed, once_more=task.freshened and renewed.former_token_id is None)
             living.remove(renewed)
         seen = [self._end_branch(each) for each in living]
         return concluded(self.provider, task, all_seen=all(seen))
@@ -187,15 +189,18 @@ class RevocationAttempt:
         return life is Life.DEAD and not task.freshened and self.provider.kind is Kind.CODE
 
     def _renewed_for(self, stale: Branch, living: Sequence[Branch]) -> Branch:
-        """Which pair is refreshed for a stale one's sake: itself, or the row's whose predecessor dies by it.
+        """Which pair is refreshed for a stale one's sake: itself, or the living one whose predecessor dies by it.
 
-        Then the row's own pair is the predecessor, with an access token that is younger: its revocation is heeded.
+        Then that living one is the predecessor, with an access token that is younger: its revocation is heeded. A
+        predecessor whose successors are gone (a restored row brings such) is refused, which is its end.
         """
-        own = next((each for each in living if each.former_token_id is None), None)
-        return own if stale.kind == PairKind.PREDECESSOR and own is not None else stale
+        return next((each for each in living if stale.precedes(each)), stale)
 
-    def _freshen(self, branch: Branch) -> None:
-        """Refresh a branch whose access token has expired, as any refresh: journaled, and settled by generation."""
+    def _freshen(self, branch: Branch, *, once_more: bool) -> None:
+        """Refresh a branch whose access token has expired, as any refresh: journaled, and settled by generation.
+
+        `once_more`: one refresh did not do. Whatever the cause, such a revocation waits longer each time.
+        """
         attempt = self.requests.attempt_with(branch)
         request = request_of(self.runtime, attempt)
         if isinstance(request, HeldBack):
@@ -208,7 +213,7 @@ class RevocationAttempt:
         match read(arrived, proven=self.attempt.registered.known.proven, vault=self.runtime.vault):
             case Refreshed():
                 settle(self.runtime, [arrived])
-                raise NotYet("refreshed_first", failed=False)
+                raise NotYet("refreshed_first", failed=once_more)
             case Refused() as end:
                 # What a refresh does not hope for is an end here: the provider works, and the others need not wait.
                 self._feed(end.code, Sign.GOOD)

@@ -4,7 +4,7 @@ import pytest
 
 from simulator.control import SimulatorControl
 from tests.harness import INVALID_GRANT, LOST, Harness, token_set
-from tests.integration.revoking import ORG, ask, client_of, living, mint, revoke
+from tests.integration.revoking import ORG, ask, client_of, living, mint, revoke, stray
 from tests.polling import eventually
 
 ROTATION = "until_next_refresh"
@@ -70,6 +70,22 @@ def test_a_revocation_kills_the_predecessor_too_though_a_pair_with_an_ended_acce
     done = revoke(harness, client, apart=0)
     assert (done["status"], done["evidence"]) == ("done", "accepted")  # an older access token may live
     assert living(simulator) == []
+
+
+def test_a_predecessor_without_successor_is_asked_about_once(harness: Harness, simulator: SimulatorControl) -> None:
+    """A row that was put back with its database, and then brought forward from a journal, has such a one."""
+    simulator.configure(profile=ROTATION)
+    client = client_of(harness, simulator, rotation=ROTATION, revocation="token", probe=True)
+    first = mint(simulator)
+    grant = harness.grant(client, pair=first, labels=ORG)
+    for _ in range(3):
+        harness.until_due(grant)
+        ask(harness, client)
+    stray(harness, grant, first, expired=True)
+    harness.run("update evergrant.former_tokens set kind = 'predecessor', generation = 1 where kind = 'surplus'")
+    assert revoke(harness, client, apart=0)["status"] == "done"
+    assert not any(each["refresh_alive"] for each in simulator.grants("customer")[0]["pairs"])
+    assert harness.row(grant)["generation"] == 4
 
 
 def _ended(harness: Harness, table: str) -> None:

@@ -56,6 +56,18 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
+        "a_predecessor_is_always_the_rows",
+        "a revocation renews the row's pair for any old one's sake: for one left of a restore, without end",
+        (f"{INTEGRATION}/test_until_next_refresh.py::test_a_predecessor_without_successor_is_asked_about_once",),
+        (
+            Edit(
+                "tasks/revoke.py",
+                "next((each for each in living if stale.precedes(each)), stale)",
+                "next((each for each in living if each.former_token_id is None), stale)",
+            ),
+        ),
+    ),
+    Mutant(
         "an_explanation_blames_the_release_before",
         "a worker that says nothing of its keys is told to lack them",
         (BARE, f"{POLICY}/test_explanation.py"),

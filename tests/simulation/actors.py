@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from tests.simulation.weather import HOURLY, Weather
 WHO = "operator"
 STEPS = ("first byte", "answered", "journal written", "database begin", "database commit", "database committed")
 LEAVING = 0.1, 0.5  # share of a client's users who withdraw at one instant
+SEEN_WITHIN = 900.0  # seconds after a database came back: a pause that had ended before
 RACES = 0.5  # share of what happens to a grant that happens just when it is claimed or asked
 
 
@@ -198,6 +200,14 @@ def resume_client(episode: Episode, client_id: int) -> None:
         return
     with transaction() as connection:
         operator_actions.resume_client(connection, client_id, who=WHO)
+
+
+def resume_what_came_back(episode: Episode) -> None:
+    """Whoever put a database back sees that clients are paused again, though their pauses had ended."""
+    for client_id, valve in episode.tables.valves.items():
+        if valve["paused_by_operator"]:
+            episode.judge.trouble("an operator's pause", SEEN_WITHIN + 60)
+            episode.world.after(SEEN_WITHIN, partial(resume_client, episode, client_id))
 
 
 def user_revokes(episode: Episode) -> None:

@@ -98,6 +98,7 @@ class Episode:
         self.calm = False
         self.races: list[Callable[[Episode, UUID], None]] = []  # what waits for the next grant that is asked
         self.on_gone: Callable[[str], None] = lambda _ref: None  # a grant of this ref is gone
+        self.on_rewound: Callable[[], None] = lambda: None  # the database is back, and lacks commits
         self._made = 0
         self._in_vain = (0, 0)  # refreshes that were stored, and workers that were started since the last of them
 

@@ -161,5 +161,6 @@ def _come_back_rewound(episode: Episode, *, away_for: float) -> None:
         episode.database_is_away = False
         for worker in episode.workers:
             worker.heartbeat_within(5)
+        episode.on_rewound()
 
     world.after(away_for, back)

@@ -127,6 +127,7 @@ def prepare(episode: Episode, *, grants: int, workers: int, beats: int, clients:
     for name, every in (("tell_late", 15), ("tell_waiting", 60), ("look_again", 60)):
         tables.chores[name] = {"name": name, "every": timedelta(seconds=every * 8), "due_at": now, "done_at": None}
     episode.on_gone = partial(actors.come_back, episode)
+    episode.on_rewound = partial(actors.resume_what_came_back, episode)
     for _ in range(clients):
         actors.add_client(episode)
     for number in range(grants):
