@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
+from operator import attrgetter
 from statistics import median
 from typing import Any
 
@@ -118,7 +119,9 @@ def keep(
     with ExitStack() as sampling:
         for sampler in samplers.values():
             sampling.enter_context(sampler)
-        least_fresh = _watch(installation, seconds, list(disturbances), dict.fromkeys(providers, grants))
+        least_fresh = _watch(
+            installation, seconds, sorted(disturbances, key=attrgetter("at")), dict.fromkeys(providers, grants)
+        )
     fresh_at_the_end = _wait_for_all(
         installation, dict.fromkeys(providers, grants), seconds=6 * lifetime if disturbances else 5
     )
@@ -208,15 +211,16 @@ def due_now(provider: Provider, count: int) -> list[dict[str, Any]]:
     return [{"ref": row["ref"], "refresh_token": row["refresh_token"]} for row in provider.mint(count, "due-")]
 
 
-def trouble(machine: OneMachine, *, first: float, every: float) -> list[Disturbance]:
+def trouble(machine: OneMachine, *, first: float, last: float, rounds: int = 1) -> list[Disturbance]:
     """A killed worker, a broker without its data, a database that stops at once, and the other worker killed."""
-    acts = {
-        "kill -9 of a worker": lambda: machine.kill_part("worker-1"),
-        "Valkey loses its data": machine.flush_broker,
-        "PostgreSQL stops at once": machine.stop_database_at_once,
-        "kill -9 of the other worker": lambda: machine.kill_part("worker-2"),
-    }
-    return [Disturbance(first + every * n, name, act) for n, (name, act) in enumerate(acts.items())]
+    acts = [
+        ("kill -9 of a worker", lambda: machine.kill_part("worker-1")),
+        ("Valkey loses its data", machine.flush_broker),
+        ("PostgreSQL stops at once", machine.stop_database_at_once),
+        ("kill -9 of the other worker", lambda: machine.kill_part("worker-2")),
+    ] * rounds
+    every = (last - first) / (len(acts) - 1)
+    return [Disturbance(first + every * n, name, act) for n, (name, act) in enumerate(acts)]
 
 
 def most_within(times: Sequence[float], seconds: float) -> int:

@@ -3,7 +3,10 @@
     python -m tests.acceptance.soak --grants 300 --lifetime 20 --minutes 3 --profile on_use --faults
     python -m tests.acceptance.soak --grants 300 --lifetime 20 --minutes 3 --provider django
 
-Prints what the provider, the database and the applications saw, and exits 1 where anything is not as promised.
+    python -m tests.acceptance.soak --grants 2000 --lifetime 20 --minutes 30 --faults --rounds 8
+
+Prints what the provider, the database and the applications saw, what the machine held when it was warm and at the end,
+and exits 1 where anything is not as promised or something has leaked.
 """
 
 import tempfile
@@ -13,11 +16,14 @@ from pathlib import Path
 
 import click
 
-from tests.acceptance.keeping import keep, trouble
+from tests.acceptance.keeping import Disturbance, keep, trouble
+from tests.acceptance.leaks import Holdings, holdings
 from tests.acceptance.long_form import judged
 from tests.acceptance.one_machine import OneMachine
 from tests.acceptance.providers import Provider, simulated, toolkit
 from worker.embedded.engines import Engines
+
+WARM = 2  # lives after the import: by then each part has done all that it does
 
 
 @click.command()
@@ -28,10 +34,12 @@ from worker.embedded.engines import Engines
 @click.option("--provider", type=click.Choice(["simulator", "django"]), default="simulator", show_default=True)
 @click.option("--workers", default=2, show_default=True)
 @click.option("--faults", is_flag=True, help="Kill workers, flush Valkey and stop PostgreSQL at once in between.")
+@click.option("--rounds", default=1, show_default=True, help="How often each of these faults comes.")
 def soak(
-    *, grants: int, lifetime: int, minutes: float, profile: str, provider: str, workers: int, faults: bool
+    *, grants: int, lifetime: int, minutes: float, profile: str, provider: str, workers: int, faults: bool, rounds: int
 ) -> None:
-    """Keep grants alive on one machine, and let the provider judge."""
+    """Keep grants alive on one machine, let the provider judge, and see what is held for ever."""
+    warm: list[Holdings] = []
     folder = Path(tempfile.mkdtemp(prefix="evergrant-soak-"))
     click.echo(f"logs: {folder}")
     with ExitStack() as running:
@@ -46,9 +54,13 @@ def soak(
             grants=grants,
             lifetime=lifetime,
             seconds=60 * minutes,
-            disturbances=trouble(machine, first=12 * minutes, every=10 * minutes) if faults else [],
+            disturbances=[
+                Disturbance(WARM * lifetime, "counting", lambda: warm.append(holdings(machine))),
+                *(trouble(machine, first=12 * minutes, last=42 * minutes, rounds=rounds) if faults else []),
+            ],
         )["soak"]
-    judged(report.told(), report.faults(disturbed=faults))
+        held = holdings(machine)
+    judged(f"{report.told()}\n{held.beside(warm[0])}", [*report.faults(disturbed=faults), *held.leaks(warm[0])])
 
 
 @contextmanager

@@ -22,7 +22,7 @@ def test_a_killed_worker_a_flushed_broker_and_a_database_that_stops_at_once_lose
             grants=GRANTS,
             lifetime=LIFETIME,
             seconds=30,
-            disturbances=trouble(one_machine, first=5, every=6),
+            disturbances=trouble(one_machine, first=5, last=23),
         )
         assert reports["on_use"].faults(disturbed=True) == [], reports["on_use"].told()
     assert one_machine.supervisor.stop(90) == 0
