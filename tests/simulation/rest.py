@@ -12,7 +12,10 @@ HOURS = timedelta(hours=2)
 def unrest(episode: Episode, row: Row) -> tuple[str, str] | None:
     """Invariants 13 and 16: a grant is alive and fresh, or somebody was told."""
     consent, now = episode.judge.consents[row["id"]], episode.world.now
-    gone = consent.lost(episode.world.seconds) or consent.revoked_at is not None
+    fresh = row["access_expires_at"] is not None and row["access_expires_at"] >= now
+    # A revocation that a restore made forgotten may have ended one of its pairs, and another lives on: it is refreshed.
+    half_ended = consent.revoked_at is not None and consent.live > 0 and fresh
+    gone = consent.lost(episode.world.seconds) or (consent.revoked_at is not None and not half_ended)
     revocation = episode.tables.revocations.get(row["id"])
     if revocation is not None:
         ended = revocation["status"] != "queued" or _told(episode, row) or _is_refused(episode, revocation)
@@ -27,7 +30,7 @@ def unrest(episode: Episode, row: Row) -> tuple[str, str] | None:
         return None
     if row["status"] != "active":
         return ("13", f"it lives, and is {row['status']} in calm weather")
-    if row["access_expires_at"] is None or row["access_expires_at"] < now:
+    if not fresh:
         return ("13", "in calm weather its access token has ended")
     return None
 
