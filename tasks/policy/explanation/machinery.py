@@ -113,12 +113,14 @@ def _nobody(now: Facts, kind: str, does: str) -> Cause | None:
     if now.alive(kind):
         return None
     since = now.last_seen(kind)
-    never = "" if since else ", and none has been for an hour"
+    never, hung = (
+        ("", "; `evergrant status` names one that hangs") if since else (", and none has been for an hour", "")
+    )
     return Cause(
         told=f"No {kind} is alive, so nobody {does}{never}",
         since=since,
         then=f"Nothing is sent until a {kind} runs",
-        remedy="start it, or `evergrant up`, which starts all",
+        remedy=f"start it, or `evergrant up`, which starts all{hung}",
         command=f"evergrant {kind}",
         stops=True,
     )

@@ -532,3 +532,10 @@ def test_a_copy_names_both_databases_and_puts_no_adoption_into_the_shell() -> No
 def test_a_ref_that_a_shell_would_misread_is_quoted_in_the_command() -> None:
     told = explain(both(MADE["grant_is_paused"], grant(ref="a b; rm"))(WELL))
     assert told.command == "evergrant grants resume 'a b; rm' --client temple"
+
+
+@pytest.mark.parametrize("kind", ["beat", "worker"])
+def test_one_that_was_heard_of_may_hang_and_it_is_said_who_names_it(kind: str) -> None:
+    heard_of = explain(processes(kind, alive=False, seen_at=AT - MINUTE)(WELL)).remedy or ""
+    never = explain(processes(kind, alive=False, seen_at=None)(WELL)).remedy or ""
+    assert heard_of == f"{never}; `evergrant status` names one that hangs"
