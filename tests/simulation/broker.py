@@ -29,6 +29,7 @@ class Broker:
         self.weather = weather
         self.consumers: list[Consumer] = []
         self.away = False
+        self.lost: list[tuple[float, str]] = []  # when, and what it said
         self._epoch = 0
         self._waiting: dict[str, deque[list[Any]]] = {}  # by task: each has a queue of its own
         self._looks_again = False
@@ -45,6 +46,7 @@ class Broker:
         random, weather = self.world.random, self.weather
         if random.random() < weather.lose:
             self.world.log("message lost", name, len(args))
+            self.lost.append((self.world.seconds, str(args)))
             return
         while True:
             late = random.random() * (0.02 if random.random() >= weather.delay else random.choice((25, 600)))

@@ -89,6 +89,7 @@ class Episode:
         self.network = Network(self.world, self.provider, self.weather)
         self.judge.living.struck = self.network.struck
         self.broker = Broker(self.world, self.weather)
+        self.judge.lost_messages = self.broker.lost
         self.workers: list[Worker] = []
         self.beats: list[Beat] = []
         self.database_is_away = False

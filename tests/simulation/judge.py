@@ -54,6 +54,7 @@ class Judge:
         self.tables = tables
         self.provider = provider
         self.may_lose = may_lose
+        self.lost_messages: list[tuple[float, str]] = []  # by the broker: when, and what it said
         self.dispatch_lease = dispatch_lease
         self.consents: dict[UUID, LedgerGrant] = {}  # our row → the consent that it stands for
         self.running: dict[int, list[Sent]] = {}
@@ -348,7 +349,14 @@ class Judge:
         if self._end_was_asked_for(grant, before=over):
             return "its end was asked for before its repeat"
         kinds = sorted({kind for begin, end, kind in self.troubles if begin < over and end > begun})
+        kinds += ["its messages were lost"] * self._lost_a_message(grant, begun, over)
         return f"no repeat within its grace: {', '.join(kinds)}" if kinds else None
+
+    def _lost_a_message(self, consent: LedgerGrant, begun: float, over: float) -> bool:
+        """Whether the broker lost a message of this grant: two or three in a row, and its grace is over."""
+        ids = [str(grant_id) for grant_id, each in self.consents.items() if each is consent]
+        told = [message for at, message in self.lost_messages if begun < at < over]
+        return any(grant_id in message for grant_id in ids for message in told)
 
     def _end_was_asked_for(self, consent: LedgerGrant, *, before: float) -> bool:
         """Whether somebody wanted its end, be it by a new consent: then its old token is repeated no more."""
