@@ -19,7 +19,7 @@ from tasks import heartbeat, waiting_requests
 from tasks.runtime import meters, runtime
 from tasks.settling.settle import journal_answers, settle
 from tasks.telling import teller
-from worker import garbage, metrics, service_manager, traces
+from worker import garbage, large_blocks, metrics, service_manager, traces
 from worker.embedded.rings import RINGS, is_given
 
 log = structlog.get_logger()
@@ -46,6 +46,7 @@ def _begin(**_: Any) -> None:
 
     Celery logs whatever a signal's receiver raises and goes on, all but what ends a process.
     """
+    large_blocks.give_back_when_free()
     try:
         settings = configuration.current()
         _refuse_missing_rings(settings)

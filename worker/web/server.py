@@ -25,7 +25,7 @@ from models.views.access_token import ByRef
 from settings import Settings, SettingsError
 from tasks.oauth.loop_thread import LoopThread
 from tasks.runtime import presence
-from worker import garbage, service_manager
+from worker import garbage, large_blocks, service_manager
 from worker.audit.trail import AuditUnwritable, Trail
 from worker.web.applications import Applications, Rates
 from worker.web.audited import Auditor
@@ -79,6 +79,7 @@ async def _until_a_signal(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    large_blocks.give_back_when_free()
     async with serving(settings):
         garbage.rest()
         service_manager.tell(service_manager.READY)
