@@ -367,7 +367,7 @@ ANSWERS: tuple[Mutant, ...] = (
         (
             Edit(
                 "tasks/policy/valve.py",
-                "Sign.NOT_NOW if result.refused_since is None or len(valve.strike_grant_ids) >= STRIKES:\n",
+                "Sign.NOT_NOW if not _is_its_own_limit(valve, result) or len(valve.strike_grant_ids) >= STRIKES:\n",
                 "Sign.NOT_NOW:\n",
             ),
         ),
@@ -379,8 +379,8 @@ ANSWERS: tuple[Mutant, ...] = (
         (
             Edit(
                 "tasks/settling/failure.py",
-                "row.last_error_at if is_limit and row.last_error_code == end.code else None",
-                'row.last_error_at if is_limit and row.last_error_code == "http_429" else None',
+                "row.last_error_at if may_be_its_own(end) and row.last_error_code == end.code else None",
+                'row.last_error_at if may_be_its_own(end) and row.last_error_code == "http_429" else None',
             ),
         ),
     ),
@@ -391,8 +391,8 @@ ANSWERS: tuple[Mutant, ...] = (
         (
             Edit(
                 "tasks/policy/valve.py",
-                "if result.refused_since is None or len(valve.strike_grant_ids) >= STRIKES:\n",
-                "if result.refused_since is None:\n",
+                "if not _is_its_own_limit(valve, result) or len(valve.strike_grant_ids) >= STRIKES:\n",
+                "if not _is_its_own_limit(valve, result):\n",
             ),
         ),
     ),
@@ -403,8 +403,44 @@ ANSWERS: tuple[Mutant, ...] = (
         (
             Edit(
                 "tasks/settling/failure.py",
-                "isinstance(end, NotNow) and not end.unknown and end.rule is None\n",
-                "isinstance(end, NotNow) and not end.unknown\n",
+                "return isinstance(end, NotNow) and not end.unknown and end.rule is None\n",
+                "return isinstance(end, NotNow) and not end.unknown\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "the_first_of_a_grants_own_limit_stops_all",
+        "who is told 429 for the first time stops all of its client, though those who were asked later are served",
+        (f"{POLICY}/test_valve.py", "-k", "served_and_nobody_else", BARE),
+        (
+            Edit(
+                "tasks/policy/valve.py",
+                "    if result.refused_since is not None:\n        return True\n    served_later",
+                "    if result.refused_since is None:\n        return False\n    return True\n    served_later",
+            ),
+        ),
+    ),
+    Mutant(
+        "served_at_all_proves_that_there_is_no_limit",
+        "a 429 is its grant's own wherever others were served before it: each limit of a client begins so",
+        (f"{POLICY}/test_valve.py", "-k", "asked_no_later", BARE),
+        (
+            Edit(
+                "tasks/policy/valve.py",
+                "valve.witness_at is not None and valve.witness_at > result.started_at\n    return result.may_be",
+                "valve.witness_at is not None\n    return result.may_be",
+            ),
+        ),
+    ),
+    Mutant(
+        "each_of_many_has_a_limit_of_its_own",
+        "of a bucket that lets some through nobody ever hears that it is the client's",
+        (f"{POLICY}/test_valve.py", "-k", "second_grant_within_a_minute", BARE),
+        (
+            Edit(
+                "tasks/policy/valve.py",
+                " and served_later and valve.minute_grant_ids == [result.grant_id]\n",
+                " and served_later\n",
             ),
         ),
     ),
