@@ -22,7 +22,8 @@ _WORDS: Final = re.compile(
     re.IGNORECASE,
 )
 _SENTENCES: Final = re.compile(
-    r"\b(too many requests|throttled|rate[- ]limit(s|ed|ing)?|rate exceeded|request limit (reached|exceeded))\b",
+    r"\b(too many requests|throttled|rate[- ]limit(s|ed|ing)?|rate exceeded|request limit (reached|exceeded)"
+    r"|temporarily unavailable|try again (later|shortly|after|in \d+))\b",
     re.IGNORECASE,
 )
 

@@ -248,6 +248,30 @@ ANSWERS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
+        "a_number_is_no_error",
+        'a 200 with `{"errcode": 40001}` ends a revocation',
+        (f"{POLICY}/test_outcome.py", "-k", "takes_no_revocation", BARE),
+        (
+            Edit(
+                "tasks/oauth/error_answers.py",
+                'for name in ("error", "errors", "errcode", "errorCode", "error_code"))',
+                'for name in ("error", "errors"))',
+            ),
+        ),
+    ),
+    Mutant(
+        "whatever_stands_at_error_is_one",
+        '`{"error": {"code": "ok"}}` ends no revocation, and no look at the API',
+        (f"{POLICY}/test_outcome.py", "-k", "success_that_tells_no_error", BARE),
+        (
+            Edit(
+                "tasks/oauth/error_answers.py",
+                "        return bool(told) and not (words and all(map(_is_well, words)))\n",
+                "        return bool(told)\n",
+            ),
+        ),
+    ),
+    Mutant(
         "a_page_is_a_revocation",
         "a sign-in page ends a revocation, for it tells no error",
         (f"{INTEGRATION}/test_revocation_by_rule.py", "-k", "has_revoked_nothing_and_is_tried_again"),

@@ -361,6 +361,14 @@ ASKED_TO_WAIT: dict[str, tuple[Response, NotNow]] = {
         error(400, "invalid_grant", "login rate exceeded"),
         NotNow("asked_to_wait", 400),
     ),
+    "a sentence that asks to come again": (
+        error(400, "invalid_grant", "Something went wrong. Please try again later."),
+        NotNow("asked_to_wait", 400),
+    ),
+    "a provider that is away for a while": (
+        Response(400, {}, b'{"error":{"message":"Service temporarily unavailable","type":"OAuthException","code":2}}'),
+        NotNow("asked_to_wait", 400),
+    ),
     "a sentence without a word": (Response(403, {}, RATE_LIMIT), NotNow("asked_to_wait", 403)),
 }
 INSIDE_A_SUCCESS = [b'{"ok": false, "error": "ratelimited"}', b'{"success": false, "message": "Too many requests"}']
@@ -552,6 +560,8 @@ TAKEN = [
     b'{"ok":true}',
     b'{"success":true,"errors":[]}',
     b'{"error":null}',
+    b'{"data":{},"error":{"code":"ok","message":"","log_id":"x"}}',
+    b'{"errcode":0,"errmsg":"ok"}',
     b"OK",
     b"null",
     b"<ok/>",
@@ -575,6 +585,7 @@ NOT_TAKEN = {
     "a form": (b"error=invalid_client", "invalid_client"),
     "the secret itself": (b'{"error":"oursecretwords"}', "unrecognised"),
     "no word": (b'{"success":false}', "http_200"),
+    "a number": (b'{"errcode":40001,"errmsg":"invalid credential"}', "40001"),
     "a page that wants a login": (b"<!DOCTYPE html><title>Sign in</title>", "unreadable"),
     "a script": (b"<script>location='/login'</script>", "unreadable"),
     "a page in UTF-16": ("<html>Sign in".encode("utf-16"), "unreadable"),
