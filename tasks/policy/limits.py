@@ -22,10 +22,11 @@ _WORDS: Final = re.compile(
     re.IGNORECASE,
 )
 _SENTENCES: Final = re.compile(
-    r"\b(too many requests|throttled|rate[- ]limit(s|ed|ing)?|rate exceeded|request limit (reached|exceeded)"
-    r"|temporarily unavailable|try again (later|shortly|after|in \d+))\b",
+    r"\b(too many requests|throttled|rate[- ]limit(s|ed|ing)?|rate exceeded|request limit (reached|exceeded))\b",
     re.IGNORECASE,
 )
+# Beside invalid_grant this may be a way to say that a code or a token has ended: whoever had it shall begin again.
+_LATER: Final = re.compile(r"\b(temporarily unavailable|try again (later|shortly|after|in \d+))\b", re.IGNORECASE)
 
 
 def word_of_limit(code: str, sentence: str = "") -> str | None:
@@ -35,7 +36,8 @@ def word_of_limit(code: str, sentence: str = "") -> str | None:
     """
     if _WORDS.fullmatch(code):
         return code
-    return ASKED_TO_WAIT if _SENTENCES.search(sentence) else None
+    is_told = _SENTENCES.search(sentence) or (code != "invalid_grant" and _LATER.search(sentence))
+    return ASKED_TO_WAIT if is_told else None
 
 
 def retry_after(headers: Mapping[str, str], wall_clock: datetime, *, header: str = RETRY_AFTER) -> timedelta | None:

@@ -218,7 +218,7 @@ ANSWERS: tuple[Mutant, ...] = (
         (
             Edit(
                 "tasks/policy/limits.py",
-                "    return ASKED_TO_WAIT if _SENTENCES.search(sentence) else None\n",
+                "    return ASKED_TO_WAIT if is_told else None\n",
                 "    return None\n",
             ),
         ),

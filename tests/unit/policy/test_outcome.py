@@ -362,7 +362,7 @@ ASKED_TO_WAIT: dict[str, tuple[Response, NotNow]] = {
         NotNow("asked_to_wait", 400),
     ),
     "a sentence that asks to come again": (
-        error(400, "invalid_grant", "Something went wrong. Please try again later."),
+        error(400, "access_denied", "Something went wrong. Please try again later."),
         NotNow("asked_to_wait", 400),
     ),
     "a provider that is away for a while": (
@@ -401,6 +401,10 @@ NO_LIMITS = ["too_many_devices", "too_many_tokens", "access_limited", "user_limi
 def test_a_number_that_a_grant_itself_is_over_asks_nobody_to_wait(code: str) -> None:
     assert told(error(400, code)) == NotUnderstood(code, 400)
     assert told(error(400, "invalid_grant", f"refresh token revoked: {code.replace('_', ' ')}")) == Refused()
+
+
+def test_whoever_may_come_again_later_with_a_new_code_is_refused_now() -> None:
+    assert told(error(400, "invalid_grant", "The code has expired. Please try again later.")) == Refused()
 
 
 WORDS_OF_A_REFUSAL = ["invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request"]
