@@ -4,7 +4,7 @@ The code is exchanged in threads beside Celery's, which are for refreshes. A mes
 be lost: beat offers the visit again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import timedelta
@@ -32,6 +32,7 @@ from tasks.oauth.answer import Answer
 from tasks.oauth.errors import OAuthError
 from tasks.oauth.provider import Provider
 from tasks.runtime import clock, lock_holders, runtime
+from tasks.runtime.exchanges import NotBegun
 from tasks.runtime.runtime import Runtime
 from tasks.settling import access_life
 from tasks.settling.consent import ConsentError
@@ -55,7 +56,7 @@ def exchange(visit_id: Any = None, **_later: Any) -> None:
         log.warning("exchange.not_a_visit")
         return
     current = runtime.current()
-    current.exchanges.submit(partial(carry_out, current, found))
+    current.exchanges.submit(partial(carry_out, current, found), visit=str(found))
 
 
 def carry_out(runtime: Runtime, visit_id: UUID, *, patience: timedelta = PATIENCE) -> None:
@@ -73,8 +74,11 @@ def carry_out(runtime: Runtime, visit_id: UUID, *, patience: timedelta = PATIENC
         return
     # Where it does not begin it is offered again.
     try:
-        if not runtime.exchanges.carry_out(Exchange(runtime, waiting, begun, known, patience)):
-            log.warning("visit.no_room", visit=str(visit_id), ref=begun.ref)
+        match runtime.exchanges.carry_out(Exchange(runtime, waiting, begun, known, patience)):
+            case NotBegun.NO_ROOM:
+                log.warning("visit.no_room", visit=str(visit_id), ref=begun.ref)
+            case NotBegun.STOPPING:
+                log.info("visit.worker_stops", visit=str(visit_id), ref=begun.ref)
     except DBAPIError as error:
         if not is_locked(error):
             raise
@@ -94,6 +98,7 @@ class Exchange:
 
     def __init__(self, runtime: Runtime, waiting: Waiting, begun: Begun, known: Known, patience: timedelta) -> None:
         self.client_id = known.id
+        self.whose: Mapping[str, str] = {"visit": str(waiting.id), "ref": begun.ref}
         self._runtime = runtime
         self._waiting = waiting
         self._begun = begun
@@ -133,25 +138,25 @@ class Exchange:
                     waits_for_locks=left <= timedelta(0),
                 )
         except (ConnectError, ConsentError) as error:  # which stands in the row
-            log.warning("visit.failed", visit=str(self._waiting.id), ref=self._begun.ref, reason=reason_of(error))
+            log.warning("visit.failed", **self.whose, reason=reason_of(error))
         else:
-            log.info("visit.connected", visit=str(self._waiting.id), ref=self._begun.ref, how=stored.how)
+            log.info("visit.connected", **self.whose, how=stored.how)
             access_life.learn_later(self._runtime, self.taken.registered, access_life.questions_of(stored))
 
     @contextmanager
     def _noting(self) -> Iterator[None]:
         """Note in the visit's row what went wrong before anything was sent, or what is in the way."""
-        visit_id, ref = self._waiting.id, self._begun.ref
+        visit_id = self._waiting.id
         try:
             yield
         except StateUsed:  # another worker was faster
             return
         except HELD as error:
-            log.warning("visit.held", visit=str(visit_id), ref=ref, reason=reason_of(error))
+            log.warning("visit.held", **self.whose, reason=reason_of(error))
             with transaction() as connection:
                 visit.hold(connection, visit_id, reason_of(error))
         except (ConnectError, OAuthError) as error:
-            log.warning("visit.failed", visit=str(visit_id), ref=ref, reason=reason_of(error))
+            log.warning("visit.failed", **self.whose, reason=reason_of(error))
             with transaction() as connection:
                 write_end(connection, visit_id, error)
 

@@ -34,10 +34,15 @@ WORD = re.compile(rf"[A-Za-z][A-Za-z_.:-]{{0,{CODE_LIMIT - 1}}}")
 NUMBERED = re.compile(rf"[A-Za-z][A-Za-z]*[_.:-]?\d{{1,{DIGITS}}}|\d{{1,{DIGITS}}}|[A-Z]+\d?(_[A-Z0-9]+)+")
 MOST_DIGITS = re.compile(rf"\D*(\d\D*){{0,{DIGITS}}}")
 # Where an object says its word, the most telling member first; a `status` that is a number repeats HTTP's.
-NAMES: Final = ("error", "errorType", "error_type", "errorCode", "error_code", "code", "status", "type")
+NAMES: Final = ("error", "errorType", "error_type", "errorCode", "error_code", "code", "status", "result", "type")
 NAMES_WITHIN_ERROR: Final = ("error", "type", "status", "code", "errorType", "error_type", "errorCode", "error_code")
-SENTENCES: Final = ("error_description", "message", "msg", "reason", "detail", "description", "error_message")
+SENTENCES: Final = (
+    *("error_description", "message", "msg", "reason", "detail", "description", "error_message"),
+    *("errorMessage", "errmsg", "error_msg", "title"),
+)
+NUMBERS: Final = ("code", "errcode", "errorCode", "error_code")
 FAILED: Final = ("error", "fail", "failed", "failure")
+WELL: Final = ("ok", "success", "none", "0")  # of an error: that there is none
 NO_TYPE: Final = "about:blank"  # such a problem is told by its status alone (RFC 9457 §4.2.1)
 
 
@@ -63,15 +68,26 @@ def word_of(members: Mapping[str, Any]) -> str | None:
 
 def tells_error(members: Mapping[str, Any]) -> bool:
     """Whether members say by themselves that it went wrong, also where they came as a success."""
-    status = members.get("status")
+    ends = [members.get(name) for name in ("status", "result")]
     return bool(
-        members.get("error")
-        or members.get("errors")
+        any(_is_fault(members.get(name)) for name in ("error", "errors", "errcode", "errorCode", "error_code"))
         or members.get("ok") is False
         or members.get("success") is False
         or members.get("object") == "error"
-        or (isinstance(status, str) and status.lower() in FAILED)
+        or any(isinstance(end, str) and end.lower() in FAILED for end in ends)
     )
+
+
+def _is_fault(told: Any) -> bool:
+    """Whether what stands in an error's place is one: TikTok has `{"code": "ok"}` there, WeChat a 0."""
+    if isinstance(told, Mapping):
+        words = [told[name] for name in NAMES_WITHIN_ERROR if told.get(name)]
+        return bool(told) and not (words and all(map(_is_well, words)))
+    return bool(told) and not _is_well(told)
+
+
+def _is_well(word: object) -> bool:
+    return isinstance(word, str) and word.lower() in WELL
 
 
 def error_answer(members: Mapping[str, Any], hide: Iterable[str]) -> ErrorAnswer:
@@ -118,7 +134,8 @@ def _code_within(error: Mapping[str, Any], hide: Iterable[str], *, names: Sequen
     """The first word that an object has for it; else its numbers, the narrower one behind a dot (Meta)."""
     words = _words(error, names)
     telling = [word for word in words if word.lower() not in FAILED]
-    numbers = [str(_whole(error[name])) for name in ("code", "error_subcode") if _is_number(error.get(name))]
+    number = next((name for name in NUMBERS if _is_number(error.get(name))), "code")
+    numbers = [str(_whole(error[name])) for name in (number, "error_subcode") if _is_number(error.get(name))]
     codes = (_code(each, hide) for each in [*telling, ".".join(numbers), *words])
     return next((code for code in codes if code != UNRECOGNISED), UNRECOGNISED)
 

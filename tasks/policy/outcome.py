@@ -3,8 +3,8 @@
 Refreshed      200 with a token set
 HeldBack       a guard of ours said no: nothing was tried
 NotSent        it provably was not sent: retry freely
-NotNow         429, 503, another 4xx that asks to wait: the client's valve shuts at once; after a 503 we also cannot
-               know
+NotNow         429, 503, another refusal that asks to wait: the client's valve shuts at once; after a 503, and inside
+               a 2xx, we also cannot know
 Refused        400 invalid_grant: one of these proves little
 NotUnderstood  any other refusal: a 4xx, an error inside a 2xx, or invalid_grant while nothing ever succeeded under
                these credentials. Whose fault it is, a witness tells (tasks/policy/refusal.py)
@@ -17,10 +17,9 @@ that fits makes the answer one of these, in the provider's own word. Below them 
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from enum import Enum, StrEnum
 from http import HTTPStatus
 from typing import Final, assert_never
@@ -34,15 +33,13 @@ from tasks.oauth.rules import Asked, LimitOf, Means, Reason
 from tasks.oauth.token_answer import TokenSet, Unreadable, read_refusal, read_token_answer, told_scope
 from tasks.oauth.words import Spoken, spoken
 from tasks.policy.advice import UNPROVEN
+from tasks.policy.limits import retry_after, word_of_limit
 
-RETRY_AFTER: Final = "Retry-After"
 REFUSALS: Final = range(400, 500)  # statuses (RFC 9110 §15.5)
 ABOUT_THE_TOKEN: Final = ("invalid_grant", "invalid_scope")  # and not about us, whoever says it
 _HALF_THERE: Final = re.compile(r'"refresh_token\\?"')  # in JSON, also in JSON that is a JSON text
-WORDS_TO_WAIT: Final = frozenset({"temporarily_unavailable", "slow_down"})  # RFC 6749 §4.1.2.1, RFC 8628 §3.5
 WORDS_OF_REFUSAL: Final = STANDARD - {"temporarily_unavailable", "server_error"}
 UNREADABLE: Final = "unreadable"  # a success with neither a token set nor an error in it
-RETRY_AFTER_CAP: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +169,7 @@ def outcome(
     """
     if isinstance(answer, Response):
         hide = Together(((answer.assertion,), hide))
-        told = _success(answer, provider, hide) if answer.may_hold_tokens else None
+        told = _success(answer, provider, hide, wall_clock) if answer.may_hold_tokens else None
         if isinstance(told, Refreshed):
             return told
         rule = spoken(provider.answers, to, status=answer.status, body=answer.body)
@@ -196,13 +193,13 @@ def _by_the_table(  # noqa: PLR0911  # one a row of the table
         case NotSent() | HeldBack():
             return answer
         case Silence(status=HTTPStatus.TOO_MANY_REQUESTS | HTTPStatus.SERVICE_UNAVAILABLE as status):
-            wait = retry_after(answer.headers, wall_clock, header=provider.retry_after_header)
+            wait = _told_wait(answer, provider, wall_clock)
             return NotNow(f"http_{status:d}", int(status), wait, unknown=True)
         case Silence(code=code, status=status):
             return Unknown(code, status)
         case Response(status=HTTPStatus.TOO_MANY_REQUESTS | HTTPStatus.SERVICE_UNAVAILABLE as status):
             unknown = status == HTTPStatus.SERVICE_UNAVAILABLE
-            wait = retry_after(answer.headers, wall_clock, header=provider.retry_after_header)
+            wait = _told_wait(answer, provider, wall_clock)
             return NotNow(f"http_{status:d}", int(status), wait, unknown)
         case Response(status=HTTPStatus.REQUEST_TIMEOUT):  # by a gateway that waits no longer, or of an idle connection
             return Unknown("http_408", int(HTTPStatus.REQUEST_TIMEOUT))
@@ -231,7 +228,7 @@ def _explained(  # noqa: PLR0911  # one a meaning
         case Means.OURS | Means.SCOPE as means:
             return NotUnderstood(code, status, means=means, rule=told)
         case Means.THROTTLED:
-            wait = retry_after(response.headers, wall_clock, header=provider.retry_after_header)
+            wait = _told_wait(response, provider, wall_clock)
             if rule.rule.scope_of_limit is not LimitOf.CLIENT:
                 return GrantThrottled(code, status, wait, rule=told)
             # A router says 503, too, while the application completes: only the body is a word of the provider's own.
@@ -277,14 +274,19 @@ def revocation_outcome(
         if answer.status in already_gone:
             return Accepted(http_status=answer.status)
         if answer.status in SUCCESS:
-            return _taken(answer, hide)
+            return _taken(answer, provider, wall_clock, hide)
     told = _by_the_table(answer, provider=provider, proven=False, wall_clock=wall_clock, hide=hide)
     return NotUnderstood(told.code, told.http_status or 0) if isinstance(told, Refused) else told
 
 
-def _taken(response: Response, hide: Iterable[str]) -> Accepted | NotUnderstood:
+def _taken(
+    response: Response, provider: Provider, wall_clock: datetime, hide: Iterable[str]
+) -> Accepted | NotNow | NotUnderstood:
     """Read a success, which may have no body (RFC 7009 §2.2), as the token endpoint's would be."""
-    if isinstance(read_token_answer(response.body), ErrorAnswer):
+    told = read_token_answer(response.body)
+    if isinstance(told, ErrorAnswer):
+        if word := word_of_limit(told.code, told.description):
+            return NotNow(word, response.status, _told_wait(response, provider, wall_clock))
         return NotUnderstood(raw_code(response, hide), response.status)
     if is_page(text_of(response.body)):
         return NotUnderstood(UNREADABLE, response.status)
@@ -352,11 +354,13 @@ def may_be_asked_again(answer: Answer, provider: Provider) -> bool:
     return rule is not None and rule.rule.means in (Means.THROTTLED, Means.ILL, Means.RACE)
 
 
-def _success(response: Response, provider: Provider, hide: Iterable[str]) -> Outcome:
+def _success(response: Response, provider: Provider, hide: Iterable[str], wall_clock: datetime) -> Outcome:
     paths, second = provider.token_set, provider.second_token_set
     match read_token_answer(response.body, paths=paths, second=second, hide=hide):
         case TokenSet() as token_set:
             return Refreshed(token_set=token_set, http_status=response.status)
+        case ErrorAnswer(code=code, description=sentence) if word := word_of_limit(code, sentence):
+            return NotNow(word, response.status, _told_wait(response, provider, wall_clock), unknown=True)
         case ErrorAnswer(code=code):
             return NotUnderstood(code, response.status, unknown=True)
         case Unreadable() if response.is_encoded:
@@ -386,28 +390,25 @@ def _is_whole(body: bytes, reason: str) -> bool:
 def _client_error(
     response: Response, *, provider: Provider, proven: bool, wall_clock: datetime, hide: Iterable[str]
 ) -> Outcome:
+    """Read a refusal, which may ask to wait by its words, or by a Retry-After as GitHub's 403 of its secondary limits.
+
+    A header of a provider's own name may be in all of its answers, so it tells how long, and never whether. What the
+    standards say of a token, a client or a request stays that: a machine in between may add its header to any refusal.
+    """
     match read_refusal(response.body, hide=hide):
+        case ErrorAnswer(code=code, description=sentence) if word := word_of_limit(code, sentence):
+            return NotNow(word, response.status, _told_wait(response, provider, wall_clock))
         case ErrorAnswer(code="invalid_grant", standard=True) if _is_own_word(response):
             return Refused() if proven else NotUnderstood("invalid_grant" + UNPROVEN, response.status)
         case _:
             code = raw_code(response, hide)
-            wait = _asked_to_wait(code, response, provider, wall_clock)
-            if wait is None:
-                return NotUnderstood(code, response.status)
-            return NotNow(code, response.status, wait or None)
+            wait = None if code in WORDS_OF_REFUSAL else retry_after(response.headers, wall_clock)
+            return NotNow(code, response.status, wait) if wait else NotUnderstood(code, response.status)
 
 
-def _asked_to_wait(code: str, response: Response, provider: Provider, wall_clock: datetime) -> timedelta | None:
-    """How long a refusal asks us to wait, nothing where it only says so by its word; None: it asks for none.
-
-    GitHub says 403 with a Retry-After of its secondary limits. A header of a provider's own name may be in all of its
-    answers, so it tells how long, and never whether. What the standards say of a token, a client or a request stays
-    that: a machine in between may add its header to any refusal.
-    """
-    if code in WORDS_TO_WAIT:
-        return retry_after(response.headers, wall_clock, header=provider.retry_after_header) or timedelta(0)
-    asked = None if code in WORDS_OF_REFUSAL else retry_after(response.headers, wall_clock)
-    return asked or None
+def _told_wait(answer: Response | Silence, provider: Provider, wall_clock: datetime) -> timedelta | None:
+    """How long a provider says that is to be waited, in the header of its file."""
+    return retry_after(answer.headers, wall_clock, header=provider.retry_after_header)
 
 
 def _is_own_word(answer: Answer) -> bool:
@@ -421,25 +422,3 @@ def _is_json(body: bytes) -> bool:
         return isinstance(JSON.decode(text_of(body)), dict)
     except (ValueError, RecursionError):
         return False
-
-
-def retry_after(headers: Mapping[str, str], wall_clock: datetime, *, header: str = RETRY_AFTER) -> timedelta | None:
-    """Read Retry-After (RFC 9110 §10.2.3), seconds or a date, between nothing and five minutes."""
-    value = headers.get(header.lower(), "").strip()
-    if not value:
-        return None
-    if value.isascii() and value.isdigit():
-        return min(timedelta(seconds=min(int(value[:9]), 10**6)), RETRY_AFTER_CAP)
-    until = _date(value)
-    if until is None:
-        return None
-    answered = _date(headers.get("date", "")) or wall_clock
-    return min(max(until - answered, timedelta(0)), RETRY_AFTER_CAP)
-
-
-def _date(value: str) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(value)
-    except (ValueError, IndexError, OverflowError):
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -16,12 +16,9 @@ from tasks.policy.timing import quarter_of
 OFTEN_ENOUGH: Final = 3  # refusals, after which asking again soon teaches nothing
 LONG_ENOUGH: Final = timedelta(minutes=10)  # for a passing trouble to have passed
 SELDOM: Final = timedelta(hours=1)
-# What asks to come later (RFC 6749 §4.1.2.1, RFC 8628 §3.5, RFC 8470 §5.2), or knows no such address: it tells of no
-# secret and of no token.
-_PASSING: Final = re.compile(
-    r"temporarily_unavailable|server_error|slow_down|.*throttl.*|.*rate.?limit.*|too.?many.*|http_404|http_425",
-    re.IGNORECASE,
-)
+# Who is ill, asks to come later (RFC 8470 §5.2) or knows no such address: it tells of no secret and of no token. What
+# asks to wait is no refusal at all (tasks/policy/limits.py).
+_PASSING: Final = re.compile(r"server_error|too.?many.*|http_404|http_425", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

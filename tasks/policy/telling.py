@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Final
 
 from tasks.oauth.answer import SUCCESS, Answer, NotSent, Response, Silence
-from tasks.policy.outcome import retry_after
+from tasks.policy.limits import retry_after
 
 # After the first try, the second, and so on; the last one for all that follow.
 WAITS: Final = (

@@ -2,8 +2,9 @@
 
 Rate: GCRA, `next_slot_at` is the theoretical time of the next request. Breaker: three bad requests in a row on
 different grants, or over 5 % (at least three) in a minute; a grant that is bad again and again counts once, for it
-tells of itself. A 429 shuts it at once, unless the same grant was told so before: the valve is open since somebody
-succeeded, so the limit is its own, and only three such in a row shut it. Or three different grants that were refused
+tells of itself. A 429 shuts it at once, unless the limit is the grant's own, as far as can be known: the same grant was
+told so before, and the valve is open since somebody succeeded; or somebody was asked later and has succeeded already,
+and nobody else was told so within the minute. Three such in a row shut it. Or three different grants that were refused
 alike, in words that nobody understands, while nobody succeeded: one request that was begun after the first of these and
 succeeds is a witness that it is not us; or six in whatever words, for behind several nodes each may have its own.
 Canary: the one request that may open it again.
@@ -79,7 +80,8 @@ class Result(NamedTuple):  # cheaper to make than a frozen dataclass, and made f
     was asked to wait before, the last time then.
     `was_well`: it was refused, in words that nobody understands, and its request before had succeeded.
     `recovered_from`: the word in which it was refused before it succeeded now. `of_refresh`: it asked for a token set;
-    other requests may be refused in other words, be the cause the same.
+    other requests may be refused in other words, be the cause the same. `may_be_its_own`: it was asked to wait, and
+    nobody says whose limit that is.
     """
 
     grant_id: UUID
@@ -92,6 +94,7 @@ class Result(NamedTuple):  # cheaper to make than a frozen dataclass, and made f
     was_well: bool = False
     recovered_from: str | None = None
     of_refresh: bool = True
+    may_be_its_own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +232,7 @@ def _feed_one(valve: Valve, result: Result, at: datetime) -> Valve:
     match result.sign:
         case Sign.NOT_NOW if valve.paused_until is not None:
             return _stay_shut(valve, result, at)
-        case Sign.NOT_NOW if result.refused_since is None or len(valve.strike_grant_ids) >= STRIKES:
+        case Sign.NOT_NOW if not _is_its_own_limit(valve, result) or len(valve.strike_grant_ids) >= STRIKES:
             return shut(valve, at=at, reason=result.code, wait=result.retry_after)
         case Sign.GOOD if valve.paused_until is not None:
             return reopen(valve, at=at)
@@ -257,6 +260,17 @@ def _count(valve: Valve, result: Result, at: datetime) -> Valve:
         return valve
     seen = _with(valve.minute_grant_ids, result.grant_id)
     return replace(valve, minute_bad=valve.minute_bad + 1, minute_grant_ids=seen)
+
+
+def _is_its_own_limit(valve: Valve, result: Result) -> bool:
+    """Whether who is asked to wait was asked so before; or others, asked later, are served, and nobody else waits.
+
+    A limit of the client that lets some through meanwhile, as a bucket does, is told to a second grant soon enough.
+    """
+    if result.refused_since is not None:
+        return True
+    served_later = valve.witness_at is not None and valve.witness_at > result.started_at
+    return result.may_be_its_own and served_later and valve.minute_grant_ids == [result.grant_id]
 
 
 def _is_alone(valve: Valve, result: Result) -> bool:

@@ -10,9 +10,10 @@ end      it is read and stored
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
+from enum import Enum
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -35,6 +36,7 @@ class Exchange(Protocol):
     """One exchange. Each step is called once, but `end` again after it has met a lock."""
 
     client_id: int
+    whose: Mapping[str, str]  # what a line of the log says of it
 
     def begin(self) -> tuple[Future[Any], timedelta] | None:
         """Send the code; returns where its answer will be and the deadline, or None where nothing was sent."""
@@ -44,6 +46,13 @@ class Exchange(Protocol):
 
     def end(self) -> None:
         """Read the answer, and store what it tells of."""
+
+
+class NotBegun(Enum):
+    """Why an exchange was not begun; it is offered to another worker, or again."""
+
+    NO_ROOM = "no_room"  # a provider that hangs has it
+    STOPPING = "stopping"  # the process is
 
 
 class Exchanges:
@@ -60,20 +69,21 @@ class Exchanges:
         self._under_way = 0
         self._answered_by = clock.boot()  # all that was asked so far
 
-    def submit(self, work: Callable[[], object]) -> None:
+    def submit(self, work: Callable[[], object], **whose: str) -> None:
         """Begin something in a thread; what was not begun when the process ends is offered to another one."""
         if not self._stopping.is_set():
-            self._beginning.submit(told(work))
+            self._beginning.submit(told(work, **whose))
 
-    def carry_out(self, exchange: Exchange) -> bool:
+    def carry_out(self, exchange: Exchange) -> NotBegun | None:
         """Begin one here and now; its other steps follow in their threads, once it is answered.
 
         Returns:
-            False: there is no room for it, or the process is stopping; nothing was begun.
+            Why nothing was begun; None: it was.
 
         """
-        if not self._enter(exchange.client_id):
-            return False
+        why = self._enter(exchange.client_id)
+        if why is not None:
+            return why
         begun = None
         try:
             begun = exchange.begin()
@@ -85,15 +95,16 @@ class Exchanges:
             answered, deadline = begun
             with self._changed:
                 self._answered_by = max(self._answered_by, clock.boot() + deadline + TRIES_END)
-            answered.add_done_callback(lambda _: self._go_on(self._keeping, partial(self._keep, exchange, answered)))
-        return True
+            keep = partial(self._keep, exchange, answered)
+            answered.add_done_callback(lambda _: self._go_on(self._keeping, exchange, keep))
+        return None
 
     def _keep(self, exchange: Exchange, answered: Future[Any]) -> None:
         try:
             looked = exchange.keep(answered)
         finally:
             self._give_back(exchange.client_id)
-        end = partial(self._go_on, self._ending, partial(self._end, exchange))
+        end = partial(self._go_on, self._ending, exchange, partial(self._end, exchange))
         if looked is None:
             end()
         else:
@@ -105,15 +116,14 @@ class Exchanges:
         except DBAPIError as error:
             if not is_locked(error):
                 raise
-            again = threading.Timer(
-                LOCKED_WAIT.total_seconds(), self._go_on, (self._ending, partial(self._end, exchange))
-            )
+            step = (self._ending, exchange, partial(self._end, exchange))
+            again = threading.Timer(LOCKED_WAIT.total_seconds(), self._go_on, step)
             again.daemon = True
             again.start()
         else:
             self._leave()
 
-    def _go_on(self, threads: ThreadPoolExecutor, step: Callable[[], None]) -> None:
+    def _go_on(self, threads: ThreadPoolExecutor, exchange: Exchange, step: Callable[[], None]) -> None:
         """Take the next step in a thread; one that fails is told, and the exchange is over."""
 
         def taken() -> None:
@@ -124,17 +134,19 @@ class Exchanges:
                 raise
 
         try:
-            threads.submit(told(taken))
+            threads.submit(told(taken, **exchange.whose))
         except RuntimeError:  # shut down: nobody waited any longer
             self._leave()
 
-    def _enter(self, client_id: int) -> bool:
+    def _enter(self, client_id: int) -> NotBegun | None:
         with self._changed:
-            fits = self._asked.total() < MOST_ASKED and self._asked[client_id] < MOST_OF_A_CLIENT
-            fits = fits and not self._stopping.is_set()
-            self._asked[client_id] += fits
-            self._under_way += fits
-        return fits
+            if self._stopping.is_set():
+                return NotBegun.STOPPING
+            if self._asked.total() >= MOST_ASKED or self._asked[client_id] >= MOST_OF_A_CLIENT:
+                return NotBegun.NO_ROOM
+            self._asked[client_id] += 1
+            self._under_way += 1
+        return None
 
     def _give_back(self, client_id: int) -> None:
         with self._changed:

@@ -7,13 +7,13 @@ import structlog
 log = structlog.get_logger()
 
 
-def told(work: Callable[[], object]) -> Callable[[], None]:
-    """`work`, with its failure logged."""
+def told(work: Callable[[], object], **whose: str) -> Callable[[], None]:
+    """`work`, with its failure logged; `whose`: what the line says of whom it was for."""
 
     def run() -> None:
         try:
             work()
         except Exception:
-            log.exception("afterwards.failed")
+            log.exception("afterwards.failed", **whose)
 
     return run

@@ -113,9 +113,13 @@ class Patience:
 
 
 def limited_since(row: LockedGrant, end: Outcome) -> datetime | None:
-    """When a grant was last asked to wait that is asked so once more; a rule says itself whose limit it is."""
-    is_limit = isinstance(end, NotNow) and not end.unknown and end.rule is None
-    return row.last_error_at if is_limit and row.last_error_code == end.code else None
+    """When a grant was last asked to wait that is asked so once more."""
+    return row.last_error_at if may_be_its_own(end) and row.last_error_code == end.code else None
+
+
+def may_be_its_own(end: Outcome) -> bool:
+    """Whether who is asked to wait may be so alone: it is so definitely, and no rule says whose limit it is."""
+    return isinstance(end, NotNow) and not end.unknown and end.rule is None
 
 
 def is_in_its_word(row: LockedGrant, end: Failure) -> bool:

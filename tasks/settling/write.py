@@ -52,7 +52,7 @@ from tasks.runtime.runtime import Runtime
 from tasks.settling import access_life, consent, credentials, drift, metrics
 from tasks.settling.confirm import confirm
 from tasks.settling.decide import Decider, Decisions
-from tasks.settling.failure import limited_since
+from tasks.settling.failure import limited_since, may_be_its_own
 from tasks.settling.reading import read_all, read_refusals, sign_of
 from tasks.settling.strange import tell_once
 
@@ -281,6 +281,7 @@ def _results(
                 outcome.retry_after,
                 refreshed=isinstance(outcome, Refreshed),
                 refused_since=_refused_since(job, refused, row, outcome),
+                may_be_its_own=may_be_its_own(outcome),
                 was_well=sign is Sign.REFUSED and row is not None and row.was_well and job.status == GrantStatus.ACTIVE,
                 recovered_from=row.refused_code if sign is Sign.GOOD and row is not None and row.refusals else None,
             )

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from threading import Event
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import event
@@ -25,9 +25,20 @@ from tests.polling import eventually
 from tests.raw_servers import Bench, answering, hang
 
 
-def test_a_started_attempt_has_the_lease_of_its_client_and_names_its_journal(harness: Harness) -> None:
-    client = harness.client()
-    grant = harness.grant(client)
+@pytest.fixture
+def client(harness: Harness) -> int:
+    return harness.client()
+
+
+@pytest.fixture
+def grant(harness: Harness, client: int) -> UUID:
+    """A grant that is due."""
+    return harness.grant(client)
+
+
+def test_a_started_attempt_has_the_lease_of_its_client_and_names_its_journal(
+    harness: Harness, client: int, grant: UUID
+) -> None:
     attempt = harness.begin(client)
     row = harness.row(grant)
     assert (row["claim_no"], row["claimed_at"], row["journal_id"]) == (2, None, harness.runtime.journal_id)
@@ -72,10 +83,8 @@ def test_a_message_whose_claim_has_lapsed_begins_nothing_for_it_no_longer_counts
 
 
 @pytest.mark.parametrize("forged", [-1, 0, 1, 2, 3, 4])
-def test_a_forged_message_begins_nothing(harness: Harness, forged: int) -> None:
+def test_a_forged_message_begins_nothing(harness: Harness, client: int, grant: UUID, forged: int) -> None:
     """Whatever number it says: that of the attempt under way, the next one, an old one."""
-    client = harness.client()
-    grant = harness.grant(client)
     harness.begin(client)
     before = harness.picture(grant)
     assert harness.start([(grant, forged), (uuid4(), forged)]) == []
@@ -83,9 +92,9 @@ def test_a_forged_message_begins_nothing(harness: Harness, forged: int) -> None:
 
 
 @pytest.mark.parametrize("forged", [0, 1, 2])
-def test_a_forged_message_begins_nothing_where_nothing_was_claimed(harness: Harness, forged: int) -> None:
-    client = harness.client()
-    grant = harness.grant(client)
+def test_a_forged_message_begins_nothing_where_nothing_was_claimed(
+    harness: Harness, client: int, grant: UUID, forged: int
+) -> None:
     harness.ask(client, UNREACHABLE)
     harness.until_due(grant)
     assert harness.start([(grant, forged)]) == []
@@ -100,9 +109,9 @@ def test_nothing_in_a_message_that_is_no_job_does_harm(harness: Harness) -> None
         assert refresh.read_jobs(no_list) == []
 
 
-def test_an_attempt_that_nobody_ended_is_noted_as_doubt_with_its_journal(harness: Harness) -> None:
-    client = harness.client()
-    grant = harness.grant(client)
+def test_an_attempt_that_nobody_ended_is_noted_as_doubt_with_its_journal(
+    harness: Harness, client: int, grant: UUID
+) -> None:
     harness.begin(client)
     harness.until_due(grant)
     begun = harness.row(grant)["started_at"]
@@ -140,9 +149,7 @@ def test_at_grace_an_attempt_begins_a_doubt_of_its_own_only_if_it_was_not_held_b
     assert harness.begin(client).job.doubt_since == (row["started_at"] if begins else row["doubt_since"])
 
 
-def test_doubt_outlives_later_attempts_and_begins_with_the_first(harness: Harness) -> None:
-    client = harness.client()
-    grant = harness.grant(client)
+def test_doubt_outlives_later_attempts_and_begins_with_the_first(harness: Harness, client: int, grant: UUID) -> None:
     harness.ask(client, LOST)
     for answer in (UNREACHABLE, HELD_BACK, INVALID_CLIENT, LOST):
         first = harness.row(grant)["doubt_since"]
@@ -154,11 +161,10 @@ def test_doubt_outlives_later_attempts_and_begins_with_the_first(harness: Harnes
     assert harness.begin(client).job.doubt_since is not None
 
 
-def test_the_journals_of_several_attempts_in_doubt_are_kept_once_each(harness: Harness) -> None:
-    client = harness.client()
-    grant = harness.grant(client)
-    with transaction() as connection:
-        elsewhere = register.register(connection, host="elsewhere", process="1")
+def test_the_journals_of_several_attempts_in_doubt_are_kept_once_each(
+    harness: Harness, client: int, grant: UUID
+) -> None:
+    elsewhere = _journal_elsewhere()
     for journal in (elsewhere, harness.runtime.journal_id, elsewhere):
         harness.until_due(grant)
         with transaction() as connection:
@@ -172,13 +178,10 @@ def test_the_journals_of_several_attempts_in_doubt_are_kept_once_each(harness: H
 
 @pytest.mark.parametrize("answer", [LOST, HELD_BACK])
 def test_a_worker_that_lost_its_claim_and_got_no_tokens_takes_its_journal_out_of_the_doubt(
-    harness: Harness, answer: Answer
+    harness: Harness, client: int, grant: UUID, answer: Answer
 ) -> None:
-    client = harness.client()
-    grant = harness.grant(client)
     frozen = harness.begin(client)
-    with transaction() as connection:
-        elsewhere = register.register(connection, host="elsewhere", process="1")
+    elsewhere = _journal_elsewhere()
     harness.until_due(grant)
     with transaction() as connection:
         attempts.start(connection, _claimed(harness, client), journal_id=elsewhere)
@@ -192,28 +195,24 @@ def test_a_worker_that_lost_its_claim_and_got_no_tokens_takes_its_journal_out_of
 
 @pytest.mark.parametrize("answer", [LOST, HELD_BACK])
 def test_a_worker_that_got_no_tokens_when_its_grant_was_claimed_anew_and_not_started_lets_nobody_wait_for_it(
-    harness: Harness, answer: Answer
+    harness: Harness, client: int, grant: UUID, answer: Answer
 ) -> None:
     """Its claim is lost, and its attempt stands in the row still: whoever starts next would wait while it lives."""
-    client = harness.client()
-    grant = harness.grant(client)
     frozen = harness.begin(client)
     harness.until_due(grant)
     begun = harness.row(grant)["started_at"]  # moved with the time that went by
     claimed = _claimed(harness, client)
     harness.settle((replace(frozen, job=frozen.job._replace(started_at=begun)), answer))
+    elsewhere = _journal_elsewhere()
     with transaction() as connection:
-        elsewhere = register.register(connection, host="elsewhere", process="1")
         (started,) = attempts.start(connection, claimed, journal_id=elsewhere)
     assert (started.doubt_since, started.journals_undrained) == (begun, False)
 
 
 @pytest.mark.parametrize("answer", [LOST, HELD_BACK])
 def test_a_worker_that_settled_late_and_had_begun_anew_waits_for_itself_no_longer_than_that(
-    harness: Harness, answer: Answer
+    harness: Harness, client: int, grant: UUID, answer: Answer
 ) -> None:
-    client = harness.client()
-    grant = harness.grant(client)
     first = harness.begin(client)
     harness.until_due(grant)
     second = harness.begin(client)
@@ -224,9 +223,7 @@ def test_a_worker_that_settled_late_and_had_begun_anew_waits_for_itself_no_longe
     assert harness.row(grant)["doubt_since"] is not None
 
 
-def test_a_definite_failure_is_no_doubt(harness: Harness) -> None:
-    client = harness.client()
-    grant = harness.grant(client)
+def test_a_definite_failure_is_no_doubt(harness: Harness, client: int, grant: UUID) -> None:
     harness.ask(client, INVALID_CLIENT)
     row = harness.row(grant)
     assert (row["doubt_since"], row["started_at"], row["failures"]) == (None, None, 1)
@@ -240,17 +237,13 @@ def test_an_open_revocation_keeps_a_claimed_refresh_from_beginning(harness: Harn
     assert harness.start(jobs) == []
 
 
-def test_a_grant_that_was_paused_meanwhile_is_not_started(harness: Harness) -> None:
-    client = harness.client()
-    grant = harness.grant(client)
+def test_a_grant_that_was_paused_meanwhile_is_not_started(harness: Harness, client: int, grant: UUID) -> None:
     jobs = harness.claim(client).due
     harness.set(grant, status="paused")
     assert harness.start(jobs) == []
 
 
-def test_release_gives_back_only_what_is_still_ours(harness: Harness) -> None:
-    client = harness.client()
-    grant = harness.grant(client)
+def test_release_gives_back_only_what_is_still_ours(harness: Harness, client: int, grant: UUID) -> None:
     stale = harness.begin(client).job
     harness.until_due(grant)
     harness.begin(client)
@@ -272,12 +265,12 @@ def test_a_commit_that_was_carried_out_and_answered_by_a_reset_is_given_back(har
     assert len(harness.start(harness.claim(client).due)) == 3
 
 
-def test_a_commit_that_was_not_carried_out_gives_back_nothing_of_others(harness: Harness) -> None:
-    client = harness.client()
-    grant = harness.grant(client)
+def test_a_commit_that_was_not_carried_out_gives_back_nothing_of_others(
+    harness: Harness, client: int, grant: UUID
+) -> None:
     jobs = harness.claim(client).due
+    elsewhere = _journal_elsewhere()
     with transaction() as connection:
-        elsewhere = register.register(connection, host="elsewhere", process="1")
         attempts.start(connection, jobs, journal_id=elsewhere)
     before = harness.picture(grant)
     refresh._give_back_begun(harness.runtime, jobs)
@@ -303,9 +296,9 @@ def test_a_start_begins_all_that_is_ours_in_a_batch_and_nothing_else(harness: Ha
     assert started == {jobs[0][0], jobs[2][0], jobs[3][0]}
 
 
-def test_a_registration_whose_secret_cannot_be_opened_is_given_back_and_not_blamed(harness: Harness) -> None:
-    client = harness.client()
-    grant = harness.grant(client)
+def test_a_registration_whose_secret_cannot_be_opened_is_given_back_and_not_blamed(
+    harness: Harness, client: int, grant: UUID
+) -> None:
     harness.run("update evergrant.clients set sealed_client_secret = 'x', updated_at = clock_timestamp()")
     assert harness.start(harness.claim(client).due) == []
     row = harness.row(grant)
@@ -341,6 +334,12 @@ def test_a_suspect_at_grace_presents_a_former_token_as_what_comes_after_the_grac
     assert sent == [*["rt-customer-1"] * sent_before, "rt-spent"]
 
 
+def _journal_elsewhere() -> int:
+    """The journal of a process on another machine."""
+    with transaction() as connection:
+        return register.register(connection, host="elsewhere", process="1")
+
+
 def _claimed(harness: Harness, client: int) -> list[Job]:
     return harness.claim(client).due
 
@@ -360,9 +359,9 @@ def _next_commit_is_answered_by_a_reset() -> Iterator[None]:
             event.remove(engine(), "commit", reset)
 
 
-def test_the_tokens_of_an_attempt_arrive_although_its_claim_has_moved_on(harness: Harness) -> None:
-    client = harness.client()
-    grant = harness.grant(client)
+def test_the_tokens_of_an_attempt_arrive_although_its_claim_has_moved_on(
+    harness: Harness, client: int, grant: UUID
+) -> None:
     frozen = harness.begin(client)
     harness.until_due(grant)
     second = harness.begin(client)
@@ -373,10 +372,10 @@ def test_the_tokens_of_an_attempt_arrive_although_its_claim_has_moved_on(harness
     assert (row["doubt_since"], row["failures"], row["generation"]) == (None, 0, 2)
 
 
-def test_a_late_token_set_leaves_the_lease_of_the_attempt_that_is_under_way(harness: Harness) -> None:
+def test_a_late_token_set_leaves_the_lease_of_the_attempt_that_is_under_way(
+    harness: Harness, client: int, grant: UUID
+) -> None:
     """A revocation was claimed at once, and asked beside it."""
-    client = harness.client()
-    grant = harness.grant(client)
     frozen = harness.begin(client)
     harness.until_due(grant)
     harness.begin(client)
@@ -424,9 +423,7 @@ def test_a_whole_token_set_whose_end_never_came_is_journaled_before_anything_els
     bench.close()
 
 
-def test_why_a_certificate_was_refused_is_kept_with_the_error(harness: Harness) -> None:
-    client = harness.client()
-    grant = harness.grant(client)
+def test_why_a_certificate_was_refused_is_kept_with_the_error(harness: Harness, client: int, grant: UUID) -> None:
     harness.ask(client, NotSent("tls_certificate", shape="ended"))
     row = harness.row(grant)
     assert (row["last_error_code"], row["last_error_shape"]) == ("tls_certificate", "ended")

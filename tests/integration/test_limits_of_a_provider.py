@@ -11,7 +11,7 @@ from models.database import transaction
 from simulator.control import SimulatorControl
 from tasks import explain
 from tasks.oauth.answer import Response
-from tests.harness import GATEWAY, INVALID_GRANT, TOO_MANY, Harness, token_set
+from tests.harness import BUSY, GATEWAY, INVALID_GRANT, TOO_MANY, Harness, token_set
 from tests.integration.revoking import ask, client_of, mint
 
 MINUTE = timedelta(minutes=1)
@@ -206,6 +206,27 @@ def test_a_grant_with_a_limit_of_its_own_stops_no_other(harness: Harness, says: 
     assert why(grants[0])["grant_is_throttled"] == (
         f"The provider asked this grant to wait ({word}), and others of demo are renewed meanwhile."
     )
+
+
+def test_the_first_that_is_told_so_stops_nobody_where_those_who_were_asked_later_are_served(harness: Harness) -> None:
+    client = harness.client(rotation="none")
+    grants = harness.grants(client, 3)
+    limited, served, another = (harness.start(harness.claim(client, most=1).due)[0] for _ in grants)
+    harness.settle((limited, AN_HOUR), (served, token_set("served")))
+    assert harness.valve(client)["paused_until"] is None
+    assert timedelta(seconds=299) < wait_of(harness, limited.job.grant_id) <= timedelta(seconds=300)
+
+    harness.settle((another, AN_HOUR))  # a second one: it is the client's
+    assert harness.valve(client)["paused_until"] is not None
+
+
+def test_a_503_is_no_limit_of_a_grant_and_neither_is_what_a_rule_calls_the_clients(harness: Harness) -> None:
+    for says, answers in ((BUSY, []), (AN_HOUR, [{"status": 429, "means": "throttled"}])):
+        client = harness.client(f"client-{says.status}", rotation="none", answers=answers)
+        harness.grants(client, 2)
+        told, served = (harness.start(harness.claim(client, most=1).due)[0] for _ in range(2))
+        harness.settle((told, says), (served, token_set(f"served-{says.status}")))
+        assert harness.valve(client)["paused_until"] is not None
 
 
 def why(grant: UUID) -> dict[str, str]:

@@ -62,19 +62,31 @@ def test_a_fifth_that_dies_at_one_instant_in_any_words_delays_nobody_else(
 
 
 @pytest.mark.parametrize(
-    ("answer", "says"),
+    ("answer", "pause", "says"),
     [
-        (Response(403, {"retry-after": "60"}, b'{"message": "secondary rate limit"}'), ", or is not well (http_403)"),
-        (Response(400, {"retry-after": "60"}, b'{"error": "temporarily_unavailable"}'), " (temporarily_unavailable)"),
+        (
+            Response(403, {"retry-after": "60"}, b'{"error": "secondary_limit"}'),
+            60,
+            ", or is not well (secondary_limit)",
+        ),
+        (Response(403, {"retry-after": "60"}, b'{"message": "secondary rate limit"}'), 60, " (asked_to_wait)"),
+        (
+            Response(400, {"retry-after": "60"}, b'{"error": "temporarily_unavailable"}'),
+            60,
+            " (temporarily_unavailable)",
+        ),
+        (Response(400, {}, b'{"error": "rate_limit_exceeded"}'), 5, " (rate_limit_exceeded)"),
+        (Response(400, {}, b'{"error": "invalid_grant", "error_description": "login rate exceeded"}'), 5, " (asked_to"),
     ],
 )
 def test_a_refusal_that_asks_to_wait_makes_all_of_the_client_wait_and_refuses_nobody(
-    harness: Harness, client: int, answer: Answer, says: str
+    harness: Harness, client: int, answer: Answer, pause: float, says: str
 ) -> None:
     grant, beside = harness.grants(client, 2)
     harness.set(beside, due_at=clock.wall() + timedelta(hours=1))
     harness.ask(client, answer)
-    assert harness.valve(client)["paused_until"] - harness.valve(client)["changed_at"] == MINUTE
+    valve = harness.valve(client)
+    assert valve["paused_until"] - valve["changed_at"] == timedelta(seconds=pause)
     row = harness.row(grant)
     assert (row["refusals"], row["failures"], row["doubt_since"], row["suspect_at"]) == (0, 0, None, None)
     for each in (grant, beside):
@@ -82,6 +94,34 @@ def test_a_refusal_that_asks_to_wait_makes_all_of_the_client_wait_and_refuses_no
             told = explain.of_grant(connection, each, settings=harness.settings)
         (link,) = [link for link in told.chain if link.cause == "valve_is_shut"]
         assert f"asked demo to wait{says}" in link.told
+
+
+def test_who_is_told_so_inside_a_success_is_asked_by_the_profile_and_refused_by_nobody(
+    harness: Harness, client: int
+) -> None:
+    grant = harness.grant(client)
+    harness.ask(client, Response(200, {"retry-after": "60"}, b'{"ok": false, "error": "ratelimited"}'))
+    row, valve = harness.row(grant), harness.valve(client)
+    assert (row["refusals"], row["failures"], row["doubt_since"] is not None) == (0, 1, True)
+    assert valve["paused_until"] - valve["changed_at"] == MINUTE
+
+
+def test_a_limit_told_by_a_word_alone_slows_no_pace_and_leaves_nobody_for_an_hour(
+    harness: Harness, client: int
+) -> None:
+    """Ten grants, of whom each third request is told so for half an hour."""
+    says = Response(400, {}, b'{"error": "rate_limit_exceeded"}')
+    grants, n = harness.grants(client, 10, life=timedelta(minutes=30)), 0
+    for _ in range(60):
+        attempts = harness.start(harness.claim(client).due)
+        for attempt in attempts:
+            n += 1
+            harness.settle((attempt, says if n % 3 == 0 else token_set(f"{attempt.job.ref}-{n}", expires_in=120)))
+        harness.later(seconds=30)
+    assert all(harness.row(grant)["refusals"] == 0 for grant in grants)
+    assert harness.one("select coalesce(max(slowed_by), 0) as n from evergrant.witnesses")["n"] == 0
+    latest = harness.one("select max(due_at) - clock_timestamp() as wait from evergrant.grants")["wait"]
+    assert latest < timedelta(minutes=6)
 
 
 def test_a_valve_that_three_refusals_shut_is_told_so(harness: Harness, client: int) -> None:

@@ -48,6 +48,17 @@ def gone(harness: Harness, folder: Path) -> Write:
     return write
 
 
+def read_all(harness: Harness, folder: Path) -> None:
+    """Replay all that journals of processes that are gone hold, settled before or not, as after a restore."""
+    journal.drain_held(
+        folder,
+        lambda kept: replay.replay(harness.runtime, kept),
+        lambda _: None,
+        vault=harness.runtime.vault,
+        everything=True,
+    )
+
+
 def entry(
     harness: Harness, grant: UUID, generation: int, name: str, *, sent: str | None = None, kind: str = "refresh"
 ) -> Entry:
@@ -107,13 +118,7 @@ def test_replaying_again_changes_nothing(harness: Harness, gone: Write, folder: 
     replay.drain_others(harness.runtime)
     before = harness.picture(grant)
     for _ in range(2):
-        journal.drain_held(
-            folder,
-            lambda kept: replay.replay(harness.runtime, kept),
-            lambda _: None,
-            vault=harness.runtime.vault,
-            everything=True,
-        )
+        read_all(harness, folder)
     assert harness.picture(grant) == before
 
 
@@ -124,13 +129,7 @@ def test_a_set_for_a_generation_that_is_stored_is_surplus_unless_the_journal_say
     grant = harness.grant(client, token="5", generation=5)
     gone(entry(harness, grant, 2, "late", sent="2"))
     gone(entry(harness, grant, 2, "settled", sent="2"), settled=True)
-    journal.drain_held(
-        folder,
-        lambda kept: replay.replay(harness.runtime, kept),
-        lambda _: None,
-        vault=harness.runtime.vault,
-        everything=True,
-    )
+    read_all(harness, folder)
     assert (harness.token(grant), harness.formers(grant)) == ("rt-5", {"rt-late": "surplus"})
 
 
@@ -143,13 +142,7 @@ def test_of_two_settled_answers_to_one_question_a_restore_keeps_the_one_that_has
     gone(entry(harness, grant, 2, "3", sent="2"), settled=True)
     gone(entry(harness, grant, 2, "twin", sent="2"), settled=True)
     for _ in range(2):
-        journal.drain_held(
-            folder,
-            lambda kept: replay.replay(harness.runtime, kept),
-            lambda _: None,
-            vault=harness.runtime.vault,
-            everything=True,
-        )
+        read_all(harness, folder)
     held = {harness.token(grant): "current", **harness.formers(grant)}
     assert {"rt-3", "rt-twin"} <= held.keys()
     assert sorted(kind for token, kind in held.items() if token != "rt-2") == ["current", "surplus"]
@@ -163,13 +156,7 @@ def test_a_replaced_pair_that_finds_no_place_after_a_restore_leaves_the_grants_e
     grant = harness.grant(client, token="2", generation=2)
     gone(entry(harness, grant, 3, "4", sent="3"), settled=True)
     gone(entry(harness, grant, 2, "3", sent="2"), settled=True)
-    journal.drain_held(
-        folder,
-        lambda kept: replay.replay(harness.runtime, kept),
-        lambda _: None,
-        vault=harness.runtime.vault,
-        everything=True,
-    )
+    read_all(harness, folder)
     assert harness.token(grant) == "rt-4"
     assert harness.row(grant)["ever_in_doubt"] is uncertain
 

@@ -1,5 +1,6 @@
 """The known wrong designs. Those whose tests name a function need that one; the shortest that must turn red."""
 
+from tests.mutants.answers import ANSWERS
 from tests.mutants.mutant import Edit, Mutant, Simulated
 from tests.simulation.mutants import MUTANTS as SIMULATED
 from tests.simulation.mutants import WEATHER_OF
@@ -1041,6 +1042,7 @@ limit :most
             ),
         ),
     ),
+    *ANSWERS,
 )
 
 # What a run of this length does not find: a row that is behind in a restore whose journals lack the sets between.

@@ -96,6 +96,7 @@ FORMS = {
     "confirmations": "confirm",
     "unconfirmed": "confirm",
     "kinds": "kind",
+    "limits": "limit",
     "erase": "erasure",
     "explain": "explanation",
     "failure": "failing",

@@ -19,7 +19,7 @@ from worker.cli.units import rate
 from worker.cli.webhooks import attention as webhooks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Connection, RowMapping
 
@@ -42,48 +42,17 @@ def read(
     `no_commit`: finds out why nothing is committed; asked where no beat or no worker says that it lives, as none can
     who cannot write.
     """
-    from models import held_revocation, installation, public_listener, webhook
-    from models.sealing import key_use
-    from models.views import expiring, fleet, unconfirmed, visits
+    from models.views import fleet
 
+    clients, processes = fleet.by_client(connection), fleet.processes(connection)
     clock = fleet.clock(connection)
-    clients = fleet.by_client(connection)
-    processes = fleet.processes(connection)
-    revocations = fleet.open_revocations(connection)
     found = {
-        "at": clock["at"],
-        "environment": clock["environment"],
-        "environment_here": settings.environment,
-        "full_disk": disk.full(settings.home),
-        "database": installation.state(connection, settings.environment),
-        "unwritable": installation.unwritable(connection) or _uncommitted(processes, no_commit),
-        "database_name": clock["database_name"],
-        "database_name_adopted": clock["adopted_name"],
-        "grants": {name: sum(row[name] for row in clients) for name in GrantStatus},
-        **{name: sum(row[name] for row in clients) for name in FACTS},
-        "lateness_seconds": _seconds(max((r["lateness"] for r in clients if r["lateness"]), default=None)),
-        "runway_seconds": _seconds(min((r["runway"] for r in clients if r["runway"]), default=None)),
-        "ending": {name: sum(row[f"ending_{name}"] for row in clients) for name in ENDING},
-        "first_expires_at": min((r["first_expires_at"] for r in clients if r["first_expires_at"]), default=None),
-        "expiring_first": _row(expiring.first(connection)) if any(row["expiring"] for row in clients) else None,
-        "dead_letters": fleet.open_dead_letters(connection),
-        "revocations": {name: revocations.get(name, 0) for name in ("queued", "dead", "held")},
-        "revocations_held": [asdict(each) for each in held_revocation.held(connection)],
-        "journals_waited_for": fleet.journals_waited_for(connection),
-        "journals_damaged": [dict(row) for row in fleet.damaged_journals(connection)],
-        "chores_overdue": [dict(row) for row in fleet.overdue_chores(connection)],
-        "missing_keys": keyrings.missing_keys(connection, key_use.missing_now) if sealed else [],
-        "secrets_refused": [dict(row) for row in fleet.secrets_refused(connection)],
-        "certificates_ending": _certificates_ending(connection, settings) if sealed else [],
-        "application_keys_ending": _application_keys_ending(connection),
-        "webhooks": webhooks.shown(webhook.listed(connection)),
-        "visits_waiting": customers.waiting(visits.waiting(connection, longer_than=customers.LONG)),
-        "visits_failed": customers.failed(visits.hour(connection)),
-        "public_listener": customers.listener(public_listener.known(connection), settings.public_url),
-        "untaken": dict(fleet.untaken(connection)),
-        "causes": [dict(row) for row in fleet.failing(connection)],
-        "unconfirmed": [dict(row) for row in unconfirmed.failing(connection)],
-        "suspects": [dict(row) for row in fleet.suspects(connection)],
+        **_place(connection, settings, clock, uncommitted=lambda: _uncommitted(processes, no_commit)),
+        **_grants(connection, clients),
+        **_work(connection),
+        **_keys(connection, settings, sealed=sealed),
+        **_outside(connection, settings),
+        **_trouble(connection),
         "clients": [_client(row, clock["at"]) for row in clients],
         "processes": _processes(connection, processes, sealed=sealed),
     }
@@ -97,7 +66,94 @@ def read(
     return found | told
 
 
-def _uncommitted(processes: "list[RowMapping]", no_commit: "Callable[[], str | None] | None") -> str | None:
+def _place(
+    connection: "Connection", settings: "Settings", clock: "RowMapping", *, uncommitted: "Callable[[], str | None]"
+) -> dict[str, Any]:
+    """Where this is, and whether anything can be written here."""
+    from models import installation
+
+    return {
+        "at": clock["at"],
+        "environment": clock["environment"],
+        "environment_here": settings.environment,
+        "full_disk": disk.full(settings.home),
+        "database": installation.state(connection, settings.environment),
+        "unwritable": installation.unwritable(connection) or uncommitted(),
+        "database_name": clock["database_name"],
+        "database_name_adopted": clock["adopted_name"],
+    }
+
+
+def _grants(connection: "Connection", clients: "Sequence[RowMapping]") -> dict[str, Any]:
+    """How the grants of all clients are, and what ends first."""
+    from models.views import expiring
+
+    return {
+        "grants": {name: sum(row[name] for row in clients) for name in GrantStatus},
+        **{name: sum(row[name] for row in clients) for name in FACTS},
+        "lateness_seconds": _seconds(max((r["lateness"] for r in clients if r["lateness"]), default=None)),
+        "runway_seconds": _seconds(min((r["runway"] for r in clients if r["runway"]), default=None)),
+        "ending": {name: sum(row[f"ending_{name}"] for row in clients) for name in ENDING},
+        "first_expires_at": min((r["first_expires_at"] for r in clients if r["first_expires_at"]), default=None),
+        "expiring_first": _row(expiring.first(connection)) if any(row["expiring"] for row in clients) else None,
+    }
+
+
+def _work(connection: "Connection") -> dict[str, Any]:
+    """What was given up, or waits to be carried out."""
+    from models import held_revocation
+    from models.views import fleet
+
+    revocations = fleet.open_revocations(connection)
+    return {
+        "dead_letters": fleet.open_dead_letters(connection),
+        "revocations": {name: revocations.get(name, 0) for name in ("queued", "dead", "held")},
+        "revocations_held": [asdict(each) for each in held_revocation.held(connection)],
+        "journals_waited_for": fleet.journals_waited_for(connection),
+        "journals_damaged": [dict(row) for row in fleet.damaged_journals(connection)],
+        "chores_overdue": [dict(row) for row in fleet.overdue_chores(connection)],
+    }
+
+
+def _keys(connection: "Connection", settings: "Settings", *, sealed: bool) -> dict[str, Any]:
+    """What opens nothing, or soon will not."""
+    from models.sealing import key_use
+    from models.views import fleet
+
+    return {
+        "missing_keys": keyrings.missing_keys(connection, key_use.missing_now) if sealed else [],
+        "secrets_refused": [dict(row) for row in fleet.secrets_refused(connection)],
+        "certificates_ending": _certificates_ending(connection, settings) if sealed else [],
+        "application_keys_ending": _application_keys_ending(connection),
+    }
+
+
+def _outside(connection: "Connection", settings: "Settings") -> dict[str, Any]:
+    """Whom it concerns beyond operators: the receivers of webhooks, and customers who connect."""
+    from models import public_listener, webhook
+    from models.views import visits
+
+    return {
+        "webhooks": webhooks.shown(webhook.listed(connection)),
+        "visits_waiting": customers.waiting(visits.waiting(connection, longer_than=customers.LONG)),
+        "visits_failed": customers.failed(visits.hour(connection)),
+        "public_listener": customers.listener(public_listener.known(connection), settings.public_url),
+    }
+
+
+def _trouble(connection: "Connection") -> dict[str, Any]:
+    """What goes wrong with many, by its cause."""
+    from models.views import fleet, unconfirmed
+
+    return {
+        "untaken": dict(fleet.untaken(connection)),
+        "causes": [dict(row) for row in fleet.failing(connection)],
+        "unconfirmed": [dict(row) for row in unconfirmed.failing(connection)],
+        "suspects": [dict(row) for row in fleet.suspects(connection)],
+    }
+
+
+def _uncommitted(processes: "Sequence[RowMapping]", no_commit: "Callable[[], str | None] | None") -> str | None:
     alive = {each["kind"] for each in processes if each["alive"]}
     if no_commit is None or alive >= {ProcessKind.BEAT, ProcessKind.WORKER}:
         return None

@@ -55,6 +55,23 @@ OPERATORS = Limits(in_all=64, strangers=64, idle=timedelta(minutes=5), whole=tim
 T = TypeVar("T")
 
 
+class Databases:
+    """The connections of this process, by what they are for, so that nobody waits for somebody else's work."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.states: States = Reads(ByRef(environment=settings.environment))
+        self.reads, self.asked, self.looks = (Database(lane) for lane in (Lane.HEART, Lane.ASKED, Lane.CHORES))
+        # A look at a large fleet takes seconds, and readiness is asked for meanwhile.
+        self.ready = Database(Lane.HEART, threads=1)
+        # Whoever looks at pages takes from those who read tokens two connections at most, and for short.
+        self.shown = Database(Lane.HEART, threads=2)
+
+    async def close(self) -> None:
+        """Close all of them."""
+        for database in (self.states, self.reads, self.asked, self.looks, self.ready, self.shown):
+            await database.close()
+
+
 @dataclass(frozen=True)
 class Addresses:
     """Where this process listens, as people write it."""
@@ -100,39 +117,13 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
     """
     files = _raise_open_files()
     wanted, (ops_address, password) = token_listener(settings), ops_listener(settings)
-    reads, asked, looks = (Database(lane) for lane in (Lane.HEART, Lane.ASKED, Lane.CHORES))
-    # A look at a large fleet takes seconds, and readiness is asked for meanwhile.
-    ready = Database(Lane.HEART, threads=1)
-    # Whoever looks at pages takes from those who read tokens two connections at most, and for short.
-    shown = Database(Lane.HEART, threads=2)
-    registry, news = CollectorRegistry(), News()
-    vault = access_vault(settings)
-    states: States = Reads(ByRef(environment=settings.environment))
+    vault, registry, news = access_vault(settings), CollectorRegistry(), News()
+    databases = Databases(settings)
     public = Public.of(settings, vault, files=files)
-    grants = Grants(settings, vault, news, states=states, reads=reads, asked=asked)
-    metrics = FleetMetrics(looks, environment=settings.environment)
-    registry.register(metrics)
-    waiting = Gauge("evergrant_web_waiting", "Requests that wait for a token set.", registry=registry)
-    waiting.set_function(lambda: news.waiting)
-    pages = FleetPages(settings, shown, looks)
-    operators = OperatorsListener(ready, metrics, registry, pages, environment=settings.environment)
-    rates, notices = Rates(settings.token_requests_per_second), Notices(settings, reads, asked, vault)
-    interface = TokenInterface(
-        grants,
-        Applications(reads),
-        rates,
-        notices,
-        tickets=Tickets(settings, asked),
-        auditor=auditor(settings, vault),
-    )
-    connections = Connections(Limits.of_open_files(files))
-    registry.register(ConnectionMetrics(connections))
+    ops = _operators_door(settings, databases, registry, password)
+    tokens = _token_door(settings, databases, registry, vault=vault, news=news, limits=Limits.of_open_files(files))
     # The operators' listener has a loop of its own: it answers whatever happens on the other one.
     apart = LoopThread("operators")
-    ops, tokens = (
-        Door(operators.application(password), Connections(OPERATORS)),
-        Door(interface.application(Traffic(registry)), connections),
-    )
     try:
         # Both stand before either listens: what may not be is refused before anybody is answered.
         await _on(apart, ops.set_up())
@@ -144,7 +135,7 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
             news.start()
         ops_url = await _on(apart, ops.open(ops_address, None, variable="EVERGRANT_OPS_BIND"))
         log.info("web.listening", ops=ops_url, tokens=token_url, public=public_url)
-        async with _alive(reads, settings, vault):
+        async with _alive(databases.reads, settings, vault):
             try:
                 yield Addresses(ops_url, token_url, public_url)
             finally:
@@ -155,8 +146,38 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
             await public.close()
         await tokens.close()
         await asyncio.to_thread(apart.close, ops.close())
-        for database in (states, reads, asked, looks, ready, shown):
-            await database.close()
+        await databases.close()
+
+
+def _token_door(
+    settings: Settings, databases: Databases, registry: CollectorRegistry, *, vault: Vault, news: News, limits: Limits
+) -> Door:
+    """Where applications read tokens, and providers tell of themselves."""
+    reads, asked = databases.reads, databases.asked
+    waiting = Gauge("evergrant_web_waiting", "Requests that wait for a token set.", registry=registry)
+    waiting.set_function(lambda: news.waiting)
+    connections = Connections(limits)
+    registry.register(ConnectionMetrics(connections))
+    interface = TokenInterface(
+        Grants(settings, vault, news, states=databases.states, reads=reads, asked=asked),
+        Applications(reads),
+        Rates(settings.token_requests_per_second),
+        Notices(settings, reads, asked, vault),
+        tickets=Tickets(settings, asked),
+        auditor=auditor(settings, vault),
+    )
+    return Door(interface.application(Traffic(registry)), connections)
+
+
+def _operators_door(
+    settings: Settings, databases: Databases, registry: CollectorRegistry, password: str | None
+) -> Door:
+    """Where operators and their machines look."""
+    metrics = FleetMetrics(databases.looks, environment=settings.environment)
+    registry.register(metrics)
+    pages = FleetPages(settings, databases.shown, databases.looks)
+    listener = OperatorsListener(databases.ready, metrics, registry, pages, environment=settings.environment)
+    return Door(listener.application(password), Connections(OPERATORS))
 
 
 async def _on(thread: LoopThread, coroutine: Coroutine[Any, Any, T]) -> T:

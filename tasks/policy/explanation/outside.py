@@ -8,10 +8,10 @@ from typing import Final
 from tasks.policy.advice import UNPROVEN, advice, named
 from tasks.policy.explanation.cause import Cause, iso, length, many
 from tasks.policy.explanation.facts import ACTIVE, REVOKING, Facts
+from tasks.policy.limits import word_of_limit
 
 # Which end of a request says what of the provider; the first that fits.
 _UNREACHABLE: Final = re.compile(r"dns|connect.*|tls.*|host_.*")
-_BUSY: Final = re.compile(r"http_429|.*throttl.*|.*rate.*limit.*|slow_down|too_many.*|temporarily_unavailable")
 _AWAY: Final = re.compile(r"http_50[0-9]|http_408|timeout|reset|truncated|malformed|too_large|unreadable|http_3\d\d")
 _OF_ADDRESS: Final = ("http_404", "http_405", "http_415")
 _CREDENTIALS: Final = re.compile(r"invalid_client|unauthorized_client")
@@ -21,7 +21,7 @@ _COMMAND: Final = re.compile(r"evergrant [^;,]+")
 def _words_of(code: str | None, client: str, *, refused: bool) -> str:
     """What a code says of the provider, in a sentence; `refused`: several were, in that word."""
     told = code or "nobody said why"
-    if _BUSY.fullmatch(told):
+    if told == "http_429" or word_of_limit(told):
         return f"The provider asked {client} to wait ({told})"
     if told == "http_503":
         return f"The provider says that it is not available ({told})"

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 import settings
 from simulator.control import SimulatorControl
 from simulator.launch import simulator_thread
-from tests.integration.cli.evergrant import Evergrant
+from tests.integration.cli.evergrant import ALIVE, Evergrant
 
 
 @pytest.fixture
@@ -41,6 +42,24 @@ def temple(evergrant: Evergrant) -> Evergrant:
     command = "clients add temple --provider event-temple --client-id id-1 --client-secret-file -"
     assert evergrant(*command.split(), stdin="hush\n").code == 0
     return evergrant
+
+
+@pytest.fixture
+def staffed(temple: Evergrant, sql: Any) -> Evergrant:
+    """`temple`, beside a beat and a worker that live and hold its keys."""
+    sql("delete from evergrant.processes")
+    for pid, kind in enumerate(("beat", "worker")):
+        sql(ALIVE, kind=kind, pid=pid, environment=settings.current().environment, keys=["r1", "a1"])
+    return temple
+
+
+@pytest.fixture
+def at_work(staffed: Evergrant, broker_url: str) -> Evergrant:
+    """`staffed`, with a grant, and with a broker that answers."""
+    settings.adopt(settings.current().model_copy(update={"broker_url": SecretStr(broker_url)}))
+    settings.current().home.chmod(0o700)
+    staffed.take_in("a")
+    return staffed
 
 
 @pytest.fixture

@@ -15,6 +15,12 @@ import settings
 from worker.cli import run
 
 ROOT = Path(__file__).resolve().parents[3]
+# A process that says that it lives, and which keys it holds.
+ALIVE = """
+insert into evergrant.processes (id, kind, host, pid, environment, refresh_key_ids, access_key_ids, consumed_at)
+values (gen_random_uuid(), :kind, 'box', :pid, :environment, cast(:keys as text[]), cast(:keys as text[]),
+    clock_timestamp())
+"""
 
 
 @dataclass

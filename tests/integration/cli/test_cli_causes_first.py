@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.cli.evergrant import Evergrant
-from tests.integration.cli.test_cli_explain import ALIVE
+from tests.integration.cli.evergrant import ALIVE, Evergrant
 from tests.integration.cli.test_cli_status_causes import living, told
 
 __all__ = ["living"]  # a fixture

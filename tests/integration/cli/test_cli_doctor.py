@@ -8,20 +8,7 @@ from pydantic import SecretStr
 
 import settings
 from tests.integration.cli.evergrant import Evergrant
-from tests.integration.cli.test_cli_explain import ALIVE
 from worker.cli.examination import _unfit_broker
-
-
-@pytest.fixture
-def living(temple: Evergrant, sql: Any, broker_url: str) -> Evergrant:
-    """`temple` with a grant, a living beat and worker, and a broker that answers."""
-    settings.adopt(settings.current().model_copy(update={"broker_url": SecretStr(broker_url)}))
-    settings.current().home.chmod(0o700)
-    sql("delete from evergrant.processes")
-    for pid, kind in enumerate(("beat", "worker")):
-        sql(ALIVE, kind=kind, pid=pid, environment=settings.current().environment, keys=["r1", "a1"])
-    temple.take_in("a")
-    return temple
 
 
 def found(evergrant: Evergrant) -> list[tuple[str, str, str]]:
@@ -30,9 +17,9 @@ def found(evergrant: Evergrant) -> list[tuple[str, str, str]]:
     return [(each["check"], each["finding"], each["next"]) for each in done.lines]
 
 
-def test_a_fleet_that_is_well_gives_no_finding_and_exit_0(living: Evergrant) -> None:
-    assert found(living) == []
-    assert "Nothing was found" in living("doctor").out
+def test_a_fleet_that_is_well_gives_no_finding_and_exit_0(at_work: Evergrant) -> None:
+    assert found(at_work) == []
+    assert "Nothing was found" in at_work("doctor").out
 
 
 @pytest.mark.parametrize(
@@ -48,23 +35,23 @@ def test_a_fleet_that_is_well_gives_no_finding_and_exit_0(living: Evergrant) -> 
         ("fault = 'no room'", "cannot work: no room"),
     ],
 )
-def test_what_a_process_says_of_itself_is_looked_at(living: Evergrant, sql: Any, change: str, says: str) -> None:
+def test_what_a_process_says_of_itself_is_looked_at(at_work: Evergrant, sql: Any, change: str, says: str) -> None:
     sql(f"update evergrant.processes set {change} where kind = 'worker'")  # noqa: S608  # constants
-    ((_, finding, step),) = found(living)
+    ((_, finding, step),) = found(at_work)
     assert says in finding
     assert step
 
 
 def test_a_variable_that_is_misspelt_here_is_named_with_what_is_meant(
-    living: Evergrant, monkeypatch: pytest.MonkeyPatch
+    at_work: Evergrant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EVERGRANT_CONCURENCY", "8")
-    assert found(living) == [
+    assert found(at_work) == [
         ("variable", "EVERGRANT_CONCURENCY is no setting and is ignored", "set EVERGRANT_CONCURRENCY instead")
     ]
 
 
-def test_files_that_others_may_read_or_write_are_named(living: Evergrant, tmp_path: Path) -> None:
+def test_files_that_others_may_read_or_write_are_named(at_work: Evergrant, tmp_path: Path) -> None:
     ring, folder = tmp_path / "ring", tmp_path / "providers"
     ring.write_text("x")
     ring.chmod(0o644)
@@ -73,7 +60,7 @@ def test_files_that_others_may_read_or_write_are_named(living: Evergrant, tmp_pa
     changed = {"ops_password_file": ring, "providers": folder}
     settings.adopt(settings.current().model_copy(update=changed))
     settings.current().home.chmod(0o755)
-    told = found(living)
+    told = found(at_work)
     assert [finding for check, finding, _ in told if check == "file"] == [
         f"{ring} is open to other users",
         f"{folder} is open to other users",
@@ -82,10 +69,10 @@ def test_files_that_others_may_read_or_write_are_named(living: Evergrant, tmp_pa
     assert all("chmod" in step for _, _, step in told)
 
 
-def test_a_broker_that_is_away_is_a_finding_and_hides_no_other(living: Evergrant, sql: Any) -> None:
+def test_a_broker_that_is_away_is_a_finding_and_hides_no_other(at_work: Evergrant, sql: Any) -> None:
     settings.adopt(settings.current().model_copy(update={"broker_url": SecretStr("redis://:hush@127.0.0.1:1/0")}))
     sql("update evergrant.processes set fault = 'no room' where kind = 'worker'")
-    told = found(living)
+    told = found(at_work)
     assert [check for check, _, _ in told] == ["fleet", "broker"]
     assert "hush" not in str(told)
 
@@ -99,11 +86,11 @@ def test_a_broker_that_throws_away_or_is_old_is_told() -> None:
     assert list(_unfit_broker({"valkey_version": "9.1.0", "redis_version": "7.2.4"}, {})) == []
 
 
-def test_a_rate_that_does_not_fit_and_a_pause_that_is_over_are_told(living: Evergrant, sql: Any) -> None:
+def test_a_rate_that_does_not_fit_and_a_pause_that_is_over_are_told(at_work: Evergrant, sql: Any) -> None:
     sql("update evergrant.grants set life = interval '10 seconds'")
-    living("clients", "set", "temple", "--rate", "1/minute")
+    at_work("clients", "set", "temple", "--rate", "1/minute")
     sql("update evergrant.valves set paused_until = clock_timestamp() - interval '1 hour', pause_reason = 'http_503'")
-    told = {check: (finding, step) for check, finding, step in found(living)}
+    told = {check: (finding, step) for check, finding, step in found(at_work)}
     assert told["rate"] == ("temple: 1 grants are too many for 1/minute", "evergrant plan --client temple")
     assert "was shut (http_503) until" in told["pause"][0]
 
@@ -116,30 +103,30 @@ select 'hash', id, 'customer', '{}', '{}', false, 'tests', 'tests', clock_timest
 
 
 def test_a_client_whose_customers_could_be_sent_nowhere_is_told_once_a_link_of_it_was_made(
-    living: Evergrant, sql: Any
+    at_work: Evergrant, sql: Any
 ) -> None:
     sql("update evergrant.clients set overrides = '{\"token_url\": \"https://a.example/t\"}', provider = 'generic'")
-    assert found(living) == []
+    assert found(at_work) == []
     sql(LINK)
-    assert found(living) == [
+    assert found(at_work) == [
         (
             "link",
             "customers who open a link of temple can be sent nowhere: it has no authorize_url",
             "evergrant clients set temple --authorize-url URL",
         )
     ]
-    assert living("clients", "set", "temple", "--authorize-url", "https://a.example/authorize").code == 0
-    assert found(living) == []
+    assert at_work("clients", "set", "temple", "--authorize-url", "https://a.example/authorize").code == 0
+    assert found(at_work) == []
     sql("update evergrant.clients set provider = 'gone'")
-    assert [finding for check, finding, _ in found(living) if check == "link"] != []
+    assert [finding for check, finding, _ in found(at_work) if check == "link"] != []
 
 
-def test_links_that_lead_elsewhere_than_to_the_web_that_serves_them_are_told(living: Evergrant, sql: Any) -> None:
+def test_links_that_lead_elsewhere_than_to_the_web_that_serves_them_are_told(at_work: Evergrant, sql: Any) -> None:
     sql("update evergrant.installation set public_url = 'https://a.example', public_url_seen_at = clock_timestamp()")
     settings.adopt(settings.current().model_copy(update={"public_url": "https://a.example"}))
-    assert found(living) == []
+    assert found(at_work) == []
     settings.adopt(settings.current().model_copy(update={"public_url": "https://b.example"}))
-    ((check, finding, _),) = found(living)
+    ((check, finding, _),) = found(at_work)
     assert check == "link"
     assert "https://a.example" in finding
     assert "https://b.example" in finding

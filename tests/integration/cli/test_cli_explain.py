@@ -6,24 +6,14 @@ from typing import Any
 import pytest
 
 import settings
-from tests.integration.cli.evergrant import Evergrant, use_actor
-
-ALIVE = """
-insert into evergrant.processes (id, kind, host, pid, environment, refresh_key_ids, access_key_ids, consumed_at)
-values (gen_random_uuid(), :kind, 'box', :pid, :environment, cast(:keys as text[]), cast(:keys as text[]),
-    clock_timestamp())
-"""
+from tests.integration.cli.evergrant import ALIVE, Evergrant, use_actor
 
 
 @pytest.fixture
-def living(temple: Evergrant, sql: Any) -> Evergrant:
+def living(staffed: Evergrant) -> Evergrant:
     """`temple` with the grant `a`; a beat and a worker that live and hold its keys."""
-    sql("delete from evergrant.processes")
-    environment = settings.current().environment
-    for pid, kind in enumerate(("beat", "worker")):
-        sql(ALIVE, kind=kind, pid=pid, environment=environment, keys=["r1", "a1"])
-    temple.take_in("a")
-    return temple
+    staffed.take_in("a")
+    return staffed
 
 
 def explained(evergrant: Evergrant, *words: str) -> dict[str, Any]:

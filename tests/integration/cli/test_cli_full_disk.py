@@ -11,21 +11,8 @@ import settings
 from tasks.runtime import disk
 from tests.brokers import connect
 from tests.integration.cli.evergrant import Evergrant
-from tests.integration.cli.test_cli_explain import ALIVE
 
 NOWHERE = SecretStr("postgresql+psycopg://x:hush@127.0.0.1:1/x")
-
-
-@pytest.fixture
-def living(temple: Evergrant, sql: Any, broker_url: str) -> Evergrant:
-    """`temple` with a grant, a beat and a worker that live, and a broker that answers."""
-    settings.adopt(settings.current().model_copy(update={"broker_url": SecretStr(broker_url)}))
-    settings.current().home.chmod(0o700)
-    sql("delete from evergrant.processes")
-    for pid, kind in enumerate(("beat", "worker")):
-        sql(ALIVE, kind=kind, pid=pid, environment=settings.current().environment, keys=["r1", "a1"])
-    temple.take_in("a")
-    return temple
 
 
 @pytest.fixture
@@ -36,63 +23,63 @@ def full(monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_status_explain_and_doctor_name_it_before_the_processes_that_died_of_it(
-    living: Evergrant, sql: Any, full: Path
+    at_work: Evergrant, sql: Any, full: Path
 ) -> None:
     sql("delete from evergrant.processes")
-    status = living("status", "--json").json
+    status = at_work("status", "--json").json
     assert status["full_disk"].startswith("the disk is full: ")
     assert status["attention"][0]["what"] == status["full_disk"]
     assert str(full) in status["full_disk"]
     assert status["attention"][0]["next"].startswith("make room on /")
     assert "no beat is alive" in status["attention"][1]["what"]
-    explained = living("explain", "a", "--json").json
+    explained = at_work("explain", "a", "--json").json
     assert explained["cause"] == "disk_is_full"
     assert explained["chain"][0]["cause"] == "no_beat_is_alive"
-    doctor = living("doctor", "--json").lines
+    doctor = at_work("doctor", "--json").lines
     assert [each["check"] for each in doctor if each["finding"].startswith("the disk is full")] == ["disk"]
     assert doctor[0]["check"] == "disk"
 
 
 @pytest.mark.parametrize("command", [("status",), ("doctor",), ("explain", "a")])
 def test_it_is_told_where_the_database_does_not_answer_and_its_url_is_not_blamed(
-    living: Evergrant, full: Path, command: tuple[str, ...]
+    at_work: Evergrant, full: Path, command: tuple[str, ...]
 ) -> None:
     settings.adopt(settings.current().model_copy(update={"database_url": NOWHERE}))
-    done = living(*command)
+    done = at_work(*command)
     assert done.code == 75
     assert done.err.startswith("evergrant: The disk is full: ")
     assert "make room on /" in done.err
     assert "EVERGRANT_DATABASE_URL" not in done.err
-    assert living(*command, "--json").error == "database_away"
+    assert at_work(*command, "--json").error == "database_away"
     assert full.exists()
 
 
-def test_where_there_is_room_the_database_alone_is_told(living: Evergrant) -> None:
+def test_where_there_is_room_the_database_alone_is_told(at_work: Evergrant) -> None:
     settings.adopt(settings.current().model_copy(update={"database_url": NOWHERE}))
-    done = living("status")
+    done = at_work("status")
     assert done.err.startswith("evergrant: The database did not answer")
 
 
-def test_a_worker_whose_journal_has_no_room_is_told_though_it_goes_on(living: Evergrant, sql: Any) -> None:
+def test_a_worker_whose_journal_has_no_room_is_told_though_it_goes_on(at_work: Evergrant, sql: Any) -> None:
     sql("update evergrant.processes set disk_free = 500000, host = 'far' where kind = 'worker'")
-    (told,) = living("status", "--json").json["attention"]
+    (told,) = at_work("status", "--json").json["attention"]
     assert told["what"] == "worker 1 on far has 0 MiB left for its journal"
     assert told["human"]
-    assert living("status").code == 1
-    (found,) = living("doctor", "--json").lines
+    assert at_work("status").code == 1
+    (found,) = at_work("doctor", "--json").lines
     assert found["finding"] == told["what"]
 
 
-def test_a_worker_on_the_disk_that_is_told_as_full_is_not_told_again(living: Evergrant, sql: Any, full: Path) -> None:
+def test_a_worker_on_the_disk_that_is_told_as_full_is_not_told_again(at_work: Evergrant, sql: Any, full: Path) -> None:
     sql("update evergrant.processes set disk_free = 500000, host = :host", host=socket.gethostname())
-    (told,) = living("status", "--json").json["attention"]
+    (told,) = at_work("status", "--json").json["attention"]
     assert str(full) in told["what"]
 
 
-def test_the_write_that_doctor_tries_at_the_broker_changes_nothing_there(living: Evergrant) -> None:
+def test_the_write_that_doctor_tries_at_the_broker_changes_nothing_there(at_work: Evergrant) -> None:
     url = settings.current().broker_url
     assert url is not None
     with connect(url.get_secret_value()) as client:
         before = client.dbsize()
-        assert living("doctor", "--json").lines == []
+        assert at_work("doctor", "--json").lines == []
         assert client.dbsize() == before

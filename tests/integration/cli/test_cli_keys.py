@@ -9,8 +9,7 @@ from sqlalchemy import Engine, text
 import settings
 from models.sealing import reseal
 from models.sealing.vault import KeyRing, Vault
-from tests.integration.cli.evergrant import Evergrant
-from tests.integration.cli.test_cli_explain import ALIVE
+from tests.integration.cli.evergrant import ALIVE, Evergrant
 
 REFS = ("a", "b", "c")
 

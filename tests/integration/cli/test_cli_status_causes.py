@@ -11,18 +11,14 @@ from pydantic import SecretStr
 
 import settings
 from models.sealing.vault import KeyRing
-from tests.integration.cli.evergrant import Evergrant
-from tests.integration.cli.test_cli_explain import ALIVE
+from tests.integration.cli.evergrant import ALIVE, Evergrant
 
 
 @pytest.fixture
-def living(temple: Evergrant, sql: Any) -> Evergrant:
+def living(staffed: Evergrant) -> Evergrant:
     """`temple` with three grants; a beat and a worker that live and hold its keys."""
-    sql("delete from evergrant.processes")
-    for pid, kind in enumerate(("beat", "worker")):
-        sql(ALIVE, kind=kind, pid=pid, environment=settings.current().environment, keys=["r1", "a1"])
-    temple.take_in("a", "b", "c")
-    return temple
+    staffed.take_in("a", "b", "c")
+    return staffed
 
 
 def told(evergrant: Evergrant) -> list[tuple[str, str, bool]]:

@@ -13,8 +13,7 @@ from sqlalchemy import text
 
 import settings
 from models import database as models_database
-from tests.integration.cli.evergrant import Evergrant
-from tests.integration.cli.test_cli_explain import ALIVE
+from tests.integration.cli.evergrant import ALIVE, Evergrant
 from worker.embedded.engines import Engines
 
 COMMITS_NOTHING = "the database commits nothing (no answer within 5 s): nothing is sent"

@@ -3,13 +3,13 @@
 import json
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
 from datetime import timedelta
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from uuid import UUID
 
 import pytest
+import structlog
 
 from models import credentials, ticket, visit
 from models.database import transaction
@@ -164,8 +164,11 @@ def test_a_worker_that_is_told_to_stop_sends_no_code_any_more(scene: Scene) -> N
     stopping.stop()
 
     (visit_id,) = offered(stopping)
-    exchange.carry_out(stopping, visit_id)
+    with structlog.testing.capture_logs() as logs:
+        exchange.carry_out(stopping, visit_id)
     stopping.close()
+
+    assert [each["event"] for each in logs] == ["visit.worker_stops"]
 
     assert scene.provider.requests(endpoint="token") == []
     assert scene.rows("select used_at from evergrant.connect_requests") == [(None,)]
@@ -244,49 +247,3 @@ def test_a_message_that_comes_when_the_code_has_lapsed_does_not_end_a_visit_that
     late.released.set()
     eventually(lambda: open_ones(scene) == 0)
     assert scene.rows("select outcome from evergrant.visits") == [("connected",)]
-
-
-class Broken:
-    """An exchange whose steps fail."""
-
-    client_id = 1
-
-    def __init__(self, answered: Future[str] | None) -> None:
-        self.answered = answered
-        self.fails_in = "keep"
-
-    def begin(self) -> tuple[Future[str], timedelta]:
-        assert self.answered is not None
-        return self.answered, timedelta(0)
-
-    def keep(self, answered: Future[str]) -> None:
-        if self.fails_in == "keep":
-            answered.result()
-
-    def end(self) -> None:
-        raise ZeroDivisionError
-
-
-def test_what_fails_in_any_step_leaves_room_for_others() -> None:
-    found = exchanges.Exchanges(threading.Event(), threads=1)
-    with pytest.raises(AssertionError):
-        found.carry_out(Broken(None))
-    assert found.wait_until_quiet(timedelta(0))
-
-    for step in ("keep", "end"):
-        broken = Broken(Future())
-        broken.fails_in = step
-        assert found.carry_out(broken)
-        assert not found.wait_until_quiet(timedelta(0))
-        assert broken.answered is not None
-        broken.answered.set_exception(OSError("the loop is gone"))
-        assert found.wait_until_quiet(timedelta(seconds=20))
-    assert found._asked.total() == 0
-
-    left = Broken(Future())
-    assert found.carry_out(left)
-    found._answered_by = timedelta(0)
-    found.close(timedelta(0))
-    assert left.answered is not None
-    left.answered.cancel()  # as where the loop ends
-    assert found.wait_until_quiet(timedelta(0))

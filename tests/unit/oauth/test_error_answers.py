@@ -30,6 +30,9 @@ SHAPES: dict[str, tuple[dict[str, Any], str]] = {
     "Microsoft's": ({"error": "AADSTS700082"}, "AADSTS700082"),
     "capitals with a digit": ({"code": "OAUTH2_TOKEN_EXPIRED"}, "OAUTH2_TOKEN_EXPIRED"),
     "a status alone": ({"status": "error"}, "error"),
+    "a result alone": ({"result": "error", "message": "No."}, "error"),
+    "WeChat's": ({"errcode": 40030, "errmsg": "invalid refresh_token"}, "40030"),
+    "a number of another name": ({"errorCode": 403048, "errorMessage": "No.", "statusCode": 403}, "403048"),
     "true, and a code": ({"error": True, "code": "invalid_grant", "message": "No."}, "invalid_grant"),
     "true, and a number": ({"error": True, "code": 20026}, "20026"),
     "a list of words": ({"error": ["invalid_grant", "x"]}, "invalid_grant"),
@@ -46,7 +49,11 @@ def test_every_shape_has_a_word(body: dict[str, Any], code: str) -> None:
 
 
 IN_SUCCESS = ["Fitbit's", "Strava's", "a type beside a status", "Notion's", "Slack's", "Zoho's"]
-IN_SUCCESS += ["a code beside a status", "Meta's", "a status alone"]
+IN_SUCCESS += ["a code beside a status", "Meta's", "a status alone", "a result alone", "WeChat's"]
+IN_SUCCESS += ["a number of another name"]
+NO_ERRORS: list[dict[str, Any]] = [{"status": "ok"}, {"ok": True}, {"code": 0}, {"errors": []}, {"success": True}, {}]
+NO_ERRORS += [{"errcode": 0, "errmsg": "ok"}, {"error": "0"}, {"error": {"code": "ok", "message": "", "log_id": "x"}}]
+NO_ERRORS += [{"result": "success"}, {"error": {}}, {"errorCode": None}, {"error": "none"}]
 
 
 @pytest.mark.parametrize("name", IN_SUCCESS)
@@ -57,7 +64,7 @@ def test_what_says_by_itself_that_it_went_wrong_is_an_error_in_a_success_too(nam
     assert told.code == code
 
 
-@pytest.mark.parametrize("body", [{"status": "ok"}, {"ok": True}, {"code": 0}, {"errors": []}, {"success": True}, {}])
+@pytest.mark.parametrize("body", NO_ERRORS)
 def test_what_does_not_say_so_is_no_error_in_a_success(body: dict[str, Any]) -> None:
     assert not tells_error(body)
     assert read_token_answer(json.dumps(body).encode()) == Unreadable("no_token")

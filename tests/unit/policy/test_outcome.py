@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tasks.oauth.answer import Answer, HeldBack, NotSent, Response, Silence
 from tasks.oauth.provider import Provider
 from tasks.oauth.token_answer import TokenSet
+from tasks.policy.limits import RETRY_AFTER_CAP
 from tasks.policy.outcome import (
-    RETRY_AFTER_CAP,
     Accepted,
     Finding,
     Life,
@@ -38,8 +38,8 @@ def told(answer: Answer, *, proven: bool = True) -> Outcome:
     return outcome(answer, provider=PROVIDER, proven=proven, wall_clock=NOW, hide=())
 
 
-def error(status: int, code: str) -> Response:
-    return Response(status, body=json.dumps({"error": code}).encode())
+def error(status: int, code: str, sentence: str = "") -> Response:
+    return Response(status, body=json.dumps({"error": code, "error_description": sentence}).encode())
 
 
 # ── the table ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -327,11 +327,11 @@ RATE_LIMIT = b'{"message": "You have exceeded a secondary rate limit"}'
 ASKED_TO_WAIT: dict[str, tuple[Response, NotNow]] = {
     "GitHub's secondary limit": (
         Response(403, {"retry-after": "60"}, RATE_LIMIT),
-        NotNow("http_403", 403, timedelta(minutes=1)),
+        NotNow("asked_to_wait", 403, timedelta(minutes=1)),
     ),
     "a word of its own, and a date": (
-        Response(400, {"retry-after": "Sun, 01 Mar 2026 12:01:00 GMT"}, b'{"error":"rate_limited"}'),
-        NotNow("rate_limited", 400, timedelta(minutes=1)),
+        Response(400, {"retry-after": "Sun, 01 Mar 2026 12:01:00 GMT"}, b'{"error":"not_yet"}'),
+        NotNow("not_yet", 400, timedelta(minutes=1)),
     ),
     "an hour": (Response(404, {"retry-after": "3600"}), NotNow("http_404", 404, RETRY_AFTER_CAP)),
     "a wall": (Response(403, {"retry-after": "9"}, b"<html>"), NotNow("http_403", 403, timedelta(seconds=9))),
@@ -345,7 +345,33 @@ ASKED_TO_WAIT: dict[str, tuple[Response, NotNow]] = {
         NotNow("temporarily_unavailable", 401, timedelta(seconds=7)),
     ),
     "RFC 8628's word": (error(400, "slow_down"), NotNow("slow_down", 400)),
+    **{
+        f"the word {word}": (error(400, word), NotNow(word, 400))
+        for word in (
+            *("rate_limit_exceeded", "RATE_LIMIT", "rateLimitExceeded", "ratelimited", "TooManyRequestsException"),
+            *("too_many_attempts", "Throttling.User", "ThrottleExceeded", "request_throttled", "RESOURCE_EXHAUSTED"),
+            *("REQUEST_LIMIT_EXCEEDED", "quota_exceeded", "dailyQuotaExceeded", "SlowDownException"),
+        )
+    },
+    "a sentence beside a word that means something else": (
+        error(400, "access_denied", "You have made too many requests continuously. Please try again after some time."),
+        NotNow("asked_to_wait", 400),
+    ),
+    "a sentence of nobody's death": (
+        error(400, "invalid_grant", "login rate exceeded"),
+        NotNow("asked_to_wait", 400),
+    ),
+    "a sentence that asks to come again": (
+        error(400, "access_denied", "Something went wrong. Please try again later."),
+        NotNow("asked_to_wait", 400),
+    ),
+    "a provider that is away for a while": (
+        Response(400, {}, b'{"error":{"message":"Service temporarily unavailable","type":"OAuthException","code":2}}'),
+        NotNow("asked_to_wait", 400),
+    ),
+    "a sentence without a word": (Response(403, {}, RATE_LIMIT), NotNow("asked_to_wait", 403)),
 }
+INSIDE_A_SUCCESS = [b'{"ok": false, "error": "ratelimited"}', b'{"success": false, "message": "Too many requests"}']
 
 
 @pytest.mark.parametrize(("answer", "end"), ASKED_TO_WAIT.values(), ids=ASKED_TO_WAIT)
@@ -354,6 +380,31 @@ def test_a_4xx_that_asks_to_wait_is_not_now_and_refuses_nobody(answer: Response,
     assert told(answer, proven=proven) == end
     assert revocation_outcome(answer, provider=PROVIDER, wall_clock=NOW, hide=()) == end
     assert probed(answer, told(answer)) is Finding.UNCLEAR
+
+
+@pytest.mark.parametrize("body", INSIDE_A_SUCCESS)
+def test_a_success_that_asks_to_wait_is_not_now_and_may_hide_an_answer(body: bytes) -> None:
+    answer = Response(200, {"retry-after": "7"}, body)
+
+    end = told(answer)
+
+    assert isinstance(end, NotNow)
+    assert (end.http_status, end.retry_after, end.unknown) == (200, timedelta(seconds=7), True)
+    revoked = revocation_outcome(answer, provider=PROVIDER, wall_clock=NOW, hide=())
+    assert revoked == NotNow(end.code, 200, timedelta(seconds=7))
+
+
+NO_LIMITS = ["too_many_devices", "too_many_tokens", "access_limited", "user_limit_exceeded", "corporate", "unavailable"]
+
+
+@pytest.mark.parametrize("code", NO_LIMITS)
+def test_a_number_that_a_grant_itself_is_over_asks_nobody_to_wait(code: str) -> None:
+    assert told(error(400, code)) == NotUnderstood(code, 400)
+    assert told(error(400, "invalid_grant", f"refresh token revoked: {code.replace('_', ' ')}")) == Refused()
+
+
+def test_whoever_may_come_again_later_with_a_new_code_is_refused_now() -> None:
+    assert told(error(400, "invalid_grant", "The code has expired. Please try again later.")) == Refused()
 
 
 WORDS_OF_A_REFUSAL = ["invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request"]
@@ -378,7 +429,7 @@ def test_an_invalid_grant_with_a_retry_after_is_refused_all_the_same() -> None:
 
 @pytest.mark.parametrize("value", ["", "0", "soon", "-5", AT])
 def test_what_names_no_time_to_come_asks_nobody_to_wait(value: str) -> None:
-    assert told(Response(403, {"retry-after": value}, RATE_LIMIT)) == NotUnderstood("http_403", 403)
+    assert told(Response(403, {"retry-after": value}, b'{"message": "No."}')) == NotUnderstood("http_403", 403)
 
 
 def test_a_header_of_a_providers_own_is_in_all_of_its_answers_perhaps_and_makes_none_of_them_not_now() -> None:
@@ -513,6 +564,8 @@ TAKEN = [
     b'{"ok":true}',
     b'{"success":true,"errors":[]}',
     b'{"error":null}',
+    b'{"data":{},"error":{"code":"ok","message":"","log_id":"x"}}',
+    b'{"errcode":0,"errmsg":"ok"}',
     b"OK",
     b"null",
     b"<ok/>",
@@ -536,6 +589,7 @@ NOT_TAKEN = {
     "a form": (b"error=invalid_client", "invalid_client"),
     "the secret itself": (b'{"error":"oursecretwords"}', "unrecognised"),
     "no word": (b'{"success":false}', "http_200"),
+    "a number": (b'{"errcode":40001,"errmsg":"invalid credential"}', "40001"),
     "a page that wants a login": (b"<!DOCTYPE html><title>Sign in</title>", "unreadable"),
     "a script": (b"<script>location='/login'</script>", "unreadable"),
     "a page in UTF-16": ("<html>Sign in".encode("utf-16"), "unreadable"),

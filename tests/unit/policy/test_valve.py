@@ -115,6 +115,51 @@ def test_three_that_are_told_so_again_in_a_row_tell_of_the_client() -> None:
     assert not is_shut(fed(WITNESSED, again(1), again(1), again(1)))
 
 
+def first(number: int, *, at: datetime = NOW, alone: bool = True) -> Result:
+    """A grant that is told 429 for the first time; `alone`: nobody says whose limit that is."""
+    told = result(NOT_NOW, number, at=at, code="http_429", wait=60 * SECOND)
+    return told._replace(may_be_its_own=alone)
+
+
+def served(number: int, *, at: datetime) -> Result:
+    return result(GOOD, number, at=at, code="refreshed")._replace(refreshed=True)
+
+
+LATER = NOW + timedelta(milliseconds=50)
+TOLD = LATER + timedelta(milliseconds=50)
+
+
+def test_a_429_shuts_nothing_where_who_was_asked_later_is_served_and_nobody_else_is_told_so() -> None:
+    assert not is_shut(fed(OPEN, first(1), served(2, at=LATER), at=TOLD))
+    assert not is_shut(fed(replace(OPEN, witness_at=LATER), first(1), at=TOLD))
+
+
+def test_nor_does_the_next_one_a_minute_later() -> None:
+    valve = fed(OPEN, first(1), served(2, at=LATER), at=TOLD)
+    at = NOW + 61 * SECOND
+
+    assert not is_shut(fed(valve, first(3, at=at), served(2, at=at + SECOND), at=at + 2 * SECOND))
+
+
+def test_the_second_grant_within_a_minute_tells_of_the_client() -> None:
+    valve = fed(OPEN, first(1), served(2, at=LATER), at=TOLD)
+    at = NOW + 30 * SECOND
+    told = at + 2 * SECOND
+
+    assert fed(valve, first(3, at=at), served(2, at=at + SECOND), at=told).paused_until == told + 60 * SECOND
+    assert is_shut(fed(OPEN, first(1), first(3), served(2, at=LATER), at=TOLD))
+    assert not is_shut(fed(valve, first(1, at=at), served(2, at=at + SECOND), at=told))
+
+
+def test_who_was_asked_no_later_proves_nothing_of_a_limit() -> None:
+    assert is_shut(fed(OPEN, first(1), served(2, at=NOW), at=TOLD))
+    assert is_shut(fed(OPEN, first(1), result(NEUTRAL, 2, at=LATER), at=TOLD))
+
+
+def test_a_limit_of_which_somebody_says_whose_it_is_is_believed() -> None:
+    assert is_shut(fed(OPEN, first(1, alone=False), served(2, at=LATER), at=TOLD))
+
+
 def test_a_429_that_names_no_wait_shuts_the_valve_for_five_seconds() -> None:
     assert fed(OPEN, result(NOT_NOW)).paused_until == NOW + 5 * SECOND
 
