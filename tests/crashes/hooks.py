@@ -4,10 +4,8 @@ Nothing of this exists where the programs run for real: only the entries of the 
 """
 
 import asyncio
-import json
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from functools import wraps
 from importlib import import_module
 from typing import Any
@@ -21,12 +19,13 @@ from tasks.journal import segment
 from tasks.oauth.answer import Response
 from tasks.oauth.transport import Transport
 from tasks.revocation_end import RevocationEnd
+from tasks.runtime.admission import Admission
 from tasks.runtime.answers import Answers
 from tasks.runtime.runtime import Runtime
 from tasks.settling import confirm, replay
 from tests.crashes import commits, wire
+from tests.crashes.journaling import Journaling
 from tests.crashes.strike import Striker
-from tests.crashes.trace import mark_of
 from worker import beat
 
 Wrapped = Callable[..., Any]
@@ -85,7 +84,11 @@ def _beat(striker: Striker) -> None:
 
 
 def _open(striker: Striker) -> None:
-    around(register, "register", after=_transaction_of("open"))
+    def registered(journal_id: int, *_: Any) -> None:
+        striker.trace.say("journal", number=journal_id)
+        commits.begin("open")
+
+    around(register, "register", after=registered)
     around(Runtime, "__init__", before=_point(striker, "open.committed"))
 
 
@@ -120,6 +123,7 @@ def _guard(striker: Striker) -> None:
             claim_no=job.claim_no,
             generation=job.generation,
             lease_until=job.lease_until.timestamp(),
+            token=None if job.refresh_fingerprint is None else bytes(job.refresh_fingerprint).hex(),
         )
         striker.hit("guard.passed")
         striker.trace.say("sent", grant=str(job.grant_id), claim_no=job.claim_no)
@@ -134,26 +138,11 @@ def _journal(striker: Striker) -> None:
         said = answer.status if isinstance(answer, Response) else f"{type(answer).__name__} {answer.code}"
         striker.trace.say("ended", grant=str(job.grant_id), claim_no=job.claim_no, how=said)
 
-    def reading(_: Any, entries: Any) -> None:
-        if entries:
-            striker.hit("answer.read")
-
-    def kept(_: Any, __: Any, entries: Any) -> None:
-        for entry in entries:
-            with suppress(ValueError, KeyError, TypeError):
-                mark = mark_of(json.loads(entry.body)["access_token"])
-                striker.trace.say("kept", grant=entry.grant_id, kind=entry.kind, mark=mark)
-        if entries:
-            striker.hit("journal.synced")
-
-    def syncing(_: Any, __: Any, ___: Any, positions: Any) -> None:
-        if positions:
-            striker.hit("journal.written")
-
+    journaling = Journaling(striker)
     around(Answers, "arrive", before=arrived)
-    around(journal.Journal, "append", before=reading, after=kept)
-    around(journal.Journal, "_sync", before=syncing)
-    around(journal.Journal, "mark_settled", after=_point(striker, "mark.written"))
+    around(journal.Journal, "append", before=journaling.reading, after=journaling.kept)
+    around(journal.Journal, "_sync", before=journaling.syncing)
+    around(journal.Journal, "mark_settled", before=journaling.marking, after=_point(striker, "mark.written"))
 
 
 def _settle(striker: Striker) -> None:
@@ -171,6 +160,12 @@ def _settle(striker: Striker) -> None:
         if positions:
             striker.hit("settle.committed")
 
+    def settled(_: Any, __: Any, group: Any) -> None:
+        for each in group:
+            job = each.attempt.job
+            striker.trace.say("settled", grant=str(job.grant_id), claim_no=job.claim_no)
+
+    around(Admission, "settled", after=settled)
     around(token_set, "store", before=storing, after=stored)
     around(journal.Journal, "mark_settled", before=marking)
     around(confirm, "_present", before=_point(striker, "confirm.before"), after=_point(striker, "confirm.used"))

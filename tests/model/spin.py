@@ -2,10 +2,10 @@
 
 import os
 import re
+import resource
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class Broken(Exception):
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found: `violated` is empty where all held, and the search was exhaustive."""
+    """What a search found: `violated` is empty where all held, and the search was exhaustive; seconds are of CPU."""
 
     states: int
     seconds: float
@@ -62,6 +62,17 @@ def missing() -> list[str]:
     return [tool for tool in TOOLS if shutil.which(tool) is None]
 
 
+def check_tools() -> None:
+    """See that they are there.
+
+    Raises:
+        Missing: one is not.
+
+    """
+    if lacking := missing():
+        raise Missing(lacking)
+
+
 def search(switches: Sequence[str], *, progress: bool = False, shortest: bool = False) -> Found:
     """Look at every state of the model with these switches; `shortest`: seek a short way to what is violated.
 
@@ -70,32 +81,50 @@ def search(switches: Sequence[str], *, progress: bool = False, shortest: bool = 
         Broken: a tool failed, or the search was cut off.
 
     """
-    if lacking := missing():
-        raise Missing(lacking)
     kind = PROGRESS if progress else SHORTEST if shortest else SAFETY
-    with _verifier(switches, kind.made_with) as folder:
-        begun = time.monotonic()
-        output = _run(folder, ["nice", "./pan", f"-m{DEEPEST}", *kind.run_with])
-        seconds = time.monotonic() - begun
+    with verifier(switches, kind.made_with) as folder:
+        begun = _seconds()
+        output = run(folder, ["nice", "./pan", f"-m{DEEPEST}", *kind.run_with])
+        seconds = _seconds() - begun
         violated: str = ""
         story: tuple[str, ...] = ()
         if (folder / "evergrant.pml.trail").exists():
-            violated, story = _told(_run(folder, ["spin", *switches, "-t", "-p", "-B", "evergrant.pml"]))
+            violated, story = _told(run(folder, ["spin", *switches, "-t", "-p", "-B", "evergrant.pml"]))
         return read(output, seconds=seconds, violated=violated, story=story)
 
 
+def _seconds() -> float:
+    """CPU that tools have used, however busy the machine is."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @contextmanager
-def _verifier(switches: Sequence[str], made_with: Sequence[str]) -> Iterator[Path]:
+def verifier(switches: Sequence[str], made_with: Sequence[str]) -> Iterator[Path]:
+    """A folder with a verifier of the model with these switches.
+
+    Raises:
+        Missing: a tool is not there.
+        Broken: a tool failed.
+
+    """
+    check_tools()
     with tempfile.TemporaryDirectory(prefix="evergrant-model-") as made:
         folder = Path(made)
         shutil.copytree(MODEL, folder, dirs_exist_ok=True)
-        _run(folder, ["spin", *switches, "-a", "evergrant.pml"])
+        run(folder, ["spin", *switches, "-a", "evergrant.pml"])
         limits = ("-DCOLLAPSE", f"-DMEMLIM={MEGABYTES_AT_MOST}")
-        _run(folder, ["gcc", "-O1", "-w", *made_with, *limits, "-o", "pan", "pan.c"])
+        run(folder, ["gcc", "-O1", "-w", *made_with, *limits, "-o", "pan", "pan.c"])
         yield folder
 
 
-def _run(folder: Path, command: Sequence[str]) -> str:
+def run(folder: Path, command: Sequence[str]) -> str:
+    """What a tool says.
+
+    Raises:
+        Broken: it failed, or took too long.
+
+    """
     try:
         done = subprocess.run(
             command,

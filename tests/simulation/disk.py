@@ -22,6 +22,7 @@ class Owner(Protocol):
 
     def step(self, name: str) -> None: ...
     def made_durable(self, entries: Sequence[Entry], positions: Sequence[Position]) -> None: ...
+    def not_kept(self, entries: Sequence[Entry]) -> None: ...
     def marked(self, positions: Sequence[Position]) -> None: ...
 
 
@@ -79,6 +80,7 @@ class WatchedJournal(Journal):
             positions = super().append(entries)
         except JournalBroken as error:
             positions = error.positions
+            self.worker.not_kept(entries[len(positions) :])
             raise
         finally:
             if disk.written > before:

@@ -30,6 +30,7 @@ from tests.simulation.flight import pause
 from tests.simulation.judge import Judge
 from tests.simulation.keys import OpenVault
 from tests.simulation.network import Network, Sent
+from tests.simulation.onlooker import Onlooker
 from tests.simulation.profiles import Profile
 from tests.simulation.statements.claims import is_claimed
 from tests.simulation.statements.installation import state
@@ -98,6 +99,7 @@ class Episode:
         self.no_beats_until = 0.0
         self.calm = False
         self.races: list[Callable[[Episode, UUID], None]] = []  # what waits for the next grant that is asked
+        self.onlooker = Onlooker()
         self.on_gone: Callable[[str], None] = lambda _ref: None  # a grant of this ref is gone
         self.on_rewound: Callable[[], None] = lambda: None  # the database is back, and lacks commits
         self._made = 0
@@ -144,6 +146,7 @@ class Episode:
             raise away()
 
     def _committed(self, undo: Undo) -> None:
+        self.onlooker.committed(undo)
         self.judge.committed(undo)
         for row, key, before in undo:
             if key is WHOLE and "claim_no" in row and row["status"] != before["status"] and row["status"] in GONE:
@@ -221,6 +224,7 @@ class Episode:
 
     def worker_died(self, worker: Worker, sent: list[Sent]) -> None:
         """The kernel has closed what it held; its supervisor starts another."""
+        self.onlooker.killed(worker)
         self.judge.killed(sent, step=worker.killed_at, disk_fails=worker.disk.failed)
         # What it had begun is doubted from then on, though it may never have been sent: less is left of the grace.
         self.judge.trouble("a worker was killed", 2 * self.settings.attempt_lease_seconds)

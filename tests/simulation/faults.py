@@ -155,6 +155,7 @@ def _come_back_rewound(episode: Episode, *, away_for: float) -> None:
     tables.timeline = f"{int(tables.timeline, 16) + 1:08X}"
     episode.database_is_away = True
     episode.judge.rewound()
+    episode.onlooker.rewound()
     episode.judge.trouble("the database was away", away_for + 30)
 
     def back() -> None:

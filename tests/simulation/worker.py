@@ -29,6 +29,7 @@ from tests.simulation.disk import FaultyDisk, WatchedJournal, power_off
 from tests.simulation.judge import Judge
 from tests.simulation.keys import OpenVault
 from tests.simulation.network import Network, Sender, Sent, SimulatedTransport
+from tests.simulation.onlooker import Onlooker
 from tests.simulation.tables import Tables
 from tests.simulation.weather import Weather
 from tests.simulation.world import Killed, Process, World
@@ -54,6 +55,7 @@ class Around(Protocol):
     network: Network
     broker: Broker
     judge: Judge
+    onlooker: Onlooker
     database_is_away: bool
 
     def failed(self, process: Process, what: str, error: Exception) -> None: ...
@@ -325,6 +327,7 @@ class Worker(Sender):
         def work() -> None:
             try:
                 settle(runtime, group)
+                self.episode.onlooker.settled(self, group)
             except Exception as error:  # noqa: BLE001  # as the settling thread does
                 self.episode.failed(self, "settle", error)
             runtime.admission.settled(group)
@@ -367,6 +370,7 @@ class Worker(Sender):
 
     def first_byte(self, sent: Sent) -> None:
         self._sent.append(sent)
+        self.episode.onlooker.sends(self, sent)
         self.episode.judge.first_byte(sent)
 
     def arrived(self, sent: Sent, answer: Answer) -> None:
@@ -383,12 +387,18 @@ class Worker(Sender):
         self.episode.judge.lost(sent, "killed before the answer came")
 
     def frozen_at_last(self, sent: Sent) -> None:
+        self.episode.onlooker.froze(sent)
         self.episode.judge.froze(sent)
 
+    def not_kept(self, entries: Sequence[Entry]) -> None:
+        self.episode.onlooker.not_journaled(self, entries)
+
     def made_durable(self, entries: Sequence[Entry], positions: Sequence[Position]) -> None:
+        self.episode.onlooker.journaled(self, entries, positions)
         self.episode.judge.journals.wrote(self._sent, entries, positions)
         bodies = [entry.body for entry in entries]
         self.episode.judge.made_durable(self._sent, bodies)
 
     def marked(self, positions: Sequence[Position]) -> None:
+        self.episode.onlooker.marked(self, positions)
         self.episode.judge.journals.marked(positions)

@@ -7,6 +7,8 @@
    -DLIVE          few faults, and a formula: the grant gets on
    -DMUTANT_...    one wrong design; see the places that ask for it
    -DOPEN_...      one order of events that the code does not exclude yet
+   -DONE_TOKEN     at `none`: answers name no refresh token, so whatever comes late holds nothing
+   -DTRACE         follow what a run of the code was seen to do: trace.pml
 
    Time is no number here: a lease ends, a token lapses, a process freezes or dies whenever that is possible.
    A claim number is compared for equality only, so it is no number either: `mine` says whether it is still one's own.
@@ -51,6 +53,7 @@ hidden byte sent;
 
 #include "provider.pml"
 #include "row.pml"
+#include "trace.pml"
 #include "process.pml"
 #include "statements.pml"
 #include "settling.pml"
@@ -60,6 +63,7 @@ hidden byte sent;
 
 init {
     atomic {
+        begin_a_trace();
         run worker(0);
         run worker(1);
         run beat();

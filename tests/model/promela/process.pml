@@ -9,6 +9,7 @@
 #define KEPT 6      /* the answer is journaled, or the journal is broken */
 #define SETTLED 7   /* the database has it */
 #define KILLING 8   /* a revocation under way */
+#define TURNED_AWAY 9 /* a no that says nothing of the grant */
 
 typedef Process {
     byte at;
@@ -46,7 +47,8 @@ Process w[WORKERS];
 /* The claim number moves on: nobody's is the row's any longer. */
 inline next_claim_no() {
     w[0].mine = false;
-    w[1].mine = false
+    w[1].mine = false;
+    one_claim_no_more()
 }
 
 inline nobody_is_current() {

@@ -2,6 +2,8 @@
 
 #ifdef MUTANT_NO_CAS_AT_SETTLE
 #define IS_STORED(q) true
+#elif defined(ONE_TOKEN)
+#define IS_STORED(q) (generation <= asked_of[q])
 #else
 #define IS_STORED(q) (generation < asked_of[q] || (generation == asked_of[q] && (HELD & BIT(parent[q]))))
 #endif
@@ -11,10 +13,14 @@ inline settle(q) {
     if
     :: IS_STORED(q) ->
         store(q);
-        reopen()
+        reopen();
+        see(STORED, ANYBODY, q)
     :: else ->
         if
         :: HELD & BIT(q) -> skip /* it is there */
+#ifdef ONE_TOKEN
+        :: else -> recorded = recorded | BIT(q) /* its refresh token is the row's */
+#else
 #if KILLS_BY_REUSE && !defined(OPEN_REPLAYED_LATE)
         :: !(HELD & BIT(q)) && (recorded & BIT(q)) && generation > asked_of[q] + 1 -> skip
 #endif
@@ -23,7 +29,9 @@ inline settle(q) {
             former = former | BIT(q);
             recorded = recorded | BIT(q);
 #endif
-            reopen()
+            reopen();
+            see(SURPLUS, ANYBODY, q)
+#endif
         fi
     fi;
     nothing_is_dropped()
@@ -91,7 +99,7 @@ inline keep_former(q) {
     fi;
 #endif
     if
-#ifndef MUTANT_PREDECESSOR_FORGOTTEN
+#if !defined(MUTANT_PREDECESSOR_FORGOTTEN) && !defined(ONE_TOKEN)
     :: KEEPS_PREDECESSORS || (parent[q] != pair && generation == asked_of[q]) -> former = former | BIT(pair)
 #endif
     :: else -> skip

@@ -6,7 +6,8 @@
 inline claim() {
     claimed = YES;
     lease = true;
-    next_claim_no()
+    next_claim_no();
+    see(CLAIMED, ANYBODY, NOBODY)
 }
 
 /* A message may come 0 to N times, late, out of order, or be forged: any of another number is dropped by start, and
@@ -59,7 +60,9 @@ inline start(n) {
             fi
         }
     :: else -> skip
-    fi
+    fi;
+    note_claim_no(n);
+    see(STARTED, n, NOBODY)
 }
 
 #ifdef MUTANT_DOUBT_OF_THE_UNSENT
@@ -112,7 +115,8 @@ inline release(n) {
     if
     :: w[n].mine ->
         attempt_is_over();
-        lease = true
+        lease = true;
+        see(RELEASED, n, NOBODY)
     :: else -> skip
     fi;
     not_in_journal(n)
@@ -166,7 +170,8 @@ inline end_attempt(n, is_unknown, is_refused) {
             :: else -> skip
             fi
         :: else -> skip
-        fi
+        fi;
+        see(ENDED, n, NOBODY)
     :: else -> skip
     fi;
     not_in_journal(n)
@@ -226,8 +231,12 @@ inline end_revocation(n) {
         status = REVOKED;
         end_queued = false;
         verified = !(ever_in_doubt || doubt);
-        attempt_is_over()
-    :: w[n].mine && !(EVERY_PAIR_WAS_SEEN(n) && w[n].to_kill == 0) -> attempt_is_over()
+        next_claim_no();
+        attempt_is_over();
+        see(ENDED, n, NOBODY)
+    :: w[n].mine && !(EVERY_PAIR_WAS_SEEN(n) && w[n].to_kill == 0) ->
+        attempt_is_over();
+        see(ENDED, n, NOBODY)
     :: else -> skip
     fi;
     not_in_journal(n)

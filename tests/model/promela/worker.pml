@@ -23,7 +23,11 @@
 #endif
 
 /* Two processes that have nothing to do are one as good as the other, unless one's journal is in the doubt. */
+#ifdef TRACE
+#define IS_NEXT_TO_START(n) true /* a trace says which */
+#else
 #define IS_NEXT_TO_START(n) (n == 0 || w[0].at != IDLE || (doubt_journals & 3) || started_by < LEFT)
+#endif
 
 /* A token set is in memory: what it was asked with stands beside it. */
 inline has_come(n) {
@@ -103,7 +107,7 @@ inline present_too_early() {
     skip
 }
 
-proctype worker(byte n) {
+proctype worker(byte n) FOLLOWS_THE_TRACE {
 end:
     do
     /* start: compare and swap on the claim number */
@@ -121,8 +125,13 @@ end:
     /* guard, and the first byte */
     :: d_step { w[n].at == BEGUN && GUARD(n) -> /* sends */
         only_one_asks(n);
-        w[n].at = SENT }
+        w[n].at = SENT;
+        see(SENDS, n, NOBODY) }
     :: d_step { w[n].at == BEGUN && !GUARD(n) -> /* is held back, and releases */
+        release(n);
+        forget(n) }
+    :: d_step { w[n].at == BEGUN && FAULT -> /* releases: a shut valve, no connection, the end of its process */
+        ONE_FAULT_LESS;
         release(n);
         forget(n) }
 
@@ -150,6 +159,9 @@ end:
     :: d_step { w[n].at == SENT && FAULT -> /* is never carried out, and cannot know */
         ONE_FAULT_LESS;
         has_ended(n, UNKNOWN) }
+    :: d_step { w[n].at == SENT && FAULT -> /* is turned away: too many requests, or a word that nobody knows */
+        ONE_FAULT_LESS;
+        has_ended(n, TURNED_AWAY) }
 #ifdef LIVE
     :: d_step { w[n].at == SENT && !PROVIDER_ANSWERS(n) -> /* finds nobody: the provider is away from now on */
         has_ended(n, UNKNOWN) }
@@ -166,11 +178,13 @@ end:
 #ifdef MUTANT_MARKED_TOO_EARLY
         mark(w[n].pair);
 #endif
-        w[n].at = KEPT }
+        w[n].at = KEPT;
+        see(JOURNALED, n, w[n].pair) }
     :: d_step { w[n].at == ANSWERED && FAULT -> /* cannot journal: the disk is full */
         ONE_FAULT_LESS;
         w[n].broken = true;
-        w[n].at = KEPT }
+        w[n].at = KEPT;
+        see(NOT_JOURNALED, n, w[n].pair) }
 #endif
 
     /* settle: whatever the claim number says */
@@ -183,6 +197,10 @@ end:
     :: d_step { w[n].at == SETTLED -> /* marks it */
         mark(w[n].pair);
         what_came_is_recorded(n);
+        if
+        :: w[n].in_journal -> see(MARKED, n, w[n].pair)
+        :: else -> skip
+        fi;
         forget(n) }
 
     /* no token set */
@@ -191,6 +209,9 @@ end:
         forget(n) }
     :: d_step { w[n].at == UNKNOWN -> /* settles an unknown outcome */
         end_attempt(n, IS_UNKNOWN, false);
+        forget(n) }
+    :: d_step { w[n].at == TURNED_AWAY -> /* settles that nothing has happened */
+        end_attempt(n, false, false);
         forget(n) }
 
 #ifdef REVOCATION
@@ -208,11 +229,22 @@ end:
         end_revocation(n);
         what_ended_is_dead();
         forget(n) }
+    :: d_step { w[n].at == KILLING && FAULT -> /* is not heard, and ends it: it will be done again */
+        ONE_FAULT_LESS;
+        end_revocation(n);
+        what_ended_is_dead();
+        forget(n) }
 #endif
 
     /* kill -9, and a new process with a journal of its own */
     :: d_step { w[n].at != IDLE && FAULT -> /* is killed */
         ONE_FAULT_LESS;
-        die(n) }
+        die(n);
+        see(KILLED, n, NOBODY) }
+#ifdef TRACE
+    :: d_step { w[n].at == IDLE -> /* is killed, and its journal holds nothing of this grant */
+        left_behind = true;
+        see(KILLED, n, NOBODY) }
+#endif
     od
 }

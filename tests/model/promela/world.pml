@@ -1,6 +1,6 @@
 /* Beat, whoever drains journals, the clocks, and what happens to all of them. */
 
-proctype beat() {
+proctype beat() FOLLOWS_THE_TRACE {
 end:
     do
 #ifdef MUTANT_NO_LOCK
@@ -22,9 +22,13 @@ end:
 #if PAIRS == 3
 #define IS_NEXT(q) (IS_LEFT(q) && !COMES_BEFORE(1, q) && !COMES_BEFORE(2, q))
 #define IS_EMPTY (!IS_LEFT(1) && !IS_LEFT(2))
-#else
+#elif PAIRS == 4
 #define IS_NEXT(q) (IS_LEFT(q) && !COMES_BEFORE(1, q) && !COMES_BEFORE(2, q) && !COMES_BEFORE(3, q))
 #define IS_EMPTY (!IS_LEFT(1) && !IS_LEFT(2) && !IS_LEFT(3))
+#else
+#define IS_NEXT(q) (IS_LEFT(q) && !COMES_BEFORE(1, q) && !COMES_BEFORE(2, q) && !COMES_BEFORE(3, q) \
+    && !COMES_BEFORE(4, q))
+#define IS_EMPTY (!IS_LEFT(1) && !IS_LEFT(2) && !IS_LEFT(3) && !IS_LEFT(4))
 #endif
 
 #define REPLAY(q) \
@@ -48,10 +52,11 @@ inline drain() {
     if
     :: started_by == LEFT -> started_by = NOBODY
     :: else -> skip
-    fi
+    fi;
+    see(DRAINED, ANYBODY, NOBODY)
 }
 
-proctype drainer() {
+proctype drainer() FOLLOWS_THE_TRACE {
 end:
     do
 #ifndef MUTANT_DRAINED_UNREAD
@@ -59,6 +64,9 @@ end:
     REPLAY(2) /* replays pair 2 */
 #if PAIRS > 3
     REPLAY(3) /* replays pair 3 */
+#endif
+#if PAIRS > 4
+    REPLAY(4) /* replays pair 4 */
 #endif
 #endif
     :: d_step { MAY_DRAIN -> drain() } /* drains what was left behind */
@@ -77,13 +85,17 @@ end:
 #define IS_IN_ORDER true
 #endif
 
-proctype lease_clock() {
+proctype lease_clock() FOLLOWS_THE_TRACE {
 end:
     do
     :: d_step { lease && NO_REQUEST_UNDER_IT && IS_IN_ORDER -> /* ends the lease, or makes it due */
         lease = false;
         w[0].lease = false;
-        w[1].lease = false }
+        w[1].lease = false;
+        if
+        :: NOBODY_HAS_IT -> skip
+        :: else -> see(LAPSED, ANYBODY, NOBODY)
+        fi }
 #ifdef LIVE
     :: d_step { lease && NO_REQUEST_UNDER_IT && !IS_IN_ORDER && FAULT -> /* ends a lease that somebody had */
         ONE_FAULT_LESS;
@@ -94,7 +106,7 @@ end:
     od
 }
 
-proctype access_clock() {
+proctype access_clock() FOLLOWS_THE_TRACE {
 end:
     do
 #if KILLS_BY_REUSE
@@ -122,12 +134,18 @@ end:
         in_grace = in_grace & ~BIT(t); \
         alive = alive & ~BIT(t) }
 
-proctype grace_clock() {
+proctype grace_clock() FOLLOWS_THE_TRACE {
 end:
     do
     END_OF_GRACE(0) /* ends the grace of pair 0 */
     END_OF_GRACE(1) /* ends the grace of pair 1 */
     END_OF_GRACE(2) /* ends the grace of pair 2 */
+#if PAIRS > 3
+    END_OF_GRACE(3) /* ends the grace of pair 3 */
+#endif
+#if PAIRS > 4
+    END_OF_GRACE(4) /* ends the grace of pair 4 */
+#endif
     :: d_step { started && started_age == 0 && LEASE_IS_OVER && (!doubt || doubt_age > 0) -> /* the attempt, too */
         started_age = 1 }
     :: d_step { started && started_age == 1 && in_grace == 0 && (!doubt || doubt_age == 2) -> /* and than twice */
@@ -163,7 +181,7 @@ end:
         present(q); \
         nothing_is_lost() }
 
-proctype world() {
+proctype world() FOLLOWS_THE_TRACE {
 end:
     do
 #ifdef REFUSALS
@@ -188,11 +206,15 @@ end:
 #if PAIRS > 3
     PRESENTED(3) /* the access token of pair 3 is used */
 #endif
+#if PAIRS > 4
+    PRESENTED(4) /* the access token of pair 4 is used */
+#endif
 #endif
 #ifdef REVOCATION
     :: d_step { !end_asked -> /* its end is asked for */
         end_asked = true;
-        end_queued = true }
+        end_queued = true;
+        see(END_ASKED, ANYBODY, NOBODY) }
 #endif
     od
 }
