@@ -1,4 +1,4 @@
-"""Fixtures for every test: engines shared by the whole run, a fresh database and broker for each test."""
+"""Fixtures for every test: engines shared by the whole run, an empty database and broker for each test."""
 
 import os
 import signal
@@ -18,6 +18,7 @@ from models import database as models_database
 from models import installation, migrations
 from models.sealing.vault import KeyRing
 from tests import dear, polling, shared_engines
+from tests.databases import TEMPLATE, Databases
 from worker.embedded.engines import Engines
 from worker.embedded.home import Home
 from worker.embedded.postgres import Postgres
@@ -26,8 +27,6 @@ from worker.embedded.valkey import DATABASES, Valkey
 # A suite that a script runs in the background inherits that SIGINT is ignored, and so would the programs it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-TEMPLATE = "evergrant_template"
 
 # What a developer has set for their own Evergrant must not steer a test.
 for name in [n for n in os.environ if n.startswith(settings.PREFIX)]:
@@ -81,18 +80,35 @@ def _make_template(postgres: Postgres) -> None:
         connection.execute(f"ALTER DATABASE evergrant_unfinished RENAME TO {TEMPLATE}")
 
 
+@pytest.fixture(scope="session")
+def databases(shared_servers: SharedServers) -> Databases:
+    """Databases with all migrations applied, of which a test borrows one."""
+    return Databases(shared_servers.postgres, f"lent_{shared_servers.worker_number}")
+
+
 @pytest.fixture
 def empty_postgres_url(shared_servers: SharedServers) -> Iterator[str]:
     """URL of a new database without any table of ours."""
-    yield from _new_database(shared_servers, template="template1")
+    name = f"test_{shared_servers.worker_number}_{time.monotonic_ns()}"
+    with shared_servers.postgres.connect() as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield shared_servers.postgres.url_of(name)
+    with shared_servers.postgres.connect() as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
-def postgres_url(shared_servers: SharedServers) -> Iterator[str]:
-    """URL of a new database with all migrations applied, adopted under the name `test`."""
-    for url in _new_database(shared_servers, template=TEMPLATE):
-        _adopt(url)
+def migrated_url(databases: Databases) -> Iterator[str]:
+    """URL of a database with all migrations applied and nobody's row, adopted by nobody."""
+    with databases.lent() as url:
         yield url
+
+
+@pytest.fixture
+def postgres_url(migrated_url: str) -> str:
+    """URL of a database with all migrations applied, adopted under the name `test`."""
+    _adopt(migrated_url)
+    return migrated_url
 
 
 def _adopt(url: str) -> None:
@@ -101,15 +117,6 @@ def _adopt(url: str) -> None:
     with engine.begin() as connection:
         installation.adopt(connection, installation.observed(connection, "test"), who="tests")
     engine.dispose()
-
-
-def _new_database(servers: SharedServers, *, template: str) -> Iterator[str]:
-    name = f"test_{servers.worker_number}_{time.monotonic_ns()}"
-    with servers.postgres.connect() as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield servers.postgres.url_of(name)
-    with servers.postgres.connect() as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

@@ -2,17 +2,34 @@
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 T = TypeVar("T")
 
+SOON: Final = 0.05
+SELDOM: Final = 0.25
+PART_OF_THE_WAIT: Final = 1 / 20
+LONGEST_PAUSE: Final = 1.0
 
-def eventually(predicate: Callable[[], T], timeout: float = 20, every: float = 0.05) -> T:
-    """Ask until the answer is true, and return it; after `timeout` seconds fail with the last answer."""
-    deadline = time.monotonic() + timeout
-    while not (answer := predicate()):
-        if time.monotonic() > deadline:
+
+def eventually(predicate: Callable[[], T], timeout: float = 20, every: float | None = None) -> T:
+    """Ask until the answer is true, and return it; after `timeout` seconds fail with the last answer.
+
+    `every`: seconds between two questions, where what is waited for is over soon. Without it the pauses grow with the
+    wait, and what is dear to ask is asked half of the time at most: asking takes cores from whoever is waited for.
+    """
+    begun = time.monotonic()
+    while True:
+        asked = time.monotonic()
+        if answer := predicate():
+            return answer
+        now = time.monotonic()
+        if now > begun + timeout:
             message = f"still {answer!r} after {timeout} s"
             raise AssertionError(message)
-        time.sleep(every)
-    return answer
+        time.sleep(every if every is not None else _pause(waited=now - begun, asking=now - asked))
+
+
+def _pause(*, waited: float, asking: float) -> float:
+    grown = min(max(SOON, waited * PART_OF_THE_WAIT), SELDOM)
+    return max(grown, min(asking, LONGEST_PAUSE))

@@ -53,7 +53,8 @@ def _start(folder: Path) -> socket.socket:
     with (folder / "engines.log").open("wb") as log:
         keeper = subprocess.Popen(
             [sys.executable, str(Path(__file__)), str(folder)],
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            # PostgreSQL's connections are for whole installations, one of each test process and more.
+            env=os.environ | {"PYTHONPATH": str(ROOT), "EVERGRANT_WORKERS": "32"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

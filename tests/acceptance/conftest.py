@@ -16,18 +16,18 @@ SHORT_DEADLINE = {"http_deadline_seconds": "2", "attempt_lease_seconds": "6", "s
 
 
 @pytest.fixture
-def installation(tmp_path: Path, empty_postgres_url: str, broker_url: str) -> Iterator[Installation]:
+def installation(tmp_path: Path, migrated_url: str, broker_url: str) -> Iterator[Installation]:
     """An installation without any process yet."""
-    made = Installation.made(tmp_path / "installation", database_url=empty_postgres_url, broker_url=broker_url, **QUICK)
+    made = Installation.made(tmp_path / "installation", database_url=migrated_url, broker_url=broker_url, **QUICK)
     yield made
     made.close()
 
 
 @pytest.fixture
-def swift(tmp_path: Path, empty_postgres_url: str, broker_url: str) -> Iterator[Installation]:
+def swift(tmp_path: Path, migrated_url: str, broker_url: str) -> Iterator[Installation]:
     """An installation whose requests have two seconds, so that what hangs is given up soon."""
     made = Installation.made(
-        tmp_path / "swift", database_url=empty_postgres_url, broker_url=broker_url, **QUICK, **SHORT_DEADLINE
+        tmp_path / "swift", database_url=migrated_url, broker_url=broker_url, **QUICK, **SHORT_DEADLINE
     )
     yield made
     made.close()

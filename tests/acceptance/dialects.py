@@ -28,6 +28,7 @@ import click
 from simulator.control import SimulatorControl
 from simulator.launch import simulator_thread
 from tests.acceptance.installation import Installation
+from tests.acceptance.keeping import consents
 from tests.acceptance.long_form import judged, machine_for
 from tests.acceptance.providers import Simulated, Toolkit, toolkit
 from tests.polling import eventually
@@ -42,7 +43,7 @@ AT_THE_TOOLKIT = 20  # fleets: it is one process, and writes five rows a refresh
 COMMANDS_AT_ONCE = 3
 LONGEST_PAUSE = 300.0  # seconds, between two canaries
 DEAD = ("dead", "consent")
-CONSENT = ("ref", "refresh_token", "labels")  # what is taken over of one
+WAYS = ("at-once", "one-by-one")
 UNDERSTOOD = (*DEAD, "ours", "throttled", "ill", "race")  # what a refresh may be told that is no success
 
 
@@ -147,6 +148,7 @@ class Course:
     watched: float  # from the first death, or from the mending of a trouble at most
     trouble: float  # for which everybody is refused
     by_hand: bool = False  # it ends with a new secret of ours, and not by itself
+    each_way: bool = True  # of dying, for each answer; else the ways take turns
 
     @property
     def mended_within(self) -> float:
@@ -165,10 +167,7 @@ def run(
     """
     with ExitStack() as running:
         speaking = partial(_simulated, running) if at is None else partial(_at_toolkit, at)
-        wanted = [
-            (each, how) for each in words for how in (("at-once", "one-by-one") if each.means in DEAD else ("all",))
-        ]
-        begun = [_begun(speaking, *each, course) for each in wanted]
+        begun = [_begun(speaking, *each, course) for each in _fates(words, course)]
         with ThreadPoolExecutor(COMMANDS_AT_ONCE) as commands:
             fleets = list(commands.map(partial(_taken_over, installation), begun))
         eventually(lambda: _all_refreshed(fleets), timeout=60 + 3 * course.lifetime, every=1)
@@ -178,6 +177,13 @@ def run(
             fleet.statuses = installation.statuses(fleet.name)
             fleet.reasons = _letters(installation, fleet)
         return fleets
+
+
+def _fates(words: Sequence[Words], course: Course) -> list[tuple[Words, str]]:
+    """Each answer with how those die whom it tells of; what tells of no death befalls all."""
+    dying = [each for each in words if each.means in DEAD]
+    ways = [(each, how) for n, each in enumerate(dying) for how in (WAYS if course.each_way else [WAYS[n % len(WAYS)]])]
+    return [*ways, *((each, "all") for each in words if each.means not in DEAD)]
 
 
 @dataclass(frozen=True)
@@ -210,9 +216,7 @@ def _begun(speaking: Speaking, words: Words, how: str, course: Course) -> _Begun
     name = f"{words.name}.{how}"
     provider = speaking(name, words, course)
     # Without access tokens, which might end before all are taken over: each is renewed as soon as it is.
-    minted = provider.mint(course.grants, f"{name}.")
-    rows = [{key: value for key, value in row.items() if key in CONSENT} for row in minted]
-    return _Begun(words, provider, rows)
+    return _Begun(words, provider, consents(provider.mint(course.grants, f"{name}.")))
 
 
 def _taken_over(installation: Installation, begun: _Begun) -> Fleet:

@@ -56,7 +56,7 @@ def let_die(
     installation: Installation, provider: Simulated, *, grants: int, dead: int, lifetime: float, seconds: float
 ) -> DyingReport:
     """Take over grants, let some of their users withdraw at one instant, and look at the others for a while."""
-    begin(installation, provider, grants=grants)
+    begin(installation, provider, grants=grants, renewed_at_once=True)
     eventually(lambda: len(provider.refreshes()) == grants, timeout=30 + 2 * lifetime)
     refs = [f"app-{n}" for n in range(1, grants + 1)]
     gone = refs[:: grants // dead][:dead]

@@ -197,13 +197,29 @@ def _wait_for_all(installation: Installation, everything: dict[str, int], *, sec
     return installation.fresh()
 
 
-def begin(installation: Installation, provider: Provider, *, grants: int, options: Sequence[str] = ()) -> Running:
-    """Start a worker and a beat, and take over grants of one client, `app`; returns the worker."""
+def begin(
+    installation: Installation,
+    provider: Provider,
+    *,
+    grants: int,
+    options: Sequence[str] = (),
+    renewed_at_once: bool = False,
+) -> Running:
+    """Start a worker and a beat, and take over grants of one client, `app`; returns the worker.
+
+    `renewed_at_once`: without access tokens, so that nobody waits two thirds of a life for the first renewals.
+    """
     worker = installation.worker()
     installation.beat()
     installation.register("app", [*provider.registration(), *options], provider.secret)
-    installation.import_grants("app", provider.mint(grants, "app-"))
+    rows = provider.mint(grants, "app-")
+    installation.import_grants("app", consents(rows) if renewed_at_once else rows)
     return worker
+
+
+def consents(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same rows without access tokens, so that all are due as soon as they are taken over."""
+    return [{name: row[name] for name in ("ref", "refresh_token", "labels") if name in row} for row in rows]
 
 
 def due_now(provider: Provider, count: int) -> list[dict[str, Any]]:

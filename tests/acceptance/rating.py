@@ -1,6 +1,6 @@
 """A client's rate: kept by the provider's own count with everything due at once, and after a 429 as well.
 
-The test runs it at 600 a minute for less than one; with Event Temple's numbers:
+The test runs it at 600 a minute for three quarters of one; with Event Temple's numbers:
 
     python -m tests.acceptance.rating --rate 100 --due 2000 --minutes 4
 """

@@ -190,7 +190,7 @@ SPOIL: dict[str, Callable[[bytes, bytes], bytes]] = {
 
 def test_rows_that_do_not_open_fail_alone_and_are_neither_sent_nor_blamed(installation: Installation) -> None:
     with simulated("immediate", lifetime=LIFETIME) as provider:
-        begin(installation, provider, grants=GRANTS)
+        begin(installation, provider, grants=GRANTS, renewed_at_once=True)
         eventually(lambda: len(provider.refreshes()) == GRANTS, timeout=30)
         whole = spoil(installation)
         before = {ref: len(times) for ref, times in provider.refreshes().items()}
@@ -252,7 +252,7 @@ def test_bytes_in_a_queue_that_are_no_message_cost_a_worker_at_most_its_restart(
     """Celery cannot read them and ends, after all that is under way is settled; its supervisor starts another."""
     with simulated("family", lifetime=LIFETIME) as provider, valkey(installation) as broker:
         provider.control.add_fault("delay", where="token", when="after", delay_seconds=0.5)
-        worker = begin(installation, provider, grants=10)
+        worker = begin(installation, provider, grants=10, renewed_at_once=True)
         eventually(lambda: len(provider.refreshes()) == 10, timeout=30)
         for raw in NO_MESSAGES:
             broker.lpush("evergrant:refresh", raw)

@@ -170,11 +170,11 @@ def cases() -> list[tuple[int, str]]:
 
 
 def test_a_provider_that_hangs_starves_no_other_clients_grants_in_the_same_worker(
-    tmp_path: Path, empty_postgres_url: str, broker_url: str
+    tmp_path: Path, migrated_url: str, broker_url: str
 ) -> None:
     narrow = Installation.made(
         tmp_path / "narrow",
-        database_url=empty_postgres_url,
+        database_url=migrated_url,
         broker_url=broker_url,
         concurrency="2",
         in_flight="20",

@@ -130,7 +130,7 @@ def asked_for(provider: Simulated, ref: str) -> list[int]:
 
 def test_when_everybody_is_refused_at_once_nobody_dies_until_a_human_says_so(installation: Installation) -> None:
     with simulated("immediate", lifetime=LIFETIME) as provider:
-        begin(installation, provider, grants=GRANTS)
+        begin(installation, provider, grants=GRANTS, renewed_at_once=True)
         eventually(lambda: len(provider.refreshes()) == GRANTS, timeout=30)
         provider.control.add_fault(where="token", **REFUSAL)
         eventually(lambda: deaths_held(installation), timeout=60)

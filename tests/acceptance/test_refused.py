@@ -1,7 +1,5 @@
 """Who is refused, and who is to blame: our own registration, or a user who has withdrawn."""
 
-import pytest
-
 from tests.acceptance.dying import let_die
 from tests.acceptance.installation import Installation
 from tests.acceptance.keeping import begin
@@ -34,7 +32,7 @@ def test_a_wrong_client_secret_blames_no_grant_and_mending_it_recovers_all(insta
 
 def test_a_user_who_withdraws_becomes_a_dead_letter_while_the_others_go_on(installation: Installation) -> None:
     with simulated("immediate", lifetime=LIFETIME) as provider:
-        begin(installation, provider, grants=GRANTS)
+        begin(installation, provider, grants=GRANTS, renewed_at_once=True)
         eventually(lambda: len(provider.refreshes()) == GRANTS, timeout=30)
         provider.end_by_user(["app-1", "app-2"])
         eventually(lambda: installation.statuses("app").get("needs_consent") == 2, timeout=60)
@@ -58,11 +56,11 @@ def test_a_user_who_withdraws_becomes_a_dead_letter_while_the_others_go_on(insta
         assert installation.statuses("app") == {"active": GRANTS - 2, "needs_consent": 2}
 
 
-@pytest.mark.parametrize("dialect", ["atlassian", "github"])
 def test_a_fifth_that_withdraws_at_one_instant_in_the_providers_own_words_makes_nobody_else_stale(
-    installation: Installation, dialect: str
+    installation: Installation,
 ) -> None:
-    with simulated("immediate", lifetime=12.0, dialect=dialect) as provider:
+    """Of many at once; a few of a fleet in every other shape of words: test_dialects.py."""
+    with simulated("immediate", lifetime=12.0, dialect="atlassian") as provider:
         report = let_die(installation, provider, grants=60, dead=12, lifetime=12.0, seconds=30)
         assert report.faults() == []
         assert len(report.asked_in_vain) == 12

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from tests.acceptance.installation import Installation
+from tests.acceptance.keeping import consents
 from tests.acceptance.providers import Simulated, simulated
 from tests.polling import eventually
 from worker.embedded.binaries import postgres_bin
@@ -48,7 +49,7 @@ def begin(installation: Installation, provider: Simulated, *, grants: int = 6) -
     installation.register("app", provider.registration(), provider.secret)
     installation.worker()
     installation.beat()
-    installation.import_grants("app", provider.mint(grants))
+    installation.import_grants("app", consents(provider.mint(grants)))
     all_refreshed(installation, {})
 
 

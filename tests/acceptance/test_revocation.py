@@ -13,7 +13,7 @@ GRANTS = 20
 
 def test_a_revoked_grant_dies_at_the_simulator_with_all_its_predecessors(installation: Installation) -> None:
     with simulated("on_use", lifetime=LIFETIME) as provider:
-        begin(installation, provider, grants=GRANTS)
+        begin(installation, provider, grants=GRANTS, renewed_at_once=True)
         eventually(lambda: len(provider.refreshes()) == GRANTS, timeout=30)
         installation.command("grants", "revoke", "app-1", "app-2", "--reason", "account deleted", "--yes")
         assert {"app-1", "app-2"}.isdisjoint(installation.handed_out())

@@ -38,10 +38,10 @@ def manager(path: Path) -> Iterator[Manager]:
 
 
 def test_each_process_says_that_it_is_ready_and_goes_on_saying_that_it_lives(
-    tmp_path: Path, empty_postgres_url: str, broker_url: str
+    tmp_path: Path, migrated_url: str, broker_url: str
 ) -> None:
     installation = Installation.made(
-        tmp_path / "at", database_url=empty_postgres_url, broker_url=broker_url, ops_bind="127.0.0.1:0", **QUICK
+        tmp_path / "at", database_url=migrated_url, broker_url=broker_url, ops_bind="127.0.0.1:0", **QUICK
     )
     with ExitStack() as open_sockets:
         started = {}

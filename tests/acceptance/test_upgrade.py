@@ -9,7 +9,7 @@ from tests.acceptance.installation import Installation
 from tests.acceptance.releases import checked_out, has_history
 from tests.acceptance.upgrading import upgraded_and_taken_back
 
-GRANTS = 250
+GRANTS = 100
 LIFETIME = 20.0
 
 

@@ -167,7 +167,7 @@ def test_a_worker_that_has_a_message_in_hand_when_the_broker_restarts_goes_on(
         simulated("immediate", lifetime=LIFETIME) as provider,
         psycopg.connect(installation.database_url) as somebody,
     ):
-        worker = begin(installation, provider, grants=GRANTS)
+        worker = begin(installation, provider, grants=GRANTS, renewed_at_once=True)
         somebody.execute("lock table evergrant.erasures in share mode")  # the chore that erases waits for it
         eventually(installation.is_waiting, timeout=30)
         own_engines.valkey.restart()
@@ -183,7 +183,7 @@ def test_restarting_everything_one_by_one_under_load_with_a_new_key_costs_no_gra
     installation = engines_of_its_own
     with simulated("immediate", lifetime=LIFETIME) as provider:
         provider.control.add_fault("delay", where="token", when="after", delay_seconds=0.3)
-        old = begin(installation, provider, grants=GRANTS)
+        old = begin(installation, provider, grants=GRANTS, renewed_at_once=True)
         eventually(lambda: len(provider.refreshes()) == GRANTS, timeout=30)
         beat = installation.processes[-1]
         new_key_first(installation)

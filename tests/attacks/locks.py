@@ -1,8 +1,9 @@
 """Open transactions of applications, and messages for the grants that they hold: who waits for whom?
 
-The tests run it with a few grants; measured with more of them, on engines of its own:
+The tests run it with a few grants for fewer rounds; measured with more of them, on engines of its own:
 
     python -m tests.attacks.locks --messages 240 --transactions 5
+    python -m tests.attacks.locks --messages 24 --transactions 1
 """
 
 import tempfile
@@ -65,7 +66,12 @@ def renewed(provider: Simulated, refs: Sequence[str], *, after: float) -> int:
 
 
 def attack(
-    installation: Installation, provider: Simulated, others: Sequence[str], strangers: Sequence[Stranger]
+    installation: Installation,
+    provider: Simulated,
+    others: Sequence[str],
+    strangers: Sequence[Stranger],
+    *,
+    rounds: int = ROUNDS,
 ) -> Attack:
     """Watch the grants that nobody holds while strangers hold others; it ends with the strangers still there."""
     begun = time.time()
@@ -75,7 +81,7 @@ def attack(
         nonlocal fewest
         fewest = min(fewest, len(installation.handed_out().keys() & set(others)))
         late.extend(row["s"] for row in installation.rows(LATE, [list(others)]))
-        return renewed(provider, others, after=begun) >= ROUNDS
+        return renewed(provider, others, after=begun) >= rounds
 
     eventually(went_round, timeout=120, every=0.2)
     assert all(stranger.still_holds() for stranger in strangers)

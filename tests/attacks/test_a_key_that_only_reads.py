@@ -22,8 +22,8 @@ CHANGED = """
 """
 
 
-def test_it_reads_and_changes_nothing(tmp_path: Path, empty_postgres_url: str, broker_url: str) -> None:
-    made = Installation.made(tmp_path / "i", database_url=empty_postgres_url, broker_url=broker_url, **QUICK)
+def test_it_reads_and_changes_nothing(tmp_path: Path, migrated_url: str, broker_url: str) -> None:
+    made = Installation.made(tmp_path / "i", database_url=migrated_url, broker_url=broker_url, **QUICK)
     socket = tmp_path / "t"
     made.env |= {"EVERGRANT_TOKEN_BIND": str(socket), "EVERGRANT_OPS_BIND": str(tmp_path / "o")}
     words = ("--provider", "simulator", "--client-id", "app", "--redirect-uri", "http://127.0.0.1:1/c")

@@ -14,7 +14,7 @@ from tests.application_logins import Logins, allowed, logins
 from tests.harness import Harness, token_set
 from tests.integration import conftest as integration
 
-harness_url, harness = integration.harness_url, integration.harness
+harness = integration.harness
 VIEWS = {"evergrant_reader": "access_tokens", "a role of its own": "own_access_tokens"}
 # What the views and the functions call in the name of whoever asks. The one that changes something, `hand_out`, makes a
 # sleeping grant be refreshed, of which it must be told the id.

@@ -10,7 +10,7 @@ from tests.application_logins import Logins, allowed, logins
 from tests.harness import Harness, token_set
 from tests.integration import conftest as integration
 
-harness_url, harness = integration.harness_url, integration.harness
+harness = integration.harness
 
 
 @pytest.fixture

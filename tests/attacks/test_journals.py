@@ -14,6 +14,7 @@ from tests.polling import eventually
 
 LIFETIME = 6.0
 GRANTS = 5
+DRAINED = "select 1 from evergrant.journals where id = %s and drained_at is not null"
 
 
 def journals(installation: Installation) -> dict[int, dict[str, Any]]:
@@ -29,7 +30,7 @@ def kept_by(worker: Running, installation: Installation) -> Path:
 
 def a_dead_worker(installation: Installation, provider: Provider) -> Path:
     """The journal of a worker that was killed after it had kept alive some grants."""
-    worker = begin(installation, provider, grants=GRANTS)
+    worker = begin(installation, provider, grants=GRANTS, renewed_at_once=True)
     eventually(lambda: len(provider.refreshes()) == GRANTS, timeout=30)
     own = kept_by(worker, installation)
     worker.kill()
@@ -68,7 +69,8 @@ def test_a_worker_starts_beside_a_damaged_journal_keeps_grants_alive_and_says_wh
         assert len(installation.logged("journal.strange_files")) == 1
         if end == "restored":
             (own / "00000001.log").write_bytes(whole)
-            eventually(lambda: journals(installation)[number]["state"] == "drained", timeout=90)
+            eventually(lambda: installation.rows(DRAINED, [number]), timeout=90, every=0.5)  # looked at each minute
+            assert journals(installation)[number]["state"] == "drained"
         else:
             installation.rows(
                 "update evergrant.journals set seen_at = seen_at - interval '1 h' where id = %s", [number]

@@ -24,10 +24,10 @@ BOUND = GRANTS * ANSWER * PARSED + SLACK
 
 
 @pytest.fixture
-def installation(tmp_path: Path, empty_postgres_url: str, broker_url: str) -> Iterator[Installation]:
+def installation(tmp_path: Path, migrated_url: str, broker_url: str) -> Iterator[Installation]:
     """An installation whose requests have ten seconds, so that a message of a hundred is held at once."""
     more = {**QUICK, "http_deadline_seconds": "10", "attempt_lease_seconds": "30"}
-    made = Installation.made(tmp_path / "installation", database_url=empty_postgres_url, broker_url=broker_url, **more)
+    made = Installation.made(tmp_path / "installation", database_url=migrated_url, broker_url=broker_url, **more)
     yield made
     made.close()
 

@@ -7,8 +7,6 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-import pytest
-
 from tests.acceptance.installation import Installation
 from tests.acceptance.keeping import begin
 from tests.acceptance.programs import Running
@@ -20,6 +18,8 @@ from tests.polling import eventually
 from worker.web.server import Addresses
 
 GRANTS = 30
+ROUNDS = 2
+TRANSACTIONS, MESSAGES = 5, 240
 
 
 def refs_of(numbers: range) -> list[str]:
@@ -30,7 +30,7 @@ def refs_of(numbers: range) -> list[str]:
 def kept(installation: Installation, *, lifetime: float = LIFETIME) -> Iterator[Simulated]:
     """A fleet whose every grant was renewed once, at a provider that kills for a repeat."""
     with simulated("family", lifetime=lifetime) as provider:
-        begin(installation, provider, grants=GRANTS)
+        begin(installation, provider, grants=GRANTS, renewed_at_once=True)
         eventually(lambda: renewed(provider, refs_of(range(1, GRANTS + 1)), after=0) >= 1, timeout=60)
         yield provider
 
@@ -41,22 +41,21 @@ def nothing_is_lost(installation: Installation, provider: Simulated, *, alive: i
     assert provider.lost() == []
 
 
-@pytest.mark.parametrize(("transactions", "messages"), [(1, 24), (5, 240)])
 def test_messages_for_grants_that_open_transactions_hold_delay_nobody_and_are_carried_out_afterwards(
-    installation: Installation, transactions: int, messages: int
+    installation: Installation,
 ) -> None:
-    held, others = refs_of(range(1, transactions + 1)), refs_of(range(transactions + 1, GRANTS + 1))
+    held, others = refs_of(range(1, TRANSACTIONS + 1)), refs_of(range(TRANSACTIONS + 1, GRANTS + 1))
     with kept(installation) as provider, ExitStack() as running:
         strangers = hold(installation, held, running)
-        send(installation, REVOCATION, held, messages)
-        send(installation, REFRESH, held, messages)
-        seen = attack(installation, provider, others, strangers)
+        send(installation, REVOCATION, held, MESSAGES)
+        send(installation, REFRESH, held, MESSAGES)
+        seen = attack(installation, provider, others, strangers, rounds=ROUNDS)
         assert seen.fewest == len(others)
         assert max(seen.waits) < LIFETIME
         # None of them is dropped: they are carried out once nobody holds what they need.
         for stranger in strangers:
             stranger.gives_up()
-        eventually(lambda: installation.statuses("app").get("revoked") == transactions, timeout=60)
+        eventually(lambda: installation.statuses("app").get("revoked") == TRANSACTIONS, timeout=60)
         assert {row["n"] for row in installation.rows("select count(*) as n from evergrant.waiting_requests")} == {0}
         nothing_is_lost(installation, provider, alive=len(others))
         assert installation.logged('"level": "error"', "Traceback") == []
@@ -67,7 +66,7 @@ def test_whoever_holds_a_lock_is_told_once_with_what_to_do(installation: Install
         (stranger,) = hold(installation, ["app-1"], running)
         send(installation, REVOCATION, ["app-1"], 5)
         eventually(lambda: installation.logged("lock.held"), timeout=30)
-        attack(installation, provider, refs_of(range(2, GRANTS + 1)), [stranger])
+        attack(installation, provider, refs_of(range(2, GRANTS + 1)), [stranger], rounds=ROUNDS)
         (line,) = installation.logged("lock.held")
         assert "shop-app-1" in line
         assert f"pg_terminate_backend({stranger.pid})" in line
@@ -82,7 +81,7 @@ def test_a_row_that_somebody_has_locked_is_settled_when_it_is_free_and_the_other
         for ref in held:
             eventually(partial(under_way, installation, ref), timeout=30, every=0.01)
             stranger.says("select from evergrant.grants where ref = %s for update", ref)
-        seen = attack(installation, provider, others, [stranger])
+        seen = attack(installation, provider, others, [stranger], rounds=ROUNDS)
         assert seen.fewest == len(others)
         assert max(seen.waits) < LIFETIME
         stranger.gives_up()
@@ -106,7 +105,7 @@ def test_a_valve_that_somebody_has_locked_stops_its_client_alone(installation: I
                 "select from evergrant.valves v join evergrant.clients c on c.id = v.client_id"
                 " where c.name = 'neighbour' for update of v"
             )
-            seen = attack(installation, provider, others, [stranger])
+            seen = attack(installation, provider, others, [stranger], rounds=ROUNDS)
             assert seen.fewest == len(others)
             assert max(seen.waits) < LIFETIME
         eventually(lambda: installation.fresh() == {"app": GRANTS, "neighbour": GRANTS}, timeout=60)
@@ -134,7 +133,7 @@ def test_a_long_report_holds_up_nobody(installation: Installation) -> None:
         stranger.says("select count(*) from evergrant.grants")
         send(installation, REVOCATION, ["app-1"], 10)
         eventually(lambda: installation.statuses("app").get("revoked") == 1, timeout=60)
-        seen = attack(installation, provider, refs[1:], [stranger])
+        seen = attack(installation, provider, refs[1:], [stranger], rounds=ROUNDS)
         assert seen.fewest == len(refs) - 1
         assert max(seen.waits) < LIFETIME
 

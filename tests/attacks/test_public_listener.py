@@ -22,14 +22,14 @@ HALF_A_FORM = b"POST /connect/x HTTP/1.1\r\nHost: x\r\nX-Forwarded-Proto: https\
 
 
 @pytest.fixture
-def installation(tmp_path: Path, empty_postgres_url: str, broker_url: str) -> Iterator[Installation]:
+def installation(tmp_path: Path, migrated_url: str, broker_url: str) -> Iterator[Installation]:
     found = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
     token, ops, public = (f"127.0.0.1:{each.getsockname()[1]}" for each in found)
     for each in found:
         each.close()
     made = Installation.made(
         tmp_path / "installation",
-        database_url=empty_postgres_url,
+        database_url=migrated_url,
         broker_url=broker_url,
         token_bind=token,
         ops_bind=ops,

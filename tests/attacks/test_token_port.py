@@ -34,12 +34,12 @@ def many_files() -> Iterator[None]:
 
 
 @pytest.fixture
-def installation(tmp_path: Path, empty_postgres_url: str, broker_url: str) -> Iterator[Installation]:
+def installation(tmp_path: Path, migrated_url: str, broker_url: str) -> Iterator[Installation]:
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
         token, ops = (f"127.0.0.1:{each.getsockname()[1]}" for each in (one, other))
     made = Installation.made(
         tmp_path / "installation",
-        database_url=empty_postgres_url,
+        database_url=migrated_url,
         broker_url=broker_url,
         token_bind=token,
         ops_bind=ops,

@@ -93,7 +93,7 @@ def last_code(installation: Installation, webhook_id: int) -> Callable[[], str |
 def kept(installation: Installation) -> Iterator[Installation]:
     """An installation that keeps some grants alive meanwhile, and does so still at the end."""
     with simulated("on_use", lifetime=LIFETIME) as provider:
-        begin(installation, provider, grants=GRANTS)
+        begin(installation, provider, grants=GRANTS, renewed_at_once=True)
         eventually(lambda: len(provider.refreshes()) == GRANTS, timeout=60)
         yield installation
         before = {ref: len(times) for ref, times in provider.refreshes().items()}

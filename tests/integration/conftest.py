@@ -6,16 +6,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import structlog
 from celery import Celery
 from pydantic import SecretStr
-from sqlalchemy import text
 
 import settings
 from models import database as models_database
@@ -119,24 +116,13 @@ def celery(broker_url: str) -> Iterator[Celery]:
     app.close()
 
 
-@pytest.fixture(scope="session")
-def harness_url(shared_servers: Any) -> Iterator[str]:
-    """URL of one database for all tests with the harness; each finds it empty, which costs less than one of its own."""
-    name = f"harness_{shared_servers.worker_number}_{time.monotonic_ns()}"
-    with shared_servers.postgres.connect() as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE evergrant_template")
-    yield shared_servers.postgres.url_of(name)
-    with shared_servers.postgres.connect() as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
 @pytest.fixture
-def harness(harness_url: str, tmp_path: Path) -> Iterator[Harness]:
-    """A runtime of its own on an empty database."""
+def harness(migrated_url: str, tmp_path: Path) -> Iterator[Harness]:
+    """A runtime of its own on a database without any grant."""
     before = list(settings._current)
     settings.adopt(
         settings.Settings(
-            database_url=SecretStr(harness_url),
+            database_url=SecretStr(migrated_url),
             home=tmp_path / "home",
             environment="test",
             refresh_token_keys=SecretStr(KeyRing.generate_line("r1")),
@@ -146,18 +132,7 @@ def harness(harness_url: str, tmp_path: Path) -> Iterator[Harness]:
     )
     settings.current().home.mkdir(mode=0o700)
     with models_database.transaction() as connection:
-        connection.execute(
-            text("""truncate evergrant.clients, evergrant.valves, evergrant.witnesses, evergrant.grants,
-                evergrant.former_tokens,
-                evergrant.refresh_requests, evergrant.revocations, evergrant.erasures, evergrant.dead_letters,
-                evergrant.events, evergrant.journals, evergrant.ticks, evergrant.connect_requests,
-                evergrant.applications, evergrant.application_keys, evergrant.application_clients, evergrant.notices,
-                evergrant.asked_labels, evergrant.held_revocations, evergrant.revocation_asks,
-                evergrant.application_roles, evergrant.tickets, evergrant.visits,
-                evergrant.grant_accounts, evergrant.webhooks, evergrant.webhook_deliveries restart identity""")
-        )
         installation.adopt(connection, installation.observed(connection, "test"), who="tests")
-        connection.execute(text("update evergrant.installation set public_url = null, public_url_seen_at = null"))
     # Plain lines: the pretty tracebacks that structlog starts with take seconds.
     structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()])
     runtime = Runtime.open(settings.current())

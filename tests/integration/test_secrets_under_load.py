@@ -22,7 +22,7 @@ from tests.harness import Harness
 from tests.polling import eventually
 from tests.raw_servers import Bench, Peer
 
-GRANTS = 20
+GRANTS = 8
 LIFE = 1  # second: each grant is refreshed again and again
 
 
@@ -101,7 +101,7 @@ def working(harness: Harness, client: int) -> Iterator[None]:
 
     def run() -> None:
         try:
-            while not stopped.wait(0.02):
+            while not stopped.wait(0.05):
                 refresh.carry_out(harness.runtime, harness.claim(client).due, client)
         except BaseException as error:
             failed.append(error)

@@ -17,6 +17,7 @@ from models.states.grant import ConsentReason, GrantStatus, PauseReason
 from models.states.revocation import Evidence, RevocationStatus
 from models.transitions import WRITERS, Status, Writer
 from tests import statements
+from tests.databases import Databases
 
 LINES = [(table, writer) for table, writers in WRITERS.items() for writer in writers]
 GRANT, SUCCESSOR, MADE = uuid4(), uuid4(), uuid4()
@@ -268,10 +269,11 @@ BY_NAME = {each.name: each for each in statements.every()}
 
 
 @pytest.fixture(scope="module")
-def engine(harness_url: str) -> Iterator[Engine]:
-    made = models_database.connect(harness_url)
-    yield made
-    made.dispose()
+def engine(databases: Databases) -> Iterator[Engine]:
+    with databases.lent() as url:
+        made = models_database.connect(url)
+        yield made
+        made.dispose()
 
 
 def _scene(connection: Connection, table: str, status: Status | None, *, revoked: bool) -> Scene:

@@ -16,10 +16,9 @@ Says = Callable[[Page, str], None]
 # What a page that waits asks for by itself: held back, so that it stays while it is looked at.
 LOOKS_AGAIN = "**/outcome/*"
 LONG = "Bookings-and-Reservations-Management-of-the-Upper-Danube-Valley GmbH & Co. KG"
+# Colours depend on the scheme alone, and where things stand on the width alone: each is there once.
 LOOKS: dict[str, dict[str, Any]] = {
     "light": {"color_scheme": "light"},
-    "dark": {"color_scheme": "dark"},
-    "small": {"viewport": {"width": 320, "height": 640}},
     "small and dark": {"viewport": {"width": 320, "height": 640}, "color_scheme": "dark"},
     "high contrast": {"forced_colors": "active"},
 }
