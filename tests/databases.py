@@ -16,9 +16,8 @@ import psycopg
 from worker.embedded.postgres import Postgres
 
 TEMPLATE: Final = "evergrant_template"
-MOST_GROWN: Final = (
-    4 * 1024 * 1024
-)  # bytes; a large one is thrown away, for its statistics would steer plans of later tests
+# Bytes; a larger one is thrown away, for its statistics would steer plans of later tests.
+MOST_GROWN: Final = 4 * 1024 * 1024
 
 _TABLES: Final = """
 select format('%I.%I', schemaname, tablename) from pg_tables
