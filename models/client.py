@@ -127,12 +127,16 @@ order by v.client_id
 for no key update of v
 """)
 
+UNLOCKED_VALVE = text("""
+select from evergrant.valves where client_id = :client_id for no key update skip locked
+""")
+
 # Every request that beat did not budget takes its slot here, before it is sent.
 DEBIT = text("""
 update evergrant.valves v set
     next_slot_at = greatest(v.next_slot_at, coalesce(:now, clock_timestamp()))
-        + coalesce(interval '1 minute' / (c.rate_per_minute * :usable_share), interval '0'),
-    slot_no = v.slot_no + 1
+        + cast(:slots as integer) * coalesce(interval '1 minute' / (c.rate_per_minute * :usable_share), interval '0'),
+    slot_no = v.slot_no + cast(:slots as integer)
 from evergrant.clients c
 where v.client_id = :client_id and c.id = v.client_id
 """)
@@ -210,9 +214,17 @@ def lock_valves(connection: Connection, ids: Sequence[int], *, now: datetime | N
     return [dict(row) for row in connection.execute(LOCK_FOR_RESULTS, {"ids": sorted(set(ids)), "now": now}).mappings()]
 
 
-def debit(connection: Connection, client_id: int, *, usable_share: float, now: datetime | None = None) -> None:
-    """Take one slot of the client's rate for a request that beat did not budget."""
-    connection.execute(DEBIT, {"client_id": client_id, "usable_share": usable_share, "now": now})
+def debit(
+    connection: Connection, client_id: int, *, usable_share: float, slots: int = 1, now: datetime | None = None
+) -> None:
+    """Take slots of the client's rate, one for each request that beat did not budget."""
+    parameters = {"client_id": client_id, "usable_share": usable_share, "slots": slots, "now": now}
+    connection.execute(DEBIT, parameters)
+
+
+def valve_is_locked(connection: Connection, client_id: int) -> bool:
+    """Whether somebody else holds the client's valve now; waits for nobody."""
+    return connection.execute(UNLOCKED_VALVE, {"client_id": client_id}).first() is None
 
 
 def take_slot(

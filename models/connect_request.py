@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, ForeignKey, Index, text
@@ -63,7 +64,7 @@ left join evergrant.visits v on v.id = r.id
 left join evergrant.tickets t on t.id = v.ticket_id
 """
 FIND = text(f"{_BEGUN} where r.state_hash = :state_hash")
-OF_VISIT = text(f"{_BEGUN} where r.id = :visit_id")
+OF_VISITS = text(f"{_BEGUN} where r.id = any (cast(:ids as uuid[]))")
 
 IS_SOMEBODY_AWAY = text("""
 select exists (select from evergrant.connect_requests where used_at is null and expires_at > clock_timestamp())
@@ -72,7 +73,7 @@ select exists (select from evergrant.connect_requests where used_at is null and 
 # Committed before the code is sent: whatever happens then, it is not sent a second time.
 USE = text("""
 update evergrant.connect_requests set used_at = clock_timestamp()
-where id = :id and used_at is null returning used_at
+where id = any (cast(:ids as uuid[])) and used_at is null returning id, used_at
 """)
 OTHER_ACCOUNT_ALLOWED = text("""
 select t.other_account_allowed from evergrant.visits v join evergrant.tickets t on t.id = v.ticket_id where v.id = :id
@@ -80,34 +81,41 @@ select t.other_account_allowed from evergrant.visits v join evergrant.tickets t 
 GIVE_BACK = text("update evergrant.connect_requests set used_at = null where id = :id")
 
 
-def begin(
-    connection: Connection,
-    *,
-    grant_id: UUID,
-    client_id: int,
-    ref: str,
-    state_hash: bytes,
-    sealed_verifier: bytes,
-    redirect_uri: str,
-    scopes: Sequence[str],
-    labels: Mapping[str, Sequence[str]],
-    lives: timedelta,
-    who: str,
-) -> None:
-    """Remember a code flow that begins; the state itself is only in the URL."""
-    row = {
-        "id": grant_id,
-        "client_id": client_id,
-        "ref": ref,
-        "state_hash": state_hash,
-        "sealed_verifier": sealed_verifier,
-        "redirect_uri": redirect_uri,
-        "scopes": list(scopes),
-        "labels": json.dumps({key: list(values) for key, values in labels.items()}),
-        "lives": lives,
-        "who": who,
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """A code flow that begins; the state itself is only in the URL."""
+
+    grant_id: UUID
+    client_id: int
+    ref: str
+    state_hash: bytes
+    sealed_verifier: bytes = field(repr=False)
+    redirect_uri: str
+    scopes: Sequence[str]
+    labels: Mapping[str, Sequence[str]]
+    lives: timedelta
+    who: str
+
+
+def begin(connection: Connection, beginning: Sequence[Beginning]) -> None:
+    """Remember code flows that begin."""
+    connection.execute(BEGIN, [_row(each) for each in beginning])
+
+
+def _row(beginning: Beginning) -> dict[str, Any]:
+    labels = {key: list(values) for key, values in beginning.labels.items()}
+    return {
+        "id": beginning.grant_id,
+        "client_id": beginning.client_id,
+        "ref": beginning.ref,
+        "state_hash": beginning.state_hash,
+        "sealed_verifier": beginning.sealed_verifier,
+        "redirect_uri": beginning.redirect_uri,
+        "scopes": list(beginning.scopes),
+        "labels": json.dumps(labels),
+        "lives": beginning.lives,
+        "who": beginning.who,
     }
-    connection.execute(BEGIN, row)
 
 
 def find(connection: Connection, state_hash: bytes) -> Begun | None:
@@ -116,9 +124,10 @@ def find(connection: Connection, state_hash: bytes) -> Begun | None:
     return Begun(**row) if row else None
 
 
-def of_visit(connection: Connection, visit_id: UUID) -> Begun:
-    """The code flow of a visit, which has its id."""
-    return Begun(**connection.execute(OF_VISIT, {"visit_id": visit_id}).mappings().one())
+def of_visits(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Begun]:
+    """The code flow of each of these visits, which has its id."""
+    rows = connection.execute(OF_VISITS, {"ids": list(ids)}).mappings()
+    return {row["grant_id"]: Begun(**row) for row in rows}
 
 
 def is_somebody_away(connection: Connection) -> bool:
@@ -126,9 +135,9 @@ def is_somebody_away(connection: Connection) -> bool:
     return bool(connection.execute(IS_SOMEBODY_AWAY).scalar())
 
 
-def use(connection: Connection, grant_id: UUID) -> datetime | None:
-    """Take the one use of a code flow; returns the database's time, or None where it was used already."""
-    return connection.execute(USE, {"id": grant_id}).scalar()
+def use(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, datetime]:
+    """Take the one use of each of these code flows; returns the database's time of those not used before."""
+    return {row.id: row.used_at for row in connection.execute(USE, {"ids": list(ids)})}
 
 
 def give_back(connection: Connection, grant_id: UUID) -> None:

@@ -121,6 +121,8 @@ where r.client_id = :client_id and r.ref = any (cast(:refs as text[])) and r.rea
 group by r.ref
 """)
 
+EXISTING = text("select id from evergrant.grants where id = any (cast(:ids as uuid[]))")
+
 RETIRE = text("""
 update evergrant.grants set status = 'revoking', claim_no = claim_no + 1, claimed_at = null where id = :id
 """)
@@ -166,10 +168,9 @@ def retire(connection: Connection, grant_id: UUID, *, at_once: bool, who: str) -
     connection.execute(REPLACE, {"id": grant_id, "status": status, "who": who})
 
 
-def exists(connection: Connection, grant_id: UUID) -> bool:
-    """Whether there is a row of this id."""
-    query = text("select exists (select from evergrant.grants where id = :id)")
-    return bool(connection.execute(query, {"id": grant_id}).scalar())
+def existing(connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
+    """Those of these ids of which there is a row."""
+    return set(connection.execute(EXISTING, {"ids": list(ids)}).scalars())
 
 
 def _arrays(grants: Sequence[NewGrant]) -> dict[str, list[Any]]:

@@ -113,10 +113,11 @@ where exists (select from evergrant.tickets t where t.client_id = c.id)
 order by c.name
 """)
 USE = text("""
-update evergrant.tickets set used_at = coalesce(used_at, clock_timestamp()), browser_hash = :browser_hash
-where id = :id and revoked_at is null and expires_at > clock_timestamp()
-    and (used_at is null or browser_hash = :browser_hash)
-returning id
+update evergrant.tickets t set used_at = coalesce(t.used_at, clock_timestamp()), browser_hash = came.browser_hash
+from unnest(cast(:ids as uuid[]), cast(:browser_hashes as bytea[])) as came (id, browser_hash)
+where t.id = came.id and t.revoked_at is null and t.expires_at > clock_timestamp()
+    and (t.used_at is null or t.browser_hash = came.browser_hash)
+returning t.id, t.browser_hash
 """)
 REVOKE = text("""
 update evergrant.tickets
@@ -173,9 +174,11 @@ def hashed(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "replace")).digest()
 
 
-def use(connection: Connection, ticket_id: UUID, browser_hash: bytes) -> bool:
-    """Let a browser use a ticket; False: it has ended, or is another browser's."""
-    return connection.execute(USE, {"id": ticket_id, "browser_hash": browser_hash}).scalar() is not None
+def use(connection: Connection, came: Sequence[tuple[UUID, bytes]]) -> set[tuple[UUID, bytes]]:
+    """Let browsers use tickets; returns those that may: no others have ended, or are another browser's."""
+    ids, browsers = [each for each, _ in came], [browser for _, browser in came]
+    used = connection.execute(USE, {"ids": ids, "browser_hashes": browsers})
+    return {(row.id, bytes(row.browser_hash)) for row in used}
 
 
 def revoke(connection: Connection, ids: Sequence[UUID], *, who: str) -> None:

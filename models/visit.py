@@ -4,13 +4,13 @@ The row's id is that of its connect request, and of the grant to be: so a grant 
 that the customer is connected, whatever became of the process that sent the code.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, ForeignKey, Index, RowMapping, text
+from sqlalchemy import Connection, CursorResult, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base
@@ -129,24 +129,24 @@ select t.id as ticket_id, t.client_id, c.name as client, c.provider, c.overrides
     v.answered_at is null and r.expires_at <= clock_timestamp() as is_late,
     {OUTCOME} as outcome, {REASON} as reason, v.held_by
 """  # constants
-BY_TICKET = text(f"""{_GUEST}
-from evergrant.tickets t
+BY_TICKET = text(f"""{_GUEST}, t.ticket_hash as came_with
+from unnest(cast(:hashes as bytea[])) as asked (ticket_hash)
+join evergrant.tickets t on t.ticket_hash = asked.ticket_hash
 join evergrant.clients c on c.id = t.client_id
 left join lateral (
     select id, ticket_id, answered_at, journal_id, held_by, ended_at, outcome, reason from evergrant.visits
     where ticket_id = t.id order by began_at desc limit 1
 ) v on true
 left join evergrant.connect_requests r on r.id = v.id
-where t.ticket_hash = :ticket_hash
 """)  # noqa: S608  # constants
-BY_STATE = text(f"""{_GUEST}
-from evergrant.connect_requests r
+BY_STATE = text(f"""{_GUEST}, r.state_hash as came_with
+from unnest(cast(:hashes as bytea[])) as asked (state_hash)
+join evergrant.connect_requests r on r.state_hash = asked.state_hash
 join evergrant.visits v on v.id = r.id
 join evergrant.tickets t on t.id = v.ticket_id
 join evergrant.clients c on c.id = t.client_id
-where r.state_hash = :state_hash
 """)  # constants
-BY_ID = text(f"""{_GUEST}
+BY_ID = text(f"""{_GUEST}, v.id as came_with
 from unnest(cast(:ids as uuid[])) as asked (id)
 join evergrant.visits v on v.id = asked.id
 join evergrant.tickets t on t.id = v.ticket_id
@@ -173,9 +173,10 @@ insert into evergrant.visits (id, ticket_id) values (:id, :ticket_id)
 # From here on it is the code's life that counts, not that of the state.
 ANSWER = text("""
 with answered as (
-    update evergrant.visits set sealed_answer = :sealed, answered_at = clock_timestamp()
-    where id = :id and answered_at is null and ended_at is null
-    returning id
+    update evergrant.visits v set sealed_answer = brought.sealed, answered_at = clock_timestamp()
+    from unnest(cast(:ids as uuid[]), cast(:sealed as bytea[])) as brought (id, sealed)
+    where v.id = brought.id and v.answered_at is null and v.ended_at is null
+    returning v.id
 )
 update evergrant.connect_requests r set expires_at = greatest(r.expires_at, clock_timestamp() + :lives)
 from answered where r.id = answered.id
@@ -185,11 +186,22 @@ END = text("""
 update evergrant.visits
 set ended_at = clock_timestamp(), outcome = :outcome, reason = :reason, code = :code, sealed_answer = null,
     answered_at = coalesce(answered_at, clock_timestamp())
-where id = :id and ended_at is null
+where id = any (cast(:ids as uuid[])) and ended_at is null
 returning id
 """)
-TAKE = text("update evergrant.visits set journal_id = :journal_id, held_by = null where id = :id")
-HOLD = text("update evergrant.visits set held_by = :why where id = :id and ended_at is null")
+# Of many at once nobody waits for a stranger's lock on one of them, which is offered again.
+FREE = text("""
+select v.id from evergrant.visits v
+join evergrant.connect_requests r on r.id = v.id
+where v.id = any (cast(:ids as uuid[]))
+for no key update of v, r skip locked
+""")
+TAKE = text("""
+update evergrant.visits set journal_id = :journal_id, held_by = null where id = any (cast(:ids as uuid[]))
+""")
+HOLD = text("""
+update evergrant.visits set held_by = :why where id = any (cast(:ids as uuid[])) and ended_at is null
+""")
 OFFER = text("""
 with due as (
     select v.id from evergrant.visits v
@@ -208,7 +220,7 @@ WAITING = text("""
 select v.id, v.sealed_answer, t.created_by
 from evergrant.visits v
 join evergrant.tickets t on t.id = v.ticket_id
-where v.id = :id and v.sealed_answer is not null and v.ended_at is null
+where v.id = any (cast(:ids as uuid[])) and v.sealed_answer is not null and v.ended_at is null
 """)
 END_LOST = text(f"""
 update evergrant.visits set ended_at = clock_timestamp(), sealed_answer = null, outcome = lost.outcome,
@@ -226,20 +238,25 @@ delete from evergrant.tickets where expires_at < clock_timestamp() - cast(:remem
 """)
 
 
-def by_ticket(connection: Connection, ticket_hash: bytes) -> Guest | None:
-    """Who came with this ticket."""
-    return _guest(connection.execute(BY_TICKET, {"ticket_hash": ticket_hash}).mappings().one_or_none())
+def by_tickets(connection: Connection, ticket_hashes: Sequence[bytes]) -> dict[bytes, Guest | None]:
+    """Who came with each of these tickets."""
+    return dict.fromkeys(ticket_hashes) | _guests(connection.execute(BY_TICKET, {"hashes": list(ticket_hashes)}))
 
 
-def by_state(connection: Connection, state_hash: bytes) -> Guest | None:
-    """Who came back with this state."""
-    return _guest(connection.execute(BY_STATE, {"state_hash": state_hash}).mappings().one_or_none())
+def by_states(connection: Connection, state_hashes: Sequence[bytes]) -> dict[bytes, Guest | None]:
+    """Who came back with each of these states."""
+    return dict.fromkeys(state_hashes) | _guests(connection.execute(BY_STATE, {"hashes": list(state_hashes)}))
 
 
 def by_ids(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Guest | None]:
     """Whose visit each of these is."""
-    rows = connection.execute(BY_ID, {"ids": list(ids)}).mappings()
-    return dict.fromkeys(ids) | {row["visit_id"]: Guest(**row) for row in rows}
+    return dict.fromkeys(ids) | _guests(connection.execute(BY_ID, {"ids": list(ids)}))
+
+
+def _guests(found: CursorResult[Any]) -> dict[Any, Guest]:
+    """Guests by what they came with, which is the last column; the others are named as the fields are."""
+    rows: Iterable[Sequence[Any]] = found
+    return {row[-1]: Guest(*row[:-1]) for row in rows}
 
 
 def ended(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, bool]:
@@ -248,14 +265,15 @@ def ended(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, bool]:
     return dict.fromkeys(ids, False) | dict.fromkeys(found, True)
 
 
-def begin(connection: Connection, visit_id: UUID, ticket_id: UUID) -> None:
-    """Remember that a customer goes to the provider."""
-    connection.execute(BEGIN, {"id": visit_id, "ticket_id": ticket_id})
+def begin(connection: Connection, begun: Sequence[tuple[UUID, UUID]]) -> None:
+    """Remember that customers go to the provider: their visits, and the tickets that they came with."""
+    connection.execute(BEGIN, [{"id": visit_id, "ticket_id": ticket_id} for visit_id, ticket_id in begun])
 
 
-def answer(connection: Connection, visit_id: UUID, sealed: bytes) -> bool:
-    """Keep what a customer came back with; False: they came back before."""
-    return connection.execute(ANSWER, {"id": visit_id, "sealed": sealed, "lives": CODE_LIVES}).scalar() is not None
+def answer(connection: Connection, brought: Mapping[UUID, bytes]) -> set[UUID]:
+    """Keep what customers came back with; returns the visits of those who had not come back before."""
+    kept = {"ids": list(brought), "sealed": list(brought.values()), "lives": CODE_LIVES}
+    return set(connection.execute(ANSWER, kept).scalars())
 
 
 def end(
@@ -270,18 +288,40 @@ def end(
 
     `code`: what the provider said, told to operators.
     """
-    ended = {"id": visit_id, "outcome": outcome, "reason": reason, "code": code}
-    return connection.execute(END, ended).scalar() is not None
+    return bool(_end(connection, [visit_id], outcome, reason, code=code))
 
 
-def take(connection: Connection, visit_id: UUID, journal_id: int) -> None:
-    """Note whose journal will have the answer to the code."""
-    connection.execute(TAKE, {"id": visit_id, "journal_id": journal_id})
+def end_connected(connection: Connection, visit_ids: Sequence[UUID]) -> None:
+    """Write that these customers are connected."""
+    if visit_ids:
+        _end(connection, visit_ids, VisitOutcome.CONNECTED, None, code=None)
 
 
-def hold(connection: Connection, visit_id: UUID, why: VisitReason) -> None:
-    """Note why nothing could be sent yet; it is offered again."""
-    connection.execute(HOLD, {"id": visit_id, "why": why})
+def _end(
+    connection: Connection,
+    visit_ids: Sequence[UUID],
+    outcome: VisitOutcome,
+    reason: VisitReason | None,
+    *,
+    code: str | None,
+) -> set[UUID]:
+    ended = {"ids": list(visit_ids), "outcome": outcome, "reason": reason, "code": code}
+    return set(connection.execute(END, ended).scalars())
+
+
+def free(connection: Connection, visit_ids: Sequence[UUID]) -> list[UUID]:
+    """Lock those of these visits, and their code flows, that nobody else has locked."""
+    return list(connection.execute(FREE, {"ids": list(visit_ids)}).scalars())
+
+
+def take(connection: Connection, visit_ids: Sequence[UUID], journal_id: int) -> None:
+    """Note whose journal will have the answers to their codes."""
+    connection.execute(TAKE, {"ids": list(visit_ids), "journal_id": journal_id})
+
+
+def hold(connection: Connection, visit_ids: Sequence[UUID], why: VisitReason) -> None:
+    """Note why nothing could be sent yet; they are offered again."""
+    connection.execute(HOLD, {"ids": list(visit_ids), "why": why})
 
 
 def offer_again(connection: Connection, visit_id: UUID) -> None:
@@ -294,17 +334,12 @@ def offer(connection: Connection) -> list[UUID]:
     return list(connection.execute(OFFER, {"lives": CODE_LIVES, "lease": LEASE}).scalars())
 
 
-def waiting(connection: Connection, visit_id: UUID) -> Waiting | None:
-    """A visit whose code is to be sent; None: its end was written meanwhile."""
-    row = connection.execute(WAITING, {"id": visit_id}).mappings().one_or_none()
-    return None if row is None else Waiting(**row)
+def waiting(connection: Connection, visit_ids: Sequence[UUID]) -> list[Waiting]:
+    """Those of these visits whose code is to be sent; the end of the others was written meanwhile."""
+    return [Waiting(**row) for row in connection.execute(WAITING, {"ids": list(visit_ids)}).mappings()]
 
 
 def tend(connection: Connection) -> None:
     """End what nobody will end any more, and forget tickets that ended a week ago."""
     connection.execute(END_LOST)
     connection.execute(FORGET, {"remembered": REMEMBERED})
-
-
-def _guest(row: RowMapping | None) -> Guest | None:
-    return None if row is None else Guest(**row)

@@ -5,7 +5,7 @@ read_callback   what the provider sent back with them; its code is exchanged by 
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from models import client as clients
 from models import connect_request, consent
 from models import label as labels_held
+from models.connect_request import Beginning
 from models.database import transaction
 from models.sealing.vault import Vault
 from models.ticket import hashed
@@ -100,19 +101,19 @@ def begin(
     sealed = vault.seal(verifier, table="connect_requests", row_id=grant_id, purpose="verifier")
     with transaction() as connection:
         refuse_while_revoking(connection, registered.provider, client_id, ref)
-        connect_request.begin(
-            connection,
-            grant_id=grant_id,
-            client_id=client_id,
-            ref=ref,
-            state_hash=hashed(state),
-            sealed_verifier=sealed,
-            redirect_uri=str(registration.redirect_uri),
-            scopes=scopes,
-            labels=labels,
-            lives=LIVES,
-            who=who,
+        beginning = Beginning(
+            grant_id,
+            client_id,
+            ref,
+            hashed(state),
+            sealed,
+            str(registration.redirect_uri),
+            scopes,
+            labels,
+            LIVES,
+            who,
         )
+        connect_request.begin(connection, [beginning])
     return Invitation(url, str(registration.redirect_uri), LIVES)
 
 
@@ -194,12 +195,21 @@ def with_redirect(registration: Registration, redirect_uri: str | None) -> Regis
 
 def refuse_while_revoking(connection: Connection, provider: Provider, client_id: int, ref: str) -> None:
     """Where one revocation kills everything of a user, a new consent would die with the old one."""
-    if provider.revocation is Reach.GRANT:
-        second = provider.second_token_set
-        refs = [ref] if second is None else [ref, second.ref(ref)]
-        pending = consent.pending_revocations(connection, client_id, refs)
-        if pending:
-            raise StillRevoking(min(pending.values()))
+    for error in still_revoking(connection, provider, client_id, [ref]).values():
+        raise error
+
+
+def still_revoking(
+    connection: Connection, provider: Provider, client_id: int, refs: Sequence[str]
+) -> dict[str, StillRevoking]:
+    """Those of these refs whose old consent must have ended first."""
+    if provider.revocation is not Reach.GRANT:
+        return {}
+    second = provider.second_token_set
+    names = {ref: [ref] if second is None else [ref, second.ref(ref)] for ref in refs}
+    pending = consent.pending_revocations(connection, client_id, [each for both in names.values() for each in both])
+    found = {ref: [pending[each] for each in both if each in pending] for ref, both in names.items()}
+    return {ref: StillRevoking(min(numbers)) for ref, numbers in found.items() if numbers}
 
 
 def refuse_long_ref(provider: Provider, ref: str) -> None:

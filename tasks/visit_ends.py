@@ -25,7 +25,7 @@ def write_end(connection: Connection, visit_id: UUID, end: StoredConsent | Excep
         case CredentialsReplaced():
             visit.offer_again(connection, visit_id)
         case ExchangeNotSent():
-            visit.hold(connection, visit_id, reason_of(end))
+            visit.hold(connection, [visit_id], reason_of(end))
         case _:
             visit.end(connection, visit_id, VisitOutcome.FAILED, reason_of(end), code=getattr(end, "code", None))
 

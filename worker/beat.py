@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import cached_property
 from math import ceil
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import structlog
@@ -35,11 +35,15 @@ TASKS = {"refresh": "evergrant.refresh", "refresh_urgent": "evergrant.refresh", 
 BROKER_PATIENCE_SECONDS = 5
 # A customer who came back waits in front of a page; while somebody is at a provider beat looks for that so often.
 CUSTOMER_SECONDS = 0.1
+VISITS_A_MESSAGE = 50  # they are exchanged together, by one worker
 # A claim of one or two jobs is mostly a transaction's beginning and end. Where very many clients have something due
 # they share it; a settle that needs one of these valves waits for some milliseconds more.
 MANY_CLIENTS, CLIENTS_AT_ONCE = 50, 16
 # One that refuses a write is as good as away: nothing can be handed out.
 BROKER_ERRORS = (BrokerAway, ConnectionError, OSError, ResponseError)
+
+
+T = TypeVar("T")
 
 
 class GrantScheduler(Scheduler):
@@ -225,12 +229,12 @@ class GrantScheduler(Scheduler):
             return
         with transaction() as connection:
             offered = visit.offer(connection)
-        for visit_id in offered:
+        for batch in batches([str(each) for each in offered], VISITS_A_MESSAGE):
             if self.broker_failed:  # each would wait for it; they are offered again
                 return
             try:
                 self.app.send_task(
-                    "evergrant.exchange", args=[str(visit_id)], queue="connect", producer=self.producer, retry=False
+                    "evergrant.exchange", args=[batch], queue="connect", producer=self.producer, retry=False
                 )
             except BROKER_ERRORS as error:
                 self._note_broker_failure(error)
@@ -304,7 +308,7 @@ class GrantScheduler(Scheduler):
             self.seen_at = now
 
 
-def batches(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
+def batches(jobs: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """Cut jobs into messages, all alike: as few as hold them, though two where there are two jobs.
 
     A message costs as much CPU as five jobs of it, and the second one lets another worker process have its part.

@@ -33,7 +33,7 @@ TASKS: Final[Mapping[str, tuple[str, ...]]] = {
     "evergrant.refresh": ("jobs", "client_id"),
     "evergrant.revoke": ("jobs",),
     "evergrant.upkeep": ("name",),
-    "evergrant.exchange": ("visit_id",),
+    "evergrant.exchange": ("visit_ids",),
     "evergrant.request_refresh": ("ref", "client", "if_generation"),
     "evergrant.request_revocation": ("ref", "client", "reason", "idempotency_key", "erase"),
 }

@@ -1,69 +1,125 @@
 """Exchanges under way in a process; for each of them a customer waits in front of a page.
 
 The database and the disk are asked on threads, the provider is not: one that takes forty seconds holds up nobody, and
-no client's customers take all the room.
+no client's customers take all the room. Those that have come to the same step go on together.
 
-begin    until the code is sent
-keep     the answer goes to the journal, on threads that wait for nothing else; perhaps something is asked about it
-end      it is read and stored
+begin    until their codes are sent
+keep     their answers go to the journal, in a thread that waits for nothing else; perhaps something is asked about them
+end      they are read and stored
 """
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import timedelta
-from enum import Enum
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import structlog
-from sqlalchemy.exc import DBAPIError
 
-from models.database import is_locked
+from models.visit import LEASE
 from tasks.runtime import clock
+from tasks.runtime.gathering import Gathering
 from tasks.runtime.threads import told
 
 log = structlog.get_logger()
 
 MOST_ASKED: Final = 256  # at a time: the journal has room for their answers, beside those to refreshes
 MOST_OF_A_CLIENT: Final = MOST_ASKED // 2
+MOST_TOGETHER: Final = 100  # in one transaction: what holds its locks for longer is felt by others
+KEEPING_THREADS: Final = 1  # there is one journal
+ENDING_THREADS: Final = 2  # there is one connection; while one of them waits for a lock the other reads answers
 LOCKED_WAIT: Final = timedelta(seconds=1)  # of an end that meets a stranger's lock; others go first meanwhile
 TRIES_END: Final = timedelta(seconds=20)  # after the deadline: see tasks/runtime/retry.py
 
 
 class Exchange(Protocol):
-    """One exchange. Each step is called once, but `end` again after it has met a lock."""
+    """One exchange. Each step is taken once, but `end` again after it has met a lock."""
 
-    client_id: int
-    whose: Mapping[str, str]  # what a line of the log says of it
+    @property
+    def client_id(self) -> int:
+        """Whose room it takes."""
 
-    def begin(self) -> tuple[Future[Any], timedelta] | None:
-        """Send the code; returns where its answer will be and the deadline, or None where nothing was sent."""
+    @property
+    def whose(self) -> Mapping[str, str]:
+        """What a line of the log says of it."""
 
-    def keep(self, answered: Future[Any]) -> Future[Any] | None:
-        """Keep the answer; returns what is to be waited for before the end, if anything is."""
+    @property
+    def steps(self) -> "Steps":
+        """What is done with it."""
 
-    def end(self) -> None:
-        """Read the answer, and store what it tells of."""
+    @property
+    def alike(self) -> Hashable:
+        """What those have in common that may end in one transaction; their steps are among it."""
 
 
-class NotBegun(Enum):
-    """Why an exchange was not begun; it is offered to another worker, or again."""
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An exchange whose code was sent: where its answer will be, and until when."""
 
-    NO_ROOM = "no_room"  # a provider that hangs has it
-    STOPPING = "stopping"  # the process is
+    exchange: Any
+    answered: Future[Any]
+    deadline: timedelta
+
+
+class Steps(Protocol):
+    """What is done with exchanges that have come equally far, of which none fails with another."""
+
+    def begin(self, group: Sequence[Any]) -> list[Sent]:
+        """Send the codes of a client's customers; returns those that were sent."""
+
+    def keep(self, group: Sequence[Sent]) -> list[tuple[Any, Future[Any] | None]]:
+        """Keep the answers; returns the exchanges that go on, with what is to be waited for before, if anything is."""
+
+    def end(self, group: Sequence[Any]) -> Sequence[Any]:
+        """Read the answers, and store what they tell of; returns those that have met a stranger's lock."""
+
+
+E = TypeVar("E", bound=Exchange)
+
+
+class WithoutRoom(Generic[E]):
+    """Those for whom there was no room, until beat offers them again."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[timedelta, Sequence[E]]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def keep(self, group: Sequence[E], *, until: timedelta) -> None:
+        """Let some of one client wait."""
+        with self._lock:
+            self._waiting.append((until, group))
+
+    def take(self) -> list[tuple[timedelta, Sequence[E]]]:
+        """All who wait, and until when; but for whom is offered again by now."""
+        with self._lock:
+            taken, self._waiting = self._waiting, []
+        return [(until, group) for until, group in taken if clock.boot() < until]
 
 
 class Exchanges:
     """Which exchanges may begin, and the threads of their steps."""
 
     def __init__(self, stopping: threading.Event, *, threads: int) -> None:
-        """`threads`: of each step."""
+        """`threads`: of those that begin."""
         self._stopping = stopping
         self._beginning = ThreadPoolExecutor(threads, thread_name_prefix="exchange-begin")
-        self._keeping = ThreadPoolExecutor(threads, thread_name_prefix="exchange-keep")
-        self._ending = ThreadPoolExecutor(threads, thread_name_prefix="exchange-end")
+        self._keeping: Gathering[Sent] = Gathering(
+            "exchange-keep",
+            self._keep,
+            alike=lambda each: each.exchange.steps,
+            threads=KEEPING_THREADS,
+            most=MOST_TOGETHER,
+        )
+        self._ending: Gathering[Exchange] = Gathering(
+            "exchange-end", self._end, alike=lambda each: each.alike, threads=ENDING_THREADS, most=MOST_TOGETHER
+        )
+        self._without_room: WithoutRoom[Any] = WithoutRoom()
         self._changed = threading.Condition()
         self._asked: Counter[int] = Counter()  # by client, until the answer is kept
         self._under_way = 0
@@ -74,87 +130,99 @@ class Exchanges:
         if not self._stopping.is_set():
             self._beginning.submit(told(work, **whose))
 
-    def carry_out(self, exchange: Exchange) -> NotBegun | None:
-        """Begin one here and now; its other steps follow in their threads, once it is answered.
+    def carry_out(self, group: Sequence[E]) -> Sequence[E]:
+        """Begin some of one client here and now; their other steps follow in their threads, once each is answered.
 
-        Returns:
-            Why nothing was begun; None: it was.
-
+        Returns those for which there is no room: they begin when there is, if that is before they are offered again.
         """
-        why = self._enter(exchange.client_id)
-        if why is not None:
-            return why
-        begun = None
+        return self._begin(group, until=clock.boot() + LEASE)
+
+    def _begin(self, group: Sequence[E], *, until: timedelta) -> Sequence[E]:
+        entered = group[: self._enter(group[0].client_id, len(group))]
+        sent: list[Sent] = []
         try:
-            begun = exchange.begin()
+            sent = group[0].steps.begin(entered) if entered else []
         finally:
-            if begun is None:
-                self._give_back(exchange.client_id)
-                self._leave()
-        if begun is not None:
-            answered, deadline = begun
+            over = len(entered) - len(sent)
+            self._give_back(group[0].client_id, over)
+            self._leave(over)
+        for each in sent:
             with self._changed:
-                self._answered_by = max(self._answered_by, clock.boot() + deadline + TRIES_END)
-            keep = partial(self._keep, exchange, answered)
-            answered.add_done_callback(lambda _: self._go_on(self._keeping, exchange, keep))
-        return None
+                self._answered_by = max(self._answered_by, clock.boot() + each.deadline + TRIES_END)
+            each.answered.add_done_callback(partial(self._go_on, self._keeping, each))
+        left = group[len(entered) :]
+        if left and not self._stopping.is_set():
+            self._without_room.keep(left, until=until)
+            if self._room(left[0].client_id):  # by now; whoever gave it back has seen nobody wait
+                self.submit(self._begin_waiting)
+        return left
 
-    def _keep(self, exchange: Exchange, answered: Future[Any]) -> None:
+    def _keep(self, group: Sequence[Sent]) -> None:
+        kept: list[tuple[Any, Future[Any] | None]] = []
         try:
-            looked = exchange.keep(answered)
+            kept = group[0].exchange.steps.keep(group)
+        except Exception as error:  # noqa: BLE001  # nobody waits for this thread
+            _tell_failed([each.exchange for each in group], error)
         finally:
-            self._give_back(exchange.client_id)
-        end = partial(self._go_on, self._ending, exchange, partial(self._end, exchange))
-        if looked is None:
-            end()
-        else:
-            looked.add_done_callback(lambda _: end())
+            for client_id, count in Counter(each.exchange.client_id for each in group).items():
+                self._give_back(client_id, count)
+            self._leave(len(group) - len(kept))
+        if self._without_room:
+            self.submit(self._begin_waiting)
+        for exchange, looked in kept:
+            if looked is None:
+                self._go_on(self._ending, exchange)
+            else:
+                looked.add_done_callback(partial(self._go_on, self._ending, exchange))
 
-    def _end(self, exchange: Exchange) -> None:
+    def _begin_waiting(self) -> None:
+        """Begin those who have waited for room, as far as there is some now."""
+        for until, group in self._without_room.take():
+            self._begin(group, until=until)
+
+    def _end(self, group: Sequence[Exchange]) -> None:
+        locked: Sequence[Exchange] = []
         try:
-            exchange.end()
-        except DBAPIError as error:
-            if not is_locked(error):
-                raise
-            step = (self._ending, exchange, partial(self._end, exchange))
-            again = threading.Timer(LOCKED_WAIT.total_seconds(), self._go_on, step)
+            locked = group[0].steps.end(group)
+        except Exception as error:  # noqa: BLE001  # nobody waits for this thread
+            _tell_failed(group, error)
+        finally:
+            self._leave(len(group) - len(locked))
+        if locked:
+            again = threading.Timer(LOCKED_WAIT.total_seconds(), partial(self._end_again, locked))
             again.daemon = True
             again.start()
-        else:
-            self._leave()
 
-    def _go_on(self, threads: ThreadPoolExecutor, exchange: Exchange, step: Callable[[], None]) -> None:
-        """Take the next step in a thread; one that fails is told, and the exchange is over."""
+    def _end_again(self, group: Sequence[Exchange]) -> None:
+        for each in group:
+            self._go_on(self._ending, each)
 
-        def taken() -> None:
-            try:
-                step()
-            except BaseException:
-                self._leave()
-                raise
-
+    def _go_on(self, threads: Gathering[Any], thing: Any, _: object = None) -> None:
         try:
-            threads.submit(told(taken, **exchange.whose))
-        except RuntimeError:  # shut down: nobody waited any longer
+            threads.add(thing)
+        except RuntimeError:  # closed: nobody waited any longer
             self._leave()
 
-    def _enter(self, client_id: int) -> NotBegun | None:
+    def _enter(self, client_id: int, count: int) -> int:
+        """Take room for so many of a client; returns for how many there was some."""
         with self._changed:
-            if self._stopping.is_set():
-                return NotBegun.STOPPING
-            if self._asked.total() >= MOST_ASKED or self._asked[client_id] >= MOST_OF_A_CLIENT:
-                return NotBegun.NO_ROOM
-            self._asked[client_id] += 1
-            self._under_way += 1
-        return None
+            fits = min(self._room(client_id), count)
+            self._asked[client_id] += fits
+            self._under_way += fits
+        return fits
 
-    def _give_back(self, client_id: int) -> None:
-        with self._changed:
-            self._asked[client_id] -= 1
+    def _room(self, client_id: int) -> int:
+        """For how many of a client there is room now."""
+        room = min(MOST_ASKED - self._asked.total(), MOST_OF_A_CLIENT - self._asked[client_id])
+        return 0 if self._stopping.is_set() else max(room, 0)
 
-    def _leave(self) -> None:
+    def _give_back(self, client_id: int, count: int) -> None:
         with self._changed:
-            self._under_way -= 1
+            self._asked[client_id] -= count
+
+    def _leave(self, count: int = 1) -> None:
+        with self._changed:
+            self._under_way -= count
             self._changed.notify_all()
 
     def wait_until_quiet(self, patience: timedelta) -> bool:
@@ -168,4 +236,10 @@ class Exchanges:
         if not self.wait_until_quiet(max(patience, self._answered_by - clock.boot())):
             log.warning("worker.left_exchanges_under_way", count=self._under_way)
         for threads in (self._keeping, self._ending):
-            threads.shutdown(wait=True)
+            threads.close()
+
+
+def _tell_failed(group: Sequence[Exchange], error: Exception) -> None:
+    """Tell whose step failed in a way that nobody has foreseen."""
+    for each in group:
+        log.error("afterwards.failed", **each.whose, exc_info=error)

@@ -7,7 +7,7 @@ otherwise                    a new row
 a second token set beside    likewise, as REF/suffix: two grants of one consent, which live on by themselves
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID, uuid5
@@ -15,27 +15,22 @@ from uuid import UUID, uuid5
 import structlog
 from sqlalchemy import Connection
 
-from models import asked_labels, connect_request, consent, dead_letter, event, grant_account, label
-from models import client as clients
-from models.consent import LiveRow, NewGrant
+from models import asked_labels, consent, dead_letter, event, grant_account, label
+from models.consent import Holder, LiveRow, NewGrant
 from models.errors import Told
 from models.sealing.vault import Vault, VaultError
 from models.states.client import Keep
 from models.states.dead_letter import LetterKind, Resolution
 from models.states.event import EventType
 from models.states.grant import GrantStatus
-from tasks.journal import Entry
-from tasks.oauth import accounts
 from tasks.oauth.accounts import Account
-from tasks.oauth.kept import from_answer
 from tasks.oauth.provider import Provider
 from tasks.oauth.shapes import Kind, Reach
-from tasks.oauth.token_answer import TokenAnswer, TokenSet, read_token_answer, tokens_of, told_scope
+from tasks.oauth.token_answer import TokenSet
 from tasks.policy.ends import ends
 from tasks.policy.introspection import asks_for_life
-from tasks.policy.kinds import held_of, placeholder
+from tasks.policy.kinds import placeholder
 from tasks.runtime.registration import Registered
-from tasks.runtime.runtime import Runtime
 from tasks.settling.strange import tell_once
 
 log = structlog.get_logger()
@@ -117,24 +112,48 @@ class StoredConsent:
 def store(connection: Connection, given: Consent, *, vault: Vault, who: str, replayed: bool = False) -> StoredConsent:
     """Store a consent; repeating it changes nothing. `replayed`: it is an old one, perhaps older than what is there.
 
-    A second token set of it becomes a grant of its own, in the same transaction. Nothing is written before it is known
-    that both may come in.
-
     Raises:
         NoRefreshToken: it cannot be kept alive.
         PairHeld: another ref holds the pair.
         AnotherAccount: its user must come back with the account as before, and has not.
 
     """
+    (stored,) = store_all(connection, [given], vault=vault, who=who, replayed=replayed)
+    if isinstance(stored, ConsentError):
+        raise stored
+    return stored
+
+
+def store_all(
+    connection: Connection, given: Sequence[Consent], *, vault: Vault, who: str, replayed: bool = False
+) -> list[StoredConsent | ConsentError]:
+    """Store consents of one client, of which no two are of one ref or hold one pair; of each, what `store` tells.
+
+    A second token set of one becomes a grant of its own, in the same transaction. Nothing of a consent is written
+    before it is known that both may come in.
+    """
+    families = [grants_of(each) for each in given]
+    every = [each for family in families for each in family]
+    client_id = given[0].registered.known.id
+    rows = consent.live_rows(connection, client_id, [each.ref for each in every])
+    held = _held(connection, every, vault)
+    wrong = [_fault(connection, family, rows, held, vault) for family in families]
+    fit = [each for family, error in zip(families, wrong, strict=True) if error is None for each in family]
+    stored = _store(connection, fit, rows, vault=vault, who=who, replayed=replayed)
+    return [
+        _with_second([stored[each.grant_id] for each in family]) if error is None else error
+        for family, error in zip(families, wrong, strict=True)
+    ]
+
+
+def grants_of(given: Consent) -> list[Consent]:
+    """What a consent becomes: one grant, or two."""
     given = _with_placeholder(given)
-    both = [given, *filter(None, [second_of(given)])]
-    rows = consent.live_rows(connection, given.registered.known.id, [each.ref for each in both])
-    for each in both:
-        _refuse_held(connection, each, vault)
-    _refuse_another_account(connection, given, rows.get(given.ref), vault)
-    first, *second = (
-        _store(connection, each, rows.get(each.ref), vault=vault, who=who, replayed=replayed) for each in both
-    )
+    return [given, *filter(None, [second_of(given)])]
+
+
+def _with_second(stored: Sequence[StoredConsent]) -> StoredConsent:
+    first, *second = stored
     return replace(first, second=second[0]) if second else first
 
 
@@ -158,50 +177,85 @@ def _with_placeholder(given: Consent) -> Consent:
     return replace(given, token_set=replace(given.token_set, refresh_token=placeholder(given.grant_id)))
 
 
-def _refuse_held(connection: Connection, given: Consent, vault: Vault) -> None:
-    if given.token_set.refresh_token is None:
-        raise NoRefreshToken
-    for holder in consent.holders(connection, vault.fingerprints(given.token_set.refresh_token)):
-        if (holder.client_id, holder.ref) != (given.registered.known.id, given.ref):
-            raise PairHeld(holder.ref, holder.client)
+def _held(connection: Connection, given: Sequence[Consent], vault: Vault) -> dict[bytes, list[Holder]]:
+    """Who holds the pairs of these consents, by fingerprint."""
+    found: dict[bytes, list[Holder]] = {}
+    fingerprints = [each for one in given for each in _fingerprints(one, vault)]
+    for holder in consent.holders(connection, fingerprints) if fingerprints else ():
+        found.setdefault(bytes(holder.fingerprint), []).append(holder)
+    return found
 
 
-def _refuse_another_account(connection: Connection, given: Consent, old: LiveRow | None, vault: Vault) -> None:
+def _fingerprints(given: Consent, vault: Vault) -> list[bytes]:
+    token = given.token_set.refresh_token
+    return [] if token is None else vault.fingerprints(token)
+
+
+def _fault(
+    connection: Connection,
+    family: Sequence[Consent],
+    rows: Mapping[str, LiveRow],
+    held: Mapping[bytes, Sequence[Holder]],
+    vault: Vault,
+) -> ConsentError | None:
+    """What is wrong with a consent, if anything is."""
+    for each in family:
+        if each.token_set.refresh_token is None:
+            return NoRefreshToken()
+        for holder in (holder for mark in _fingerprints(each, vault) for holder in held.get(mark, ())):
+            if (holder.client_id, holder.ref) != (each.registered.known.id, each.ref):
+                return PairHeld(holder.ref, holder.client)
+    given = family[0]
+    is_another = _is_of_another_account(connection, given, rows.get(given.ref), vault)
+    return AnotherAccount(given.ref) if is_another else None
+
+
+def _is_of_another_account(connection: Connection, given: Consent, old: LiveRow | None, vault: Vault) -> bool:
     """Compare whose account it is with whose it was, where both were told in one place."""
     if given.other_account_allowed or given.account is None or old is None or old.id == given.grant_id:
-        return
+        return False
     before = grant_account.of(connection, old.id)
     if before is None:
-        return
+        return False
     try:
         known = Account.read(vault.open(before, table="grant_accounts", row_id=old.id, purpose="account"))
     except VaultError as error:
         log.warning("consent.account_unopened", grant_id=str(old.id), reason=str(error))
-        return
-    if known.is_another(given.account):
-        raise AnotherAccount(given.ref)
+        return False
+    return known.is_another(given.account)
 
 
 def dispose(connection: Connection, given: Consent, *, vault: Vault, who: str) -> None:
     """Send what was refused to its end: it is nobody's grant, and its pairs live at the provider."""
     for each in (given, *filter(None, [second_of(given)])):
-        if each.token_set.refresh_token is not None and not consent.exists(connection, each.grant_id):
-            _replaced_row(connection, each, each.token_set.refresh_token, vault=vault, who=who)
+        if each.token_set.refresh_token is not None and not consent.existing(connection, [each.grant_id]):
+            _replaced_row(connection, each, vault=vault, who=who)
 
 
 def _store(
-    connection: Connection, given: Consent, old: LiveRow | None, *, vault: Vault, who: str, replayed: bool
-) -> StoredConsent:
-    """Store one grant of a consent; `old`: the row that holds its ref now."""
-    token = given.token_set.refresh_token or ""
-    fingerprints = vault.fingerprints(token)
-    if old is not None and (old.refresh_fingerprint in fingerprints or old.id == given.grant_id):
-        return StoredConsent(old.id, old.generation, "unchanged", given.ref)
-    if consent.exists(connection, given.grant_id):
-        return StoredConsent(given.grant_id, 0, "unchanged", given.ref)
-    if replayed and old is not None and _was_replaced_by(old, given):
-        return _replaced_row(connection, given, token, vault=vault, who=who)
-    return _new_row(connection, given, old, token, vault=vault, who=who)
+    connection: Connection,
+    given: Sequence[Consent],
+    rows: Mapping[str, LiveRow],
+    *,
+    vault: Vault,
+    who: str,
+    replayed: bool,
+) -> dict[UUID, StoredConsent]:
+    """Store the grants of consents, by id; `rows`: those that hold their refs now."""
+    stored: dict[UUID, StoredConsent] = {}
+    new: list[Consent] = []
+    present = consent.existing(connection, [each.grant_id for each in given]) if given else set()
+    for each in given:
+        old = rows.get(each.ref)
+        if old is not None and (old.refresh_fingerprint in _fingerprints(each, vault) or old.id == each.grant_id):
+            stored[each.grant_id] = StoredConsent(old.id, old.generation, "unchanged", each.ref)
+        elif each.grant_id in present:
+            stored[each.grant_id] = StoredConsent(each.grant_id, 0, "unchanged", each.ref)
+        elif replayed and old is not None and _was_replaced_by(old, each):
+            stored[each.grant_id] = _replaced_row(connection, each, vault=vault, who=who)
+        else:
+            new.append(each)
+    return stored | _new_rows(connection, new, rows, vault=vault, who=who)
 
 
 def _was_replaced_by(other: LiveRow, given: Consent) -> bool:
@@ -209,119 +263,73 @@ def _was_replaced_by(other: LiveRow, given: Consent) -> bool:
     return other.created_at > given.started_at or 0 < given.generation <= other.generation
 
 
-def _replaced_row(
-    connection: Connection, given: Consent, refresh_token: str, *, vault: Vault, who: str
-) -> StoredConsent:
+def _replaced_row(connection: Connection, given: Consent, *, vault: Vault, who: str) -> StoredConsent:
     """Make the row of a consent that was replaced: its pairs must die, if their end is not noted anyway."""
     provider = given.registered.provider
-    row = replace(_row(given, None, refresh_token, provider, vault), status=GrantStatus.REVOKING)
+    row = replace(_row(given, None, vault), status=GrantStatus.REVOKING)
     consent.insert(connection, given.registered.known.id, [row])
     consent.retire(connection, row.id, at_once=provider.revocation is not Reach.GRANT, who=who)
     return StoredConsent(row.id, row.generation, "replaced", row.ref)
 
 
-def make_missing(connection: Connection, runtime: Runtime, entry: Entry) -> str | None:
-    """Make the row that an answer tells of: nobody stored it, or that commit is missing.
-
-    Returns how, `refused` where nothing is to be kept of it, or None: there is no such client.
-    """
-    client_id = clients.id_of(connection, entry.client)
-    if client_id is None:
-        log.error("journal.unknown_client", client=entry.client, grant_id=entry.grant_id)
-        return None
-    registered = runtime.registrations.ready(clients.known(connection, [client_id])[client_id])
-    stored = replay(connection, entry, registered, vault=runtime.vault)
-    return "refused" if stored is None else stored.how
-
-
-def read(entry: Entry, provider: Provider) -> TokenAnswer:
-    """What a journaled answer says, at the places that its client's provider file names."""
-    return read_token_answer(entry.body, paths=provider.token_set, second=provider.second_token_set)
-
-
-def replay(connection: Connection, entry: Entry, registered: Registered, *, vault: Vault) -> StoredConsent | None:
-    """Store the consent that a journaled answer tells of; None where it holds no token set that can be kept.
-
-    It may be the answer to an exchange that nobody stored, or to any request for a row whose making is among the
-    commits that are missing. Journals come in any order: a consent that was replaced since is on its way to the end.
-    An entry whose pair another ref holds, or that has no refresh token, was refused to the user's face already.
-    """
-    given = _given(entry, registered)
-    return None if given is None else _stored_again(connection, given, vault)
+def _new_rows(
+    connection: Connection, given: Sequence[Consent], rows: Mapping[str, LiveRow], *, vault: Vault, who: str
+) -> dict[UUID, StoredConsent]:
+    """Make rows, each in the place of the one that holds its ref now, where there is one."""
+    if not given:
+        return {}
+    for each in given:
+        if (old := rows.get(each.ref)) is not None:
+            _retire(connection, old, each.registered.provider, who)
+    new = {each.grant_id: _row(each, rows.get(each.ref), vault) for each in given}
+    made = consent.insert(connection, given[0].registered.known.id, list(new.values()))
+    here = [each for each in given if each.grant_id in made]  # for the others another process was faster
+    _keep_accounts(connection, here, vault)
+    for is_new, type_ in ((True, EventType.GRANT_CONNECTED), (False, EventType.GRANT_RECONNECTED)):
+        ids = [each.grant_id for each in here if (each.ref not in rows) is is_new]
+        event.of_grants(connection, ids, type_, actor=who)
+    for each in here:
+        _ask_for_labels(connection, each, rows.get(each.ref))
+    _tell_refused_labels(connection, here)
+    return {each.grant_id: _told(each, new[each.grant_id], rows, is_made=each.grant_id in made) for each in given}
 
 
-def replay_second(
-    connection: Connection, entry: Entry, registered: Registered, *, vault: Vault
-) -> StoredConsent | None:
-    """Store the second grant of an exchange whose first one has its row: a refresh of that one was read before it."""
-    given = _given(entry, registered)
-    second = None if given is None else second_of(given)
-    return None if second is None else _stored_again(connection, second, vault)
-
-
-def _given(entry: Entry, registered: Registered) -> Consent | None:
-    """The consent that an entry tells of; only an exchange has a second token set."""
-    token_set = read(entry, registered.provider)
-    if not isinstance(token_set, TokenSet):
-        return None
-    # The code and its verifier are spent, and unknown by now; the client's secret is what could be told still.
-    sent = (registered.registration.client_secret,)
-    token_set = told_scope(token_set, sent)
-    kept = from_answer(registered.provider, entry.body, entry.labels).without(sent, tokens=tokens_of(token_set))
-    return Consent(
-        UUID(entry.grant_id),
-        registered,
-        entry.ref,
-        kept.over(entry.labels),
-        held_of(token_set if entry.kind == "exchange" else replace(token_set, second=None), registered.provider.kind),
-        started_at=entry.started_at,
-        refused_labels=kept.refused,
-        generation=entry.generation,
-        account=accounts.from_answer(registered.provider, entry.body) if entry.kind == "exchange" else None,
-    )
-
-
-def _stored_again(connection: Connection, given: Consent, vault: Vault) -> StoredConsent | None:
-    allowed = connect_request.other_account_allowed(connection, given.grant_id)
-    given = replace(given, other_account_allowed=allowed)
-    try:
-        return store(connection, given, vault=vault, who="evergrant", replayed=True)
-    except AnotherAccount:
-        dispose(connection, given, vault=vault, who="evergrant")
-        return None
-    except ConsentError:
-        return None
-
-
-def _new_row(
-    connection: Connection, given: Consent, old: LiveRow | None, refresh_token: str, *, vault: Vault, who: str
-) -> StoredConsent:
-    known, provider = given.registered.known, given.registered.provider
-    if old is not None:
-        consent.retire(connection, old.id, at_once=provider.revocation is not Reach.GRANT, who=who)
-        dead_letter.close(
-            connection, [old.id], kind=LetterKind.REFRESH, resolution=Resolution.RECONNECTED, resolved_by=who
-        )
-    row = _row(given, old, refresh_token, provider, vault)
-    if not consent.insert(connection, known.id, [row]):  # another process was faster
+def _told(given: Consent, row: NewGrant, rows: Mapping[str, LiveRow], *, is_made: bool) -> StoredConsent:
+    if not is_made:
         return StoredConsent(row.id, row.generation, "unchanged", row.ref)
-    if given.account is not None:
-        account = vault.seal(given.account.text, table="grant_accounts", row_id=row.id, purpose="account")
-        grant_account.keep(connection, row.id, account)
-    event.of_grants(
-        connection, [row.id], EventType.GRANT_CONNECTED if old is None else EventType.GRANT_RECONNECTED, actor=who
-    )
-    if provider.labels_url is not None:
-        asked_labels.request(connection, row.id, known.id, before=None if old is None else old.id)
-    if label.tell_refused(connection, {row.id: given.refused_labels} if given.refused_labels else {}):
-        log.warning("consent.label_refused", grant_id=str(row.id), refused=dict(given.refused_labels))
-    how = "connected" if old is None else "reconnected"
+    provider = given.registered.provider
     asks = asks_for_life(provider, given.token_set) and provider.kind is not Kind.EXCHANGE
+    how = "reconnected" if row.ref in rows else "connected"
     return StoredConsent(row.id, row.generation, how, row.ref, asks_for_life=row.due_at if asks else None)
 
 
-def _row(given: Consent, old: LiveRow | None, refresh_token: str, provider: Provider, vault: Vault) -> NewGrant:
-    token_set, grant_id = given.token_set, given.grant_id
+def _retire(connection: Connection, old: LiveRow, provider: Provider, who: str) -> None:
+    consent.retire(connection, old.id, at_once=provider.revocation is not Reach.GRANT, who=who)
+    dead_letter.close(connection, [old.id], kind=LetterKind.REFRESH, resolution=Resolution.RECONNECTED, resolved_by=who)
+
+
+def _keep_accounts(connection: Connection, given: Sequence[Consent], vault: Vault) -> None:
+    for each in given:
+        if each.account is not None:
+            sealed = vault.seal(each.account.text, table="grant_accounts", row_id=each.grant_id, purpose="account")
+            grant_account.keep(connection, each.grant_id, sealed)
+
+
+def _ask_for_labels(connection: Connection, given: Consent, old: LiveRow | None) -> None:
+    known, provider = given.registered.known, given.registered.provider
+    if provider.labels_url is not None:
+        asked_labels.request(connection, given.grant_id, known.id, before=None if old is None else old.id)
+
+
+def _tell_refused_labels(connection: Connection, given: Sequence[Consent]) -> None:
+    refused = {each.grant_id: each.refused_labels for each in given if each.refused_labels}
+    for grant_id in label.tell_refused(connection, refused):
+        log.warning("consent.label_refused", grant_id=str(grant_id), refused=dict(refused[grant_id]))
+
+
+def _row(given: Consent, old: LiveRow | None, vault: Vault) -> NewGrant:
+    token_set, grant_id, provider = given.token_set, given.grant_id, given.registered.provider
+    refresh_token = token_set.refresh_token or ""
     keep = old.keep if old else None
     reckoned = ends(
         token_set,

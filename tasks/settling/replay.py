@@ -28,7 +28,7 @@ from tasks.runtime import clock, retry
 from tasks.runtime.attempt import Asked
 from tasks.runtime.registration import resolve
 from tasks.runtime.runtime import Runtime
-from tasks.settling import consent, drift
+from tasks.settling import consent_replay, drift
 from tasks.settling.decide import Decider
 from tasks.settling.write import write_token_sets
 
@@ -118,7 +118,7 @@ def _replay(runtime: Runtime, kept: Sequence[Kept]) -> list[Position]:
             # An entry before it may just have made it, as the second grant of its consent.
             row = held.get(grant_id) or locked_grant.lock(connection, [grant_id]).get(grant_id)
             if row is None:
-                is_done = consent.make_missing(connection, runtime, item.entry) is not None
+                is_done = consent_replay.make_missing(connection, runtime, item.entry) is not None
             else:
                 client = known.get(row.client_id) or clients.known(connection, [row.client_id])[row.client_id]
                 _settle_again(connection, runtime, item, client=client, row=row, decider=decider)
@@ -134,12 +134,14 @@ def _settle_again(
 ) -> None:
     """Settle an entry whose grant has its row."""
     provider = resolve(client.provider, client.overrides, runtime.settings)
-    answer = consent.read(item.entry, provider)
+    answer = consent_replay.read(item.entry, provider)
     if isinstance(answer, TokenSet):
         held = held_of(answer, provider.kind)
         decider.token_set(_asked(item.entry, provider), row, held, settled_before=item.settled)
         if answer.second is not None and item.entry.kind == "exchange":
-            consent.replay_second(connection, item.entry, runtime.registrations.ready(client), vault=runtime.vault)
+            consent_replay.replay_second(
+                connection, item.entry, runtime.registrations.ready(client), vault=runtime.vault
+            )
 
 
 def _asked(entry: Entry, provider: Provider) -> Asked:

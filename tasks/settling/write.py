@@ -49,7 +49,7 @@ from tasks.runtime import clock, log_batch, spans, valves
 from tasks.runtime.attempt import Arrived
 from tasks.runtime.registration import Registered
 from tasks.runtime.runtime import Runtime
-from tasks.settling import access_life, consent, credentials, drift, metrics
+from tasks.settling import access_life, consent_replay, credentials, drift, metrics
 from tasks.settling.confirm import confirm
 from tasks.settling.decide import Decider, Decisions
 from tasks.settling.failure import limited_since, may_be_its_own
@@ -123,7 +123,7 @@ def _make_missing(
         id(arrived)
         for arrived in missing
         if str(arrived.attempt.job.grant_id) not in ended
-        and consent.make_missing(connection, runtime, arrived.entry()) in (None, "unchanged")
+        and consent_replay.make_missing(connection, runtime, arrived.entry()) in (None, "unchanged")
     }
 
 

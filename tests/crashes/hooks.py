@@ -14,7 +14,7 @@ from celery.worker.request import Request
 
 from models import attempt, locked_grant, revocation, token_set
 from models import journal as register
-from tasks import code_exchange, journal, refresh, revocation_requests, revoke
+from tasks import code_exchange, exchange_end, journal, refresh, revocation_requests, revoke
 from tasks.journal import segment
 from tasks.oauth.answer import Response
 from tasks.oauth.transport import Transport
@@ -215,8 +215,8 @@ def _revoke(striker: Striker) -> None:
 
 
 def _exchange(striker: Striker) -> None:
-    around(code_exchange, "_use", before=_point(striker, "exchange.before"), after=_point(striker, "exchange.taken"))
+    around(code_exchange, "take", before=_point(striker, "exchange.before"), after=_point(striker, "exchange.taken"))
     kept = {"before": _point(striker, "exchange.answered"), "after": _point(striker, "exchange.kept")}
     around(code_exchange, "keep", **kept)
-    around(code_exchange, "store", after=_transaction_of("exchange"))
-    around(code_exchange, "_write", after=_point(striker, "exchange.committed"))
+    around(exchange_end, "store_all", after=_transaction_of("exchange"))
+    around(exchange_end, "_write", after=_point(striker, "exchange.committed"))

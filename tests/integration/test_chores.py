@@ -78,8 +78,7 @@ def a_dead_grant_to_be_erased(harness: Harness) -> IsDone:
 
 def a_code_flow(client: int, ref: str, grant_id: UUID, *, lives: timedelta = timedelta(minutes=15)) -> None:
     with transaction() as connection:
-        connect_request.begin(
-            connection,
+        beginning = connect_request.Beginning(
             grant_id=grant_id,
             client_id=client,
             ref=ref,
@@ -91,6 +90,7 @@ def a_code_flow(client: int, ref: str, grant_id: UUID, *, lives: timedelta = tim
             who="tests",
             lives=lives,
         )
+        connect_request.begin(connection, [beginning])
 
 
 def a_code_flow_that_was_never_ended(harness: Harness) -> IsDone:

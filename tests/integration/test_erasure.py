@@ -63,8 +63,7 @@ def well_known(harness: Harness, simulator: SimulatorControl) -> tuple[int, UUID
             attempts=1,
             first_failed_at=clock.wall(),
         )
-        connect_request.begin(
-            connection,
+        beginning = connect_request.Beginning(
             grant_id=UUID(int=7),
             client_id=client,
             ref=REF,
@@ -76,6 +75,7 @@ def well_known(harness: Harness, simulator: SimulatorControl) -> tuple[int, UUID
             who="tests",
             lives=timedelta(minutes=15),
         )
+        connect_request.begin(connection, [beginning])
     return client, grant
 
 

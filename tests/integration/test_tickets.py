@@ -275,7 +275,7 @@ def test_of_two_browsers_that_press_at_once_one_has_the_ticket(harness: Harness,
 
     def used(browser: bytes) -> bool:
         with transaction() as connection:
-            return ticket.use(connection, ticket_id, browser)
+            return bool(ticket.use(connection, [(ticket_id, browser)]))
 
     assert [used(b"mine"), used(b"other"), used(b"mine")] == [True, False, True]
     harness.run("update evergrant.tickets set expires_at = clock_timestamp()")

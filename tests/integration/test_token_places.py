@@ -16,7 +16,7 @@ from tasks import journal
 from tasks.journal import Entry, Journal
 from tasks.oauth.answer import Response
 from tasks.runtime import clock
-from tasks.settling import consent, replay, strange
+from tasks.settling import consent, consent_replay, replay, strange
 from tests.harness import Harness, token_set
 
 NESTED = {"access_token": ["data.access_token"], "refresh_token": ["data.refresh_token"]}
@@ -165,7 +165,7 @@ def connect(harness: Harness, client: int, said: Response, *, grant: UUID | None
     """Store a consent as its exchange does."""
     with transaction() as connection:
         registered = harness.runtime.registrations.ready(clients.known(connection, [client])[client])
-        given = consent._given(entry(harness, grant or uuid4(), said), registered)
+        given = consent_replay._given(entry(harness, grant or uuid4(), said), registered)
         assert given is not None
         return consent.store(connection, given, vault=harness.runtime.vault, who="ada")
 

@@ -124,7 +124,7 @@ def messages_of(harness: Harness, client: int) -> list[Message]:
     return [
         ("evergrant.refresh", "evergrant.refresh", {"jobs": due, "client_id": client}),
         ("evergrant.revoke", "evergrant.revoke", {"jobs": revocations}),
-        ("evergrant.exchange", "evergrant.exchange", {"visit_id": str(uuid4())}),
+        ("evergrant.exchange", "evergrant.exchange", {"visit_ids": [str(uuid4())]}),
         ("evergrant.request_refresh", "evergrant.request_refresh", {"ref": "asked"}),
         ("evergrant.request_revocation", "evergrant.request_revocation", {"ref": "leaves"}),
         *((f"evergrant.upkeep {name}", "evergrant.upkeep", {"name": name}) for name in upkeep.CHORES),

@@ -499,11 +499,10 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{INTEGRATION}/public/test_slow_provider.py", "-k", "hold_up_no_other"),
         (
             Edit(
-                "tasks/exchange.py",
-                "            return code_exchange.ask(self._runtime, self.taken), registered.times.deadline\n",
-                "            asked = code_exchange.ask(self._runtime, self.taken)\n"
-                "            asked.exception()\n"
-                "            return asked, registered.times.deadline\n",
+                "tasks/exchange_group.py",
+                "        return Sent(exchange, answered, prepared.registered.times.deadline)\n",
+                "        answered.exception()\n"
+                "        return Sent(exchange, answered, prepared.registered.times.deadline)\n",
             ),
         ),
     ),
@@ -650,7 +649,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "replay_at_rfc_places",
         "a replay reads an answer where RFC 6749 has it, whatever the provider file says",
         (f"{INTEGRATION}/test_token_places.py::test_a_nested_one_is_replayed_from_a_journal",),
-        (Edit("tasks/settling/consent.py", "entry.body, paths=provider.token_set, second", "entry.body, second"),),
+        (
+            Edit(
+                "tasks/settling/consent_replay.py", "entry.body, paths=provider.token_set, second", "entry.body, second"
+            ),
+        ),
     ),
     Mutant(
         "second_of_any_id",

@@ -1,15 +1,16 @@
 """Exchanges of a process: who may begin, and what is left of one whose step fails in a way that nobody has foreseen."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import structlog
 
 from tasks.runtime import exchanges
-from tasks.runtime.exchanges import Exchanges, NotBegun
+from tasks.runtime.exchanges import Exchanges, Sent
 from tests.polling import eventually
 
 AT_ONCE, SOON = timedelta(0), timedelta(seconds=20)
@@ -19,22 +20,28 @@ class Scripted:
     """An exchange of which one step fails."""
 
     whose: Mapping[str, str] = {"visit": "6b1f", "ref": "customer-1"}
+    alike = 1
 
     def __init__(self, fails: str = "", *, client_id: int = 1) -> None:
         self.client_id = client_id
+        self.steps = self
         self._fails = fails
+        self.begun = threading.Event()
         self.answered: Future[str] = Future()
 
-    def begin(self) -> tuple[Future[str], timedelta]:
+    def begin(self, group: Sequence[Any]) -> list[Sent]:
         self._step("begin")
-        return self.answered, AT_ONCE
+        self.begun.set()
+        return [Sent(each, self.answered, AT_ONCE) for each in group]
 
-    def keep(self, answered: Future[str]) -> None:
+    def keep(self, group: Sequence[Sent]) -> list[tuple[Any, Future[Any] | None]]:
         self._step("keep")
-        answered.result()
+        self.answered.result()
+        return [(each.exchange, None) for each in group]
 
-    def end(self) -> None:
+    def end(self, _: Sequence[Any]) -> list[Any]:
         self._step("end")
+        return []
 
     def _step(self, name: str) -> None:
         if self._fails == name:
@@ -57,7 +64,7 @@ def process(stopping: threading.Event) -> Iterator[Exchanges]:
 def test_a_step_that_fails_leaves_room_for_others_and_says_whose_it_was(process: Exchanges, step: str) -> None:
     exchange = Scripted(step)
     with structlog.testing.capture_logs() as logs:
-        process.submit(lambda: process.carry_out(exchange), **exchange.whose)
+        process.submit(lambda: process.carry_out([exchange]), **exchange.whose)
         exchange.answered.set_result("a token set")
         eventually(lambda: logs)
 
@@ -71,7 +78,7 @@ def test_a_step_that_fails_leaves_room_for_others_and_says_whose_it_was(process:
 def test_an_answer_that_is_none_leaves_room_for_others(process: Exchanges) -> None:
     exchange = Scripted()
 
-    assert process.carry_out(exchange) is None
+    assert process.carry_out([exchange]) == []
     assert not process.wait_until_quiet(AT_ONCE)
     exchange.answered.set_exception(OSError("the loop is gone"))
     assert process.wait_until_quiet(SOON)
@@ -81,7 +88,7 @@ def test_an_answer_that_is_none_leaves_room_for_others(process: Exchanges) -> No
 def test_one_whose_answer_is_cancelled_after_the_threads_have_ended_is_over(process: Exchanges) -> None:
     """As where the loop ends."""
     left = Scripted()
-    assert process.carry_out(left) is None
+    assert process.carry_out([left]) == []
     process._answered_by = AT_ONCE
     process.close(AT_ONCE)
 
@@ -90,17 +97,21 @@ def test_one_whose_answer_is_cancelled_after_the_threads_have_ended_is_over(proc
     assert process.wait_until_quiet(AT_ONCE)
 
 
-def test_what_is_not_begun_says_whether_there_is_no_room_or_the_process_stops(
+def test_whoever_finds_no_room_begins_when_there_is_some_and_nobody_does_once_the_process_stops(
     process: Exchanges, stopping: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exchanges, "MOST_OF_A_CLIENT", 1)
-    first, other = Scripted(), Scripted(client_id=2)
+    first, second, other, late = Scripted(), Scripted(), Scripted(client_id=2), Scripted(client_id=3)
 
-    assert process.carry_out(first) is None
-    assert process.carry_out(Scripted()) is NotBegun.NO_ROOM
-    assert process.carry_out(other) is None
+    assert process.carry_out([first]) == []
+    assert process.carry_out([second]) == [second]
+    assert process.carry_out([other]) == []
+    assert not second.begun.is_set()
+    first.answered.set_result("a token set")
+    assert second.begun.wait(20)
     stopping.set()
-    assert process.carry_out(Scripted(client_id=3)) is NotBegun.STOPPING
-    for each in (first, other):
+    assert process.carry_out([late]) == [late]
+    for each in (second, other):
         each.answered.set_result("a token set")
     assert process.wait_until_quiet(SOON)
+    assert not late.begun.is_set()

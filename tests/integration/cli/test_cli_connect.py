@@ -29,7 +29,7 @@ from tasks.policy.outcome import Finding
 from tasks.probes.grant import probe
 from tasks.runtime.registration import Registrations
 from tasks.runtime.runtime import Runtime
-from tasks.settling import consent
+from tasks.settling import consent_replay
 from tests.integration.cli.evergrant import Done, Evergrant
 
 FRESH = '{"access_token":"at2","refresh_token":"rt2","expires_in":60}'
@@ -353,7 +353,7 @@ def _replay(folder: Path) -> None:
                 assert client_id is not None
                 known = clients.known(connection, [client_id])[client_id]
                 registered = Registrations(vault, settings.current()).ready(known)
-                stored = consent.replay(connection, kept.entry, registered, vault=vault)
+                stored = consent_replay.replay(connection, kept.entry, registered, vault=vault)
                 assert stored is not None
                 assert stored.grant_id == UUID(kept.entry.grant_id)
         journal.close()

@@ -125,8 +125,7 @@ class Exchanging:
         """One look; returns how many visits were offered."""
         with transaction() as connection:
             offered = visit.offer(connection)
-        for each in offered:
-            exchange.carry_out(self._harness.runtime, each)
+        exchange.carry_out(self._harness.runtime, offered)
         self._harness.runtime.exchanges.wait_until_quiet(timedelta(seconds=60))
         return len(offered)
 
@@ -134,7 +133,7 @@ class Exchanging:
         """A process of its own takes the code, journals the answer, and is gone before it has stored it."""
         dying = Runtime.open(self._harness.settings)
         with transaction() as connection:
-            (offered,) = visit.offer(connection)
+            offered = visit.offer(connection)
         with using(Lane.ASKED), away_at("insert into evergrant.grants"):
             exchange.carry_out(dying, offered, patience=timedelta(seconds=0.1))
             dying.close()

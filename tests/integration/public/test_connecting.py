@@ -416,7 +416,7 @@ def test_of_two_answers_at_once_the_first_counts(scene: Scene) -> None:
     ((visit_id,),) = scene.rows("select id from evergrant.visits")
     for sealed, is_first in ((b"first", True), (b"second", False)):
         with transaction() as connection:
-            assert visit.answer(connection, visit_id, sealed) is is_first
+            assert visit.answer(connection, {visit_id: sealed}) == ({visit_id} if is_first else set())
     assert scene.rows("select sealed_answer from evergrant.visits") == [(b"first",)]
     with transaction() as connection:
         assert visit.end(connection, visit_id, VisitOutcome.CONNECTED, None)

@@ -91,8 +91,7 @@ def offered(runtime: Runtime) -> list[UUID]:
     """Take what beat would offer now, in a worker's threads."""
     with transaction() as connection:
         found = visit.offer(connection)
-    for each in found:
-        runtime.exchanges.submit(partial(exchange.carry_out, runtime, each))
+    runtime.exchanges.submit(partial(exchange.carry_out, runtime, found))
     return found
 
 
@@ -119,10 +118,24 @@ def test_more_customers_at_a_provider_that_hangs_than_there_are_threads_hold_up_
     assert len(refs) == count
 
 
+def test_whoever_has_no_room_begins_as_soon_as_there_is_some(
+    scene: Scene, slow: int, late: Late, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchanges, "MOST_OF_A_CLIENT", 2)
+    come_back_slowly(scene, slow, 5)
+    offered(scene.harness.runtime)
+    eventually(lambda: len(late.asked) == 2)
+
+    late.released.set()
+    eventually(lambda: open_ones(scene) == 0)
+    assert len(late.asked) == 5
+
+
 def test_a_client_has_half_of_the_room_and_whoever_has_none_is_offered_again(
     scene: Scene, slow: int, late: Late, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exchanges, "MOST_OF_A_CLIENT", 2)
+    monkeypatch.setattr(exchanges, "LEASE", timedelta(0))  # the room comes later than the next offer
     come_back_slowly(scene, slow, 3)
     offered(scene.harness.runtime)
     eventually(lambda: len(late.asked) == 2)
@@ -165,7 +178,7 @@ def test_a_worker_that_is_told_to_stop_sends_no_code_any_more(scene: Scene) -> N
 
     (visit_id,) = offered(stopping)
     with structlog.testing.capture_logs() as logs:
-        exchange.carry_out(stopping, visit_id)
+        exchange.carry_out(stopping, [visit_id])
     stopping.close()
 
     assert [each["event"] for each in logs] == ["visit.worker_stops"]
@@ -241,7 +254,7 @@ def test_a_message_that_comes_when_the_code_has_lapsed_does_not_end_a_visit_that
     eventually(lambda: len(late.asked) == 1)
     scene.harness.run("update evergrant.connect_requests set expires_at = clock_timestamp() - interval '1 second'")
 
-    exchange.carry_out(scene.harness.runtime, visit_id)
+    exchange.carry_out(scene.harness.runtime, [visit_id])
 
     assert open_ones(scene) == 1
     late.released.set()

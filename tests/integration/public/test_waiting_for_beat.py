@@ -48,6 +48,18 @@ def test_a_customer_who_comes_back_is_offered_at_once_and_not_at_the_next_look(
     assert stands(connection, "connect") == 1
 
 
+def test_customers_who_come_back_together_share_two_messages(
+    scene: Scene, beat: GrantScheduler, connection: Connection
+) -> None:
+    for number in range(7):
+        scene.browser.open(back(scene.browser, scene.link(f"c{number}")), follow=False)
+
+    beat.tick()
+
+    assert stands(connection, "connect") == 2
+    assert scene.rows("select count(*) from evergrant.visits where offered_at is not null") == [(7,)]
+
+
 def test_between_two_whole_looks_nothing_else_is_done(scene: Scene, client: int, beat: GrantScheduler) -> None:
     back(scene.browser, scene.link())
     beat.tick()

@@ -4,7 +4,7 @@ import json
 from datetime import timedelta
 
 from models import consent
-from tests.simulation.statements.registry import Parameters, carries_out, carries_out_words, transposed
+from tests.simulation.statements.registry import Parameters, carries_out, transposed
 from tests.simulation.statements.revocations import add_revocation
 from tests.simulation.statements.settlement import NO_FACTS
 from tests.simulation.tables import Row, Tables
@@ -105,6 +105,6 @@ def replace(tables: Tables, p: Parameters) -> None:
         add_revocation(tables, tables.grants[p["id"]], reason="replaced", status=p["status"])
 
 
-@carries_out_words("select exists (select from evergrant.grants where id = :id)")
-def exists(tables: Tables, p: Parameters) -> list[Row]:
-    return [{"exists": p["id"] in tables.grants}]
+@carries_out(consent.EXISTING)
+def existing(tables: Tables, p: Parameters) -> list[Row]:
+    return [{"id": each} for each in p["ids"] if each in tables.grants]

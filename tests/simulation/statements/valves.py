@@ -80,8 +80,8 @@ def note_quota(tables: Tables, p: Parameters) -> None:
 def debit(tables: Tables, p: Parameters) -> None:
     valve, rate = tables.valves[p["client_id"]], tables.clients[p["client_id"]]["rate_per_minute"]
     step = timedelta(0) if rate is None else timedelta(minutes=1) / (rate * p["usable_share"])
-    next_slot_at = max(valve["next_slot_at"], at_of(tables, p)) + step
-    tables.change(valve, next_slot_at=next_slot_at, slot_no=valve["slot_no"] + 1)
+    next_slot_at = max(valve["next_slot_at"], at_of(tables, p)) + p["slots"] * step
+    tables.change(valve, next_slot_at=next_slot_at, slot_no=valve["slot_no"] + p["slots"])
 
 
 @carries_out_words("where client_id = :client_id and status = 'active' and due_at <= clock_timestamp()")

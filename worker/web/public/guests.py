@@ -1,7 +1,7 @@
 """Guests: how whoever stands at the public listener gets on, a short transaction for each step."""
 
-import asyncio
 import hmac
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -18,14 +18,13 @@ from tasks import connect, visits
 from tasks.connect import Callback
 from tasks.oauth.errors import OAuthError
 from tasks.oauth.provider import Provider
+from tasks.visits import Leaving
 from worker.web.database import Batch, Database
+from worker.web.public.ends import Ends
 
 log = structlog.get_logger()
 
 LONGEST_TICKET: Final = 100
-# Most ends come within a second of the code; who waits for a slow provider needs no such haste.
-LOOK_AGAIN_SECONDS: Final = (0.1, 0.5)
-HASTE_SECONDS: Final = 2.0
 
 
 class Guests:
@@ -36,18 +35,22 @@ class Guests:
         self._database = database
         self._vault = vault
         self._redirect_uri = redirect_uri
+        self._of_ticket = Batch(database, visit.by_tickets)
+        self._of_state = Batch(database, visit.by_states)
         self._of_visit = Batch(database, visit.by_ids)
-        self._ended = Batch(database, visit.ended)
+        self._begin: Batch[Leaving, str | Exception | None] = Batch(database, self._begun)
+        self._come_back = Batch(database, visits.come_back)
+        self._ends = Ends(database)
 
     async def with_ticket(self, ticket: str) -> Guest | None:
         """Who came by a link."""
         if len(ticket) > LONGEST_TICKET:
             return None
-        return await self._database.run(partial(visit.by_ticket, ticket_hash=tickets.hashed(ticket)))
+        return await self._of_ticket(tickets.hashed(ticket))
 
     async def with_state(self, state: str) -> Guest | None:
         """Who came back from a provider."""
-        return await self._database.run(partial(visit.by_state, state_hash=tickets.hashed(state)))
+        return await self._of_state(tickets.hashed(state))
 
     async def of_visit(self, visit_id: UUID) -> Guest | None:
         """Whose visit it is."""
@@ -60,21 +63,14 @@ class Guests:
             OAuthError, ConnectError: nobody can be sent there; the ticket is as good as before.
 
         """
-        provider = self.provider(guest)
+        found = await self._begin(Leaving(guest, self.provider(guest), tickets.hashed(browser)))
+        if isinstance(found, Exception):
+            raise found
+        return found
 
-        def work(connection: Connection) -> str | None:
-            if not tickets.use(connection, guest.ticket_id, tickets.hashed(browser)):
-                return None
-            return visits.begin(
-                connection,
-                self._vault,
-                guest,
-                provider,
-                redirect_uri=self._redirect_uri,
-                environment=self._settings.environment,
-            )
-
-        return await self._database.run(work)
+    def _begun(self, connection: Connection, leaving: Sequence[Leaving]) -> dict[Leaving, str | Exception | None]:
+        environment = self._settings.environment
+        return visits.begin(connection, self._vault, leaving, redirect_uri=self._redirect_uri, environment=environment)
 
     async def come_back(self, guest: Guest, query: str) -> None:
         """Keep what a browser brought.
@@ -87,16 +83,14 @@ class Guests:
         provider, visit_id = self.provider(guest), guest.visit_id
         assert visit_id is not None  # noqa: S101  # it was found by its state
         callback = self._read(query, provider)
-        await self._database.run(
-            lambda connection: visits.come_back(connection, self._vault, visit_id, callback, query=query)
-        )
+        if callback.code is None:
+            await self._database.run(partial(visits.refused, visit_id=visit_id, callback=callback))
+        else:
+            await self._come_back((visit_id, visits.sealed(self._vault, visit_id, query)))
 
     async def wait(self, visit_id: UUID, seconds: float) -> None:
         """Wait for a visit's end, for so long at most."""
-        now = asyncio.get_running_loop().time
-        begun = now()
-        while not await self._ended(visit_id) and now() < begun + seconds:  # noqa: ASYNC110  # a row sets no event
-            await asyncio.sleep(LOOK_AGAIN_SECONDS[now() > begun + HASTE_SECONDS])
+        await self._ends.wait(visit_id, seconds)
 
     def provider(self, guest: Guest) -> Provider:
         """The provider of a guest's client; raises OAuthError."""
