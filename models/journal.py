@@ -35,12 +35,16 @@ class Journal(Base):
 PATIENT = text("select set_config('lock_timeout', '10s', true)")
 ALONE = text("lock table evergrant.journals in share update exclusive mode")
 REGISTER = text("insert into evergrant.journals (host, process) values (:host, :process) returning id")
-# A restored sequence would repeat numbers: those on this disk, and those that a replay has put back into the table.
+# A restored sequence would repeat numbers: those on this disk, those that a replay has put back into the table, and
+# those on the disks of other machines, of which nobody here knows. So numbers follow the clock, a second each.
 SKIP = text("""
 select setval(sequence, above)
 from (
     select pg_get_serial_sequence('evergrant.journals', 'id') as sequence,
-        greatest(cast(:above as bigint), (select max(id) from evergrant.journals)) as above
+        greatest(
+            cast(:above as bigint), (select max(id) from evergrant.journals),
+            cast(extract(epoch from coalesce(:now, clock_timestamp()) - timestamptz '2020-01-01 00:00Z') as bigint)
+        ) as above
 ) found
 where above > coalesce(pg_sequence_last_value(cast(sequence as regclass)), 0)
 """)
@@ -148,11 +152,11 @@ def undrained(connection: Connection, journal_ids: Sequence[int]) -> list[int]:
     return list(connection.execute(UNDRAINED, {"ids": list(journal_ids)}).scalars())
 
 
-def register(connection: Connection, *, host: str, process: str, above: int = 0) -> int:
-    """Give a new journal its number, higher than `above`: a restored sequence would repeat one of this disk."""
+def register(connection: Connection, *, host: str, process: str, above: int = 0, now: datetime | None = None) -> int:
+    """Give a new journal its number, higher than `above` and than any that was given before a restore."""
     connection.execute(PATIENT)
     connection.execute(ALONE)
-    connection.execute(SKIP, {"above": above})
+    connection.execute(SKIP, {"above": above, "now": now})
     return int(connection.execute(REGISTER, {"host": host, "process": process}).scalar_one())
 
 

@@ -1,6 +1,6 @@
 """The twin of models/journal.py and models/views/overdue.py."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from models import journal
@@ -10,6 +10,7 @@ from tests.simulation.statements.registry import Parameters, at_of, carries_out
 from tests.simulation.tables import Row, Tables
 
 PATIENCE = timedelta(minutes=10)
+BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def _new(tables: Tables, number: int, p: Parameters, **values: Any) -> None:
@@ -20,7 +21,8 @@ def _new(tables: Tables, number: int, p: Parameters, **values: Any) -> None:
 
 @carries_out(journal.SKIP)
 def skip(tables: Tables, p: Parameters) -> None:
-    above = max(p["above"], max(tables.journals, default=0))
+    seconds = round((at_of(tables, p) - BEGINNING).total_seconds())
+    above = max(p["above"], max(tables.journals, default=0), seconds)
     tables.sequences["journals"] = max(above, tables.sequences.get("journals", 0))
 
 
