@@ -50,6 +50,7 @@ class Refused:
         self._runs: dict[UUID, list[datetime]] = {}
         self._ours: dict[int, Ours] = {}
         self._begun_at: dict[UUID, datetime] = {}
+        self._counted: dict[UUID, tuple[int, datetime | None]] = {}  # refusals that no rule explains, and since when
         self._refreshed: dict[int, list[tuple[datetime, datetime]]] = {}  # by client: begun, stored
 
     def forget(self, grant_id: UUID) -> None:
@@ -61,6 +62,7 @@ class Refused:
         self._runs.clear()
         self._ours.clear()
         self._begun_at.clear()
+        self._counted.clear()
         self._refreshed.clear()
 
     def refreshed(self, row: Row) -> None:
@@ -78,7 +80,10 @@ class Refused:
             self._runs.setdefault(row["id"], []).append(self._tables.now)
         elif row["refused_code"] != self._word:
             self.forget(row["id"])  # in another word, of a fault: what was refused before may have had another cause
-        if row["refusals"] > 0 and row["last_error_code"] == row["refused_code"] and row["status"] == "active":
+        before = self._counted.get(row["id"], (0, None))
+        self._counted[row["id"]] = now = row["refusals"], row["refused_since"]
+        # One that a rule explains may end with the very code of an earlier one, and counts for nothing here.
+        if now != before and row["last_error_code"] == row["refused_code"] and row["status"] == "active":
             self._count_as_ours(row)
 
     def _count_as_ours(self, row: Row) -> None:
