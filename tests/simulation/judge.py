@@ -387,7 +387,9 @@ class Judge:
                 if pair.refresh_alive(now) and not pair.undelivered and not pair.shares_refresh_token
             ]  # fmt: skip
             for pair in alive:
-                if pair.refresh_token not in tokens and not self._is_predecessor(pair, consent):
+                if pair.refresh_token in tokens or self._is_predecessor(pair, consent):
+                    continue
+                if not self._lost_its_place(pair, row):
                     self.fail("2", f"pair {pair.number} lives and is held nowhere", row["ref"])
             if alive and not any(pair.refresh_token in tokens for pair in alive):
                 self.fail("lost", "nothing that we hold lives", row["ref"])
@@ -395,6 +397,14 @@ class Judge:
     def _is_predecessor(self, pair: Pair, consent: LedgerGrant) -> bool:
         """At `grace` an old pair lives on for seconds, and nobody needs it."""
         return pair.spent > 0 and any(each.parent == pair.number for each in consent.pairs.values())
+
+    def _lost_its_place(self, pair: Pair, row: Row) -> bool:
+        """Whether a pair was surplus before commits were lost: what replaced it later has its place, and that is noted.
+
+        Nobody needs it, and since the grant is told to have been in doubt its end is never called verified.
+        """
+        before = self.rewound_at is not None and pair.issued_at <= self.rewound_at
+        return before and bool(row["ever_in_doubt"])
 
     # Steps
 
