@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import structlog
 from pydantic import SecretStr
@@ -23,6 +24,10 @@ from worker.embedded.engines import Engines
 from worker.embedded.home import Home
 from worker.embedded.postgres import Postgres
 from worker.embedded.valkey import DATABASES, Valkey
+
+# Cores are shared here: how long an example takes says nothing of the code.
+hypothesis.settings.register_profile("shared", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("shared")
 
 # A suite that a script runs in the background inherits that SIGINT is ignored, and so would the programs it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -111,7 +111,7 @@ def test_a_child_that_is_silent_is_ended_by_force_only_where_it_hangs_and_the_ot
             silence.look()
             return not hung.alive()
 
-        eventually(killed)
+        eventually(killed, every=LOOK)
         assert hung.exit_code == -ends_by
         assert other.alive()
         # Once more, where this machine was so busy that looks were far apart.
