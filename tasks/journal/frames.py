@@ -85,7 +85,7 @@ def scan(data: bytes) -> Iterator[Frame | Damage]:
         found = frame_at(data, offset) or _next_frame(data, offset + 1)
         end = found.offset if found else len(data)
         if end > offset and (found or data[offset:].strip(b"\0")):
-            yield Damage(offset, end, tail=found is None and _is_half_written(data[offset:].rstrip(b"\0")))
+            yield Damage(offset, end, tail=found is None and _is_half_written(data[offset:]))
         if found is None:
             return
         yield found
@@ -95,12 +95,15 @@ def scan(data: bytes) -> Iterator[Frame | Damage]:
 def _is_half_written(rest: bytes) -> bool:
     """Whether what stands at the end was never written whole; else it was, and is damaged.
 
-    It stops before its own end, or lacks pages: sealed bytes hold no row of zeros.
+    It stops before its own end, or lacks pages: sealed bytes hold no row of zeros, though one in 256 ends with one,
+    and what stands behind the end of a segment that is laid out in advance are zeros.
     """
-    if len(rest) < HEAD_BYTES or UNWRITTEN in rest:
+    written = rest.rstrip(b"\0")
+    if len(written) < HEAD_BYTES:
         return True
     magic, _, length, _ = _HEAD.unpack_from(rest)
-    return bool(magic == MAGIC and HEAD_BYTES + length > len(rest))
+    whole = rest[: HEAD_BYTES + length] if magic == MAGIC else written
+    return UNWRITTEN in whole or bool(magic == MAGIC and HEAD_BYTES + length > len(rest))
 
 
 def _next_frame(data: bytes, offset: int) -> Frame | None:

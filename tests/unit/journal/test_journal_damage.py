@@ -289,3 +289,17 @@ def test_any_bytes_are_read_without_an_error(data: bytes) -> None:
         assert item.offset >= end
         end = item.end
     assert end <= len(data)
+
+
+@pytest.mark.parametrize("laid_out", [0, 4096])
+def test_a_damaged_record_that_ends_with_a_zero_is_no_torn_tail(laid_out: int) -> None:
+    """One in 256 does, and nobody in doubt waits for what was never written."""
+    whole = frame(RecordKind.ENTRY, bytes(range(1, 200)) + b"\0")
+    flipped = whole[:60] + bytes([whole[60] ^ 1]) + whole[61:] + bytes(laid_out)
+    assert [found.tail for found in scan(flipped) if isinstance(found, Damage)] == [False]
+
+
+@pytest.mark.parametrize("laid_out", [0, 4096])
+def test_a_record_that_was_written_by_half_is_a_torn_tail(laid_out: int) -> None:
+    half = frame(RecordKind.ENTRY, bytes(range(1, 200)))[:100] + bytes(laid_out)
+    assert [found.tail for found in scan(half) if isinstance(found, Damage)] == [True]
