@@ -19,23 +19,14 @@ from models.connect_request import Begun
 from models.database import transaction
 from models.ticket import hashed
 from tasks.code_use import Taken, asks_for_account, request, take
-from tasks.connect import (
-    Callback,
-    registered_of,
-)
-from tasks.connect_errors import (
-    CredentialsReplaced,
-    StateForAnother,
-    StateUnknown,
-)
+from tasks.connect import Callback, registered_of
+from tasks.connect_errors import CredentialsReplaced, StateForAnother, StateUnknown
 from tasks.exchange_end import Journaled, settle, understood
 from tasks.journal import Entry
 from tasks.oauth import accounts, messages
 from tasks.oauth.accounts import Account
 from tasks.oauth.answer import Answer, Response
-from tasks.policy.outcome import (
-    Refreshed,
-)
+from tasks.policy.outcome import Refreshed
 from tasks.runtime import clock, retry
 from tasks.runtime.journaling import entry_of, write_down
 from tasks.runtime.runtime import Runtime
