@@ -13,7 +13,8 @@ from tasks.oauth.answer import Answer, Response
 from tasks.oauth.errors import AddressError
 from tasks.oauth.messages import Request
 from tasks.policy.introspection import introspected
-from tasks.policy.outcome import Life, Refreshed, may_be_asked_again, presented, probed
+from tasks.policy.life import Life, may_be_asked_again, presented, probed
+from tasks.policy.outcome import Refreshed
 from tasks.revocation_requests import NotYet, RevocationRequests
 from tasks.runtime import clock
 from tasks.runtime.attempt import Arrived, Attempt

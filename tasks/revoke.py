@@ -38,10 +38,10 @@ from tasks.oauth.errors import AddressError
 from tasks.oauth.revocation import already_gone, names_access_token
 from tasks.oauth.rotation import Rotation
 from tasks.oauth.shapes import Kind, Presented, Reach
+from tasks.policy.life import Life
 from tasks.policy.outcome import (
     Accepted,
     GrantThrottled,
-    Life,
     NotNow,
     NotUnderstood,
     Outcome,

@@ -36,7 +36,7 @@ from models.states.revocation import Because, Evidence, RevocationStatus  # noqa
 from models.transitions import WRITERS, Lease, Writer  # noqa: E402
 from settings import PREFIX, Settings  # noqa: E402
 from tasks.policy.explanation.order import CHECKS  # noqa: E402
-from tasks.policy.outcome import Finding  # noqa: E402
+from tasks.policy.life import Finding  # noqa: E402
 from tasks.policy.rotation import RotationFinding  # noqa: E402
 from worker import embedded  # noqa: E402
 from worker.cli import cli  # noqa: E402

@@ -13,8 +13,8 @@ from tasks.oauth.addresses import Labels
 from tasks.oauth.answer import SUCCESS, Answer, HeldBack, NotSent, Response, Silence
 from tasks.oauth.asked_labels import NOTHING_GIVEN, Given, read
 from tasks.oauth.provider import Provider
+from tasks.policy.life import may_be_asked_again
 from tasks.policy.limits import retry_after
-from tasks.policy.outcome import may_be_asked_again
 
 KEPT: Final = "kept"
 ALREADY_SET: Final = "already_set"  # by somebody else, so nothing was asked

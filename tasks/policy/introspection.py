@@ -17,7 +17,7 @@ from tasks.oauth.shapes import LifeFrom
 from tasks.oauth.token_answer import SECONDS, TokenSet
 from tasks.oauth.words import spoken
 from tasks.policy import timing
-from tasks.policy.outcome import Finding
+from tasks.policy.life import Finding
 
 BY_RULE: Final = {Means.DEAD: Finding.DEAD, Means.SCOPE: Finding.ALIVE, Means.OURS: Finding.MISCONFIGURED}
 REFUSALS: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)

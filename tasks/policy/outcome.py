@@ -20,7 +20,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from enum import Enum, StrEnum
 from http import HTTPStatus
 from typing import Final, assert_never
 
@@ -112,36 +111,6 @@ class Accepted(RequestEnd):
     code: str = "accepted"
     http_status: int | None = HTTPStatus.OK
 
-
-class Life(Enum):
-    """What a look at a token told."""
-
-    ALIVE = "alive"
-    DEAD = "dead"
-    UNTOLD = "untold"  # the answer says nothing about the token
-
-
-class Finding(StrEnum):
-    """What a probe found: a refresh with a never-granted scope, where the provider file allows it."""
-
-    ALIVE = "alive"  # the scope was refused, so everything before it was right
-    DEAD = "dead"  # dead, or another client's
-    REFRESHED = "refreshed"  # the provider took it for a refresh; the token set is to be stored
-    # Our credentials were refused. A server that authenticates the client first has not looked at the token; Doorkeeper
-    # looks at the token first and says `invalid_client` of a living one only (of a dead one `invalid_grant`).
-    MISCONFIGURED = "misconfigured"
-    UNCLEAR = "unclear"  # no answer that says anything
-    BUSY = "busy"  # not active, under way, or held back: nothing was sent
-
-    @property
-    def life(self) -> Life:
-        """What it tells of the token."""
-        return _LIVES.get(self, Life.UNTOLD)
-
-
-# A refused scope is refused of a token that lives.
-_LIVES_BY_RULE: Final = {Means.DEAD: Life.DEAD, Means.SCOPE: Life.ALIVE}
-_LIVES: Final = {Finding.ALIVE: Life.ALIVE, Finding.DEAD: Life.DEAD, Finding.REFRESHED: Life.ALIVE}
 
 Outcome = Refreshed | HeldBack | NotSent | NotNow | Refused | NotUnderstood | GrantThrottled | Race | Unknown
 """Closed: whoever reads one names them all and ends in `assert_never`, so the type checker lists every place."""
@@ -293,67 +262,6 @@ def _taken(
     return Accepted(http_status=response.status)
 
 
-def probed(answer: Answer, end: Outcome) -> Finding:  # noqa: PLR0911  # one a row of the table
-    """Read the answer to a probe.
-
-    Life and death are the token endpoint's own words (RFC 6749 §5.2): what a gateway says, or a page, is of nobody's
-    token. A 2xx without a token set tells nothing either, and may have consumed the token all the same.
-
-    Args:
-        answer: what the transport brought back.
-        end: what `outcome` makes of it under credentials that are taken for proven.
-
-    """
-    match end:
-        case Refreshed():
-            return Finding.REFRESHED
-        case Refused():
-            return Finding.DEAD
-        case HeldBack():
-            return Finding.BUSY
-        case NotUnderstood(means=Means.SCOPE):
-            return Finding.ALIVE
-        case NotUnderstood(means=Means.OURS):
-            return Finding.MISCONFIGURED
-        case NotUnderstood(code="invalid_scope") if _is_own_word(answer):
-            return Finding.ALIVE
-        case NotUnderstood(code=code, unknown=False) if code not in ABOUT_THE_TOKEN:
-            return Finding.MISCONFIGURED
-        case NotSent() | NotNow() | NotUnderstood() | GrantThrottled() | Race() | Unknown():
-            return Finding.UNCLEAR
-        case _:
-            assert_never(end)
-
-
-def presented(answer: Answer, provider: Provider) -> Life:
-    """Read what the API says to an access token (RFC 6750 §3.1), by the provider's rules first.
-
-    A page, or an error inside a success, comes from a machine in between: the API has not seen the token.
-    """
-    if isinstance(answer, Response):
-        rule = spoken(provider.answers, Asked.API, status=answer.status, body=answer.body)
-        if rule is not None:
-            return _LIVES_BY_RULE.get(rule.rule.means, Life.UNTOLD)
-    match answer:
-        case Response(status=HTTPStatus.UNAUTHORIZED):
-            return Life.DEAD
-        case Response(is_encoded=True):
-            return Life.UNTOLD
-        case Response(status=status, body=body) if status in SUCCESS:
-            is_marked_up = text_of(body).lstrip().startswith("<")
-            return Life.UNTOLD if is_marked_up or isinstance(read_token_answer(body), ErrorAnswer) else Life.ALIVE
-        case _:
-            return Life.UNTOLD
-
-
-def may_be_asked_again(answer: Answer, provider: Provider) -> bool:
-    """Whether a rule says of a look at the API that another one, later, may tell more."""
-    if not isinstance(answer, Response):
-        return False
-    rule = spoken(provider.answers, Asked.API, status=answer.status, body=answer.body)
-    return rule is not None and rule.rule.means in (Means.THROTTLED, Means.ILL, Means.RACE)
-
-
 def _success(response: Response, provider: Provider, hide: Iterable[str], wall_clock: datetime) -> Outcome:
     paths, second = provider.token_set, provider.second_token_set
     match read_token_answer(response.body, paths=paths, second=second, hide=hide):
@@ -398,7 +306,7 @@ def _client_error(
     match read_refusal(response.body, hide=hide):
         case ErrorAnswer(code=code, description=sentence) if word := word_of_limit(code, sentence):
             return NotNow(word, response.status, _told_wait(response, provider, wall_clock))
-        case ErrorAnswer(code="invalid_grant", standard=True) if _is_own_word(response):
+        case ErrorAnswer(code="invalid_grant", standard=True) if is_own_word(response):
             return Refused() if proven else NotUnderstood("invalid_grant" + UNPROVEN, response.status)
         case _:
             code = raw_code(response, hide)
@@ -411,7 +319,7 @@ def _told_wait(answer: Response | Silence, provider: Provider, wall_clock: datet
     return retry_after(answer.headers, wall_clock, header=provider.retry_after_header)
 
 
-def _is_own_word(answer: Answer) -> bool:
+def is_own_word(answer: Answer) -> bool:
     """Whether an error is told as the token endpoint tells one."""
     return isinstance(answer, Response) and answer.status == HTTPStatus.BAD_REQUEST and _is_json(answer.body)
 

@@ -11,10 +11,10 @@ from tasks.oauth.answer import SUCCESS, HeldBack, NotSent, Response
 from tasks.oauth.provider import Provider
 from tasks.oauth.rules import Asked, Means
 from tasks.oauth.words import spoken
+from tasks.policy.life import Life, presented
 from tasks.policy.outcome import (
     Accepted,
     GrantThrottled,
-    Life,
     NotNow,
     NotUnderstood,
     Outcome,
@@ -23,7 +23,6 @@ from tasks.policy.outcome import (
     Refused,
     Unknown,
     outcome,
-    presented,
     raw_code,
     revocation_outcome,
 )

@@ -21,17 +21,8 @@ from tasks.oauth.answer import Answer, HeldBack, NotSent
 from tasks.oauth.messages import Registration, Request
 from tasks.oauth.provider import Provider
 from tasks.policy.introspection import introspected
-from tasks.policy.outcome import (
-    Finding,
-    GrantThrottled,
-    NotNow,
-    NotUnderstood,
-    Race,
-    Refreshed,
-    Refused,
-    Unknown,
-    probed,
-)
+from tasks.policy.life import Finding, probed
+from tasks.policy.outcome import GrantThrottled, NotNow, NotUnderstood, Race, Refreshed, Refused, Unknown
 from tasks.policy.valve import USABLE_SHARE
 from tasks.runtime import clock, retry
 from tasks.runtime.attempt import Arrived, Attempt

@@ -17,7 +17,8 @@ from tasks.oauth import messages
 from tasks.oauth.answer import Answer, Response
 from tasks.oauth.rules import Means
 from tasks.oauth.token_answer import TokenSet
-from tasks.policy.outcome import ABOUT_THE_TOKEN, Finding, NotUnderstood, Outcome, Refreshed, outcome, probed
+from tasks.policy.life import Finding, probed
+from tasks.policy.outcome import ABOUT_THE_TOKEN, NotUnderstood, Outcome, Refreshed, outcome
 from tasks.policy.valve import USABLE_SHARE, Result, Sign
 from tasks.runtime import clock, rate_slot, retry, valves
 from tasks.runtime.journaling import entry_of, write_down

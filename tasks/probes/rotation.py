@@ -26,17 +26,8 @@ from tasks.oauth import messages
 from tasks.oauth.answer import Answer, HeldBack, NotSent, RequestEnd
 from tasks.oauth.errors import AddressError
 from tasks.oauth.messages import Request
-from tasks.policy.outcome import (
-    GrantThrottled,
-    Life,
-    NotNow,
-    NotUnderstood,
-    Race,
-    Refreshed,
-    Refused,
-    Unknown,
-    presented,
-)
+from tasks.policy.life import Life, presented
+from tasks.policy.outcome import GrantThrottled, NotNow, NotUnderstood, Race, Refreshed, Refused, Unknown
 from tasks.policy.rotation import RotationFinding, Seen, Step, next_step
 from tasks.runtime import clock, rate_slot, retry
 from tasks.runtime.attempt import Arrived, Attempt

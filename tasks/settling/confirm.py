@@ -25,7 +25,7 @@ from tasks.oauth.addresses import Labels
 from tasks.oauth.answer import Answer, Response
 from tasks.oauth.errors import AddressError
 from tasks.oauth.messages import Request
-from tasks.policy.outcome import Life, presented
+from tasks.policy.life import Life, presented
 from tasks.policy.valve import USABLE_SHARE
 from tasks.runtime import retry
 from tasks.runtime.confirmations import News, Place

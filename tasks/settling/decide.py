@@ -27,16 +27,7 @@ from tasks.oauth.token_answer import TokenSet, scope_set, tokens_of, told_scope
 from tasks.policy import drift, timing
 from tasks.policy.drift import Drift, Seen, Sighting
 from tasks.policy.ends import Before, Ends, access_life, ends
-from tasks.policy.outcome import (
-    GrantThrottled,
-    NotNow,
-    NotUnderstood,
-    Outcome,
-    Race,
-    Refreshed,
-    Refused,
-    Unknown,
-)
+from tasks.policy.outcome import GrantThrottled, NotNow, NotUnderstood, Outcome, Race, Refreshed, Refused, Unknown
 from tasks.policy.refusal import Refusals
 from tasks.policy.second_look import first_look
 from tasks.policy.verdict import Evidence, Verdict, Wait, verdict

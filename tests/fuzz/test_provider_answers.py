@@ -15,19 +15,15 @@ from tasks.oauth.error_answers import NAMES_WITHIN_ERROR
 from tasks.oauth.provider import BUNDLED, Provider, load, names
 from tasks.oauth.rules import Asked, Means
 from tasks.oauth.token_answer import told_scope
+from tasks.policy.life import Finding, Life, may_be_asked_again, presented, probed
 from tasks.policy.outcome import (
     Accepted,
-    Finding,
-    Life,
     NotUnderstood,
     Outcome,
     Refreshed,
     Refused,
     fit_to_keep,
-    may_be_asked_again,
     outcome,
-    presented,
-    probed,
     revocation_outcome,
 )
 from tests.fuzz.door import Door

@@ -15,7 +15,7 @@ from tasks import journal, refresh
 from tasks.journal import Entry, Journal
 from tasks.oauth.errors import LabelMissing
 from tasks.oauth.messages import Request
-from tasks.policy.outcome import Finding
+from tasks.policy.life import Finding
 from tasks.probes.grant import probe
 from tasks.probes.imported import ImportedTokenProbe
 from tasks.probes.rotation import probe_rotation

@@ -8,7 +8,7 @@ import pytest
 
 from simulator.control import SimulatorControl
 from tasks.oauth.errors import ProbeNotAllowed
-from tasks.policy.outcome import Finding
+from tasks.policy.life import Finding
 from tasks.probes.grant import probe
 from tests.harness import Harness
 from tests.integration.revoking import ORG, client_of, found, living, mint, revoke

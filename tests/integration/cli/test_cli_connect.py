@@ -25,7 +25,7 @@ from tasks import code_exchange
 from tasks import connect as flow
 from tasks.connect_errors import StateUsed
 from tasks.journal import left_behind, take_over
-from tasks.policy.outcome import Finding
+from tasks.policy.life import Finding
 from tasks.probes.grant import probe
 from tasks.runtime.registration import Registrations
 from tasks.runtime.runtime import Runtime

@@ -12,11 +12,10 @@ from tasks.oauth.answer import Answer, NotSent, Response, Silence
 from tasks.oauth.provider import Provider
 from tasks.oauth.rules import Asked, Means, Reason
 from tasks.oauth.token_answer import TokenSet
+from tasks.policy.life import Finding, Life, may_be_asked_again, presented, probed
 from tasks.policy.outcome import (
     Accepted,
-    Finding,
     GrantThrottled,
-    Life,
     NotNow,
     NotUnderstood,
     Outcome,
@@ -24,10 +23,7 @@ from tasks.policy.outcome import (
     Refreshed,
     Refused,
     Unknown,
-    may_be_asked_again,
     outcome,
-    presented,
-    probed,
     revocation_outcome,
 )
 

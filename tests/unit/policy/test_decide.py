@@ -24,16 +24,7 @@ from tasks.oauth.messages import Registration
 from tasks.oauth.provider import Provider
 from tasks.oauth.rules import Means
 from tasks.oauth.token_answer import TokenSet
-from tasks.policy.outcome import (
-    GrantThrottled,
-    NotNow,
-    NotUnderstood,
-    Outcome,
-    Race,
-    Refreshed,
-    Refused,
-    Unknown,
-)
+from tasks.policy.outcome import GrantThrottled, NotNow, NotUnderstood, Outcome, Race, Refreshed, Refused, Unknown
 from tasks.policy.valve import Sign
 from tasks.runtime.attempt import Arrived, Attempt
 from tasks.runtime.registration import Registered

@@ -9,7 +9,7 @@ from tasks.oauth.answer import Answer, HeldBack, NotSent, Response, Silence
 from tasks.oauth.provider import Provider
 from tasks.oauth.token_answer import Ends, TokenSet
 from tasks.policy.introspection import Untold, asks_for_life, introspected, introspected_life
-from tasks.policy.outcome import Finding, Life
+from tasks.policy.life import Finding, Life
 
 ANSWERS: dict[str, tuple[Answer, Finding]] = {
     "active": (Response(200, {}, b'{"active": true, "exp": 1}'), Finding.ALIVE),

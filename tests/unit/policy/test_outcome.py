@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from tasks.oauth.answer import Answer, HeldBack, NotSent, Response, Silence
 from tasks.oauth.provider import Provider
 from tasks.oauth.token_answer import TokenSet
+from tasks.policy.life import Finding, Life, presented, probed
 from tasks.policy.limits import RETRY_AFTER_CAP
 from tasks.policy.outcome import (
     Accepted,
-    Finding,
-    Life,
     NotNow,
     NotUnderstood,
     Outcome,
@@ -22,8 +21,6 @@ from tasks.policy.outcome import (
     Refused,
     Unknown,
     outcome,
-    presented,
-    probed,
     revocation_outcome,
 )
 

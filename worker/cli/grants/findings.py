@@ -1,6 +1,6 @@
 """What is told of each finding of `grants probe`."""
 
-from tasks.policy.outcome import Finding
+from tasks.policy.life import Finding
 from worker.cli.failures import ExitCode
 
 TOLD = {

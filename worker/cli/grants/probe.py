@@ -11,7 +11,7 @@ from worker.cli.failures import Failure
 from worker.cli.output import json_option
 
 if TYPE_CHECKING:
-    from tasks.policy.outcome import Finding
+    from tasks.policy.life import Finding
 
 
 @click.command("probe", cls=Command, example="evergrant grants probe customer-42")

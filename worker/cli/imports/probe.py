@@ -9,7 +9,8 @@ from sqlalchemy import RowMapping
 from models.states.client import Keep
 from settings import Settings
 from tasks.policy.ends import ends
-from tasks.policy.outcome import ABOUT_THE_TOKEN, Finding
+from tasks.policy.life import Finding
+from tasks.policy.outcome import ABOUT_THE_TOKEN
 from tasks.probes.imported import ImportedTokenProbe, ProbedToken, ProbeHeld
 from worker.cli.failures import ExitCode, Failure
 from worker.cli.imports.batches import Intake, Tally
