@@ -13,12 +13,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import click
 import psycopg
+import uvloop
 
 from bench import meter
 
@@ -27,7 +29,7 @@ VIEW = """
 select t.grant_id, t.sealed_access_token, t.access_expires_at, t.generation
 from evergrant.access_tokens t where t.ref = %(ref)s
 """
-KINDS = ("view", "client-sql", "client-http", "client-memory", "http")
+KINDS = ("view", "client-sql", "client-http", "client-memory", "http", "http-lean")
 REMEMBERED = 1000
 WARM = 10  # reads of each asker before it counts: connections are open and statements are planned
 
@@ -74,9 +76,10 @@ def main(*, kind: str, refs: Path, askers: int, seconds: float, watch: tuple[str
     """Read for some seconds, or until every ref was read where a second read would come from memory."""
     found = refs.read_text(encoding="utf-8").split()
     parts = {name: [int(pid)] for name, _, pid in (each.partition("=") for each in watch)}
-    if kind == "http":
+    if kind in ("http", "http-lean"):
         key = Path(os.environ["EVERGRANT_APPLICATION_KEY_FILE"]).read_text(encoding="utf-8").strip()
-        told = asyncio.run(_over_http(key, found, askers, seconds, parts))
+        run, read = (asyncio.run, _over_http) if kind == "http" else (uvloop.run, _at_little_cost)
+        told = run(read(key, found, askers, seconds, parts))
     else:
         told = _on_threads(kind, found, askers, seconds, parts)
     click.echo(json.dumps(told))
@@ -165,6 +168,60 @@ async def _over_http(
         clock = Clock(seconds, parts)
         await all_ask(refs, clock, again=True)
         return clock.told()
+
+
+class Lean(asyncio.Protocol):
+    """One kept connection, and as little as can be done to an answer: what a client costs in a compiled language."""
+
+    def __init__(self, key: str, refs: Iterable[str], ended: asyncio.Future[None]) -> None:
+        self.clock = Clock(60, {})
+        self._refs, self._ended, self._received = iter(refs), ended, b""
+        self._request = f"GET /v1/grants/%s/token HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n"
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def ask(self) -> None:
+        """Ask for the next one."""
+        self._ref, self._received, self._begun = next(self._refs), b"", time.perf_counter()
+        self._transport.write((self._request % self._ref).encode())
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        head, there, body = self._received.partition(b"\r\n\r\n")
+        if not there or len(body) < int(head.partition(b"Content-Length: ")[2].partition(b"\r")[0]):
+            return
+        assert head.startswith(b"HTTP/1.1 200 "), head
+        assert f'"{self._ref}"'.encode() in body, body
+        self.clock.count(self._begun)
+        if self.clock.running():
+            self.ask()
+        elif not self._ended.done():
+            self._transport.close()
+            self._ended.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._ended.done():
+            self._ended.set_exception(exc or ConnectionError("closed"))
+
+
+async def _at_little_cost(
+    key: str, refs: Sequence[str], askers: int, seconds: float, parts: Mapping[str, list[int]]
+) -> dict[str, Any]:
+    """As an application whose own HTTP costs next to nothing: so the server's speed is seen, and not the reader's."""
+    loop, path = asyncio.get_running_loop(), os.environ["EVERGRANT_TOKEN_URL"].removeprefix("unix:")
+    ends = [loop.create_future() for _ in range(askers)]
+    readers = [
+        (await loop.create_unix_connection(partial(Lean, key, itertools.cycle(refs[number::askers]), end), path))[1]
+        for number, end in enumerate(ends)
+    ]
+    clock = Clock(seconds, parts)
+    for reader in readers:
+        reader.clock = clock
+        reader.ask()
+    await asyncio.gather(*ends)
+    return clock.told()
 
 
 if __name__ == "__main__":

@@ -37,7 +37,9 @@ NAMES = {
     "client-http": "the client over HTTP",
     "client-memory": "the client, from its memory",
     "http": "HTTP, connections kept",
+    "http-lean": "HTTP, by a reader that costs next to nothing",
 }
+OVER_HTTP = ("http", "http-lean", "client-http")
 READ_AT_MOST = 30_000  # grants: a client asks for each once, then it remembers
 COUNTS = "select seq_scan, idx_tup_fetch from pg_stat_user_tables where relid = 'evergrant.grants'::regclass"
 
@@ -143,7 +145,7 @@ def _measure(
 def _environment(known: Mapping[str, str], kind: str) -> dict[str, str]:
     """As an application would be configured: the database and its key ring, or the token interface and its key."""
     path = {"PYTHONPATH": f"{ROOT}:{ROOT / 'client'}"}
-    if kind in ("http", "client-http"):
+    if kind in OVER_HTTP:
         where = {"EVERGRANT_TOKEN_URL": known["url"]}
         return {**path, **where, "EVERGRANT_APPLICATION_KEY_FILE": known["application_key_file"]}
     return {**path, "EVERGRANT_CLIENT_DSN": known["dsn"], f"{VARIABLES['access']}_FILE": known["keys_file"]}
@@ -164,7 +166,7 @@ def _round(here: Stage, env: Mapping[str, str], kind: str, askers: int, seconds:
 
 
 def _plan(here: Stage, kind: str) -> list[str]:
-    if kind in ("http", "client-http"):
+    if kind in OVER_HTTP:
         asked = {"refs": [ref_of(0)], "clients": [None], "keys": [b""], "environment": None}
         return plan.scans(here, str(access_token.BY_REF), asked)
     return plan.scans(here, VIEW, {"ref": ref_of(0)})

@@ -15,6 +15,7 @@ from psycopg.rows import dict_row
 
 from models.sealing.vault import KeyRing, Vault
 from settings import Settings
+from tests.acceptance import commands
 from tests.acceptance.programs import ROOT, Running, environment
 from tests.polling import eventually
 
@@ -94,10 +95,13 @@ class Installation:
         return done.stdout
 
     def _done(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        env = environment(self.env) | ({} if self.root == ROOT else {"PYTHONPATH": str(self.root)})
+        if (self.root, self.programs) == (ROOT, PROGRAMS):
+            return commands.carried_out(arguments, cwd=ROOT, env=env, stdin=stdin, seconds=120)
         return subprocess.run(
             [str(self.programs / "python"), "-m", "worker.cli", *arguments],
             cwd=self.root,
-            env=environment(self.env) | ({} if self.root == ROOT else {"PYTHONPATH": str(self.root)}),
+            env=env,
             input=stdin,
             capture_output=True,
             text=True,
