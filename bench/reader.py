@@ -173,17 +173,16 @@ async def _over_http(
 class Lean(asyncio.Protocol):
     """One kept connection, and as little as can be done to an answer: what a client costs in a compiled language."""
 
-    def __init__(self, key: str, refs: Iterable[str], ended: asyncio.Future[None]) -> None:
-        self.clock = Clock(60, {})
+    def __init__(self, key: str, refs: Iterable[str], clock: Clock, ended: asyncio.Future[None]) -> None:
+        self._clock = clock
         self._refs, self._ended, self._received = iter(refs), ended, b""
         self._request = f"GET /v1/grants/%s/token HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n"
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+    def connection_made(self, transport: Any) -> None:
         self._transport = transport
+        self._ask()
 
-    def ask(self) -> None:
-        """Ask for the next one."""
+    def _ask(self) -> None:
         self._ref, self._received, self._begun = next(self._refs), b"", time.perf_counter()
         self._transport.write((self._request % self._ref).encode())
 
@@ -194,9 +193,9 @@ class Lean(asyncio.Protocol):
             return
         assert head.startswith(b"HTTP/1.1 200 "), head
         assert f'"{self._ref}"'.encode() in body, body
-        self.clock.count(self._begun)
-        if self.clock.running():
-            self.ask()
+        self._clock.count(self._begun)
+        if self._clock.running():
+            self._ask()
         elif not self._ended.done():
             self._transport.close()
             self._ended.set_result(None)
@@ -212,14 +211,10 @@ async def _at_little_cost(
     """As an application whose own HTTP costs next to nothing: so the server's speed is seen, and not the reader's."""
     loop, path = asyncio.get_running_loop(), os.environ["EVERGRANT_TOKEN_URL"].removeprefix("unix:")
     ends = [loop.create_future() for _ in range(askers)]
-    readers = [
-        (await loop.create_unix_connection(partial(Lean, key, itertools.cycle(refs[number::askers]), end), path))[1]
-        for number, end in enumerate(ends)
-    ]
     clock = Clock(seconds, parts)
-    for reader in readers:
-        reader.clock = clock
-        reader.ask()
+    for number, end in enumerate(ends):
+        turn = itertools.cycle(refs[number::askers])
+        await loop.create_unix_connection(partial(Lean, key, turn, clock, end), path)
     await asyncio.gather(*ends)
     return clock.told()
 

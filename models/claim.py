@@ -15,7 +15,14 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 import settings
-from models.predicates import DATABASE_IS_FIT, END_IS_ASKED_FOR, NOBODY_HAS_IT, REJECTION_IS_REPORTED, SOMEBODY_HAS_IT
+from models.predicates import (
+    CANARY_HAS_LAPSED,
+    DATABASE_IS_FIT,
+    END_IS_ASKED_FOR,
+    NOBODY_HAS_IT,
+    REJECTION_IS_REPORTED,
+    SOMEBODY_HAS_IT,
+)
 
 Job = tuple[UUID, int]  # (grant_id, claim_no): all that a message may say
 
@@ -33,7 +40,7 @@ cross join lateral (
 where {DATABASE_IS_FIT}
 and (
     -- First, for no index serves the other: a look at an open valve must not read what is due.
-    v.paused_until is null or v.paused_until <= clock.at
+    v.paused_until is null or v.paused_until <= clock.at or {CANARY_HAS_LAPSED}
     or case when c.rotation = 'grace' and first.is_due then exists (
         select from evergrant.grants u
         where u.client_id = v.client_id and u.status = 'active' and u.due_at <= clock.at
@@ -62,6 +69,7 @@ select v.client_id, v.next_slot_at, v.slot_no, v.paused_by_operator, v.paused_un
     v.changed_at, v.canary_grant_id, v.strike_grant_ids, v.minute_at, v.minute_asked, v.minute_bad, v.minute_grant_ids,
     c.rate_per_minute, c.burst, c.attempt_lease, c.rotation, w.slowed_by, w.slowed_from, clock.at,
     coalesce(w.scarce_until > clock.at, false) as quota_is_scarce,
+    v.paused_until > clock.at and {CANARY_HAS_LAPSED} as canary_has_lapsed,
     (
         select count(*) from evergrant.grants g
         where g.client_id = v.client_id and g.due_at > clock.at
@@ -255,6 +263,8 @@ def clients_to_look_at(connection: Connection, *, now: datetime | None = None) -
 
 def lock_valve(connection: Connection, client_id: int, *, now: datetime | None = None) -> dict[str, Any] | None:
     """The valve's row with the client's rate, burst, jobs `under_way`, what else waits, and the clock `at`.
+
+    `canary_has_lapsed`: it is shut until its canary's back-off ends, and that canary was never sent.
 
     None: another beat has it.
     """

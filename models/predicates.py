@@ -25,6 +25,14 @@ IS_ENDING: Final = "g.status in ('revoking', 'revoked')"
 SOMEBODY_HAS_IT: Final = "(g.claimed_at is not null or g.started_at is not null)"
 NOBODY_HAS_IT: Final = "(g.claimed_at is null and g.started_at is null)"
 
+# The valve `v` is shut until its canary's back-off ends, and that canary was never sent: its claim has lapsed, and so
+# starts nothing. Whatever asked to wait since has moved `paused_until`.
+CANARY_HAS_LAPSED: Final = """exists (
+        select from evergrant.grants n
+        where n.id = v.canary_grant_id and n.claimed_at is not null and n.started_at is null and n.due_at <= clock.at
+            and v.paused_until = n.claimed_at + v.pause_seconds * interval '1 second'
+    )"""
+
 # Nobody has read it to its end, and nobody has said that its disk is gone: it may hold an answer.
 IS_UNDRAINED: Final = "j.drained_at is null and j.abandoned_at is null"
 A_JOURNAL_IS_UNDRAINED: Final = f"""exists (

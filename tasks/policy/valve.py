@@ -60,6 +60,7 @@ class Valve:
     mixed_grant_ids: list[UUID] = field(default_factory=list)
     witness_at: datetime | None = None  # start of the last refresh that succeeded
     witness_grant_ids: list[UUID] = field(default_factory=list)  # the last that were refreshed, the newest first
+    canary_has_lapsed: bool = False  # the last canary was never sent: its claim lapsed, and starts nothing
     pace_per_minute: float | None = None  # set: it goes slower than its rate allows (tasks/policy/pace.py)
 
 
@@ -120,7 +121,8 @@ def budget(valve: Valve, *, at: datetime, under_way: int, most: int) -> Budget:
     """What may be claimed at `at`, with `under_way` jobs claimed or started and not lapsed."""
     if valve.paused_until is not None:
         # A canary takes a slot like any other: at a slow rate it waits for it.
-        may_go = at >= valve.paused_until and _earned(valve, at, most=1) > 0
+        is_over = at >= valve.paused_until or valve.canary_has_lapsed
+        may_go = is_over and _earned(valve, at, most=1) > 0
         return Budget(1, canary=True) if may_go else Budget(0)
     room = min(max(valve.burst - under_way, 0), most)
     return Budget(_earned(valve, at, most=room))
@@ -144,16 +146,18 @@ def take_canary(valve: Valve, *, at: datetime, grant_id: UUID, is_witness: bool 
     """The valve after its canary left: the next one may leave after the back-off, 5 s doubling to 5 min.
 
     Of those that succeeded last (`is_witness`), where everybody seems to be refused, each is asked once before it
-    doubles: they may have died all at once, and those who live would wait for that.
+    doubles: they may have died all at once, and those who live would wait for that. Nor does it double for one that
+    was never sent: a broker that forgets is no word of the provider's.
     """
     is_next = is_witness and _is_next_witness(valve, grant_id)
-    pause = valve.pause_seconds if is_next else valve.pause_seconds * 2
+    pause = valve.pause_seconds if is_next or valve.canary_has_lapsed else valve.pause_seconds * 2
     seconds = min(max(pause, FIRST_PAUSE), LONGEST_PAUSE)
     return replace(
         take(valve, at=at, count=1),
         paused_until=at + timedelta(seconds=seconds),
         pause_seconds=seconds,
         canary_grant_id=grant_id,
+        canary_has_lapsed=False,
     )
 
 

@@ -28,7 +28,7 @@ NO_WITNESS: dict[str, Any] = {
     "witness_at": None,
     "witness_grant_ids": [],
 }
-NOT_COLUMNS = {*NO_WITNESS, "pace_per_minute"}
+NOT_COLUMNS = {*NO_WITNESS, "pace_per_minute", "canary_has_lapsed"}
 FIELDS = [field.name for field in fields(Valve) if field.name not in NOT_COLUMNS]
 PACE_FIELDS = [field.name for field in fields(Pace)]
 
@@ -39,7 +39,10 @@ def of_row(row: Mapping[str, Any], witness: Mapping[str, Any] | None = None) -> 
     slow = allowed(row if witness is None else witness)
     return policy.trued(
         Valve(
-            **{name: row[name] for name in FIELDS}, **{name: known[name] for name in NO_WITNESS}, pace_per_minute=slow
+            **{name: row[name] for name in FIELDS},
+            **{name: known[name] for name in NO_WITNESS},
+            canary_has_lapsed=bool(row.get("canary_has_lapsed")),
+            pace_per_minute=slow,
         )
     )
 

@@ -10,10 +10,10 @@ from models import client as clients
 from models.database import transaction
 from tasks import refresh
 from tasks.claim import claim
-from tasks.oauth.answer import HeldBack
+from tasks.oauth.answer import HeldBack, Response
 from tasks.policy.valve import USABLE_SHARE
 from tasks.runtime import clock
-from tests.harness import BUSY, GATEWAY, INVALID_GRANT, TOO_MANY, UNREACHABLE, Harness, token_set
+from tests.harness import BUSY, GATEWAY, INVALID_GRANT, LEASE, TOO_MANY, UNREACHABLE, Harness, token_set
 
 
 def test_the_budget_is_the_burst_less_what_is_under_way(harness: Harness) -> None:
@@ -137,11 +137,49 @@ def test_the_canary_is_one_request_and_moves_the_pause_on_as_it_is_taken(harness
     shut(harness, client)
     waits = []
     for _ in range(8):
-        assert harness.claim(client).count == 1
+        assert len(harness.start(harness.claim(client).due)) == 1
         assert harness.claim(client).count == 0
         waits.append(round(paused_for(harness, client)))
         harness.later(seconds=waits[-1])
     assert waits == [10, 20, 40, 80, 160, 300, 300, 300]
+
+
+def test_a_canary_that_the_broker_forgot_costs_no_more_than_its_claim(harness: Harness) -> None:
+    """It was never sent, so nobody has asked the provider: to wait five minutes for that would be for nothing."""
+    client = harness.client()
+    harness.grants(client, 3)
+    shut(harness, client)
+    harness.run("update evergrant.valves set pause_seconds = 80")
+    (forgotten,) = harness.claim(client).due
+    harness.later(seconds=LEASE.total_seconds() - 1)
+    assert harness.looks_at() == []
+    assert harness.claim(client).count == 0
+    harness.later(seconds=2)
+    assert harness.looks_at() == [client]
+    (canary,) = harness.claim(client).due
+    assert canary[0] != forgotten[0]
+    assert round(paused_for(harness, client)) == 160
+    assert harness.start([forgotten]) == []  # a lapsed claim starts nothing
+    harness.start([canary])
+    harness.later(seconds=100)
+    assert harness.looks_at() == []
+    assert harness.claim(client).count == 0
+
+
+def test_where_the_provider_asked_to_wait_a_canary_that_was_forgotten_is_not_followed_sooner(harness: Harness) -> None:
+    client = harness.client()
+    _, other = harness.grants(client, 2)
+    (early,) = harness.start([job for job in harness.claim(client).due if job[0] == other])
+    shut(harness, client)
+    harness.run("update evergrant.grants set claimed_at = null, due_at = clock_timestamp() where id <> :id", id=other)
+    harness.run("update evergrant.valves set changed_at = changed_at - interval '1 hour'")
+    (_,) = harness.claim(client).due
+    harness.settle((early, Response(429, {"retry-after": "90"}, b"")))
+    harness.later(seconds=LEASE.total_seconds() + 1)
+    assert harness.looks_at() == []
+    assert harness.claim(client).count == 0
+    harness.later(seconds=60)
+    assert harness.claim(client).count == 1
 
 
 @pytest.mark.parametrize("answer", [BUSY, GATEWAY, UNREACHABLE])

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from tests.simulation.statements.claims import is_claimed
+from tests.simulation.statements.claims import canary_lapses_at, is_claimed
 from tests.simulation.tables import Row, Tables
 
 TOLERANCE = timedelta(seconds=1)  # a slot may be taken so much earlier
@@ -17,7 +17,9 @@ def next_look(tables: Tables, client_id: int) -> datetime | None:
 
 def _instants(tables: Tables, client_id: int) -> list[datetime]:
     valve, client, agenda = tables.valves[client_id], tables.clients[client_id], tables.agenda(client_id)
-    opens_at = max(valve["paused_until"] or tables.now, tables.now, valve["next_slot_at"] - TOLERANCE)
+    shut_until = valve["paused_until"] or tables.now
+    shut_until = min(shut_until, canary_lapses_at(tables, valve) or shut_until)
+    opens_at = max(shut_until, tables.now, valve["next_slot_at"] - TOLERANCE)
     found: list[datetime] = []
     for row in agenda.queued:
         grant = tables.grants[row["grant_id"]]

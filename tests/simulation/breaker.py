@@ -29,6 +29,8 @@ class Shut:
     canaries: list[datetime] = field(default_factory=list)  # claimed then; only those that the provider saw
     witnesses: int | None = None  # where everybody was refused: how many had succeeded last, each asked once first
     judged_with: int | None = None  # of those, when the canaries were judged last
+    last: tuple[UUID, datetime] | None = None  # the canary that was claimed last and is not begun, and when that lapses
+    last_until: datetime | None = None  # until when that one has shut it
 
 
 class Breaker:
@@ -61,9 +63,14 @@ class Breaker:
         if shut is None or self._repeats_in_grace(before):
             return
         self._taken.append(after)
-        if shut.until > after["claimed_at"]:
+        if shut.until > after["claimed_at"] and not self._was_never_sent(shut, after["claimed_at"]):
             self._fail("12", f"claimed while its valve is shut until {shut.until}", after["ref"])
         self._check_canary(before, after, shut.since)
+        shut.last, shut.last_until = (after["id"], after["due_at"]), None
+
+    def _was_never_sent(self, shut: Shut, at: datetime) -> bool:
+        """The last canary's claim has lapsed, and nobody else has asked to wait since it was taken."""
+        return shut.last is not None and shut.last[1] <= at and shut.until == shut.last_until
 
     def _check_canary(self, before: Row, after: Row, shut_since: datetime) -> None:
         """Invariant 17: the dead are no canaries while one that is due has failed since its last success in nothing."""
@@ -82,6 +89,9 @@ class Breaker:
 
     def begun(self, before: Row, after: Row) -> None:
         """An attempt was begun."""
+        shut = self._shut.get(after["client_id"])
+        if shut is not None and shut.last is not None and shut.last[0] == after["id"]:
+            shut.last = None
         if not self._repeats_in_grace(before):
             self._claims[after["id"]] = after["claim_no"], before["claimed_at"]
 
@@ -106,6 +116,8 @@ class Breaker:
             shut = self._shut.get(row["client_id"])
             if shut is not None and shut.until < row["claimed_at"] + timedelta(seconds=FIRST):
                 self._fail("12", "a canary was taken, and the next one may follow at once", row["ref"])
+            if shut is not None:
+                shut.last_until = shut.until
         self._taken.clear()
 
     def _repeats_in_grace(self, grant: Row) -> bool:

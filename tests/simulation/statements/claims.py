@@ -42,6 +42,21 @@ def repeats_in_grace(grant: Row, client: Row, at: datetime) -> bool:
     return bool(unended or (since is not None and since > over and not grant["doubt_repeated"]))
 
 
+def canary_has_lapsed(tables: Tables, valve: Row, at: datetime) -> bool:
+    """Shut until its canary's back-off ends, and that canary was never sent."""
+    end = canary_lapses_at(tables, valve)
+    return end is not None and end <= at
+
+
+def canary_lapses_at(tables: Tables, valve: Row) -> datetime | None:
+    """When the claim of a canary that was not begun lapses, where it is its back-off that is waited for."""
+    grant = tables.grants.get(valve["canary_grant_id"])
+    if grant is None or grant["claimed_at"] is None or grant["started_at"] is not None:
+        return None
+    is_its_own = valve["paused_until"] == grant["claimed_at"] + timedelta(seconds=valve["pause_seconds"])
+    return grant["due_at"] if is_its_own else None
+
+
 @carries_out(claim.LOOK)
 def look(tables: Tables, p: Parameters) -> list[Row]:
     at = at_of(tables, p)
@@ -53,6 +68,7 @@ def look(tables: Tables, p: Parameters) -> list[Row]:
 def _worth_a_look(tables: Tables, client_id: int, at: datetime) -> bool:
     valve, client = tables.valves[client_id], tables.clients[client_id]
     shut = valve["paused_until"] is not None and valve["paused_until"] > at
+    shut = shut and not canary_has_lapsed(tables, valve, at)
     if shut and not any(repeats_in_grace(grant, client, at) for grant in tables.agenda(client_id).doubtful):
         return False
     if _is_queued(tables, client_id, at):
@@ -94,8 +110,13 @@ def lock_valve(tables: Tables, p: Parameters) -> list[Row]:
     witness = tables.witnesses.get(client_id, {})
     slowed = {name: witness.get(name) for name in ("slowed_by", "slowed_from")}
     scarce_until = witness.get("scarce_until")
-    scarce = {"quota_is_scarce": scarce_until is not None and scarce_until > at}
-    return [{**of_valve(valve), **of_client, **slowed, **scarce, "at": at, "under_way": under_way, **waiting}]
+    known = {
+        "quota_is_scarce": scarce_until is not None and scarce_until > at,
+        "canary_has_lapsed": canary_has_lapsed(tables, valve, at) and valve["paused_until"] > at,
+        "at": at,
+        "under_way": under_way,
+    }
+    return [{**of_valve(valve), **of_client, **slowed, **known, **waiting}]
 
 
 def _take(tables: Tables, p: Parameters, chosen: Iterable[Row], **also: Any) -> list[Row]:
