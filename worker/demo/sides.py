@@ -66,6 +66,7 @@ select g.id, g.ref, coalesce(t.status, g.status) as status, g.doubt_since is not
 from evergrant.grants g join evergrant.access_tokens t on t.grant_id = g.id
 where cast(:ref as text) is null or g.ref = :ref
 """)
+SHUT_NOW = text("select exists (select from evergrant.valves where paused_until is not null)")
 USUAL_NOW = text("""
 select ref, case status when 'dead' then 'needs_consent' else status end as status, access_token, refresh_token,
     extract(epoch from expires_at - clock_timestamp())::float as left
@@ -152,6 +153,7 @@ class Watcher:
     def __init__(self, provider: SimulatorControl, vault: Vault, *, every: float = 0.5) -> None:
         self.samples: dict[str, Sample] = {}
         self.ended: frozenset[str] = frozenset()
+        self.is_shut = False  # our client's valve
         self._provider = provider
         self._vault = vault
         self._every = every
@@ -174,6 +176,7 @@ class Watcher:
 
         """
         with transaction() as connection:
+            self.is_shut = connection.execute(SHUT_NOW).scalar_one()
             return {OURS: held_by_ours(connection, self._vault), USUAL: held_by_usual(connection)}
 
     def _run(self) -> None:

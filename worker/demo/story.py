@@ -199,9 +199,12 @@ class Story:
         return Since(self.provider, self.applications)
 
     def _get_over(self, mark: float) -> None:
-        """Rest until `mark`, and until both sides are as well as before: no fault adds to the one before it."""
+        """Rest until `mark`, and until both sides are as well as before: no fault adds to the one before it.
+
+        Where all grants still have time, our valve may be shut all the same, for minutes if the next fault comes now.
+        """
         self._calm_until(mark)
-        self._wait_until(self._all_in_time)
+        self._wait_until(lambda: self._all_in_time() and not self.watcher.is_shut)
 
     def _all_in_time(self) -> bool:
         return all(self._is_in_time(sample, ref) for sample in self.watcher.samples.values() for ref in sample.left)
