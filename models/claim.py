@@ -204,13 +204,15 @@ where w.client_id = :client_id and g.id = w.grant_id
     and (g.generation <> w.generation or g.status not in ('active', 'paused'))
 """)
 
-# The grant's own claim number fences a revocation, too: a refresh under way ends first.
+# The grant's own claim number fences a revocation, too: a refresh under way ends first. Those whose own pair may
+# live go before those that have former pairs left: asked for apart, each lie in the order of the index.
 REVOCATIONS = text(f"""
 with queued as (
     select r.id, r.grant_id
     from evergrant.revocations r
     join evergrant.grants g on g.id = r.grant_id
     where r.client_id = :client_id and r.status = 'queued' and r.due_at <= :at
+        and (r.current_dead_at is not null) = :of_formers
         and (g.due_at <= :at or {NOBODY_HAS_IT})
     order by r.due_at
     limit :most
@@ -308,8 +310,9 @@ def requested(connection: Connection, scope: Scope, most: int) -> list[Job]:
 
 
 def revocations(connection: Connection, scope: Scope, most: int) -> list[Job]:
-    """Claim grants whose revocation is queued; from here on their status says so."""
-    return _jobs(connection, REVOCATIONS, scope, most)
+    """Claim grants whose revocation is queued, whose own pair may live first; from here on their status says so."""
+    jobs = _jobs(connection, REVOCATIONS, scope, most, of_formers=False)
+    return jobs + _jobs(connection, REVOCATIONS, scope, most - len(jobs), of_formers=True)
 
 
 def canary(
@@ -329,7 +332,7 @@ def witness(connection: Connection, scope: Scope, ids: Sequence[UUID]) -> list[J
     return [(row.id, row.claim_no) for row in rows]
 
 
-def _jobs(connection: Connection, statement: Any, scope: Scope, most: int) -> list[Job]:
+def _jobs(connection: Connection, statement: Any, scope: Scope, most: int, **more: Any) -> list[Job]:
     if most <= 0:
         return []
-    return [(row.id, row.claim_no) for row in connection.execute(statement, scope.parameters(most))]
+    return [(row.id, row.claim_no) for row in connection.execute(statement, {**scope.parameters(most), **more})]

@@ -141,6 +141,25 @@ from evergrant.clients c
 where v.client_id = :client_id and c.id = v.client_id
 """)
 
+# The same for a request of a revocation: three slots more are the others' before a revocation has its turn again, as
+# tasks/policy/valve.py has it.
+DEBIT_REVOCATION = text("""
+update evergrant.valves v set
+    next_slot_at = greatest(v.next_slot_at, coalesce(:now, clock_timestamp()))
+        + coalesce(interval '1 minute' / (c.rate_per_minute * :usable_share), interval '0'),
+    slot_no = greatest(
+        least(v.slot_no, v.slot_no % (cast(:others as integer) + 1)) - cast(:others as integer),
+        - cast(:most_owed as integer)
+    )
+from evergrant.clients c
+where v.client_id = :client_id and c.id = v.client_id
+""")
+
+HAS_SLOT = text("""
+select v.next_slot_at <= coalesce(:now, clock_timestamp()) + :tolerance
+from evergrant.valves v where v.client_id = :client_id
+""")
+
 # The same for those who can wait: taken where the rate has one now, or within the tolerance; else how long to wait.
 TAKE_SLOT = text("""
 with found as (
@@ -220,6 +239,26 @@ def debit(
     """Take slots of the client's rate, one for each request that beat did not budget."""
     parameters = {"client_id": client_id, "usable_share": usable_share, "slots": slots, "now": now}
     connection.execute(DEBIT, parameters)
+
+
+def debit_revocation(
+    connection: Connection,
+    client_id: int,
+    *,
+    usable_share: float,
+    others: int,
+    most_owed: int,
+    now: datetime | None = None,
+) -> None:
+    """Take a slot of the client's rate for a further request of a revocation: so many after it are the `others'`."""
+    shares = {"usable_share": usable_share, "others": others, "most_owed": most_owed}
+    connection.execute(DEBIT_REVOCATION, {"client_id": client_id, "now": now, **shares})
+
+
+def has_slot(connection: Connection, client_id: int, *, tolerance: timedelta, now: datetime | None = None) -> bool:
+    """Whether the client's rate has a slot now, or within the tolerance; takes none."""
+    parameters = {"client_id": client_id, "tolerance": tolerance, "now": now}
+    return bool(connection.execute(HAS_SLOT, parameters).scalar_one())
 
 
 def valve_is_locked(connection: Connection, client_id: int) -> bool:

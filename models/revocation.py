@@ -159,7 +159,7 @@ where r.grant_id = :grant_id and w.client_id = r.client_id and w.ref = r.ref and
 
 AGAIN = text("""
 update evergrant.revocations r
-set due_at = clock.at + :wait,
+set due_at = coalesce(clock.at + cast(:wait as interval), r.due_at),
     attempts = r.attempts + case when :failed then 1 else 0 end,
     failing_since = case when :failed then coalesce(r.failing_since, clock.at) else r.failing_since end,
     status = case when :dead then 'dead' else r.status end,
@@ -222,7 +222,7 @@ def again(
     grant_id: UUID,
     claim_no: int,
     *,
-    wait: timedelta,
+    wait: timedelta | None,
     failed: bool = False,
     dead: bool = False,
     code: str | None = None,
@@ -231,6 +231,7 @@ def again(
 ) -> dict[str, object] | None:
     """Queue a revocation for later, or give it up (`dead`); its attempt on the grant is over.
 
+    Without a `wait` it keeps its place in the queue: behind a long one what was refreshed to be revoked would expire.
     Nothing is written, and None returned, where the claim has moved on: another attempt, or a token set that was
     stored meanwhile, has queued it already.
     """

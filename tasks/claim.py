@@ -1,7 +1,8 @@
 """Claim: what beat may take of one client now, within its valve, and in whose favour.
 
 Of every four slots one is offered first to revocations, one first to failing grants, and refresh requests come first in
-the other two; what one side cannot use the others get. At `grace` a grant in doubt goes before all, whatever the valve
+the other two; what one side cannot use the others get. A revocation that takes several slots leaves three to others for
+each of them before the next has its turn. At `grace` a grant in doubt goes before all, whatever the valve
 says: its old refresh token lives for seconds.
 """
 
@@ -75,7 +76,8 @@ def claim(
     if budget.count > 0:
         _claim_shares(connection, scope, claimed, row, budget.count)
     if claimed.count:
-        valves.write(connection, client_id, policy.take(valve, at=at, count=claimed.count))
+        after = policy.take(valve, at=at, count=claimed.count, revocations=len(claimed.revocations))
+        valves.write(connection, client_id, after)
     if claimed.count >= budget.count:
         claimed.again_in = max(SOON, policy.interval(valve))
     return claimed

@@ -138,4 +138,5 @@ def _revocation(row: RowMapping) -> Revocation | None:
         done_at=row["done_at"],
         evidence=row["evidence"],
         last_error_code=row["revocation_error"],
+        own_is_dead=row["own_is_dead"],
     )

@@ -79,7 +79,7 @@ class RevocationEnd:
         job, settings = self.attempt.job, self.runtime.settings
         failing = job.started_at - task.failing_since if task.failing_since else timedelta(0)
         dead = end.failed and failing >= settings.horizon
-        wait = end.wait or release_wait(random.random())
+        wait = None if end.keeps_place else end.wait or release_wait(random.random())
         if end.failed:
             wait = back_off(
                 task.attempts + 1,

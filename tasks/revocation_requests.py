@@ -18,7 +18,7 @@ from tasks.oauth.errors import LabelNeeded
 from tasks.oauth.messages import Request
 from tasks.oauth.revocation import Hint, names_access_token, revoke
 from tasks.oauth.shapes import Presented
-from tasks.policy.valve import USABLE_SHARE
+from tasks.policy.valve import MOST_OWED, OTHERS, TOLERANCE, USABLE_SHARE
 from tasks.refresh import check
 from tasks.runtime import retry
 from tasks.runtime.attempt import Attempt
@@ -38,6 +38,7 @@ class NotYet(Exception):
         self.code = code
         self.http_status = http_status
         self.failed = failed
+        self.keeps_place = False  # in the queue
         self.wait: timedelta | None = None
 
     @classmethod
@@ -46,6 +47,14 @@ class NotYet(Exception):
         made = cls(held.code, failed=False)
         made.wait = held.wait
         return made
+
+
+class NoSlot(NotYet):
+    """A pair has died, and the client's rate has no slot for the next one: whoever is due goes first."""
+
+    def __init__(self) -> None:
+        super().__init__("waits_for_a_slot", failed=False)
+        self.keeps_place = True
 
 
 class RevocationRequests:
@@ -67,7 +76,13 @@ class RevocationRequests:
         """
         if self.sent:
             with transaction() as connection:
-                clients.debit(connection, self._attempt.job.client_id, usable_share=USABLE_SHARE)
+                clients.debit_revocation(
+                    connection,
+                    self._attempt.job.client_id,
+                    usable_share=USABLE_SHARE,
+                    others=OTHERS,
+                    most_owed=MOST_OWED,
+                )
         self.sent += 1
         asking = self._attempt if spends else self._attempt.without_doubt()
         transport, deadline = self._runtime.transport, self._attempt.registered.times.deadline
@@ -76,6 +91,11 @@ class RevocationRequests:
         if isinstance(answer, HeldBack):
             raise NotYet.of(answer)
         return answer
+
+    def has_slot(self) -> bool:
+        """Whether the client's rate has a slot for one more."""
+        with transaction() as connection:
+            return clients.has_slot(connection, self._attempt.job.client_id, tolerance=TOLERANCE)
 
     def attempt_with(self, branch: Branch) -> Attempt:
         """The attempt, with the tokens of a branch."""

@@ -54,7 +54,7 @@ from tasks.policy.outcome import (
 from tasks.policy.valve import Result, Sign
 from tasks.refresh import read_jobs, request_of, start
 from tasks.revocation_end import RevocationEnd
-from tasks.revocation_requests import NotYet, RevocationRequests
+from tasks.revocation_requests import NoSlot, NotYet, RevocationRequests
 from tasks.runtime import clock, retry, runtime, valves
 from tasks.runtime.attempt import Arrived, Attempt
 from tasks.runtime.runtime import Runtime
@@ -108,6 +108,7 @@ class RevocationAttempt:
         self.end = RevocationEnd(runtime, attempt)
         self.failing_since: datetime | None = None
         self.whole_ended = False  # by a revocation of this attempt that names no token
+        self.killed = 0  # pairs, by now
 
     def carry_out(self) -> None:
         """Do what can be done now, and note how it ended."""
@@ -153,10 +154,14 @@ class RevocationAttempt:
         for stale in [each for each in living if self._is_stale(each, task)]:
             if stale not in living:
                 continue  # refused for its predecessor's sake
+            self._give_way(living)
             renewed = self._renewed_for(stale, living)
             self._freshen(renewed, once_more=task.freshened and renewed.former_token_id is None)
             living.remove(renewed)
-        seen = [self._end_branch(each) for each in living]
+        seen: list[bool] = []
+        for place, each in enumerate(living):
+            self._give_way(living[place:], unseen=seen.count(False))
+            seen.append(self._end_branch(each))
         return concluded(self.provider, task, all_seen=all(seen))
 
     def _let_lapse(self, task: Task) -> Conclusion:
@@ -171,6 +176,21 @@ class RevocationAttempt:
         return Conclusion(Evidence.UNSUPPORTED, [Because.NO_REVOCATION_ENDPOINT])
 
     # Steps
+
+    def _give_way(self, left: Sequence[Branch], *, unseen: int = 0) -> None:
+        """Leave those that are `left` to the next claim, where a pair was killed and the client's rate is used up.
+
+        A chain of twenty pairs takes eighty requests: sent in one go, refreshes would wait for all of them. No more
+        pairs are asked about again than were killed: those looked at already, and the `unseen`, for nothing is noted of
+        them.
+
+        Raises:
+            NoSlot: it is.
+
+        """
+        again = unseen + sum(self.liveness.last_seen(each) is not None for each in left)
+        if self.killed and self.killed >= again and not self.requests.has_slot():
+            raise NoSlot
 
     def _is_stale(self, branch: Branch, task: Task) -> bool:
         """Whether a branch must be refreshed first: its access token has ended, or does not open the API.
@@ -239,7 +259,10 @@ class RevocationAttempt:
         dead: list[Branch] = []
         for used in branches:
             killed = [each for each in predecessors if each.precedes(used)]
-            if killed and self.liveness.can_be_used(used) and self.liveness.look_at_access(used) is not Life.UNTOLD:
+            if not killed or not self.liveness.can_be_used(used):
+                continue
+            self._give_way([each for each in branches if not each.dead and each not in dead])
+            if self.liveness.look_at_access(used) is not Life.UNTOLD:
                 gone = [each for each in killed if self._is_gone(each, used)]
                 self._note_dead([each.former_token_id for each in gone])
                 dead += gone
@@ -353,3 +376,4 @@ class RevocationAttempt:
     def _note_dead(self, former_token_ids: Sequence[int | None]) -> None:
         with transaction() as connection:
             revocation.note_dead(connection, self.attempt.job.grant_id, former_token_ids)
+        self.killed += len(former_token_ids)

@@ -73,7 +73,7 @@ select clock.at, g.id, g.ref, g.client_id, {STATUS} as status, g.reason, coalesc
         ) a
     ) else 0 end as refused_alike,
     r.id as revocation_id, r.status as revocation_status, r.requested_at, r.requested_by, r.due_at as revocation_due_at,
-    r.done_at, r.evidence, r.last_error_code as revocation_error,
+    r.done_at, r.evidence, r.last_error_code as revocation_error, r.current_dead_at is not null as own_is_dead,
     d.id as letter_id, d.cause as letter_cause, d.dead_at, d.look_at,
     h.requested_at as held_at, h.counted_as as held_by,
     (select max(coalesce(w.done_at, i.adopted_at)) from evergrant.chores w) as worked_at,

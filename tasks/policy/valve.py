@@ -32,6 +32,10 @@ MINUTE: Final = timedelta(minutes=1)
 BAD_SHARE: Final = 0.05
 FIRST_PAUSE: Final = 5.0
 LONGEST_PAUSE: Final = 300.0
+# A fleet that just fits its rate is renewed after 2/3 of a life; with three quarters of the rate after 8/9: in time.
+SHARES: Final = 4
+OTHERS: Final = SHARES - 1  # slots that follow each request of a revocation before the next has its turn
+MOST_OWED: Final = 20 * OTHERS  # what revocations take while nobody else is due need not all be made up for
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ class Valve:
     rate_per_minute: float | None
     burst: int
     next_slot_at: datetime
-    slot_no: int
+    slot_no: int  # below zero: so many slots are the others' before a revocation has its turn
     paused_by_operator: bool = False
     paused_until: datetime | None = None
     pause_reason: str | None = None
@@ -136,10 +140,17 @@ def _earned(valve: Valve, at: datetime, *, most: int) -> int:
     return max(min(most, earned), 0)
 
 
-def take(valve: Valve, *, at: datetime, count: int) -> Valve:
-    """The valve after `count` requests were allowed to leave at `at`."""
-    start = max(valve.next_slot_at, at)
-    return replace(valve, next_slot_at=start + interval(valve) * count, slot_no=valve.slot_no + count)
+def take(valve: Valve, *, at: datetime, count: int, revocations: int = 0) -> Valve:
+    """The valve after `count` requests were allowed to leave at `at`, so many of them of revocations."""
+    start, slot_no = max(valve.next_slot_at, at), valve.slot_no + count
+    if revocations:
+        slot_no = max(_place(valve.slot_no) + count - SHARES * revocations, -MOST_OWED)
+    return replace(valve, next_slot_at=start + interval(valve) * count, slot_no=slot_no)
+
+
+def _place(slot_no: int) -> int:
+    """Where a slot lies in its four; below zero so many are owed to others (also in models/client.py)."""
+    return min(slot_no, slot_no % SHARES)
 
 
 def take_canary(valve: Valve, *, at: datetime, grant_id: UUID, is_witness: bool = False) -> Valve:
@@ -177,9 +188,14 @@ class Shares:
 
 
 def shares(slot_no: int, count: int) -> Shares:
-    """Of every four slots one is offered first to revocations, one to failing grants, two to refresh requests."""
-    kinds = [(slot_no + offset) % 4 for offset in range(count)]
-    return Shares(kinds.count(0), kinds.count(1), count - kinds.count(0) - kinds.count(1))
+    """Of every four slots one is offered first to revocations, one to failing grants, two to refresh requests.
+
+    To revocations none as long as they owe others some, for a revocation takes several requests.
+    """
+    places = [_place(slot_no) + offset for offset in range(count)]
+    revocations = sum(place >= 0 and place % SHARES == 0 for place in places)
+    failing = sum(place % SHARES == 1 for place in places)
+    return Shares(revocations, failing, count - revocations - failing)
 
 
 def feed(valve: Valve, results: Sequence[Result], *, at: datetime) -> Valve:

@@ -1,10 +1,12 @@
 """Revocations as function calls: one look of beat and what a worker makes of it, against a simulator over HTTP."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from models import client as clients
+from models.claim import Job
 from models.database import transaction
 from simulator.control import SimulatorControl
 from tasks import refresh
@@ -45,7 +47,12 @@ def ask(harness: Harness, client: int) -> None:
 
 def end(harness: Harness, client: int) -> None:
     """One look of beat, and what a worker makes of the revocations it finds."""
-    for job in harness.claim(client).revocations:
+    carry_out(harness, harness.claim(client).revocations)
+
+
+def carry_out(harness: Harness, jobs: Sequence[Job]) -> None:
+    """What a worker makes of claimed revocations."""
+    for job in jobs:
         for attempt in begin(harness.runtime, job):
             RevocationAttempt(harness.runtime, attempt).carry_out()
 

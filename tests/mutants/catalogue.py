@@ -69,6 +69,30 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
+        "revocations_count_by_their_claims",
+        "of what a revocation sends only the first request counts against the share of revocations",
+        (f"{INTEGRATION}/test_revocations_take_turns.py", "-k", "three_quarters"),
+        (
+            Edit(
+                "models/client.py",
+                "least(v.slot_no, v.slot_no % (cast(:others as integer) + 1)) - cast(:others as integer),",
+                "v.slot_no % (cast(:others as integer) + 1) + 1,",
+            ),
+        ),
+    ),
+    Mutant(
+        "a_revocation_takes_all_in_one_go",
+        "a revocation with many pairs sends all it has to, whatever the rate, while refreshes wait",
+        (f"{INTEGRATION}/test_revocations_take_turns.py", "-k", "a_pair_a_claim"),
+        (
+            Edit(
+                "tasks/revoke.py",
+                "if self.killed and self.killed >= again and not self.requests.has_slot():",
+                "if False:",
+            ),
+        ),
+    ),
+    Mutant(
         "an_explanation_blames_the_release_before",
         "a worker that says nothing of its keys is told to lack them",
         (BARE, f"{POLICY}/test_explanation.py"),

@@ -3,7 +3,7 @@
 from typing import Final
 
 from tasks.policy.advice import asks_again, consent_advice, named
-from tasks.policy.explanation.cause import Cause, iso
+from tasks.policy.explanation.cause import Cause, iso, many
 from tasks.policy.explanation.facts import (
     DEAD,
     NEEDS_CONSENT,
@@ -126,15 +126,36 @@ def grant_is_being_revoked(now: Facts) -> Cause | None:
         told=f"It is being revoked, so no token of it is handed out{code}",
         since=end.requested.at if end else None,
         by_whom=end.requested.by if end else None,
-        then=_how_it_ends(end),
+        then=_how_it_ends(now, end),
         retry_at=end.due_at if end is not None and end.status == QUEUED else None,
     )
 
 
-def _how_it_ends(end: Revocation | None) -> str:
+def _how_it_ends(now: Facts, end: Revocation | None) -> str:
     if end is not None and end.status == WAITING:
         return "It ends together with the consent that took its place"
+    if end is not None and _waits_for_its_turn(now, end):
+        return _its_turn(now, end)
     return "A worker ends it at the provider"
+
+
+def _its_turn(now: Facts, end: Revocation) -> str:
+    client, formers = now.client, now.grant.formers
+    pace = client.rate_per_minute if client.slowed_to is None else client.slowed_to
+    left = f"; its own is dead, {many(formers, 'former token set')} may live" if end.own_is_dead and formers else ""
+    return (
+        f"It waits for its turn: {client.name} may send {pace:g} requests a minute, of which revocations have one in"
+        f" four while refreshes are due{left}"
+    )
+
+
+def _waits_for_its_turn(now: Facts, end: Revocation) -> bool:
+    """Whether nothing holds it up but that the slots of the rate are taken."""
+    client = now.client
+    limited = client.rate_per_minute is not None or client.slowed_to is not None
+    is_due = end.status == QUEUED and end.due_at is not None and end.due_at <= now.at and not now.under_lease
+    taken = client.next_slot_at is not None and client.next_slot_at > now.at
+    return limited and is_due and taken and client.shut_until is None
 
 
 def client_is_paused(now: Facts) -> Cause | None:

@@ -54,7 +54,7 @@ class Act:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """What asks for the end of the grant."""
+    """What asks for the end of the grant; `own_is_dead`: the pair that its row holds, while former ones may live."""
 
     id: int
     status: str
@@ -63,6 +63,7 @@ class Revocation:
     done_at: datetime | None = None
     evidence: str | None = None
     last_error_code: str | None = None
+    own_is_dead: bool = False
 
 
 @dataclass(frozen=True, slots=True)

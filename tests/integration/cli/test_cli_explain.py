@@ -181,6 +181,8 @@ def test_every_status_is_explained(living: Evergrant, sql: Any) -> None:
     living("grants", "revoke", "a", "--yes")
     told = explained(living)
     assert (told["cause"], told["by_whom"]) == ("grant_is_being_revoked", "shop")
+    sql("update evergrant.valves set next_slot_at = clock_timestamp() + interval '1 minute'")
+    assert explained(living)["next"].startswith("It waits for its turn: temple may send 100 requests a minute")
     sql("update evergrant.revocations set status = 'dead'")
     assert explained(living)["cause"] == "revocation_has_failed"
     sql("update evergrant.grants set status = 'revoked'")

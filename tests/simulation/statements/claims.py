@@ -253,6 +253,8 @@ def revocations(tables: Tables, p: Parameters) -> list[Row]:
     ready = []
     for row in sorted(queued, key=lambda row: row["due_at"]):
         grant = tables.grants[row["grant_id"]]
+        if (row["current_dead_at"] is not None) != p["of_formers"]:
+            continue
         if grant["due_at"] <= at or not is_claimed(grant):
             ready.append(grant)
     return _take(tables, p, ready[: p["most"]], status="revoking")

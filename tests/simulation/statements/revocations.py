@@ -155,7 +155,7 @@ def again(tables: Tables, p: Parameters) -> list[Row]:
     failing_since = (row["failing_since"] or at) if p["failed"] else row["failing_since"]
     tables.change(
         row,
-        due_at=at + p["wait"],
+        due_at=row["due_at"] if p["wait"] is None else at + p["wait"],
         attempts=row["attempts"] + bool(p["failed"]),
         failing_since=failing_since,
         status="dead" if p["dead"] else row["status"],

@@ -84,6 +84,20 @@ def debit(tables: Tables, p: Parameters) -> None:
     tables.change(valve, next_slot_at=next_slot_at, slot_no=valve["slot_no"] + p["slots"])
 
 
+@carries_out(client.DEBIT_REVOCATION)
+def debit_revocation(tables: Tables, p: Parameters) -> None:
+    debit(tables, {**p, "slots": 1})
+    valve, others = tables.valves[p["client_id"]], p["others"]
+    before = valve["slot_no"] - 1
+    owed = min(before, before % (others + 1)) - others
+    tables.change(valve, slot_no=max(owed, -p["most_owed"]))
+
+
+@carries_out(client.HAS_SLOT)
+def has_slot(tables: Tables, p: Parameters) -> list[Row]:
+    return [{"has_slot": tables.valves[p["client_id"]]["next_slot_at"] <= at_of(tables, p) + p["tolerance"]}]
+
+
 @carries_out_words("where client_id = :client_id and status = 'active' and due_at <= clock_timestamp()")
 def work_waits(tables: Tables, p: Parameters) -> list[Row]:
     at, client_id = tables.now - p["longer_than"], p["client_id"]

@@ -454,6 +454,35 @@ def test_the_turn_of_a_grant_that_waits_for_the_rate_is_reckoned() -> None:
     assert "60 requests a minute, and 9 grants of it are due for longer" in told.headline
 
 
+WAITING = both(
+    grant(status="revoking", formers=19),
+    with_(revocation=replace(ENDING, due_at=AT - MINUTE, own_is_dead=True)),
+    client(rate_per_minute=30.0, next_slot_at=AT + timedelta(seconds=2)),
+)
+
+
+def test_a_revocation_that_waits_for_its_turn_says_for_what_and_what_of_it_is_left() -> None:
+    assert explain(WAITING(WELL)).next == (
+        "It waits for its turn: temple may send 30 requests a minute, of which revocations have one in four while"
+        " refreshes are due; its own is dead, 19 former token sets may live."
+    )
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        client(rate_per_minute=None),
+        client(next_slot_at=AT - MINUTE),
+        client(shut_until=AT + MINUTE),
+        grant(started_at=AT - MINUTE, due_at=AT + MINUTE),
+        with_(revocation=ENDING),
+    ],
+    ids=["no rate", "a slot is left", "the valve is shut", "it is under way", "it is not due"],
+)
+def test_a_revocation_that_waits_for_something_else_says_nothing_of_turns(changed: Change) -> None:
+    assert explain(both(WAITING, changed)(WELL)).next == "A worker ends it at the provider."
+
+
 @pytest.mark.parametrize("rotation", ["grace", "immediate", "family"])
 def test_of_a_suspect_the_answer_that_was_lost_before_stands_first_and_bears_no_later_code(rotation: str) -> None:
     refused = {"last_error_code": "invalid_grant", "last_error_http_status": 400, "last_error_at": AT}

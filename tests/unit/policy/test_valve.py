@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.policy import valve as policy
-from tasks.policy.valve import Budget, Result, Shares, Sign, Valve, budget, feed, shares, take_canary
+from tasks.policy.valve import Budget, Result, Shares, Sign, Valve, budget, feed, shares, take, take_canary
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -67,6 +67,36 @@ def test_shares_are_kept_over_time_also_where_slots_come_one_by_one(slot_no: int
     assert sum(share.revocations + share.failing + share.requests for share in given_out) == total
     assert abs(sum(share.revocations for share in given_out) - total / 4) < 1
     assert abs(sum(share.failing for share in given_out) - total / 4) < 1
+
+
+def test_each_request_of_a_revocation_is_followed_by_three_slots_of_others() -> None:
+    """Were only its claim counted, one that takes four requests would leave none to others: it is its turn again."""
+    claimed = take(OPEN, at=NOW, count=1, revocations=1)
+    with_three_more = replace(claimed, slot_no=claimed.slot_no - 9)
+    assert [shares(with_three_more.slot_no + n, 1).revocations for n in range(13)] == [0] * 12 + [1]
+    assert shares(with_three_more.slot_no, 14) == Shares(revocations=1, failing=4, requests=9)
+
+
+def test_what_revocations_take_while_nobody_else_is_due_need_not_all_be_made_up_for() -> None:
+    alone = take(OPEN, at=NOW, count=500, revocations=500)
+    assert shares(alone.slot_no, 61).revocations == 1
+    assert take(alone, at=NOW, count=60).slot_no == 0
+
+
+@given(st.integers(0, 2**40), st.lists(st.tuples(st.integers(1, 8), st.integers(1, 5)), min_size=60, max_size=60))
+def test_revocations_take_a_quarter_of_the_slots_however_many_each_of_them_takes(
+    slot_no: int, rounds: list[tuple[int, int]]
+) -> None:
+    """`rounds`: how many slots there are at once, and how many requests a revocation takes; somebody is always due."""
+    valve, ended, asked = replace(OPEN, slot_no=slot_no), 0, 0
+    for count, requests in rounds:
+        revocations = shares(valve.slot_no, count).revocations
+        valve = take(valve, at=NOW, count=count, revocations=revocations)
+        for _ in range(revocations * (requests - 1)):
+            valve = replace(valve, slot_no=take(valve, at=NOW, count=1, revocations=1).slot_no)
+        ended, asked = ended + revocations * requests, asked + count + revocations * (requests - 1)
+    assert ended <= asked / 4 + 15
+    assert ended >= asked / 4 - 15
 
 
 # ── what shuts it ───────────────────────────────────────────────────────────────────────────────────────────────
