@@ -55,6 +55,14 @@ class Admission:
                 self._begun.popitem(last=False)
         return fresh
 
+    def forget(self) -> None:
+        """Forget what was begun: where commits are missing, claims have the numbers once more that those had.
+
+        Who remembers them would drop each new message, and its grant would wait for one lease after another.
+        """
+        with self._room:
+            self._begun.clear()
+
     def wait_for_room(self, count: int) -> bool:
         """Wait until `count` more requests fit, and the journal can be written; False: the process is stopping.
 

@@ -48,11 +48,14 @@ def look(runtime: Runtime, *, thoroughly: bool = False) -> str:
         if state in (DatabaseState.FIT, DatabaseState.REWOUND) and (lacking or state == DatabaseState.REWOUND):
             incident_no = installation.raise_incident(connection, TICK_MISSING if lacking else TIMELINE)
             state = DatabaseState.REWOUND
+    may_repeat = state == DatabaseState.REWOUND or not runtime.fit
     if state == DatabaseState.REWOUND:
         recover(runtime, incident_no)
         with transaction() as connection:
             state = installation.state(connection, runtime.settings.environment)
     if state == DatabaseState.FIT:
+        if may_repeat:
+            runtime.admission.forget()
         _note_tick(runtime)
     runtime.fit = state == DatabaseState.FIT
     return state

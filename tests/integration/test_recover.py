@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
@@ -78,6 +79,26 @@ def test_one_incident_is_enough_for_every_worker_whoever_closes_it(process_on: O
     for _ in range(3):
         assert [recover.look(each) for each in (first, second, third)] == ["fit"] * 3
     assert incidents() == 1
+
+
+def test_a_claim_that_has_the_number_of_one_before_the_incident_is_begun_by_who_had_begun_that(
+    process_on: Open,
+) -> None:
+    """A restored row counts its claims from where the copy was: a worker that remembers them would drop them all."""
+    first, second = process_on("a"), process_on("b")
+    write_tick()
+    assert [recover.look(each) for each in (first, second)] == ["fit"] * 2
+    job = (uuid4(), 7)
+    for each in (first, second):
+        assert each.admission.once([job]) == [job]
+        recover.look(each)
+        assert each.admission.once([job]) == []
+    lose_ticks()
+    assert [recover.look(each) for each in (first, second, first)] == ["rewound", "fit", "fit"]
+    for each in (first, second):
+        assert each.admission.once([job]) == [job]
+        recover.look(each)
+        assert each.admission.once([job]) == []
 
 
 def test_an_incident_lasts_until_a_living_worker_whose_journal_was_forgotten_can_have_noticed_it(
