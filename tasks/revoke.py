@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from http import HTTPStatus
-from typing import Any, assert_never
+from typing import Any, NoReturn, assert_never
 from uuid import UUID
 
 import structlog
@@ -154,13 +154,15 @@ class RevocationAttempt:
         for stale in [each for each in living if self._is_stale(each, task)]:
             if stale not in living:
                 continue  # refused for its predecessor's sake
-            self._give_way(living)
+            if self._must_give_way(living):
+                raise NoSlot
             renewed = self._renewed_for(stale, living)
             self._freshen(renewed, once_more=task.freshened and renewed.former_token_id is None)
             living.remove(renewed)
         seen: list[bool] = []
         for place, each in enumerate(living):
-            self._give_way(living[place:], unseen=seen.count(False))
+            if place and self._must_give_way(living[place:], unseen=seen.count(False)):
+                raise NoSlot
             seen.append(self._end_branch(each))
         return concluded(self.provider, task, all_seen=all(seen))
 
@@ -177,20 +179,22 @@ class RevocationAttempt:
 
     # Steps
 
-    def _give_way(self, left: Sequence[Branch], *, unseen: int = 0) -> None:
-        """Leave those that are `left` to the next claim, where a pair was killed and the client's rate is used up.
+    def _must_give_way(self, left: Sequence[Branch], *, unseen: int = 0) -> bool:
+        """Whether those that are `left` wait for the next claim: a pair was killed, and the client's rate is used up.
 
         A chain of twenty pairs takes eighty requests: sent in one go, refreshes would wait for all of them. No more
         pairs are asked about again than were killed: those looked at already, and the `unseen`, for nothing is noted of
         them.
-
-        Raises:
-            NoSlot: it is.
-
         """
         again = unseen + sum(self.liveness.last_seen(each) is not None for each in left)
-        if self.killed and self.killed >= again and not self.requests.has_slot():
-            raise NoSlot
+        return self.killed > 0 and self.killed >= again and not self.requests.has_slot()
+
+    def _give_way(self, left: Sequence[Branch]) -> NoReturn:
+        """End the grant's own pair, where that can be done now, and leave its predecessors to the next claim."""
+        for own in left:
+            if own.former_token_id is None and not own.expired:
+                self._end_branch(own)
+        raise NoSlot
 
     def _is_stale(self, branch: Branch, task: Task) -> bool:
         """Whether a branch must be refreshed first: its access token has ended, or does not open the API.
@@ -261,7 +265,9 @@ class RevocationAttempt:
             killed = [each for each in predecessors if each.precedes(used)]
             if not killed or not self.liveness.can_be_used(used):
                 continue
-            self._give_way([each for each in branches if not each.dead and each not in dead])
+            left = [each for each in branches if not each.dead and each not in dead]
+            if self._must_give_way(left):
+                self._give_way(left)
             if self.liveness.look_at_access(used) is not Life.UNTOLD:
                 gone = [each for each in killed if self._is_gone(each, used)]
                 self._note_dead([each.former_token_id for each in gone])

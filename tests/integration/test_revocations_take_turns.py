@@ -4,7 +4,7 @@ from uuid import UUID
 
 from simulator.control import SimulatorControl
 from tests.harness import Harness
-from tests.integration.revoking import ORG, carry_out, client_of, end, living, mint, stray
+from tests.integration.revoking import ORG, carry_out, chain, client_of, end, living, mint, stray
 
 SLOT_SECONDS = 2.2  # at 30 requests a minute, of which 95 per cent are used
 A_PAIR = 2  # requests: it is revoked, and looked at
@@ -92,3 +92,22 @@ def test_where_each_pair_is_looked_at_first_no_more_are_looked_at_again_than_wer
     assert claims > 2
     assert harness.one("select evidence from evergrant.revocations")["evidence"] == "verified"
     assert sent(simulator) <= 8 * 3 + 8
+
+
+def test_at_on_use_the_own_pair_is_dead_before_its_predecessors_wait_for_the_rate(
+    harness: Harness, simulator: SimulatorControl
+) -> None:
+    client = client_of(harness, simulator)
+    chain(harness, simulator, client, 5)
+    harness.run("update evergrant.clients set rate_per_minute = 30")
+    harness.run("select evergrant.request_revocation('customer')")
+    before, claims = sent(simulator), 0
+    while statuses(harness) == ["queued"]:
+        end(harness, client)
+        assert harness.one("select current_dead_at is not null as dead from evergrant.revocations")["dead"]
+        harness.later(seconds=20)
+        claims += 1
+    assert harness.one("select evidence from evergrant.revocations")["evidence"] == "verified"
+    assert living(simulator) == []
+    assert claims >= 4
+    assert sent(simulator) - before <= 5 * 3

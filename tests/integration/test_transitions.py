@@ -178,6 +178,7 @@ ENDED = {"grant_id": [GRANT], "claim_no": [5], "generation": [3], "due_at": [NOW
 ENDED |= {"unknown": [False], "failed": [True], "suspect": [False], "refused": [False], "rule": [None], "shape": [None]}
 # What a statement is given where its own try says nothing else.
 USUAL = {
+    "of_formers": False,
     "id": GRANT,
     "ids": [GRANT],
     "grant_id": GRANT,

@@ -69,6 +69,12 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
+        "claims_are_remembered_over_a_restore",
+        "a worker takes a claim that has the number of one before the restore for a message that came twice",
+        (f"{INTEGRATION}/test_recover.py", "-k", "has_the_number_of_one_before"),
+        (Edit("tasks/settling/recover.py", "        if may_repeat:\n", "        if False:\n"),),
+    ),
+    Mutant(
         "revocations_count_by_their_claims",
         "of what a revocation sends only the first request counts against the share of revocations",
         (f"{INTEGRATION}/test_revocations_take_turns.py", "-k", "three_quarters"),
@@ -84,13 +90,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a_revocation_takes_all_in_one_go",
         "a revocation with many pairs sends all it has to, whatever the rate, while refreshes wait",
         (f"{INTEGRATION}/test_revocations_take_turns.py", "-k", "a_pair_a_claim"),
-        (
-            Edit(
-                "tasks/revoke.py",
-                "if self.killed and self.killed >= again and not self.requests.has_slot():",
-                "if False:",
-            ),
-        ),
+        (Edit("tasks/revoke.py", "return self.killed > 0 and self.killed >= again and not", "return False and not"),),
     ),
     Mutant(
         "an_explanation_blames_the_release_before",
