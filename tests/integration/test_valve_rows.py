@@ -6,13 +6,14 @@ from uuid import UUID
 
 import pytest
 
+from models import claim as claims
 from models import client as clients
 from models.database import transaction
 from tasks import refresh
 from tasks.claim import claim
 from tasks.oauth.answer import HeldBack, Response
-from tasks.policy.valve import USABLE_SHARE
-from tasks.runtime import clock
+from tasks.policy.valve import MOST_OWED, OTHERS, TOLERANCE, USABLE_SHARE, take
+from tasks.runtime import clock, valves
 from tests.harness import BUSY, GATEWAY, INVALID_GRANT, LEASE, TOO_MANY, UNREACHABLE, Harness, token_set
 
 
@@ -62,6 +63,21 @@ def test_what_beat_did_not_budget_takes_its_slot_from_the_rate(harness: Harness)
     assert harness.claim(client).count == 0
     harness.later(seconds=6)
     assert harness.claim(client).count > 0
+
+
+@pytest.mark.parametrize("slot_no", [0, 1, 3, 4, 1002, -1, -5, -58, -60])
+def test_a_further_request_of_a_revocation_is_owed_for_as_a_claim_of_one_is(harness: Harness, slot_no: int) -> None:
+    client = harness.client(rate=60)
+    harness.run("update evergrant.valves set slot_no = :slot_no", slot_no=slot_no)
+    with transaction() as connection:
+        row = claims.lock_valve(connection, client)
+        assert row is not None
+        shares = {"others": OTHERS, "most_owed": MOST_OWED}
+        assert clients.has_slot(connection, client, tolerance=TOLERANCE)
+        clients.debit_revocation(connection, client, usable_share=USABLE_SHARE, **shares)
+        assert not clients.has_slot(connection, client, tolerance=TOLERANCE)
+    taken = take(valves.of_row(row), at=row["at"], count=1, revocations=1)
+    assert harness.valve(client)["slot_no"] == taken.slot_no
 
 
 def test_429_shuts_the_valve_for_as_long_as_the_provider_says(harness: Harness) -> None:

@@ -15,7 +15,7 @@ from tests.simulation.world import World
 MINUTE, HOUR = 60.0, 3600.0
 MOST_AN_HOUR = 150
 HALF_AN_HOUR = timedelta(minutes=30)
-BESIDE = 100  # requests of a revocation with twenty pairs, four each: they debit the valve and wait for nobody
+BESIDE = 60  # of revocations under way, twenty at most, each may have three requests left for the pair it is about
 EPSILON = 1e-6  # s: the rounding of a time of day
 STILL_SERVES = timedelta(minutes=3)  # a minute is the rule, and a request may be under way for two
 
