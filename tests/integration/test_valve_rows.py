@@ -67,14 +67,13 @@ def test_what_beat_did_not_budget_takes_its_slot_from_the_rate(harness: Harness)
 
 @pytest.mark.parametrize("slot_no", [0, 1, 3, 4, 1002, -1, -5, -58, -60])
 def test_a_further_request_of_a_revocation_is_owed_for_as_a_claim_of_one_is(harness: Harness, slot_no: int) -> None:
-    client = harness.client(rate=60)
+    client = harness.client(rate=1)
     harness.run("update evergrant.valves set slot_no = :slot_no", slot_no=slot_no)
     with transaction() as connection:
         row = claims.lock_valve(connection, client)
         assert row is not None
-        shares = {"others": OTHERS, "most_owed": MOST_OWED}
         assert clients.has_slot(connection, client, tolerance=TOLERANCE)
-        clients.debit_revocation(connection, client, usable_share=USABLE_SHARE, **shares)
+        clients.debit_revocation(connection, client, usable_share=USABLE_SHARE, others=OTHERS, most_owed=MOST_OWED)
         assert not clients.has_slot(connection, client, tolerance=TOLERANCE)
     taken = take(valves.of_row(row), at=row["at"], count=1, revocations=1)
     assert harness.valve(client)["slot_no"] == taken.slot_no
