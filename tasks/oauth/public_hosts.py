@@ -8,8 +8,9 @@ import socket
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
-import aiohttp
 from aiohttp.abc import ResolveResult
+
+from tasks.oauth.host_names import HostNames
 
 # An IPv6 address that only carries an IPv4 one, by a translator on the way (RFC 6052 §2.1).
 NAT64: Final = IPv6Network("64:ff9b::/96")
@@ -19,7 +20,7 @@ class PrivateHost(OSError):
     """A name has no address but private ones."""
 
 
-class PublicResolver(aiohttp.ThreadedResolver):
+class PublicResolver(HostNames):
     """Finds the public addresses of a name, and no others."""
 
     async def resolve(

@@ -4,11 +4,11 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp.abc import ResolveResult
 
 from tasks.oauth.answer import Answer, NotSent, Response
+from tasks.oauth.host_names import HostNames
 from tasks.oauth.messages import Request
 from tests.raw_servers import BOUND, LONG, Bench, Server, keep_answering
 
@@ -31,9 +31,9 @@ def server(bench: Bench) -> Server:
 def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     """What the system's name service says; each look takes the next answer, and the last one stays."""
     said: dict[str, list[str]] = {}
-    asked = aiohttp.ThreadedResolver.resolve
+    asked = HostNames.resolve
 
-    async def look_up(resolver: aiohttp.ThreadedResolver, host: str, port: int = 0, *more: Any) -> list[ResolveResult]:
+    async def look_up(resolver: HostNames, host: str, port: int = 0, *more: Any) -> list[ResolveResult]:
         if host not in said:
             return await asked(resolver, host, port, *more)
         address = said[host].pop(0) if len(said[host]) > 1 else said[host][0]
@@ -43,7 +43,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
             for each in address.split()
         ]
 
-    monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", look_up)
+    monkeypatch.setattr(HostNames, "resolve", look_up)
     return said
 
 

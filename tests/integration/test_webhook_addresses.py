@@ -3,12 +3,12 @@
 import socket
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp.abc import ResolveResult
 
 from models import webhook_delivery
 from models.database import transaction
+from tasks.oauth.host_names import HostNames
 from tasks.telling.teller import Teller
 from tests.harness import Harness
 from tests.integration.test_webhooks import add, say
@@ -20,10 +20,10 @@ from tests.receivers import receiving
 def test_a_name_that_leads_home_is_never_connected_to(
     harness: Harness, monkeypatch: pytest.MonkeyPatch, answers: list[str]
 ) -> None:
-    said, asked = list(answers), aiohttp.ThreadedResolver.resolve
+    said, asked = list(answers), HostNames.resolve
     looks: list[str] = []
 
-    async def look_up(resolver: aiohttp.ThreadedResolver, host: str, port: int = 0, *more: Any) -> list[ResolveResult]:
+    async def look_up(resolver: HostNames, host: str, port: int = 0, *more: Any) -> list[ResolveResult]:
         if host != "rebound.example":
             return await asked(resolver, host, port, *more)
         looks.append(host)
@@ -31,7 +31,7 @@ def test_a_name_that_leads_home_is_never_connected_to(
         flags = socket.AI_NUMERICHOST
         return [ResolveResult(hostname=host, host=address, port=port, family=socket.AF_INET, proto=6, flags=flags)]
 
-    monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", look_up)
+    monkeypatch.setattr(HostNames, "resolve", look_up)
     grant = harness.grant(harness.client())
     with receiving() as home:
         made = add(harness, home.url.replace("127.0.0.1", "rebound.example"), allow_private=False)

@@ -65,7 +65,7 @@ def test_an_unknown_name_is_not_sent() -> None:
     request = Request("POST", "https://id.example/token", {}, b"x")
     with (
         Transport() as transport,
-        patch("aiohttp.ThreadedResolver.resolve", side_effect=socket.gaierror(-2, "unknown")),
+        patch("tasks.oauth.host_names.HostNames.resolve", side_effect=socket.gaierror(-2, "unknown")),
     ):
         answer: Answer = transport.submit(transport.send(request, deadline=timedelta(seconds=20))).result(60)
 
