@@ -7,11 +7,12 @@ free; `evergrant status` shows which. Prometheus' library is imported here alone
 from collections.abc import Iterable, Iterator, Sequence
 
 import structlog
-from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from tasks.runtime.meters import Count, Lengths
+from worker import metrics_port
 
 log = structlog.get_logger()
 
@@ -69,10 +70,9 @@ def serve(meters: Sequence[Count | Lengths], port: int) -> int | None:
     ProcessCollector(registry=registry)
     for each in [0] if port == 0 else range(port, min(port + TRIES, 65536)):
         try:
-            server, _ = start_http_server(each, LOOPBACK, registry=registry)
+            taken = metrics_port.serve(registry, LOOPBACK, each)
         except OSError:
             continue
-        taken: int = server.server_port
         log.info("metrics.served", url=f"http://{LOOPBACK}:{taken}/metrics")
         return taken
     log.error("metrics.no_port", first=port, tries=TRIES, remedy="set EVERGRANT_METRICS_PORT=0")
