@@ -6,6 +6,7 @@ answers of 255 lines of 32 KiB for three gigabytes.
 """
 
 import re
+from select import POLLIN, poll
 from typing import Any, Final
 
 import aiohttp
@@ -35,15 +36,29 @@ class TooLarge(aiohttp.ClientError):
 class SizedAnswers(ResponseHandler):
     """A connection that is cut where an answer is too large; what was whole by then is handed over still."""
 
+    is_kept = False  # there was an answer on it before
+
     def set_response_params(self, **params: Any) -> None:
         """Begin to count, for the next answer."""
+        self.is_kept, self._is_used = self._is_used, True
         self._left, self._lines, self._before, self._has_head = ANSWER_LIMIT, 0, b"", False
         super().set_response_params(**params)
 
+    _is_used = False
     _left = ANSWER_LIMIT  # what is said before anybody asked is counted as well
     _lines = 0
     _before = b""  # what came last of a head that is not whole
     _has_head = False
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing was said on it, its end neither, since the last answer; what nobody has read yet counts."""
+        if self.should_close or not self.is_connected() or self._left < ANSWER_LIMIT:
+            return False
+        assert self.transport is not None  # noqa: S101  # it is connected
+        unread = poll()
+        unread.register(self.transport.get_extra_info("socket").fileno(), POLLIN)
+        return not unread.poll(0)
 
     def data_received(self, data: bytes) -> None:
         """Take what came, as far as it may come."""

@@ -60,6 +60,8 @@ class _Flight:
     )
     begun: bool = False
     held: HeldBack | None = None
+    on: SizedAnswers | None = field(repr=False, default=None)
+    is_stale: bool = False  # something was said on the kept connection before we asked: nothing was sent on it
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     content: aiohttp.StreamReader | None = field(repr=False, default=None)
@@ -68,6 +70,9 @@ class _Flight:
     def begin(self) -> None:
         """Ask the guard; from here on the first byte may have left."""
         self.refuse_second()
+        if self.on is not None and self.on.is_kept and not self.on.is_silent:
+            self.is_stale = True
+            raise _Refused
         self.held = self._asked()
         if self.held is not None:
             raise _Refused
@@ -83,6 +88,13 @@ class _Flight:
         """No way is known, but a second request is the one thing that must never happen."""
         if self.begun:
             raise _Refused
+
+    def begin_again(self) -> bool:
+        """Whether another connection may be tried: the last one was of no use, and nothing was sent."""
+        if not self.is_stale:
+            return False
+        self.is_stale = self.handed_over = False
+        return True
 
     def head_arrived(self, response: aiohttp.ClientResponse) -> None:
         """Keep status and headers, so that they are known also where the body fails."""
@@ -197,6 +209,14 @@ class Transport:
 
     async def _exchange(self, request: Request, flight: _Flight) -> Response:
         _flying.set(flight)
+        while True:
+            try:
+                return await self._exchange_once(request, flight)
+            except Exception:
+                if not flight.begin_again():
+                    raise
+
+    async def _exchange_once(self, request: Request, flight: _Flight) -> Response:
         response = await self._open_session(request.certificate, public_only=request.public_only).request(
             request.method,
             URL(request.url, encoded=True),
@@ -205,6 +225,8 @@ class Transport:
             allow_redirects=False,
         )
         try:
+            if flight.is_stale:  # what came is no answer to us
+                raise _Refused
             flight.head_arrived(response)
             await flight.read(response.content)
             return flight.response(request)
@@ -273,7 +295,8 @@ class _Connector(aiohttp.TCPConnector):
 #    without one before `_CleanRequest.send` goes on, and nothing is awaited between our guard there and the write.
 #    Its tracing hooks are called at the same instants, and cost a fifth of a request's CPU.
 # 2. It repeats a GET by itself when a connection breaks: `_once` hides the break from it.
-# 3. It takes what a server said on an idle connection (a 408, say) for the answer to the next request: `_CleanRequest`.
+# 3. It takes what a server said on an idle connection (a 408, or another grant's answer once more) for the answer to
+#    the next request: `_CleanRequest`, and again before the first byte, where what nobody has read yet counts as well.
 # 4. It rounds limits over five seconds up to whole ones: the deadline is our own.
 # And one of uvloop's: what is written leaves at the end of the loop's turn, after whatever else is ready by then (20 ms
 # where 200 requests begin in one turn). The lease is longer than the deadline by far more than that.
@@ -294,9 +317,12 @@ class _CleanRequest(aiohttp.ClientRequest):
     """A request that is only written to a connection on which nothing was said or closed meanwhile."""
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        if conn.protocol is None or conn.protocol.should_close or not conn.protocol.is_connected():
+        flight, protocol = _flying.get(), conn.protocol
+        assert isinstance(protocol, SizedAnswers)  # noqa: S101  # our connector makes no other
+        if protocol.should_close or not protocol.is_connected():
+            flight.is_stale = protocol.is_kept
             raise _Broken
-        flight = _flying.get()
+        flight.on = protocol
         if flight.has_body:
             flight.refuse_second()
             flight.handed_over = True

@@ -3,14 +3,16 @@
 import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
+from unittest.mock import ANY
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.oauth.answer import NotSent, Response, Silence
+from tasks.oauth.answer import Answer, NotSent, Response, Silence
+from tasks.oauth.messages import Request
 from tasks.oauth.transport import Transport
-from tests.raw_servers import BOUND, OK, SHORT, Bench, Peer, answering, hang, keep_answering
+from tests.raw_servers import BOUND, LONG, OK, SHORT, Bench, Peer, answering, hang, keep_answering
 
 
 @pytest.fixture
@@ -173,5 +175,48 @@ def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_one(bench: Be
     bench.thread.submit(speak_while_idle()).result(BOUND)
     bench.ask(bench.serve(keep_answering).url())  # meanwhile our loop reads what is there
 
-    assert bench.ask(server.url()) == NotSent("connect")
-    assert len(server.requests) == 1
+    assert bench.ask(server.url()) == Response(200, headers=ANY, body=b"{}")
+    assert (server.connections, len(server.requests)) == (2, 2)
+
+
+UNASKED = {
+    "a whole answer": b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{1}",
+    "half a head": b"HTTP/1.1 408 Idle\r\n",
+    "a line's end": b"\r\n",
+    "its end": b"",
+}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("what", UNASKED)
+def test_what_nobody_has_read_yet_of_an_idle_connection_is_no_answer_to_the_next_request(
+    bench: Bench, method: str, what: str
+) -> None:
+    """It comes while our loop is busy, with two hundred other requests, say: what it does next is to write."""
+    idle, said = asyncio.Event(), asyncio.Event()
+
+    async def behave(peer: Peer) -> None:
+        await peer.request()
+        await peer.say(OK)
+        await idle.wait()
+        await peer.say(UNASKED[what])
+        if not UNASKED[what]:
+            peer.writer.close()
+            await peer.writer.wait_closed()
+        said.set()
+        await peer.request()
+
+    async def speak_while_idle() -> None:
+        idle.set()
+        await asyncio.wait_for(said.wait(), BOUND)
+
+    async def ask_twice(request: Request) -> list[Answer]:
+        first = await bench.transport.send(request, deadline=LONG)
+        await asyncio.sleep(0)  # the connection is given back
+        bench.thread.submit(speak_while_idle()).result(BOUND)
+        return [first, await bench.transport.send(request, deadline=LONG)]
+
+    server = bench.serve(behave)
+    asked = ask_twice(Request(method, server.url(), {}, b"x" if method == "POST" else b""))
+    assert bench.transport.submit(asked).result(BOUND) == [Response(200, body=b"{}", headers=ANY)] * 2
+    assert (server.connections, len(server.requests)) == (2, 2)
