@@ -177,6 +177,14 @@ def test_a_folder_that_others_may_enter_is_refused(tmp_path: Path) -> None:
         Engines(home.path).start()
 
 
+def test_a_home_that_others_may_write_to_is_refused(tmp_path: Path) -> None:
+    """They could put another state file, whose database every command goes to, or no journals, in the place of ours."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home").chmod(0o777)
+    with pytest.raises(HomeUnusable, match=r"others may write to .*home .*chmod o-w"):
+        Engines(tmp_path / "home")
+
+
 def test_a_home_that_is_a_file_is_refused_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("", encoding="utf-8")
     with pytest.raises(HomeUnusable, match=r"home cannot be used: .*File exists; set EVERGRANT_HOME"):

@@ -131,7 +131,7 @@ def private_folder(folder: Path, *, home: Path, closed: bool = False) -> None:
     """Make `folder` for us alone, or check that the one that is there is ours; `closed`: and shut to others.
 
     Raises:
-        HomeUnusable: it cannot be made, is a link or no folder, has another owner, or others may enter it.
+        HomeUnusable: it cannot be made, is a link or no folder, has another owner, or is open to others.
 
     """
     try:
@@ -145,6 +145,8 @@ def private_folder(folder: Path, *, home: Path, closed: bool = False) -> None:
         raise HomeUnusable(home=home, reason=f"{folder} belongs to another user")
     if closed and stat.S_IMODE(found.st_mode) & 0o077:
         raise HomeUnusable(home=home, reason=f"others may enter {folder} (`chmod 700` it)")
+    if found.st_mode & stat.S_IWOTH:  # and put something else in the place of what lies there
+        raise HomeUnusable(home=home, reason=f"others may write to {folder} (`chmod o-w` it)")
     effective = os.access in os.supports_effective_ids
     if not os.access(folder, os.W_OK | os.X_OK, effective_ids=effective):
         raise HomeUnusable(home=home, reason=f"{folder} cannot be written")
