@@ -31,6 +31,7 @@ class Browser:
         self.cookies: dict[str, str] = {}
         self.url = ""
         self.seen: list[str] = []
+        self.form_type = "application/x-www-form-urlencoded"
         self._keeps_cookies = keeps_cookies
         self._tls = tls
 
@@ -73,7 +74,7 @@ class Browser:
         if is_ours and self.cookies:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         if form is not None:
-            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            headers["Content-Type"] = self.form_type
         connection = self._connection(urlsplit(self.public).netloc if is_ours else parts.netloc, is_ours=is_ours)
         try:
             connection.request(method, parts.path + (f"?{parts.query}" if parts.query else ""), form, headers)

@@ -160,6 +160,28 @@ def test_a_form_of_another_site_begins_nothing(scene: Scene) -> None:
     assert scene.rows("select from evergrant.visits") == []
 
 
+@pytest.mark.parametrize(
+    "form_type",
+    [
+        "application/x-www-form-urlencoded; charset=zip",
+        "application/x-www-form-urlencoded; charset=idna",
+        "application/x-www-form-urlencoded; charset=undefined",
+        "multipart/form-data",
+        "multipart/form-data; boundary=x",
+        "multipart/form-data; boundary=" + 80 * "x",
+        'text/plain; charset="',
+    ],
+)
+def test_a_form_that_nobody_of_us_would_send_begins_nothing_and_is_no_failure_of_ours(
+    scene: Scene, form_type: str
+) -> None:
+    scene.browser.open(scene.link())
+    scene.browser.form_type = form_type
+    assert scene.browser.send({"form": "\N{SNOWMAN}" + "0" * 64}).status == 403
+    assert scene.browser.send({"form": "0" * 5000}).status == 413
+    assert scene.rows("select from evergrant.visits") == []
+
+
 # Coming back
 
 

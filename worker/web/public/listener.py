@@ -8,7 +8,7 @@ GET  /outcome/VISIT    waits a while for the end; then it is told, here or at th
 
 from collections.abc import Awaitable, Callable
 from typing import Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 from uuid import UUID
 
 import structlog
@@ -77,7 +77,7 @@ class PublicListener:
         browser = None if guest is None else cookies.of(request, guest.ticket_id)
         if guest is None or (ended := _ended(guest, browser)) is not None:
             return self._closed(request, guest, "unknown" if guest is None else str(ended))
-        given = (await request.post()).get("form")
+        given = await _form_of(request)
         if browser is None or not cookies.proves(given, browser):
             return self._page(request, "no_cookie", guest, status=403)
         try:
@@ -220,6 +220,12 @@ def told_at(return_to: str, guest: Guest, *, failed_for: str | None = None) -> s
     if told["evergrant"] == VisitOutcome.FAILED and reason:
         told["reason"] = reason
     return return_to + ("&" if "?" in return_to else "?") + urlencode(told)
+
+
+async def _form_of(request: web.Request) -> str | None:
+    """What our form holds, which is ASCII; whatever else comes, in whatever coding it claims, holds nothing."""
+    sent = parse_qs((await request.read()).decode("ascii", "replace"))
+    return sent.get("form", [None])[0]
 
 
 def _ended(guest: Guest, browser: str | None) -> str | None:
