@@ -37,7 +37,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OneMachine]:
 def proc(machine: OneMachine, name: str) -> Path:
     found = state.read(machine.home)
     assert found is not None
-    return Path(f"/proc/{found.processes[name].pid}")
+    return Path(f"/proc/{found.pid if name == 'up' else found.processes[name].pid}")
 
 
 @pytest.mark.parametrize(
@@ -61,13 +61,18 @@ def test_no_ring_is_made_that_is_said_elsewhere(machine: OneMachine) -> None:
     assert [ring for ring in RINGS if machine.home.key_ring(ring).exists()] == []
 
 
-@pytest.mark.parametrize("name", ["worker-1", "web", "beat"])
+@pytest.mark.parametrize("name", ["worker-1", "web", "beat", "up"])
 def test_no_process_of_ours_leaves_a_core_dump_or_shows_its_memory(machine: OneMachine, name: str) -> None:
     limits = proc(machine, name) / "limits"
 
     eventually(lambda: re.search(r"Max core file size +0 +0 ", limits.read_text()), timeout=60)
     # What is not dumpable belongs to root, whoever started it; as root the limit alone can be seen.
     assert (proc(machine, name) / "mem").stat().st_uid == 0
+
+
+@pytest.mark.parametrize("name", ["postgres", "valkey"])
+def test_no_engine_leaves_a_core_dump(machine: OneMachine, name: str) -> None:
+    assert re.search(r"Max core file size +0 +0 ", (proc(machine, name) / "limits").read_text())
 
 
 def test_no_process_of_ours_comes_in_as_the_superuser(machine: OneMachine) -> None:

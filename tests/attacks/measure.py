@@ -174,6 +174,30 @@ def revocations(house: House) -> Iterator[None]:
     assert held["n"], "nothing was held"
 
 
+@contextmanager
+def metrics(house: House) -> Iterator[None]:
+    """3000 connections to the metrics of the worker, of which half a head comes."""
+    (row,) = house.installation.rows("select metrics_port from evergrant.processes where kind = 'worker'")
+    doors = []
+    try:
+        for number in range(HALF_OPEN):
+            with suppress(OSError):
+                doors.append(half_open(f"127.0.0.1:{row['metrics_port']}", number))
+        yield
+    finally:
+        for door in doors:
+            door.close()
+
+
+@contextmanager
+def lock_table(house: House) -> Iterator[None]:
+    """One login holds every lock that there is room for in the server."""
+    with psycopg.connect(house.installation.database_url, autocommit=True) as login:
+        with suppress(psycopg.errors.OutOfMemory):
+            login.execute("select count(pg_advisory_lock(n)) from generate_series(1, 10000000) n")
+        yield
+
+
 ATTACKS: dict[str, Callable[[House], AbstractContextManager[None]]] = {
     "nothing": nothing,
     "locks": locks,
@@ -181,6 +205,8 @@ ATTACKS: dict[str, Callable[[House], AbstractContextManager[None]]] = {
     "half-open": half_requests,
     "large-answers": large_answers,
     "revocations": revocations,
+    "metrics": metrics,
+    "lock-table": lock_table,
 }
 
 

@@ -40,9 +40,10 @@ def up(*, workers: int | None, concurrency: int | None, log: str | None) -> None
     waiting heals, such as a lost key ring or a port in use, it refuses at once, with exit code 2.
     """
     import settings as configuration
-    from worker import logs
+    from worker import core_dumps, logs
     from worker.embedded import supervisor
 
+    core_dumps.forbid()  # the engines, which hold passwords, inherit that
     settings = configuration.current()
     log = log or ("file" if sys.stderr.isatty() else "json")
     with ExitStack() as stack:
