@@ -190,6 +190,32 @@ def metrics(house: House) -> Iterator[None]:
 
 
 @contextmanager
+def waits(house: House) -> Iterator[None]:
+    """An application waits for a minute for tokens that nobody has, as often as its key may, and leaves."""
+    over = threading.Event()
+    target = f"/v1/grants/shop-%d/token?wait=60&min_ttl={int(10 * LIFETIME)}"
+    head = f"GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {house.keys['shop']}\r\n\r\n"
+    host, port = house.token.split(":")
+    doors: list[socket.socket] = []
+
+    def come_again() -> None:
+        while not over.wait(0.005):
+            with suppress(OSError):
+                doors.append(socket.create_connection((host, int(port)), 5))
+                doors[-1].sendall((head % (len(doors) % SHOP + 1)).encode())
+
+    thread = threading.Thread(target=come_again)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(20)
+        for door in doors:
+            door.close()
+
+
+@contextmanager
 def lock_table(house: House) -> Iterator[None]:
     """One login holds every lock that there is room for in the server."""
     with psycopg.connect(house.installation.database_url, autocommit=True) as login:
@@ -206,6 +232,7 @@ ATTACKS: dict[str, Callable[[House], AbstractContextManager[None]]] = {
     "large-answers": large_answers,
     "revocations": revocations,
     "metrics": metrics,
+    "waits": waits,
     "lock-table": lock_table,
 }
 
