@@ -52,6 +52,7 @@ LOCK_TIMEOUTS: Mapping[Lane, str] = {
 # What an execution raises while the database is away.
 AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
 LOCKED = "55P03"  # SQLSTATE: lock_timeout ran out
+NO_ROOM = "53200"  # SQLSTATE: out of memory, of the server's table of locks mostly
 
 FEWEST_LANES = 3  # connections; with fewer all lanes share them
 OF_THE_POOL = (Lane.HEART, Lane.ASKED, Lane.CHORES)
@@ -164,7 +165,16 @@ def _close(lane: Lane) -> None:
 
 def is_locked(error: BaseException) -> bool:
     """Whether somebody else holds a lock for longer than we wait for one."""
-    return getattr(getattr(error, "orig", None), "sqlstate", None) == LOCKED
+    return _state_of(error) == LOCKED
+
+
+def is_out_of_room(error: BaseException) -> bool:
+    """Whether the server has no room left, which any login can bring about by locks of its own."""
+    return _state_of(error) == NO_ROOM
+
+
+def _state_of(error: BaseException) -> str | None:
+    return getattr(getattr(error, "orig", None), "sqlstate", None)
 
 
 @contextmanager

@@ -1,7 +1,10 @@
-"""Lock holders: sessions whose open transaction has locked rows, or a whole table, of ours for longer than a second."""
+"""Lock holders: sessions whose open transaction has locked rows, or a whole table, of ours for longer than a second.
+
+And those that hold so many locks, of whatever, that there may be no room left in the server for anybody else's.
+"""
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, text
 
@@ -17,26 +20,33 @@ class LockHolder(NamedTuple):
     since: datetime | None
     seconds: int | None
     tables: list[str]
+    locks: int
 
 
+MANY: Final = 1000  # nobody needs so many; a server has room for some 6 400, or 64 for each of its connections
 # Who merely reads holds nobody up, and neither does a vacuum. Row locks stand in the rows: the mode of a table's lock
 # tells that its transaction has taken some.
-HOLDERS = text("""
+HOLDERS = text(f"""
 select a.pid, a.usename::text as user_name, a.application_name as application, a.xact_start as since,
     extract(epoch from clock_timestamp() - a.xact_start)::int as seconds,
-    array_agg(distinct c.relname::text order by c.relname::text) as tables
+    coalesce(array_agg(distinct ours.name order by ours.name) filter (where ours.name is not null), '{{}}') as tables,
+    count(*)::int as locks
 from pg_locks l
-join pg_class c on c.oid = l.relation and c.relkind = 'r'
-join pg_namespace n on n.oid = c.relnamespace and n.nspname = 'evergrant'
 join pg_stat_activity a on a.pid = l.pid
-where l.granted and l.locktype = 'relation' and l.pid <> pg_backend_pid()
-    and l.database = (select d.oid from pg_database d where d.datname = current_database())
+left join (
+    select c.oid, d.oid as database, c.relname::text as name
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace and n.nspname = 'evergrant'
+    join pg_database d on d.datname = current_database()
+    where c.relkind = 'r'
+) ours on ours.oid = l.relation and ours.database = l.database and l.locktype = 'relation'
     and l.mode not in ('AccessShareLock', 'ShareUpdateExclusiveLock')
+where l.granted and l.pid <> pg_backend_pid()
     and case when a.xact_start is null then a.application_name <> 'evergrant'
         else a.xact_start < clock_timestamp() - interval '1 second' end
 group by a.pid, a.usename, a.application_name, a.xact_start
+having count(ours.name) > 0 or count(*) > {MANY}
 order by a.xact_start
-""")
+""")  # noqa: S608  # a constant
 
 
 def holders(connection: Connection) -> list[LockHolder]:

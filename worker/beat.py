@@ -17,7 +17,7 @@ import settings as configuration
 from models import attempt as attempts
 from models import chore, claim, connect_request, process, tick, visit
 from models.claim import Job
-from models.database import AWAY, Lane, is_locked, transaction, using
+from models.database import AWAY, Lane, is_locked, is_out_of_room, transaction, using
 from models.states.process import ProcessKind
 from tasks.claim import Claimed
 from tasks.claim import claim as claim_client
@@ -99,6 +99,8 @@ class GrantScheduler(Scheduler):
             self.failures += 1
             back_off = min(2.0 ** (self.failures - 1), LONGEST_BACK_OFF)
             log.exception("beat.tick_failed", again_in_s=back_off)
+            if is_out_of_room(error):
+                lock_holders.tell()
             return back_off
         finally:
             self.busy = False

@@ -20,7 +20,7 @@ _told: set[tuple[int, datetime | None]] = set()
 
 
 def tell() -> None:
-    """Tell who has held locks on our tables for longer than a second, where somebody has just met one."""
+    """Tell who has held locks on our tables for longer than a second, or so many, where somebody has just met that."""
     if not _is_time():
         return
     try:
@@ -38,8 +38,9 @@ def tell() -> None:
                 user=holder.user_name,
                 application=holder.application,
                 tables=holder.tables,
+                locks=holder.locks,
                 seconds=holder.seconds,
-                remedy=f"it must commit or roll back; `select pg_terminate_backend({holder.pid})` ends it",
+                remedy=f"it must let go of them; `select pg_terminate_backend({holder.pid})` ends it",
             )
 
 

@@ -100,6 +100,28 @@ def test_an_error_that_it_provokes_tells_nothing_of_others(attacker: psycopg.Con
     assert "of theirs" not in str(caught.value)
 
 
+def test_explain_tells_whoever_guesses_a_ref_that_there_is_one_but_nothing_of_labels_nor_of_what_is_sealed(
+    attacker: psycopg.Connection,
+) -> None:
+    """What PostgreSQL can compare without telling it asks before the barrier, and EXPLAIN counts what fell behind."""
+
+    def told(condition: str) -> list[str]:
+        options = "analyze, costs off, timing off, summary off, buffers off"
+        query = f"explain ({options}) select from evergrant.own_access_tokens where {condition}"
+        lines = [line for (line,) in attacker.execute(query.encode()).fetchall()]
+        return [line for line in lines if "(actual" in line or "Removed" in line]
+
+    for of_a_ref, of_none in (("status = 'active'", "status = 'paused'"), ("generation = 1", "generation = 2")):
+        assert told(f"ref = 'theirs' and {of_a_ref}") != told(f"ref = 'theirs' and {of_none}")
+    assert told("ref = 'theirs'") != told("ref = 'nobody'")
+    for right, wrong in (
+        ('labels = \'{"secret": ["of theirs"]}\'', "labels = '{}'"),
+        ('labels @> \'{"secret": ["of theirs"]}\'', 'labels @> \'{"a": ["b"]}\''),
+        ("sealed_access_token > '\\x00'", "sealed_access_token > '\\xff'"),
+    ):
+        assert told(f"ref = 'theirs' and {right}") == told(f"ref = 'theirs' and {wrong}")
+
+
 def test_a_mass_revocation_is_held_whatever_it_calls_itself(fleet: Harness, attacker: psycopg.Connection) -> None:
     fleet.run("update evergrant.clients set revocation_limit = 3")
     for n in range(12):

@@ -9,12 +9,15 @@ from uuid import UUID
 import psycopg
 import pytest
 import structlog
+from celery import Celery
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 import settings
 from models import attempt as attempts
 from models import database
 from models.database import Lane, transaction
+from models.lock_holder import MANY
 from simulator.control import SimulatorControl
 from tasks import upkeep, waiting_requests
 from tasks.revoke import RevocationAttempt, begin
@@ -23,6 +26,7 @@ from tasks.settling import settle
 from tests.harness import Harness, token_set
 from tests.integration import revoking
 from tests.polling import eventually
+from worker.beat import GrantScheduler
 
 
 @contextmanager
@@ -163,6 +167,27 @@ def test_who_holds_locks_of_ours_is_told_once_and_whoever_merely_reads_is_not(
         assert (line["pid"], line["application"], line["tables"]) == (holder.info.backend_pid, "shop", ["grants"])
         assert f"pg_terminate_backend({holder.info.backend_pid})" in line["remedy"]
         assert told() == []
+
+
+def test_whoever_holds_the_locks_that_there_is_room_for_is_told_where_beat_finds_no_room(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock_holders, "APART", timedelta(0))
+
+    def no_room() -> float:
+        raise OperationalError(None, None, psycopg.errors.OutOfMemory("out of shared memory"))
+
+    beat = GrantScheduler(Celery(broker="memory://"), lazy=True)
+    monkeypatch.setattr(beat, "_look", no_room)
+
+    def told() -> list[Any]:
+        with structlog.testing.capture_logs() as lines:
+            beat.tick()
+        return [(line["pid"], line["tables"], line["locks"] > MANY) for line in lines if line["event"] == "lock.held"]
+
+    assert told() == []
+    with stranger("select count(pg_advisory_lock(n)) from generate_series(1, %(many)s) n", many=MANY) as holder:
+        assert eventually(told) == [(holder.info.backend_pid, [], True)]
 
 
 @pytest.mark.parametrize("pool", [3, 5, 12])
