@@ -3,6 +3,7 @@
 python -m tests.attacks.measure [--attack NAME] [--seconds 40]
 """
 
+import asyncio
 import json
 import math
 import multiprocessing
@@ -30,14 +31,14 @@ from tests.acceptance.installation import Installation
 from tests.acceptance.keeping import begin, due_now
 from tests.acceptance.programs import Running
 from tests.acceptance.providers import Simulated, simulated
-from tests.attacks.locks import REVOCATION, hold, send
+from tests.attacks.locks import REFRESH, REVOCATION, hold, send
 from tests.attacks.memory import MEGABYTE, Memory
 from tests.attacks.test_broker import PRIORITY, QUEUES, hostile
 from tests.attacks.test_large_answers import lines, silent_after
 from tests.attacks.test_token_port import half_open
 from tests.integration.web.asking import ask
 from tests.polling import eventually
-from tests.raw_servers import Bench
+from tests.raw_servers import Bench, Peer
 from worker.embedded.engines import Engines
 
 GRANTS = 300
@@ -150,6 +151,37 @@ def large_answers(house: House) -> Iterator[None]:
 
 
 @contextmanager
+def drips(house: House) -> Iterator[None]:
+    """Another client's provider answers three hundred requests a byte at a time, until each deadline."""
+
+    async def drip(peer: Peer) -> None:
+        await peer.request()
+        for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + bytes(1000):
+            await peer.say(bytes([byte]))
+            await asyncio.sleep(0.5)
+
+    bench = Bench()
+    server = bench.serve(drip)
+    slow = house.provider.another("slow")
+    try:
+        options = [*slow.registration(), "--token-url", server.url(), "--burst", "1000"]
+        house.installation.register("slow", options, slow.secret)
+        house.installation.import_grants("slow", due_now(slow, GRANTS))
+        yield
+        assert server.connections
+        house.installation.command("clients", "pause", "slow")
+    finally:
+        bench.close()
+
+
+@contextmanager
+def wishes(house: House) -> Iterator[None]:
+    """A sender asks by 50 000 messages for refreshes of its grants, and of some that nobody has."""
+    send(house.installation, REFRESH, [f"shop-{n}" for n in range(1, SHOP + 20)], 50_000)
+    yield
+
+
+@contextmanager
 def revocations(house: House) -> Iterator[None]:
     """An application ends all its grants, again and again, against the brake."""
     over = threading.Event()
@@ -233,6 +265,8 @@ ATTACKS: dict[str, Callable[[House], AbstractContextManager[None]]] = {
     "revocations": revocations,
     "metrics": metrics,
     "waits": waits,
+    "drips": drips,
+    "wishes": wishes,
     "lock-table": lock_table,
 }
 
