@@ -168,17 +168,32 @@ def _cleaned(text: str | None) -> str | None:
 def expect_issuer(callback: Callback, provider: Provider) -> None:
     """Let pass what the client's own server sent, as far as it says so (RFC 9207 §2.4).
 
+    Whose issuer is not known, that one names itself by its own domain: else a server that we were registered at could
+    have its users bring it codes of another one, for all come back to one address (RFC 9700 §4.4).
+
     Raises:
         AnotherIssuer: it is another's, or nobody's where ours always names itself.
 
     """
-    if provider.issuer is None or callback.issuer == provider.issuer:
+    named, ours = callback.issuer, provider.issuer
+    if ours is None and named is not None and provider.authorize_url is not None:
+        ours = _domain(provider.authorize_url)
+        if "{" in ours or _domain(named) == ours:  # labels say which: nobody can tell
+            return
+    if ours is None or named == ours:
         return
-    if callback.issuer is not None or provider.issuer_in_callback:
-        named = callback.issuer
+    if named is not None or provider.issuer_in_callback:
         if named is not None and repeats(named, (callback.state, callback.code or "")):
             named = f"<string {len(named)}>"
-        raise AnotherIssuer(named, provider.issuer)
+        raise AnotherIssuer(named, ours)
+
+
+def _domain(url: str) -> str:
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+    return ".".join(host.split(".")[-2:])
 
 
 def registered_of(registrations: Registrations, client_id: int) -> Registered:

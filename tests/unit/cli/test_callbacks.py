@@ -7,8 +7,9 @@ from datetime import timedelta
 import aiohttp
 import pytest
 
-from tasks.connect import read_callback
-from tasks.connect_errors import NoCallback
+from tasks.connect import Callback, expect_issuer, read_callback
+from tasks.connect_errors import AnotherIssuer, NoCallback
+from tasks.oauth.provider import Provider
 from worker.cli.failures import Failure
 from worker.cli.grants.callback import Loopback, wait_for_callback
 
@@ -90,3 +91,38 @@ def test_a_page_with_a_made_up_state_ends_no_wait() -> None:
     assert seen == [400, 400, 400, 200]
     assert url is not None
     assert url.endswith("code=c&state=right")
+
+
+def came_from(issuer: str | None) -> Callback:
+    return Callback("st4te", "c0de", None, "", {}, issuer)
+
+
+def provider(authorize_url: str | None) -> Provider:
+    hosts = ["*.acme.example"] if authorize_url and "{" in authorize_url else []
+    return Provider(name="acme", authorize_url=authorize_url, token_url="https://api.acme.example/token", hosts=hosts)
+
+
+@pytest.mark.parametrize(
+    ("authorize_url", "issuer"),
+    [
+        ("https://login.acme.example/authorize", None),
+        ("https://login.acme.example/authorize", "https://identity.acme.example"),
+        ("https://acme.example/authorize", "https://acme.example/tenants/7"),
+        ("https://{subdomain}.acme.example/authorize", "https://seven.acme.example"),
+        ("https://{host}/authorize", "https://seven.acme.example"),
+        (None, "https://acme.example"),
+    ],
+)
+def test_a_server_whose_issuer_is_not_known_names_itself_by_its_own_domain(
+    authorize_url: str | None, issuer: str | None
+) -> None:
+    expect_issuer(came_from(issuer), provider(authorize_url))
+
+
+@pytest.mark.parametrize(
+    "issuer", ["https://bank.example", "https://acme.example.evil.example", "", "acme", "https://["]
+)
+def test_a_code_of_another_server_is_not_brought_to_one_whose_issuer_is_not_known(issuer: str) -> None:
+    """Mix-up (RFC 9700 §4.4): a hostile one sends its user on to an honest one, in our name."""
+    with pytest.raises(AnotherIssuer, match=r"issuer is acme\.example"):
+        expect_issuer(came_from(issuer), provider("https://login.acme.example/authorize"))
