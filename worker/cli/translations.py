@@ -20,11 +20,18 @@ if TYPE_CHECKING:
     from tasks.runtime.disk import FullDisk
 
 LOCKED = "55P03"  # SQLSTATE: lock_timeout ran out
+READ_ONLY = "25006"  # a replica, or default_transaction_read_only
+LEFT_OPEN = "25P03"  # idle_in_transaction_session_timeout ran out
 ROOT = Path(__file__).resolve().parents[2]
 # What a server says that answers and lets nobody in; at the connection libpq tells no SQLSTATE.
 REFUSED = re.compile(
     r"authentication failed|no password supplied|no pg_hba\.conf entry|(role|database) \".*\" does not exist"
     r"|is not permitted to log in|permission denied for database"
+)
+# The same of one that lets nobody more in, and of what libpq makes of a URL before it asks anybody.
+CROWDED = re.compile(r"too many (clients|connections)|remaining connection slots are reserved")
+MISWRITTEN = re.compile(
+    r"invalid connection option|connection is bad: invalid |root certificate file .* does not exist"
 )
 
 # How a command ends, by the `error` of what ended it; with 1 where it is not named.
@@ -158,6 +165,16 @@ def _database_away(error: BaseException) -> Failure:
             next_step="see who in pg_stat_activity, have it committed or rolled back, then try again",
             exit_code=ExitCode.TRY_AGAIN,
         )
+    if MISWRITTEN.search(reason):
+        return _miswritten(reason)
+    if CROWDED.search(reason):
+        return Failure(
+            code="database_away",
+            message=f"The database has no connection left ({reason})",
+            next_step="see in pg_stat_activity who holds them, end what is not needed or raise max_connections, then"
+            " try again",
+            exit_code=ExitCode.TRY_AGAIN,
+        )
     if REFUSED.search(reason):
         return Failure(
             code="database_refused",
@@ -173,9 +190,20 @@ def _database_away(error: BaseException) -> Failure:
     )
 
 
+def _miswritten(reason: str) -> Failure:
+    return Failure(
+        code="settings",
+        message=f"EVERGRANT_DATABASE_URL cannot be used ({reason})",
+        next_step="correct what stands behind its `?`; libpq's parameters are meant",
+        exit_code=ExitCode.USAGE,
+    )
+
+
 def _database_refused(error: BaseException) -> Failure:
     cause = getattr(error, "orig", None) or error
     state = getattr(cause, "sqlstate", None)
+    if MISWRITTEN.search(_first_line(cause)):
+        return _miswritten(_first_line(cause))
     if state in {"42P01", "3F000", "42703", "42883"}:  # no such table, schema, column, function
         return Failure(
             code="schema_behind",
@@ -187,6 +215,25 @@ def _database_refused(error: BaseException) -> Failure:
             code="not_permitted",
             message=f"The database refused this role ({_first_line(cause)})",
             next_step="use a role that owns the schema `evergrant`, or ask its owner",
+        )
+    return _unexpected(error)
+
+
+def _transaction_ended(error: BaseException) -> Failure:
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    if state == READ_ONLY:
+        return Failure(
+            code="database_read_only",
+            message="The database takes no write: it is a replica, or was made read-only",
+            next_step="see which with `evergrant db check`",
+            exit_code=ExitCode.TRY_AGAIN,
+        )
+    if state == LEFT_OPEN:
+        return Failure(
+            code="database_away",
+            message="The database has ended this command, for nobody read on for too long",
+            next_step="run it again, and lead into a file what is to be looked at for long",
+            exit_code=ExitCode.TRY_AGAIN,
         )
     return _unexpected(error)
 
@@ -247,6 +294,7 @@ FOREIGN: dict[str, Callable[[BaseException], Failure]] = {
     "sqlalchemy.exc.InterfaceError": _database_away,
     "sqlalchemy.exc.TimeoutError": _database_away,
     "sqlalchemy.exc.ProgrammingError": _database_refused,
+    "sqlalchemy.exc.InternalError": _transaction_ended,
     "psycopg.OperationalError": _database_away,
     "redis.exceptions.RedisError": _broker_away,
     "kombu.exceptions.OperationalError": _broker_away,
