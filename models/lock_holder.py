@@ -1,11 +1,14 @@
 """Lock holders: sessions whose open transaction has locked rows, or a whole table, of ours for longer than a second."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
+from models.database import passing_transaction
 from models.rows import made_of
+
+LONG = timedelta(seconds=10)  # what holds rows for so long is no passing transaction of an application's
 
 
 class LockHolder(NamedTuple):
@@ -17,6 +20,17 @@ class LockHolder(NamedTuple):
     since: datetime | None
     seconds: int | None
     tables: list[str]
+
+    def __str__(self) -> str:
+        """Who it is and what it holds."""
+        long = "" if self.seconds is None else f" for {self.seconds} s"
+        whose = f"{self.application or 'a program'} of {self.user_name or 'somebody'}"
+        return f"process {self.pid}, {whose}, has locks on {', '.join(self.tables)}{long}"
+
+    @property
+    def remedy(self) -> str:
+        """What ends it."""
+        return f"it must commit or roll back; `select pg_terminate_backend({self.pid})` ends it"
 
 
 # Who merely reads holds nobody up, and neither does a vacuum. Row locks stand in the rows: the mode of a table's lock
@@ -42,3 +56,15 @@ order by a.xact_start
 def holders(connection: Connection) -> list[LockHolder]:
     """Who holds locks on rows or tables of ours, the longest first."""
     return made_of(connection.execute(HOLDERS), LockHolder)
+
+
+def holder_now() -> LockHolder | None:
+    """Who has held some for the longest, asked on a connection of its own; what met the lock may have the other one."""
+    with passing_transaction() as connection:
+        return next(iter(holders(connection)), None)
+
+
+def long_holder(connection: Connection) -> LockHolder | None:
+    """Who has held some for very long, the longest; or one of whom this role is not told since when."""
+    least = LONG.total_seconds()
+    return next((each for each in holders(connection) if each.seconds is None or each.seconds >= least), None)

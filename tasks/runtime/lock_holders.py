@@ -39,7 +39,7 @@ def tell() -> None:
                 application=holder.application,
                 tables=holder.tables,
                 seconds=holder.seconds,
-                remedy=f"it must commit or roll back; `select pg_terminate_backend({holder.pid})` ends it",
+                remedy=holder.remedy,
             )
 
 

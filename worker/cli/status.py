@@ -37,6 +37,7 @@ def status(*, watch: bool, interval: timedelta, as_json: bool) -> None:
     grants, shredding) that was not done for three of its intervals, and for five minutes at least. `journals_damaged`
     names journals that cannot be read, `revocations_held` what waits until somebody decides, and `database` says
     whether this is the one that was adopted; `unwritable` says why it answers and takes no write, or commits none.
+    `lock_holder` is whose open transaction has held rows of ours for ten seconds, with what ends it (`next`).
     `full_disk` tells that less than 64 MiB are left where EVERGRANT_HOME lies here. `home`, `database_host` and
     `database_name` are what is looked at. `untaken` is what was handed out and no worker has taken up, `unconfirmed`
     names the clients whose new access tokens cannot be confirmed, and the `backlog` of a client is what waits for its

@@ -159,12 +159,7 @@ def _click(error: BaseException) -> Failure:
 def _database_away(error: BaseException) -> Failure:
     reason = _first_line(getattr(error, "orig", None) or error)
     if getattr(getattr(error, "orig", None), "sqlstate", None) == LOCKED:
-        return Failure(
-            code="locked",
-            message="Somebody's open transaction holds what this command needs",
-            next_step="see who in pg_stat_activity, have it committed or rolled back, then try again",
-            exit_code=ExitCode.TRY_AGAIN,
-        )
+        return _locked()
     if MISWRITTEN.search(reason):
         return _miswritten(reason)
     if CROWDED.search(reason):
@@ -186,6 +181,25 @@ def _database_away(error: BaseException) -> Failure:
         code="database_away",
         message=f"The database did not answer ({reason})",
         next_step="see that it runs and that EVERGRANT_DATABASE_URL is right, then try again",
+        exit_code=ExitCode.TRY_AGAIN,
+    )
+
+
+def _locked() -> Failure:
+    """Name who it is, where that can be seen: at night nobody reads pg_stat_activity gladly."""
+    from models import lock_holder
+
+    held = "Somebody's open transaction holds what this command needs"
+    try:
+        found = lock_holder.holder_now()
+    except Exception:  # noqa: BLE001  # it is told without
+        found = None
+    return Failure(
+        code="locked",
+        message=held if found is None else f"{held} ({found})",
+        next_step="see who in pg_stat_activity, have it committed or rolled back, then try again"
+        if found is None
+        else f"{found.remedy}; then try again",
         exit_code=ExitCode.TRY_AGAIN,
     )
 
