@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import click
 
 from tasks.policy.explanation.faults import NO_ROOM
-from worker.cli.failures import ExitCode, Failure
+from worker.cli.failures import ExitCode, Failure, misuse
 from worker.cli.meant import is_alike
 
 if TYPE_CHECKING:
@@ -286,6 +286,17 @@ def _file(error: BaseException) -> Failure:
     )
 
 
+def _not_text(error: BaseException) -> Failure:
+    """Bytes that were typed reach the database as UTF-8; what is shown, a terminal as its own encoding."""
+    assert isinstance(error, UnicodeEncodeError)  # noqa: S101  # for the type checker
+    if error.encoding == "utf-8":
+        return misuse(message="Something that was typed is not UTF-8 text", next_step="type it as UTF-8")
+    return misuse(
+        message=f"The terminal's encoding, {error.encoding}, lacks a sign that is to be shown",
+        next_step="set PYTHONIOENCODING=utf-8, or a locale of UTF-8",
+    )
+
+
 def _unexpected(error: BaseException) -> Failure:
     """Name the place, not the message: a message may repeat a value that is secret."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -304,6 +315,7 @@ FOREIGN: dict[str, Callable[[BaseException], Failure]] = {
     "click.exceptions.Abort": _aborted,
     "builtins.KeyboardInterrupt": _interrupted,
     "builtins.OSError": _file,
+    "builtins.UnicodeEncodeError": _not_text,
     "sqlalchemy.exc.OperationalError": _database_away,
     "sqlalchemy.exc.InterfaceError": _database_away,
     "sqlalchemy.exc.TimeoutError": _database_away,

@@ -216,6 +216,16 @@ def test_what_libpq_does_not_understand_of_a_url_is_misuse(tail: str) -> None:
     assert "hunter2" not in told.sentence()
 
 
+@pytest.mark.parametrize(("encoding", "says"), [("utf-8", "was typed"), ("latin-1", "The terminal's encoding")])
+def test_what_cannot_be_written_as_text_is_told_without_a_value(encoding: str, says: str) -> None:
+    with pytest.raises(UnicodeEncodeError) as caught:
+        "hunter\udcff2\u2192".encode(encoding)
+    told = translate(caught.value)
+    assert (told.code, told.exit_code) == ("usage", ExitCode.USAGE)
+    assert says in told.message
+    assert "hunter" not in told.sentence()
+
+
 def test_a_wrong_option_points_to_the_help_of_its_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["grants", "list", "--nonsense"]) == 2
     assert "see `evergrant grants list --help`" in capsys.readouterr().err

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from worker.cli.imports.lines import Bad
 
 
+TAKEN = ("imported", "replaced", "skipped")
+MEND = "mend those and import again; refs that exist are skipped"
+FORM = (
+    'write each grant as one line of JSON, {"ref": "customer-42", "refresh_token": "…"}; CSV, or one JSON text over'
+    " several lines, is not read"
+)
 A_WRITER_COMES = timedelta(seconds=10)
 
 
@@ -93,7 +99,7 @@ def import_(file: str, *, client: str, dry_run: bool, paused: bool, probe: bool,
         raise Failure(
             code="bad_lines",
             message=f"{_lines(tally.counts['bad'])} cannot be used",
-            next_step=sieve.advice() if sieve else "mend those and import again; refs that exist are skipped",
+            next_step=sieve.advice() if sieve else MEND if any(tally.record()[word] for word in TAKEN) else FORM,
         )
 
 
