@@ -20,7 +20,7 @@ from tasks.policy.explanation.machinery import of_a_copy, takes_nothing_up
 from tasks.runtime import disk
 from worker.cli import locks, output
 from worker.cli.clients import drift
-from worker.cli.hanging import hanging, remedy
+from worker.cli.hanging import hanging, remedy, step_before
 from worker.cli.journals.list import mend
 from worker.cli.tickets import attention as of_customers
 from worker.cli.units import length
@@ -124,7 +124,7 @@ def _about_processes(found: Found) -> Iterable[Attention]:
     for kind, comes_of_it in ((ProcessKind.BEAT, "nothing is claimed"), (ProcessKind.WORKER, "nothing is sent")):
         if not alive[kind]:
             here = [each for each in hung if each["kind"] == kind]
-            start = _start(found, f"start `evergrant up` or `evergrant {kind}`")
+            start = step_before(found, f"start `evergrant up` or `evergrant {kind}`")
             yield Attention(f"no {kind} is alive: {comes_of_it}", remedy(here) if here else start)
     for each in found["processes"]:
         if each in hung:
@@ -136,11 +136,6 @@ def _about_processes(found: Found) -> Iterable[Attention]:
 def _hung(found: Found) -> list[Found]:
     """Who of this machine hangs; where nobody can write that they live, silence says nothing."""
     return [] if found["unwritable"] else hanging(found["processes"])
-
-
-def _start(found: Found, step: str) -> str:
-    """What to do about one that is silent, or what comes before."""
-    return "see to the database first: no process can say there that it lives" if found["unwritable"] else step
 
 
 def _about_locks(found: Found) -> Iterable[Attention]:
@@ -197,7 +192,7 @@ def _unheard(each: Found) -> str:
 def _about_process(found: Found, each: Found) -> Iterable[Attention]:
     adopted, name = found["environment"], f"{each['kind']} {each['pid']} on {each['host']}"
     if not each["alive"]:
-        yield Attention(_unheard(each), _start(found, "start it again, or see its log"))
+        yield Attention(_unheard(each), step_before(found, "start it again, or see its log"))
         return
     if adopted is not None and each["environment"] not in (None, adopted):
         yield Attention(

@@ -59,6 +59,11 @@ def mended(fault: str) -> Mended:
     return next((mends for starts, mends in MENDS.items() if fault.startswith(starts)), HOME)
 
 
+def of_an_absent_broker(fault: str | None) -> bool:
+    """Whether a broker is the fault, and none that merely is shared: a worker that starts waits for it, unheard."""
+    return fault is not None and fault.startswith(BROKER) and not fault.startswith(SHARED)
+
+
 def without_place(told: str) -> str:
     """The same for whom it is no business on which machine and where."""
     return PLACE.sub("", told)

@@ -8,7 +8,7 @@ from tasks.policy.advice import asks_again, named
 from tasks.policy.backlog import LATE
 from tasks.policy.explanation.cause import Cause, iso, length, listed
 from tasks.policy.explanation.facts import ACTIVE, BEAT, COPIED, PAUSED, REWOUND, WORKER, Facts, Process
-from tasks.policy.explanation.faults import BROKER, SHARED, mended
+from tasks.policy.explanation.faults import BROKER, SHARED, mended, of_an_absent_broker
 
 TAKEN_UP_AFTER: Final = timedelta(seconds=3)  # from a claim to its start, where somebody consumes
 WORK_EVERY: Final = timedelta(seconds=30)  # some periodic work is handed out every ten seconds
@@ -117,12 +117,17 @@ def _nobody(now: Facts, kind: str, does: str) -> Cause | None:
     never, hung = (
         ("", "; `evergrant status` names one that hangs") if since else (", and none has been for an hour", "")
     )
+    remedy, command = f"start it, or `evergrant up`, which starts all{hung}", f"evergrant {kind}"
+    broker = next((each.fault for each in now.alive(BEAT) if of_an_absent_broker(each.fault)), None)
+    if broker is not None:
+        step, command = mended(broker)
+        remedy = f"see to the broker first, for a {kind} that starts waits for it: {step}"
     return Cause(
         told=f"No {kind} is alive, so nobody {does}{never}",
         since=since,
         then=f"Nothing is sent until a {kind} runs",
-        remedy=f"start it, or `evergrant up`, which starts all{hung}",
-        command=f"evergrant {kind}",
+        remedy=remedy,
+        command=command,
         stops=True,
     )
 

@@ -51,3 +51,12 @@ def test_a_journal_that_cannot_be_written_is_told_with_its_file_system() -> None
 def test_a_broker_that_is_shared_stops_nobody() -> None:
     shared = "the broker is shared with another installation: each takes the other's messages (production; at q:1)"
     assert explain(processes("beat", fault=shared)(WELL)).cause == "grant_is_well"
+
+
+def test_a_worker_that_waits_for_the_broker_is_not_to_be_started_once_more() -> None:
+    away = processes("beat", fault="the broker cannot be reached (queue:6379)")
+    told = explain(both(away, processes("worker", alive=False))(WELL))
+    assert told.cause == "no_worker_is_alive"
+    assert told.remedy is not None
+    assert told.remedy.startswith("see to the broker first")
+    assert told.command == "evergrant doctor"
