@@ -18,7 +18,7 @@ from tasks.policy.explanation.cause import listed
 from tasks.policy.explanation.faults import BROKER, SHARED, mended
 from tasks.policy.explanation.machinery import of_a_copy, takes_nothing_up
 from tasks.runtime import disk
-from worker.cli import locks, output
+from worker.cli import locks, output, provider_files
 from worker.cli.clients import drift
 from worker.cli.hanging import hanging, remedy, step_before
 from worker.cli.journals.list import mend
@@ -57,7 +57,7 @@ def attention(found: Found) -> list[Attention]:
     """
     checks = (
         *(_about_disks, _about_database, _about_processes, _about_locks),
-        *(_about_keys, _about_deaf_workers, _about_journals),
+        *(_about_keys, _about_files, _about_deaf_workers, _about_journals),
         *(_about_clients, _about_secrets, _about_failing, _about_backlogs, _about_suspects),
         *(_about_confirmations, _about_held_revocations, _about_drift, _about_webhooks),
         *(_about_letters_and_grants, _about_chores),
@@ -136,6 +136,10 @@ def _about_processes(found: Found) -> Iterable[Attention]:
 def _hung(found: Found) -> list[Found]:
     """Who of this machine hangs; where nobody can write that they live, silence says nothing."""
     return [] if found["unwritable"] else hanging(found["processes"])
+
+
+def _about_files(found: Found) -> Iterable[Attention]:
+    return (Attention(*told) for told in provider_files.attention(found))
 
 
 def _about_locks(found: Found) -> Iterable[Attention]:
