@@ -30,6 +30,7 @@ from tasks.oauth.codings import decoded
 from tasks.oauth.deadline import Deadline
 from tasks.oauth.loop_thread import LoopThread
 from tasks.oauth.messages import Request
+from tasks.oauth.names import Names
 from tasks.oauth.public_hosts import PrivateHost, PublicResolver, is_public
 
 T = TypeVar("T")
@@ -247,7 +248,7 @@ def _session(tls: ssl.SSLContext, keep_alive: timedelta, *, public_only: bool) -
             ssl=tls,
             limit=0,  # what may be under way is the valve's business
             keepalive_timeout=keep_alive.total_seconds(),
-            resolver=PublicResolver() if public_only else aiohttp.ThreadedResolver(),
+            resolver=(PublicResolver if public_only else aiohttp.ThreadedResolver)(Names()),  # type: ignore[arg-type]
         ),
         timeout=aiohttp.ClientTimeout(connect=CONNECT_LIMIT.total_seconds(), ceil_threshold=3600),
         headers={"Accept-Encoding": "identity", "User-Agent": "evergrant"},

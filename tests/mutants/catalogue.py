@@ -743,8 +743,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "tasks/oauth/transport.py",
-                "resolver=PublicResolver() if public_only else aiohttp.ThreadedResolver(),",
-                "resolver=aiohttp.ThreadedResolver(),",
+                "resolver=(PublicResolver if public_only else aiohttp.ThreadedResolver)(Names()),",
+                "resolver=aiohttp.ThreadedResolver(Names()),",
             ),
         ),
     ),

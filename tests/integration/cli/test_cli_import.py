@@ -57,6 +57,7 @@ def test_where_no_line_is_read_the_form_of_one_is_told(temple: Evergrant, text: 
     assert (done.code, done.error) == (1, "bad_lines")
     assert "one line of JSON" in done.err
     assert "one line of JSON" not in take(temple, lines_of(grant("a")) + text).err
+    assert "one line of JSON" not in take(temple, lines_of(grant("b") | {"refresh_token": "rt-a"})).err  # a's own
 
 
 def test_bad_lines_are_named_and_the_good_ones_kept(temple: Evergrant, sql: Any) -> None:
