@@ -56,7 +56,11 @@ def open_to_others(path: Path, *, holds_secret: bool) -> str | None:
 
 
 def _default_home() -> Path:
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    try:
+        state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    except RuntimeError:  # a user who is only a number, as in a container
+        message = "EVERGRANT_HOME: must be set, for this user has no home folder"
+        raise SettingsError(message) from None
     return Path(state) / "evergrant"
 
 

@@ -18,6 +18,8 @@ from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD_LOCK = ROOT / "requirements-build.lock"
+# The real one: that of an environment may go with it, or take another for its own (3.11 on Debian).
+INTERPRETER = os.path.realpath(sys.executable)
 
 
 def main() -> None:
@@ -40,7 +42,7 @@ def main() -> None:
 
 def stamp(locks: list[Path]) -> str:
     """What the environment depends on; the first line is of the interpreter alone."""
-    interpreter = f"{ROOT} {os.path.realpath(sys.executable)} {sys.version!r}"
+    interpreter = f"{ROOT} {INTERPRETER} {sys.version!r}"
     digest = hashlib.sha256()
     for path in [*locks, ROOT / "pyproject.toml", Path(__file__)]:
         digest.update(path.read_bytes())
@@ -65,8 +67,7 @@ def make(folder: Path, locks: list[Path], wanted: str) -> None:
     print(f"Making the environment {folder.name} (once) …", file=sys.stderr, flush=True)
     if not read_stamp(folder).startswith(wanted.partition("\n")[0]):
         shutil.rmtree(folder, ignore_errors=True)
-        # The real interpreter: one that is itself of an environment may take another for its own (3.11 on Debian).
-        install([os.path.realpath(sys.executable), "-m", "venv", str(folder)])
+        install([INTERPRETER, "-m", "venv", str(folder)])
     (folder / "ready").unlink(missing_ok=True)
     python = str(folder / "bin" / "python")
     hashed = ["--require-hashes", "-r"]

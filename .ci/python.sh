@@ -1,10 +1,15 @@
 # Sourced by `run` and `test`: set PYTHON to the first Python that can make the environment, or say what is missing.
-# A PYTHON that the user has set is the only one looked at.
+# A PYTHON that the user has set is the only one looked at. Without one, that of the environment `made` goes before all:
+# another PATH, as cron's, may lead to another Python, and what runs from an environment must keep it.
 
 usable() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 complete() { "$1" -c 'import ensurepip, venv' 2>/dev/null; }
 
 choose_python() {
+    if [ -z "${PYTHON:-}" ] && [ -n "${made:-}" ] && complete "$made"; then
+        PYTHON=$made
+        return
+    fi
     incomplete=
     for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
         usable "$candidate" || continue

@@ -3,12 +3,15 @@
 And those that hold so many locks, of whatever, that there may be no room left in the server for anybody else's.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, text
 
+from models.database import passing_transaction
 from models.rows import made_of
+
+LONG = timedelta(seconds=10)  # what holds rows for so long is no passing transaction of an application's
 
 
 class LockHolder(NamedTuple):
@@ -21,6 +24,18 @@ class LockHolder(NamedTuple):
     seconds: int | None
     tables: list[str]
     locks: int
+
+    def __str__(self) -> str:
+        """Who it is and what it holds."""
+        long = "" if self.seconds is None else f" for {self.seconds} s"
+        whose = f"{self.application or 'a program'} of {self.user_name or 'somebody'}"
+        what = f"locks on {', '.join(self.tables)}" if self.tables else f"{self.locks} locks"
+        return f"process {self.pid}, {whose}, has {what}{long}"
+
+    @property
+    def remedy(self) -> str:
+        """What ends it."""
+        return f"it must commit or roll back; `select pg_terminate_backend({self.pid})` ends it"
 
 
 MANY: Final = 1000  # nobody needs so many; a server has room for some 6 400, or 64 for each of its connections
@@ -52,3 +67,15 @@ order by a.xact_start
 def holders(connection: Connection) -> list[LockHolder]:
     """Who holds locks on rows or tables of ours, the longest first."""
     return made_of(connection.execute(HOLDERS), LockHolder)
+
+
+def holder_now() -> LockHolder | None:
+    """Who has held some for the longest, asked on a connection of its own; what met the lock may have the other one."""
+    with passing_transaction() as connection:
+        return next(iter(holders(connection)), None)
+
+
+def long_holder(connection: Connection) -> LockHolder | None:
+    """Who has held some of ours for very long, the longest; or one of whom this role is not told since when."""
+    least, found = LONG.total_seconds(), holders(connection)
+    return next((each for each in found if each.tables and (each.seconds is None or each.seconds >= least)), None)

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import Connection, RowMapping
 
 import settings as configuration
-from models import installation
+from models import installation, lock_holder
 from models.states.client import Keep
 from models.views import standing
 from models.views.standing import Standing
@@ -30,10 +30,17 @@ def of_grant(
     `unwritable`: why the database commits nothing, where whoever asks has found that out.
     """
     fault = unwritable or installation.unwritable(connection)
-    return explain(facts_of(standing.of_grant(connection, grant_id), settings, unwritable=fault))
+    holder = lock_holder.long_holder(connection)
+    return explain(facts_of(standing.of_grant(connection, grant_id), settings, unwritable=fault, holder=holder))
 
 
-def facts_of(found: Standing, settings: configuration.Settings, *, unwritable: str | None = None) -> Facts:
+def facts_of(
+    found: Standing,
+    settings: configuration.Settings,
+    *,
+    unwritable: str | None = None,
+    holder: lock_holder.LockHolder | None = None,
+) -> Facts:
     """What the policy reads."""
     row = found.row
     journals = [_journal(each) for each in found.journals if each["may_hold_it"]]
@@ -52,6 +59,8 @@ def facts_of(found: Standing, settings: configuration.Settings, *, unwritable: s
             leads_customers=settings.public_url is not None or row["public_url"] is not None,
             awaited=tuple(_journal(each) for each in found.journals if each["is_awaited"]),
             unwritable=unwritable,
+            holder=None if holder is None else str(holder),
+            holder_remedy=None if holder is None else holder.remedy,
         ),
         processes=tuple(_process(each) for each in found.processes),
         journals=tuple(journals),

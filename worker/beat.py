@@ -11,7 +11,7 @@ import structlog
 from celery.beat import Scheduler
 from kombu import Connection
 from kombu.exceptions import OperationalError as BrokerAway
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 import settings as configuration
 from models import attempt as attempts
@@ -22,7 +22,7 @@ from models.states.process import ProcessKind
 from tasks.claim import Claimed
 from tasks.claim import claim as claim_client
 from tasks.runtime import clock, lock_holders, meters, presence, spans
-from worker import broker_fault, metrics, service_manager, traces
+from worker import broker_fault, metrics, service_manager, shared_broker, traces
 
 log = structlog.get_logger()
 
@@ -59,6 +59,7 @@ class GrantScheduler(Scheduler):
         self.look_at = timedelta(0)  # the next whole look; until then it is for customers only
         self.broker_failed = False
         self.broker_error: Exception | None = None
+        self.sharing: list[str] = []  # who else uses this broker
         self.busy = False  # in the database or with the broker
         try:
             traces.begin(self.settings, ProcessKind.BEAT)
@@ -290,13 +291,31 @@ class GrantScheduler(Scheduler):
     @property
     def _fault(self) -> str | None:
         """Why this beat can hand nothing out now."""
-        if not self.broker_failed or self.broker_error is None:
-            return None
-        return broker_fault.fault(self.settings, self.broker_error)
+        if self.broker_failed and self.broker_error is not None:
+            return broker_fault.fault(self.settings, self.broker_error)
+        url = self.settings.broker_url
+        return shared_broker.fault(self.sharing, broker_fault.place(url.get_secret_value() if url else ""))
+
+    def _see_who_shares(self) -> None:
+        """What two installations hand out at one broker each of them takes from the other."""
+        if self.broker_failed:
+            return
+        with transaction() as connection:
+            name = shared_broker.name_of(connection)
+        if name is None:
+            return
+        try:
+            channel: Any = self._ensure_connected().default_channel
+            self.sharing = shared_broker.others(channel.client, name)
+        except ResponseError:  # it may not be asked that, or refuses: whoever publishes will tell
+            self.sharing = []
+        except (RedisError, *BROKER_ERRORS) as error:
+            self._note_broker_failure(error)
 
     def _sign_in(self) -> None:
         now = clock.boot()
         if self.seen_at is None or now - self.seen_at >= HEARTBEAT:
+            self._see_who_shares()
             with transaction() as connection:
                 said = presence.of_process(
                     self.id,

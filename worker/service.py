@@ -25,6 +25,9 @@ from worker.embedded.rings import RINGS, is_given
 log = structlog.get_logger()
 
 
+OTHER_FILES = 128  # of a worker: database, broker, journal, metrics, webhooks, traces
+FEWEST_REQUESTS = 128
+
 HERE = (thread.TaskPool, solo.TaskPool)
 ELSEWHERE = "A pool of other processes or of greenlets would refresh nothing: start this worker with --pool threads"
 
@@ -52,7 +55,7 @@ def _begin(**_: Any) -> None:
         _refuse_missing_rings(settings)
         metrics_port = metrics.serve(meters.OF_WORKER, settings.metrics_port)
         traces.begin(settings, ProcessKind.WORKER)
-        _raise_open_files()
+        settings = fitting(settings, open_files=_raise_open_files())
         _refuse_forgetful_server()
         started = runtime.start(settings, journal=journal_answers, settle=settle)
         heartbeat.begin(started, metrics_port=metrics_port)
@@ -76,10 +79,32 @@ def _refuse_missing_rings(settings: configuration.Settings) -> None:
             raise SystemExit(1)
 
 
-def _raise_open_files() -> None:
-    """Let this process have as many sockets as it may: each request under way needs one."""
+def _raise_open_files() -> int:
+    """Let this process have as many files open as it may; returns how many."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
+
+
+def fitting(settings: configuration.Settings, *, open_files: int) -> configuration.Settings:
+    """Settings by which no more requests are under way than there may be sockets: each needs one.
+
+    Raises:
+        SystemExit: there may be hardly any.
+
+    """
+    room = open_files - OTHER_FILES
+    if open_files == resource.RLIM_INFINITY or room >= settings.in_flight:
+        return settings
+    remedy = "raise LimitNOFILE of its unit, or ulimit -Hn"
+    if room < FEWEST_REQUESTS:
+        reason = (
+            f"A worker needs {OTHER_FILES + FEWEST_REQUESTS} open files at least, and may have {open_files}: {remedy}"
+        )
+        log.error("worker.cannot_start", reason=reason)
+        raise SystemExit(1)
+    log.warning("worker.few_open_files", open_files=open_files, in_flight=room, remedy=remedy)
+    return settings.model_copy(update={"in_flight": room})
 
 
 def _refuse_forgetful_server() -> None:

@@ -6,6 +6,7 @@ that goes wrong later is `Silence`: nobody can know whether the provider acted.
 """
 
 import asyncio
+import errno
 import re
 import ssl
 from collections.abc import Callable, Coroutine, Mapping
@@ -138,6 +139,8 @@ class _Flight:
             return self.held
         if not isinstance(error, aiohttp.ClientError | OSError | ValueError):
             raise error
+        if _is_out_of_files(error):
+            return HeldBack("open_files")
         return NotSent(_not_sent_code(error), shape=_not_sent_shape(error))
 
 
@@ -347,6 +350,12 @@ def _sendable(request: Request) -> bool:
     """Whether the request can be written as it is: found out before anything is opened."""
     text = "".join((request.method, request.url, *request.headers, *request.headers.values()))
     return text.isascii() and text.isprintable()
+
+
+def _is_out_of_files(error: Exception) -> bool:
+    """Whether this process or its machine may open no more sockets: that is ours, and no provider is blamed for it."""
+    found = getattr(error, "os_error", error)
+    return isinstance(found, OSError) and found.errno in (errno.EMFILE, errno.ENFILE)
 
 
 def _not_sent_code(error: Exception) -> str:  # noqa: PLR0911  # one a code

@@ -8,7 +8,8 @@ _SET = "evergrant clients set {client}"
 _ANY_GRANT = re.compile(r"\bREF\b(?: --client \S+)?")
 _REDIRECT = re.compile(r"http_3\d\d")
 _ADVICE = {
-    "dns": f"the token URL's host has no address: check it, then {_SET} --token-url URL",
+    "dns": "the token URL's host has no address here (no proxy is used, whatever HTTPS_PROXY says): check it, then"
+    f" {_SET} --token-url URL",
     "connect_refused": f"nobody listens at the token URL: check it, then {_SET} --token-url URL",
     "tls_certificate": "the provider's certificate has ended, is not trusted here, or is made for another name: check"
     " the token URL; where it has a CA of its own, start workers with SSL_CERT_FILE",

@@ -40,7 +40,7 @@ def tell() -> None:
                 tables=holder.tables,
                 locks=holder.locks,
                 seconds=holder.seconds,
-                remedy=f"it must let go of them; `select pg_terminate_backend({holder.pid})` ends it",
+                remedy=holder.remedy,
             )
 
 

@@ -65,6 +65,12 @@ def test_the_second_run_says_nothing_of_the_environment(checkout: Path) -> None:
     assert run(checkout, "run", "--version") == (0, "evergrant 0.1.0\n", "")
 
 
+def test_another_path_makes_no_other_environment(checkout: Path, tmp_path: Path) -> None:
+    run(checkout, "run", "--version")
+    elsewhere = stand_in(tmp_path / "bin", fails="version_info")
+    assert run(checkout, "run", "--version", path=elsewhere, PYTHON="") == (0, "evergrant 0.1.0\n", "")
+
+
 def test_arguments_arrive_as_they_were_given(checkout: Path) -> None:
     code, _, errors = run(checkout, "run", "no such command", "*")
     assert code == 2
@@ -96,7 +102,7 @@ def stand_in(folder: Path, *, fails: str) -> str:
 
 
 def test_where_every_python_is_too_old_one_sentence_says_so(checkout: Path, tmp_path: Path) -> None:
-    code, output, errors = run(checkout, "run", path=stand_in(tmp_path / "bin", fails="version_info"), PYTHON="")
+    code, output, errors = run(checkout, "test", path=stand_in(tmp_path / "bin", fails="version_info"), PYTHON="")
     assert (code, output) == (1, "")
     assert errors == (
         "Evergrant needs Python 3.11 or newer, and there is none here: install it, or set PYTHON to it.\n"

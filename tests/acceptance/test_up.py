@@ -154,9 +154,11 @@ def test_a_socket_that_somebody_listens_on_is_named_and_left(tmp_path: Path) -> 
 def test_a_database_of_ones_own_needs_rings_of_ones_own(tmp_path: Path) -> None:
     own = {"EVERGRANT_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "EVERGRANT_ENVIRONMENT": "test"}
     told = refused(tmp_path / "home", **own)
+    # A second ring beside the one that everything is sealed with opens nothing, and its worker spoils every other look.
     assert (
-        "no refresh key ring is set for it; make one with `evergrant keys generate --ring refresh --out FILE`" in told
+        "no refresh key ring is set for it; set EVERGRANT_REFRESH_TOKEN_KEYS_FILE to the ring that its values" in told
     )
+    assert "where none are yet, make one with `evergrant keys generate --ring refresh --out FILE`" in told
     unusable = refused(tmp_path / "home", **own, EVERGRANT_REFRESH_TOKEN_KEYS="r1:!", EVERGRANT_ACCESS_TOKEN_KEYS="a:!")
     assert "EVERGRANT_REFRESH_TOKEN_KEYS" in unusable
     # One that the embedded engines have used lies there, and is not taken without a word.

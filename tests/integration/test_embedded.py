@@ -113,6 +113,15 @@ def test_the_state_file_tells_what_runs_while_it_runs(own_engines: Engines) -> N
     assert state.read(own_engines.home) is None
 
 
+@pytest.mark.parametrize("left", ["", '{"pid": 1', "[]", "{}"])
+def test_a_state_file_that_was_cut_off_is_as_none(own_engines: Engines, left: str) -> None:
+    with_all = own_engines.home.state.read_text(encoding="utf-8")
+    own_engines.home.state.write_text(left, encoding="utf-8")
+    assert state.read(own_engines.home) is None
+    own_engines.home.state.write_text(with_all, encoding="utf-8")
+    assert state.read(own_engines.home) is not None
+
+
 def test_a_state_file_of_a_killed_process_is_not_believed(own_engines: Engines) -> None:
     left = own_engines.home.state.read_text(encoding="utf-8")
     own_engines.stop()

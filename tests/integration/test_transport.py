@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import resource
 import socket
 import ssl
 import subprocess
@@ -328,6 +329,20 @@ def test_a_closed_transport_starts_again_when_it_is_asked(bench: Bench) -> None:
     bench.transport.close()
 
     assert isinstance(bench.ask(server.url()), Response)
+
+
+def test_where_no_file_can_be_opened_any_more_that_is_ours_and_nothing_was_sent(bench: Bench) -> None:
+    server, second = bench.serve(keep_answering), bench.serve(keep_answering)
+    assert isinstance(bench.ask(server.url()), Response)  # the loop is there, and a connection to the first
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        answer = bench.ask(second.url())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert answer == HeldBack("open_files")
+    assert isinstance(bench.ask(second.url()), Response)
 
 
 FORK = """

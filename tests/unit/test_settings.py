@@ -168,6 +168,16 @@ def test_every_wrong_variable_is_named_at_once_and_no_value_is_repeated(monkeypa
     assert caught.value.__suppress_context__
 
 
+def test_a_user_without_a_home_folder_is_told_to_name_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EVERGRANT_HOME", raising=False)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # it knows no number
+
+    with pytest.raises(SettingsError, match="EVERGRANT_HOME: must be set"):
+        settings.load()
+
+
 def test_settings_are_read_once_and_never_change(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVERGRANT_WORKERS", "3")
     first = settings.current()

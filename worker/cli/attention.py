@@ -15,12 +15,12 @@ from models.states.installation import DatabaseState
 from models.states.process import ProcessKind
 from tasks.policy.advice import advice, advice_for, named
 from tasks.policy.explanation.cause import listed
-from tasks.policy.explanation.faults import BROKER, mended
+from tasks.policy.explanation.faults import BROKER, SHARED, mended
 from tasks.policy.explanation.machinery import of_a_copy, takes_nothing_up
 from tasks.runtime import disk
-from worker.cli import output
-from worker.cli.clients.drift import next_step, sentence
-from worker.cli.hanging import hanging, remedy
+from worker.cli import locks, output, provider_files
+from worker.cli.clients import drift
+from worker.cli.hanging import hanging, remedy, step_before
 from worker.cli.journals.list import mend
 from worker.cli.tickets import attention as of_customers
 from worker.cli.units import length
@@ -56,16 +56,17 @@ def attention(found: Found) -> list[Attention]:
     Of either causes before what comes of them, and of those what stops all before what concerns a few.
     """
     checks = (
-        *(_about_disks, _about_database, _about_processes, _about_keys, _about_deaf_workers, _about_journals),
+        *(_about_disks, _about_database, _about_processes, _about_locks),
+        *(_about_keys, _about_files, _about_deaf_workers, _about_journals),
         *(_about_clients, _about_secrets, _about_failing, _about_backlogs, _about_suspects),
-        _about_confirmations,
-        *(_about_held_revocations, _about_drift, _about_webhooks),
+        *(_about_confirmations, _about_held_revocations, _about_drift, _about_webhooks),
         *(_about_letters_and_grants, _about_chores),
     )
     told = [each for check in checks for each in check(found)]
     if found["lapsed"]:
         told.append(_about_lapsed(found, is_explained=bool(told)))
-    told += [*_about_customers(found), *_about_replaced(found)]  # none of whom explains why a token has lapsed
+    told += [Attention(*each) for each in of_customers.attention(found)]
+    told += _about_replaced(found)  # neither of whom explains why a token has lapsed
     return sorted(told, key=lambda each: not each.human)
 
 
@@ -123,7 +124,7 @@ def _about_processes(found: Found) -> Iterable[Attention]:
     for kind, comes_of_it in ((ProcessKind.BEAT, "nothing is claimed"), (ProcessKind.WORKER, "nothing is sent")):
         if not alive[kind]:
             here = [each for each in hung if each["kind"] == kind]
-            start = _start(found, f"start `evergrant up` or `evergrant {kind}`")
+            start = step_before(found, f"start `evergrant up` or `evergrant {kind}`")
             yield Attention(f"no {kind} is alive: {comes_of_it}", remedy(here) if here else start)
     for each in found["processes"]:
         if each in hung:
@@ -137,9 +138,12 @@ def _hung(found: Found) -> list[Found]:
     return [] if found["unwritable"] else hanging(found["processes"])
 
 
-def _start(found: Found, step: str) -> str:
-    """What to do about one that is silent, or what comes before."""
-    return "see to the database first: no process can say there that it lives" if found["unwritable"] else step
+def _about_files(found: Found) -> Iterable[Attention]:
+    return (Attention(*told) for told in provider_files.attention(found))
+
+
+def _about_locks(found: Found) -> Iterable[Attention]:
+    return (Attention(*told) for told in locks.attention(found))
 
 
 def _alive(found: Found, kind: str) -> list[Found]:
@@ -192,7 +196,7 @@ def _unheard(each: Found) -> str:
 def _about_process(found: Found, each: Found) -> Iterable[Attention]:
     adopted, name = found["environment"], f"{each['kind']} {each['pid']} on {each['host']}"
     if not each["alive"]:
-        yield Attention(_unheard(each), _start(found, "start it again, or see its log"))
+        yield Attention(_unheard(each), step_before(found, "start it again, or see its log"))
         return
     if adopted is not None and each["environment"] not in (None, adopted):
         yield Attention(
@@ -208,6 +212,8 @@ def _about_process(found: Found, each: Found) -> Iterable[Attention]:
 def _of_a_fault(name: str, fault: str) -> Attention:
     """Beat is well where the broker is not: then it is the broker that is named first."""
     step, command = mended(fault)
+    if fault.startswith(SHARED):
+        return Attention(fault, step)
     what = f"{fault}, so {name} hands nothing out" if fault.startswith(BROKER) else f"{name} cannot work: {fault}"
     return Attention(what, f"{step}: {command}")
 
@@ -381,19 +387,11 @@ def _about_confirmations(found: Found) -> Iterable[Attention]:
 
 
 def _about_drift(found: Found) -> Iterable[Attention]:
-    for each in found["clients"]:
-        if each["drift"]:
-            yield Attention(
-                f"{each['name']} has changed: {sentence(each['drift'][-1])}", next_step(each["name"], each["drift"])
-            )
+    return (Attention(*told) for told in drift.attention(found["clients"]))
 
 
 def _last_done(chore: Found) -> str:
     return f"{chore['name']} ({'never' if chore['done_at'] is None else 'last ' + output.iso(chore['done_at'])})"
-
-
-def _about_customers(found: Found) -> Iterable[Attention]:
-    return (Attention(*told) for told in of_customers.attention(found))
 
 
 def _about_webhooks(found: Found) -> Iterable[Attention]:

@@ -23,7 +23,7 @@ CLOCK_OFF: Final = timedelta(seconds=2)  # leases count on the database's clock,
 OVER_FOR: Final = timedelta(minutes=10)
 OLDEST_BROKER: Final = (6, 2)
 BROKER_SECONDS: Final = 5
-OF_THE_DATABASE: Final = {"database", "fleet", "process", "clock", "rate", "pause", "link"}
+OF_THE_DATABASE: Final = {"database", "fleet", "process", "clock", "ring", "rate", "pause", "link"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ def findings() -> Iterator[Finding]:
         ("fleet", _of_fleet),
         ("process", _of_processes),
         ("clock", _of_clock),
+        ("ring", _of_lost_rings),
         ("variable", _of_variables),
         ("file", _of_files),
         ("disk", _of_disk),
@@ -155,6 +156,26 @@ def _off(whose: str, behind: timedelta) -> Finding:
     way = "behind" if behind > timedelta(0) else "ahead of"
     told = f"{whose} is {length(abs(behind).total_seconds())} {way} PostgreSQL's"
     return Finding("clock", told, "let NTP set both")
+
+
+def _of_lost_rings(settings: "Settings") -> Iterator[Finding]:
+    """A ring of the `up` that runs in this home, gone from there: who runs has it in memory, and nobody comes back."""
+    from models.sealing import key_use
+    from worker.embedded import state
+    from worker.embedded.errors import RingLost
+    from worker.embedded.home import Home
+    from worker.embedded.refusal import refuse_lost_rings
+
+    home = Home(settings.home.expanduser().absolute())
+    running, url = state.read(home), settings.database_url
+    if running is None or url is None or running.database_url != url.get_secret_value():
+        return
+    with session.reading() as connection:
+        sealed = key_use.counts(connection)
+    try:
+        refuse_lost_rings(sealed, home, settings)
+    except RingLost as error:
+        yield Finding("ring", error.message, error.next)
 
 
 def _of_variables(settings: "Settings") -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from models.states.client import ClientState
 from models.states.grant import GrantStatus
 from models.states.process import ProcessKind
 from tasks.runtime import disk
-from worker.cli import keyrings
+from worker.cli import keyrings, locks, provider_files
 from worker.cli.attention import attention
 from worker.cli.clients.drift import drift_of
 from worker.cli.clients.record import pace, state
@@ -54,6 +54,7 @@ def read(
         **_outside(connection, settings),
         **_trouble(connection),
         "clients": [_client(row, clock["at"]) for row in clients],
+        "provider_files": provider_files.unusable(clients, settings) if sealed else [],
         "processes": _processes(connection, processes, sealed=sealed),
     }
     told: dict[str, Any] = {
@@ -79,6 +80,7 @@ def _place(
         "full_disk": disk.full(settings.home),
         "database": installation.state(connection, settings.environment),
         "unwritable": installation.unwritable(connection) or uncommitted(),
+        "lock_holder": locks.holder(connection),
         "database_name": clock["database_name"],
         "database_name_adopted": clock["adopted_name"],
     }

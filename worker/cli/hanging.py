@@ -1,9 +1,11 @@
-"""A process of this machine that lives and is not heard of: to start another would leave it where it is."""
+"""A process that is not heard of: it may live here, and to start another would leave it where it is."""
 
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from tasks.policy.explanation.faults import of_an_absent_broker
 
 Found = Mapping[str, Any]
 
@@ -37,3 +39,12 @@ def remedy(processes: Sequence[Found]) -> str:
     pids = " ".join(str(each["pid"]) for each in processes)
     end = f"kill {pids}; if it is still there after half a minute: kill -9 {pids}"
     return f"it hangs here: {end}; `evergrant up`, or the service manager, starts it again"
+
+
+def step_before(found: Found, step: str) -> str:
+    """What to do about one that is silent, or what comes before."""
+    if found["unwritable"]:
+        return "see to the database first: no process can say there that it lives"
+    if any(of_an_absent_broker(each["fault"]) for each in found["processes"] if each["alive"]):
+        return "see to the broker first: a worker that starts waits for it, and is not heard of"
+    return step

@@ -31,18 +31,19 @@ if TYPE_CHECKING:
 def status(*, watch: bool, interval: timedelta, as_json: bool) -> None:
     """The fleet at a glance.
 
-    What is not well comes first, each with its cause and the next step; with --json it is `attention`, where `human`
-    says whether somebody must act: then it ends with exit code 1. `causes` says what the grants of each client fail
-    with, and since when, `suspects` which were refused once. `chores_overdue` names periodic work (erasures, late
-    grants, shredding) that was not done for three of its intervals, and for five minutes at least. `journals_damaged`
-    names journals that cannot be read, `revocations_held` what waits until somebody decides, and `database` says
-    whether this is the one that was adopted; `unwritable` says why it answers and takes no write, or commits none.
-    `full_disk` tells that less than 64 MiB are left where EVERGRANT_HOME lies here. `home`, `database_host` and
-    `database_name` are what is looked at. `untaken` is what was handed out and no worker has taken up, `unconfirmed`
-    names the clients whose new access tokens cannot be confirmed, and the `backlog` of a client is what waits for its
-    rate or burst. `visits_waiting` are customers who wait for an exchange for longer than half a minute, with what is
-    in the way, `visits_failed` those of the last hour who could not connect, by reason, and `public_listener` says
-    whether any web leads them.
+    What is not well comes first, each with its cause and the next step; with --json it is `attention`, where
+    `human` says whether somebody must act: then it ends with exit code 1. `causes` says what the grants of each
+    client fail with, and since when, `suspects` which were refused once. `chores_overdue` names periodic work
+    (erasures, late grants, shredding) that was not done for three of its intervals, and for five minutes at least.
+    `journals_damaged` names journals that cannot be read, `revocations_held` what waits until somebody decides, and
+    `database` says whether this is the one that was adopted; `unwritable` says why it answers and takes no write,
+    or commits none. `lock_holder` is whose open transaction has held rows of ours for ten seconds, with what ends
+    it (`next`). `provider_files` are those that cannot be used here. `full_disk` tells that less than 64 MiB are
+    left where EVERGRANT_HOME lies here. `home`, `database_host` and `database_name` are what is looked at.
+    `untaken` is what was handed out and no worker has taken up, `unconfirmed` names the clients whose new access
+    tokens cannot be confirmed, and the `backlog` of a client is what waits for its rate or burst. `visits_waiting`
+    are customers who wait for an exchange for longer than half a minute, with what is in the way, `visits_failed`
+    those of the last hour who could not connect, by reason, and `public_listener` says whether any web leads them.
 
     With --watch on a terminal it fits the window, and shows renewals as they come and what happened last.
     """

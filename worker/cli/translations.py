@@ -13,18 +13,25 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import click
 
 from tasks.policy.explanation.faults import NO_ROOM
-from worker.cli.failures import ExitCode, Failure
+from worker.cli.failures import ExitCode, Failure, misuse
 from worker.cli.meant import is_alike
 
 if TYPE_CHECKING:
     from tasks.runtime.disk import FullDisk
 
 LOCKED = "55P03"  # SQLSTATE: lock_timeout ran out
+READ_ONLY = "25006"  # a replica, or default_transaction_read_only
+LEFT_OPEN = "25P03"  # idle_in_transaction_session_timeout ran out
 ROOT = Path(__file__).resolve().parents[2]
 # What a server says that answers and lets nobody in; at the connection libpq tells no SQLSTATE.
 REFUSED = re.compile(
     r"authentication failed|no password supplied|no pg_hba\.conf entry|(role|database) \".*\" does not exist"
     r"|is not permitted to log in|permission denied for database"
+)
+# The same of one that lets nobody more in, and of what libpq makes of a URL before it asks anybody.
+CROWDED = re.compile(r"too many (clients|connections)|remaining connection slots are reserved")
+MISWRITTEN = re.compile(
+    r"invalid connection option|connection is bad: invalid |root certificate file .* does not exist"
 )
 
 # How a command ends, by the `error` of what ended it; with 1 where it is not named.
@@ -152,10 +159,15 @@ def _click(error: BaseException) -> Failure:
 def _database_away(error: BaseException) -> Failure:
     reason = _first_line(getattr(error, "orig", None) or error)
     if getattr(getattr(error, "orig", None), "sqlstate", None) == LOCKED:
+        return _locked()
+    if MISWRITTEN.search(reason):
+        return _miswritten(reason)
+    if CROWDED.search(reason):
         return Failure(
-            code="locked",
-            message="Somebody's open transaction holds what this command needs",
-            next_step="see who in pg_stat_activity, have it committed or rolled back, then try again",
+            code="database_away",
+            message=f"The database has no connection left ({reason})",
+            next_step="see in pg_stat_activity who holds them, end what is not needed or raise max_connections, then"
+            " try again",
             exit_code=ExitCode.TRY_AGAIN,
         )
     if REFUSED.search(reason):
@@ -173,9 +185,39 @@ def _database_away(error: BaseException) -> Failure:
     )
 
 
+def _locked() -> Failure:
+    """Name who it is, where that can be seen: at night nobody reads pg_stat_activity gladly."""
+    from models import lock_holder
+
+    held = "Somebody's open transaction holds what this command needs"
+    try:
+        found = lock_holder.holder_now()
+    except Exception:  # noqa: BLE001  # it is told without
+        found = None
+    return Failure(
+        code="locked",
+        message=held if found is None else f"{held} ({found})",
+        next_step="see who in pg_stat_activity, have it committed or rolled back, then try again"
+        if found is None
+        else f"{found.remedy}; then try again",
+        exit_code=ExitCode.TRY_AGAIN,
+    )
+
+
+def _miswritten(reason: str) -> Failure:
+    return Failure(
+        code="settings",
+        message=f"EVERGRANT_DATABASE_URL cannot be used ({reason})",
+        next_step="correct what stands behind its `?`; libpq's parameters are meant",
+        exit_code=ExitCode.USAGE,
+    )
+
+
 def _database_refused(error: BaseException) -> Failure:
     cause = getattr(error, "orig", None) or error
     state = getattr(cause, "sqlstate", None)
+    if MISWRITTEN.search(_first_line(cause)):
+        return _miswritten(_first_line(cause))
     if state in {"42P01", "3F000", "42703", "42883"}:  # no such table, schema, column, function
         return Failure(
             code="schema_behind",
@@ -187,6 +229,25 @@ def _database_refused(error: BaseException) -> Failure:
             code="not_permitted",
             message=f"The database refused this role ({_first_line(cause)})",
             next_step="use a role that owns the schema `evergrant`, or ask its owner",
+        )
+    return _unexpected(error)
+
+
+def _transaction_ended(error: BaseException) -> Failure:
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    if state == READ_ONLY:
+        return Failure(
+            code="database_read_only",
+            message="The database takes no write: it is a replica, or was made read-only",
+            next_step="see which with `evergrant db check`",
+            exit_code=ExitCode.TRY_AGAIN,
+        )
+    if state == LEFT_OPEN:
+        return Failure(
+            code="database_away",
+            message="The database has ended this command, for nobody read on for too long",
+            next_step="run it again, and lead into a file what is to be looked at for long",
+            exit_code=ExitCode.TRY_AGAIN,
         )
     return _unexpected(error)
 
@@ -225,6 +286,17 @@ def _file(error: BaseException) -> Failure:
     )
 
 
+def _not_text(error: BaseException) -> Failure:
+    """Bytes that were typed reach the database as UTF-8; what is shown, a terminal as its own encoding."""
+    assert isinstance(error, UnicodeEncodeError)  # noqa: S101  # for the type checker
+    if error.encoding == "utf-8":
+        return misuse(message="Something that was typed is not UTF-8 text", next_step="type it as UTF-8")
+    return misuse(
+        message=f"The terminal's encoding, {error.encoding}, lacks a sign that is to be shown",
+        next_step="set PYTHONIOENCODING=utf-8, or a locale of UTF-8",
+    )
+
+
 def _unexpected(error: BaseException) -> Failure:
     """Name the place, not the message: a message may repeat a value that is secret."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -243,10 +315,12 @@ FOREIGN: dict[str, Callable[[BaseException], Failure]] = {
     "click.exceptions.Abort": _aborted,
     "builtins.KeyboardInterrupt": _interrupted,
     "builtins.OSError": _file,
+    "builtins.UnicodeEncodeError": _not_text,
     "sqlalchemy.exc.OperationalError": _database_away,
     "sqlalchemy.exc.InterfaceError": _database_away,
     "sqlalchemy.exc.TimeoutError": _database_away,
     "sqlalchemy.exc.ProgrammingError": _database_refused,
+    "sqlalchemy.exc.InternalError": _transaction_ended,
     "psycopg.OperationalError": _database_away,
     "redis.exceptions.RedisError": _broker_away,
     "kombu.exceptions.OperationalError": _broker_away,

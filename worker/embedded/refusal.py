@@ -42,9 +42,11 @@ def _refuse_missing_rings(settings: Settings) -> None:
     for ring in RINGS:
         if not is_given(settings, ring):
             made = home.key_ring(ring)
-            how = f"set {_variable(ring)}_FILE to {made if made.exists() else 'it'}"
+            how = (
+                f"set {_variable(ring)}_FILE to {made if made.exists() else 'the ring that its values are sealed with'}"
+            )
             if not made.exists():
-                how = f"make one with `evergrant keys generate --ring {ring} --out FILE` and {how}"
+                how += f", or, where none are yet, make one with `evergrant keys generate --ring {ring} --out FILE`"
             raise RingMissing(ring=ring, how=how)
 
 

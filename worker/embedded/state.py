@@ -45,11 +45,11 @@ def read(home: Home) -> State | None:
     if pid is None:
         return None
     try:
-        facts: dict[str, Any] = json.loads(home.state.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        facts: Any = json.loads(home.state.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # where the machine lost its power it may be there and empty
         return None
-    if facts["pid"] != pid:  # left by one that was killed; the present one has not written its own yet
-        return None
+    if not isinstance(facts, dict) or facts.get("pid") != pid:
+        return None  # left by one that was killed; the present one has not written its own yet
     facts["started_at"] = datetime.fromisoformat(facts["started_at"]).astimezone(UTC)
     facts["processes"] = {name: RunningProcess(**child) for name, child in facts["processes"].items()}
     return State(**facts)

@@ -15,7 +15,7 @@ from settings import Settings
 from tasks import explain
 from tasks.policy.explanation.cause import Explanation, iso
 from tasks.policy.explanation.faults import without_place
-from tasks.policy.explanation.machinery import disk_is_full, processes_cannot_work
+from tasks.policy.explanation.machinery import disk_is_full, open_transaction_holds_it, processes_cannot_work
 from worker.web.database import Database, DatabaseSilent
 
 log = structlog.get_logger()
@@ -23,7 +23,9 @@ log = structlog.get_logger()
 AT_ONCE: Final = 2  # more than these who are refused at the same time are refused without: no reader waits for them
 FRESH_SECONDS: Final = 1.0
 KEPT: Final = 1000
-OF_OUR_MACHINES: Final = frozenset({disk_is_full.__name__, processes_cannot_work.__name__})  # they name places
+OF_OUR_MACHINES: Final = frozenset(
+    {disk_is_full.__name__, processes_cannot_work.__name__, open_transaction_holds_it.__name__}
+)  # they name places
 
 
 class Explanations:

@@ -174,7 +174,8 @@ class Database:
     """Which database this is, and who asks; `awaited`: the journals that an incident waits for.
 
     `name`: its own, `adopted_name`: of the one that was adopted. `leads_customers`: a public listener was started on
-    it, so links for browsers lead somewhere. `unwritable`: why it answers and takes no write.
+    it, so links for browsers lead somewhere. `unwritable`: why it answers and takes no write. `holder`: of locks
+    on rows of ours, for very long, and `holder_remedy` what ends it.
     """
 
     state: str = FIT
@@ -186,6 +187,8 @@ class Database:
     awaited: tuple[Journal, ...] = ()
     leads_customers: bool = False
     unwritable: str | None = None
+    holder: str | None = None
+    holder_remedy: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ READ_ONLY: Final = "the database is read-only"
 COMMITS_NOTHING: Final = "the database commits nothing"
 HANGS: Final = f"{BROKER} hangs"
 REFUSES: Final = f"{BROKER} refuses"
+SHARED: Final = f"{BROKER} is shared with another installation"
 NO_ROOM: Final = "No space left on device"  # as a server says it of its own disk
 PLACE: Final = re.compile(r" \(.*\)")
 
@@ -38,6 +39,11 @@ MENDS: Final = {
     ),
     HANGS: Mended("end the broker's process, by kill -9 if need be, and start it again", "evergrant doctor"),
     REFUSES: Mended("let the broker take writes: see its log, its maxmemory, its replicas", "evergrant doctor"),
+    SHARED: Mended(
+        "give each a broker or a database number of its own in EVERGRANT_BROKER_URL, as redis://host:6379/1; start its"
+        " beats, workers and applications that send again",
+        "evergrant doctor",
+    ),
     BROKER: Mended("start the broker, or correct EVERGRANT_BROKER_URL", "evergrant doctor"),
     JOURNAL: Mended("make room on that file system, or let the worker's user write there", "evergrant doctor"),
 }
@@ -51,6 +57,11 @@ def mended(fault: str) -> Mended:
     if fault.startswith(REFUSES) and NO_ROOM in fault:
         return Mended("make room on the disk that the broker writes to", "evergrant doctor")
     return next((mends for starts, mends in MENDS.items() if fault.startswith(starts)), HOME)
+
+
+def of_an_absent_broker(fault: str | None) -> bool:
+    """Whether a broker is the fault, and none that merely is shared: a worker that starts waits for it, unheard."""
+    return fault is not None and fault.startswith(BROKER) and not fault.startswith(SHARED)
 
 
 def without_place(told: str) -> str:

@@ -5,9 +5,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from tasks.policy.advice import asks_again, named
+from tasks.policy.backlog import LATE
 from tasks.policy.explanation.cause import Cause, iso, length, listed
 from tasks.policy.explanation.facts import ACTIVE, BEAT, COPIED, PAUSED, REWOUND, WORKER, Facts, Process
-from tasks.policy.explanation.faults import BROKER, mended
+from tasks.policy.explanation.faults import BROKER, SHARED, mended, of_an_absent_broker
 
 TAKEN_UP_AFTER: Final = timedelta(seconds=3)  # from a claim to its start, where somebody consumes
 WORK_EVERY: Final = timedelta(seconds=30)  # some periodic work is handed out every ten seconds
@@ -116,12 +117,17 @@ def _nobody(now: Facts, kind: str, does: str) -> Cause | None:
     never, hung = (
         ("", "; `evergrant status` names one that hangs") if since else (", and none has been for an hour", "")
     )
+    remedy, command = f"start it, or `evergrant up`, which starts all{hung}", f"evergrant {kind}"
+    broker = next((each.fault for each in now.alive(BEAT) if of_an_absent_broker(each.fault)), None)
+    if broker is not None:
+        step, command = mended(broker)
+        remedy = f"see to the broker first, for a {kind} that starts waits for it: {step}"
     return Cause(
         told=f"No {kind} is alive, so nobody {does}{never}",
         since=since,
         then=f"Nothing is sent until a {kind} runs",
-        remedy=f"start it, or `evergrant up`, which starts all{hung}",
-        command=f"evergrant {kind}",
+        remedy=remedy,
+        command=command,
         stops=True,
     )
 
@@ -148,7 +154,7 @@ def processes_cannot_work(now: Facts) -> Cause | None:
     """All that live of a kind say that they can do nothing now: no room for a journal, no broker."""
     for kind, reason in ((BEAT, "nothing is handed out"), (WORKER, "nothing is sent")):
         alive = now.fit(kind)
-        faults = [each.fault for each in alive if each.fault]
+        faults = [each.fault for each in alive if each.fault and not each.fault.startswith(SHARED)]
         if alive and len(faults) == len(alive):
             return Cause(
                 told=_of_the_broker(faults[0], reason)
@@ -203,6 +209,20 @@ def takes_nothing_up(
         return False
     idle_since = None if worked_at is None else max(worked_at, consumed_at)
     return seen_at - claimed_at >= TAKEN_UP_AFTER or (idle_since is not None and at - idle_since >= WORK_EVERY)
+
+
+def open_transaction_holds_it(now: Facts) -> Cause | None:
+    """It is due and not taken, and somebody's open transaction, a forgotten psql mostly, holds rows of ours."""
+    if now.database.holder is None or now.grant.status != ACTIVE or now.at - now.grant.due_at < LATE:
+        return None
+    return Cause(
+        told=f"It is due and nobody takes it, for an open transaction holds what that needs ({now.database.holder})",
+        since=now.grant.due_at,
+        then="Beat tries twice a second, and goes on as soon as that has ended",
+        retry_at=now.at,
+        remedy=now.database.holder_remedy,
+        command="evergrant status",
+    )
 
 
 def key_is_missing(now: Facts) -> Cause | None:

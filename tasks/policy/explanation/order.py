@@ -47,6 +47,7 @@ OBSTACLES: Final[tuple[Check, ...]] = (
     itself.grant_is_failing,
     itself.grant_is_throttled,
     itself.grant_was_renewed_too_lately,
+    machinery.open_transaction_holds_it,
     outside.rate_is_used_up,
     machinery.some_workers_lack_a_key,
     outside.secret_was_refused,

@@ -97,6 +97,11 @@ def test_all_that_match_are_redriven_only_when_told(letters: Evergrant, sql: Any
     assert sql("select ref from evergrant.dead_letters where resolved_at is null") == [("lost",)]
 
 
+def test_where_no_letter_matches_that_is_said(temple: Evergrant) -> None:
+    done = temple("dead-letters", "redrive", "--all", "--yes")
+    assert (done.code, done.out, done.err.strip()) == (0, "", "No dead letter matches.")
+
+
 def test_a_discarded_letter_changes_nothing_else(letters: Evergrant, sql: Any) -> None:
     before = sql("select * from evergrant.grants order by ref")
     assert letters("dead-letters", "discard", "1", "--json").error == "needs_yes"

@@ -1,5 +1,6 @@
 """`doctor`: a healthy fleet gives no finding; each trouble gives one line with its remedy, and exit 1."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from pydantic import SecretStr
 import settings
 from tests.integration.cli.evergrant import Evergrant
 from worker.cli.examination import _unfit_broker
+from worker.embedded.state import State
 
 
 def found(evergrant: Evergrant) -> list[tuple[str, str, str]]:
@@ -130,3 +132,21 @@ def test_links_that_lead_elsewhere_than_to_the_web_that_serves_them_are_told(at_
     assert check == "link"
     assert "https://a.example" in finding
     assert "https://b.example" in finding
+
+
+def test_a_ring_of_this_home_that_is_gone_is_told_while_those_who_run_still_hold_it(
+    at_work: Evergrant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = settings.current()
+    assert now.database_url is not None
+    running = State(
+        pid=1, started_at=datetime.now(UTC), database_url=now.database_url.get_secret_value(), broker_url=""
+    )
+    monkeypatch.setattr("worker.embedded.state.read", lambda _: running)
+    assert at_work("doctor").code == 0
+    settings.adopt(now.model_copy(update={"refresh_token_keys": None}))
+    done = at_work("doctor", "--json")
+    assert done.code == 1
+    (told,) = [each for each in done.lines if each["check"] == "ring"]
+    assert "The refresh key ring is gone from" in told["finding"]
+    assert told["next"].startswith("put it back there from your backup")

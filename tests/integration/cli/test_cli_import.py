@@ -51,6 +51,15 @@ def test_what_has_no_expiry_or_no_access_token_is_due_now(temple: Evergrant, sql
     assert sql("select count(*) from evergrant.access_tokens where sealed_access_token is not null") == [(0,)]
 
 
+@pytest.mark.parametrize("text", ["ref,refresh_token\na,rt-a\n", '[{"ref": "a"}]\n', '{\n"ref": "a"\n}\n'])
+def test_where_no_line_is_read_the_form_of_one_is_told(temple: Evergrant, text: str) -> None:
+    done = take(temple, text)
+    assert (done.code, done.error) == (1, "bad_lines")
+    assert "one line of JSON" in done.err
+    assert "one line of JSON" not in take(temple, lines_of(grant("a")) + text).err
+    assert "one line of JSON" not in take(temple, lines_of(grant("b") | {"refresh_token": "rt-a"})).err  # a's own
+
+
 def test_bad_lines_are_named_and_the_good_ones_kept(temple: Evergrant, sql: Any) -> None:
     stdin = (
         lines_of(grant("a"))

@@ -128,6 +128,32 @@ def test_ctrl_c_ends_a_waiting_command_in_one_sentence(own_port: Evergrant, star
     assert "Traceback" not in err
 
 
+LOADED_HALF = """
+import sys
+
+class Struck:
+    def find_spec(self, name, *_):
+        if name == "worker.cli.sections":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Struck())
+from worker.cli import main
+"""
+
+
+def test_ctrl_c_while_a_command_is_loaded_shows_no_traceback() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED_HALF],
+        cwd="/",
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
 def test_a_reader_that_leaves_ends_a_list_quietly(temple: Evergrant, start: Start) -> None:
     temple.take_in(*(f"g{number}" for number in range(3000)))
     process = start("grants", "list", "--json")

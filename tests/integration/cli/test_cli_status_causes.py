@@ -214,3 +214,12 @@ def test_nothing_is_sealed_anew_while_a_living_process_lacks_the_key(living: Eve
     assert living("keys", "reseal", "--json").json["sealed"] > 0
     sql("update evergrant.processes set refresh_key_ids = '{r1}', seen_at = now() - interval '1 hour'")
     assert living("keys", "reseal").code == 0  # who is dead holds up nothing
+
+
+def test_a_worker_that_waits_for_the_broker_is_not_to_be_started_once_more(living: Evergrant, sql: Any) -> None:
+    sql("delete from evergrant.processes where kind = 'worker'")
+    sql("update evergrant.processes set fault = 'the broker cannot be reached (queue:6379)' where kind = 'beat'")
+    assert told(living)[0][:2] == (
+        "no worker is alive: nothing is sent",
+        "see to the broker first: a worker that starts waits for it, and is not heard of",
+    )

@@ -16,6 +16,7 @@ from tasks.telling.teller import Teller
 from tests.integration.cli.evergrant import Evergrant
 from tests.polling import eventually
 from tests.receivers import SECRET, SECRET_2, receiving
+from worker.cli.webhooks.test import step_of
 
 ROOT = Path(__file__).resolve().parents[3]
 URL = "https://app.example/evergrant"
@@ -244,3 +245,16 @@ def test_events_are_followed_as_they_come(temple: Evergrant, adopted: settings.S
         following.stdout.close()
     assert {json.loads(line)["type"] for line in lines} == {"client.paused"}
     assert len({json.loads(line)["id"] for line in lines}) == 3
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("http_301", "a redirect is not followed"),
+        ("timeout", "not answered within ten seconds"),
+        ("connect_timeout", "can be reached from the workers"),
+        ("http_500", "in its own log"),
+    ],
+)
+def test_what_to_do_about_a_receiver_fits_what_came_of_it(code: str, says: str) -> None:
+    assert says in step_of(code)

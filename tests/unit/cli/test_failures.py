@@ -12,9 +12,10 @@ from pkgutil import walk_packages
 import click
 import psycopg
 import pytest
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import InternalError, OperationalError, ProgrammingError
 
 import settings
+from models import database
 from models.errors import Told
 from worker.cli import run
 from worker.cli.failures import ExitCode, Failure, misuse
@@ -178,6 +179,51 @@ class _Refused(Exception):
 )
 def test_what_the_database_refuses_is_told_by_its_sqlstate(state: str, code: str) -> None:
     assert translate(ProgrammingError("select 1", {}, _Refused(state))).code == code
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [("25006", "database_read_only"), ("25P03", "database_away"), ("25P02", "internal")],
+)
+def test_a_transaction_that_may_not_write_or_was_left_open_is_told(state: str, code: str) -> None:
+    told = translate(InternalError("select 1", {}, _Refused(state)))
+    assert told.code == code
+    assert (told.exit_code == ExitCode.TRY_AGAIN) == (code != "internal")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "connection failed: FATAL:  sorry, too many clients already",
+        'connection failed: FATAL:  too many connections for role "evergrant_worker"',
+        "connection failed: FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute",
+    ],
+)
+def test_a_database_that_lets_nobody_more_in_is_not_told_to_be_started(said: str) -> None:
+    told = translate(psycopg.OperationalError(said))
+    assert (told.code, told.exit_code) == ("database_away", ExitCode.TRY_AGAIN)
+    assert "no connection left" in told.message
+    assert "see that it runs" not in told.next_step
+
+
+@pytest.mark.parametrize("tail", ["target_session_attr=read-write", "target_session_attrs=rw"])
+def test_what_libpq_does_not_understand_of_a_url_is_misuse(tail: str) -> None:
+    with pytest.raises((OperationalError, ProgrammingError)) as caught:
+        database.connect(f"postgresql://a:hunter2@127.0.0.1:1/b?{tail}").connect()
+    told = translate(caught.value)
+    assert (told.code, told.exit_code) == ("settings", ExitCode.USAGE)
+    assert "EVERGRANT_DATABASE_URL" in told.message
+    assert "hunter2" not in told.sentence()
+
+
+@pytest.mark.parametrize(("encoding", "says"), [("utf-8", "was typed"), ("latin-1", "The terminal's encoding")])
+def test_what_cannot_be_written_as_text_is_told_without_a_value(encoding: str, says: str) -> None:
+    with pytest.raises(UnicodeEncodeError) as caught:
+        "hunter\udcff2\u2192".encode(encoding)
+    told = translate(caught.value)
+    assert (told.code, told.exit_code) == ("usage", ExitCode.USAGE)
+    assert says in told.message
+    assert "hunter" not in told.sentence()
 
 
 def test_a_wrong_option_points_to_the_help_of_its_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """How failures are named where a real one cannot be made on loopback."""
 
+import errno
 import socket
 import ssl
 from datetime import timedelta
@@ -9,7 +10,7 @@ from unittest.mock import patch
 import aiohttp
 import pytest
 
-from tasks.oauth.answer import Answer, NotSent, Response, Silence
+from tasks.oauth.answer import Answer, HeldBack, NotSent, Response, Silence
 from tasks.oauth.messages import Request
 from tasks.oauth.transport import Transport, _Flight
 
@@ -34,12 +35,18 @@ def connector(error: OSError) -> aiohttp.ClientConnectorError:
         (aiohttp.ClientConnectorCertificateError(KEY, ssl.CertificateError("bad")), "tls_certificate"),  # type: ignore[arg-type]
         (connector(ConnectionRefusedError(111, "refused")), "connect_refused"),
         (connector(OSError(113, "no route")), "connect"),
-        (connector(OSError(24, "too many open files")), "connect"),
         (aiohttp.InvalidURL("x"), "bad_request"),
     ],
 )
 def test_a_failure_before_the_first_byte_is_not_sent(error: Exception, code: str) -> None:
     assert flight(begun=False).failed(error) == NotSent(code)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_that_no_file_can_be_opened_is_ours_and_no_provider_is_blamed(number: int) -> None:
+    error = connector(OSError(number, "too many open files"))
+    assert flight(begun=False).failed(error) == HeldBack("open_files")
+    assert flight(begun=True).failed(error) == Silence("reset")
 
 
 @pytest.mark.parametrize(

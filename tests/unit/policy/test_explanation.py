@@ -142,6 +142,9 @@ MADE: dict[str, Change] = {
     "grant_was_renewed_too_lately": both(
         client(grant_interval=5 * MINUTE), grant(access_expires_at=AT + timedelta(seconds=1))
     ),
+    "open_transaction_holds_it": both(
+        grant(due_at=AT - MINUTE), database(holder="process 7, psql of maria, …", holder_remedy="it must commit")
+    ),
     "rate_is_used_up": both(
         grant(due_at=AT - MINUTE),
         client(rate_per_minute=60.0, interval=timedelta(seconds=1), next_slot_at=AT + MINUTE, ahead=9),
@@ -171,11 +174,13 @@ ENDS |= {"grant_is_being_revoked"}
 OF_ACTIVE = {
     *("verdicts_are_held", "grant_is_suspect", "guard_holds_it", "grant_is_refused_alone", "grant_is_failing"),
     *("answer_was_lost", "grant_is_throttled", "grant_was_renewed_too_lately", "rate_is_used_up"),
+    "open_transaction_holds_it",
     *("refresh_token_is_missing", "a_journal_is_awaited", "credentials_are_refused"),
     *("nothing_has_succeeded_yet", "confirmations_fail"),
 }
 LAST_ERROR = OF_ACTIVE - {
     "rate_is_used_up",
+    "open_transaction_holds_it",
     "grant_was_renewed_too_lately",
     "refresh_token_is_missing",
     "confirmations_fail",
@@ -190,6 +195,7 @@ EXCLUSIVE = [
     {"grant_was_renewed_too_lately", "guard_holds_it", "a_journal_is_awaited"},
     {"rate_is_used_up", "valve_is_shut"},
     {"rate_is_used_up", "workers_are_deaf"},  # due, or handed out
+    {"open_transaction_holds_it", "workers_are_deaf"},
 ]
 
 

@@ -19,6 +19,11 @@ OF_UP = HANGS.replace("queue:6379", "/run/valkey.sock, process 4711 of `evergran
         ("the broker cannot be reached (queue:6379)", "evergrant doctor", "start the broker"),
         (FULL, "evergrant doctor", "make room on the disk that the broker writes to"),
         ("the broker refuses what is written to it: command not allowed (queue:6379)", "evergrant doctor", "maxmemory"),
+        (
+            "the broker is shared with another installation: x (y; at z)",
+            "evergrant doctor",
+            "a database number of its own",
+        ),
         ("the broker does not answer", "evergrant doctor", "start the broker"),  # as 0.1.0 says it
         ("the journal cannot be written: x (/a/journals, on the file system of /a)", "evergrant doctor", "that file"),
         ("no space left on device", "evergrant doctor", "EVERGRANT_HOME"),
@@ -41,3 +46,17 @@ def test_a_journal_that_cannot_be_written_is_told_with_its_file_system() -> None
     told = explain(both(processes("worker", fault=fault))(WELL))
     assert "on the file system of /srv" in told.headline
     assert told.remedy == "make room on that file system, or let the worker's user write there"
+
+
+def test_a_broker_that_is_shared_stops_nobody() -> None:
+    shared = "the broker is shared with another installation: each takes the other's messages (production; at q:1)"
+    assert explain(processes("beat", fault=shared)(WELL)).cause == "grant_is_well"
+
+
+def test_a_worker_that_waits_for_the_broker_is_not_to_be_started_once_more() -> None:
+    away = processes("beat", fault="the broker cannot be reached (queue:6379)")
+    told = explain(both(away, processes("worker", alive=False))(WELL))
+    assert told.cause == "no_worker_is_alive"
+    assert told.remedy is not None
+    assert told.remedy.startswith("see to the broker first")
+    assert told.command == "evergrant doctor"

@@ -1,9 +1,11 @@
 """What is told of a client's drift: what contradicted its rotation profile, when, and what came of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from tasks.policy.drift import TOLD, Drift
+from worker.cli.output import iso
 
 
 def drift_of(kept: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -14,7 +16,7 @@ def drift_of(kept: Mapping[str, Any] | None) -> list[dict[str, Any]]:
 
 def sentence(each: Mapping[str, Any]) -> str:
     """One of them for a human."""
-    return f"{each['told']} ({_change(each)}, {each['seen_at']}, grant {each['grant_id']})"
+    return f"{each['told']} ({_change(each)}, {iso(datetime.fromisoformat(each['seen_at']))}, grant {each['grant_id']})"
 
 
 def _change(each: Mapping[str, Any]) -> str:
@@ -31,3 +33,12 @@ def next_step(name: str, drift: list[dict[str, Any]]) -> str:
         f"ask the provider, or evergrant clients probe-rotation {name} --ref REF; then "
         f"evergrant clients set {name} --rotation PROFILE"
     )
+
+
+def attention(clients: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """What needs a human, each with the next step."""
+    return [
+        (f"{each['name']} has changed: {sentence(each['drift'][-1])}", next_step(each["name"], each["drift"]))
+        for each in clients
+        if each["drift"]
+    ]

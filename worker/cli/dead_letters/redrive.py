@@ -46,6 +46,9 @@ def redrive(
     if dry_run:
         output.rows(map(record, chosen), COLUMNS[:-1], as_json=as_json, nothing="No dead letter matches.")
         return
+    if not chosen:
+        output.rows([], COLUMNS[:-1], as_json=as_json, nothing="No dead letter matches.")
+        return
     if everything:
         confirm(f"Redrive {len(chosen)} dead letters?", yes=yes)
     with session.transaction() as connection:

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from worker.cli.imports.lines import Bad
 
 
+MEND = "mend those and import again; refs that exist are skipped"
+FORM = (
+    'write each grant as one line of JSON, {"ref": "customer-42", "refresh_token": "…"}; CSV, or one JSON text over'
+    " several lines, is not read"
+)
 A_WRITER_COMES = timedelta(seconds=10)
 
 
@@ -72,7 +77,7 @@ def import_(file: str, *, client: str, dry_run: bool, paused: bool, probe: bool,
     provider = resolve(row["provider"], row["overrides"], settings)
     how = {"paused": paused, "replace": replace, "dry_run": dry_run}
     intake = Intake(row["id"], provider, vault, settings.who, keep=row["keep"], **how)
-    tally = Tally()
+    tally, named = Tally(), False
     with ExitStack() as stack, _opened(file) as source, _progress(file, tally) as progress:
         sieve = stack.enter_context(sieve_of(row, settings)) if probe else None
         try:
@@ -80,6 +85,7 @@ def import_(file: str, *, client: str, dry_run: bool, paused: bool, probe: bool,
                 flow_probed(source, intake, tally, sieve) if sieve else flow(source, intake, tally)
             ) as passing:
                 for passed in passing:
+                    named = named or any(bad.ref for bad in passed.bad)
                     for bad in passed.bad:
                         progress.say(_told(bad, as_json=as_json))
                     progress.show(passed.read)
@@ -93,7 +99,11 @@ def import_(file: str, *, client: str, dry_run: bool, paused: bool, probe: bool,
         raise Failure(
             code="bad_lines",
             message=f"{_lines(tally.counts['bad'])} cannot be used",
-            next_step=sieve.advice() if sieve else "mend those and import again; refs that exist are skipped",
+            next_step=sieve.advice()
+            if sieve
+            else MEND
+            if named or tally.counts.total() > tally.counts["bad"]
+            else FORM,
         )
 
 

@@ -40,7 +40,7 @@ def test(id: int, *, timeout: timedelta, as_json: bool) -> None:  # noqa: A002  
         raise Failure(
             code="not_delivered",
             message=f"Webhook {id} did not take the test ({found['last_code']})",
-            next_step=_step(found["last_code"]),
+            next_step=step_of(found["last_code"]),
             exit_code=ExitCode.FAILED,
         )
     output.done(record_of(found), f"Webhook {id} has it (HTTP {found['last_http_status']}).", as_json=as_json)
@@ -54,11 +54,18 @@ def _delivery(webhook_id: int, number: int) -> "RowMapping":
     return found
 
 
-def _step(code: str) -> str:
+def step_of(code: str) -> str:
+    """What to do about a receiver that did not take a test."""
     match code:
         case "host_private":
             return "its host has a private address: add it again with --allow-private if that is meant"
-        case "dns" | "connect" | "connect_refused" | "connect_timeout" | "timeout":
+        case "timeout":
+            return (
+                "it was sent, and not answered within ten seconds: let its receiver answer first, and work afterwards"
+            )
+        case _ if code.startswith("http_3"):
+            return "a redirect is not followed: remove it, and add the address that it leads to"
+        case "dns" | "connect" | "connect_refused" | "connect_timeout":
             return "see that its host can be reached from the workers"
         case "tls" | "tls_certificate":
             return "see that its certificate is good, and known to the workers' machines"
