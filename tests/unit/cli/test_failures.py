@@ -37,6 +37,7 @@ INNER = {
     "tasks.oauth.transport._Broken": "the transport, whose answers are values",
     "tasks.oauth.transport._Refused": "the transport, whose answers are values",
     "tasks.revocation_requests.NotYet": "the revocation that looks",
+    "tasks.revocation_requests.NoSlot": "the revocation that looks",
     "tasks.runtime.runtime.AlreadyStarted": "whoever writes a process that begins twice",
     "tasks.runtime.runtime.NotStarted": "whoever runs a task in a process that is no worker",
     "tasks.probes.rotation.BrokenOff": "the probe, whose finding tells why",
