@@ -305,8 +305,8 @@ class GrantScheduler(Scheduler):
         if name is None:
             return
         try:
-            channel: Any = self._ensure_connected().default_channel
-            self.sharing = shared_broker.others(channel.client, name)
+            client: Any = getattr(self._ensure_connected().default_channel, "client", None)
+            self.sharing = shared_broker.others(client, name) if client is not None else []
         except ResponseError:  # it may not be asked that, or refuses: whoever publishes will tell
             self.sharing = []
         except (RedisError, *BROKER_ERRORS) as error:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # A reader may look at a long list in a pager; the engine's own limit is meant for work, not for people.
 READER_IDLE = "10min"
+READ_ONLY = "25006"  # SQLSTATE: a write in a transaction that only reads
 
 
 def prepared(kind: str | None = None) -> "Settings":
@@ -69,6 +70,7 @@ def transaction(*, anywhere: bool = False, newer: bool = False) -> "Iterator[Con
 
     """
     from sqlalchemy import text
+    from sqlalchemy.exc import InternalError
 
     from models import database, installation, migrations
 
@@ -77,9 +79,17 @@ def transaction(*, anywhere: bool = False, newer: bool = False) -> "Iterator[Con
         (migrations.newer if newer else migrations.require)(connection)
         if not anywhere and settings.environment is not None:
             installation.require_environment(connection, settings.environment)
-        if _only_looks():
-            connection.execute(text("set transaction read only"))
-        yield connection
+        if not _only_looks():
+            yield connection
+            return
+        connection.execute(text("set transaction read only"))
+        try:
+            yield connection
+        except InternalError as error:
+            if getattr(error.orig, "sqlstate", None) != READ_ONLY:
+                raise
+            message = "A command that says that it only looks has written"  # so it is not the database's doing
+            raise RuntimeError(message) from error
 
 
 def _only_looks() -> bool:

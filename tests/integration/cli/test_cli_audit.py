@@ -197,7 +197,7 @@ def test_a_command_that_says_it_only_looks_cannot_change_anything(
     from worker.cli.clients.pause import pause
 
     monkeypatch.setattr(pause, "changes", False)
-    assert temple("clients", "pause", "temple").code != 0
+    assert temple("clients", "pause", "temple").code == 1
     assert sql("select count(*) from evergrant.events where type = 'client.paused'") == [(0,)]
 
 
