@@ -63,6 +63,7 @@ class Scheduler(GrantScheduler):
         self.look_at = timedelta(0)
         self.broker_failed = False
         self.broker_error = None
+        self.sharing: list[str] = []
         self.app = cast("Any", broker)
         self._connection = _Connection(broker)
 
@@ -72,6 +73,9 @@ class Scheduler(GrantScheduler):
         except Exception as error:
             self.told(error)
             raise
+
+    def _see_who_shares(self) -> None:
+        """The simulated broker is nobody else's."""
 
     def _broker_answers(self) -> bool:
         self.__dict__["connection"] = self._connection
