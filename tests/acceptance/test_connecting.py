@@ -83,7 +83,11 @@ def test_a_customer_connects_comes_back_and_is_told_the_truth_while_processes_di
         answer = browser.connect(link(machine, "customer-2", "--return-to", "https://acme.example/b/c"))
         assert answer.headers["location"] == "https://acme.example/b/c?evergrant=connected&ref=customer-2"
 
-        # Killed while the provider acts: its answer is nobody's, and the customer is told what to do.
+        # Killed while the provider acts: its answer is nobody's, and the customer is told what to do. First the consent
+        # that was replaced must have ended, for what that asks would meet the fault.
+        eventually(
+            lambda: machine.rows("select 1 as n from evergrant.revocations where done_at is not null"), timeout=60
+        )
         provider.add_fault("delay", where="token", when="after", delay_seconds=4, count=1)
         shared = link(machine, "customer-3")
         sent = browser.press(browser.open(shared), follow=False)

@@ -1,6 +1,5 @@
 """Connections that a machine in between cuts: to the provider, to PostgreSQL, to the broker; at any byte, both ways."""
 
-import itertools
 import random
 import tempfile
 from collections.abc import Iterator
@@ -119,12 +118,14 @@ def begun_through_cutters(
 
 
 def resetting_commits(every: int) -> Knife:
-    """Of every so many COMMITs one is carried out, and its answer is a reset."""
-    commits = itertools.count(1)
+    """Of so many COMMITs one is carried out, and its answer is a reset; by chance, for a process that begins anew after
+    each would have it at the same place each time.
+    """
+    chance = random.Random(every)
 
     def knife(line: Line, way: str, data: bytes) -> int | None:
         if way == "asked" and b"COMMIT" in data:
-            line.noted = next(commits) % every == 0
+            line.noted = chance.random() < 1 / every
         return 0 if way == "answered" and line.noted else None
 
     return knife

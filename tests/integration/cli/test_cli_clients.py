@@ -186,7 +186,8 @@ def test_held_revocations_are_told_until_an_operator_accepts_them(temple: Evergr
     set_ = temple("clients", "set", "temple", "--revocation-limit", "1", "--json").json
     assert (set_["revocation_limit"], set_["revocations_held"]) == (1, 0)
     assert "accept-revocations" not in temple("status").out
-    sql("select evergrant.request_revocation(ref) from evergrant.grants")
+    for ref in "abc":
+        sql("select evergrant.request_revocation(:ref)", ref=ref)
     status = temple("status", "--json")
     assert (status.code, status.json["revocations"]) == (1, {"queued": 1, "dead": 0, "held": 2})
     (held,) = status.json["revocations_held"]
