@@ -8,12 +8,14 @@ from sqlalchemy import Connection, RowMapping
 import settings as configuration
 from models import installation, lock_holder
 from models.states.client import Keep
+from models.states.grant import GrantStatus
 from models.views import standing
 from models.views.standing import Standing
 from tasks.oauth.errors import OAuthError
 from tasks.oauth.rotation import Rotation
 from tasks.oauth.shapes import Kind
 from tasks.policy import pace
+from tasks.policy.backlog import LATE
 from tasks.policy.explanation.cause import Explanation
 from tasks.policy.explanation.facts import Act, Client, Database, Facts, Grant, Journal, Letter, Process, Revocation
 from tasks.policy.explanation.order import explain
@@ -30,8 +32,14 @@ def of_grant(
     `unwritable`: why the database commits nothing, where whoever asks has found that out.
     """
     fault = unwritable or installation.unwritable(connection)
-    holder = lock_holder.long_holder(connection)
-    return explain(facts_of(standing.of_grant(connection, grant_id), settings, unwritable=fault, holder=holder))
+    found = standing.of_grant(connection, grant_id)
+    # Applications ask for those who need consent again and again: the server's locks are read for nobody's pleasure.
+    holder = lock_holder.long_holder(connection) if _is_late(found.row) else None
+    return explain(facts_of(found, settings, unwritable=fault, holder=holder))
+
+
+def _is_late(row: RowMapping) -> bool:
+    return bool(row["status"] == GrantStatus.ACTIVE and row["at"] - row["due_at"] >= LATE)
 
 
 def facts_of(
