@@ -22,6 +22,8 @@ DEAREST_FIRST: Final = (
     "attacks/test_journals.py",
     "acceptance/test_upgrade.py",
     "acceptance/test_crash_loop.py",
+    "simulation/test_simulation.py",
+    "integration/test_simulation_twin.py",
     "acceptance/test_connecting_in_chromium.py",
     "acceptance/test_scripts.py",
     "acceptance/test_worn_machines.py",
