@@ -69,6 +69,22 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
+        "a_canary_that_was_never_sent_costs_the_back_off",
+        "all grants of a client wait up to five minutes for a message that the broker forgot",
+        (f"{INTEGRATION}/test_valve_rows.py", "-k", "forgot"),
+        (Edit("models/predicates.py", "where n.id = v.canary_grant_id and", "where false and"),),
+    ),
+    Mutant(
+        "a_lapsed_canary_is_followed_whatever_was_asked_since",
+        "the next canary leaves though a 429 has asked to wait after the last one was taken",
+        (f"{INTEGRATION}/test_valve_rows.py", "-k", "forgot"),
+        (
+            Edit(
+                "models/predicates.py", "v.paused_until = n.claimed_at + v.pause_seconds * interval '1 second'", "true"
+            ),
+        ),
+    ),
+    Mutant(
         "claims_are_remembered_over_a_restore",
         "a worker takes a claim that has the number of one before the restore for a message that came twice",
         (f"{INTEGRATION}/test_recover.py", "-k", "has_the_number_of_one_before"),
