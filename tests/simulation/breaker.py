@@ -77,14 +77,18 @@ class Breaker:
         failed_at, at = before["last_error_at"], after["claimed_at"]
         if before["failures"] == 0 or failed_at is None or failed_at < shut_since or after["status"] != "active":
             return
-        well = [row for row in self._tables.of_client("grants", after["client_id"]) if self._is_well(row, at)]
+        well = [
+            row for row in self._tables.of_client("grants", after["client_id"]) if self._is_well(row, at, shut_since)
+        ]
         if well:
             told = f"a canary, though it failed since its valve was shut and {well[0]['ref']} is due and well"
             self._fail("17", told, after["ref"])
 
-    def _is_well(self, row: Row, at: datetime) -> bool:
+    def _is_well(self, row: Row, at: datetime, shut_since: datetime) -> bool:
         asked = row["started_at"] is not None or row["doubt_since"] is not None
         failed = row["failures"] > 0 or row["refusals"] > 0 or row["suspect_at"] is not None
+        # What counts against no grant, as a 429, was a canary in vain all the same: whoever met it is asked in turn.
+        failed |= row["last_error_at"] is not None and row["last_error_at"] >= shut_since
         return not asked and not failed and self._waits(row, at)
 
     def begun(self, before: Row, after: Row) -> None:

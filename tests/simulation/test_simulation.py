@@ -93,6 +93,13 @@ def test_a_wrong_design_is_found(mutant: str, revocations: int) -> None:
         assert any(found)
 
 
+def test_whom_a_429_met_since_the_valve_shut_is_no_better_a_canary_than_whom_trouble_met() -> None:
+    """Found by the judge, which was wrong: a 429 counts against no grant, so that one looked as if it were well."""
+    result = play("amazon-sp-api-f4.16", "like:amazon-sp-api", refreshes=1000, kind="deaths_and_trouble")
+    assert not result.violation, "\n".join([result.violation, *result.story])
+    assert result.requests > 1000
+
+
 def test_a_canary_that_does_not_move_the_next_one_away_is_found() -> None:
     with applied("canary_without_end"):
         violation = play("canary", "none", refreshes=300, weather=Weather(fates={"http_503_before": 0.1})).violation
