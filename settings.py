@@ -64,6 +64,17 @@ def _default_home() -> Path:
     return Path(state) / "evergrant"
 
 
+def hosts_apart(url: str) -> tuple[str, str, str]:
+    """What stands before the hosts of a URL, the hosts, and what follows: the standard library reads no list of them.
+
+    Since 3.13 it refuses one in which an IPv6 address stands in brackets.
+    """
+    scheme, separator, rest = url.partition("://")
+    end = next((place for place, letter in enumerate(rest) if letter in "/?#"), len(rest))
+    user, at, hosts = rest[:end].rpartition("@")
+    return scheme + separator + user + at, hosts, rest[end:]
+
+
 def _taken_apart(value: SecretStr) -> SplitResult:
     """The parts of a URL; what is said of one that has none holds no part of it, for one may be a password.
 
@@ -73,9 +84,10 @@ def _taken_apart(value: SecretStr) -> SplitResult:
         ValueError: its port is none.
 
     """
+    before, hosts, after = hosts_apart(value.get_secret_value())
     try:
-        parts = urlsplit(value.get_secret_value())
-        for host in parts.netloc.rpartition("@")[2].split(","):
+        parts = urlsplit(before + hosts.partition(",")[0] + after)
+        for host in hosts.split(","):
             _ = urlsplit(f"//{host}").port
     except ValueError:
         parts = None

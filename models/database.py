@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import StrEnum
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
@@ -132,13 +132,12 @@ def _apart(url: str) -> tuple[URL, dict[str, str]]:
 
     SQLAlchemy reads no list of hosts with ports.
     """
-    parts = urlsplit(url)
-    user, at, hosts = parts.netloc.rpartition("@")
+    before, hosts, after = settings.hosts_apart(url)
     several: dict[str, str] = {}
     if "," in hosts:
         names, ports = zip(*map(_host_and_port, hosts.split(",")), strict=True)
         several = {"host": ",".join(names), "port": ",".join(ports)}
-        url = urlunsplit(parts._replace(netloc=user + at))
+        url = before + after
     return make_url(url).set(drivername="postgresql+psycopg"), several
 
 
