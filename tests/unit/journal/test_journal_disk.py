@@ -182,10 +182,11 @@ def test_what_append_returned_for_outlives_a_power_cut_at_any_moment(
     journal = Journal.open(folder, 1, vault=vault, disk=disk, sizes=Sizes(reserve=1 << 12, segment=1 << 14))
     appended: set[Position] = set()
     stop = threading.Event()
+    room = threading.Semaphore(0)  # where a sync costs nothing, as in memory, a cut would never have read all of it
 
     def work(thread: int) -> None:
         number = thread * 100_000
-        while not stop.is_set():
+        while room.acquire() and not stop.is_set():
             appended.update(journal.append([an_entry(number), an_entry(number + 1)]))
             number += 2
 
@@ -194,6 +195,7 @@ def test_what_append_returned_for_outlives_a_power_cut_at_any_moment(
         thread.start()
     try:
         for cut in range(15):
+            room.release(100)
             while len(appended) < cut * 20:
                 threading.Event().wait(0.001)
             promised = set(appended.copy())
@@ -207,6 +209,7 @@ def test_what_append_returned_for_outlives_a_power_cut_at_any_moment(
             taken.close()
     finally:
         stop.set()
+        room.release(len(threads))
         for thread in threads:
             thread.join()
     journal.close()
