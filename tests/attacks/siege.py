@@ -12,7 +12,6 @@ import random
 import re
 import runpy
 import secrets
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from psycopg.conninfo import conninfo_to_dict
 
+from tests.acceptance import commands
 from tests.acceptance.installation import Installation
 from tests.acceptance.programs import Running, environment
 from tests.attacks.canaries import Canaries
@@ -154,17 +154,10 @@ class Siege:
 
     def run(self, *words: str, stdin: str = "", env: dict[str, str] | None = None) -> str:
         """Carry out one command line; whatever it prints is kept."""
-        done = subprocess.run(
-            [sys.executable, "-m", "worker.cli", *words],
-            cwd=self.installation.root,
-            env=environment(self.installation.env | (env or {})),
-            input=stdin.encode(),
-            capture_output=True,
-            timeout=120,
-            check=False,
-        )
-        self.said[f"{' '.join(words)} #{len(self.said)}"] = done.stdout + done.stderr
-        return done.stdout.decode()
+        env = environment(self.installation.env | (env or {}))
+        done = commands.carried_out(words, cwd=self.installation.root, env=env, stdin=stdin, seconds=120)
+        self.said[f"{' '.join(words)} #{len(self.said)}"] = (done.stdout + done.stderr).encode()
+        return done.stdout
 
     def start(self, name: str, *, killed: bool = False) -> None:
         """Start a process; `killed`: the one before is killed first, in the middle of whatever it does."""
