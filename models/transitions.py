@@ -206,6 +206,13 @@ OF_GRANTS = (
         before={ACTIVE},
         lease=DUE_AT,
     ),
+    # The database's clock was set back.
+    Writer(
+        statement="models.set_back.STATEMENTS[grants]",
+        does="moves what was written while the clock was ahead",
+        before=GRANTS,
+        lease=frozenset({Lease.DUE_AT, Lease.CLAIMED_AT}),
+    ),
     # What is kept of it.
     Writer(statement="models.sealing.reseal.Place", does="seals what it holds with the active key", before=GRANTS),
     Writer(statement="tasks.upkeep.SHRED_DEAD", does="shreds what a dead grant held", before={NEEDS_CONSENT}),
@@ -265,6 +272,12 @@ OF_REVOCATIONS = (
         does="redrives",
         before={DEAD},
         moves=((DEAD, QUEUED),),
+        lease=DUE_AT,
+    ),
+    Writer(
+        statement="models.set_back.STATEMENTS[revocations]",
+        does="moves what was written while the clock was ahead",
+        before=REVOCATIONS,
         lease=DUE_AT,
     ),
     Writer(statement="models.erasure.FORGET_REF[4]", does="forgets whose it was", before={DONE}, by_caller=True),

@@ -8,7 +8,7 @@ import ast
 import importlib
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -67,6 +67,9 @@ def _of_constant(name: str, value: Any) -> Iterator[Statement]:
         case list() | tuple():
             for n, each in enumerate(value):
                 yield from _of_constant(f"{name}[{n}]", each)
+        case Mapping():
+            for key, each in value.items():
+                yield from _of_constant(f"{name}[{key}]", each)
 
 
 def _of_sources(folder: str) -> Iterator[Statement]:

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError, ResponseError
 
 import settings as configuration
 from models import attempt as attempts
-from models import chore, claim, connect_request, process, tick, visit
+from models import chore, claim, connect_request, process, set_back, tick, visit
 from models.claim import Job
 from models.database import AWAY, Lane, is_locked, is_out_of_room, transaction, using
 from models.states.process import ProcessKind
@@ -312,9 +312,17 @@ class GrantScheduler(Scheduler):
         except (RedisError, *BROKER_ERRORS) as error:
             self._note_broker_failure(error)
 
+    def _look_at_the_clock(self) -> None:
+        """Before this beat says when it was here: what is due by a clock that was set back would not be for hours."""
+        with transaction() as connection:
+            by = set_back.put_right(connection)
+        if by is not None:
+            log.warning("beat.clock_was_set_back", by_s=round(by.total_seconds(), 1))
+
     def _sign_in(self) -> None:
         now = clock.boot()
         if self.seen_at is None or now - self.seen_at >= HEARTBEAT:
+            self._look_at_the_clock()
             self._see_who_shares()
             with transaction() as connection:
                 said = presence.of_process(

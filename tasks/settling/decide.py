@@ -126,6 +126,8 @@ class Decider:
         `settled_before`: the journal says so, and it is read once more because commits may be missing. What an answer
         to the same question has displaced just now is surplus; what else has no place was replaced long since.
         """
+        if asked.started_at > row.at:  # the database's clock was set back since
+            asked = asked._replace(started_at=row.at)
         mine = asked.fingerprint in (row.refresh_fingerprint, *row.former_fingerprints)
         if row.generation < asked.generation or (row.generation == asked.generation and mine):
             if token_set.scope != row.scope:

@@ -125,6 +125,39 @@ def test_a_worker_whose_clock_jumps_by_an_hour_to_and_fro_renews_as_if_nothing_w
         assert installation.logged("Traceback") == []
 
 
+# What the database's clock said until now: whatever is written lies three hours ahead.
+SET_THE_CLOCK_BACK = """
+do $$ declare each record;
+begin
+    for each in
+        select table_name as of,
+            string_agg(column_name || ' = ' || column_name || ' + interval ''3 hours''', ', ') as set
+        from information_schema.columns join information_schema.tables using (table_schema, table_name)
+        where table_schema = 'evergrant' and table_type = 'BASE TABLE' and data_type = 'timestamp with time zone'
+        group by table_name
+    loop
+        execute concat('update evergrant.', each.of, ' set ', each.set);
+    end loop;
+end $$
+"""
+
+
+def test_a_fleet_whose_databases_clock_was_three_hours_ahead_and_is_set_back_is_kept_alive_from_the_next_look_on(
+    installation: Installation,
+) -> None:
+    with simulated("family", lifetime=LIFETIME) as provider:
+        begin(installation, provider, grants=GRANTS)
+        eventually(lambda: len(provider.refreshes()) == GRANTS, timeout=30)
+        installation.rows(SET_THE_CLOCK_BACK)
+        eventually(lambda: installation.logged("beat.clock_was_set_back") != [], timeout=30)
+        more_of_each(provider)
+        is_well(installation, provider)
+        assert provider.presented_twice() == 0
+        assert installation.logged("Traceback") == []
+        ahead = "select max(at) > clock_timestamp() + interval '1 minute' as ahead from evergrant.ticks"
+        assert not installation.rows(ahead)[0]["ahead"]
+
+
 # The database, the broker, and everything one after the other
 
 

@@ -257,6 +257,8 @@ TRIES = {
     "models.sealing.reseal.Place": Try([{"read": [b"\x01"], "fresh": [b"\x09"]}], call=RESEAL),
     "models.erasure.FORGET_FINGERPRINTS": Try([{"kept": timedelta(0)}], prepare=_erased),
     "tasks.upkeep.SHRED_DEAD": Try([{"kept": DAY}], prepare=_columns(last_error_at=NOW - 2 * DAY)),
+    "models.set_back.STATEMENTS[grants]": Try([{"at": NOW - DAY, "by": LEASE}]),
+    "models.set_back.STATEMENTS[revocations]": Try([{"at": NOW - DAY, "by": LEASE}]),
     "evergrant.request_revocation": Try(call=ASK),
 }
 # An import says of its rows what they shall be before the statement is there.

@@ -77,6 +77,9 @@ class Scheduler(GrantScheduler):
     def _see_who_shares(self) -> None:
         """The simulated broker is nobody else's."""
 
+    def _look_at_the_clock(self) -> None:
+        """The simulated database's clock goes on only; tests/integration/test_set_back.py sets back a real one's."""
+
     def _broker_answers(self) -> bool:
         self.__dict__["connection"] = self._connection
         return super()._broker_answers()

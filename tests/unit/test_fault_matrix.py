@@ -22,6 +22,7 @@ FAULTS = (
     "restore of an older copy, with the journals",
     "connections cut at byte k, both directions",
     "clock of a worker jumps ±1 h",
+    "clock of the database was 3 h ahead and is set back",
     "429 and 503 with seconds, dates and absurd Retry-After",
     "time-out before and after the provider acted",
     "an hour of 504 after commit",

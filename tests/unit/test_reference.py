@@ -85,7 +85,8 @@ def test_the_code_map_names_every_file_whose_statements_write_when_a_grant_is_du
     }
     told = re.search(r"- \*\*Which statement may write `due_at`.+\n(?:  .+\n)+", MAP.code_map())
     assert told is not None
-    assert writers == set(re.findall(r"  - \[`(models/\w+\.py)`\]", told[0]))
+    composed = {"models/set_back.py"}  # its statements are made of the names of columns, table by table
+    assert writers | composed == set(re.findall(r"  - \[`(models/\w+\.py)`\]", told[0]))
 
 
 def test_one_statement_alone_makes_a_grant_need_consent() -> None:
